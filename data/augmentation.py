@@ -1,0 +1,35 @@
+"""Settings of the joint image-mask transforms."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from encoder_ablations.utils.config import Config
+
+Side = Annotated[int, Field(ge=32)]
+
+
+class AugmentationSpec(Config):
+    """What is done to an image and its mask before they are trained or evaluated on.
+
+    Attributes:
+        crop: (H, W) of every training crop in pixels.
+        short_side: images are first resized so that their shorter side has this many pixels, in training and in
+            evaluation; None keeps the file's size. Metrics are always computed at each mask's own size.
+        scale: the training image is resized by a factor drawn log-uniformly from this range before it is cropped.
+        flip: probability of a left-right flip.
+        photometric: random brightness, contrast, saturation and hue (as SSD and Mask2Former do).
+    """
+
+    crop: tuple[Side, Side] = (512, 512)
+    short_side: Side | None = None
+    scale: tuple[float, float] = (0.5, 2.0)
+    flip: float = Field(default=0.5, ge=0, le=1)
+    photometric: bool = True
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> "AugmentationSpec":
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise ValueError(f"scale is a range (low, high) with 0 < low <= high, not ({low}, {high})")
+        return self

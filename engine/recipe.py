@@ -1,0 +1,77 @@
+"""How a model is trained and evaluated: the part of a run that is held fixed while encoders vary."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.utils.config import Config
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class OptimizerSpec(Config):
+    """AdamW (Loshchilov & Hutter, ICLR 2019). No weight decay on norms, biases, embeddings, tokens and LayerScale.
+
+    Attributes:
+        lr: learning rate of everything but the encoder's body.
+        encoder_lr_multiplier: factor on the learning rate of the encoder's body (never of its neck).
+        layer_decay: further factor per block of the body, counted from its last block; 1 = none.
+        weight_decay: decoupled weight decay.
+        betas: AdamW's averaging coefficients.
+        clip_norm: largest norm of the whole model's gradient; None = no clipping.
+    """
+
+    lr: float = Field(default=1e-4, gt=0)
+    encoder_lr_multiplier: float = Field(default=0.1, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    weight_decay: float = Field(default=0.05, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float | None = Field(default=0.01, gt=0)
+
+
+class ScheduleSpec(Config):
+    """Linear warm-up, then decay to zero at the last step.
+
+    Attributes:
+        decay: "poly" ((1 - t)^power), "cosine", "linear" or "constant".
+        warmup_steps: steps over which the learning rate rises linearly from near zero.
+        power: exponent of "poly".
+    """
+
+    decay: Literal["poly", "cosine", "linear", "constant"] = "poly"
+    warmup_steps: int = Field(default=0, ge=0)
+    power: float = Field(default=0.9, gt=0)
+
+
+class Recipe(Config):
+    """Everything about training that is the same for all encoders of a study.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: images per optimiser step, over all processes and accumulation steps together.
+        accumulation: micro-batches per optimiser step and process.
+        precision: "fp32", "bf16" or "fp16" (mixed precision).
+        augmentation: the joint image-mask transforms.
+        optimizer, schedule: see there.
+        evaluate_every: steps between evaluations on the validation split; the last step is always evaluated.
+        overfit: when > 0, train and evaluate on this many training images only: a check that learning works at all.
+    """
+
+    steps: Positive = 20000
+    batch_size: Positive = 16
+    accumulation: Positive = 1
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    augmentation: AugmentationSpec = AugmentationSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    evaluate_every: Positive = 2000
+    overfit: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> "Recipe":
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}")
+        if self.schedule.warmup_steps >= self.steps:
+            raise ValueError(f"schedule.warmup_steps {self.schedule.warmup_steps} must be less than steps {self.steps}")
+        return self

@@ -1,0 +1,157 @@
+"""The result of a run as it is stored: the only thing that reports read."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_json
+
+SCHEMA_VERSION = 1
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRecord(Part):
+    """What was trained and evaluated on. ``report_split`` is "test" where the dataset has one, otherwise "val"."""
+
+    train_ids_sha256: str
+    n_train: int
+    n_val: int
+    n_test: int | None
+    fraction: float
+    class_names: list[str]
+    colors: list[tuple[int, int, int]]
+    report_split: Literal["val", "test", "train"]
+
+
+class MetricsRecord(Part):
+    """Quality in 0..1 on the report split, all from one confusion matrix; None = nothing to divide by.
+
+    ``miou`` is the mean IoU over the classes present in the ground truth (Detectron2's rule);
+    ``miou_union`` over the classes present in ground truth or prediction (torchmetrics'); ``miou_all`` over all
+    classes with absent ones as 0.
+    """
+
+    miou: float | None
+    miou_union: float | None
+    miou_all: float
+    mean_class_accuracy: float | None
+    pixel_accuracy: float | None
+    frequency_weighted_iou: float | None
+    per_class_iou: dict[str, float | None]
+    per_class_dice: dict[str, float | None]
+    per_class_accuracy: dict[str, float | None]
+
+
+class CurvesRecord(Part):
+    """``loss[i]`` is the mean training loss of the steps up to ``loss_steps[i]`` since the entry before."""
+
+    loss_steps: list[int]
+    loss: list[float]
+    val_steps: list[int]
+    val_miou: list[float | None]
+
+
+class ConvergenceRecord(Part):
+    """First step (and epochs over the subset) at which val mIoU reached 95 % of its best; which step was best."""
+
+    best_step: int
+    best_val_miou: float | None
+    step_to_95_percent: int | None
+    epochs_to_95_percent: float | None
+    epochs: float
+
+
+class LatencyRecord(Part):
+    """Milliseconds for one forward pass of a batch, input to stride-4 scores."""
+
+    batch_size: int
+    median: float
+    p10: float
+    p90: float
+    median_by_part: dict[str, float]
+
+
+class CostRecord(Part):
+    """What the model costs at ``input_size`` (H, W).
+
+    ``flops`` counts one multiply-add as one, as fvcore and the literature do; ``tokens`` are patch tokens per image
+    (None for convolutional encoders).
+    """
+
+    input_size: tuple[int, int]
+    tokens: int | None
+    parameters: dict[str, int]
+    parameters_by_part: dict[str, int]
+    flops: int
+    flops_by_part: dict[str, int]
+    latency_ms: list[LatencyRecord]
+    images_per_second: float
+    train_seconds: float
+    peak_memory_bytes: int
+
+
+class ErrorRecord(Part):
+    type: str
+    message: str
+    traceback: str
+
+
+class RunRecord(Part):
+    """One run. ``status``: "finished", or "failed" with an ``error`` (then only the first fields are set).
+
+    ``pictures`` are ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``, ``ID.truth.png``
+    and ``ID.prediction.png`` (the latter two single-channel class ids, 255 = ignore).
+    ``disclosures``: sentences about what a reader must know to judge the number.
+    """
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    status: Literal["finished", "failed"]
+    spec: RunSpec
+    started: str
+    finished: str
+    environment: dict[str, Any]
+    data: DataRecord | None = None
+    metrics: MetricsRecord | None = None
+    confusion_matrix: list[list[int]] | None = None
+    curves: CurvesRecord | None = None
+    convergence: ConvergenceRecord | None = None
+    cost: CostRecord | None = None
+    encoder: dict[str, Any] | None = None
+    pictures: list[str] = []
+    disclosures: list[str] = []
+    error: ErrorRecord | None = None
+
+
+def save_record(record: RunRecord, folder: Path) -> None:
+    """Writes ``folder/record.json``, whole or not at all."""
+    write_json(folder / "record.json", record.model_dump(mode="json"))
+
+
+def load_record(folder: Path) -> RunRecord | None:
+    """Reads ``folder/record.json``; None if there is none.
+
+    Raises:
+        InputError: the file is damaged or was written by a version with another schema.
+    """
+    path = folder / "record.json"
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{path} has schema version {version}, this program reads version {SCHEMA_VERSION}. "
+                "Use the version of encoder-ablations that wrote it, or choose another folder with --output."
+            )
+        return RunRecord.model_validate(content)
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}); delete the file to run it again.") from error

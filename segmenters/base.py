@@ -1,0 +1,83 @@
+"""The contract of a segmenter: raw images in, losses or class scores out."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from encoder_ablations.encoders.base import Encoder
+from encoder_ablations.segmenters.scores import ScoreMaps
+
+DIVISIBILITY = 32
+"""Images are padded to multiples of the coarsest stride, as Mask2Former does."""
+
+
+class Head(nn.Module):
+    """Pyramid to predictions. Masks hold class ids, 255 = ignore."""
+
+    def totals(self, masks: Tensor) -> dict[str, Tensor]:
+        """What the losses of ``masks`` (B×H×W int64) are divided by: scalars that add up over micro-batches.
+
+        They follow from the ground truth alone, so that accumulation and several processes can divide by the counts of
+        the whole batch and get the loss of one large batch.
+        """
+        raise NotImplementedError
+
+    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Named scalars whose sum is minimised; masks B×H×W int64, H and W four times those of p2."""
+        raise NotImplementedError
+
+    def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
+        """Class scores at stride 4 of the B images; ``image_size`` is (H, W) without padding."""
+        raise NotImplementedError
+
+
+class Segmenter(nn.Module):
+    """An encoder and a head. Takes raw RGB 0..255; normalises with the encoder's numbers and pads, once, inside."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: Encoder, head: Head) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        mean, std = encoder.normalization.mean, encoder.normalization.std
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def totals(self, masks: Tensor) -> dict[str, Tensor]:
+        """See :meth:`Head.totals`. masks: B×H×W int64, 255 = ignore."""
+        return self.head.totals(_pad(masks, 255))
+
+    def loss(self, images: Tensor, masks: Tensor, totals: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Training losses.
+
+        Args:
+            images: B×3×H×W uint8 or float, RGB 0..255.
+            masks: B×H×W int64 class ids, 255 = ignore.
+            totals: what to divide by, when these images are only a part of the batch; by default their own totals.
+
+        Returns:
+            Named scalars; their sum is the loss.
+        """
+        masks = _pad(masks, 255)
+        return self.head.loss(self.pyramid(images), masks, self.head.totals(masks) if totals is None else totals)
+
+    def predict(self, images: Tensor) -> ScoreMaps:
+        """Class scores at stride 4, ready to be brought to any size. images: B×3×H×W, RGB 0..255."""
+        height, width = images.shape[-2:]
+        return self.head.predict(self.pyramid(images), (height, width))
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Class scores B×K×H×W at input size; the largest one is the prediction. images: B×3×H×W, RGB 0..255."""
+        height, width = images.shape[-2:]
+        return self.predict(images).at((height, width))
+
+    def pyramid(self, images: Tensor) -> dict[str, Tensor]:
+        """The encoder's output for normalised images, padded with zeros (the mean colour) on the right and below."""
+        return self.encoder(_pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0))
+
+
+def _pad(tensor: Tensor, value: float) -> Tensor:
+    height, width = tensor.shape[-2:]
+    return F.pad(tensor, (0, -width % DIVISIBILITY, 0, -height % DIVISIBILITY), value=value)

@@ -1,0 +1,48 @@
+"""Class scores at stride 4, and the one way to bring them to full resolution."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+STRIDE = 4
+
+
+@dataclass(frozen=True)
+class ScoreMaps:
+    """What a head predicts for B images of one size.
+
+    Attributes:
+        maps: B×N×h×w at stride 4 of the padded image: N class scores, or N mask logits when ``mixing`` is given.
+        image_size: (H, W) of the images without padding; h ≥ H/4, w ≥ W/4.
+        mixing: B×K×N class probabilities of N queries. The scores are then ``mixing @ sigmoid(upsampled maps)``, the
+            order of Mask2Former's semantic inference: the mask logits are upsampled, not the mixed probabilities.
+    """
+
+    maps: Tensor
+    image_size: tuple[int, int]
+    mixing: Tensor | None = None
+
+    def at(self, size: tuple[int, int]) -> Tensor:
+        """Scores B×K×size of the images resized to ``size``: one bilinear step from stride 4, padding cropped."""
+        maps = upsample(self.maps.float(), self.image_size, size)
+        if self.mixing is None:
+            return maps
+        return torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), maps.sigmoid())
+
+    def labels(self, size: tuple[int, int]) -> Tensor:
+        """The class with the largest score at every pixel, the first one where several are equal: B×size int64."""
+        return self.at(size).argmax(dim=1)
+
+
+def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """B×N×h×w at stride 4 of a padded image -> B×N×size for the image without its padding (half-pixel centres)."""
+    if all(n * STRIDE == pixels for n, pixels in zip(maps.shape[-2:], image_size, strict=True)):
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    factors = [STRIDE * target / pixels for target, pixels in zip(size, image_size, strict=True)]
+    padded = F.pad(maps, (0, 1, 0, 1), mode="replicate")  # so that rounding down never leaves too few rows
+    full = F.interpolate(
+        padded, scale_factor=factors, mode="bilinear", align_corners=False, recompute_scale_factor=False
+    )
+    return full[..., : size[0], : size[1]]

@@ -1,0 +1,51 @@
+"""Which segmentation head, and its settings: one YAML in ``configs/segmenters``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from encoder_ablations.utils.config import Config
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class LinearSpec(Config):
+    """BatchNorm and a 1×1 convolution on the pyramid's levels, brought to stride 4 and concatenated."""
+
+    name: Literal["linear"]
+
+
+class Mask2FormerSpec(Config):
+    """Mask2Former (Cheng et al., CVPR 2022) as shipped in transformers; defaults are the official ADE20K-150 ones.
+
+    Attributes:
+        queries: number of object queries.
+        hidden: width of the pixel and transformer decoders.
+        heads: attention heads of both.
+        encoder_layers, encoder_feedforward: the pixel decoder's deformable-attention layers and their inner width.
+        decoder_layers, decoder_feedforward: masked-attention layers and their inner width. The official
+            configuration's DEC_LAYERS is one more: it counts the prediction before the first layer.
+        points: points sampled for each mask's loss; oversample_ratio and importance_ratio choose uncertain ones.
+        class_weight, mask_weight, dice_weight, no_object_weight: weights in the set loss.
+        ignored_pixels: "excluded" from the mask loss (exact), or "negative": part of no mask, as officially.
+    """
+
+    name: Literal["mask2former"]
+    queries: Positive = 100
+    hidden: int = Field(default=256, ge=32, multiple_of=32)
+    heads: Positive = 8
+    encoder_layers: Positive = 6
+    encoder_feedforward: Positive = 1024
+    decoder_layers: Positive = 9
+    decoder_feedforward: Positive = 2048
+    points: Positive = 12544
+    oversample_ratio: float = Field(default=3.0, ge=1)
+    importance_ratio: float = Field(default=0.75, ge=0, le=1)
+    class_weight: float = Field(default=2.0, ge=0)
+    mask_weight: float = Field(default=5.0, ge=0)
+    dice_weight: float = Field(default=5.0, ge=0)
+    no_object_weight: float = Field(default=0.1, ge=0, le=1)
+    ignored_pixels: Literal["excluded", "negative"] = "excluded"
+
+
+SegmenterSpec = Annotated[LinearSpec | Mask2FormerSpec, Field(discriminator="name")]

@@ -1,0 +1,61 @@
+"""Installs each top-level folder as ``encoder_ablations.<folder>``, as Detectron2 does for its projects."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+FOLDERS = ["utils", "data", "encoders", "segmenters", "engine", "experiments", "configs"]
+
+package_dir = {f"encoder_ablations.{folder}": folder for folder in FOLDERS}
+packages = list(package_dir)
+for folder in FOLDERS:
+    packages += [f"encoder_ablations.{folder}.{name}" for name in find_packages(folder)]
+packages += [f"encoder_ablations.configs.{path.name}" for path in Path("configs").iterdir() if path.is_dir()]
+
+setup(
+    name="encoder-ablations",
+    version="0.1.0",
+    description="How much does a pretrained vision encoder help segmentation on your data, which one, at what cost?",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    package_dir=package_dir,
+    packages=packages,
+    package_data={"": ["*.yaml", "*.html", "*.css"]},
+    install_requires=[
+        "torch>=2.11",  # models and training
+        "torchvision",  # needed by timm
+        "timm>=1.0.20",  # vision transformers, their weights and normalisation
+        "transformers>=5.0",  # Mask2Former's pixel and transformer decoders
+        "accelerate>=1.10",  # devices, processes and mixed precision
+        "safetensors>=0.5",  # weight files without unpickling
+        "numba>=0.61",  # fused CPU kernels without a compiler at install time
+        "numpy>=1.26",  # arrays
+        "scipy>=1.11",  # assignment and statistics
+        "pillow>=10",  # reading and resizing images and masks
+        "pydantic>=2.7",  # configuration and records with checked keys
+        "pyyaml>=6",  # configuration files
+        "tqdm>=4.66",  # progress with time left
+        "fvcore>=0.1.5",  # FLOP counts by module
+        "psutil>=5.9",  # peak memory on the CPU
+        "matplotlib>=3.8",  # figures of the report
+        "jinja2>=3.1",  # the report's page
+        "tensorboard>=2.16",  # training curves
+    ],
+    extras_require={
+        "test": [
+            "pytest>=8",  # test runner
+            "pytest-xdist>=3.6",  # tests on all cores
+            "hypothesis>=6.100",  # property tests of masks, subsets and metrics
+            "torchmetrics>=1.4",  # an independent mIoU to compare with
+        ],
+        "dev": [
+            "ruff>=0.9",  # style
+            "mypy>=1.14",  # types
+            "types-PyYAML",  # types of PyYAML
+            "pre-commit>=4",  # the same checks before each commit
+        ],
+    },
+    entry_points={"console_scripts": ["ablate = encoder_ablations.experiments.cli:main"]},
+)

@@ -1,0 +1,142 @@
+"""Configuration: pydantic models with defaults, a YAML as a delta over them, ``key.sub=value`` over that.
+
+Unknown keys and impossible values end with one line that names the file, the key, what is allowed and the nearest name.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from encoder_ablations.utils.errors import InputError, nearest
+
+
+class Config(BaseModel):
+    """Base of every configuration: immutable, and a key that no field reads is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """Reads a YAML file that holds a mapping.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or holds something else.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a valid YAML file: {' '.join(str(error).split())}") from error
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}.")
+    return content
+
+
+def find_config(kind: str, name: str) -> Path | None:
+    """The YAML that ``name`` means: a path, or the stem of a file in the package's ``configs/<kind>``; None if neither.
+
+    Args:
+        kind: "encoders", "datasets", "segmenters" or "studies".
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if path.exists():
+            return path
+        name = path.stem if path.parent in (Path(f"configs/{kind}"), Path()) else name
+    path = Path(__file__).resolve().parent.parent / "configs" / kind / f"{name}.yaml"
+    return path if path.exists() else None
+
+
+def config_names(kind: str) -> list[str]:
+    """Stems of the YAML files in the package's ``configs/<kind>``."""
+    return sorted(path.stem for path in (Path(__file__).resolve().parent.parent / "configs" / kind).glob("*.yaml"))
+
+
+def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``delta`` over it; mappings are merged key by key, everything else is replaced."""
+    merged = dict(base)
+    for key, value in delta.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    """``["recipe.steps=100"]`` -> ``{"recipe": {"steps": 100}}``; values are read as YAML.
+
+    Raises:
+        InputError: an assignment without "=".
+    """
+    result: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise InputError(
+                f"cannot read the override '{assignment}': write it as key.sub=value, e.g. recipe.steps=100."
+            )
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"cannot read the value of the override '{assignment}'.") from error
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        result = merge(result, value)
+    return result
+
+
+def build(model: type[Model], content: Mapping[str, Any], source: Path | str) -> Model:
+    """Makes a ``model`` from ``content``.
+
+    Args:
+        source: where ``content`` came from (a file, "the command line"); it begins the error message.
+
+    Raises:
+        InputError: the first key that is unknown or holds an impossible value.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{source}: {_first_problem(model, error)}") from error
+
+
+def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = [str(part) for part in problem["loc"]]
+    key = ".".join(where) or "the file"
+    if problem["type"] == "extra_forbidden":
+        allowed = _fields_at(model, where[:-1])
+        return f"unknown key '{key}'.{nearest(where[-1], allowed)} Allowed: {', '.join(sorted(allowed))}."
+    if problem["type"] == "missing":
+        return f"the key '{key}' is missing."
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""
+    return f"'{key}': {message[0].lower() + message[1:]}{shown}."
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """Field names of the model found by following ``path``; tags of unions and list positions are skipped."""
+    candidates: list[type[BaseModel]] = [model]
+    for part in path:
+        following = []
+        for candidate in candidates:
+            if part in candidate.model_fields:
+                following += _models_in(candidate.model_fields[part].annotation)
+        candidates = following or candidates
+    return sorted({name for candidate in candidates for name in candidate.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)]

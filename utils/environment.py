@@ -1,0 +1,71 @@
+"""What a run ran on: recorded with every result."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "numba", "pillow", "detectron2"]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that a result may depend on; absent ones are left out."""
+    found = {"python": platform.python_version()}
+    for name in ["encoder-ablations", *PACKAGES]:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision(folder: Path | None = None) -> str | None:
+    """Commit of the checkout that ``folder`` (default: this file's) lies in, "+changes" if modified; None if none."""
+    folder = folder or Path(__file__).parent
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        return revision + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    return result.stdout.strip()
+
+
+def processor() -> str:
+    """The CPU's model name, as the operating system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe_environment(device: str) -> dict[str, object]:
+    """Versions, git revision, machine and settings that a result may depend on.
+
+    Args:
+        device: what the run computes on, e.g. "cpu" or "cuda:0".
+    """
+    import torch
+
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    return {
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "gpu": gpu,
+        "cuda": torch.version.cuda if gpu else None,
+        "deterministic_kernels": torch.are_deterministic_algorithms_enabled(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }

@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from encoder_ablations.utils.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Opens a temporary file beside ``path`` and renames it over ``path`` once it is written and synced.
+
+    Raises:
+        InputError: the folder cannot be written to, or the disk is full. ``path`` is then as it was before.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot write {path}: {reason}. Free some space or choose another folder with --output."
+        ) from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_bytes(path: Path | str, content: bytes) -> None:
+    with replacing(path, "wb") as file:
+        file.write(content)
+
+
+def write_text(path: Path | str, content: str) -> None:
+    with replacing(path, "w") as file:
+        file.write(content)
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_with(path: Path | str, save: Callable[[IO[bytes]], object]) -> None:
+    """Writes ``path`` with a library's own saving function, e.g. ``lambda file: np.save(file, array)``."""
+    with replacing(path, "wb") as file:
+        save(file)
+
+
+def ensure_writable(folder: Path | str) -> Path:
+    """Creates ``folder`` and checks that files can be made in it.
+
+    Raises:
+        InputError: it is a file, or cannot be written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write to the folder {folder}: {error.strerror}. Choose another one with --output."
+        ) from error
+    return folder
