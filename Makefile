@@ -17,7 +17,7 @@ $(STAMP): setup.py
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/ablate demo
+	DATASETS_ROOT=datasets $(BIN)/ablate demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2

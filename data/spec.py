@@ -12,6 +12,9 @@ from encoder_ablations.utils.config import Config
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
+LARGEST_VALUE = 65535
+"""Masks hold 8- or 16-bit values."""
+FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
 
 
 class DatasetSpec(Config):
@@ -27,6 +30,7 @@ class DatasetSpec(Config):
         images, masks: the two folders below ``root``.
         ignore_ids: values in the mask files that mean "not labelled"; they become 255.
         value_map: value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255: 1}``).
+            Every value needs an entry, here or in ``ignore_ids``; an entry here goes before one there.
         colors: RGB 0..255 of every class for pictures; chosen automatically when left out.
         scene_pattern: regular expression whose first group, searched in the stem, names the scene.
     """
@@ -37,8 +41,8 @@ class DatasetSpec(Config):
     splits: dict[Split, str]
     images: str = "images"
     masks: str = "masks"
-    ignore_ids: tuple[int, ...] = (IGNORE,)
-    value_map: dict[int, int] | None = None
+    ignore_ids: tuple[FileValue, ...] = (IGNORE,)
+    value_map: dict[FileValue, int] | None = None
     colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
     scene_pattern: str | None = None
 

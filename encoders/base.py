@@ -56,6 +56,16 @@ class Body(nn.Module):
         """Number of blocks plus one."""
         raise NotImplementedError
 
+    def facts(self) -> dict[str, object]:
+        """What a reader of a result must know about the body; plain values only."""
+        return {
+            "kind": type(self).__name__,
+            "widths": list(self.widths),
+            "reductions": list(self.reductions),
+            "mean": list(self.normalization.mean),
+            "std": list(self.normalization.std),
+        }
+
 
 class Encoder(nn.Module):
     """A body and a neck: image to pyramid.

@@ -55,8 +55,8 @@ class EncoderSpec(Config):
             marks.append("random")
         if self.freeze != "none":
             marks.append("frozen" if self.freeze == "body" else f"freeze-{self.freeze}")
-        if self.grid != "native":
-            marks.append(self.grid.replace("_", "-"))
+        if self.grid == "rescaled_input":
+            marks.append("rescaled")
         if self.neck == "simple_feature_pyramid":
             marks.append("sfp")
         return "-".join(marks)

@@ -1,5 +1,6 @@
 """Class scores at stride 4, and the one way to bring them to full resolution."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,8 @@ def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -
     if all(n * STRIDE == pixels for n, pixels in zip(maps.shape[-2:], image_size, strict=True)):
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     factors = [STRIDE * target / pixels for target, pixels in zip(size, image_size, strict=True)]
-    padded = F.pad(maps, (0, 1, 0, 1), mode="replicate")  # so that rounding down never leaves too few rows
+    more = [math.ceil(1 / factor) for factor in factors]  # so that rounding down never leaves too few rows
+    padded = F.pad(maps, (0, more[1], 0, more[0]), mode="replicate")
     full = F.interpolate(
         padded, scale_factor=factors, mode="bilinear", align_corners=False, recompute_scale_factor=False
     )

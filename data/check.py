@@ -1,0 +1,84 @@
+"""Checks a dataset before anything is trained on it."""
+
+import filecmp
+from dataclasses import dataclass
+from itertools import combinations
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.scan import MaskScan, scan_masks
+from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.utils.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedDataset:
+    """A dataset whose masks have all been read.
+
+    Attributes:
+        datasets, scans: by split.
+        warnings: sentences about what is allowed but makes a result doubtful.
+    """
+
+    datasets: dict[Split, FolderDataset]
+    scans: dict[Split, MaskScan]
+    warnings: list[str]
+
+
+def check_dataset(spec: DatasetSpec, progress: bool = False) -> CheckedDataset:
+    """Reads every mask of every split.
+
+    Raises:
+        InputError: the first thing that is wrong with the files, or a training split that shows a single class.
+    """
+    datasets = {split: FolderDataset(spec, split) for split in spec.splits}
+    scans = {split: scan_masks(dataset, progress) for split, dataset in datasets.items()}
+    _require_two_classes(spec, scans["train"])
+    warnings = []
+    for first, second in combinations(datasets.values(), 2):
+        warnings += _overlap(first, second)
+    for split, scan in scans.items():
+        warnings += _absences(spec, split, scan)
+    return CheckedDataset(datasets, scans, warnings)
+
+
+def _require_two_classes(spec: DatasetSpec, scan: MaskScan) -> None:
+    """Masks of 0 and 255 read as "background and nothing else" would otherwise be trained on without a word."""
+    seen = [name for name, pixels in zip(spec.classes, scan.pixels, strict=True) if pixels]
+    if len(spec.classes) > 1 and len(seen) < 2:
+        ignored = ", ".join(map(str, spec.ignore_ids))
+        raise InputError(
+            f"dataset '{spec.name}': the training masks show {f'only the class {seen[0]!r}' if seen else 'no class'}, "
+            f"everything else in them is ignored (ids {ignored}). If 255 is a class write value_map: {{0: 0, 255: 1}} "
+            "in its YAML; otherwise correct ignore_ids or the masks."
+        )
+
+
+def _overlap(first: FolderDataset, second: FolderDataset) -> list[str]:
+    """A warning if images with equal stems are also equal byte for byte."""
+    image_of = {pair.id: pair.image for pair in second.pairs}
+    same = [
+        pair.id
+        for pair in first.pairs
+        if pair.id in image_of
+        and (pair.image == image_of[pair.id] or filecmp.cmp(pair.image, image_of[pair.id], shallow=False))
+    ]
+    if not same:
+        return []
+    names = ", ".join(same[:3]) + (", …" if len(same) > 3 else "")
+    count = f"{len(same)} image{'s' if len(same) > 1 else ''}"
+    return [
+        f"dataset '{first.spec.name}': the splits {first.split} and {second.split} share {count} ({names}); "
+        f"scores on {second.split} will be better than on new images."
+    ]
+
+
+def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> list[str]:
+    label = f"dataset '{spec.name}', split '{split}'"
+    warnings = []
+    absent = [name for name, pixels in zip(spec.classes, scan.pixels, strict=True) if not pixels]
+    if absent:
+        warnings.append(f"{label}: no mask shows {', '.join(absent)}.")
+    unlabelled = int((~scan.present.any(axis=1)).sum())
+    if unlabelled:
+        warnings.append(f"{label}: {unlabelled} of {len(scan.counts)} masks have no labelled pixel.")
+    return warnings

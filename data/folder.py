@@ -1,0 +1,114 @@
+"""Datasets that are two folders: ``images`` and ``masks``, with equal stems."""
+
+import re
+
+import numpy as np
+
+from encoder_ablations.data.pairing import find_pairs
+from encoder_ablations.data.reading import image_size, read_ids, read_image
+from encoder_ablations.data.sample import IGNORE, Sample
+from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.utils.errors import InputError
+
+
+class FolderDataset:
+    """One split of a dataset on disk. Files are opened when a sample is asked for, and closed again.
+
+    Attributes:
+        ids: the files' stems, sorted.
+        pairs: the image and the mask file of each id.
+    """
+
+    def __init__(self, spec: DatasetSpec, split: Split) -> None:
+        """
+        Raises:
+            InputError: a folder is missing, a file lacks its partner, or the split is empty.
+        """
+        self.spec = spec
+        self.split = split
+        self.pairs = find_pairs(spec, split)
+        self.ids = [pair.id for pair in self.pairs]
+        self._scenes = [_scene(spec, stem) for stem in self.ids]
+        self._class_of = _class_table(spec)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        """
+        Raises:
+            InputError: one of the two files is damaged, or they do not belong together.
+        """
+        image = read_image(self.pairs[index].image)
+        mask = self.read_mask(index)
+        height, width = image.shape[:2]
+        self._check_size(index, mask, (height, width))
+        return Sample(image, mask.astype(np.int64), self.ids[index], (height, width), self._scenes[index])
+
+    def read_mask(self, index: int) -> np.ndarray:
+        """H×W uint8 class ids, 255 = ignore.
+
+        Raises:
+            InputError: the file is not a mask, or holds an id that no class has.
+        """
+        ids = read_ids(self.pairs[index].mask)
+        if ids.dtype != np.uint8:
+            outside = ids[(ids < 0) | (ids > LARGEST_VALUE)]
+            if outside.size:
+                raise self._unknown_ids(index, outside)
+        classes = self._class_of[ids]
+        if classes.min() < 0:
+            raise self._unknown_ids(index, ids[classes < 0])
+        return classes.astype(np.uint8)
+
+    def read_checked_mask(self, index: int) -> np.ndarray:
+        """:meth:`read_mask`, compared in size with the header of its image."""
+        mask = self.read_mask(index)
+        self._check_size(index, mask, image_size(self.pairs[index].image))
+        return mask
+
+    def _check_size(self, index: int, mask: np.ndarray, size: tuple[int, int]) -> None:
+        if mask.shape != size:
+            _, image_path, mask_path = self.pairs[index]
+            raise InputError(
+                f"{mask_path} has {mask.shape[1]}×{mask.shape[0]} pixels (width × height), but its image {image_path} "
+                f"has {size[1]}×{size[0]} once it is upright as its EXIF data say. Replace one of them or remove both."
+            )
+
+    def _unknown_ids(self, index: int, values: np.ndarray) -> InputError:
+        found, spec = np.unique(values).tolist(), self.spec
+        shown = ", ".join(map(str, found[:5])) + (", …" if len(found) > 5 else "")
+        if spec.value_map is not None:
+            allowed = f"value_map knows {', '.join(map(str, sorted(spec.value_map)))}"
+            fix = "Add it to value_map, or to ignore_ids"
+        elif found == [IGNORE]:
+            allowed = f"allowed are 0..{len(spec.classes) - 1}"
+            fix = "If 255 means 'not labelled' add it to ignore_ids, if it is a class write value_map: {0: 0, 255: 1}"
+        else:
+            allowed = f"allowed are 0..{len(spec.classes) - 1} ({len(spec.classes)} classes)"
+            fix = "Translate it with value_map ({value in the file: class id}), or add it to ignore_ids"
+        ignored = ", ".join(map(str, spec.ignore_ids)) or "none"
+        return InputError(
+            f"{self.pairs[index].mask} holds the id {shown}; {allowed}, ignored: {ignored}. "
+            f"{fix}, in the YAML of the dataset '{spec.name}'."
+        )
+
+
+def _class_table(spec: DatasetSpec) -> np.ndarray:
+    """Value in a mask file -> class id, 255 = ignore, -1 = unknown. ``value_map`` goes before ``ignore_ids``."""
+    table = np.full(LARGEST_VALUE + 1, -1, np.int16)
+    if spec.value_map is None:
+        table[: len(spec.classes)] = np.arange(len(spec.classes))
+    table[list(spec.ignore_ids)] = IGNORE
+    for value, target in (spec.value_map or {}).items():
+        table[value] = target
+    return table
+
+
+def _scene(spec: DatasetSpec, stem: str) -> str:
+    if spec.scene_pattern is None:
+        return stem
+    match = re.search(spec.scene_pattern, stem)
+    if match is None or match[1] is None:
+        raise InputError(f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' finds no scene in '{stem}'.")
+    return match[1]

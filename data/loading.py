@@ -1,0 +1,187 @@
+"""Batches that depend on the seed and the step alone.
+
+Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions t·B … t·B + B - 1. Position p
+lies in epoch p // n; each epoch visits the n samples in an order of its own, and the augmentation of position p has its
+own random stream. So neither the number of workers or processes nor an interruption changes what a model is trained on.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.sample import Sample
+from encoder_ablations.data.transforms import evaluation_view, training_view
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.seeding import numpy_stream
+
+Value = TypeVar("Value")
+
+
+class Samples(Protocol):
+    """Any dataset of this package."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class Batch(NamedTuple):
+    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64 class ids, 255 = ignore."""
+
+    images: Tensor
+    masks: Tensor
+
+
+class EvaluationItem(NamedTuple):
+    """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size; ``id`` of the sample."""
+
+    image: Tensor
+    mask: Tensor
+    id: str
+
+
+def training_batches(
+    dataset: Samples,
+    indices: Sequence[int],
+    augmentation: AugmentationSpec,
+    *,
+    seed: int,
+    batch_size: int,
+    steps: int,
+    start_step: int = 0,
+    accumulation: int = 1,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+) -> Iterator[list[Batch]]:
+    """For each of the steps ``start_step … steps - 1`` this process's ``accumulation`` micro-batches.
+
+    The micro-batches of all ``world`` processes, by rank and then in their order, are the batch of a single process.
+
+    Args:
+        indices: the samples of ``dataset`` that are trained on.
+        batch_size: samples per step, over all processes and micro-batches together.
+
+    Raises:
+        InputError: the batch cannot be divided evenly; while iterating: a file cannot be read.
+    """
+    parts = world * accumulation
+    if batch_size % parts:
+        raise InputError(
+            f"batch_size {batch_size} cannot be divided evenly over {world} processes × accumulation {accumulation}; "
+            f"allowed are multiples of {parts}."
+        )
+    if not len(indices):
+        raise InputError("there is no sample to train on.")
+    order = _Order(indices, seed)
+    micro = batch_size // parts
+    starts = (
+        step * batch_size + (rank * accumulation + part) * micro
+        for step in range(start_step, steps)
+        for part in range(accumulation)
+    )
+    keys = ([(position, order[position]) for position in range(start, start + micro)] for start in starts)
+    loader = _load(_TrainingViews(dataset, augmentation, seed), keys, _collate, workers)
+    return ([_raised(next(loader)) for _ in range(accumulation)] for _ in range(start_step, steps))
+
+
+def evaluation_items(
+    dataset: Samples,
+    indices: Sequence[int],
+    augmentation: AugmentationSpec,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+) -> Iterator[EvaluationItem]:
+    """One image at a time, in the order of ``indices``; of several processes, each takes every ``world``-th.
+
+    Raises:
+        InputError: while iterating: a file cannot be read.
+    """
+    keys = ([index] for index in indices[rank::world])
+    return map(_raised, _load(_EvaluationViews(dataset, augmentation), keys, _first, workers))
+
+
+class _Order:
+    """Position in a run -> index of a sample."""
+
+    def __init__(self, indices: Sequence[int], seed: int) -> None:
+        self._indices = np.asarray(indices, dtype=np.int64)
+        self._seed = seed
+        self._epoch = -1
+        self._permutation = self._indices
+
+    def __getitem__(self, position: int) -> int:
+        epoch, place = divmod(position, len(self._indices))
+        if epoch != self._epoch:
+            self._permutation = self._indices[numpy_stream(self._seed, "order", epoch).permutation(len(self._indices))]
+            self._epoch = epoch
+        return int(self._permutation[place])
+
+
+class _TrainingViews(Dataset[Any]):
+    def __init__(self, dataset: Samples, augmentation: AugmentationSpec, seed: int) -> None:
+        self._dataset = dataset
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | InputError:
+        position, index = key
+        try:
+            sample = self._dataset[index]
+        except InputError as error:
+            return error
+        return training_view(sample, self._augmentation, numpy_stream(self._seed, "augment", position))
+
+
+class _EvaluationViews(Dataset[Any]):
+    def __init__(self, dataset: Samples, augmentation: AugmentationSpec) -> None:
+        self._dataset = dataset
+        self._augmentation = augmentation
+
+    def __getitem__(self, index: int) -> EvaluationItem | InputError:
+        try:
+            sample = self._dataset[index]
+        except InputError as error:
+            return error
+        if sample.mask is None:
+            raise ValueError(f"sample '{sample.id}' has no mask to compare with")
+        pixels = evaluation_view(sample, self._augmentation).transpose(2, 0, 1).copy()
+        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(sample.mask), sample.id)
+
+
+def _load(views: Dataset[Any], keys: Iterable[list[Any]], collate: Any, workers: int) -> Iterator[Any]:
+    """One result of ``collate`` for each list of ``keys``, in order.
+
+    The loader draws a seed for its workers: from a generator of its own, so that the global one stays as it is.
+    """
+    return iter(
+        DataLoader(views, batch_sampler=keys, collate_fn=collate, num_workers=workers, generator=torch.Generator())
+    )
+
+
+def _collate(views: list[tuple[np.ndarray, np.ndarray] | InputError]) -> Batch | InputError:
+    images, masks = [], []
+    for view in views:
+        if isinstance(view, InputError):
+            return view
+        images.append(view[0])
+        masks.append(view[1])
+    return Batch(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(np.stack(masks)))
+
+
+def _first(views: list[Value]) -> Value:
+    return views[0]
+
+
+def _raised(result: Value | InputError) -> Value:
+    """Errors in a worker come back as values: PyTorch would wrap their one line in a traceback."""
+    if isinstance(result, InputError):
+        raise result
+    return result

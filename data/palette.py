@@ -1,0 +1,72 @@
+"""Colours of classes in pictures."""
+
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+
+from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.spec import DatasetSpec
+
+Color = tuple[int, int, int]
+
+OKABE_ITO: tuple[Color, ...] = (
+    (0, 114, 178),
+    (230, 159, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (86, 180, 233),
+    (213, 94, 0),
+    (240, 228, 66),
+)
+"""Safe for colour-blind readers (Okabe & Ito, "Color Universal Design", 2008); black is kept for ignored pixels."""
+
+_STEPS = (0, 36, 73, 109, 146, 182, 219, 255)
+
+
+@lru_cache
+def palette(count: int) -> tuple[Color, ...]:
+    """``count`` (at most 255) distinct RGB colours 0..255; a shorter palette is the beginning of a longer one.
+
+    After the first seven, each colour is the one of an 8×8×8 grid whose nearest relative among those already taken
+    (and black and white) is farthest away in CIELAB.
+    """
+    grid = np.array(list(product(_STEPS, repeat=3)))
+    lab = _lab(grid)
+    taken = [*OKABE_ITO[:count]]
+    distance = np.full(len(grid), np.inf)
+    for color in [(0, 0, 0), (255, 255, 255), *taken]:
+        distance = np.minimum(distance, np.linalg.norm(lab - _lab(np.array([color])), axis=1))
+    while len(taken) < count:
+        best = int(distance.argmax())
+        taken.append((int(grid[best][0]), int(grid[best][1]), int(grid[best][2])))
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[best], axis=1))
+    return tuple(taken)
+
+
+def colors_of(spec: DatasetSpec) -> tuple[Color, ...]:
+    """One colour per class: the dataset's own, or those of :func:`palette`."""
+    return spec.colors or palette(len(spec.classes))
+
+
+def colorize(labels: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
+    """Class ids H×W (255 = ignore) -> picture H×W×3 uint8, RGB; ignored pixels are black.
+
+    Raises:
+        ValueError: an id that has no colour.
+    """
+    bad = (labels >= len(colors)) & (labels != IGNORE) | (labels < 0)
+    if bad.any():
+        raise ValueError(f"class id {labels[bad][0]} has no colour; there are {len(colors)} colours")
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(colors)] = colors
+    return table[labels]
+
+
+def _lab(colors: np.ndarray) -> np.ndarray:
+    """N×3 sRGB 0..255 -> N×3 CIELAB, D65."""
+    srgb = colors / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = (np.cbrt(value) for value in ((linear @ to_xyz.T) / [0.9505, 1.0, 1.089]).T)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)

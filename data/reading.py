@@ -1,0 +1,111 @@
+"""Reading one image or one mask file, and saying in one line what is wrong with it."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from encoder_ablations.utils.errors import InputError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
+
+_LOSSY_COMPRESSIONS = {"jpeg", "tiff_jpeg", "webp"}
+_ORIENTATION = 0x0112
+_ROTATED = (5, 6, 7, 8)
+_GRAY_STEP = {2: 85, 4: 17}
+
+
+def read_image(path: Path) -> np.ndarray:
+    """H×W×3 uint8, RGB, upright: the orientation in the file's EXIF data is applied.
+
+    Grey levels are repeated, transparency is dropped, 16-bit grey levels are divided by 257.
+
+    Raises:
+        InputError: the file is missing, damaged or truncated, or holds numbers without a known range.
+    """
+    with _opened(path) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode.startswith("I"):
+            gray = np.asarray(image)
+            if gray.min() < 0 or gray.max() > 65535:
+                raise InputError(f"{path} holds 32-bit numbers beyond 0..65535; save it as an 8-bit RGB image.")
+            return np.repeat(((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+        if image.mode == "F":
+            raise InputError(f"{path} holds floating-point numbers; save it as an 8-bit RGB image.")
+        upright = image.convert("RGBA") if image.mode in ("P", "PA") else image
+        return np.asarray(upright.convert("RGB"))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of :func:`read_image`'s result, from the file's header alone."""
+    with _opened(path) as image:
+        width, height = image.size
+        return (width, height) if image.getexif().get(_ORIENTATION) in _ROTATED else (height, width)
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """The integers stored in a mask file: H×W, of an integer type, before any value map.
+
+    A palette image's ids are its palette indices, as in Pascal VOC; a bilevel image's are 0 and 1.
+
+    Raises:
+        InputError: the file is missing, damaged, lossy, or not a single channel of integers.
+    """
+    with _opened(path) as image:
+        if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY_COMPRESSIONS:
+            raise InputError(
+                f"{path} is compressed as {image.format}, which changes class ids; save masks as single-channel PNG."
+            )
+        if image.mode == "F":
+            raise InputError(f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG.")
+        if image.mode == "1":
+            return np.asarray(image).astype(np.uint8)
+        if image.mode not in ("L", "P") and not image.mode.startswith("I"):
+            channels = len(image.getbands())
+            raise InputError(
+                f"{path} is a colour picture ({image.mode}, {channels} channels); a mask holds one class id per pixel. "
+                "Turn the colours into ids and save them as an 8-bit single-channel PNG."
+            )
+        step = _GRAY_STEP.get(_png_bit_depth(path), 1) if image.format == "PNG" and image.mode == "L" else 1
+        ids = np.asarray(image)
+        return ids if step == 1 else ids // step
+
+
+def _png_bit_depth(path: Path) -> int:
+    """Pillow stretches 2- and 4-bit grey levels to 0..255; the ids are the stored levels."""
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with path.open("rb") as file, _decoded(path, file) as image:
+            yield image
+    except InputError:
+        raise
+    except OSError as error:
+        if error.strerror:
+            raise InputError(f"cannot read {path}: {error.strerror}.") from error
+        raise _damaged(path, error) from error
+    except (SyntaxError, ValueError, EOFError, struct.error) as error:  # Pillow's decoders, on damaged files
+        raise _damaged(path, error) from error
+
+
+def _decoded(path: Path, file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path} is not an image, or its beginning is damaged; replace it or remove it.") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path} has too many pixels for one image; cut it into tiles.") from error
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged or truncated ({' '.join(str(error).split())}); replace it or remove it.")

@@ -1,0 +1,112 @@
+"""Counts the pixels of every class in every mask: the one pass that finds bad masks before any training."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_bytes
+
+THREADS = 4
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class MaskScan:
+    """What the N masks of a split hold.
+
+    Attributes:
+        counts: N×K int64, pixels of each class in each mask.
+        ignored: N int64, pixels that count neither in a loss nor in a metric.
+        sizes: N×2 int64, (H, W) of each mask.
+    """
+
+    counts: np.ndarray
+    ignored: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """N×K bool: which classes each mask shows."""
+        return self.counts > 0
+
+    @property
+    def pixels(self) -> list[int]:
+        """Pixels of each class in all masks together."""
+        return [int(count) for count in self.counts.sum(axis=0)]
+
+
+def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
+    """Reads every mask once, or takes the counts from the last time when neither files nor settings have changed.
+
+    Raises:
+        InputError: for the first bad mask, in the order of the dataset.
+    """
+    cache = _cache_file(dataset)
+    rows = _read_cache(cache, dataset) if cache else None
+    if rows is None:
+        rows = _scan(dataset, progress)
+        if cache:
+            _write_cache(cache, rows)
+    classes = len(dataset.spec.classes)
+    return MaskScan(counts=rows[:, :classes], ignored=rows[:, classes], sizes=rows[:, classes + 1 :])
+
+
+def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
+    with ThreadPoolExecutor(THREADS) as pool:
+        rows: Iterable[np.ndarray] = pool.map(partial(_row, dataset), range(len(dataset)))
+        title = f"checking masks of {dataset.spec.name}/{dataset.split}"
+        return np.stack(list(tqdm(rows, title, len(dataset), unit="mask", disable=not progress)))
+
+
+def _row(dataset: FolderDataset, index: int) -> np.ndarray:
+    """Pixels of each class, ignored pixels, height, width: int64."""
+    mask = dataset.read_checked_mask(index)
+    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
+    return np.concatenate([counts[: len(dataset.spec.classes)], counts[IGNORE:], mask.shape]).astype(np.int64)
+
+
+def _cache_file(dataset: FolderDataset) -> Path | None:
+    """Where the scan of exactly these files with these settings is kept; None without a home folder."""
+    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if folder.startswith("~"):
+        return None
+    spec = dataset.spec
+    files = []
+    for pair in dataset.pairs:
+        for path in (pair.image, pair.mask):
+            state = path.stat()
+            files.append([str(path), state.st_size, state.st_mtime_ns])
+    settings = [CACHE_VERSION, len(spec.classes), sorted(spec.ignore_ids), sorted((spec.value_map or {}).items())]
+    key = hashlib.sha256(json.dumps([settings, spec.value_map is None, files]).encode()).hexdigest()
+    return Path(folder) / "encoder_ablations" / "scans" / key
+
+
+def _read_cache(path: Path, dataset: FolderDataset) -> np.ndarray | None:
+    """The rows in a cache file; None when it is missing or damaged (then the masks are read again)."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    checksum, payload = content[:32], content[32:]
+    if hashlib.sha256(payload).digest() != checksum:
+        return None
+    return np.frombuffer(payload, np.int64).reshape(len(dataset), len(dataset.spec.classes) + 3)
+
+
+def _write_cache(path: Path, rows: np.ndarray) -> None:
+    payload = rows.tobytes()
+    try:
+        write_bytes(path, hashlib.sha256(payload).digest() + payload)
+    except InputError:
+        return  # the cache only saves time: where it cannot be written, the masks are read again next time

@@ -1,0 +1,53 @@
+"""Nested k % subsets: of one seed, 1 % lies within 5 % lies within 10 %, whatever the encoder."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.seeding import numpy_stream
+
+
+def nested_order(presence: np.ndarray, seed: int) -> list[int]:
+    """An order of all images whose every beginning shows as many classes as greedy choice can make it show.
+
+    First comes, again and again, the image that adds most classes to those already shown, until all are shown (greedy
+    maximum coverage: Nemhauser, Wolsey & Fisher, 1978); then the rest at random. Ties fall to a seeded permutation.
+
+    Args:
+        presence: N×K, nonzero where an image shows a class (bool, or pixel counts).
+    """
+    shuffled = numpy_stream(seed, "subset").permutation(len(presence))
+    shows = np.asarray(presence)[shuffled] > 0
+    missing = shows.any(axis=0)
+    chosen: list[int] = []
+    while missing.any():
+        best = int((shows & missing).sum(axis=1).argmax())
+        chosen.append(best)
+        missing &= ~shows[best]
+    rest = sorted(set(range(len(shuffled))) - set(chosen))
+    return [int(shuffled[position]) for position in chosen + rest]
+
+
+def subset(order: Sequence[int], fraction: float) -> list[int]:
+    """The first ``fraction`` (in 0..1) of ``order``, rounded to whole images, as sorted indices.
+
+    Raises:
+        InputError: the fraction is outside 0..1, or so small that no image is left.
+    """
+    if not 0 < fraction <= 1:
+        raise InputError(f"the fraction {fraction:g} is impossible; allowed: more than 0, at most 1 (1 = all images).")
+    if fraction * len(order) < 0.5:
+        smallest = math.ceil(0.5 / len(order) * 1e6) / 1e6
+        raise InputError(
+            f"the fraction {fraction:g} of {len(order)} training images is less than half an image; "
+            f"the smallest fraction here is {smallest:g}."
+        )
+    return sorted(order[: max(1, round(fraction * len(order)))])
+
+
+def fingerprint(ids: Iterable[str]) -> str:
+    """SHA-256 of the sorted ids, one a line, as 64 hexadecimal digits: equal sets, equal fingerprints."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,91 @@
+"""What an encoder really gives, checked against the model that its weights come from."""
+
+from dataclasses import dataclass
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from encoder_ablations.encoders.base import Encoder
+from encoder_ablations.encoders.darknet import DarkNetBody
+from encoder_ablations.encoders.table import EncoderRow
+from encoder_ablations.encoders.vit import ViTBody
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Feature maps of one image.
+
+    Attributes:
+        maps: the body's, each 1×C×h×w.
+        pyramid: p2..p5, each 1×C×h×w.
+        source_difference: largest absolute difference between the body's maps and the source model's own block
+            outputs at its native size; None where there is no source to compare with.
+    """
+
+    maps: list[Tensor]
+    pyramid: dict[str, Tensor]
+    source_difference: float | None
+
+
+def inspect(encoder: Encoder, row: EncoderRow, images: Tensor) -> Inspection:
+    """Runs an encoder on 1×3×H×W normalised images, and compares its body with the source."""
+    encoder.eval()
+    with torch.inference_mode():
+        return Inspection(encoder.body(images), encoder(images), source_difference(encoder.body, row))
+
+
+def source_difference(body: nn.Module, row: EncoderRow) -> float | None:
+    """See :class:`Inspection`. Uses noise as the image, so that every channel is exercised."""
+    if isinstance(body, ViTBody):
+        return _vit_difference(body, row)
+    if isinstance(body, DarkNetBody) and row.model is not None:
+        return _darknet_difference(body, row.model)
+    return None
+
+
+def _noise(height: int, width: int) -> Tensor:
+    return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+
+
+def _vit_difference(body: ViTBody, row: EncoderRow) -> float:
+    """Blocks' outputs are taken by hooks while the source model does its own forward pass."""
+    embed = body.model.patch_embed
+    size = embed.img_size[0]
+    # built the way timm builds it by default, so that nothing of the adapter's settings is shared
+    source = timm.create_model(str(row.model), num_classes=0, global_pool="", patch_size=body.patch, img_size=size)
+    source.load_state_dict(body.model.state_dict())
+    source.eval()
+    seen: dict[int, Tensor] = {}
+    handles = [
+        source.blocks[index].register_forward_hook(lambda _m, _i, output, index=index: seen.update({index: output}))
+        for index in body.taps
+    ]
+    with torch.inference_mode():
+        images = _noise(size, size)
+        source.forward_features(images)
+        for handle in handles:
+            handle.remove()
+        native = ViTBody(body.model, body.taps, body.final_norm, body.normalization, position_rule=body.position_rule)
+        maps = native.eval()(images)
+        difference = 0.0
+        for index, features in zip(body.taps, maps, strict=True):
+            tokens = source.norm(seen[index]) if body.final_norm else seen[index]
+            patches = tokens[:, source.num_prefix_tokens :]
+            expected = patches.transpose(1, 2).reshape(features.shape)
+            difference = max(difference, (features - expected).abs().max().item())
+    return difference
+
+
+def _darknet_difference(body: DarkNetBody, model: str) -> float:
+    source = timm.create_model(model, features_only=True, out_indices=(2, 3, 4, 5))
+    own = body.state_dict()
+    names = zip(source.state_dict(), own, strict=True)
+    source.load_state_dict({theirs: own[ours] for theirs, ours in names})
+    source.eval()
+    with torch.inference_mode():
+        images = _noise(256, 256)
+        pairs = zip(source(images), body(images), strict=True)
+        return max((theirs - ours).abs().max().item() for theirs, ours in pairs)

@@ -1,0 +1,109 @@
+"""The encoders, one row each. Everything else about them is read from the model itself."""
+
+from dataclasses import dataclass
+
+import timm
+from timm.models import is_model_in_modules
+
+from encoder_ablations.utils.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class ViTRow:
+    """A vision transformer of timm.
+
+    Attributes:
+        model: timm's model name with its weights' tag.
+        family: how people call it.
+        position_rule: how the source resizes position embeddings: "timm" (bicubic with antialiasing; also the rule of
+            DINOv2 with registers) or "dinov2" (bicubic, offset 0.1, no antialiasing).
+    """
+
+    name: str
+    model: str
+    family: str
+    position_rule: str = "timm"
+
+
+@dataclass(frozen=True)
+class DarkNetRow:
+    """A DarkNet (Redmon & Farhadi, YOLOv3, 2018), native.
+
+    Attributes:
+        blocks: residual blocks of each of the five stages.
+        stem: channels of the first convolution; every stage doubles them.
+        negative_slope: of LeakyReLU. The original uses 0.1; timm's ImageNet weights were trained with 0.01.
+        model: timm's model name with the tag of its ImageNet weights; None where there are none.
+    """
+
+    name: str
+    blocks: tuple[int, int, int, int, int]
+    stem: int = 32
+    negative_slope: float = 0.1
+    model: str | None = None
+    family: str = "DarkNet"
+
+
+EncoderRow = ViTRow | DarkNetRow
+
+ROWS: tuple[EncoderRow, ...] = (
+    ViTRow("clip_b32", "vit_base_patch32_clip_quickgelu_224.openai", "CLIP"),
+    ViTRow("clip_b16", "vit_base_patch16_clip_quickgelu_224.openai", "CLIP"),
+    ViTRow("clip_l14", "vit_large_patch14_clip_quickgelu_224.openai", "CLIP"),
+    ViTRow("clip_l14_336", "vit_large_patch14_clip_quickgelu_336.openai", "CLIP"),
+    ViTRow("siglip_b16", "vit_base_patch16_siglip_224.webli", "SigLIP"),
+    ViTRow("siglip_l16", "vit_large_patch16_siglip_256.webli", "SigLIP"),
+    ViTRow("siglip2_b16", "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2"),
+    ViTRow("siglip2_l16", "vit_large_patch16_siglip_256.v2_webli", "SigLIP 2"),
+    ViTRow("dinov2_s14", "vit_small_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
+    ViTRow("dinov2_b14", "vit_base_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
+    ViTRow("dinov2_l14", "vit_large_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
+    ViTRow("dinov2_reg_s14", "vit_small_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
+    ViTRow("dinov2_reg_b14", "vit_base_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
+    ViTRow("dinov2_reg_l14", "vit_large_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
+    ViTRow("dinov3_s16", "vit_small_patch16_dinov3.lvd1689m", "DINOv3"),
+    ViTRow("dinov3_b16", "vit_base_patch16_dinov3.lvd1689m", "DINOv3"),
+    ViTRow("dinov3_l16", "vit_large_patch16_dinov3.lvd1689m", "DINOv3"),
+    ViTRow("mae_b16", "vit_base_patch16_224.mae", "MAE"),
+    ViTRow("mae_l16", "vit_large_patch16_224.mae", "MAE"),
+    ViTRow("vit_ti16", "vit_tiny_patch16_224.augreg_in21k", "ViT, supervised"),
+    DarkNetRow("darknet53", (1, 2, 8, 8, 4)),
+    DarkNetRow("darknet53_in1k", (1, 2, 8, 8, 4), negative_slope=0.01, model="darknet53.c2ns_in1k"),
+    DarkNetRow("darknet21", (1, 1, 1, 2, 1)),
+    DarkNetRow("darknet17", (1, 1, 1, 1, 1)),
+    DarkNetRow("darknet_tiny", (1, 1, 1, 1, 1), stem=16),
+)
+
+ALIASES = {
+    "clip-vit-base-patch32": "clip_b32",
+    "clip-vit-base-patch16": "clip_b16",
+    "clip-vit-large-patch14": "clip_l14",
+    "siglip-base-patch16-224": "siglip_b16",
+    "siglip-large-patch16-256": "siglip_l16",
+}
+"""Names under which the same models are known elsewhere."""
+
+TABLE = {row.name: row for row in ROWS}
+
+
+def find_row(name: str) -> EncoderRow:
+    """The row called ``name``, or a new row for any other vision transformer of timm.
+
+    Raises:
+        InputError: neither a row nor a timm model, or a timm model that is not a vision transformer.
+    """
+    row = TABLE.get(ALIASES.get(name, name))
+    if row is not None:
+        return row
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise InputError(
+            f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES])} Allowed: {', '.join(TABLE)}, "
+            "or the name of a timm vision transformer."
+        )
+    if not is_model_in_modules(architecture, ["vision_transformer", "eva"]):
+        raise InputError(
+            f"the timm model '{name}' is not a plain vision transformer. Allowed: models of timm's modules "
+            f"vision_transformer and eva, or {', '.join(TABLE)}."
+        )
+    return ViTRow(name, name, "timm")

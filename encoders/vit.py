@@ -1,0 +1,139 @@
+"""Any vision transformer of timm as an encoder body: taps through timm's own forward pass."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from timm.models import Eva, VisionTransformer
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from encoder_ablations.encoders.base import Body, Normalization
+
+
+class ViTBody(Body):
+    """Reads ``len(taps)`` blocks of a timm model as feature maps, prefix tokens removed.
+
+    Uses timm's public ``forward_intermediates``, so CLIP's pre-norm, register tokens and rotary embeddings are the
+    source's own. Images of any size are padded with zeros to whole patches.
+
+    Attributes:
+        patch: side of a patch in the pixels that the model sees.
+        input_scale: factor by which images are resized before the model sees them.
+    """
+
+    def __init__(
+        self,
+        model: VisionTransformer | Eva,
+        taps: Sequence[int],
+        final_norm: bool,
+        normalization: Normalization,
+        input_scale: float = 1.0,
+        position_rule: str = "timm",
+    ) -> None:
+        super().__init__()
+        self.taps = tuple(taps)
+        self.final_norm = final_norm
+        self.normalization = normalization
+        self.input_scale = input_scale
+        self.patch: int = model.patch_embed.patch_size[0]
+        self.reduction = round(self.patch / input_scale, 6)
+        self.reductions = (self.reduction,) * len(self.taps)
+        self.widths = (model.embed_dim,) * len(self.taps)
+        self.prefix_tokens: int = model.num_prefix_tokens
+        self.depth = len(model.blocks)
+        self.position_rule = position_rule
+        self.reader = _Reader(model, self.taps, final_norm)
+
+    @property
+    def model(self) -> VisionTransformer | Eva:
+        """The timm model."""
+        return self.reader.model
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """See :class:`Body`."""
+        if self.input_scale != 1:
+            images = self._rescale(images)
+        if self.position_rule == "timm":
+            return self.reader(images)
+        grid = tuple(math.ceil(n / self.patch) for n in images.shape[-2:])
+        positions = dinov2_position_embedding(self.model.pos_embed, (grid[0], grid[1]), self.prefix_tokens)
+        return functional_call(self.reader, {"model.pos_embed": positions}, (images,))
+
+    def _rescale(self, images: Tensor) -> Tensor:
+        """Pads to whole patches, then resizes by ``input_scale``, so that the grid is that of the larger patch."""
+        step = round(self.reduction)
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (0, -width % step, 0, -height % step))
+        size = [n // step * self.patch for n in padded.shape[-2:]]
+        return F.interpolate(padded, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+    def tokens(self, height: int, width: int) -> int:
+        """See :class:`Body`."""
+        return math.ceil(height / self.reduction) * math.ceil(width / self.reduction)
+
+    def depth_of(self, parameter: str) -> int:
+        """See :class:`Body`. Embeddings and tokens are the stem."""
+        name = parameter.removeprefix("reader.model.")
+        if name.startswith("blocks."):
+            return int(name.split(".")[1]) + 1
+        return self.max_depth if name.startswith(("norm.", "fc_norm.")) else 0
+
+    @property
+    def max_depth(self) -> int:
+        """See :class:`Body`."""
+        return self.depth + 1
+
+    def facts(self) -> dict[str, object]:
+        """See :class:`Body`."""
+        own: dict[str, object] = {
+            "patch_size": self.patch,
+            "input_scale": self.input_scale,
+            "taps": list(self.taps),
+            "final_norm": self.final_norm,
+            "prefix_tokens": self.prefix_tokens,
+            "position_rule": self.position_rule,
+            "licence": self.model.pretrained_cfg.get("license"),
+        }
+        return super().facts() | own
+
+
+class _Reader(nn.Module):
+    """The model's taps as a forward pass of its own, so that ``functional_call`` can be used on it."""
+
+    def __init__(self, model: VisionTransformer | Eva, taps: tuple[int, ...], final_norm: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.taps = taps
+        self.final_norm = final_norm
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self.model.forward_intermediates(
+            images,
+            indices=list(self.taps),
+            norm=self.final_norm,
+            stop_early=True,
+            output_fmt="NCHW",
+            intermediates_only=True,
+        )
+
+
+def dinov2_position_embedding(positions: Tensor, grid: tuple[int, int], prefix_tokens: int) -> Tensor:
+    """Position embeddings for another grid by DINOv2's own rule (facebookresearch/dinov2, ``interpolate_pos_encoding``).
+
+    Args:
+        positions: 1×(P+N)×C with P prefix tokens and N patches of a square grid.
+        grid: (rows, columns) of patches.
+
+    Returns:
+        1×(P+rows·columns)×C.
+    """
+    side = math.isqrt(positions.shape[1] - prefix_tokens)
+    if grid == (side, side):
+        return positions
+    prefix, patches = positions[:, :prefix_tokens], positions[:, prefix_tokens:]
+    square = patches.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    factors = [(n + 0.1) / side for n in grid]
+    resized = F.interpolate(square, scale_factor=factors, mode="bicubic", antialias=False)
+    return torch.cat([prefix, resized.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)

@@ -1,0 +1,133 @@
+"""Reading local weight files as names and tensors. Nothing that a file contains is ever executed."""
+
+import argparse
+import pickle
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from encoder_ablations.encoders.torchscript_files import is_torchscript, read_torchscript
+from encoder_ablations.utils.errors import InputError
+
+PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Keys under which training scripts keep the weights."""
+
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What PyTorch's reader raises on files with missing or wrong bytes; it does not check them first."""
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DistributedDataParallel and torch.compile put before every name."""
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Reads the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, on the CPU, in the file's precision.
+
+    TorchScript archives, such as OpenAI's CLIP downloads, are read as data as well; their code is not.
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind, without tensors, or could only be read by running
+            code that it contains.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"weights: there is no file {path}. Give a .safetensors or .pth file, or 'random'.")
+    if path.suffix == ".safetensors":
+        content: Any = _read_safetensors(path)
+    elif path.suffix in PYTORCH_SUFFIXES:
+        content = _read_pytorch(path)
+    else:
+        allowed = ", ".join((".safetensors", *PYTORCH_SUFFIXES))
+        raise InputError(f"weights: {path} has the unknown suffix '{path.suffix}'. Allowed: {allowed}.")
+    return _strip_prefixes(_tensors_of(content, path))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _read_pytorch(path: Path) -> object:
+    try:
+        if is_torchscript(path):
+            return read_torchscript(path)
+        # Training scripts derived from DeiT and MAE keep their command line, an inert Namespace, beside the weights.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        objects = _objects_in(path)
+        if objects is None:
+            raise _damaged(path, "not in PyTorch's format") from error
+        raise InputError(
+            f"weights: {path} holds Python objects ({objects}) which could run code when read, so it is not read. "
+            "Where you trust it, load it once and save model.state_dict() as a .safetensors file "
+            "(safetensors.torch.save_file)."
+        ) from error
+    except DAMAGED as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _objects_in(path: Path) -> str | None:
+    """Names of what a file holds beside tensors and plain values; None for a damaged file."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        return ", ".join(sorted(names)[:3]) or "of unknown types"
+    except ValueError:  # the format before PyTorch 1.6, which is a bare pickle
+        with path.open("rb") as file:
+            return "of unknown types" if file.read(1) == pickle.PROTO else None
+    except (pickle.UnpicklingError, *DAMAGED):
+        return None
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    first_line = (reason.splitlines() or ["it ends too early"])[0][:120]
+    return InputError(
+        f"weights: {path} is damaged or not a weight file ({first_line}). Download or save it again; "
+        f"it has {path.stat().st_size} bytes."
+    )
+
+
+def _tensors_of(content: object, path: Path) -> dict[str, Tensor]:
+    """The named tensors in ``content``, or in the mapping that a training script wrapped them in."""
+    found = content
+    while isinstance(found, Mapping):
+        wrapper = next((key for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
+        if wrapper is None:
+            break
+        found = found[wrapper]
+    tensors = {}
+    if isinstance(found, Mapping):
+        tensors = {str(name): value.detach() for name, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(
+            f"weights: {path} has no named tensors at its top or under {', '.join(WRAPPERS)}; "
+            f"it has: {keys or 'nothing'}. Save model.state_dict() instead."
+        )
+    return tensors
+
+
+def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None):
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    return tensors

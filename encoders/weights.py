@@ -1,0 +1,241 @@
+"""Pretrained or local weights into a model: strictly, or with one clear error."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isqrt
+from pathlib import Path
+
+import timm
+from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from timm.models import Eva, VisionTransformer, eva, vision_transformer
+from torch import Tensor, nn
+
+from encoder_ablations.encoders.weight_files import read_weights
+from encoder_ablations.encoders.weight_formats import convert
+from encoder_ablations.utils.errors import InputError
+
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+HUB_TIMEOUT = 10.0
+CLASSIFIER = "head."
+SHOWN = 3
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was loaded.
+
+    Attributes:
+        path: the file.
+        layout: how the file names its parameters.
+        tensors: number of tensors loaded; always all that the model has.
+        dropped: names in the file that are no part of the model: text towers, heads, decoders, mask tokens.
+        resampled: resized position embeddings and patch kernels: timm's name, shape in the file, shape in the model.
+    """
+
+    path: str
+    layout: str
+    tensors: int
+    dropped: tuple[str, ...]
+    resampled: tuple[tuple[str, Shape, Shape], ...]
+
+
+def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
+    """Loads a local file into a model without head; every parameter of the model is loaded, or none.
+
+    Args:
+        model: a timm VisionTransformer or Eva made with ``num_classes=0, global_pool=""`` (files in any layout of
+            ``weight_layouts.py``), or another module whose parameters are called as in the file.
+        path: ``.safetensors``, ``.pth``, ``.pt`` or ``.bin``.
+
+    Raises:
+        InputError: the file cannot be read without running code, or does not fit the model.
+    """
+    state = read_weights(path)
+    where = f"weights: {path} does not fit the encoder {_name(model)}"
+    if isinstance(model, VisionTransformer | Eva):
+        return _load_vision_transformer(model, state, path, where)
+    dropped = tuple(name for name in state if name.startswith(CLASSIFIER) and name not in model.state_dict())
+    state = {name: value for name, value in state.items() if name not in dropped}
+    _load_strictly(model, state, where)
+    return LoadReport(str(path), "as the model", len(state), dropped, ())
+
+
+def _load_vision_transformer(
+    model: VisionTransformer | Eva, state: Mapping[str, Tensor], path: Path | str, where: str
+) -> LoadReport:
+    converted = convert(state)
+    tensors = {name: value.float() if value.is_floating_point() else value for name, value in converted.tensors.items()}
+    no_bias = _zero_biases(model, tensors, where)
+    tensors = {name: value for name, value in tensors.items() if name not in no_bias}
+    _check_patch_kernel(model, tensors, where)
+    _check_position_grid(model, tensors, where)
+    # timm's filters resample position embeddings and patch kernels as timm does for its own downloads. Whatever else
+    # they drop or rename shows in the strict load.
+    resize = eva.checkpoint_filter_fn if isinstance(model, Eva) else vision_transformer.checkpoint_filter_fn
+    resized = resize(dict(tensors), model)
+    _load_strictly(model, resized, where)
+    shapes = [(name, tuple(tensors[name].shape), tuple(resized[name].shape)) for name in resized if name in tensors]
+    return LoadReport(
+        str(path),
+        converted.layout,
+        len(resized),
+        (*converted.dropped, *no_bias, *(name for name in tensors if name not in resized)),
+        tuple((name, before, after) for name, before, after in shapes if before != after),
+    )
+
+
+def _zero_biases(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
+    """Query and value biases of DINOv3 which the model lacks; being zero, they change nothing."""
+    expected = model.state_dict().keys()
+    extra = [name for name in tensors if name.endswith(("attn.q_bias", "attn.v_bias")) and name not in expected]
+    if any(tensors[name].any() for name in extra):
+        raise InputError(f"{where}: {extra[0]} is not zero. Use the timm model whose name ends in _qkvb.")
+    return tuple(extra)
+
+
+def _check_patch_kernel(model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str) -> None:
+    """timm would resample any kernel to any size; only that of the model's own architecture is meant to be."""
+    name = "patch_embed.proj.weight"
+    kernel = tensors.get(name)
+    if kernel is None:
+        return
+    if kernel.ndim != 4:
+        raise InputError(f"{where}: {name} is no convolution. Files of NaFlex models cannot be used; use another file.")
+    size = tuple(kernel.shape[-2:])
+    if size in (tuple(model.patch_embed.patch_size), _native_patch(model)):
+        return
+    raise InputError(
+        f"{where}: its patches are {size[0]}×{size[1]}, the model's are "
+        f"{'×'.join(map(str, model.patch_embed.patch_size))}. Choose the file or the encoder with the other patch size."
+    )
+
+
+def _native_patch(model: VisionTransformer | Eva) -> Shape | None:
+    """Patch size that timm gives to the model's architecture, whatever it was created with here."""
+    architecture = getattr(model, "pretrained_cfg", {}).get("architecture")
+    if architecture is None:
+        return None
+    return tuple(timm.create_model(architecture, num_classes=0, device="meta").patch_embed.patch_size)
+
+
+def _check_position_grid(model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str) -> None:
+    positions = tensors.get("pos_embed")
+    if positions is None or model.pos_embed is None or positions.shape[1] == model.pos_embed.shape[1]:
+        return
+    prefix = 0 if model.no_embed_class else model.num_prefix_tokens
+    patches = positions.shape[1] - prefix
+    if patches < 1 or isqrt(patches) ** 2 != patches:
+        raise InputError(
+            f"{where}: it has {positions.shape[1]} position embeddings, which is not {prefix} plus a square grid. "
+            "Likely cause: a file of another model family."
+        )
+
+
+def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state]
+    surplus = [name for name in state if name not in expected]
+    other = [name for name in state if name in expected and state[name].shape != expected[name].shape]
+    if not (missing or surplus or other):
+        model.load_state_dict(state)
+        return
+    problems = []
+    if missing:
+        problems.append(f"it lacks {_some(missing)}")
+    if surplus:
+        problems.append(f"the model has no {_some(surplus)}")
+    if other:
+        shapes = [f"{name} {_shape(state[name])} instead of {_shape(expected[name])}" for name in other]
+        problems.append(f"shapes differ: {_some(shapes)}")
+    same_family = all(name.startswith("blocks.") for name in [*missing, *surplus]) and not (missing and surplus)
+    cause = "another size of the same family" if same_family else "another model family"
+    raise InputError(f"{where}: {'; '.join(problems)}. Likely cause: a file of {cause}. Give the file of this encoder.")
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
+
+
+def _name(model: nn.Module) -> str:
+    return getattr(model, "pretrained_cfg", {}).get("architecture") or type(model).__name__
+
+
+def download_weights(name: str) -> Path:
+    """The weight file of a timm model: from the local Hugging Face cache, or else downloaded into it.
+
+    A file in the cache is used without asking the hub whether it has changed. Otherwise one request finds out whether
+    the hub can be reached, because the hub's own client repeats failing ones for about 25 seconds a file.
+
+    Args:
+        name: timm's model name with tag, e.g. "vit_base_patch16_224.mae".
+
+    Raises:
+        InputError: there is no such file, or it cannot be downloaded; says how to go on.
+    """
+    try:
+        source = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        tags = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*")) or "none"
+        raise InputError(f"timm has no weights called {name}. Allowed: {tags}.") from error
+    if source is None or not source.hf_hub_id:
+        raise InputError(f"the timm model {name} has no weights on the Hugging Face hub. {_alternatives()}")
+    repository, _, tag = source.hf_hub_id.partition("@")
+    revision = tag or None
+    files = (source.hf_hub_filename,) if source.hf_hub_filename else HUB_FILES
+    for file in files:
+        cached = try_to_load_from_cache(repository, file, revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
+    for file in files:
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=HUB_TIMEOUT)
+            return Path(hf_hub_download(repository, file, revision=revision))
+        except RemoteEntryNotFoundError:
+            continue
+        except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: the hub's accelerated downloads
+            raise InputError(
+                f"cannot download the weights of {name} from the Hugging Face hub ({repository}): {_reason(error)}. "
+                f"{_alternatives()}"
+            ) from error
+    raise InputError(f"the hub's repository {repository} of {name} has no {' or '.join(files)}. {_alternatives()}")
+
+
+def create_pretrained(create: Callable[[], nn.Module], name: str) -> nn.Module:
+    """``create()``, which makes timm's pretrained model ``name``, once its weights are known to be in the local cache.
+
+    Raises:
+        InputError: see :func:`download_weights`.
+    """
+    download_weights(name)
+    return create()
+
+
+def _alternatives() -> str:
+    return "Give a local file (weights: FILE.safetensors or FILE.pth), or start from random weights (weights: random)."
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OfflineModeIsEnabled):
+        return "the hub's offline mode is on (HF_HUB_OFFLINE)"
+    if isinstance(error, GatedRepoError):
+        return "its licence must be accepted on the model's page, and 'hf auth login' be run"
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is no such repository, or it is private"
+    lines = str(error).splitlines()
+    text = (lines[0] if lines else type(error).__name__)[:160].rstrip(".")
+    answered = isinstance(error, HfHubHTTPError) or not isinstance(error, HTTPError)
+    return text if answered else f"no connection ({text})"

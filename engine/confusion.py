@@ -1,0 +1,41 @@
+"""The one thing that every quality metric is computed from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoder_ablations.data.sample import IGNORE
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """Pixel counts.
+
+    Attributes:
+        counts: K×K int64; rows are ground truth, columns are predictions. Ignored pixels are not in it.
+    """
+
+    counts: np.ndarray
+
+    @classmethod
+    def empty(cls, classes: int) -> "ConfusionMatrix":
+        return cls(np.zeros((classes, classes), dtype=np.int64))
+
+    @classmethod
+    def of(cls, prediction: Tensor, truth: Tensor, classes: int) -> "ConfusionMatrix":
+        """Counts one image (or batch).
+
+        Args:
+            prediction: class ids in 0..classes-1, any integer type.
+            truth: class ids of the same shape, 255 = ignore.
+            classes: K.
+        """
+        row = truth.flatten().to(torch.int32)
+        row = torch.where(row == IGNORE, classes, row)  # ignored pixels go to an extra row that is cut off
+        cells = torch.bincount(row * classes + prediction.flatten().to(torch.int32), minlength=classes * (classes + 1))
+        return cls(cells[: classes * classes].view(classes, classes).cpu().numpy().astype(np.int64))
+
+    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+        return ConfusionMatrix(self.counts + other.counts)

@@ -1,0 +1,144 @@
+"""What a segmenter costs: parameters, FLOPs, latency, each in total and by part."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoder_ablations.engine.flops import count_flops
+from encoder_ablations.segmenters.base import Segmenter
+
+PARTS = ("encoder.body", "encoder.neck", "head")
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one forward pass of ``batch_size`` images, from input to stride-4 scores."""
+
+    batch_size: int
+    median: float
+    p10: float
+    p90: float
+    median_by_part: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """See ``CostRecord``; ``flops`` counts a multiply-add as one."""
+
+    input_size: tuple[int, int]
+    tokens: int | None
+    parameters: dict[str, int]
+    parameters_by_part: dict[str, int]
+    flops: int
+    flops_by_part: dict[str, int]
+    latencies: list[Latency] = field(default_factory=list)
+
+
+def measure_cost(
+    segmenter: Segmenter, input_size: tuple[int, int], batch_sizes: tuple[int, ...], seconds: float = 2.0
+) -> Cost:
+    """Measures on the device that the segmenter is on, in float32.
+
+    Args:
+        input_size: (H, W), the same for all encoders that are compared.
+        batch_sizes: latency is measured for each.
+        seconds: time spent on each latency, after warm-up.
+    """
+    was_training = segmenter.training
+    segmenter.eval()
+    device = segmenter.mean.device
+    with torch.inference_mode(), _quiet("fvcore"):
+        flops, by_part = count_flops(segmenter, torch.zeros(1, 3, *input_size, device=device), PARTS)
+        latencies = [measure_latency(segmenter, input_size, batch, seconds) for batch in batch_sizes]
+    segmenter.train(was_training)
+    parameters = list(segmenter.parameters())
+    return Cost(
+        input_size=input_size,
+        tokens=segmenter.encoder.body.tokens(*input_size),
+        parameters={
+            "total": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        },
+        parameters_by_part={
+            part: sum(p.numel() for p in segmenter.get_submodule(part).parameters()) for part in PARTS
+        },
+        flops=flops,
+        flops_by_part=by_part,
+        latencies=latencies,
+    )
+
+
+def measure_latency(segmenter: Segmenter, size: tuple[int, int], batch_size: int, seconds: float) -> Latency:
+    """Median, 10th and 90th percentile over as many passes as fit into ``seconds`` (at least 5), after 3 to warm up."""
+    images = torch.zeros(batch_size, 3, *size, device=segmenter.mean.device)
+    stopwatch = _Stopwatch(images.device)
+    totals: list[float] = []
+    parts: dict[str, list[float]] = {part: [] for part in PARTS}
+    with stopwatch.on(segmenter.encoder.body, "encoder.body"), stopwatch.on(segmenter.encoder.neck, "encoder.neck"):
+        for index in range(10_000):
+            if index == 3:
+                begin = time.perf_counter()
+            if index >= 8 and time.perf_counter() - begin > seconds:
+                break
+            elapsed = stopwatch.time(lambda: segmenter.predict(images))
+            if index >= 3:
+                totals.append(elapsed)
+                encoder = {name: stopwatch.seen[name] for name in PARTS[:2]}
+                for name, value in {**encoder, "head": elapsed - sum(encoder.values())}.items():
+                    parts[name].append(value)
+    p10, median, p90 = np.percentile(totals, [10, 50, 90])
+    by_part = {name: float(np.median(values)) for name, values in parts.items()}
+    return Latency(batch_size, float(median), float(p10), float(p90), by_part)
+
+
+class _Stopwatch:
+    """Milliseconds of calls and of modules within them, with the device synchronised."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seen: dict[str, float] = {}
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return 1000 * time.perf_counter()
+
+    def time(self, call: Callable[[], object]) -> float:
+        begin = self.now()
+        call()
+        return self.now() - begin
+
+    @contextmanager
+    def on(self, module: nn.Module, name: str) -> Iterator[None]:
+        """Notes under ``name`` how long ``module`` takes in each call."""
+
+        def begin(_module: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
+            self.seen[name] = -self.now()
+
+        def end(_module: nn.Module, _inputs: tuple[Tensor, ...], _output: object) -> None:
+            self.seen[name] += self.now()
+
+        handles = [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Without the warnings of one library's logger."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

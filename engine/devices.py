@@ -1,0 +1,60 @@
+"""Where a model computes, and with which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.utils.errors import InputError
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def make_accelerator(device: str = "auto") -> Accelerator:
+    """Accelerate's view of this process: its device, its rank, and how many processes work on the run.
+
+    Args:
+        device: "auto" (a GPU if there is one), "cpu", or "cuda".
+
+    Raises:
+        InputError: another name, or a CUDA device where there is none.
+    """
+    kind = device.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda"):
+        raise InputError(f"unknown device '{device}'. Allowed: auto, cpu, cuda, cuda:N.")
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        if not torch.cuda.is_available():
+            raise InputError(
+                f"device '{device}' asked for, but PyTorch sees no CUDA device here. Use --device cpu or auto."
+            )
+        if device != "cuda":
+            index = device.partition(":")[2]
+            if not index.isdigit() or int(index) >= count:
+                raise InputError(f"device '{device}' does not exist. Allowed: cuda:0..cuda:{count - 1}, cpu, auto.")
+            torch.cuda.set_device(int(index))
+    handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
+    return Accelerator(cpu=kind == "cpu", kwargs_handlers=handlers)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Mixed precision for the forward pass: "fp32" does nothing, "bf16" and "fp16" autocast."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[precision])
+
+
+def micro_batch(recipe: Recipe, world: int) -> int:
+    """Images per forward pass.
+
+    Raises:
+        InputError: the batch cannot be divided over processes and accumulation steps.
+    """
+    parts = world * recipe.accumulation
+    if recipe.batch_size % parts:
+        raise InputError(
+            f"recipe.batch_size {recipe.batch_size} cannot be divided over {world} processes and "
+            f"{recipe.accumulation} accumulation steps; choose a multiple of {parts}."
+        )
+    return recipe.batch_size // parts

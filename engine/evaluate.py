@@ -1,0 +1,71 @@
+"""A segmenter on a set of images: one confusion matrix, at the resolution of each mask."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from encoder_ablations.data.loading import EvaluationItem
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.segmenters.base import Segmenter
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with what is true and what is predicted.
+
+    Attributes:
+        image: 3×h×w uint8 RGB as the model saw it.
+        truth, prediction: H×W class ids at the mask's own size; 255 in ``truth`` = ignore.
+    """
+
+    id: str
+    image: Tensor
+    truth: Tensor
+    prediction: Tensor
+
+
+@dataclass
+class Evaluation:
+    """The result of :func:`evaluate`."""
+
+    confusion: ConfusionMatrix
+    pictures: list[Picture] = field(default_factory=list)
+
+
+def evaluate(
+    segmenter: Segmenter,
+    items: Iterable[EvaluationItem],
+    classes: int,
+    accelerator: Accelerator,
+    keep_pictures: int = 0,
+    advance: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Predicts every image and counts.
+
+    One image at a time, in float32; nothing is kept of an image but its counts (and the first few as pictures), so
+    memory does not grow with the number of images. With several processes each takes its share of ``items`` and all
+    get the sum.
+
+    Args:
+        keep_pictures: how many of the first items are returned as pictures.
+        advance: called after every image, for progress.
+    """
+    was_training = segmenter.training
+    segmenter.eval()
+    result = Evaluation(ConfusionMatrix.empty(classes))
+    with torch.inference_mode():
+        for item in items:
+            maps = segmenter.predict(item.image.unsqueeze(0).to(accelerator.device))
+            prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
+            truth = item.mask.to(prediction.device)
+            result.confusion += ConfusionMatrix.of(prediction, truth, classes)
+            if len(result.pictures) < keep_pictures:
+                result.pictures.append(Picture(item.id, item.image, item.mask, prediction.cpu()))
+            advance()
+    segmenter.train(was_training)
+    total = accelerator.reduce(torch.from_numpy(result.confusion.counts).to(accelerator.device), "sum")
+    result.confusion = ConfusionMatrix(total.cpu().numpy())
+    return result

@@ -1,0 +1,63 @@
+"""FLOPs by fvcore, with the operators that it does not know."""
+
+import math
+from collections import Counter
+from typing import Any
+
+from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import get_shape
+from torch import Tensor, nn
+
+from encoder_ablations.segmenters.base import Segmenter
+
+
+def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) -> tuple[int, dict[str, int]]:
+    """Multiply-adds of one forward pass, from input to stride-4 scores.
+
+    Args:
+        images: B×3×H×W.
+        parts: names of sub-modules of the segmenter.
+
+    Returns:
+        The total, and the share of each part.
+    """
+    analysis = FlopCountAnalysis(_Predict(segmenter), images)
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
+    analysis.set_op_handle("encoder_ablations::deformable_attention", _deformable_attention)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    by_module = analysis.by_module()
+    return int(by_module[""]), {part: _by_prefix(by_module, f"segmenter.{part}") for part in parts}
+
+
+class _Predict(nn.Module):
+    """The forward pass as tensors in, tensor out. The head is called through a module so that it is counted by name."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.segmenter.predict(images).maps
+
+
+def _by_prefix(by_module: Counter[str], name: str) -> int:
+    """A module's own count; a module that is not called as one (a head) is the sum of its children."""
+    if by_module.get(name):
+        return int(by_module[name])
+    children = [key for key in by_module if key.startswith(f"{name}.") and "." not in key[len(name) + 1 :]]
+    return sum(_by_prefix(by_module, child) for child in children)
+
+
+def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Scaled dot-product attention: queries times keys, weights times values."""
+    *batch, queries, width = get_shape(inputs[0])
+    keys, value_width = get_shape(inputs[1])[-2], get_shape(inputs[2])[-1]
+    return Counter({"attention": math.prod(batch) * queries * keys * (width + value_width)})
+
+
+def _deformable_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """Each sampled value: four bilinear terms and one weight, for every channel."""
+    dim = get_shape(inputs[0])[-1]
+    weights = next(shape for shape in map(get_shape, inputs[1:]) if shape is not None and len(shape) == 5)
+    return Counter({"deformable_attention": math.prod(weights) * dim * 5})
+

@@ -1,0 +1,74 @@
+"""Segmentation quality: every number is a function of one confusion matrix over the whole set.
+
+All values are fractions in 0..1; NaN where there is nothing to divide by (a class that never occurs).
+"""
+
+import numpy as np
+
+from encoder_ablations.engine.confusion import ConfusionMatrix
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    result = np.full(numerator.shape, np.nan)
+    return np.divide(numerator, denominator, out=result, where=denominator > 0)
+
+
+def class_iou(matrix: ConfusionMatrix) -> np.ndarray:
+    """Intersection over union of each class (K,); NaN where the class is in neither truth nor prediction."""
+    counts = matrix.counts.astype(np.float64)
+    hits = np.diagonal(counts)
+    return _divide(hits, counts.sum(axis=1) + counts.sum(axis=0) - hits)
+
+
+def class_dice(matrix: ConfusionMatrix) -> np.ndarray:
+    """Dice (F1) of each class (K,): 2·hits / (truth + prediction); NaN where the class is in neither."""
+    counts = matrix.counts.astype(np.float64)
+    return _divide(2 * np.diagonal(counts), counts.sum(axis=1) + counts.sum(axis=0))
+
+
+def class_accuracy(matrix: ConfusionMatrix) -> np.ndarray:
+    """Recall of each class (K,); NaN where the class is not in the truth."""
+    counts = matrix.counts.astype(np.float64)
+    return _divide(np.diagonal(counts), counts.sum(axis=1))
+
+
+def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
+    return float(values[chosen].mean()) if chosen.any() else float("nan")
+
+
+def _present(matrix: ConfusionMatrix) -> np.ndarray:
+    return matrix.counts.sum(axis=1) > 0
+
+
+def mean_iou(matrix: ConfusionMatrix) -> float:
+    """mIoU over the classes present in the ground truth: Detectron2's rule, the number we compare."""
+    return _mean(class_iou(matrix), _present(matrix))
+
+
+def mean_iou_union(matrix: ConfusionMatrix) -> float:
+    """mIoU over the classes present in ground truth or prediction, as torchmetrics computes it."""
+    values = class_iou(matrix)
+    return _mean(values, ~np.isnan(values))
+
+
+def mean_iou_all(matrix: ConfusionMatrix) -> float:
+    """mIoU over all classes; classes that never occur count as 0."""
+    return float(np.nan_to_num(class_iou(matrix)).mean())
+
+
+def mean_class_accuracy(matrix: ConfusionMatrix) -> float:
+    """Mean recall over the classes present in the ground truth."""
+    return _mean(class_accuracy(matrix), _present(matrix))
+
+
+def pixel_accuracy(matrix: ConfusionMatrix) -> float:
+    """Share of labelled pixels whose class is right."""
+    total = matrix.counts.sum()
+    return float(np.trace(matrix.counts) / total) if total else float("nan")
+
+
+def frequency_weighted_iou(matrix: ConfusionMatrix) -> float:
+    """IoU of each class weighted by its share of the labelled pixels."""
+    truth = matrix.counts.sum(axis=1)
+    total = truth.sum()
+    return float((truth / total * np.nan_to_num(class_iou(matrix))).sum()) if total else float("nan")

@@ -1,0 +1,71 @@
+"""Parameter groups, learning-rate schedule and the optimiser."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
+from encoder_ablations.segmenters.base import Segmenter
+
+UNDECAYED_NAMES = {"pos_embed", "cls_token", "reg_token", "dist_token", "mask_token", "level_embed"}
+
+
+def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.AdamW:
+    """AdamW over :func:`parameter_groups`; every group keeps its own base rate under ``base_lr``."""
+    return torch.optim.AdamW(parameter_groups(segmenter, spec), lr=spec.lr, betas=spec.betas)
+
+
+def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str, Any]]:
+    """Trainable parameters, grouped by learning rate and weight decay.
+
+    The encoder's body gets ``lr · encoder_lr_multiplier · layer_decay^(blocks after it)``; its neck and the head get
+    ``lr``. Norms, biases, embeddings, tokens and LayerScale are not decayed.
+
+    Returns:
+        Groups with ``params``, ``lr``, ``base_lr``, ``weight_decay`` and ``names``, in a fixed order.
+    """
+    undecayed = _undecayed(segmenter)
+    body, prefix = segmenter.encoder.body, "encoder.body."
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in segmenter.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = spec.lr
+        if name.startswith(prefix):
+            blocks_after = body.max_depth - body.depth_of(name.removeprefix(prefix))
+            rate *= spec.encoder_lr_multiplier * spec.layer_decay**blocks_after
+        decay = 0.0 if name in undecayed else spec.weight_decay
+        empty: dict[str, Any] = {"params": [], "names": [], "lr": rate, "base_lr": rate, "weight_decay": decay}
+        group = groups.setdefault((rate, decay), empty)
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return list(groups.values())
+
+
+def _undecayed(module: nn.Module) -> set[str]:
+    names = set()
+    for prefix, child in module.named_modules():
+        for name, parameter in child.named_parameters(recurse=False):
+            if parameter.ndim <= 1 or isinstance(child, nn.Embedding) or name in UNDECAYED_NAMES:
+                names.add(f"{prefix}.{name}" if prefix else name)
+    return names
+
+
+def rate_factor(step: int, steps: int, spec: ScheduleSpec) -> float:
+    """Factor on every learning rate at ``step`` (0-based): linear warm-up, then decay over what remains."""
+    if step < spec.warmup_steps:
+        return (step + 1) / (spec.warmup_steps + 1)
+    done = (step - spec.warmup_steps) / (steps - spec.warmup_steps)
+    if spec.decay == "poly":
+        return (1 - done) ** spec.power
+    if spec.decay == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    return 1 - done if spec.decay == "linear" else 1.0
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group's learning rate to ``factor`` times its base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor

@@ -1,0 +1,229 @@
+"""The training loop: any segmenter, one data order, resumable bit for bit."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.loading import Batch, evaluation_items, training_batches
+from encoder_ablations.engine.checkpoints import load_checkpoint, load_model, save_checkpoint
+from encoder_ablations.engine.devices import autocast
+from encoder_ablations.engine.evaluate import evaluate
+from encoder_ablations.engine.metrics import mean_iou
+from encoder_ablations.engine.optimizer import build_optimizer, rate_factor, set_rates
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.state import Progress
+from encoder_ablations.engine.tensorboard import Curves
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.utils.files import write_text
+from encoder_ablations.utils.seeding import seed_global
+
+CHECKPOINT_SECONDS = 60.0
+LOSS_POINTS = 200
+"""About this many points make a loss curve."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Which images are trained on, and which decide the best checkpoint."""
+
+    train: FolderDataset
+    train_indices: list[int]
+    val: FolderDataset
+    val_indices: list[int]
+
+
+class _Losses(nn.Module):
+    """Makes the loss the forward pass, which is what DistributedDataParallel synchronises."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, images: Tensor, masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.segmenter.loss(images, masks, totals)
+
+
+class Trainer:
+    """Trains one segmenter in one folder.
+
+    Random numbers of step t come from the stream (seed, "step", t), the data of step t from its position, and all else
+    is in the checkpoint: a run that is killed and started again ends with the same bits.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        data: TrainingData,
+        recipe: Recipe,
+        seed: int,
+        folder: Path,
+        accelerator: Accelerator,
+        workers: int = 0,
+    ) -> None:
+        self.segmenter = segmenter.to(accelerator.device)
+        self.data = data
+        self.recipe = recipe
+        self.seed = seed
+        self.folder = folder
+        self.accelerator = accelerator
+        self.workers = workers
+        self.progress = Progress()
+        self.optimizer = build_optimizer(segmenter, recipe.optimizer)
+        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
+        self.losses = accelerator.prepare_model(_Losses(segmenter))
+        self.log_every = max(1, recipe.steps // LOSS_POINTS)
+        self.last = folder / "checkpoints" / "last.pt"
+        self.best = folder / "checkpoints" / "best.pt"
+
+    def run(self, advance: Callable[[str], object] = lambda status: None) -> Progress:
+        """Trains to the last step, from the last checkpoint if there is one.
+
+        Args:
+            advance: called with a short status after every step.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        self._resume()
+        curves = Curves(self.folder, self.progress.step, enabled=self.accelerator.is_main_process)
+        saved = time.monotonic()
+        self.segmenter.train()
+        for batches in self._batches():
+            loss = self._step(batches)
+            if self.progress.record_loss(loss, self.log_every):
+                self._write_metrics()
+                curves.scalar("train/loss", self.progress.loss[-1], self.progress.step)
+                curves.scalar("train/lr", self.optimizer.param_groups[0]["lr"], self.progress.step)
+            done = self.progress.step == self.recipe.steps
+            if done or self.progress.step % self.recipe.evaluate_every == 0:
+                self._evaluate(curves)
+            elif time.monotonic() - saved < CHECKPOINT_SECONDS:
+                advance(f"loss {loss:.3f}")
+                continue
+            self._save()
+            saved = time.monotonic()
+            advance(f"loss {loss:.3f}")
+        curves.close()
+        return self.progress
+
+    def _batches(self) -> Iterable[list[Batch]]:
+        return training_batches(
+            self.data.train,
+            self.data.train_indices,
+            self.recipe.augmentation,
+            seed=self.seed,
+            batch_size=self.recipe.batch_size,
+            steps=self.recipe.steps,
+            start_step=self.progress.step,
+            accumulation=self.recipe.accumulation,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+            workers=self.workers,
+        )
+
+    def _step(self, batches: list[Batch]) -> float:
+        """One optimiser step; returns the loss of the whole batch."""
+        started = time.perf_counter()
+        step, device = self.progress.step, self.accelerator.device
+        set_rates(self.optimizer, rate_factor(step, self.recipe.steps, self.recipe.schedule))
+        seed_global(self.seed, "step", step, self.accelerator.process_index)
+        moved = [(batch.images.to(device), batch.masks.to(device)) for batch in batches]
+        totals = self._totals([masks for _, masks in moved])
+        value = torch.zeros((), device=device)
+        for index, (images, masks) in enumerate(moved):
+            last = index == len(moved) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.losses):
+                with autocast(device, self.recipe.precision):
+                    loss = torch.stack(list(self.losses(images, masks, totals).values())).sum()
+                # DistributedDataParallel averages over processes; the totals are those of all of them together
+                self.scaler.scale(loss * self.accelerator.num_processes).backward()
+            value += loss.detach()
+        value = self.accelerator.reduce(value, "sum")
+        if not math.isfinite(value.item()):
+            raise FloatingPointError(f"the loss is {value.item()} at step {step}; a lower learning rate may help")
+        self._update()
+        self.progress.step += 1
+        self.progress.seconds += time.perf_counter() - started
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, self._memory())
+        return value.item()
+
+    def _totals(self, masks: list[Tensor]) -> dict[str, Tensor]:
+        """Counts of the whole batch: over micro-batches and processes."""
+        parts = [self.segmenter.totals(part) for part in masks]
+        summed = {name: torch.stack([part[name] for part in parts]).sum() for name in parts[0]}
+        return {name: self.accelerator.reduce(value, "sum") for name, value in summed.items()}
+
+    def _update(self) -> None:
+        self.scaler.unscale_(self.optimizer)
+        if self.recipe.optimizer.clip_norm is not None:
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _memory(self) -> int:
+        if self.accelerator.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.accelerator.device)
+        return psutil.Process().memory_info().rss
+
+    def _evaluate(self, curves: Curves) -> None:
+        items = evaluation_items(
+            self.data.val,
+            self.data.val_indices,
+            self.recipe.augmentation,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+            workers=self.workers,
+        )
+        spec = self.data.val.spec
+        result = evaluate(self.segmenter, items, len(spec.classes), self.accelerator, keep_pictures=4)
+        miou = mean_iou(result.confusion)
+        best = self.progress.record_evaluation(None if math.isnan(miou) else miou)
+        curves.scalar("val/miou", miou, self.progress.step)
+        curves.pictures("val", result.pictures, spec, self.progress.step)
+        self._write_metrics()
+        if best and self.accelerator.is_main_process:
+            content = {"model": self.segmenter.state_dict(), "step": self.progress.step, "val_miou": miou}
+            save_checkpoint(self.best, content)
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            content = {
+                "model": self.segmenter.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "progress": self.progress.state_dict(),
+            }
+            save_checkpoint(self.last, content)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> None:
+        if not self.last.exists():
+            return
+        content = load_checkpoint(self.last)
+        load_model(self.segmenter, content["model"], self.last)
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scaler.load_state_dict(content["scaler"])
+        self.progress.load_state_dict(content["progress"])
+
+    def _write_metrics(self) -> None:
+        """The curves as one JSON object a line; rewritten whole, so that an interrupted run leaves no stale lines."""
+        if not self.accelerator.is_main_process:
+            return
+        points = [{"step": s, "loss": v} for s, v in zip(self.progress.loss_steps, self.progress.loss, strict=True)]
+        points += [
+            {"step": s, "val_miou": v} for s, v in zip(self.progress.val_steps, self.progress.val_miou, strict=True)
+        ]
+        lines = [json.dumps(point) for point in sorted(points, key=lambda point: point["step"] or 0)]
+        write_text(self.folder / "metrics.jsonl", "\n".join(lines) + "\n")

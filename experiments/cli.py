@@ -1,0 +1,65 @@
+"""The command ``ablate``: finds the sub-command and lets it speak. Imports nothing heavy, so that help is quick."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from encoder_ablations.utils.errors import InputError, nearest
+
+COMMANDS = {
+    "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
+    "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
+    "train": ("train", "train one encoder on one dataset"),
+    "evaluate": ("evaluate", "evaluate a checkpoint again, or list the results of a study"),
+    "report": ("report", "write the report of a study"),
+    "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
+    "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
+    "bench": ("bench", "measure the speed of the package's own code"),
+}
+
+USAGE = """usage: ablate COMMAND [options]
+
+How much does a pretrained vision encoder help segmentation on my data, which one, at what cost, and how sure are we?
+
+commands:
+{commands}
+
+examples:
+  ablate demo
+  ablate encoders
+  ablate run configs/studies/camvid_small.yaml
+  ablate train --encoder dinov2_b14 --segmenter mask2former --dataset my_data.yaml recipe.steps=5000
+  ablate report outputs/camvid_small
+
+'ablate COMMAND --help' explains a command.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"ablate: unknown command '{name}'.{nearest(name, COMMANDS)} Allowed: {', '.join(COMMANDS)}.", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"encoder_ablations.experiments.{COMMANDS[name][0]}")
+    return command(module.main, arguments[1:])
+
+
+def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Runs a sub-command's ``main``; bad input becomes one line and exit code 2."""
+    try:
+        return run(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where this one ended.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""What a reader must know to judge a run's number."""
+
+from accelerate import Accelerator
+
+from encoder_ablations.experiments.run_record import DataRecord
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
+
+
+def disclosures(spec: RunSpec, data: DataRecord, accelerator: Accelerator) -> list[str]:
+    """One sentence for every rule of a fair comparison that this run bends, or that limits what it says."""
+    found = []
+    if spec.recipe.overfit:
+        found.append("Trained and evaluated on the same few images (overfit mode): the score says only that it learns.")
+    elif data.report_split == "val":
+        found.append("The dataset has no test split: the checkpoint is chosen and reported on the same images.")
+    if spec.encoder.weights == "random":
+        found.append("The encoder started from random weights: this measures the architecture, not pretraining.")
+    if isinstance(spec.segmenter, Mask2FormerSpec) and spec.segmenter.ignored_pixels == "negative":
+        found.append("Ignored pixels count as background in the mask loss, as in the official Mask2Former.")
+    if accelerator.device.type == "cuda":
+        found.append(
+            "Computed on a GPU, where some kernels have no deterministic version: repeating the run gives slightly "
+            "different numbers."
+        )
+    if spec.recipe.precision != "fp32":
+        found.append(f"Trained in {spec.recipe.precision} mixed precision; evaluated in float32.")
+    return found

@@ -1,0 +1,36 @@
+"""Command-line options that several commands share."""
+
+import argparse
+from pathlib import Path
+
+from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.utils.errors import InputError
+
+
+def make_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with examples."""
+    return argparse.ArgumentParser(
+        prog=f"ablate {name}",
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_execution_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load data (default 0: the main one)")
+
+
+def read_execution(arguments: argparse.Namespace) -> Execution:
+    if arguments.workers < 0:
+        raise InputError(f"--workers {arguments.workers}: allowed are 0 and more.")
+    return Execution(device=arguments.device, workers=arguments.workers)
+
+
+def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--output", type=Path, help=f"folder for the results (default {default})")
+
+
+def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help=f"changes to the configuration, e.g. {example}")

@@ -1,0 +1,33 @@
+"""Predictions kept as files, for the report."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from encoder_ablations.engine.evaluate import Picture
+from encoder_ablations.utils.files import write_bytes
+
+LONGEST_SIDE = 512
+
+
+def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
+    """Writes ``pictures/ID.image.jpg``, ``ID.truth.png`` and ``ID.prediction.png`` (class ids, 255 = ignore)."""
+    for picture in pictures:
+        image = Image.fromarray(np.ascontiguousarray(picture.image.permute(1, 2, 0).numpy()))
+        height, width = picture.truth.shape
+        scale = min(1.0, LONGEST_SIDE / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        _save(image.resize(size, Image.Resampling.BILINEAR), folder / "pictures" / f"{picture.id}.image.jpg", "JPEG")
+        for name, labels in (("truth", picture.truth), ("prediction", picture.prediction)):
+            ids = Image.fromarray(labels.numpy().astype(np.uint8))
+            resized = ids.resize(size, Image.Resampling.NEAREST)
+            _save(resized, folder / "pictures" / f"{picture.id}.{name}.png", "PNG")
+
+
+def _save(image: Image.Image, path: Path, kind: str) -> None:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=90)
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,248 @@
+"""All records of a study, sorted into what may be compared with what."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder_ablations.experiments.reporting.statistics import Summary, summarize
+from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.errors import InputError
+
+Reading = Callable[[RunRecord], float | None]
+
+
+def miou(record: RunRecord) -> float | None:
+    """mIoU in 0..1 on the report split; None for a failed run."""
+    return record.metrics.miou if record.metrics else None
+
+
+def class_iou(name: str) -> Reading:
+    """Reads the IoU of the class ``name``, 0..1."""
+    return lambda record: record.metrics.per_class_iou.get(name) if record.metrics else None
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        setting: title of the setting that the group belongs to.
+        runs: the finished ones, by seed; failed: the others.
+    """
+
+    setting: str
+    encoder: str
+    segmenter: str
+    dataset: str
+    fraction: float
+    runs: tuple[RunRecord, ...]
+    failed: tuple[RunRecord, ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.spec.seed for run in self.runs]
+
+    @property
+    def random_weights(self) -> bool:
+        return (self.runs + self.failed)[0].spec.encoder.weights == "random"
+
+    @property
+    def architecture(self) -> str:
+        """Equal for two encoders that differ only in the weights they start from."""
+        return _canonical(_architecture((self.runs + self.failed)[0].spec.encoder.model_dump(mode="json")))
+
+    def values(self, read: Reading = miou) -> dict[int, float]:
+        """Seed -> what ``read`` finds in that run; runs without the value are left out."""
+        found = {run.spec.seed: read(run) for run in self.runs}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    def summary(self, read: Reading = miou) -> Summary:
+        return summarize(list(self.values(read).values()))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What encoders are compared within: one dataset, one segmenter, one recipe."""
+
+    title: str
+    dataset: str
+    segmenter: str
+    groups: tuple[RunGroup, ...]
+
+    @property
+    def encoders(self) -> list[str]:
+        return sorted({group.encoder for group in self.groups})
+
+    @property
+    def fractions(self) -> list[float]:
+        return sorted({group.fraction for group in self.groups})
+
+    @property
+    def reference(self) -> float | None:
+        """The largest fraction at which two encoders have a result, else at which one has; None if none has."""
+        for wanted in (2, 1):
+            for fraction in reversed(self.fractions):
+                if sum(bool(group.values()) for group in self.at(fraction)) >= wanted:
+                    return fraction
+        return None
+
+    def at(self, fraction: float | None) -> list[RunGroup]:
+        return [group for group in self.groups if group.fraction == fraction]
+
+    def group(self, encoder: str, fraction: float | None) -> RunGroup | None:
+        return next((group for group in self.at(fraction) if group.encoder == encoder), None)
+
+    @property
+    def runs(self) -> list[RunRecord]:
+        """The finished runs of all groups."""
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in id order."""
+        group = self.groups[0]
+        return list((group.runs + group.failed)[0].spec.dataset.classes)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that was found below ``folder``.
+
+    Attributes:
+        titles: run id -> the encoder's title, made unique.
+        unfinished: run folders without a record: still running, or interrupted.
+    """
+
+    name: str
+    folder: Path
+    records: tuple[RunRecord, ...]
+    settings: tuple[Setting, ...]
+    titles: dict[str, str]
+    unfinished: tuple[str, ...]
+
+    @property
+    def groups(self) -> list[RunGroup]:
+        return [group for setting in self.settings for group in setting.groups]
+
+    @property
+    def failed(self) -> list[RunRecord]:
+        return [record for record in self.records if record.status == "failed"]
+
+    @property
+    def finished(self) -> list[RunRecord]:
+        return [record for record in self.records if record.status == "finished"]
+
+    def run_folder(self, run_id: str) -> Path:
+        return self.folder / "runs" / run_id
+
+
+def collect(folder: Path) -> Study:
+    """Reads ``folder/runs/*/record.json``.
+
+    Raises:
+        InputError: there is none, or one is damaged, of another schema, or in a folder of another run.
+    """
+    folder = Path(folder)
+    candidates = sorted(path for path in (folder / "runs").glob("*") if path.is_dir())
+    loaded = {path.name: load_record(path) for path in candidates}
+    records = [record for record in loaded.values() if record is not None]
+    if not records:
+        raise InputError(_nothing_found(folder, len(candidates)))
+    for name, record in loaded.items():
+        if record is not None and record.run_id != name:
+            raise InputError(
+                f"{folder / 'runs' / name} holds the record of the run {record.run_id}; "
+                "every run lies in the folder of its own name. Rename that folder, or delete it if it is a copy."
+            )
+    records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
+    titles = _unique_titles([(record.spec.encoder.title, record.spec.encoder) for record in records])
+    by_id = dict(zip([record.run_id for record in records], titles, strict=True))
+    return Study(
+        name=folder.resolve().name,
+        folder=folder,
+        records=tuple(records),
+        settings=tuple(_settings(records, by_id)),
+        titles=by_id,
+        unfinished=tuple(name for name, record in loaded.items() if record is None),
+    )
+
+
+def _nothing_found(folder: Path, started: int) -> str:
+    others = sorted({path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
+    if others:
+        hint = f"Studies in that folder: {', '.join(others)}; name one, e.g. ablate report {folder / others[0]}."
+    elif started:
+        hint = f"{started} runs were started there, but none has ended; let the study finish and try again."
+    else:
+        hint = "Run a study first (ablate run STUDY.yaml, or ablate demo), or name the folder that one wrote."
+    return f"no run records in {folder} (looked for runs/*/record.json). {hint}"
+
+
+def _settings(records: Sequence[RunRecord], titles: dict[str, str]) -> list[Setting]:
+    """Runs with another recipe, segmenter or dataset never share a setting, even when the names are equal."""
+    names = _unique_titles([(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", _fixed_part(r)) for r in records])
+    members: dict[str, dict[tuple[str, float], list[RunRecord]]] = {}
+    for record, name in zip(records, names, strict=True):
+        key = (titles[record.run_id], record.spec.fraction)
+        members.setdefault(name, {}).setdefault(key, []).append(record)
+    settings = []
+    for name in sorted(members):
+        groups = tuple(_group(name, *key, runs) for key, runs in sorted(members[name].items()))
+        settings.append(Setting(name, groups[0].dataset, groups[0].segmenter, groups))
+    return settings
+
+
+def _group(setting: str, encoder: str, fraction: float, records: list[RunRecord]) -> RunGroup:
+    spec = records[0].spec
+    finished = tuple(record for record in records if record.status == "finished")
+    failed = tuple(record for record in records if record.status == "failed")
+    return RunGroup(setting, encoder, spec.segmenter.name, spec.dataset.name, fraction, finished, failed)
+
+
+def _fixed_part(record: RunRecord) -> dict[str, Any]:
+    spec = record.spec.model_dump(mode="json")
+    return {key: spec[key] for key in ("segmenter", "dataset", "recipe")}
+
+
+def _architecture(encoder: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in encoder.items() if key not in ("weights", "label")}
+
+
+def _canonical(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
+def _unique_titles(named: Sequence[tuple[str, Config | dict[str, Any]]]) -> list[str]:
+    """For each (title, content) the title; where one title stands for different contents, with what differs."""
+    flat = [flatten(c.model_dump(mode="json") if isinstance(c, Config) else c) for _, c in named]
+    variants: dict[str, dict[str, dict[str, Any]]] = {}
+    for (title, _), content in zip(named, flat, strict=True):
+        variants.setdefault(title, {})[_canonical(content)] = content
+    result = []
+    for (title, _), content in zip(named, flat, strict=True):
+        others = list(variants[title].values())
+        keys = sorted({key for other in others for key in other})
+        differing = [key for key in keys if len({_canonical(other.get(key)) for other in others}) > 1]
+        result.append(" ".join([title, f"({_difference(differing, content)})"]) if differing else title)
+    return result
+
+
+def _difference(keys: Sequence[str], content: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={content.get(key)}" for key in keys)
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": [1, 2]}}`` -> ``{"a.b.0": 1, "a.b.1": 2}``."""
+    if isinstance(content, dict):
+        items = [(str(key), value) for key, value in content.items()]
+    elif isinstance(content, list | tuple):
+        items = [(str(position), value) for position, value in enumerate(content)]
+    else:
+        return {prefix: content}
+    flat: dict[str, Any] = {}
+    for key, value in items:
+        flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
+    return flat

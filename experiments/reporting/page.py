@@ -1,0 +1,156 @@
+"""The report: one HTML page that needs nothing but itself, with tables and figures as files beside it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from encoder_ablations.experiments.reporting import method, views, wording
+from encoder_ablations.experiments.reporting.answer import answer
+from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study, collect
+from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
+from encoder_ablations.experiments.reporting.figures import PANELS, draw_setting
+from encoder_ablations.experiments.reporting.pictures import picture_grid
+from encoder_ablations.experiments.reporting.tables import write_tables
+from encoder_ablations.utils.files import write_text
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written. ``ranking`` is a small table of texts for the terminal."""
+
+    page: Path
+    tables: list[Path]
+    figures: list[Path]
+    ranking: str
+
+
+def write_report(study_folder: Path | str) -> ReportFiles:
+    """Reads the study's records and writes report.html, runs.csv, tables/ and figures/ into its folder.
+
+    Args:
+        study_folder: the folder that holds ``runs/``.
+
+    Raises:
+        InputError: there are no records, or they cannot be read.
+    """
+    study = collect(Path(study_folder))
+    styles = encoder_styles(study)
+    figures = study.folder / "figures"
+    sections = [
+        _section(study, setting, styles, figures, f"s{number}")
+        for number, setting in enumerate(study.settings, start=1)
+    ]
+    tables = write_tables(study)
+    page = study.folder / "report.html"
+    write_text(page, _render(study, styles, sections))
+    drawn = [
+        figures / f"{figure.name}.{ending}"
+        for section in sections
+        for figure in section["figures"].values()
+        for ending in ("png", "pdf")
+    ]
+    return ReportFiles(page, tables, drawn, terminal_ranking(study.groups))
+
+
+def terminal_ranking(groups: Iterable[RunGroup]) -> str:
+    """Encoder, fraction, mIoU, spread and n in aligned columns, best first, a block per setting."""
+    blocks: dict[str, list[RunGroup]] = {}
+    for group in groups:
+        blocks.setdefault(group.setting, []).append(group)
+    lines = []
+    for title, members in blocks.items():
+        members.sort(key=lambda group: (-group.fraction, -(group.summary().mean or -1.0), group.encoder))
+        rows = [["encoder", "images", "mIoU %", "spread", "n"], *map(_terminal_row, members)]
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        lines += [title, *("  " + _aligned(row, widths) for row in rows), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _terminal_row(group: RunGroup) -> list[str]:
+    summary = group.summary()
+    mean, _, spread = summary.text(with_n=False).partition(" ")
+    failed = f" ({len(group.failed)} failed)" if group.failed else ""
+    return [group.encoder, wording.fraction(group.fraction), mean, spread.strip("()"), f"{summary.n}{failed}"]
+
+
+def _aligned(row: list[str], widths: list[int]) -> str:
+    cells = [
+        cell.rjust(w) if column in (1, 2) else cell.ljust(w)
+        for column, (cell, w) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _section(study: Study, setting: Setting, styles: dict[str, EncoderStyle], folder: Path, key: str) -> dict[str, Any]:
+    """Everything that the page shows of one setting."""
+    rows = views.ranking(setting)
+    encoders = [row.encoder for row in rows]
+    everyone = encoders + [encoder for encoder in setting.encoders if encoder not in encoders]
+    return {
+        "key": key,
+        "setting": setting,
+        "answer": answer(setting),
+        "share": wording.fraction(setting.reference) if setting.reference else wording.DASH,
+        "ranking": rows,
+        "scale": views.ranking_scale(setting),
+        "spread_name": rows[0].spread_name if rows else "",
+        "figures": draw_setting(setting, styles, folder, key),
+        "fractions": views.fractions_grid(setting, everyone),
+        "pretraining": views.pretraining_grid(setting),
+        "panels": PANELS,
+        "quality": views.quality_grid(setting, encoders),
+        "costs": views.cost_rows(setting, encoders),
+        "parts": views.flops_by_part(setting, encoders),
+        "input_size": views.input_size(setting),
+        "convergence": views.convergence_rows(setting, everyone),
+        "classes": views.classes_grid(setting, encoders),
+        "pictures": picture_grid(study, setting, encoders),
+        "protocol": method.protocol(setting),
+    }
+
+
+def _render(study: Study, styles: dict[str, EncoderStyle], sections: list[dict[str, Any]]) -> str:
+    templates = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_keep_together,
+    )
+    return templates.get_template("page.html").render(
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        study=study,
+        facts=_facts(study),
+        styles=styles,
+        sections=sections,
+        warnings=method.warnings(study),
+        failures=[(record, method.run_name(study, record)) for record in study.failed],
+        disclosures=method.disclosures(study),
+        environment=method.environment(study),
+        commands=method.commands(study),
+    )
+
+
+def _keep_together(value: Any) -> Any:
+    """No line ends between a number and its percent sign."""
+    return value.replace(" %", "\u00a0%") if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _facts(study: Study) -> list[str]:
+    """The study in numbers, for the head of the page."""
+    runs = wording.plural(len(study.finished), "finished run")
+    if study.failed:
+        runs += f", {len(study.failed)} failed"
+    encoders = len(set(study.titles.values()))
+    datasets = len({record.spec.dataset.name for record in study.records})
+    seeds = len({record.spec.seed for record in study.records})
+    ended = max(record.finished for record in study.records)
+    counted = [wording.plural(encoders, "encoder"), wording.plural(datasets, "dataset"), wording.plural(seeds, "seed")]
+    return [runs, *counted, f"last run ended {ended[:16].replace('T', ' ')}"]

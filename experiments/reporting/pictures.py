@@ -1,0 +1,157 @@
+"""The qualitative grid: image, truth, and every encoder's prediction and errors on the same few images."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from encoder_ablations.data.palette import colorize
+from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.experiments.reporting import wording
+from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.drawing import data_uri
+from encoder_ablations.experiments.run_record import RunRecord
+
+MOST_IMAGES = 4
+SIDE = 320
+"""Longest side of a picture in the page, in pixels."""
+WRONG = (213, 60, 0)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """``prediction`` and ``errors`` are data URIs; ``right`` is the share of labelled pixels that is right."""
+
+    encoder: str
+    prediction: str
+    errors: str
+    right: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image; ``image`` and ``truth`` are data URIs."""
+
+    id: str
+    image: str
+    truth: str
+    predictions: list[Prediction]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class PictureGrid:
+    """Rows for the setting's reference fraction and one seed; ``notes`` say what could not be shown and why."""
+
+    rows: list[Row]
+    legend: list[LegendEntry]
+    fraction: float | None
+    seed: int | None
+    notes: list[str]
+
+
+def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> PictureGrid:
+    """Pictures that every encoder of the reference fraction has, from the first seed that all of them share.
+
+    Args:
+        encoders: in the order of the columns.
+    """
+    chosen = [setting.group(encoder, setting.reference) for encoder in encoders]
+    groups = [group for group in chosen if group is not None and any(run.pictures for run in group.runs)]
+    notes = _missing(encoders, groups)
+    seeds = [{run.spec.seed for run in group.runs if run.pictures} for group in groups]
+    shared = sorted(set.intersection(*seeds)) if seeds else []
+    if not shared:
+        return PictureGrid([], [], None, None, [*notes, "No seed has pictures of all encoders."] if groups else notes)
+    runs = [_with_seed(group, shared[0]) for group in groups]
+    ids = [id for id in runs[0].pictures if all(id in run.pictures for run in runs)][:MOST_IMAGES]
+    rows = []
+    for id in ids:
+        try:
+            rows.append(_row(study, runs, id))
+        except (OSError, ValueError) as error:
+            notes.append(f"The pictures of {id} are not shown: {error}.")
+    return PictureGrid(rows, _legend(runs[0]), setting.reference, shared[0], notes)
+
+
+def _missing(encoders: list[str], groups: list[RunGroup]) -> list[str]:
+    absent = [encoder for encoder in encoders if encoder not in {group.encoder for group in groups}]
+    return [f"No pictures were kept for {wording.listing(absent)}."] if absent else []
+
+
+def _with_seed(group: RunGroup, seed: int) -> RunRecord:
+    return next(run for run in group.runs if run.spec.seed == seed)
+
+
+def _legend(run: RunRecord) -> list[LegendEntry]:
+    if run.data is None:
+        return []
+    pairs = zip(run.data.class_names, run.data.colors, strict=True)
+    return [LegendEntry(name, "#{:02x}{:02x}{:02x}".format(*color)) for name, color in pairs]
+
+
+def _row(study: Study, runs: list[RunRecord], id: str) -> Row:
+    folders = [study.run_folder(run.run_id) / "pictures" for run in runs]
+    truth = _labels(folders[0] / f"{id}.truth.png")
+    with Image.open(folders[0] / f"{id}.image.jpg") as file:
+        image = np.asarray(file.convert("RGB").resize(truth.shape[::-1], Image.Resampling.BILINEAR))
+    colors = tuple(runs[0].data.colors) if runs[0].data else ()
+    predictions = []
+    for run, folder in zip(runs, folders, strict=True):
+        labels = _labels(folder / f"{id}.prediction.png")
+        if labels.shape != truth.shape:
+            raise ValueError(f"{folder / id}.prediction.png has the size {labels.shape}, the truth {truth.shape}")
+        errors = _jpeg(error_map(image, truth, labels))
+        predictions.append(
+            Prediction(study.titles[run.run_id], _png(colorize(labels, colors)), errors, right_share(truth, labels))
+        )
+    return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions)
+
+
+def error_map(image: np.ndarray, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """H×W×3 uint8: the image in pale grey where the prediction is right, orange-red where wrong, black where ignored.
+
+    Args:
+        image: H×W×3 uint8, RGB.
+        truth, labels: H×W class ids, 255 = ignore.
+    """
+    grey = image.mean(axis=2, keepdims=True)
+    shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
+    wrong = (labels != truth) & (truth != IGNORE)
+    shown[wrong] = 0.25 * grey[wrong] + 0.75 * np.array(WRONG)
+    shown[truth == IGNORE] = 0
+    return shown.clip(0, 255).astype(np.uint8)
+
+
+def right_share(truth: np.ndarray, labels: np.ndarray) -> float | None:
+    """Share of the labelled pixels that is right; None if no pixel is labelled."""
+    labelled = truth != IGNORE
+    return float((labels == truth)[labelled].mean()) if labelled.any() else None
+
+
+def _labels(path: Path) -> np.ndarray:
+    with Image.open(path) as file:
+        return np.asarray(file.convert("L") if file.mode not in ("L", "P") else file, dtype=np.int64)
+
+
+def _jpeg(array: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    picture = Image.fromarray(array)
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    picture.save(buffer, "JPEG", quality=85)
+    return data_uri(buffer.getvalue(), "image/jpeg")
+
+
+def _png(array: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    picture = Image.fromarray(array)
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.NEAREST)
+    picture.save(buffer, "PNG", optimize=True)
+    return data_uri(buffer.getvalue(), "image/png")

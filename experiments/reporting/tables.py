@@ -1,0 +1,166 @@
+"""Tables: one description, written as CSV, Markdown and LaTeX, and shown in the page."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoder_ablations.experiments.reporting import wording
+from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou, flatten
+from encoder_ablations.experiments.reporting.compare import Cost, comparisons, cost_of
+from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.utils.files import write_text
+
+LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}"}
+    | {">": r"\textgreater{}", "±": r"$\pm$", "–": "--", "−": "$-$", "·": r"$\cdot$", "×": r"$\times$"}
+)
+
+LONG: Any = {
+    "schema_version": True,
+    "confusion_matrix": True,
+    "curves": True,
+    "pictures": True,
+    "disclosures": True,
+    "data": {"class_names", "colors"},
+    "error": {"traceback"},
+}
+"""What ``runs.csv`` leaves out of a record: everything that is not a single value."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows under a header; the first ``names`` columns are names, the others numbers."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    names: int = 1
+
+    def csv(self) -> str:
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
+        return buffer.getvalue()
+
+    def markdown(self) -> str:
+        def line(cells: Sequence[str]) -> str:
+            return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+
+        marks = ["---" if column < self.names else "---:" for column in range(len(self.header))]
+        return "\n".join([line(self.header), line(marks), *map(line, self.rows)]) + "\n"
+
+    def latex(self) -> str:
+        """A booktabs table: needs ``\\usepackage{booktabs}``."""
+        columns = "l" * self.names + "r" * (len(self.header) - self.names)
+        lines = [" & ".join(cell.translate(LATEX) for cell in row) + r" \\" for row in [self.header, *self.rows]]
+        body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+        start = [r"\begin{table}", r"\centering", rf"\caption{{{self.caption.translate(LATEX)}}}"]
+        return "\n".join([*start, rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def write_tables(study: Study) -> list[Path]:
+    """Writes ``runs.csv`` and ``tables/{ranking,per_class,differences}.{csv,md,tex}``; returns their paths."""
+    runs = study.folder / "runs.csv"
+    write_text(runs, runs_table(study).csv())
+    written = [runs]
+    tables = {"ranking": ranking_table, "per_class": per_class_table, "differences": differences_table}
+    for name, make in tables.items():
+        table = make(study)
+        for ending, content in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
+            path = study.folder / "tables" / f"{name}.{ending}"
+            write_text(path, content)
+            written.append(path)
+    return written
+
+
+def runs_table(study: Study) -> Table:
+    """A row for every run, failed ones included, with everything in its record that is a single value."""
+    rows = [_flat(record, study) for record in study.records]
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
+    return Table("All runs", header, cells)
+
+
+def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
+    spec, content = record.spec, record.model_dump(mode="json", exclude=LONG)
+    if content["cost"]:
+        latencies = content["cost"].pop("latency_ms")
+        content["cost"]["latency_ms"] = {f"batch_{entry.pop('batch_size')}": entry for entry in latencies}
+    names = {
+        "run_id": record.run_id,
+        "status": record.status,
+        "encoder": study.titles[record.run_id],
+        "segmenter": spec.segmenter.name,
+        "dataset": spec.dataset.name,
+        "fraction": spec.fraction,
+        "seed": spec.seed,
+    }
+    model = {"model": content.pop("encoder")}
+    inputs = {"spec": content.pop("spec"), "environment": content.pop("environment")}
+    results = {key: value for key, value in content.items() if key not in names and value is not None}
+    return names | flatten(results | model | inputs)
+
+
+def ranking_table(study: Study) -> Table:
+    """A row for every encoder and fraction, best first within its setting and fraction."""
+    header = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed", "low (%)", "high (%)", "spread"]
+    header += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)", "memory (GB)"]
+    rows = []
+    for setting in study.settings:
+        order = sorted(setting.groups, key=lambda g: (-g.fraction, -(g.summary().mean or -1), g.encoder))
+        rows += [[setting.title, group.encoder, *_ranking_cells(group)] for group in order]
+    return Table("Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2).", header, rows, names=2)
+
+
+def _ranking_cells(group: RunGroup) -> list[str]:
+    summary = group.summary()
+    bounds = [f"{100 * bound:.2f}" if bound is not None else "" for bound in (summary.low, summary.high)]
+    quality = [summary.text(with_n=False), str(summary.n), str(len(group.failed)), *bounds, summary.spread]
+    return [f"{group.fraction * 100:g}", *quality, *_cost_cells(cost_of(group.runs))]
+
+
+def _cost_cells(cost: Cost | None) -> list[str]:
+    if cost is None:
+        return [""] * 6
+    latency = f"{cost.latency[1]:.2f}" if cost.latency else ""
+    sizes = [f"{cost.parameters / 1e6:.2f}", f"{cost.trainable / 1e6:.2f}", f"{cost.flops / 1e9:.2f}"]
+    return [*sizes, latency, f"{cost.train_seconds:.1f}", f"{cost.memory / 1e9:.2f}"]
+
+
+def per_class_table(study: Study) -> Table:
+    """IoU of every class at each setting's reference fraction."""
+    rows = []
+    for setting in study.settings:
+        groups = [group for group in setting.at(setting.reference) if group.runs]
+        rows += [
+            [
+                setting.title,
+                group.encoder,
+                name,
+                group.summary(class_iou(name)).text(with_n=False),
+                str(len(group.runs)),
+            ]
+            for name in setting.classes
+            for group in groups
+        ]
+    return Table("IoU of every class.", ["setting", "encoder", "class", "IoU (%)", "n"], rows, names=3)
+
+
+def differences_table(study: Study) -> Table:
+    """Every pair of encoders at every fraction, over the seeds they share."""
+    rows = []
+    for setting in study.settings:
+        for share in reversed(setting.fractions):
+            for pair in comparisons(setting, share):
+                over = pair.difference.over
+                bounds = [wording.points(b) if b is not None and over.n > 1 else "" for b in (over.low, over.high)]
+                wins = f"{pair.difference.wins} of {over.n}"
+                p = "" if pair.p is None else f"{pair.p:.4f}"
+                mean = wording.points(over.mean or 0.0)
+                names = [setting.title, pair.first.encoder, pair.second.encoder]
+                rows.append([*names, f"{share * 100:g}", mean, *bounds, over.spread, wins, p])
+    header = ["setting", "first", "second", "fraction (%)", "first - second (points)", "low", "high", "spread", "wins"]
+    return Table("Paired differences over shared seeds.", [*header, "p (Holm)"], rows, names=3)

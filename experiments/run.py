@@ -1,0 +1,237 @@
+"""One run: data, model, training, evaluation, cost, record."""
+
+import math
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from encoder_ablations.data.check import check_dataset
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.loading import evaluation_items
+from encoder_ablations.data.palette import colors_of
+from encoder_ablations.data.subsets import fingerprint, nested_order, subset
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.engine import metrics as m
+from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.cost import measure_cost
+from encoder_ablations.engine.devices import make_accelerator, micro_batch
+from encoder_ablations.engine.evaluate import evaluate
+from encoder_ablations.engine.state import Progress
+from encoder_ablations.engine.train import Trainer, TrainingData
+from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.disclosures import disclosures
+from encoder_ablations.experiments.pictures import save_pictures
+from encoder_ablations.experiments.run_record import (
+    ConvergenceRecord,
+    CostRecord,
+    CurvesRecord,
+    DataRecord,
+    ErrorRecord,
+    MetricsRecord,
+    RunRecord,
+    save_record,
+)
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.study import save_config
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.utils.environment import describe_environment
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.seeding import use_deterministic_kernels
+
+PICTURES = 6
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The images of one run: what it learns from, and what its number is measured on."""
+
+    training: TrainingData
+    report: FolderDataset
+    report_indices: list[int]
+    record: DataRecord
+    warnings: tuple[str, ...] = ()
+
+
+def prepare_data(spec: RunSpec) -> RunData:
+    """Checks the dataset and picks the run's subset.
+
+    Raises:
+        InputError: anything wrong with the files, or a fraction that leaves no image.
+    """
+    checked = check_dataset(spec.dataset)
+    train, val, test = (checked.datasets.get(split) for split in ("train", "val", "test"))
+    assert train is not None
+    assert val is not None
+    indices = subset(nested_order(checked.scans["train"].counts > 0, spec.seed), spec.fraction)
+    everything = list(range(len(val)))
+    training = TrainingData(train, indices, val, everything)
+    report, report_indices, split = (val, everything, "val") if test is None else (test, list(range(len(test))), "test")
+    if spec.recipe.overfit:
+        indices = indices[: spec.recipe.overfit]
+        training = TrainingData(train, indices, train, indices)
+        report, report_indices, split = train, indices, "train"
+    record = DataRecord(
+        train_ids_sha256=fingerprint([train.ids[index] for index in indices]),
+        n_train=len(indices),
+        n_val=len(training.val_indices),
+        n_test=None if test is None else len(test),
+        fraction=spec.fraction,
+        class_names=list(spec.dataset.classes),
+        colors=colors_of(spec.dataset),
+        report_split=split,
+    )
+    return RunData(training, report, report_indices, record, tuple(checked.warnings))
+
+
+def build_model(spec: RunSpec) -> Segmenter:
+    """The run's segmenter with its initial weights."""
+    encoder = build_encoder(spec.encoder, spec.seed)
+    return build_segmenter(spec.segmenter, encoder, len(spec.dataset.classes), spec.seed)
+
+
+def execute_run(
+    spec: RunSpec, folder: Path, execution: Execution, advance: Callable[[str], object] = lambda status: None
+) -> RunRecord:
+    """Trains (or goes on training), evaluates and records one run in ``folder``.
+
+    A failure inside is recorded as such and returned; bad input is raised.
+
+    Args:
+        advance: called with a short status after every training step.
+
+    Raises:
+        InputError: something that the user can put right.
+    """
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    accelerator = make_accelerator(execution.device)
+    use_deterministic_kernels()
+    try:
+        record = _run(spec, folder, execution, accelerator, advance, started)
+    except InputError:
+        raise
+    except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
+        record = RunRecord(
+            run_id=spec.run_id,
+            status="failed",
+            spec=spec,
+            started=started,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            environment=describe_environment(str(accelerator.device)),
+            error=ErrorRecord(type=type(error).__name__, message=str(error), traceback=traceback.format_exc()),
+        )
+    if accelerator.is_main_process:
+        save_record(record, folder)
+    accelerator.wait_for_everyone()
+    return record
+
+
+def _run(
+    spec: RunSpec,
+    folder: Path,
+    execution: Execution,
+    accelerator: Accelerator,
+    advance: Callable[[str], object],
+    started: str,
+) -> RunRecord:
+    micro_batch(spec.recipe, accelerator.num_processes)
+    data = prepare_data(spec)
+    if accelerator.is_main_process:
+        save_config(spec, folder)
+    segmenter = build_model(spec)
+    trainer = Trainer(segmenter, data.training, spec.recipe, spec.seed, folder, accelerator, execution.workers)
+    progress = trainer.run(advance)
+    load_model(segmenter, load_checkpoint(trainer.best)["model"], trainer.best)
+    items = evaluation_items(
+        data.report,
+        data.report_indices,
+        spec.recipe.augmentation,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        workers=execution.workers,
+    )
+    result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES)
+    if accelerator.is_main_process:
+        save_pictures(result.pictures, folder)
+    return RunRecord(
+        run_id=spec.run_id,
+        status="finished",
+        spec=spec,
+        started=started,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=describe_environment(str(accelerator.device)),
+        data=data.record,
+        metrics=metrics_record(result.confusion, spec.dataset.classes),
+        confusion_matrix=result.confusion.counts.tolist(),
+        curves=CurvesRecord(
+            loss_steps=progress.loss_steps,
+            loss=progress.loss,
+            val_steps=progress.val_steps,
+            val_miou=progress.val_miou,
+        ),
+        convergence=convergence_record(progress, spec.recipe.batch_size / data.record.n_train),
+        cost=_cost_record(segmenter, spec, progress),
+        encoder=segmenter.encoder.body.facts(),
+        pictures=[picture.id for picture in result.pictures],
+        disclosures=[*disclosures(spec, data.record, accelerator), *data.warnings],
+    )
+
+
+def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
+    """All quality metrics of one confusion matrix; NaN becomes None."""
+
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else float(value)
+
+    def by_class(values: object) -> dict[str, float | None]:
+        return {name: number(value) for name, value in zip(classes, values, strict=True)}  # type: ignore[call-overload]
+
+    return MetricsRecord(
+        miou=number(m.mean_iou(confusion)),
+        miou_union=number(m.mean_iou_union(confusion)),
+        miou_all=m.mean_iou_all(confusion),
+        mean_class_accuracy=number(m.mean_class_accuracy(confusion)),
+        pixel_accuracy=number(m.pixel_accuracy(confusion)),
+        frequency_weighted_iou=number(m.frequency_weighted_iou(confusion)),
+        per_class_iou=by_class(m.class_iou(confusion)),
+        per_class_dice=by_class(m.class_dice(confusion)),
+        per_class_accuracy=by_class(m.class_accuracy(confusion)),
+    )
+
+
+def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
+    """When validation mIoU first reached 95 % of its best."""
+    best = progress.best_miou
+    reached = None
+    if best is not None:
+        pairs = zip(progress.val_steps, progress.val_miou, strict=True)
+        reached = next(step for step, miou in pairs if miou is not None and miou >= 0.95 * best)
+    return ConvergenceRecord(
+        best_step=progress.best_step,
+        best_val_miou=best,
+        step_to_95_percent=reached,
+        epochs_to_95_percent=None if reached is None else reached * epochs_per_step,
+        epochs=progress.step * epochs_per_step,
+    )
+
+
+def _cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
+    batch_sizes = (1,) if spec.recipe.batch_size == 1 else (1, spec.recipe.batch_size)
+    cost = asdict(measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes))
+    latencies = cost.pop("latencies")
+    throughput = max(1000 * latency["batch_size"] / latency["median"] for latency in latencies)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return CostRecord(
+        **cost,
+        latency_ms=latencies,
+        images_per_second=throughput,
+        train_seconds=progress.seconds,
+        peak_memory_bytes=progress.peak_memory_bytes,
+    )

@@ -1,0 +1,103 @@
+"""``ablate taps``: what an encoder gives, checked against its source, with heatmaps for an image."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from encoder_ablations.data.reading import read_image
+from encoder_ablations.encoders.base import Encoder
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.inspection import TOLERANCE, Inspection, inspect
+from encoder_ablations.encoders.table import find_row
+from encoder_ablations.encoders.vit import ViTBody
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.heatmaps import save_heatmaps
+from encoder_ablations.experiments.references import load_encoder
+from encoder_ablations.utils.config import parse_overrides
+from encoder_ablations.utils.errors import InputError
+
+EXAMPLES = """  ablate taps --encoder dinov2_b14
+  ablate taps --encoder vit_ti16 --size 512x640 weights=random
+  ablate taps --encoder clip_b16 --image photo.jpg --heatmaps outputs/taps weights=clip.safetensors"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See ``ablate taps --help``."""
+    parser = options.make_parser("taps", "Prints shapes, strides and token grid of an encoder and checks its taps.", EXAMPLES)
+    parser.add_argument("--encoder", required=True, help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
+    parser.add_argument("--image", type=Path, help="an image file (default: noise)")
+    parser.add_argument("--size", help="HxW, e.g. 512x640 (default: the image's own size, or 512x512)")
+    parser.add_argument("--heatmaps", type=Path, help="folder for PNGs of taps and pyramid levels")
+    options.add_overrides(parser, "weights=random")
+    arguments = parser.parse_intermixed_args(argv)
+    spec = load_encoder(arguments.encoder, parse_overrides(arguments.overrides))
+    image = _read(arguments.image, _parse_size(arguments.size))
+    encoder = build_encoder(spec)
+    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (encoder.normalization.mean, encoder.normalization.std))
+    images = ((torch.from_numpy(image).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0)
+    result = inspect(encoder, find_row(spec.name), images)
+    print(describe(encoder, result, spec.title, image.shape[0], image.shape[1]))
+    if arguments.heatmaps:
+        maps: dict[str, Tensor] = {f"tap{i}": features[0] for i, features in enumerate(result.maps)}
+        maps |= {name: features[0] for name, features in result.pyramid.items()}
+        written = save_heatmaps(image, maps, arguments.heatmaps)
+        print(f"wrote {len(written)} pictures to {arguments.heatmaps}")
+    agrees = result.source_difference is None or result.source_difference <= TOLERANCE
+    return 0 if agrees else 1
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise InputError(f"--size {text}: write height and width in pixels as HxW, e.g. 512x640.")
+    return int(match[1]), int(match[2])
+
+
+def _read(path: Path | None, size: tuple[int, int] | None) -> np.ndarray:
+    """H×W×3 uint8: the image, resized if a size is given; noise without an image."""
+    if path is None:
+        return np.random.default_rng(0).integers(0, 256, (*(size or (512, 512)), 3), dtype=np.uint8)
+    image = read_image(path)
+    if size is None:
+        return image
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def describe(encoder: Encoder, result: Inspection, title: str, height: int, width: int) -> str:
+    """What ``ablate taps`` prints."""
+    body = encoder.body
+    lines = [f"{title} on {height}×{width}"]
+    if isinstance(body, ViTBody):
+        lines.append(
+            f"  patch {body.patch}, read as stride {body.reduction:g}; {body.tokens(height, width)} patch tokens, "
+            f"{body.prefix_tokens} prefix tokens; {body.depth} blocks; final norm on taps: {body.final_norm}"
+        )
+    lines.append(f"  mean {body.normalization.mean}, std {body.normalization.std}")
+    for index, (features, reduction) in enumerate(zip(result.maps, body.reductions, strict=True)):
+        name = f"block {body.taps[index]}" if isinstance(body, ViTBody) else f"stage {index + 2}"
+        lines.append(f"  tap {index} ({name}): {_shape(features)}, stride {reduction:g}")
+    for level in encoder.levels:
+        lines.append(f"  {level.name}: {_shape(result.pyramid[level.name])}, stride {level.stride}")
+    if result.source_difference is None:
+        lines.append("  source check: no other implementation of this encoder to compare with")
+    else:
+        verdict = "equal" if result.source_difference <= TOLERANCE else f"DIFFERENT (more than {TOLERANCE:g})"
+        lines.append(f"  source check: largest difference to timm's own blocks {result.source_difference:.1e}: {verdict}")
+    return "\n".join(lines)
+
+
+def _shape(features: Tensor) -> str:
+    return "×".join(str(n) for n in features.shape[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

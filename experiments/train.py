@@ -1,0 +1,89 @@
+"""``ablate train``: one run."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.preflight import check_before_start
+from encoder_ablations.experiments.references import load_dataset, load_encoder, load_segmenter
+from encoder_ablations.experiments.run import execute_run
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.study import OUTPUTS, locate
+from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import ensure_writable
+
+EXAMPLES = """  ablate train --encoder clip_b16 --dataset camvid recipe.steps=2000
+  ablate train --encoder dinov2_b14 --segmenter linear --dataset my_data.yaml encoder.freeze=body
+  ablate train --encoder vit_ti16 --dataset mars_terrain encoder.weights=random recipe.overfit=10
+  ablate train --config outputs/demo/runs/RUN/config.yaml          repeats a run
+  torchrun --nproc_per_node 4 experiments/train.py --encoder …     on four GPUs"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See ``ablate train --help``."""
+    parser = options.make_parser("train", "Trains one encoder with one head on one dataset.", EXAMPLES)
+    parser.add_argument("--config", type=Path, help="the config.yaml of a run, instead of the next options")
+    parser.add_argument("--encoder", help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
+    parser.add_argument("--segmenter", default="mask2former", help="a name or a YAML (default mask2former)")
+    parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
+    parser.add_argument("--fraction", type=float, help="share of the training images, 0..1 (default 1)")
+    parser.add_argument("--seed", type=int, help="default 0")
+    options.add_overrides(parser, "recipe.steps=5000 encoder.freeze=body")
+    options.add_output_option(parser, "outputs/train")
+    options.add_execution_options(parser)
+    arguments = parser.parse_intermixed_args(argv)
+    changes = parse_overrides(arguments.overrides)
+    for key in ("fraction", "seed"):
+        if getattr(arguments, key) is not None:
+            changes[key] = getattr(arguments, key)
+    if arguments.config:
+        spec = build(RunSpec, merge(read_yaml(arguments.config), changes), arguments.config)
+    elif arguments.encoder and arguments.dataset:
+        spec = _compose(arguments.encoder, arguments.segmenter, arguments.dataset, changes)
+    else:
+        raise InputError("say which --encoder and which --dataset, or give a --config.")
+    return _train(spec, arguments.output or OUTPUTS / "train", options.read_execution(arguments))
+
+
+def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]) -> RunSpec:
+    parts = {
+        "encoder": load_encoder(encoder, changes.pop("encoder", None)),
+        "segmenter": load_segmenter(segmenter, changes.pop("segmenter", None)),
+        "dataset": load_dataset(dataset, changes.pop("dataset", None)),
+    }
+    return build(RunSpec, parts | changes, "the command line")
+
+
+def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
+    run = locate([spec], folder)[0]
+    print(f"run {spec.run_id}: {run.state}")
+    record = run.record
+    if record is None or record.status != "finished":
+        ensure_writable(run.folder)
+        check_before_start([spec], execution)
+        with tqdm(total=spec.recipe.steps, unit="step", dynamic_ncols=True) as bar:
+
+            def advance(status: str) -> None:
+                bar.set_postfix_str(status, refresh=False)
+                bar.update()
+
+            record = execute_run(spec, run.folder, execution, advance)
+    if record.error is not None:
+        print(f"failed: {record.error.type}: {record.error.message}\n{record.error.traceback}", file=sys.stderr)
+        return 1
+    assert record.metrics is not None
+    assert record.data is not None
+    score = "no labelled pixels" if record.metrics.miou is None else f"mIoU {100 * record.metrics.miou:.2f} %"
+    print(f"{score} on the {record.data.report_split} split\nwrote {run.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

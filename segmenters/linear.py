@@ -1,0 +1,50 @@
+"""The linear head: how much can be read off the features without a decoder."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.encoders.base import Level
+from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.scores import ScoreMaps
+
+
+class LinearHead(Head):
+    """All levels at stride 4, concatenated, BatchNorm, 1×1 convolution, as DINOv2 (Oquab et al., 2023) evaluates.
+
+    The levels are resized before the BatchNorm, although a linear map commutes with bilinear resizing: in training the
+    BatchNorm divides by the variance of the resized maps, which is smaller.
+    """
+
+    def __init__(self, num_classes: int, levels: Sequence[Level]) -> None:
+        super().__init__()
+        self.names = [level.name for level in levels]
+        channels = sum(level.channels for level in levels)
+        self.norm = nn.BatchNorm2d(channels)
+        self.classifier = nn.Conv2d(channels, num_classes, kernel_size=1)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
+
+    def totals(self, masks: Tensor) -> dict[str, Tensor]:
+        """ "pixels": number of labelled pixels of masks B×H×W int64, 255 = ignore."""
+        return {"pixels": (masks != IGNORE).sum().float()}
+
+    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+        """ "class": cross-entropy at the masks' size over the labelled pixels, divided by ``totals["pixels"]``."""
+        logits = F.interpolate(self(pyramid).float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
+        total = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum")
+        return {"class": total / totals["pixels"].clamp(min=1)}
+
+    def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
+        """Class logits at stride 4."""
+        return ScoreMaps(self(pyramid), image_size)
+
+    def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
+        """Pyramid -> logits B×K×h×w at the size of p2."""
+        maps = [pyramid[name] for name in self.names]
+        size = maps[0].shape[-2:]
+        finest = [maps[0], *(F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps[1:])]
+        return self.classifier(self.norm(torch.cat(finest, dim=1)))

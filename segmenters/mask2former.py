@@ -1,0 +1,146 @@
+"""Mask2Former's head (Cheng et al., CVPR 2022), composed of the modules that transformers ships.
+
+Faithful to ``Mask2FormerForUniversalSegmentation``, but for three things: the deformable attention runs on this
+project's op, the initial weights are the official repository's, and under autocast the parts that decide *where* to
+look (sampling offsets, their weights, positions) and the residual streams stay in float32.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Mask2FormerConfig
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder, Mask2FormerTransformerModule
+
+from encoder_ablations.encoders.base import Level
+from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.deformable_attention import deformable_attention
+from encoder_ablations.segmenters.mask2former_initialization import initialize
+from encoder_ablations.segmenters.scores import ScoreMaps
+from encoder_ablations.segmenters.set_loss import SetLoss
+from encoder_ablations.segmenters.targets import find_targets
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.utils.errors import InputError
+
+LEVELS = 3
+POINTS = 4
+"""Levels that the deformable attention reads, and points per level and head: fixed in both implementations."""
+
+
+class DeformableAttention(nn.Module):
+    """Multi-scale deformable self-attention (Zhu et al., ICLR 2021); parameter names as in transformers."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.sampling_offsets = nn.Linear(hidden, heads * LEVELS * POINTS * 2)
+        self.attention_weights = nn.Linear(hidden, heads * LEVELS * POINTS)
+        self.value_proj = nn.Linear(hidden, hidden)
+        self.output_proj = nn.Linear(hidden, hidden)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        position_embeddings: Tensor,
+        reference_points: Tensor,
+        spatial_shapes_list: Sequence[tuple[int, int]],
+        **unused: Any,
+    ) -> tuple[Tensor, None]:
+        """Called by transformers' encoder layer, with all levels flattened to S tokens.
+
+        Args:
+            hidden_states, encoder_hidden_states: B×S×C.
+            position_embeddings: B×S×C.
+            reference_points: B×S×levels×2, (x, y) of each token in 0..1.
+            spatial_shapes_list: (h, w) of each level.
+
+        Returns:
+            B×S×C, and None in place of the attention weights, which nobody reads.
+        """
+        batch, tokens, _ = hidden_states.shape
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            queries = (hidden_states + position_embeddings).float()
+            offsets = self.sampling_offsets(queries).view(batch, tokens, self.heads, LEVELS, POINTS, 2)
+            weights = self.attention_weights(queries).view(batch, tokens, self.heads, LEVELS * POINTS).softmax(-1)
+            sizes = offsets.new_tensor([(width, height) for height, width in spatial_shapes_list])
+            locations = reference_points[:, :, None, :, None] + offsets / sizes[:, None]
+        values = self.value_proj(encoder_hidden_states).view(batch, tokens, self.heads, -1)
+        read = deformable_attention(
+            values.float(), spatial_shapes_list, locations, weights.view(batch, tokens, self.heads, LEVELS, POINTS)
+        )
+        return self.output_proj(read), None
+
+
+class Float32(nn.Module):
+    """The end of each input projection: the residual stream and the positions made from its type are float32."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.float()
+
+
+class Mask2FormerHead(Head):
+    """Pixel decoder, masked-attention decoder, class predictor and set loss."""
+
+    def __init__(self, spec: Mask2FormerSpec, num_classes: int, levels: Sequence[Level]) -> None:
+        super().__init__()
+        config = _config(spec, levels)
+        self.names = [level.name for level in levels]
+        self.pixel_decoder = Mask2FormerPixelDecoder(config, feature_channels=[level.channels for level in levels])
+        for layer in self.pixel_decoder.encoder.layers:
+            layer.self_attn = DeformableAttention(spec.hidden, spec.heads)
+        for projection in self.pixel_decoder.input_projections:
+            projection.append(Float32())
+        self.transformer_module = Mask2FormerTransformerModule(in_features=spec.hidden, config=config)
+        self.class_predictor = nn.Linear(spec.hidden, num_classes + 1)
+        self.set_loss = SetLoss(spec, num_classes)
+        initialize(self)
+
+    def totals(self, masks: Tensor) -> dict[str, Tensor]:
+        """ "masks" and "classes", see :meth:`SetLoss.totals`."""
+        return self.set_loss.totals(masks)
+
+    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+        """ "class", "mask" and "dice": the set loss over the final and all auxiliary predictions."""
+        hidden_states, mask_logits = self(pyramid)
+        class_logits = [self.class_predictor(each.transpose(0, 1)) for each in hidden_states]
+        targets = find_targets(masks, self.set_loss.num_classes)
+        points = self.set_loss.draw(len(class_logits), targets)
+        return self.set_loss(_final_first(class_logits), _final_first(mask_logits), targets, totals, points)
+
+    def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
+        """Mask logits of the queries at stride 4, mixed by their class probabilities (without "no object")."""
+        hidden_states, mask_logits = self(pyramid)
+        probabilities = self.class_predictor(hidden_states[-1].transpose(0, 1)).float().softmax(-1)
+        return ScoreMaps(mask_logits[-1], image_size, mixing=probabilities[..., :-1].transpose(1, 2))
+
+    def forward(self, pyramid: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Pyramid -> queries Q×B×C and mask logits B×Q×h×w before the first and after each decoder layer."""
+        features = [pyramid[name].float() for name in self.names]
+        pixels = self.pixel_decoder(features)
+        decoded = self.transformer_module(pixels.multi_scale_features, pixels.mask_features)
+        return list(decoded.intermediate_hidden_states), list(decoded.masks_queries_logits)
+
+
+def _final_first(predictions: list[Tensor]) -> list[Tensor]:
+    return [predictions[-1], *predictions[:-1]]
+
+
+def _config(spec: Mask2FormerSpec, levels: Sequence[Level]) -> Mask2FormerConfig:
+    if spec.hidden % spec.heads:
+        raise InputError(f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden}).")
+    return Mask2FormerConfig(
+        feature_size=spec.hidden,
+        mask_feature_size=spec.hidden,
+        hidden_dim=spec.hidden,
+        num_attention_heads=spec.heads,
+        encoder_layers=spec.encoder_layers,
+        encoder_feedforward_dim=spec.encoder_feedforward,
+        decoder_layers=spec.decoder_layers + 1,  # counts the prediction before the first layer
+        dim_feedforward=spec.decoder_feedforward,
+        num_queries=spec.queries,
+        feature_strides=[level.stride for level in levels],
+        common_stride=levels[0].stride,
+        dropout=0.0,
+    )

@@ -1,0 +1,102 @@
+"""Upsampling and argmax in one pass: labels at full resolution without scores at full resolution."""
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.kernels import in_parallel
+
+STRIDE = 4
+BAND_ROWS = 8
+"""Rows of the result that are worked on together, at most; they share two rows of the maps."""
+
+
+class Taps(NamedTuple):
+    """Between which two places of a map each pixel lies along one axis: (1 - t)·map[lower] + t·map[upper]."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    t: np.ndarray
+
+
+def upsample_argmax(maps: np.ndarray | Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """The class with the largest score at every pixel, the first one where several are equal.
+
+    Equal to ``upsample(maps[None], image_size, size)[0].argmax(0)`` of :mod:`encoder_ablations.segmenters.scores`,
+    up to rounding where two scores differ in their last digits. NaN counts as the largest, as in PyTorch; infinite
+    scores are not supported (their bilinear mean is undefined).
+
+    Where one class is first at all four corners of a cell of the maps, it is first everywhere in it, because bilinear
+    values are means of the corners. Only the pixels of other cells are computed.
+
+    Args:
+        maps: K×h×w float32 on the CPU, class scores at stride 4 of the padded image.
+        image_size: (H, W) of the image without padding, H ≤ 4·h, W ≤ 4·w.
+        size: (H0, W0) of the result, which covers the unpadded image.
+
+    Returns:
+        H0×W0 labels: uint8 for up to 255 classes, int16 for up to 32767, int64 beyond.
+
+    Raises:
+        InputError: no K×h×w float32 maps, or sizes that do not fit.
+    """
+    scores = np.ascontiguousarray(maps.detach().cpu().numpy() if isinstance(maps, Tensor) else maps)
+    _check(scores, image_size, size)
+    from encoder_ablations.segmenters import upsample_argmax_numba as kernels  # brings numba: only when needed
+
+    classes, height, width = scores.shape
+    divisible = STRIDE * height == image_size[0] and STRIDE * width == image_size[1]
+    rows = _taps(height, image_size[0], size[0], divisible)
+    columns = _taps(width, image_size[1], size[1], divisible)
+    firsts = np.empty((height, width), np.int32)
+    labels = np.empty(size, np.uint8 if classes <= 255 else np.int16 if classes <= 32767 else np.int64)
+    bands = _bands(rows.lower)
+    in_parallel(lambda first, last: kernels.argmax_rows(scores, firsts, first, last), height, 8)
+    in_parallel(
+        lambda first, last: kernels.label_bands(scores, firsts, rows, columns, bands, labels, first, last),
+        len(bands) - 1,
+        4,
+    )
+    return labels
+
+
+def _taps(source: int, pixels: int, target: int, divisible: bool) -> Taps:
+    """PyTorch's bilinear sampling (``align_corners=False``) along one axis, in its own float32 arithmetic.
+
+    Args:
+        source: length of the maps; pixels: of the image; target: of the result.
+        divisible: the image needed no padding. Otherwise ``scores.upsample`` repeats the last row once and gives the
+            factor, not the size.
+    """
+    pixel = np.arange(target, dtype=np.float32)
+    factor = STRIDE * target / pixels
+    extent = source if divisible else source + 1
+    scale = np.float32(source) / np.float32(target) if divisible else np.float32(1 / factor)
+    same = target == source if divisible else int(extent * factor) == extent  # PyTorch then copies, whatever the factor
+    half = np.float32(0.5)
+    position = pixel if same else np.maximum(scale * (pixel + half) - half, np.float32(0))
+    lower = np.minimum(position.astype(np.int64), extent - 1)
+    t = np.clip(position - lower.astype(np.float32), 0, 1)
+    return Taps(np.minimum(lower, source - 1), np.minimum(lower + 1, source - 1), t)
+
+
+def _bands(lower: np.ndarray) -> np.ndarray:
+    """First row of each run of at most ``BAND_ROWS`` rows with equal ``lower``, and the number of rows at the end."""
+    starts = [*np.flatnonzero(np.diff(lower, prepend=-1)), len(lower)]
+    bands = [row for start, stop in zip(starts, starts[1:], strict=False) for row in range(start, stop, BAND_ROWS)]
+    return np.array([*bands, len(lower)])
+
+
+def _check(scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int]) -> None:
+    if scores.ndim != 3 or scores.dtype != np.float32 or 0 in scores.shape:
+        problem = "expected maps K×h×w of float32, none of them 0"
+    elif any(not 0 < pixels <= STRIDE * extent for pixels, extent in zip(image_size, scores.shape[1:], strict=True)):
+        problem = "the maps must cover the image at stride 4, so its sides are between 1 and four times theirs"
+    elif min(size) < 1:
+        problem = "the result must have at least one pixel"
+    else:
+        return
+    given = f"maps {scores.shape} {scores.dtype}, image_size {tuple(image_size)}, size {tuple(size)}"
+    raise InputError(f"upsample_argmax: {problem}. Given: {given}.")

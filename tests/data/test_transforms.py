@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.sample import IGNORE, Sample
+from encoder_ablations.data.transforms import PADDING, evaluation_view, training_view
+
+STEP = 40
+
+
+def coded_sample(height: int, width: int, block: int, labels: int = 6) -> Sample:
+    """An image whose grey level is 40 times its mask's id, in blocks of random ids."""
+    rng = np.random.default_rng(height * 1000 + width)
+    blocks = rng.integers(0, labels, (-(-height // block), -(-width // block)))
+    mask = np.kron(blocks, np.ones((block, block), np.int64))[:height, :width]
+    image = (mask * STEP).astype(np.uint8)[..., None].repeat(3, axis=2)
+    return Sample(image, mask, "coded", (height, width), "coded")
+
+
+def spec_of(crop=(64, 64), **changes) -> AugmentationSpec:
+    return AugmentationSpec(**{"crop": crop, "photometric": False, **changes})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(40, 150),
+    width=st.integers(40, 150),
+    crop=st.tuples(st.integers(32, 96), st.integers(32, 96)),
+    scale=st.sampled_from([(1.0, 1.0), (0.5, 2.0), (1.3, 1.3)]),
+    short_side=st.sampled_from([None, 80, 120]),
+    seed=st.integers(0, 2**32),
+)
+def test_image_and_mask_stay_aligned(height, width, crop, scale, short_side, seed):
+    sample = coded_sample(height, width, block=30)
+    spec = spec_of(crop, scale=scale, short_side=short_side)
+    image, mask = training_view(sample, spec, np.random.default_rng(seed))
+    assert (image.shape, image.dtype) == ((*crop, 3), np.uint8)
+    assert (mask.shape, mask.dtype) == (crop, np.int64)
+    assert set(np.unique(mask)) <= {*range(6), IGNORE}
+    padded = mask == IGNORE
+    assert (image[padded] == PADDING).all()
+    # Away from the blocks' borders the image is exactly its mask's code; there is at most a pixel or two of blur.
+    inside = ~padded
+    exact = np.abs(image[..., 0].astype(int) - mask * STEP) <= 1
+    assert exact[inside].mean() > 0.6
+    for axis in (0, 1):  # a shift by two pixels would agree less well
+        shifted = np.abs(image[..., 0].astype(int) - np.roll(mask, 2, axis) * STEP) <= 1
+        assert exact[inside].mean() >= shifted[inside].mean()
+
+
+def test_crop_of_the_resized_image_is_what_is_cut_out():
+    """The one-step crop equals resizing everything and cropping then, image and mask alike."""
+    sample = coded_sample(96, 129, block=7)
+    spec = spec_of(scale=(4 / 3, 4 / 3), flip=0)
+    image, mask = training_view(sample, spec, np.random.default_rng(3))
+    resized = np.asarray(Image.fromarray(sample.image).resize((172, 128), Image.Resampling.BILINEAR)).astype(int)
+    labels = np.asarray(Image.fromarray(sample.mask.astype(np.uint8)).resize((172, 128), Image.Resampling.NEAREST))
+    matches = [
+        (top, left)
+        for top in range(128 - 64 + 1)
+        for left in range(172 - 64 + 1)
+        if np.abs(resized[top : top + 64, left : left + 64] - image).max() <= 1
+    ]
+    assert len(matches) == 1
+    top, left = matches[0]
+    np.testing.assert_array_equal(labels[top : top + 64, left : left + 64], mask)
+
+
+def test_crops_reach_every_corner_evenly():
+    sample = Sample(np.zeros((100, 100, 3), np.uint8), np.arange(10000).reshape(100, 100) % 254, "x", (100, 100), "x")
+    spec = spec_of((96, 96), scale=(1, 1), flip=0)
+    rng = np.random.default_rng(0)
+    firsts = [training_view(sample, spec, rng)[1][0, 0] for _ in range(500)]
+    positions = [int(np.flatnonzero(sample.mask[:5, :5].ravel() == first)[0]) for first in firsts]
+    counts = np.bincount(positions, minlength=25)
+    assert counts.min() >= 5
+    assert counts.max() <= 45
+
+
+def test_small_images_are_padded_on_the_right_and_below():
+    sample = coded_sample(40, 50, block=10)
+    for seed in range(4):
+        image, mask = training_view(sample, spec_of(scale=(1, 1), flip=1), np.random.default_rng(seed))
+        np.testing.assert_array_equal(mask[:40, :50], sample.mask[:, ::-1])
+        np.testing.assert_array_equal(image[:40, :50], sample.image[:, ::-1])
+        assert (mask[40:] == IGNORE).all()
+        assert (mask[:, 50:] == IGNORE).all()
+        assert (image[40:] == PADDING).all()
+        assert (image[:, 50:] == PADDING).all()
+
+
+def test_padding_keeps_its_value_under_photometric_changes():
+    sample = coded_sample(40, 50, block=10)
+    for seed in range(8):
+        image, mask = training_view(sample, spec_of(photometric=True, scale=(1, 1)), np.random.default_rng(seed))
+        assert (image[mask == IGNORE] == PADDING).all()
+
+
+def test_equal_streams_give_equal_views_and_others_differ():
+    sample = coded_sample(90, 130, block=9)
+    views = [training_view(sample, spec_of(photometric=True), np.random.default_rng(seed)) for seed in (5, 5, 6)]
+    np.testing.assert_array_equal(views[0][0], views[1][0])
+    np.testing.assert_array_equal(views[0][1], views[1][1])
+    assert not np.array_equal(views[0][1], views[2][1])
+
+
+def test_photometric_changes_leave_the_mask_and_the_crop_alone():
+    sample = coded_sample(90, 130, block=9)
+    plain = training_view(sample, spec_of(flip=0), np.random.default_rng(1))
+    vivid = training_view(sample, spec_of(flip=0, photometric=True), np.random.default_rng(1))
+    np.testing.assert_array_equal(plain[1], vivid[1])
+    assert not np.array_equal(plain[0], vivid[0])
+
+
+def test_scale_is_drawn_log_uniformly():
+    """A black image with a white left half: the white width of the crop tells the factor."""
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    sample = Sample(pixels, np.zeros((64, 64), np.int64), "x", (64, 64), "x")
+    rng = np.random.default_rng(0)
+    spec = spec_of((256, 256), scale=(0.5, 2.0), flip=0)
+    widths = np.array([(training_view(sample, spec, rng)[1][0] == 0).sum() for _ in range(400)])
+    assert widths.min() >= 32
+    assert widths.max() <= 128
+    assert (widths < 64).mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_flip_happens_as_often_as_asked():
+    sample = coded_sample(64, 64, block=8)
+    rng = np.random.default_rng(0)
+    views = [training_view(sample, spec_of(scale=(1, 1), flip=0.25), rng)[1] for _ in range(400)]
+    flipped = [np.array_equal(mask, sample.mask[:, ::-1]) for mask in views]
+    assert np.mean(flipped) == pytest.approx(0.25, abs=0.06)
+    assert all(flip or np.array_equal(mask, sample.mask) for flip, mask in zip(flipped, views, strict=True))
+
+
+def test_a_sample_without_mask_cannot_be_trained_on():
+    sample = Sample(np.zeros((40, 40, 3), np.uint8), None, "lonely", (40, 40), "lonely")
+    with pytest.raises(ValueError, match="'lonely' has no mask"):
+        training_view(sample, spec_of(), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("short_side", "size"), [(None, (90, 130)), (45, (45, 65)), (100, (100, 144)), (90, (90, 130))]
+)
+def test_evaluation_resizes_the_image_only(short_side, size):
+    sample = coded_sample(90, 130, block=9)
+    image = evaluation_view(sample, spec_of(short_side=short_side))
+    assert image.shape == (*size, 3)
+    expected = np.asarray(Image.fromarray(sample.image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(image, expected)
+
+
+def test_camvid_views_look_like_the_dataset(camvid):
+    sample = FolderDataset(camvid, "train")[0]
+    image, mask = training_view(sample, AugmentationSpec(crop=(256, 256)), np.random.default_rng(0))
+    assert image.shape == (256, 256, 3)
+    assert set(np.unique(mask)) <= set(np.unique(sample.mask)) | {IGNORE}

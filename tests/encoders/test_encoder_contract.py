@@ -1,0 +1,80 @@
+"""What every encoder must give, whatever its kind, neck, grid and input size."""
+
+import pytest
+import torch
+
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.vit import ViTBody
+
+CASES = {
+    "patch 16": {"name": "vit_tiny_patch16_224"},
+    "patch 16, top-down": {"name": "vit_tiny_patch16_224", "top_down": True},
+    "patch 16, simple pyramid": {"name": "vit_tiny_patch16_224", "neck": "simple_feature_pyramid"},
+    "patch 14, native": {"name": "dinov2_s14"},
+    "patch 14, resampled": {"name": "dinov2_s14", "grid": "resampled_patch"},
+    "patch 14, rescaled": {"name": "dinov2_s14", "grid": "rescaled_input"},
+    "patch 14, registers, simple pyramid": {"name": "dinov2_reg_s14", "neck": "simple_feature_pyramid"},
+    "rotary positions": {"name": "dinov3_s16"},
+    "patch 32": {"name": "vit_base_patch32_clip_quickgelu_224"},
+    "no prefix token": {"name": "vit_base_patch16_siglip_224"},
+    "darknet": {"name": "darknet_tiny"},
+    "darknet, concatenating": {"name": "darknet17", "neck": "fpn_concat"},
+}
+SIZES = [(64, 64), (128, 96), (75, 101)]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_pyramid(case):
+    encoder = build_encoder(EncoderSpec(weights="random", channels=64, **case)).eval()
+    for height, width in SIZES:
+        with torch.inference_mode():
+            maps = encoder.body(torch.randn(2, 3, height, width))
+            pyramid = encoder(torch.randn(2, 3, height, width))
+        for features, channels, reduction in zip(maps, encoder.body.widths, encoder.body.reductions, strict=True):
+            rows, columns = (-(-n // reduction) for n in (height, width))
+            assert features.shape == (2, channels, rows, columns)
+        assert list(pyramid) == ["p2", "p3", "p4", "p5"]
+        for level in encoder.levels:
+            rows, columns = (-(-n // level.stride) for n in (height, width))
+            assert pyramid[level.name].shape == (2, level.channels, rows, columns)
+            assert pyramid[level.name].isfinite().all()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_same_seed_same_weights_and_all_parts_learn(case):
+    first, second = (build_encoder(EncoderSpec(weights="random", channels=64, **case), seed=3) for _ in range(2))
+    state = second.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in first.state_dict().items())
+    named = {id(parameter) for part in first.parts.values() for parameter in part}
+    assert named == {id(parameter) for parameter in first.parameters()}
+
+
+def test_equal_grids():
+    """Rule 7: both ways give a patch-14 model the token grid of a patch-16 one; natively it has more tokens."""
+    tokens = {
+        grid: build_encoder(EncoderSpec(name="dinov2_s14", weights="random", grid=grid)).body.tokens(512, 640)
+        for grid in ("native", "resampled_patch", "rescaled_input")
+    }
+    regular = build_encoder(EncoderSpec(name="vit_tiny_patch16_224", weights="random")).body.tokens(512, 640)
+    assert tokens["resampled_patch"] == tokens["rescaled_input"] == regular == 32 * 40
+    assert tokens["native"] == 37 * 46
+
+
+def test_padding_does_not_shift_features():
+    """A bright spot is found at the same place of p2 whether or not the image is padded on its right and lower side."""
+    encoder = build_encoder(EncoderSpec(name="dinov2_s14", weights="random", channels=64)).eval()
+    assert isinstance(encoder.body, ViTBody)
+    from encoder_ablations.encoders.resize import resize_to_stride
+
+    ramp = torch.arange(0.5, 40).mul(14).view(1, 1, 1, -1).expand(1, 1, 40, 40)  # pixel position of each patch's middle
+    resized = resize_to_stride(ramp, 14, 4, (130, 130))
+    expected = torch.arange(130) * 4 + 2.0
+    inside = (expected > 7) & (expected < 40 * 14 - 7)
+    assert torch.allclose(resized[0, 0, 0][inside], expected[inside], atol=1e-3)
+
+
+def test_level_strides_are_monotonous():
+    for name in ("vit_tiny_patch16_224", "darknet_tiny"):
+        encoder = build_encoder(EncoderSpec(name=name, weights="random"))
+        assert [level.stride for level in encoder.levels] == [4, 8, 16, 32]

@@ -1,0 +1,69 @@
+"""Rule 9: frozen is frozen, and the neck always learns."""
+
+import pytest
+import torch
+
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.freezing import NORMS
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.utils.errors import InputError
+
+
+def make(name, freeze):
+    return build_encoder(EncoderSpec(name=name, weights="random", channels=32, freeze=freeze))
+
+
+def step(encoder):
+    """One plain gradient step in training mode; returns the names of parameters and buffers that changed."""
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    encoder.train()
+    optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
+    sum(level.square().mean() for level in encoder(torch.randn(2, 3, 64, 64)).values()).backward()
+    optimizer.step()
+    return {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
+
+
+@pytest.mark.parametrize("name", ["darknet_tiny", "vit_tiny_patch16_224"])
+def test_frozen_body_never_changes(name):
+    encoder = make(name, "body")
+    encoder.load_state_dict(encoder.state_dict())
+    changed = step(encoder)
+    assert not [key for key in changed if key.startswith("body.")]
+    assert [key for key in changed if key.startswith("neck.")]
+    assert all(parameter.requires_grad for parameter in encoder.parts["neck"])
+
+
+def test_trainable_body_changes_with_its_buffers():
+    changed = step(make("darknet_tiny", "none"))
+    assert any(key.startswith("body.") and key.endswith("running_mean") for key in changed)
+
+
+@pytest.mark.parametrize("name", ["darknet_tiny", "vit_tiny_patch16_224"])
+def test_first_blocks(name):
+    encoder = make(name, 2)
+    changed = step(encoder)
+    for key in encoder.body.state_dict():
+        depth = encoder.body.depth_of(key)
+        if depth <= 2:
+            assert f"body.{key}" not in changed, key
+    assert any(encoder.body.depth_of(key.removeprefix("body.")) > 2 for key in changed if key.startswith("body."))
+
+
+def test_all_but_norms():
+    encoder = make("vit_tiny_patch16_224", "all_but_norms")
+    norms = {id(p) for module in encoder.body.modules() if isinstance(module, NORMS) for p in module.parameters()}
+    assert norms
+    for parameter in encoder.parts["body"]:
+        assert parameter.requires_grad == (id(parameter) in norms)
+
+
+def test_frozen_body_builds_no_graph():
+    encoder = make("vit_tiny_patch16_224", "body").train()
+    assert not encoder.body.training
+    assert all(module.training is False for module in encoder.body.modules())
+    assert encoder.neck.training
+
+
+def test_more_blocks_than_there_are():
+    with pytest.raises(InputError, match=r"13 blocks asked for, this encoder has 12.*1\.\.12"):
+        make("vit_tiny_patch16_224", 13)

@@ -1,0 +1,98 @@
+"""Rule 10: learning-rate groups and weight decay."""
+
+import math
+
+import pytest
+import timm
+
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.optimizer import build_optimizer, parameter_groups, rate_factor, set_rates
+from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+
+SMALL_MASK2FORMER = Mask2FormerSpec(
+    name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=32
+)
+
+
+def make(encoder="vit_tiny_patch16_224", segmenter=SMALL_MASK2FORMER, **options):
+    built = build_encoder(EncoderSpec(name=encoder, weights="random", channels=32, **options))
+    return build_segmenter(segmenter, built, 3, seed=0)
+
+
+def settings(segmenter, spec):
+    """Parameter name -> (learning rate, weight decay)."""
+    groups = parameter_groups(segmenter, spec)
+    return {name: (group["lr"], group["weight_decay"]) for group in groups for name in group["names"]}
+
+
+def test_multiplier_on_the_body_only():
+    found = settings(make(), OptimizerSpec(lr=1.0, encoder_lr_multiplier=0.1))
+    for name, (rate, _) in found.items():
+        assert rate == pytest.approx(0.1 if name.startswith("encoder.body.") else 1.0), name
+    assert any(name.startswith("encoder.neck.") for name in found)
+
+
+def test_every_trainable_parameter_once():
+    segmenter = make(freeze=3)
+    groups = parameter_groups(segmenter, OptimizerSpec())
+    listed = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(listed) == sorted(id(p) for p in segmenter.parameters() if p.requires_grad)
+    assert not any("blocks.2." in name for group in groups for name in group["names"])
+
+
+@pytest.mark.parametrize("encoder", ["vit_tiny_patch16_224", "dinov2_s14", "dinov2_reg_s14", "darknet_tiny"])
+def test_what_is_not_decayed(encoder):
+    found = settings(make(encoder), OptimizerSpec(weight_decay=0.05))
+    for name, (_, decay) in found.items():
+        last = name.split(".")[-1]
+        plain = last in ("bias", "gamma", "pos_embed", "cls_token", "reg_token", "level_embed") or any(
+            word in name for word in ("norm", ".bn.", "queries_embedder", "queries_features")
+        )
+        if plain:
+            assert decay == 0, name
+    weights = [name for name in found if name.endswith(("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight"))]
+    assert weights
+    assert all(found[name][1] == 0.05 for name in weights)
+
+
+def test_agrees_with_timms_own_list():
+    segmenter = make("dinov2_reg_s14")
+    found = settings(segmenter, OptimizerSpec())
+    for name in segmenter.encoder.body.model.no_weight_decay():
+        full = f"encoder.body.reader.model.{name}"
+        if full in found:
+            assert found[full][1] == 0, name
+    assert isinstance(segmenter.encoder.body.model, timm.models.VisionTransformer)
+
+
+def test_layer_decay():
+    found = settings(make(), OptimizerSpec(lr=1.0, encoder_lr_multiplier=1.0, layer_decay=0.5))
+    model = "encoder.body.reader.model."
+    assert found[f"{model}norm.weight"][0] == 1.0
+    assert found[f"{model}blocks.11.attn.qkv.weight"][0] == 0.5
+    assert found[f"{model}blocks.0.attn.qkv.weight"][0] == 0.5**12
+    assert found[f"{model}patch_embed.proj.weight"][0] == 0.5**13
+    assert found["encoder.neck.lateral.0.0.weight"][0] == 1.0
+
+
+def test_schedules():
+    for decay, middle in {"poly": 0.5**0.9, "cosine": 0.5, "linear": 0.5, "constant": 1.0}.items():
+        spec = ScheduleSpec(decay=decay)
+        assert rate_factor(0, 100, spec) == 1
+        assert rate_factor(50, 100, spec) == pytest.approx(middle)
+    warm = ScheduleSpec(decay="poly", warmup_steps=9)
+    assert [rate_factor(step, 100, warm) for step in (0, 4, 8)] == pytest.approx([0.1, 0.5, 0.9])
+    assert rate_factor(9, 100, warm) == 1
+    values = [rate_factor(step, 100, warm) for step in range(9, 100)]
+    assert values == sorted(values, reverse=True)
+    assert 0 < values[-1] < 0.03
+    assert math.isclose(values[-1], (1 / 91) ** 0.9)
+
+
+def test_rates_keep_their_ratio():
+    optimizer = build_optimizer(make(segmenter=LinearSpec(name="linear")), OptimizerSpec(lr=1.0))
+    set_rates(optimizer, 0.25)
+    assert {group["lr"] for group in optimizer.param_groups} == {0.25, 0.25 * 0.1}

@@ -1,0 +1,107 @@
+"""The shape of the project itself: one-way imports, small files, every setting read, every configuration buildable."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.table import ROWS, TABLE
+from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.experiments.references import SEGMENTERS, load_dataset, load_encoder, load_segmenter
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.study import StudySpec, load_study, plan
+from encoder_ablations.utils.config import config_names
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = ["utils", "data", "encoders", "segmenters", "engine", "experiments"]
+FILES = sorted(path for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
+SPECS = [AugmentationSpec, DatasetSpec, EncoderSpec, OptimizerSpec, ScheduleSpec, Recipe, RunSpec, StudySpec]
+SPECS += list(SEGMENTERS.values())
+
+
+def names(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=names)
+def test_imports_go_one_way(path):
+    here = path.relative_to(ROOT).parts[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            modules = [node.module or ""]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            assert module.split(".")[0] not in ORDER, f"{path}:{node.lineno}: import encoder_ablations.{module}"
+            if module.startswith("encoder_ablations."):
+                there = module.split(".")[1]
+                assert ORDER.index(there) <= ORDER.index(here), f"{path}:{node.lineno} imports {module}"
+                assert not (here == "encoders" and there == "data"), f"{path}:{node.lineno} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=names)
+def test_files_and_functions_fit(path):
+    source = path.read_text()
+    assert source.count("\n") <= 320, f"{path} is too long; about 300 lines are the limit"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= 62, f"{path}:{node.lineno} {node.name} has {lines} lines"
+
+
+def test_every_setting_is_read():
+    """A field that no code but its own definition mentions would be silently ignored."""
+    text = {path: path.read_text() for path in FILES}
+    for spec in SPECS:
+        own = Path(sys.modules[spec.__module__].__file__)
+        for field in spec.model_fields:
+            pattern = re.compile(rf"\.{field}\b|[\"']{field}[\"']")
+            readers = [path for path, source in text.items() if path != own and pattern.search(source)]
+            inside = re.search(rf"self\.{field}\b", text[own])
+            assert readers or inside, f"{spec.__name__}.{field} is read nowhere"
+
+
+@pytest.mark.parametrize("name", config_names("encoders"))
+def test_encoder_yamls(name):
+    spec = load_encoder(name)
+    assert spec.name in TABLE
+    assert name == spec.name
+
+
+def test_every_encoder_has_a_yaml():
+    assert {row.name for row in ROWS} == set(config_names("encoders"))
+
+
+@pytest.mark.parametrize("name", config_names("segmenters"))
+def test_segmenter_yamls(name):
+    load_segmenter(name)
+
+
+@pytest.mark.parametrize("name", config_names("datasets"))
+def test_dataset_yamls(name):
+    load_dataset(name)
+
+
+@pytest.mark.parametrize("name", config_names("studies"))
+def test_study_yamls(name):
+    assert plan(load_study(name))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=names)
+def test_yamls_are_headed(path):
+    assert path.read_text().startswith("# "), f"{path}: say in a comment what it is, how to run it, what it costs"
+
+
+def test_every_package_is_installed():
+    source = (ROOT / "setup.py").read_text()
+    for folder in ORDER:
+        assert f'"{folder}"' in source
+        for path in (ROOT / folder).rglob("*.py"):
+            assert (path.parent / "__init__.py").exists(), f"{path.parent} has no __init__.py: a normal install drops it"
