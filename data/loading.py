@@ -5,7 +5,7 @@ lies in epoch p // n; each epoch visits the n samples in an order of its own, an
 own random stream. So neither the number of workers or processes nor an interruption changes what a model is trained on.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -86,8 +86,8 @@ def training_batches(
         for part in range(accumulation)
     )
     keys = ([(position, order[position]) for position in range(start, start + micro)] for start in starts)
-    loader = _load(_TrainingViews(dataset, augmentation, seed), keys, _collate, workers)
-    return ([_raised(next(loader)) for _ in range(accumulation)] for _ in range(start_step, steps))
+    micro_batches = _load(_TrainingViews(dataset, augmentation, seed), keys, _collate, workers)
+    return map(list, zip(*[micro_batches] * accumulation, strict=True))
 
 
 def evaluation_items(
@@ -105,7 +105,7 @@ def evaluation_items(
         InputError: while iterating: a file cannot be read.
     """
     keys = ([index] for index in indices[rank::world])
-    return map(_raised, _load(_EvaluationViews(dataset, augmentation), keys, _first, workers))
+    return _load(_EvaluationViews(dataset, augmentation), keys, _first, workers)
 
 
 class _Order:
@@ -156,14 +156,31 @@ class _EvaluationViews(Dataset[Any]):
         return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(sample.mask), sample.id)
 
 
-def _load(views: Dataset[Any], keys: Iterable[list[Any]], collate: Any, workers: int) -> Iterator[Any]:
+def _load(
+    views: Dataset[Any],
+    keys: Generator[list[Any]],
+    collate: Callable[[list[Any]], Value | InputError],
+    workers: int,
+) -> Iterator[Value]:
     """One result of ``collate`` for each list of ``keys``, in order.
 
-    The loader draws a seed for its workers: from a generator of its own, so that the global one stays as it is.
+    Errors in a worker come back as values: PyTorch would wrap their one line in a traceback. When the caller stops
+    early, what is under way is finished and the workers end: left to the garbage collector they block for seconds.
     """
-    return iter(
+    # The loader draws a seed for its workers: from a generator of its own, so that the global one stays as it is.
+    loader = iter(
         DataLoader(views, batch_sampler=keys, collate_fn=collate, num_workers=workers, generator=torch.Generator())
     )
+    try:
+        for result in loader:
+            if isinstance(result, InputError):
+                raise result
+            yield result
+    except (InputError, GeneratorExit):
+        keys.close()
+        for _ in loader:
+            pass
+        raise
 
 
 def _collate(views: list[tuple[np.ndarray, np.ndarray] | InputError]) -> Batch | InputError:
@@ -178,10 +195,3 @@ def _collate(views: list[tuple[np.ndarray, np.ndarray] | InputError]) -> Batch |
 
 def _first(views: list[Value]) -> Value:
     return views[0]
-
-
-def _raised(result: Value | InputError) -> Value:
-    """Errors in a worker come back as values: PyTorch would wrap their one line in a traceback."""
-    if isinstance(result, InputError):
-        raise result
-    return result

@@ -20,13 +20,16 @@ class Converted:
     dropped: tuple[str, ...]
 
 
-def convert(state: Mapping[str, Tensor]) -> Converted:
+def convert(state: Mapping[str, Tensor], source: str = "weights") -> Converted:
     """Recognises the layout of ``state`` and brings it to the names and shapes of timm's VisionTransformer or Eva.
+
+    Args:
+        source: where ``state`` came from; it begins the error messages.
 
     Raises:
         InputError: an unknown layout, or a name that the layout's table does not have.
     """
-    layout, root = _recognise(state)
+    layout, root = _recognise(state, source)
     tensors: dict[str, Tensor] = {}
     dropped = []
     for name, value in state.items():
@@ -37,9 +40,11 @@ def convert(state: Mapping[str, Tensor]) -> Converted:
         target = layout.translate(inner) if inner is not None else None
         if target is None:
             raise InputError(
-                f"weights: '{name}' is no parameter of the layout '{layout.name}', which the other names have. "
+                f"{source}: '{name}' is no parameter of the layout '{layout.name}', which the other names have. "
                 "Is this another model of the same family? Allowed: the plain vision transformers of this family."
             )
+        if target in tensors:
+            raise InputError(f"{source}: '{name}' is there a second time under another spelling. Save the model again.")
         tensors[target] = value
     _concatenate_parts(tensors)
     if not layout.open:
@@ -52,13 +57,13 @@ def to_timm_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return convert(state).tensors
 
 
-def _recognise(state: Mapping[str, Tensor]) -> tuple[Layout, str]:
+def _recognise(state: Mapping[str, Tensor], source: str) -> tuple[Layout, str]:
     for layout in LAYOUTS:
         root = layout.root_in(state)
         if root is not None:
             return layout, root
     raise InputError(
-        f"weights: not a known vision transformer (first names: {', '.join(list(state)[:3])}). "
+        f"{source}: not a known vision transformer (first names: {', '.join(list(state)[:3])}). "
         f"Known layouts: {', '.join(layout.name for layout in LAYOUTS)}."
     )
 

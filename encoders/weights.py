@@ -72,7 +72,7 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
 def _load_vision_transformer(
     model: VisionTransformer | Eva, state: Mapping[str, Tensor], path: Path | str, where: str
 ) -> LoadReport:
-    converted = convert(state)
+    converted = convert(state, f"weights: {path}")
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in converted.tensors.items()}
     no_bias = _zero_biases(model, tensors, where)
     tensors = {name: value for name, value in tensors.items() if name not in no_bias}
@@ -80,8 +80,10 @@ def _load_vision_transformer(
     _check_position_grid(model, tensors, where)
     # timm's filters resample position embeddings and patch kernels as timm does for its own downloads. Whatever else
     # they drop or rename shows in the strict load.
-    resize = eva.checkpoint_filter_fn if isinstance(model, Eva) else vision_transformer.checkpoint_filter_fn
-    resized = resize(dict(tensors), model)
+    if isinstance(model, Eva):
+        resized = eva.checkpoint_filter_fn(dict(tensors), model)
+    else:
+        resized = vision_transformer.checkpoint_filter_fn(dict(tensors), model)
     _load_strictly(model, resized, where)
     shapes = [(name, tuple(tensors[name].shape), tuple(resized[name].shape)) for name in resized if name in tensors]
     return LoadReport(
@@ -110,13 +112,12 @@ def _check_patch_kernel(model: VisionTransformer | Eva, tensors: Mapping[str, Te
         return
     if kernel.ndim != 4:
         raise InputError(f"{where}: {name} is no convolution. Files of NaFlex models cannot be used; use another file.")
-    size = tuple(kernel.shape[-2:])
-    if size in (tuple(model.patch_embed.patch_size), _native_patch(model)):
-        return
-    raise InputError(
-        f"{where}: its patches are {size[0]}×{size[1]}, the model's are "
-        f"{'×'.join(map(str, model.patch_embed.patch_size))}. Choose the file or the encoder with the other patch size."
-    )
+    size, own = tuple(kernel.shape[-2:]), tuple(model.patch_embed.patch_size)
+    if size != own and size != _native_patch(model):
+        raise InputError(
+            f"{where}: its patches are {size[0]}×{size[1]}, the model's are {own[0]}×{own[1]}. "
+            "Give the file or choose the encoder that has the other's patch size."
+        )
 
 
 def _native_patch(model: VisionTransformer | Eva) -> Shape | None:
@@ -124,7 +125,8 @@ def _native_patch(model: VisionTransformer | Eva) -> Shape | None:
     architecture = getattr(model, "pretrained_cfg", {}).get("architecture")
     if architecture is None:
         return None
-    return tuple(timm.create_model(architecture, num_classes=0, device="meta").patch_embed.patch_size)
+    native = timm.create_model(architecture, num_classes=0, depth=1, device="meta")
+    return tuple(native.get_parameter("patch_embed.proj.weight").shape[-2:])
 
 
 def _check_position_grid(model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str) -> None:

@@ -1,8 +1,7 @@
 """Multi-scale deformable attention (Zhu et al., Deformable DETR, ICLR 2021) as one PyTorch operator.
 
-The meaning is that of ``ms_deform_attn_core_pytorch`` in the official repository (bilinear ``grid_sample``, zeros outside,
-``align_corners=False``). Being one operator, it has a name in traces, so that FLOPs can be counted:
-``FlopCountAnalysis(model, inputs).set_op_handle(OPERATOR, deformable_attention_flops)``.
+The meaning is that of ``ms_deform_attn_core_pytorch`` in the official repository: bilinear ``grid_sample``, zeros
+outside, ``align_corners=False``. Being one operator, it has a name in traces, by which its FLOPs are counted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,19 +54,6 @@ def deformable_attention_reference(
     for _, cells, grid, weight in _by_level(value, shapes, locations, weights):
         output = output + (_sample(cells, grid) * weight).sum(-1)
     return output.unflatten(0, (batch, heads)).permute(0, 3, 1, 2).flatten(2)
-
-
-def deformable_attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
-    """Multiply-adds of one call, for fvcore: four to interpolate a number and one to weight it.
-
-    Args:
-        inputs, outputs: the operator's values in a traced graph.
-    """
-    dim = inputs[0].type().sizes()[-1]
-    points = 1
-    for extent in inputs[2].type().sizes():
-        points *= extent
-    return 5 * points * dim
 
 
 def _kernels(value: Tensor) -> ModuleType | None:

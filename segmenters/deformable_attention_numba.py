@@ -23,7 +23,8 @@ def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[
     queries = locations.shape[1]
     output = value.new_empty(batch, queries, heads, dim)
     inputs = [tensor.detach().contiguous().numpy() for tensor in (value, locations, weights)]
-    levels = np.array([(*shape, start) for shape, start in zip(shapes, _starts(shapes), strict=True)]).reshape(-1, 3)
+    rows_of_levels = [(*shape, start) for shape, start in zip(shapes, _starts(shapes), strict=True)]
+    levels = np.array(rows_of_levels, np.int64).reshape(-1, 3)
     result = output.numpy()
 
     def rows(first: int, last: int) -> None:
@@ -45,7 +46,7 @@ def backward(
     inputs = [tensor.detach().numpy() for tensor in (value, locations, weights)]
     outputs = [tensor.new_zeros(tensor.shape) for tensor in (value, locations, weights)]
     results = [tensor.numpy() for tensor in outputs]
-    upstream = gradient.detach().reshape(batch, -1, heads, dim).numpy()
+    upstream = gradient.detach().reshape(batch, locations.shape[1], heads, dim).numpy()
     starts = _starts(shapes)
 
     def pieces(first: int, last: int) -> None:

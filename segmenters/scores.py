@@ -7,7 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from encoder_ablations.segmenters.upsample_argmax import upsample_argmax
+
 STRIDE = 4
+ROWS = 64
+"""Rows of the result for which :meth:`ScoreMaps.labels` mixes masks into scores at once."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,23 @@ class ScoreMaps:
         return torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), maps.sigmoid())
 
     def labels(self, size: tuple[int, int]) -> Tensor:
-        """The class with the largest score at every pixel, the first one where several are equal: B×size int64."""
-        return self.at(size).argmax(dim=1)
+        """The class with the largest score at every pixel, the first one where several are equal: B×size int64.
+
+        Equal to ``at(size).argmax(dim=1)`` up to rounding where two scores are all but equal. The scores of all classes
+        never lie in memory at full size, except on a GPU, where that is faster.
+        """
+        if self.mixing is not None:
+            masks = upsample(self.maps.float(), self.image_size, size)
+            mixed = (
+                torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), rows.sigmoid()).argmax(dim=1)
+                for rows in masks.split(ROWS, dim=2)
+            )
+            return torch.cat(list(mixed), dim=1)
+        if self.maps.device.type != "cpu":
+            return self.at(size).argmax(dim=1)
+        return torch.stack(
+            [torch.from_numpy(upsample_argmax(maps, self.image_size, size)) for maps in self.maps.float()]
+        ).long()
 
 
 def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -1,5 +1,7 @@
 """Upsampling and argmax in one pass: labels at full resolution without scores at full resolution."""
 
+import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -67,16 +69,18 @@ def _taps(source: int, pixels: int, target: int, divisible: bool) -> Taps:
 
     Args:
         source: length of the maps; pixels: of the image; target: of the result.
-        divisible: the image needed no padding. Otherwise ``scores.upsample`` repeats the last row once and gives the
-            factor, not the size.
+        divisible: the image needed no padding. Otherwise ``scores.upsample`` repeats the last row and gives PyTorch a
+            factor in place of a size.
     """
-    pixel = np.arange(target, dtype=np.float32)
-    factor = STRIDE * target / pixels
-    extent = source if divisible else source + 1
-    scale = np.float32(source) / np.float32(target) if divisible else np.float32(1 / factor)
-    same = target == source if divisible else int(extent * factor) == extent  # PyTorch then copies, whatever the factor
-    half = np.float32(0.5)
-    position = pixel if same else np.maximum(scale * (pixel + half) - half, np.float32(0))
+    if divisible:
+        extent, length, scale = source, target, np.float32(source) / np.float32(target)
+    else:
+        factor = STRIDE * target / pixels
+        extent = source + math.ceil(1 / factor)
+        length, scale = int(extent * factor), np.float32(1 / factor)
+    pixel, half = np.arange(target, dtype=np.float32), np.float32(0.5)
+    copied = length == extent  # PyTorch then copies, even if the factor is not quite 1
+    position = pixel if copied else np.maximum(scale * (pixel + half) - half, np.float32(0))
     lower = np.minimum(position.astype(np.int64), extent - 1)
     t = np.clip(position - lower.astype(np.float32), 0, 1)
     return Taps(np.minimum(lower, source - 1), np.minimum(lower + 1, source - 1), t)
@@ -85,7 +89,7 @@ def _taps(source: int, pixels: int, target: int, divisible: bool) -> Taps:
 def _bands(lower: np.ndarray) -> np.ndarray:
     """First row of each run of at most ``BAND_ROWS`` rows with equal ``lower``, and the number of rows at the end."""
     starts = [*np.flatnonzero(np.diff(lower, prepend=-1)), len(lower)]
-    bands = [row for start, stop in zip(starts, starts[1:], strict=False) for row in range(start, stop, BAND_ROWS)]
+    bands = [row for start, stop in pairwise(starts) for row in range(start, stop, BAND_ROWS)]
     return np.array([*bands, len(lower)])
 
 

@@ -1,4 +1,7 @@
-"""The compiled loops of :mod:`encoder_ablations.segmenters.upsample_argmax`. Import it where it is used: it brings numba."""
+"""The compiled loops of :mod:`encoder_ablations.segmenters.upsample_argmax`.
+
+Import it where it is used, not at the head of a module: it brings numba.
+"""
 
 import numpy as np
 

@@ -81,12 +81,14 @@ def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
             f"{leader.encoder} has the highest mIoU, but shares no seed with {ranked[1].encoder}: not comparable yet."
         )
     over = runner_up.difference.over
+    if over.mean is not None and over.mean <= -VISIBLE:
+        return f"{leader.encoder} has the highest mean, but {ranked[1].encoder} is ahead on the seeds that both have."
     if over.mean is None or over.mean < VISIBLE:
         return f"{leader.encoder} and {ranked[1].encoder} are level; this sample gives neither the lead."
     if over.n < ENOUGH:
         return f"{leader.encoder} is ahead in this small sample; {_no_more(over.n)}."
     tested = [pair for pair in against.values() if pair.difference.over.n >= ENOUGH]
-    level = [pair.second.encoder for pair in tested if not pair.holds]
+    level = [pair.second.encoder for pair in tested if not pair.holds or (pair.difference.over.mean or 0.0) < 0]
     if level:
         return f"{leader.encoder} ranks first, but the seeds do not separate it from {wording.listing(level)}."
     among = "here" if len(tested) == len(ranked) - 1 else f"of those with {ENOUGH} seeds or more"
@@ -167,12 +169,12 @@ def _effects(pairs: list[Comparison], share: float) -> list[str]:
     least, most = ordered[0], ordered[-1]
     low, high = (wording.points(pair.difference.over.mean or 0.0) for pair in (least, most))
     text = (
-        f"With {wording.fraction(share)} of the images, {len(pairs)} networks score {low} ({least.first.encoder}) to "
-        f"{high} points ({most.first.encoder}) more with loaded weights than with random ones"
+        f"With {wording.fraction(share)} of the images, loaded instead of random weights change the score of "
+        f"{len(pairs)} networks by {low} ({least.first.encoder}) to {high} points ({most.first.encoder})"
     )
     fewest = min(pair.difference.over.n for pair in pairs)
     if fewest < ENOUGH:
-        return [f"{text}, in this small sample; {_no_more(fewest)}."]
+        return [f"{text} in this small sample; {_no_more(fewest)}."]
     return [f"{text}; for {sum(pair.holds for pair in pairs)} of them the seeds show a difference."]
 
 
@@ -203,9 +205,8 @@ def _cost(ranked: list[Standing]) -> list[str]:
     leader = ranked[0]
     if leader.cost is None:
         return ["The cost of the leading encoder was not measured."]
-    sentences = [
-        f"{leader.encoder} needs {_price(leader)} and {wording.duration(leader.cost.train_seconds)} of training."
-    ]
+    price = _price(leader, unit="GFLOPs (billion multiply-adds)")
+    sentences = [f"{leader.encoder} needs {price} and {wording.duration(leader.cost.train_seconds)} of training."]
     cheapest = min(priced, key=lambda standing: standing.cost.flops if standing.cost else 0)
     if len(priced) > 1 and cheapest is leader:
         sentences.append("No other encoder needs less computation.")
@@ -225,11 +226,11 @@ def _cost(ranked: list[Standing]) -> list[str]:
     return sentences
 
 
-def _price(standing: Standing) -> str:
+def _price(standing: Standing, unit: str = "GFLOPs") -> str:
     cost = standing.cost
     if cost is None:
         return wording.DASH
-    text = f"{wording.giga(cost.flops)} GFLOPs (billion multiply-adds) for an image"
+    text = f"{wording.giga(cost.flops)} {unit} for an image"
     return text if cost.latency is None else f"{text}, {wording.milliseconds(cost.latency[1])} ms"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
@@ -28,10 +29,11 @@ DARK_FAINT = "#47525f"
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#a8487f", "#56b4e9", "#d55e00", "#7a7f87")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial"],
     "font.size": 9,
+    "text.parse_math": False,  # a "$" in a name is a "$"
     "axes.titlesize": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -85,7 +87,7 @@ class EncoderStyle:
         """The marker as points of an SVG polygon in a 14×14 box; a circle has many."""
         marker = MarkerStyle(self.marker)
         shape = marker.get_path().transformed(marker.get_transform() + Affine2D().scale(9, -9).translate(7, 7))
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in shape.to_polygons()[0])
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in np.asarray(shape.to_polygons()[0]))
 
     @property
     def bar(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ SELECTION = {
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence about some runs; ``runs`` is empty when it concerns all of them."""
+    """A sentence about some runs; ``runs`` is empty when it concerns all finished ones."""
 
     text: str
     runs: list[str]
@@ -37,12 +37,12 @@ class Protocol:
 
 def disclosures(study: Study) -> list[Note]:
     """What the records disclose, each sentence once, with the runs that it concerns."""
-    concerned: dict[str, list[str]] = {}
+    concerned: dict[str, dict[str, str]] = {}
     for record in study.records:
         for text in record.disclosures:
-            concerned.setdefault(text, []).append(run_name(study, record))
-    everywhere = len(study.finished)
-    return [Note(text, [] if len(runs) == everywhere else runs) for text, runs in concerned.items()]
+            concerned.setdefault(text, {})[record.run_id] = run_name(study, record)
+    finished = {record.run_id for record in study.finished}
+    return [Note(text, [] if finished <= runs.keys() else list(runs.values())) for text, runs in concerned.items()]
 
 
 def run_name(study: Study, record: RunRecord) -> str:

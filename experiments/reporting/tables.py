@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Table:
 
     def markdown(self) -> str:
         def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+            return "| " + " | ".join(escape(cell, quote=False).replace("|", r"\|") for cell in cells) + " |"
 
         marks = ["---" if column < self.names else "---:" for column in range(len(self.header))]
         return "\n".join([line(self.header), line(marks), *map(line, self.rows)]) + "\n"

@@ -120,6 +120,7 @@ def test_too_many_pixels_are_refused(tmp_path, monkeypatch):
         read_image(tmp_path / "image.png")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(suffix=st.sampled_from(["png", "jpg", "tif", "bmp", "webp"]), data=st.data())
 def test_damaged_files_give_one_clear_line_or_pixels(tmp_path, suffix, data):

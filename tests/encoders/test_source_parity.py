@@ -225,19 +225,19 @@ def test_taps_equal_at_other_sizes(name, rows, columns, sources, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
+    ("name", "options", "least"),
     [
-        ("clip", {"act_layer": "gelu"}),
-        ("siglip", {"act_layer": "gelu"}),
-        ("dinov2", {"act_layer": "quick_gelu"}),
-        ("mae", {"norm_layer": lambda width, **_: nn.LayerNorm(width, eps=1e-2)}),
+        ("clip", {"act_layer": "gelu"}, 1e-2),
+        ("siglip", {"act_layer": "gelu"}, 5e-4),
+        ("dinov2", {"act_layer": "quick_gelu"}, 1e-2),
+        ("mae", {"norm_layer": lambda width, **_: nn.LayerNorm(width, eps=1e-2)}, 1e-2),
     ],
 )
-def test_a_slightly_different_network_is_noticed(name, options, sources, tmp_path):
+def test_a_slightly_different_network_is_noticed(name, options, least, sources, tmp_path):
     """The weights fit all of these, so that only the outputs can tell."""
     images = _images(FAMILIES[name].image, FAMILIES[name].image)
     wrong = _loaded(FAMILIES[name], sources[name], tmp_path, **options)
-    assert _difference(_source_states(sources[name], images), _timm_states(wrong, images)) > 1e-3
+    assert _difference(_source_states(sources[name], images), _timm_states(wrong, images)) > least
 
 
 def test_the_pre_norm_of_clip_matters(sources, tmp_path):

@@ -84,9 +84,7 @@ class RecordFactory:
         dataset = options.get("dataset", "mars")
         classes = options.get("classes", CLASSES)
         return RunSpec(
-            encoder=EncoderSpec(
-                name=encoder, weights=options.get("weights", "pretrained"), label=options.get("label", None)
-            ),
+            encoder=EncoderSpec(name=encoder, weights=options.get("weights", "pretrained"), label=options.get("label")),
             segmenter=LinearSpec(name="linear"),
             dataset=DatasetSpec(name=dataset, root=dataset, classes=classes, splits={"train": "train", "val": "val"}),
             fraction=fraction,

@@ -1,0 +1,62 @@
+"""Rule 20 and the FLOPs of attention, by hand."""
+
+import pytest
+
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.cost import PARTS, measure_cost
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+
+
+def make(segmenter, encoder="vit_tiny_patch16_224", **options):
+    built = build_encoder(EncoderSpec(name=encoder, weights="random", channels=32, **options))
+    return build_segmenter(segmenter, built, 3, 0)
+
+
+def test_vit_by_hand():
+    """ViT-Ti/16 at 64×96: 24 patches and one class token, 12 blocks of width 192."""
+    cost = measure_cost(make(LinearSpec(name="linear")), (64, 96), (1,), seconds=0.0)
+    patches, tokens, width = 24, 25, 192
+    embed = patches * width * 3 * 16 * 16
+    block = tokens * (width * 3 * width + width * width + 2 * width * 4 * width) + 2 * tokens * tokens * width
+    norms = cost.flops_by_part["encoder.body"] - embed - 12 * block
+    # fvcore also counts LayerNorm (5 per element): two a block and one for each of four taps
+    assert norms == 5 * tokens * width * (2 * 12 + 4)
+    assert cost.tokens == patches
+    assert cost.flops == sum(cost.flops_by_part.values())
+
+
+def test_deformable_attention_is_counted():
+    few, many = (
+        measure_cost(
+            make(Mask2FormerSpec(name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=n, decoder_layers=1)),
+            (64, 64),
+            (1,),
+            seconds=0.0,
+        )
+        for n in (1, 2)
+    )
+    positions = 8 * 8 + 4 * 4 + 2 * 2
+    layer = many.flops_by_part["head"] - few.flops_by_part["head"]
+    hidden, samples, feedforward = 32, 4 * 3 * 4, 1024
+    linear = positions * hidden * (hidden + 2 * samples + samples + hidden + 2 * feedforward)
+    sampling = positions * samples * (hidden // 4) * 5
+    norms = 2 * 5 * positions * hidden
+    assert layer == pytest.approx(linear + sampling + norms, rel=1e-3)
+
+
+def test_parts_and_parameters():
+    segmenter = make(LinearSpec(name="linear"), freeze="body")
+    cost = measure_cost(segmenter, (64, 64), (1, 2), seconds=0.0)
+    assert set(cost.parameters_by_part) == set(cost.flops_by_part) == set(PARTS)
+    assert sum(cost.parameters_by_part.values()) == cost.parameters["total"]
+    assert cost.parameters["trainable"] == cost.parameters["total"] - cost.parameters_by_part["encoder.body"]
+    assert [latency.batch_size for latency in cost.latencies] == [1, 2]
+    for latency in cost.latencies:
+        assert 0 < latency.p10 <= latency.median <= latency.p90
+        assert set(latency.median_by_part) == set(PARTS)
+
+
+def test_convolutional_encoders_have_no_tokens():
+    assert measure_cost(make(LinearSpec(name="linear"), "darknet_tiny"), (64, 64), (1,), seconds=0.0).tokens is None

@@ -1,0 +1,202 @@
+"""Rules 11, 19, 22 and the promise of resuming: what a run computes depends on its spec alone."""
+
+import hashlib
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.loading import training_batches
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.checkpoints import load_checkpoint
+from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.engine.train import Trainer, TrainingData
+from encoder_ablations.segmenters.base import Head, Segmenter
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.scores import ScoreMaps
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+
+AUGMENTATION = AugmentationSpec(crop=(64, 64))
+RECIPE = Recipe(steps=6, batch_size=4, evaluate_every=2, augmentation=AUGMENTATION, optimizer=OptimizerSpec(lr=1e-3))
+MASK2FORMER = Mask2FormerSpec(
+    name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
+)
+DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32)
+VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+
+
+def data_of(terrain, count=8):
+    train, val = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
+    return TrainingData(train, list(range(count)), val, [0, 1])
+
+
+def trainer_of(terrain, folder, recipe=RECIPE, segmenter=MASK2FORMER, encoder=DARKNET, seed=0):
+    built = build_segmenter(segmenter, build_encoder(encoder, seed), 3, seed)
+    return Trainer(built, data_of(terrain), recipe, seed, folder, make_accelerator("cpu"))
+
+
+def digest(tensors):
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(tensor.detach().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def result(trainer):
+    progress = trainer.progress
+    return digest(trainer.segmenter.state_dict().values()), progress.loss, progress.val_miou, progress.best_step
+
+
+@pytest.mark.parametrize("segmenter", [MASK2FORMER, LinearSpec(name="linear")], ids=["mask2former", "linear"])
+def test_same_spec_same_bits(terrain, tmp_path, segmenter):
+    runs = []
+    for name in ("a", "b"):
+        torch.rand(17)  # whatever was drawn before must not matter
+        trainer = trainer_of(terrain, tmp_path / name, segmenter=segmenter)
+        trainer.run()
+        runs.append(result(trainer))
+    assert runs[0] == runs[1]
+    other = trainer_of(terrain, tmp_path / "c", segmenter=segmenter, seed=1)
+    other.run()
+    assert result(other)[0] != runs[0][0]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
+def test_interrupted_and_resumed_same_bits(terrain, tmp_path, stop_at):
+    undisturbed = trainer_of(terrain, tmp_path / "whole")
+    undisturbed.run()
+
+    def stop(_status):
+        if first.progress.step == stop_at:
+            raise Killed
+
+    first = trainer_of(terrain, tmp_path / "parts")
+    with pytest.raises(Killed):
+        first.run(stop)
+    second = trainer_of(terrain, tmp_path / "parts")
+    second.run()
+    assert result(second) == result(undisturbed)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "parts")]
+    assert lines[0] == lines[1]
+    best = [load_checkpoint(tmp_path / name / "checkpoints" / "best.pt") for name in ("whole", "parts")]
+    assert best[0]["step"] == best[1]["step"]
+    assert digest(best[0]["model"].values()) == digest(best[1]["model"].values())
+
+
+def test_loss_falls(terrain, tmp_path):
+    fast = OptimizerSpec(lr=1e-2, encoder_lr_multiplier=1.0)
+    recipe = RECIPE.model_copy(update={"steps": 40, "evaluate_every": 40, "batch_size": 2, "optimizer": fast})
+    trainer = trainer_of(terrain, tmp_path, recipe, LinearSpec(name="linear"))
+    trainer.data = TrainingData(trainer.data.train, [0, 1], trainer.data.train, [0, 1])
+    trainer.run()
+    losses = trainer.progress.loss
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def test_every_encoder_sees_the_same_and_starts_from_the_same_head(terrain):
+    """Rule 11: batches and head weights do not depend on the encoder."""
+    heads = {}
+    for encoder in (DARKNET, VIT):
+        for segmenter in (MASK2FORMER, LinearSpec(name="linear")):
+            built = build_segmenter(segmenter, build_encoder(encoder, 5), 3, 5)
+            heads.setdefault(segmenter.name, set()).add(digest(built.head.state_dict().values()))
+    assert {name: len(found) for name, found in heads.items()} == {"mask2former": 1, "linear": 1}
+
+    def batches():
+        loaded = training_batches(
+            FolderDataset(terrain, "train"), list(range(8)), AUGMENTATION, seed=5, batch_size=4, steps=4
+        )
+        return digest(tensor for step in loaded for batch in step for tensor in (batch.images, batch.masks))
+
+    first = batches()
+    build_encoder(VIT, 9)
+    assert batches() == first
+
+
+class PlainHead(Head):
+    """Without batch statistics or random points, so that splitting a batch may change nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.classify = nn.Conv2d(32, 3, 1)
+
+    def totals(self, masks):
+        return {"pixels": (masks != 255).sum()}
+
+    def loss(self, pyramid, masks, totals):
+        logits = F.interpolate(self.classify(pyramid["p2"]), size=masks.shape[-2:], mode="bilinear")
+        return {"ce": F.cross_entropy(logits, masks, ignore_index=255, reduction="sum") / totals["pixels"]}
+
+    def predict(self, pyramid, image_size):
+        return ScoreMaps(self.classify(pyramid["p2"]), image_size)
+
+
+def plain_trainer(terrain, folder, accumulation):
+    torch.manual_seed(0)
+    encoder = build_encoder(VIT.model_copy(update={"freeze": "body"}), 0)
+    recipe = RECIPE.model_copy(
+        update={"accumulation": accumulation, "steps": 3, "optimizer": OptimizerSpec(lr=1e-3, clip_norm=None)}
+    )
+    return Trainer(Segmenter(encoder, PlainHead()), data_of(terrain), recipe, 0, folder, make_accelerator("cpu"))
+
+
+def test_accumulation_equals_one_large_batch(terrain, tmp_path):
+    """Rule 22, also where micro-batches hold different numbers of labelled pixels (crops at the border are padded)."""
+    losses = {}
+    for accumulation in (1, 2, 4):
+        trainer = plain_trainer(terrain, tmp_path / str(accumulation), accumulation)
+        trainer.run()
+        losses[accumulation] = torch.tensor(trainer.progress.loss)
+    assert torch.allclose(losses[1], losses[2], atol=1e-5)
+    assert torch.allclose(losses[1], losses[4], atol=1e-5)
+
+
+def test_frozen_body_survives_training_and_resume(terrain, tmp_path):
+    """Rule 9, through the whole engine."""
+    encoder = DARKNET.model_copy(update={"freeze": "body"})
+    before = digest(build_encoder(encoder, 0).body.state_dict().values())
+
+    def stop(_status):
+        if first.progress.step == 3:
+            raise Killed
+
+    first = trainer_of(terrain, tmp_path, encoder=encoder)
+    with pytest.raises(Killed):
+        first.run(stop)
+    second = trainer_of(terrain, tmp_path, encoder=encoder)
+    second.run()
+    assert digest(second.segmenter.encoder.body.state_dict().values()) == before
+    assert not second.segmenter.encoder.body.training
+    neck = build_encoder(encoder, 0).neck.state_dict().values()
+    assert digest(second.segmenter.encoder.neck.state_dict().values()) != digest(neck)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_follows_float32(terrain, tmp_path, precision):
+    losses = []
+    for name in ("fp32", precision):
+        recipe = RECIPE.model_copy(
+            update={"precision": name, "steps": 3, "schedule": ScheduleSpec(), "evaluate_every": 3}
+        )
+        trainer = trainer_of(terrain, tmp_path / name, recipe, encoder=VIT)
+        trainer.run()
+        losses.append(torch.tensor(trainer.progress.loss))
+    assert torch.allclose(losses[0], losses[1], rtol=0.05)
+    assert not torch.equal(losses[0], losses[1])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(terrain, tmp_path):
+    trainer = trainer_of(terrain, tmp_path, segmenter=LinearSpec(name="linear"))
+    with torch.no_grad():
+        next(trainer.segmenter.head.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 0"):
+        trainer.run()

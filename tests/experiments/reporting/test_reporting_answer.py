@@ -1,0 +1,150 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoder_ablations.experiments.reporting.answer import answer
+from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.compare import comparisons, images_saved, pareto_front, standings
+
+
+@pytest.fixture
+def said(factory):
+    def write(*records):
+        (setting,) = collect(factory.write(list(records))).settings
+        return answer(setting)
+
+    return write
+
+
+def runs(factory, encoder, values, **options):
+    return [factory.record(encoder, value, seed=seed, **options) for seed, value in enumerate(values)]
+
+
+def everything(found):
+    return " ".join([found.headline, *found.scores, *found.gain, *found.cost, *found.sure])
+
+
+def test_lead_that_holds(factory, said):
+    found = said(*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "b", [0.65, 0.66, 0.70]))
+    assert found.headline == "a is the best encoder here, 5.0 points ahead of the next."
+    assert found.scores == [
+        "a scores 72.0 % mIoU.",
+        "The next, b, scores 67.0 %, 5.0 points less on the seeds that both have (95 % interval 2.5 to 7.5).",
+    ]
+    assert (
+        "a scored higher than b in 3 of 3 shared seeds: more than luck explains (paired t test, p = 0.013)."
+        in found.sure
+    )
+
+
+def test_lead_within_the_noise_is_not_called_one(factory, said):
+    found = said(*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "b", [0.75, 0.66, 0.70]))
+    assert found.headline == "a ranks first, but the seeds do not separate it from b."
+    assert "best" not in everything(found)
+    assert "luck could explain it" in everything(found)
+
+
+@pytest.mark.parametrize(("count", "seeds"), [(1, "1 seed"), (2, "2 seeds")])
+def test_no_claim_below_three_seeds(factory, said, count, seeds):
+    found = said(*runs(factory, "a", [0.90, 0.91][:count]), *runs(factory, "b", [0.10, 0.11][:count]))
+    assert found.headline == f"a is ahead in this small sample; {seeds} cannot show more than that."
+    text = everything(found)
+    for claim in ("best", "± ", "95 % interval", "paired t test", "more than luck explains"):
+        assert claim not in text
+
+
+def test_holm_makes_many_comparisons_stricter(factory):
+    records = [*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "b", [0.65, 0.66, 0.70])]
+    noise = [[0.6, 0.5, 0.66], [0.5, 0.62, 0.6], [0.61, 0.5, 0.57]]
+    records += [run for name, values in zip("cde", noise, strict=True) for run in runs(factory, name, values)]
+    (setting,) = collect(factory.write(records)).settings
+    pair = comparisons(setting, 1.0)[0]
+    assert (pair.first.encoder, pair.second.encoder) == ("a", "b")
+    assert pair.difference.p < 0.05 < pair.p
+    assert not pair.holds
+
+
+def test_equal_scores_are_level(factory, said):
+    assert said(factory.record("a", 0.7), factory.record("b", 0.7)).headline.startswith("a and b are level")
+
+
+def test_single_encoder_and_no_result(factory, said):
+    assert "no other encoder has a result" in said(factory.record("a", 0.7)).headline
+
+
+def test_only_failures(factory, said):
+    assert said(factory.failure("a")).headline == "No run has finished yet, so there is no answer."
+
+
+def test_disjoint_seeds_are_not_compared(factory, said):
+    found = said(factory.record("a", 0.8, seed=0), factory.record("b", 0.5, seed=1))
+    assert "shares no seed with b" in found.headline
+
+
+def test_order_on_shared_seeds_contradicts_the_means(factory, said):
+    found = said(*runs(factory, "a", [0.5, 0.9]), factory.record("b", 0.6))
+    assert found.headline == "a has the highest mean, but b is ahead on the seeds that both have."
+
+
+def test_random_weights_measure_architectures(factory, said):
+    found = said(factory.record("a", 0.6, weights="random"), factory.record("b", 0.5, weights="random"))
+    assert found.gain == ["All encoders started from random weights: this measures architectures, not pretraining."]
+
+
+def test_without_a_control_pretraining_cannot_be_told(factory, said):
+    assert "cannot tell what pretraining itself adds" in said(factory.record("a"), factory.record("b", 0.5)).gain[0]
+
+
+def test_what_pretraining_adds(factory, said):
+    records = [*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "a", [0.65, 0.66, 0.70], weights="random")]
+    found = said(*records, factory.record("b", 0.3))
+    assert found.gain[0] == "With 100 % of the images, pretraining adds 5.0 points to a (95 % interval 2.5 to 7.5)."
+    assert found.gain[-1].startswith("b has no random control")
+
+
+def test_pretraining_that_harms_is_said_so(factory, said):
+    records = [*runs(factory, "a", [0.65, 0.66, 0.70]), *runs(factory, "a", [0.70, 0.72, 0.74], weights="random")]
+    text = "With 100 % of the images, pretraining takes 5.0 points from a (95 % interval 2.5 to 7.5)."
+    assert said(*records).gain[0] == text
+
+
+def test_label_efficiency(factory):
+    records = [factory.record("a", m, f) for f, m in ((0.1, 0.4), (0.5, 0.6), (1.0, 0.7))]
+    records += [factory.record("a", m, f, weights="random") for f, m in ((0.1, 0.2), (0.5, 0.4), (1.0, 0.6))]
+    (setting,) = collect(factory.write(records)).settings
+    assert images_saved(setting, "a", "a-random") == (0.5, 1.0)
+    assert images_saved(setting, "a-random", "a") is None
+    assert "a with 50 % of the images scores at least what a-random scores with 100 %." in answer(setting).gain
+
+
+def test_cost_against_the_cheapest(factory, said):
+    found = said(factory.record("a", 0.8, gflops=100, latency=50), factory.record("b", 0.7, gflops=20, latency=12.5))
+    assert found.cost[0].startswith("a needs 100 GFLOPs (billion multiply-adds) for an image, 50.0 ms and 3 min 20 s")
+    assert found.cost[1] == (
+        "That is 5.0 times the computation of the cheapest, b (20.0 GFLOPs for an image, 12.5 ms), "
+        "which scores 10.0 points less."
+    )
+
+
+def test_failures_are_mentioned(factory, said):
+    found = said(factory.record("a"), factory.record("b", 0.5), factory.failure("b", seed=1))
+    assert "1 run failed and is not in the numbers." in found.sure
+
+
+def test_ranking_is_by_mean(factory):
+    records = [*runs(factory, "a", [0.9, 0.1]), *runs(factory, "b", [0.6, 0.6])]
+    (setting,) = collect(factory.write(records)).settings
+    assert [standing.encoder for standing in standings(setting, 1.0)] == ["b", "a"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=8))
+def test_nothing_dominates_the_front(points):
+    costs, quality = zip(*points, strict=True)
+    front = pareto_front(costs, quality)
+    for (cost, value), on_front in zip(points, front, strict=True):
+        dominated = any((c <= cost and v > value) or (c < cost and v >= value) for c, v in points)
+        assert on_front != dominated
+
+
+def test_unmeasured_cost_is_never_on_the_front():
+    assert pareto_front([None, 2.0], [0.9, 0.1]) == [False, True]

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+
+from encoder_ablations.experiments.reporting.collect import collect, flatten
+from encoder_ablations.experiments.run_record import save_record
+from encoder_ablations.utils.errors import InputError
+
+
+def test_groups_are_runs_that_differ_in_the_seed_only(factory):
+    records = [factory.record(e, 0.5, f, s) for e in ("a", "b") for f in (0.1, 1.0) for s in (0, 1)]
+    records.append(factory.failure("b", 1.0, 2))
+    study = collect(factory.write(records))
+    (setting,) = study.settings
+    assert (setting.title, setting.encoders, setting.fractions) == ("mars · linear", ["a", "b"], [0.1, 1.0])
+    assert [(g.encoder, g.fraction, g.seeds, len(g.failed)) for g in study.groups] == [
+        ("a", 0.1, [0, 1], 0),
+        ("a", 1.0, [0, 1], 0),
+        ("b", 0.1, [0, 1], 0),
+        ("b", 1.0, [0, 1], 1),
+    ]
+
+
+def test_another_recipe_is_another_setting(factory):
+    folder = factory.write([factory.record("a", 0.5), factory.record("a", 0.9, steps=800)])
+    titles = [setting.title for setting in collect(folder).settings]
+    assert titles == ["mars · linear (recipe.steps=400)", "mars · linear (recipe.steps=800)"]
+
+
+def test_equal_labels_of_different_encoders_are_told_apart(factory):
+    folder = factory.write([factory.record("a", 0.5, label="best"), factory.record("b", 0.6, label="best")])
+    assert sorted(collect(folder).titles.values()) == ["best (name=a)", "best (name=b)"]
+
+
+def test_reference_is_the_largest_fraction_with_two_results(factory):
+    records = [factory.record("a", 0.5, 0.5), factory.record("b", 0.5, 0.5), factory.record("a", 0.6, 1.0)]
+    folder = factory.write([*records, factory.failure("b", 1.0)])
+    assert collect(folder).settings[0].reference == 0.5
+
+
+def test_control_shares_its_architecture(factory):
+    records = [factory.record("a"), factory.record("a", weights="random"), factory.record("b")]
+    groups = {group.encoder: group for group in collect(factory.write(records)).groups}
+    assert groups["a"].architecture == groups["a-random"].architecture != groups["b"].architecture
+    assert [groups[name].random_weights for name in ("a", "a-random", "b")] == [False, True, False]
+
+
+def test_no_records_says_where_and_what_to_do(factory):
+    with pytest.raises(InputError, match=r"no run records in .*nowhere.*ablate run"):
+        collect(factory.folder / "nowhere")
+
+
+def test_no_records_names_studies_below(factory):
+    factory.write([factory.record("a")], "mine")
+    with pytest.raises(InputError, match="Studies in that folder: mine"):
+        collect(factory.folder)
+
+
+def test_started_but_unfinished_runs(factory):
+    (factory.folder / "study" / "runs" / "x").mkdir(parents=True)
+    with pytest.raises(InputError, match="1 runs were started there"):
+        collect(factory.folder / "study")
+    assert collect(factory.write([factory.record("a")])).unfinished == ("x",)
+
+
+def test_other_schema_is_an_input_error(factory):
+    folder = factory.write([factory.record("a")])
+    path = next(folder.glob("runs/*/record.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
+    with pytest.raises(InputError, match="schema version 2"):
+        collect(folder)
+
+
+def test_copied_run_folder_is_not_counted_twice(factory):
+    record = factory.record("a")
+    folder = factory.write([record])
+    save_record(record, folder / "runs" / "copy")
+    with pytest.raises(InputError, match=r"copy holds the record of the run a-linear-mars"):
+        collect(folder)
+
+
+def test_flatten():
+    assert flatten({"a": {"b": [1, 2]}, "c": None}) == {"a.b.0": 1, "a.b.1": 2, "c": None}

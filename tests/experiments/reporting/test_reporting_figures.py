@@ -1,0 +1,104 @@
+import base64
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.compare import standings
+from encoder_ablations.experiments.reporting.curves import fraction_curves
+from encoder_ablations.experiments.reporting.drawing import DARK_INK, encoder_styles, save_figure, style_context
+from encoder_ablations.experiments.reporting.figures import confusion_figure, cost_figure, draw_setting, row_shares
+
+
+@pytest.fixture
+def study(factory):
+    records = [
+        factory.record(e, m + 0.1 * f + 0.01 * s, f, s, weights=w, gflops=g, latency=g)
+        for e, w, m, g in (("a", "pretrained", 0.6, 30), ("a", "random", 0.3, 30), ("b", "pretrained", 0.5, 10))
+        for f in (0.1, 1.0)
+        for s in (0, 1, 2)
+    ]
+    return collect(factory.write(records))
+
+
+def test_every_figure_is_saved_and_embedded(study):
+    drawn = draw_setting(study.settings[0], encoder_styles(study), study.folder / "figures", "s1")
+    assert list(drawn) == ["fractions", "learning", "loss", "cost", "classes", "confusion"]
+    for name, figure in drawn.items():
+        png = (study.folder / "figures" / f"s1-{name}.png").read_bytes()
+        assert png.startswith(b"\x89PNG")
+        assert (study.folder / "figures" / f"s1-{name}.pdf").read_bytes().startswith(b"%PDF")
+        content = base64.b64decode(figure.source.split(",")[1])
+        assert len(content) <= len(png)
+        if figure.adapts:
+            assert DARK_INK in content.decode()
+            words = [node.text for node in ElementTree.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
+            assert words, "text stays text"
+    assert drawn["fractions"].alt.endswith(
+        "b 52.0 % at 10 % to 61.0 % at 100 %; a-random 32.0 % at 10 % to 41.0 % at 100 %."
+    )
+
+
+def test_same_records_same_bytes(study):
+    saved = []
+    for folder in (study.folder / "one", study.folder / "two"):
+        with style_context():
+            figure, alt = fraction_curves(study.settings[0], ["a", "b"], encoder_styles(study))
+            saved.append(save_figure(figure, folder, "curves", alt))
+    assert saved[0] == saved[1]
+    for name in ("curves.png", "curves.pdf"):
+        assert (study.folder / "one" / name).read_bytes() == (study.folder / "two" / name).read_bytes()
+
+
+def test_curve_shows_means_bands_and_every_seed(study):
+    with style_context():
+        figure, _ = fraction_curves(study.settings[0], ["a"], encoder_styles(study))
+    (axis,) = figure.axes
+    np.testing.assert_allclose(axis.lines[0].get_xydata(), [[10, 62], [100, 71]])
+    np.testing.assert_allclose(np.sort(axis.lines[2].get_ydata()), [70, 71, 72])
+    band = axis.collections[0].get_paths()[0].vertices
+    half_width = 4.302652729749464 * 1 / np.sqrt(3)
+    assert band[:, 1].max() == pytest.approx(71 + half_width)
+    assert axis.get_xscale() == "log"
+
+
+def test_front_joins_what_nothing_beats(study):
+    setting = study.settings[0]
+    with style_context():
+        figure, alt = cost_figure(standings(setting, 1.0), encoder_styles(study))
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[10, 61], [30, 71]])
+    assert alt.endswith("better than these: a, b.")
+
+
+def test_control_has_the_colour_of_its_network_and_another_dash(study):
+    styles = encoder_styles(study)
+    assert styles["a"].color == styles["a-random"].color != styles["b"].color
+    assert [styles[name].dashed for name in ("a", "a-random", "b")] == [False, True, False]
+
+
+def test_confusion_adds_seeds_and_normalises_rows(factory):
+    counts = [[[6, 2, 0], [0, 0, 0], [1, 0, 1]], [[2, 0, 0], [0, 0, 0], [0, 2, 4]]]
+    records = [
+        factory.record("a", seed=seed).model_copy(update={"confusion_matrix": matrix})
+        for seed, matrix in enumerate(counts)
+    ]
+    (group,) = collect(factory.write(records)).groups
+    expected = [[0.8, 0.2, 0], [np.nan] * 3, [1 / 8, 2 / 8, 5 / 8]]
+    np.testing.assert_allclose(row_shares(group), expected)
+
+
+@pytest.mark.parametrize(("count", "numbered"), [(20, True), (21, False)])
+def test_numbers_in_small_matrices_only(factory, count, numbered):
+    classes = tuple(f"c{number}" for number in range(count))
+    (group,) = collect(factory.write([factory.record("a", classes=classes)])).groups
+    figure, _ = confusion_figure([group], list(classes))
+    assert len(figure.axes[0].texts) == (count**2 if numbered else 0)
+
+
+def test_names_with_markup(factory):
+    records = [factory.record("a", 0.6, label="$\\frac$ <b> & _"), factory.record("b", 0.5)]
+    study = collect(factory.write(records))
+    drawn = draw_setting(study.settings[0], encoder_styles(study), study.folder / "figures", "s1")
+    svg = base64.b64decode(drawn["cost"].source.split(",")[1]).decode()
+    assert "$\\frac$ &lt;b&gt; &amp; _" in svg

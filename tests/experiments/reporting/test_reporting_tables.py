@@ -1,0 +1,90 @@
+import csv
+import io
+
+from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.tables import Table, write_tables
+
+
+def read(path):
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def test_runs_csv_has_every_run_with_everything(factory):
+    done = factory.record("a", 0.7, 0.5, 3, gflops=20, latency=30)
+    folder = factory.write([done, factory.failure("b", message="no memory\nleft")])
+    write_tables(collect(folder))
+    finished, failed = read(folder / "runs.csv")
+    assert (finished["encoder"], finished["fraction"], finished["seed"], finished["status"]) == (
+        "a",
+        "0.5",
+        "3",
+        "finished",
+    )
+    assert float(finished["metrics.miou"]) == 0.7
+    assert float(finished["metrics.per_class_iou.crater"]) == done.metrics.per_class_iou["crater"]
+    assert finished["cost.flops"] == "20000000000"
+    assert finished["cost.latency_ms.batch_1.median"] == "30.0"
+    assert finished["cost.parameters.trainable"] == "1200000"
+    assert finished["data.train_ids_sha256"] == done.data.train_ids_sha256
+    assert finished["convergence.step_to_95_percent"] == "320"
+    assert finished["spec.recipe.optimizer.lr"] == "0.0001"
+    assert (failed["status"], failed["error.type"], failed["error.message"]) == (
+        "failed",
+        "RuntimeError",
+        "no memory\nleft",
+    )
+    assert failed["metrics.miou"] == ""
+
+
+def test_ranking_numbers(factory):
+    records = [factory.record("a", m, seed=s) for s, m in enumerate([0.70, 0.72, 0.71])]
+    folder = factory.write([*records, factory.record("b", 0.8), factory.failure("b", seed=1)])
+    write_tables(collect(folder))
+    first, second = read(folder / "tables" / "ranking.csv")
+    assert (first["encoder"], first["mIoU (%)"], first["n"], first["failed"], first["spread"]) == (
+        "b",
+        "80.0",
+        "1",
+        "1",
+        "",
+    )
+    assert (second["mIoU (%)"], second["low (%)"], second["high (%)"]) == ("71.0 ± 2.5", "68.52", "73.48")
+    assert (second["parameters (M)"], second["GFLOPs"], second["latency (ms)"]) == ("86.57", "20.00", "30.00")
+
+
+def test_differences(factory):
+    records = [factory.record("a", m, seed=s) for s, m in enumerate([0.70, 0.72, 0.74])]
+    records += [factory.record("b", m, seed=s) for s, m in enumerate([0.65, 0.66, 0.70])]
+    folder = factory.write(records)
+    write_tables(collect(folder))
+    (row,) = read(folder / "tables" / "differences.csv")
+    assert [row[key] for key in ("first", "second", "low", "high", "wins", "p (Holm)")] == [
+        "a",
+        "b",
+        "+2.5",
+        "+7.5",
+        "3 of 3",
+        "0.0131",
+    ]
+
+
+def test_every_class_of_every_encoder(factory):
+    folder = factory.write([factory.record("a", 0.7), factory.record("b", 0.5)])
+    write_tables(collect(folder))
+    rows = read(folder / "tables" / "per_class.csv")
+    assert [(row["class"], row["encoder"], row["IoU (%)"]) for row in rows[:3]] == [
+        ("background", "a", "78.0"),
+        ("background", "b", "58.0"),
+        ("crater", "a", "70.0"),
+    ]
+
+
+def test_special_characters_are_escaped():
+    table = Table("50 % & more_", ["name", "x"], [["<b>a|b_c\\$", "1 ± 2"]])
+    assert table.csv() == "name,x\n<b>a|b_c\\$,1 ± 2\n"
+    assert table.markdown().splitlines() == ["| name | x |", "| --- | ---: |", r"| &lt;b&gt;a\|b_c\$ | 1 ± 2 |"]
+    latex = table.latex()
+    assert r"\caption{50 \% \& more\_}" in latex
+    assert r"\textless{}b\textgreater{}a|b\_c\textbackslash{}\$ & 1 $\pm$ 2 \\" in latex
+    assert [latex.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert r"\begin{tabular}{lr}" in latex

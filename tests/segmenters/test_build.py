@@ -1,0 +1,49 @@
+import hashlib
+
+import pytest
+import torch
+
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.utils.errors import InputError
+
+SMALL = {"queries": 4, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+SPECS = [LinearSpec(name="linear"), Mask2FormerSpec(name="mask2former", **SMALL)]
+
+
+def fingerprint(module):
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_the_head_does_not_depend_on_what_the_encoder_drew(spec, make_encoder):
+    heads = []
+    for draws in (0, 1001):
+        torch.manual_seed(draws)
+        heads.append(fingerprint(build_segmenter(spec, make_encoder(draws), 3, seed=7).head))
+    assert heads[0] == heads[1]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_another_seed_is_another_head(spec, make_encoder):
+    encoder = make_encoder()
+    assert len({fingerprint(build_segmenter(spec, encoder, 3, seed).head) for seed in range(3)}) == 3
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_building_leaves_the_global_generator_alone(spec, make_encoder):
+    encoder = make_encoder()
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    build_segmenter(spec, encoder, 3, seed=7)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_heads_that_do_not_divide_the_width(make_encoder):
+    spec = Mask2FormerSpec(name="mask2former", **{**SMALL, "heads": 3})
+    with pytest.raises(InputError, match=r"3 does not divide segmenter.hidden \(32\)"):
+        build_segmenter(spec, make_encoder(), 3, seed=0)

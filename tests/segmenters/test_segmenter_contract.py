@@ -1,0 +1,153 @@
+"""What holds for every segmenter, whatever its head."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, SegmenterSpec
+
+CLASSES = 4
+TINY = {
+    "queries": 5,
+    "hidden": 32,
+    "heads": 2,
+    "encoder_layers": 1,
+    "encoder_feedforward": 32,
+    "decoder_layers": 3,
+    "decoder_feedforward": 32,
+    "points": 64,
+}
+SPECS = {
+    "linear": LinearSpec(name="linear"),
+    "mask2former": Mask2FormerSpec(name="mask2former", **TINY),
+    "mask2former-official": Mask2FormerSpec(name="mask2former", ignored_pixels="negative", **TINY),
+}
+SIZES = [(64, 64), (96, 80), (75, 101)]
+
+
+@pytest.fixture(params=SPECS)
+def segmenter(request, make_encoder):
+    return build_segmenter(SPECS[request.param], make_encoder(), CLASSES, seed=0)
+
+
+def batch(size, dtype=torch.uint8):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, *size), generator=generator).to(dtype)
+    masks = torch.randint(0, CLASSES, (2, *size), generator=generator)
+    masks[:, :9, :20] = 255
+    return images, masks
+
+
+def test_every_spec_is_covered():
+    names = {get_args(spec.model_fields["name"].annotation)[0] for spec in get_args(get_args(SegmenterSpec)[0])}
+    assert names == {spec.name for spec in SPECS.values()}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_scores_have_the_input_size(segmenter, size, dtype):
+    images, _ = batch(size, dtype)
+    segmenter.eval()
+    with torch.no_grad():
+        scores = segmenter.scores(images)
+        labels = segmenter.predict(images).labels(size)
+    assert scores.shape == (2, CLASSES, *size)
+    assert scores.isfinite().all()
+    assert torch.equal(labels, scores.argmax(1))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_loss_reaches_every_parameter(segmenter, size):
+    images, masks = batch(size)
+    losses = segmenter.train().loss(images, masks)
+    assert all(loss.shape == () and loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    for name, parameter in segmenter.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_training_lowers_the_loss(segmenter):
+    images, masks = batch((64, 64))
+    masks[:] = (images[:, 0] > 127).long()
+    optimizer = torch.optim.AdamW(segmenter.parameters(), lr=3e-3)
+    values = []
+    for _ in range(15):
+        torch.manual_seed(0)
+        loss = sum(segmenter.train().loss(images, masks).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert values[-1] < 0.9 * values[0]
+
+
+def test_uint8_and_float_images_are_the_same(segmenter):
+    images, _ = batch((64, 64))
+    segmenter.eval()
+    with torch.no_grad():
+        assert torch.equal(segmenter.scores(images), segmenter.scores(images.float()))
+
+
+def test_evaluation_is_deterministic_and_leaves_no_trace(segmenter):
+    images, masks = batch((96, 80))
+    segmenter.eval()
+    state = {name: tensor.clone() for name, tensor in segmenter.state_dict().items()}
+    with torch.no_grad():
+        first = segmenter.scores(images)
+        segmenter.loss(images, masks)
+        assert torch.equal(segmenter.scores(images), first)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in segmenter.state_dict().items())
+
+
+def test_same_seed_same_loss(segmenter):
+    images, masks = batch((64, 64))
+    values = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            values.append(segmenter.eval().loss(images, masks))
+    assert values[0] == values[1]
+
+
+def test_nothing_labelled(segmenter):
+    images, masks = batch((64, 64))
+    masks[:] = 255
+    losses = segmenter.train().loss(images, masks)
+    sum(losses.values()).backward()
+    assert all(loss.isfinite() for loss in losses.values())
+    assert all(parameter.grad.isfinite().all() for parameter in segmenter.parameters())
+
+
+def test_one_image_of_two_not_labelled(segmenter):
+    images, masks = batch((64, 64))
+    masks[1] = 255
+    losses = segmenter.train().loss(images, masks)
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_totals_add_up_and_follow_from_the_masks(segmenter):
+    _, masks = batch((75, 101))
+    masks[1][masks[1] == 2] = 255
+    whole, parts = segmenter.totals(masks), [segmenter.totals(mask[None]) for mask in masks]
+    for name, value in whole.items():
+        assert value.shape == ()
+        torch.testing.assert_close(sum(part[name] for part in parts), value)
+
+
+def test_train_and_eval_reach_the_head(segmenter):
+    assert all(module.training for module in segmenter.train().head.modules())
+    assert not any(module.training for module in segmenter.eval().head.modules())
+
+
+def test_weights_survive_saving(segmenter, make_encoder, tmp_path):
+    images, _ = batch((64, 64))
+    torch.save(segmenter.state_dict(), tmp_path / "weights.pt")
+    expected = segmenter.eval().scores(images)
+    for parameter in segmenter.parameters():
+        nn.init.zeros_(parameter)
+    segmenter.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert torch.equal(segmenter.scores(images), expected)
