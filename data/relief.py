@@ -142,7 +142,7 @@ def _dig_crater(ground: Ground, centre: np.ndarray, radius: float, rng: np.rando
     if not distance.size:
         return
     away = distance / (radius * _outline(angle, 0.045, rng))
-    freshness = rng.uniform(0.4, 1)
+    freshness = rng.uniform(0.5, 1)
     depth, rim = 0.40 * radius * freshness, 0.09 * radius * freshness
     bowl = (depth + rim) * away ** rng.uniform(1.9, 2.8) - depth
     ejecta = rim * np.maximum(away, 0.2) ** -3

@@ -26,7 +26,7 @@ class DatasetSpec(Config):
             ``DATASETS_ROOT`` names, or in ``./datasets`` when it is not set.
         classes: class names in id order.
         splits: for each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to ``root``)
-            with one file stem a line. ``train`` and ``val`` are needed.
+            with one file stem a line, whose files may lie anywhere below the two. ``train`` and ``val`` are needed.
         images, masks: the two folders below ``root``.
         ignore_ids: values in the mask files that mean "not labelled"; they become 255.
         value_map: value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255: 1}``).

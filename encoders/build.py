@@ -1,7 +1,9 @@
 """An :class:`EncoderSpec` to an :class:`Encoder`."""
 
+from typing import Any
+
 import timm
-from timm.models import Eva, VisionTransformer
+from timm.models import PretrainedCfg
 from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
@@ -10,10 +12,10 @@ from encoder_ablations.encoders.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.necks import SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import DarkNetRow, ViTRow, find_row
+from encoder_ablations.encoders.table import DarkNetRow, ViTRow, find_row, source_of
 from encoder_ablations.encoders.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.vit import ViTBody
-from encoder_ablations.encoders.weights import create_pretrained, load_weights
+from encoder_ablations.encoders.weights import download_weights, load_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
@@ -57,9 +59,10 @@ def _check(spec: EncoderSpec, row: ViTRow | DarkNetRow) -> str:
 
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
-    source = timm.get_pretrained_cfg(row.model)
-    options = {"dynamic_img_size": row.position_rule == "timm", "dynamic_img_pad": True}
-    patch = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta").patch_embed.patch_size[0]
+    source = source_of(row)
+    options: dict[str, Any] = {"dynamic_img_size": row.position_rule == "timm", "dynamic_img_pad": True}
+    shape: Any = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta")
+    patch: int = shape.patch_embed.patch_size[0]
     input_scale = 1.0
     if spec.grid != "native":
         if patch != 14:
@@ -69,7 +72,7 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         else:
             size = source.input_size[-1] // patch * REGULAR_PATCH  # keeps the grid of the position embeddings
             options |= {"patch_size": REGULAR_PATCH, "img_size": size}
-    model = _timm_model(row.model, spec.weights, options)
+    model = _timm_model(row, spec.weights, options)
     if row.position_rule != "timm":
         model.patch_embed.strict_img_size = False  # the position embedding is brought to the grid by the body
     fractions = spec.taps or DEFAULT_TAPS
@@ -78,39 +81,35 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         model,
         taps=taps[-1:] if neck == "simple_feature_pyramid" else taps,
         final_norm=spec.final_norm is not False,
-        normalization=Normalization(mean=source.mean, std=source.std),
+        normalization=_normalization(source),
         input_scale=input_scale,
         position_rule=row.position_rule,
     )
 
 
-def _timm_model(name: str, weights: str, options: dict[str, object]) -> VisionTransformer | Eva:
-    pretrained = weights == "pretrained"
+def _normalization(source: PretrainedCfg) -> Normalization:
+    (red, green, blue), (red_std, green_std, blue_std) = source.mean, source.std
+    return Normalization((red, green, blue), (red_std, green_std, blue_std))
 
-    def create() -> nn.Module:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool="", **options)
 
-    if pretrained:
-        return create_pretrained(create, name)
-    model = create()
+def _timm_model(row: ViTRow, weights: str, options: dict[str, Any]) -> Any:
+    if row.activation:
+        options = {**options, "act_layer": row.activation}
+    model = timm.create_model(row.model, pretrained=False, num_classes=0, global_pool="", **options)
     if weights != "random":
-        load_weights(model, weights)
+        load_weights(model, download_weights(row.model) if weights == "pretrained" else weights)
     return model
 
 
 def _darknet_body(spec: EncoderSpec, row: DarkNetRow) -> DarkNetBody:
     body = DarkNetBody(row.blocks, row.stem, row.negative_slope)
-    if spec.weights == "pretrained":
-        if row.model is None:
-            raise InputError(
-                f"encoder {spec.name} has no pretrained weights. Use weights: random, a local file, "
-                "or the encoder darknet53_in1k."
-            )
-        name = row.model
-        source = create_pretrained(lambda: timm.create_model(name, pretrained=True, num_classes=0), name)
-        body.load_state_dict(source.state_dict())
-    elif spec.weights != "random":
-        load_weights(body, spec.weights)
+    if spec.weights == "pretrained" and row.model is None:
+        raise InputError(
+            f"encoder {spec.name} has no pretrained weights. Use weights: random, a local file, "
+            "or the encoder darknet53_in1k."
+        )
+    if spec.weights != "random":
+        load_weights(body, download_weights(str(row.model)) if spec.weights == "pretrained" else spec.weights)
     return body
 
 

@@ -1,4 +1,4 @@
-"""DarkNet (Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018), native; module names as timm's ``darknet53``."""
+"""DarkNet (Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018), native; modules are named as timm's."""
 
 from torch import Tensor, nn
 

@@ -29,17 +29,17 @@ def freeze(encoder: Encoder, what: str | int) -> None:
             if isinstance(module, NORMS):
                 module.requires_grad_(True)
     else:
-        blocks = body.max_depth - 1
-        if int(what) > blocks:
-            raise InputError(f"freeze: {what} blocks asked for, this encoder has {blocks}. Allowed: 1..{blocks}, or body.")
+        count, blocks = int(what), body.max_depth - 1
+        if count > blocks:
+            raise InputError(
+                f"freeze: {count} blocks asked for, this encoder has {blocks}. Allowed: 1..{blocks}, or body."
+            )
         for name, parameter in body.named_parameters():
-            if body.depth_of(name) <= int(what):
+            if body.depth_of(name) <= count:
                 parameter.requires_grad_(False)
         encoder.frozen = tuple(
-            module for name, module in body.named_modules() if not list(module.children()) and _depth(body, name) <= what
+            module
+            for name, module in body.named_modules()
+            if not list(module.children()) and body.depth_of(f"{name}.") <= count
         )
     encoder.train(encoder.training)
-
-
-def _depth(body: nn.Module, module_name: str) -> int:
-    return body.depth_of(f"{module_name}.")  # type: ignore[operator]

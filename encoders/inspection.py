@@ -1,6 +1,7 @@
 """What an encoder really gives, checked against the model that its weights come from."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.darknet import DarkNetBody
-from encoder_ablations.encoders.table import EncoderRow
+from encoder_ablations.encoders.table import EncoderRow, ViTRow
 from encoder_ablations.encoders.vit import ViTBody
 
 TOLERANCE = 1e-5
@@ -39,7 +40,7 @@ def inspect(encoder: Encoder, row: EncoderRow, images: Tensor) -> Inspection:
 
 def source_difference(body: nn.Module, row: EncoderRow) -> float | None:
     """See :class:`Inspection`. Uses noise as the image, so that every channel is exercised."""
-    if isinstance(body, ViTBody):
+    if isinstance(body, ViTBody) and isinstance(row, ViTRow):
         return _vit_difference(body, row)
     if isinstance(body, DarkNetBody) and row.model is not None:
         return _darknet_difference(body, row.model)
@@ -50,12 +51,13 @@ def _noise(height: int, width: int) -> Tensor:
     return torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def _vit_difference(body: ViTBody, row: EncoderRow) -> float:
+def _vit_difference(body: ViTBody, row: ViTRow) -> float:
     """Blocks' outputs are taken by hooks while the source model does its own forward pass."""
     embed = body.model.patch_embed
     size = embed.img_size[0]
     # built the way timm builds it by default, so that nothing of the adapter's settings is shared
-    source = timm.create_model(str(row.model), num_classes=0, global_pool="", patch_size=body.patch, img_size=size)
+    options = {"patch_size": body.patch, "img_size": size} | ({"act_layer": row.activation} if row.activation else {})
+    source: Any = timm.create_model(row.model, num_classes=0, global_pool="", **options)
     source.load_state_dict(body.model.state_dict())
     source.eval()
     seen: dict[int, Tensor] = {}

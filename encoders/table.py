@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import timm
-from timm.models import is_model_in_modules
+from timm.models import PretrainedCfg, is_model_in_modules
 
 from encoder_ablations.utils.errors import InputError, nearest
 
@@ -17,12 +17,18 @@ class ViTRow:
         family: how people call it.
         position_rule: how the source resizes position embeddings: "timm" (bicubic with antialiasing; also the rule of
             DINOv2 with registers) or "dinov2" (bicubic, offset 0.1, no antialiasing).
+        activation: timm's name of the activation, where the weights were trained with another one than timm builds.
     """
 
     name: str
     model: str
     family: str
     position_rule: str = "timm"
+    activation: str | None = None
+
+    @property
+    def licence(self) -> str | None:
+        return source_of(self).license
 
 
 @dataclass(frozen=True)
@@ -43,18 +49,35 @@ class DarkNetRow:
     model: str | None = None
     family: str = "DarkNet"
 
+    @property
+    def licence(self) -> str | None:
+        return source_of(self).license if self.model else None
+
 
 EncoderRow = ViTRow | DarkNetRow
+
+
+def source_of(row: EncoderRow) -> PretrainedCfg:
+    """What timm knows about the weights of a row: normalisation, input size, licence.
+
+    Raises:
+        InputError: the row has no weights.
+    """
+    source = timm.get_pretrained_cfg(row.model) if row.model else None
+    if source is None:
+        raise InputError(f"encoder {row.name}: timm knows no weights for it.")
+    return source
+
 
 ROWS: tuple[EncoderRow, ...] = (
     ViTRow("clip_b32", "vit_base_patch32_clip_quickgelu_224.openai", "CLIP"),
     ViTRow("clip_b16", "vit_base_patch16_clip_quickgelu_224.openai", "CLIP"),
     ViTRow("clip_l14", "vit_large_patch14_clip_quickgelu_224.openai", "CLIP"),
     ViTRow("clip_l14_336", "vit_large_patch14_clip_quickgelu_336.openai", "CLIP"),
-    ViTRow("siglip_b16", "vit_base_patch16_siglip_224.webli", "SigLIP"),
-    ViTRow("siglip_l16", "vit_large_patch16_siglip_256.webli", "SigLIP"),
-    ViTRow("siglip2_b16", "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2"),
-    ViTRow("siglip2_l16", "vit_large_patch16_siglip_256.v2_webli", "SigLIP 2"),
+    ViTRow("siglip_b16", "vit_base_patch16_siglip_224.webli", "SigLIP", activation="gelu_tanh"),
+    ViTRow("siglip_l16", "vit_large_patch16_siglip_256.webli", "SigLIP", activation="gelu_tanh"),
+    ViTRow("siglip2_b16", "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2", activation="gelu_tanh"),
+    ViTRow("siglip2_l16", "vit_large_patch16_siglip_256.v2_webli", "SigLIP 2", activation="gelu_tanh"),
     ViTRow("dinov2_s14", "vit_small_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
     ViTRow("dinov2_b14", "vit_base_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
     ViTRow("dinov2_l14", "vit_large_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
@@ -106,4 +129,10 @@ def find_row(name: str) -> EncoderRow:
             f"the timm model '{name}' is not a plain vision transformer. Allowed: models of timm's modules "
             f"vision_transformer and eva, or {', '.join(TABLE)}."
         )
-    return ViTRow(name, name, "timm")
+    return ViTRow(
+        name,
+        name,
+        "timm",
+        position_rule="dinov2" if "patch14_dinov2" in architecture else "timm",
+        activation="gelu_tanh" if "siglip" in architecture else None,
+    )

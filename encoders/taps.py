@@ -9,7 +9,7 @@ DEFAULT_TAPS = (0.25, 0.5, 0.75, 1.0)
 
 
 def tap_indices(fractions: Sequence[float], depth: int) -> list[int]:
-    """Indices of the blocks at these depth fractions: ``ceil(f·depth) - 1``, duplicates moved to the nearest free block.
+    """Indices of the blocks at depth fractions f: ``ceil(f·depth) - 1``, duplicates moved to the nearest free block.
 
     Args:
         fractions: in (0, 1], in ascending order.

@@ -58,7 +58,8 @@ class ViTBody(Body):
         if self.position_rule == "timm":
             return self.reader(images)
         grid = tuple(math.ceil(n / self.patch) for n in images.shape[-2:])
-        positions = dinov2_position_embedding(self.model.pos_embed, (grid[0], grid[1]), self.prefix_tokens)
+        learned: Tensor = self.get_parameter("reader.model.pos_embed")
+        positions = dinov2_position_embedding(learned, (grid[0], grid[1]), self.prefix_tokens)
         return functional_call(self.reader, {"model.pos_embed": positions}, (images,))
 
     def _rescale(self, images: Tensor) -> Tensor:
@@ -94,7 +95,6 @@ class ViTBody(Body):
             "final_norm": self.final_norm,
             "prefix_tokens": self.prefix_tokens,
             "position_rule": self.position_rule,
-            "licence": self.model.pretrained_cfg.get("license"),
         }
         return super().facts() | own
 
@@ -109,7 +109,7 @@ class _Reader(nn.Module):
         self.final_norm = final_norm
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        return self.model.forward_intermediates(
+        maps: list[Tensor] = self.model.forward_intermediates(  # type: ignore[assignment]
             images,
             indices=list(self.taps),
             norm=self.final_norm,
@@ -117,10 +117,11 @@ class _Reader(nn.Module):
             output_fmt="NCHW",
             intermediates_only=True,
         )
+        return maps
 
 
 def dinov2_position_embedding(positions: Tensor, grid: tuple[int, int], prefix_tokens: int) -> Tensor:
-    """Position embeddings for another grid by DINOv2's own rule (facebookresearch/dinov2, ``interpolate_pos_encoding``).
+    """Position embeddings for another grid by DINOv2's rule: ``interpolate_pos_encoding`` of facebookresearch/dinov2.
 
     Args:
         positions: 1×(P+N)×C with P prefix tokens and N patches of a square grid.

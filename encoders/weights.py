@@ -1,6 +1,6 @@
 """Pretrained or local weights into a model: strictly, or with one clear error."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -214,16 +214,6 @@ def download_weights(name: str) -> Path:
                 f"{_alternatives()}"
             ) from error
     raise InputError(f"the hub's repository {repository} of {name} has no {' or '.join(files)}. {_alternatives()}")
-
-
-def create_pretrained(create: Callable[[], nn.Module], name: str) -> nn.Module:
-    """``create()``, which makes timm's pretrained model ``name``, once its weights are known to be in the local cache.
-
-    Raises:
-        InputError: see :func:`download_weights`.
-    """
-    download_weights(name)
-    return create()
 
 
 def _alternatives() -> str:

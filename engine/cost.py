@@ -65,9 +65,7 @@ def measure_cost(
             "total": sum(p.numel() for p in parameters),
             "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         },
-        parameters_by_part={
-            part: sum(p.numel() for p in segmenter.get_submodule(part).parameters()) for part in PARTS
-        },
+        parameters_by_part={part: sum(p.numel() for p in segmenter.get_submodule(part).parameters()) for part in PARTS},
         flops=flops,
         flops_by_part=by_part,
         latencies=latencies,

@@ -60,4 +60,3 @@ def _deformable_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]
     dim = get_shape(inputs[0])[-1]
     weights = next(shape for shape in map(get_shape, inputs[1:]) if shape is not None and len(shape) == 5)
     return Counter({"deformable_attention": math.prod(weights) * dim * 5})
-

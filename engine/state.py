@@ -47,6 +47,13 @@ class Progress:
         self.pending_loss.clear()
         return True
 
+    def points(self) -> list[dict[str, float | None]]:
+        """Both curves, by step: ``{"step": …, "loss": …}`` and ``{"step": …, "val_miou": …}``."""
+        found: list[tuple[int, str, float | None]] = []
+        found += [(step, "loss", value) for step, value in zip(self.loss_steps, self.loss, strict=True)]
+        found += [(step, "val_miou", value) for step, value in zip(self.val_steps, self.val_miou, strict=True)]
+        return [{"step": step, name: value} for step, name, value in sorted(found, key=lambda point: point[:2])]
+
     def state_dict(self) -> dict[str, Any]:
         return dict(vars(self))
 

@@ -13,8 +13,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import Batch, evaluation_items, training_batches
+from encoder_ablations.data.loading import Batch, Samples, evaluation_items, training_batches
+from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model, save_checkpoint
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.evaluate import evaluate
@@ -36,9 +36,10 @@ LOSS_POINTS = 200
 class TrainingData:
     """Which images are trained on, and which decide the best checkpoint."""
 
-    train: FolderDataset
+    spec: DatasetSpec
+    train: Samples
     train_indices: list[int]
-    val: FolderDataset
+    val: Samples
     val_indices: list[int]
 
 
@@ -186,7 +187,7 @@ class Trainer:
             world=self.accelerator.num_processes,
             workers=self.workers,
         )
-        spec = self.data.val.spec
+        spec = self.data.spec
         result = evaluate(self.segmenter, items, len(spec.classes), self.accelerator, keep_pictures=4)
         miou = mean_iou(result.confusion)
         best = self.progress.record_evaluation(None if math.isnan(miou) else miou)
@@ -221,9 +222,5 @@ class Trainer:
         """The curves as one JSON object a line; rewritten whole, so that an interrupted run leaves no stale lines."""
         if not self.accelerator.is_main_process:
             return
-        points = [{"step": s, "loss": v} for s, v in zip(self.progress.loss_steps, self.progress.loss, strict=True)]
-        points += [
-            {"step": s, "val_miou": v} for s, v in zip(self.progress.val_steps, self.progress.val_miou, strict=True)
-        ]
-        lines = [json.dumps(point) for point in sorted(points, key=lambda point: point["step"] or 0)]
+        lines = [json.dumps(point) for point in self.progress.points()]
         write_text(self.folder / "metrics.jsonl", "\n".join(lines) + "\n")

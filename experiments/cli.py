@@ -43,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name = arguments[0]
     if name not in COMMANDS:
-        print(f"ablate: unknown command '{name}'.{nearest(name, COMMANDS)} Allowed: {', '.join(COMMANDS)}.", file=sys.stderr)
+        print(
+            f"ablate: unknown command '{name}'.{nearest(name, COMMANDS)} Allowed: {', '.join(COMMANDS)}.",
+            file=sys.stderr,
+        )
         return 2
     module = importlib.import_module(f"encoder_ablations.experiments.{COMMANDS[name][0]}")
     return command(module.main, arguments[1:])

@@ -18,7 +18,9 @@ EXAMPLES = """  ablate demo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate demo --help``."""
-    parser = options.make_parser("demo", "Makes a Mars-terrain dataset on disk and runs configs/studies/demo.yaml.", EXAMPLES)
+    parser = options.make_parser(
+        "demo", "Makes a Mars-terrain dataset on disk and runs configs/studies/demo.yaml.", EXAMPLES
+    )
     options.add_overrides(parser, "recipe.steps=50")
     options.add_output_option(parser, "outputs/demo")
     options.add_execution_options(parser)

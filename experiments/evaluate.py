@@ -13,10 +13,10 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import evaluate
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.references import load_dataset
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.tables import per_seed_table
 from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.references import load_dataset
+from encoder_ablations.experiments.reporting.collect import Study, collect
+from encoder_ablations.experiments.reporting.page import terminal_ranking
 from encoder_ablations.experiments.run import build_model, metrics_record
 from encoder_ablations.experiments.run_record import MetricsRecord
 from encoder_ablations.experiments.run_spec import RunSpec
@@ -31,7 +31,9 @@ EXAMPLES = """  ablate evaluate outputs/demo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate evaluate --help``."""
-    parser = options.make_parser("evaluate", "Evaluates the best checkpoint of a run, or lists a study's results.", EXAMPLES)
+    parser = options.make_parser(
+        "evaluate", "Evaluates the best checkpoint of a run, or lists a study's results.", EXAMPLES
+    )
     parser.add_argument("folder", type=Path, help="folder of a run or of a study")
     parser.add_argument("--split", help="train, val or test (default: the one that the run reported)")
     parser.add_argument("--dataset", help="another dataset with the same number of classes: a name or a YAML")
@@ -39,19 +41,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_execution_options(parser)
     arguments = parser.parse_args(argv)
     if (arguments.folder / "runs").is_dir():
-        print(per_seed_table(collect(arguments.folder)))
+        print(_study_table(collect(arguments.folder)))
         return 0
     if not (arguments.folder / "config.yaml").exists():
         raise InputError(f"{arguments.folder} is neither a run (config.yaml) nor a study (runs/).")
-    _evaluate_run(arguments.folder, arguments.split, arguments.dataset, arguments.json, options.read_execution(arguments))
+    _evaluate_run(
+        arguments.folder, arguments.split, arguments.dataset, arguments.json, options.read_execution(arguments)
+    )
     return 0
 
 
-def _evaluate_run(folder: Path, split: str | None, dataset: str | None, target: Path | None, execution: Execution) -> None:
+def _study_table(study: Study) -> str:
+    """mIoU of every seed, then the ranking over seeds."""
+    groups = sorted(study.groups, key=lambda group: (group.setting, group.encoder, group.fraction))
+    width = max(len(group.encoder) for group in groups)
+    lines = [f"  {'encoder':<{width}}  images  mIoU % by seed"]
+    for group in groups:
+        seeds = "  ".join(f"{seed}: {100 * value:.2f}" for seed, value in group.values().items())
+        lines.append(f"  {group.encoder:<{width}}  {group.fraction:>6.0%}  {seeds}")
+    return "\n".join([*lines, "", terminal_ranking(study.groups)])
+
+
+def _evaluate_run(
+    folder: Path, split: str | None, dataset: str | None, target: Path | None, execution: Execution
+) -> None:
     spec = build(RunSpec, read_yaml(folder / "config.yaml"), folder / "config.yaml")
     data = spec.dataset if dataset is None else load_dataset(dataset)
     if len(data.classes) != len(spec.dataset.classes):
-        raise InputError(f"{data.name} has {len(data.classes)} classes, the run was trained on {len(spec.dataset.classes)}.")
+        raise InputError(
+            f"{data.name} has {len(data.classes)} classes, the run was trained on {len(spec.dataset.classes)}."
+        )
     split = split or ("test" if "test" in data.splits else "val")
     if split not in data.splits:
         raise unknown(f"split of {data.name}", split, data.splits)
@@ -60,7 +79,7 @@ def _evaluate_run(folder: Path, split: str | None, dataset: str | None, target: 
     checkpoint = load_checkpoint(path)
     segmenter = build_model(spec.model_copy(update={"encoder": spec.encoder.model_copy(update={"weights": "random"})}))
     load_model(segmenter, checkpoint["model"], path)
-    images = FolderDataset(data, split)  # type: ignore[arg-type]
+    images = FolderDataset(data, split)
     items = evaluation_items(images, list(range(len(images))), spec.recipe.augmentation, workers=execution.workers)
     with tqdm(total=len(images), unit="image", dynamic_ncols=True) as bar:
         result = evaluate(segmenter.to(accelerator.device), items, len(data.classes), accelerator, advance=bar.update)

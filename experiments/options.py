@@ -33,4 +33,6 @@ def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help=f"changes to the configuration, e.g. {example}")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key.sub=value", help=f"changes to the configuration, e.g. {example}"
+    )

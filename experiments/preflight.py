@@ -25,7 +25,7 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
 
 def _distinct(specs: Sequence[RunSpec], fields: tuple[str, ...]) -> list[RunSpec]:
     """The first spec for every combination of these fields."""
-    found = {}
+    found: dict[str, RunSpec] = {}
     for spec in specs:
         found.setdefault(spec.model_dump_json(include=set(fields)), spec)
     return list(found.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.reporting.page import write_report
+from encoder_ablations.experiments.reporting.page import ReportFiles, write_report
 
 EXAMPLES = """  ablate report outputs/demo"""
 
@@ -16,9 +16,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.make_parser("report", "Writes report.html, runs.csv, figures and tables of a study.", EXAMPLES)
     parser.add_argument("study", type=Path, help="folder of a study, e.g. outputs/demo")
     arguments = parser.parse_args(argv)
-    files = write_report(arguments.study)
-    print(f"{files.ranking}\n\n{files.answer}\n\nreport: {files.page}\nruns:   {files.runs}")
+    announce(write_report(arguments.study))
     return 0
+
+
+def announce(files: ReportFiles) -> None:
+    """The ranking, the answer and where the report lies, for the terminal."""
+    answers = "\n".join(files.headlines)
+    print(f"\n{files.ranking}\n\n{answers}\n\nreport: {files.page}\ntables: {files.tables[0].parent}")
 
 
 if __name__ == "__main__":

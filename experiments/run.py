@@ -10,10 +10,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from encoder_ablations.data.cache import CachedDataset
 from encoder_ablations.data.check import check_dataset
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import evaluation_items
+from encoder_ablations.data.loading import Samples, evaluation_items
 from encoder_ablations.data.palette import colors_of
+from encoder_ablations.data.spec import Split
 from encoder_ablations.data.subsets import fingerprint, nested_order, subset
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.engine import metrics as m
@@ -24,8 +25,8 @@ from encoder_ablations.engine.devices import make_accelerator, micro_batch
 from encoder_ablations.engine.evaluate import evaluate
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import Trainer, TrainingData
-from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.disclosures import disclosures
+from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.pictures import save_pictures
 from encoder_ablations.experiments.run_record import (
     ConvergenceRecord,
@@ -53,7 +54,7 @@ class RunData:
     """The images of one run: what it learns from, and what its number is measured on."""
 
     training: TrainingData
-    report: FolderDataset
+    report: Samples
     report_indices: list[int]
     record: DataRecord
     warnings: tuple[str, ...] = ()
@@ -66,28 +67,29 @@ def prepare_data(spec: RunSpec) -> RunData:
         InputError: anything wrong with the files, or a fraction that leaves no image.
     """
     checked = check_dataset(spec.dataset)
-    train, val, test = (checked.datasets.get(split) for split in ("train", "val", "test"))
-    assert train is not None
-    assert val is not None
-    indices = subset(nested_order(checked.scans["train"].counts > 0, spec.seed), spec.fraction)
+    folders = checked.datasets
+    train, val = CachedDataset(folders["train"]), CachedDataset(folders["val"])
+    indices = subset(nested_order(checked.scans["train"].present, spec.seed), spec.fraction)
     everything = list(range(len(val)))
-    training = TrainingData(train, indices, val, everything)
-    report, report_indices, split = (val, everything, "val") if test is None else (test, list(range(len(test))), "test")
+    training = TrainingData(spec.dataset, train, indices, val, everything)
+    report: tuple[Samples, list[int], Split] = (val, everything, "val")
+    if "test" in folders:
+        report = (folders["test"], list(range(len(folders["test"]))), "test")
     if spec.recipe.overfit:
         indices = indices[: spec.recipe.overfit]
-        training = TrainingData(train, indices, train, indices)
-        report, report_indices, split = train, indices, "train"
+        training = TrainingData(spec.dataset, train, indices, train, indices)
+        report = (train, indices, "train")
     record = DataRecord(
         train_ids_sha256=fingerprint([train.ids[index] for index in indices]),
         n_train=len(indices),
         n_val=len(training.val_indices),
-        n_test=None if test is None else len(test),
+        n_test=len(folders["test"]) if "test" in folders else None,
         fraction=spec.fraction,
         class_names=list(spec.dataset.classes),
         colors=colors_of(spec.dataset),
-        report_split=split,
+        report_split=report[2],
     )
-    return RunData(training, report, report_indices, record, tuple(checked.warnings))
+    return RunData(training, report[0], report[1], record, tuple(checked.warnings))
 
 
 def build_model(spec: RunSpec) -> Segmenter:

@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.preflight import check_before_start
-from encoder_ablations.experiments.reporting.page import write_report
 from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.preflight import check_before_start
+from encoder_ablations.experiments.report import announce
+from encoder_ablations.experiments.reporting.page import write_report
 from encoder_ablations.experiments.run import execute_run
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.study import OUTPUTS, PlannedRun, StudySpec, load_study, locate, plan
@@ -44,8 +45,7 @@ def run_study(study: StudySpec, folder: Path, execution: Execution) -> int:
         ensure_writable(folder)
         check_before_start([run.spec for run in pending], execution)
         failed = _execute(pending, execution)
-    files = write_report(folder)
-    print(f"\n{files.ranking}\n\n{files.answer}\n\nreport: {files.page}\nruns:   {files.runs}")
+    announce(write_report(folder))
     for record in failed:
         assert record.error is not None
         print(f"failed: {record.run_id}: {record.error.type}: {record.error.message}", file=sys.stderr)
@@ -59,7 +59,9 @@ def _execute(pending: list[PlannedRun], execution: Execution) -> list[RunRecord]
     with tqdm(total=steps, unit="step", smoothing=0.05, dynamic_ncols=True) as bar:
         for number, run in enumerate(pending, start=1):
             before = bar.n
-            bar.set_description(f"run {number}/{len(pending)} {run.spec.encoder.title} {run.spec.fraction:.0%} seed {run.spec.seed}")
+            bar.set_description(
+                f"run {number}/{len(pending)} {run.spec.encoder.title} {run.spec.fraction:.0%} seed {run.spec.seed}"
+            )
 
             def advance(status: str) -> None:
                 bar.set_postfix_str(status, refresh=False)

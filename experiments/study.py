@@ -45,7 +45,9 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
     path = find_config("studies", reference)
     if path is None:
         if reference.endswith((".yaml", ".yml")):
-            raise InputError(f"there is no file {reference}. The built-in studies are {', '.join(config_names('studies'))}.")
+            raise InputError(
+                f"there is no file {reference}. The built-in studies are {', '.join(config_names('studies'))}."
+            )
         raise unknown("study", reference, config_names("studies"))
     return build(StudySpec, merge(read_yaml(path), parse_overrides(overrides)), path)
 
@@ -61,7 +63,7 @@ def plan(study: StudySpec) -> list[RunSpec]:
     datasets = [load_dataset(entry) for entry in study.datasets]
     for kind, names in (
         ("encoders", [encoder.title for encoder in encoders]),
-        ("segmenters", [segmenter.name for segmenter in segmenters]),
+        ("segmenters", [str(segmenter.name) for segmenter in segmenters]),
         ("datasets", [dataset.name for dataset in datasets]),
         ("fractions", [str(fraction) for fraction in study.fractions]),
         ("seeds", [str(seed) for seed in study.seeds]),

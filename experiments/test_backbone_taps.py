@@ -30,7 +30,9 @@ EXAMPLES = """  ablate taps --encoder dinov2_b14
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate taps --help``."""
-    parser = options.make_parser("taps", "Prints shapes, strides and token grid of an encoder and checks its taps.", EXAMPLES)
+    parser = options.make_parser(
+        "taps", "Prints shapes, strides and token grid of an encoder and checks its taps.", EXAMPLES
+    )
     parser.add_argument("--encoder", required=True, help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
     parser.add_argument("--image", type=Path, help="an image file (default: noise)")
     parser.add_argument("--size", help="HxW, e.g. 512x640 (default: the image's own size, or 512x512)")
@@ -91,7 +93,9 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
         lines.append("  source check: no other implementation of this encoder to compare with")
     else:
         verdict = "equal" if result.source_difference <= TOLERANCE else f"DIFFERENT (more than {TOLERANCE:g})"
-        lines.append(f"  source check: largest difference to timm's own blocks {result.source_difference:.1e}: {verdict}")
+        lines.append(
+            f"  source check: largest difference to timm's own blocks {result.source_difference:.1e}: {verdict}"
+        )
     return "\n".join(lines)
 
 

@@ -51,7 +51,8 @@ def backward(
 
     def pieces(first: int, last: int) -> None:
         for piece in range(first, last):
-            image, head, level = np.unravel_index(piece, (batch, heads, len(shapes)))
+            image, rest = divmod(piece, heads * len(shapes))
+            head, level = divmod(rest, len(shapes))
             height, width = shapes[level]
             cells = slice(starts[level], starts[level] + height * width)
             # Copies: cells and queries of one head lie far apart, and the caches would hold little of them.
@@ -193,7 +194,7 @@ def _backward_level(
 
 
 @compiled("contract", "reassoc", inline=True)  # "reassoc" lets the sum use vector registers; NaN stays NaN
-def _pull(upstream: np.ndarray, factor: float, corner: np.ndarray, grad_corner: np.ndarray) -> float:
+def _pull(upstream: np.ndarray, factor: float, corner: np.ndarray, grad_corner: np.ndarray) -> np.float32:
     """One corner's share: adds factor × upstream to its gradient and returns upstream · corner (all D numbers)."""
     dot = np.float32(0)
     for d in range(upstream.shape[0]):

@@ -26,7 +26,7 @@ class LinearHead(Head):
         self.norm = nn.BatchNorm2d(channels)
         self.classifier = nn.Conv2d(channels, num_classes, kernel_size=1)
         nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)
+        nn.init.zeros_(self.classifier.get_parameter("bias"))
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """ "pixels": number of labelled pixels of masks B×H×W int64, 255 = ignore."""

@@ -6,6 +6,7 @@ look (sampling offsets, their weights, positions) and the residual streams stay 
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from encoder_ablations.segmenters.deformable_attention import deformable_attenti
 from encoder_ablations.segmenters.mask2former_initialization import initialize
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.set_loss import SetLoss
-from encoder_ablations.segmenters.targets import find_targets
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.targets import find_targets
 from encoder_ablations.utils.errors import InputError
 
 LEVELS = 3
@@ -91,7 +92,7 @@ class Mask2FormerHead(Head):
         for layer in self.pixel_decoder.encoder.layers:
             layer.self_attn = DeformableAttention(spec.hidden, spec.heads)
         for projection in self.pixel_decoder.input_projections:
-            projection.append(Float32())
+            pass
         self.transformer_module = Mask2FormerTransformerModule(in_features=spec.hidden, config=config)
         self.class_predictor = nn.Linear(spec.hidden, num_classes + 1)
         self.set_loss = SetLoss(spec, num_classes)
@@ -118,9 +119,16 @@ class Mask2FormerHead(Head):
     def forward(self, pyramid: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Pyramid -> queries Q×B×C and mask logits B×Q×h×w before the first and after each decoder layer."""
         features = [pyramid[name].float() for name in self.names]
-        pixels = self.pixel_decoder(features)
+        with _without_float16(features[0].device.type):
+            pixels = self.pixel_decoder(features)
         decoded = self.transformer_module(pixels.multi_scale_features, pixels.mask_features)
         return list(decoded.intermediate_hidden_states), list(decoded.masks_queries_logits)
+
+
+def _without_float16(device: str) -> AbstractContextManager[object]:
+    """The official pixel decoder leaves autocast, for float16 overflows in it; bfloat16 has the range of float32."""
+    half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+    return torch.autocast(device, enabled=False) if half else nullcontext()
 
 
 def _final_first(predictions: list[Tensor]) -> list[Tensor]:

@@ -26,7 +26,7 @@ def _pixel_decoder(decoder: Any) -> None:
         _xavier(projection[0])
         _ones(projection[1])
     for layer in decoder.encoder.layers:
-        deformable_attention(layer.self_attn)
+        _deformable_attention(layer.self_attn)
         for linear in (layer.fc1, layer.fc2):
             _default(linear)
             nn.init.xavier_uniform_(linear.weight)
@@ -43,7 +43,7 @@ def _pixel_decoder(decoder: Any) -> None:
     _c2_xavier(decoder.mask_projection)
 
 
-def deformable_attention(attention: Any) -> None:
+def _deformable_attention(attention: Any) -> None:
     """``pixel_decoder/ops/modules/ms_deform_attn.py``: each head looks in a direction of its own, ever farther."""
     heads = attention.heads
     angles = torch.arange(heads, dtype=torch.float32) * (2 * math.pi / heads)

@@ -61,7 +61,7 @@ def sample(maps: Tensor, points: Tensor, beyond: str = "zeros") -> Tensor:
     Args:
         beyond: what lies beyond the border: "zeros", or "border", the nearest pixel.
     """
-    grid = 2 * points[:, :, None] - 1
+    grid = (2 * points[:, :, None]).sub_(1)
     return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode=beyond, align_corners=False).squeeze(3)
 
 

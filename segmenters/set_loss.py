@@ -174,4 +174,4 @@ def _own_labels(segments: Tensor, owners: Tensor, positions: Tensor) -> Tensor:
     source = owners.new_zeros(len(segments), predictions)
     source[owners, rows] = rows * pairs + torch.arange(pairs, device=owners.device)
     grouped = positions.flatten(0, 1)[source].flatten(1, 2)
-    return sample(segments[:, None], grouped).view(len(segments), predictions, -1)[owners, rows]
+    return sample(segments[:, None], grouped).view(*source.shape, positions.shape[2])[owners, rows]

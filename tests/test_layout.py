@@ -104,4 +104,6 @@ def test_every_package_is_installed():
     for folder in ORDER:
         assert f'"{folder}"' in source
         for path in (ROOT / folder).rglob("*.py"):
-            assert (path.parent / "__init__.py").exists(), f"{path.parent} has no __init__.py: a normal install drops it"
+            assert (path.parent / "__init__.py").exists(), (
+                f"{path.parent} has no __init__.py: a normal install drops it"
+            )

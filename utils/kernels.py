@@ -9,13 +9,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from encoder_ablations.utils.errors import InputError
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = Callable[..., Any]
 
 
 def compiled(*fastmath: str, inline: bool = False) -> Callable[[Function], Function]:

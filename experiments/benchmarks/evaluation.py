@@ -1,6 +1,7 @@
 """From stride-4 scores to the confusion matrix, against upsampling everything and Detectron2's evaluator."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,9 +28,7 @@ def theirs(maps: Tensor, truth: Tensor) -> np.ndarray:
     prediction = np.array(scores.argmax(dim=0), dtype=int)
     ground_truth = truth.numpy().astype(int)
     ground_truth[ground_truth == 255] = CLASSES
-    cells = np.bincount(
-        (CLASSES + 1) * prediction.reshape(-1) + ground_truth.reshape(-1), minlength=(CLASSES + 1) ** 2
-    )
+    cells = np.bincount((CLASSES + 1) * prediction.reshape(-1) + ground_truth.reshape(-1), minlength=(CLASSES + 1) ** 2)
     return cells.reshape(CLASSES + 1, CLASSES + 1)[:CLASSES, :CLASSES].T
 
 
@@ -48,6 +47,6 @@ def run(seconds: float) -> Iterator[str]:
     inputs = {"noise": torch.randn(1, CLASSES, 128, 171, generator=generator), "regions": smooth_scores(generator)}
     for name, maps in inputs.items():
         different = int(np.abs(ours(maps, truth) - theirs(maps, truth)).sum()) // 2
-        timing = compare(lambda maps=maps: ours(maps, truth), lambda maps=maps: theirs(maps, truth), seconds)
+        timing = compare(partial(ours, maps, truth), partial(theirs, maps, truth), seconds)
         verdict = "same matrix" if different == 0 else f"{different} pixels differ"
         yield timing.line(f"evaluation, {CLASSES} classes, {SIZE[0]}×{SIZE[1]}, {name}", f"target ≤ 0.33; {verdict}")

@@ -174,7 +174,9 @@ def commands(study: Study) -> list[tuple[str, str]]:
     ran = dict.fromkeys(str(r.environment["command"]) for r in study.records if r.environment.get("command"))
     steps += [("What was run", command) for command in ran]
     config = study.run_folder(first.run_id) / "config.yaml"
-    steps.append(("One run alone, from its resolved configuration", f"ablate train {shlex.quote(str(config))}"))
+    steps.append(
+        ("One run alone, from its resolved configuration", f"ablate train --config {shlex.quote(str(config))}")
+    )
     steps.append(("This page, from the records", f"ablate report {shlex.quote(str(study.folder))}"))
     return steps
 

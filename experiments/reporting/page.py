@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from encoder_ablations.experiments.reporting import method, views, wording
-from encoder_ablations.experiments.reporting.answer import answer
+from encoder_ablations.experiments.reporting.answer import Answer, answer
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study, collect
 from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures import PANELS, draw_setting
@@ -22,12 +22,13 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written. ``ranking`` is a small table of texts for the terminal."""
+    """What was written, and texts for the terminal: a small table, and the shortest answer of every setting."""
 
     page: Path
     tables: list[Path]
     figures: list[Path]
     ranking: str
+    headlines: list[str]
 
 
 def write_report(study_folder: Path | str) -> ReportFiles:
@@ -55,7 +56,12 @@ def write_report(study_folder: Path | str) -> ReportFiles:
         for figure in section["figures"].values()
         for ending in ("png", "pdf")
     ]
-    return ReportFiles(page, tables, drawn, terminal_ranking(study.groups))
+    headlines = [_headline(section["answer"], alone=len(sections) == 1) for section in sections]
+    return ReportFiles(page, tables, drawn, terminal_ranking(study.groups), headlines)
+
+
+def _headline(found: Answer, alone: bool) -> str:
+    return found.headline if alone else f"{found.setting}: {found.headline}"
 
 
 def terminal_ranking(groups: Iterable[RunGroup]) -> str:

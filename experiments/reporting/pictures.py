@@ -124,7 +124,7 @@ def error_map(image: np.ndarray, truth: np.ndarray, labels: np.ndarray) -> np.nd
     """
     grey = image.mean(axis=2, keepdims=True)
     shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
-    wrong = (labels != truth) & (truth != IGNORE)
+    wrong = labels != truth
     shown[wrong] = 0.25 * grey[wrong] + 0.75 * np.array(WRONG)
     shown[truth == IGNORE] = 0
     return shown.clip(0, 255).astype(np.uint8)

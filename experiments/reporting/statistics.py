@@ -58,7 +58,7 @@ def summarize(values: Sequence[float]) -> Summary:
     if n == 0:
         return Summary(0)
     mean = float(np.mean(values))
-    std = float(np.std(values, ddof=0)) if n > 1 else None
+    std = float(np.std(values, ddof=1)) if n > 1 else None
     if std is None or n < ENOUGH:
         return Summary(n, mean, std, None, min(values), max(values))
     half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / math.sqrt(n)

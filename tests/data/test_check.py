@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -27,8 +28,12 @@ def test_images_shared_by_splits_are_reported(make_dataset, tmp_path):
 
 def test_equal_names_alone_are_no_overlap(make_dataset, tmp_path):
     spec = make_dataset()
+    for path in tmp_path.rglob("*.png"):  # saved again as files of one size and one date
+        Image.open(path).save(path.with_suffix(".bmp"))
+        os.utime(path.with_suffix(".bmp"), ns=(0, 0))
+        path.unlink()
     for kind in ("images", "masks"):
-        (tmp_path / kind / "val/val_0.png").rename(tmp_path / kind / "val/train_0.png")
+        (tmp_path / kind / "val/val_0.bmp").rename(tmp_path / kind / "val/train_0.bmp")
     assert check_dataset(spec).warnings == []
 
 

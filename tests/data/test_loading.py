@@ -91,7 +91,8 @@ def test_the_global_generator_is_left_alone(dataset, workers):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_every_epoch_visits_every_sample_once_in_an_order_of_its_own():
+def visits(seed: int) -> list[int]:
+    """Which sample is read when in 20 batches of 2."""
     visited: list[int] = []
 
     class Spy:
@@ -102,10 +103,16 @@ def test_every_epoch_visits_every_sample_once_in_an_order_of_its_own():
             visited.append(index)
             return Sample(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.int64), str(index), (32, 32), "x")
 
-    list(training_batches(Spy(), INDICES, AUGMENTATION, seed=3, batch_size=2, steps=20))
+    list(training_batches(Spy(), INDICES, AUGMENTATION, seed=seed, batch_size=2, steps=20))
+    return visited
+
+
+def test_every_epoch_visits_every_sample_once_in_an_order_of_its_own():
+    visited = visits(seed=3)
     epochs = [tuple(visited[start : start + 5]) for start in range(0, 40, 5)]
     assert all(sorted(epoch) == INDICES for epoch in epochs)
     assert len(set(epochs)) > 4
+    assert visits(seed=3) == visited != visits(seed=4)
 
 
 def test_a_sample_is_augmented_anew_in_every_epoch(dataset):

@@ -61,15 +61,29 @@ def test_second_scan_reads_nothing(make_dataset, masks_read):
     np.testing.assert_array_equal(first.sizes, second.sizes)
 
 
-@pytest.mark.parametrize("change", [{"ignore_ids": [1, 255]}, {"value_map": {0: 0, 1: 2, 2: 1}}])
-def test_other_settings_or_files_are_scanned_again(make_dataset, masks_read, tmp_path, change):
-    spec = make_dataset()
+@pytest.mark.parametrize(
+    ("settings", "change"),
+    [
+        ({}, {"ignore_ids": [1, 255]}),
+        ({}, {"value_map": {0: 0, 1: 1, 2: 0}}),
+        ({"value_map": {0: 0, 1: 1, 2: 2}}, {"value_map": {0: 0, 1: 2, 2: 1}}),
+    ],
+)
+def test_other_settings_are_scanned_again(make_dataset, settings, change):
+    spec = make_dataset(**settings)
     before = scan_masks(FolderDataset(spec, "train"))
     changed = scan_masks(FolderDataset(spec.model_copy(update=change), "train"))
-    assert len(masks_read) == 8
     assert not np.array_equal(before.counts, changed.counts)
-    Image.fromarray(np.zeros((24, 32), np.uint8)).save(tmp_path / "masks/train/train_2.png")
-    assert scan_masks(FolderDataset(spec, "train")).counts[2].tolist() == [24 * 32, 0, 0]
+
+
+def test_a_changed_mask_is_scanned_again(make_dataset, tmp_path):
+    spec = make_dataset()
+    path = tmp_path / "masks/train/train_2.bmp"
+    (tmp_path / "masks/train/train_2.png").unlink()
+    for label in (0, 1):  # of equal size in bytes
+        Image.fromarray(np.full((24, 32), label, np.uint8)).save(path)
+        os.utime(path, ns=(0, label))
+        assert scan_masks(FolderDataset(spec, "train")).counts[2][label] == 24 * 32
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "folder"])

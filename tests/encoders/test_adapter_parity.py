@@ -1,8 +1,8 @@
 """Rules 1, 3, 5, 6, 8: the adapter's taps are the source model's block outputs, at every size."""
 
+import pytest
 import timm
 import torch
-import pytest
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Normalization
@@ -75,7 +75,7 @@ def test_final_norm_is_the_same_rule_for_every_tap():
 
 
 def original_dinov2_rule(positions, rows, columns, prefix):
-    """``interpolate_pos_encoding`` of facebookresearch/dinov2, restated: scale (n + 0.1) / M, bicubic, no antialiasing."""
+    """``interpolate_pos_encoding`` of facebookresearch/dinov2 restated: scale (n + 0.1) / M, bicubic, no antialias."""
     side = int((positions.shape[1] - prefix) ** 0.5)
     if (rows, columns) == (side, side):
         return positions

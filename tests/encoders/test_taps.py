@@ -26,7 +26,7 @@ def test_always_distinct_and_in_range(fractions, depth):
     indices = tap_indices(fractions, depth)
     assert indices == sorted(set(indices))
     assert len(indices) == 4
-    assert 0 <= indices[0]
+    assert indices[0] >= 0
     assert indices[-1] < depth
 
 

@@ -30,7 +30,9 @@ def test_vit_by_hand():
 def test_deformable_attention_is_counted():
     few, many = (
         measure_cost(
-            make(Mask2FormerSpec(name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=n, decoder_layers=1)),
+            make(
+                Mask2FormerSpec(name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=n, decoder_layers=1)
+            ),
             (64, 64),
             (1,),
             seconds=0.0,

@@ -53,7 +53,9 @@ def test_what_is_not_decayed(encoder):
         )
         if plain:
             assert decay == 0, name
-    weights = [name for name in found if name.endswith(("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight"))]
+    weights = [
+        name for name in found if name.endswith(("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight"))
+    ]
     assert weights
     assert all(found[name][1] == 0.05 for name in weights)
 

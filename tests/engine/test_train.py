@@ -32,7 +32,7 @@ VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
 
 def data_of(terrain, count=8):
     train, val = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
-    return TrainingData(train, list(range(count)), val, [0, 1])
+    return TrainingData(terrain, train, list(range(count)), val, [0, 1])
 
 
 def trainer_of(terrain, folder, recipe=RECIPE, segmenter=MASK2FORMER, encoder=DARKNET, seed=0):
@@ -96,7 +96,7 @@ def test_loss_falls(terrain, tmp_path):
     fast = OptimizerSpec(lr=1e-2, encoder_lr_multiplier=1.0)
     recipe = RECIPE.model_copy(update={"steps": 40, "evaluate_every": 40, "batch_size": 2, "optimizer": fast})
     trainer = trainer_of(terrain, tmp_path, recipe, LinearSpec(name="linear"))
-    trainer.data = TrainingData(trainer.data.train, [0, 1], trainer.data.train, [0, 1])
+    trainer.data = TrainingData(terrain, trainer.data.train, [0, 1], trainer.data.train, [0, 1])
     trainer.run()
     losses = trainer.progress.loss
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])

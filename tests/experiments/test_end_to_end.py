@@ -89,7 +89,7 @@ def test_study(study, capsys):
 
 
 def test_killed_and_started_again(study, tmp_path):
-    """``kill -9`` of the whole process group at several moments; the end is bit for bit that of an undisturbed study."""
+    """``kill -9`` of the process group at several moments: the end is bit for bit that of an undisturbed study."""
     assert main(["run", str(study), "--output", "whole", "--device", "cpu"]) == 0
     command = [sys.executable, "-m", "encoder_ablations.experiments.cli", "run", str(study)]
     command += ["--output", "killed", "--device", "cpu"]
@@ -127,7 +127,10 @@ BAD = {
     "no image left": (["run", "STUDY", "fractions=[0.001]"], "fraction"),
     "wrong neck": (["taps", "--encoder", "vit_tiny_patch16_224", "weights=random", "neck=fpn_concat"], "tap_pyramid"),
     "wrong grid": (["taps", "--encoder", "mae_b16", "weights=random", "grid=resampled_patch"], "patch 16"),
-    "stated fact": (["taps", "--encoder", "vit_ti16", "weights=random", "patch_size=14"], "stated as 14, the model has 16"),
+    "stated fact": (
+        ["taps", "--encoder", "vit_ti16", "weights=random", "patch_size=14"],
+        "as 14, the model has 16",
+    ),
     "offline": (["taps", "--encoder", "mae_b16"], "weights: random"),
     "no weights": (["taps", "--encoder", "darknet53", "weights=pretrained"], "darknet53_in1k"),
     "missing weights": (["taps", "--encoder", "vit_ti16", "weights=gone.pth"], "gone.pth"),

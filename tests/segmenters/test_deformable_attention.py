@@ -144,6 +144,17 @@ def test_nothing_outside_is_read():
     assert all(tensor.isfinite().all() for tensor in run(deformable_attention, inputs, SHAPES))
 
 
+def test_empty_levels_are_not_sampled():
+    shapes = [(0, 0), (3, 2), (0, 5)]
+    inputs = make(shapes)
+    wanted = run(deformable_attention, inputs, shapes)
+    inputs[1].data[:, :, :, ::2] = float("inf")
+    for dtype in (torch.float32, torch.float64):
+        found = run(deformable_attention, [tensor.detach().to(dtype).requires_grad_() for tensor in inputs], shapes)
+        for ours, theirs in zip(found, wanted, strict=True):
+            torch.testing.assert_close(ours.float(), theirs, rtol=1e-4, atol=2e-5)
+
+
 def test_strides_do_not_matter():
     inputs = make()
     views = [tensor.detach().mT.contiguous().mT.requires_grad_() for tensor in inputs]

@@ -53,7 +53,8 @@ def test_exact_arithmetic_gives_exact_labels(classes, height, width, seed, facto
         ((5, 8, 8), (29, 32), (29, 32)),  # padding on one side only
         ((5, 8, 8), (32, 32), (7, 9)),  # smaller than the maps
         ((5, 8, 8), (29, 30), (7, 9)),
-        ((5, 8, 8), (29, 31), (8, 8)),  # factors all but 1
+        ((5, 8, 8), (29, 31), (8, 8)),  # factors near 1, where PyTorch copies
+        ((5, 8, 8), (25, 25), (7, 7)),  # and where it just does not
         ((5, 40, 40), (129, 131), (6, 500)),
         ((5, 8, 8), (32, 32), (1, 1)),
         ((3, 1, 1), (3, 4), (50, 20)),

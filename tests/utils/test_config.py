@@ -16,7 +16,10 @@ def test_layers_win_from_the_right():
     ("content", "message"),
     [
         ({"stepz": 5}, r"file\.yaml: unknown key 'stepz'\. Did you mean 'steps'\? Allowed: accumulation, "),
-        ({"optimizer": {"learning": 1}}, r"unknown key 'optimizer\.learning'.*Allowed: betas, clip_norm, encoder_lr_mult"),
+        (
+            {"optimizer": {"learning": 1}},
+            r"unknown key 'optimizer\.learning'.*Allowed: betas, clip_norm, encoder_lr_mult",
+        ),
         ({"steps": 0}, r"'steps': input should be greater than or equal to 1 \(given: 0\)"),
         ({"precision": "fp8"}, r"'precision': input should be 'fp32', 'bf16' or 'fp16' \(given: 'fp8'\)"),
         ({"batch_size": 3, "accumulation": 2}, "batch_size 3 is not a multiple of accumulation 2"),

@@ -180,7 +180,8 @@ def test_how_to_repeat(factory, report):
         "git checkout 2b88a7600000000000000000000000000000abcd",
         "pip install -e . torch==2.15.0 timm==1.0.31",
         "ablate run mars.yaml",
-        "config.yaml",
+        "ablate train --config",
+        "ablate report",
     ):
         assert command in shown.text
 
@@ -192,6 +193,15 @@ def test_several_settings(factory, report):
     assert {"s1-ranking", "s2-ranking"} <= set(shown.ids)
     assert "mars · linear" in shown.text
     assert "moon · linear" in shown.text
+
+
+def test_headlines_for_the_terminal(factory, monkeypatch):
+    monkeypatch.setattr(page, "draw_setting", lambda *_: {})
+    ahead = "a is ahead in this small sample; 1 seed cannot show more than that."
+    first = [factory.record(encoder, miou) for encoder, miou in (("a", 0.7), ("b", 0.5))]
+    assert write_report(factory.write(first)).headlines == [ahead]
+    second = [factory.record(encoder, miou, dataset="moon") for encoder, miou in (("a", 0.7), ("b", 0.5))]
+    assert write_report(factory.write(second)).headlines == [f"mars · linear: {ahead}", f"moon · linear: {ahead}"]
 
 
 def test_metrics_that_do_not_exist_are_dashes(factory, report):

@@ -24,6 +24,8 @@ def test_same_images_of_the_largest_fraction_and_the_first_shared_seed(factory):
         factory.record("a", 0.7, 0.1, 0, pictures=["other"]),
         factory.record("a", 0.7, 1.0, 0, pictures=["one"]),
         factory.record("a", 0.7, 1.0, 1, pictures=["zero", "one", "two"]),
+        factory.record("a", 0.7, 1.0, 2, pictures=["late"]),
+        factory.record("b", 0.5, 1.0, 2, pictures=["late"]),
         factory.record("b", 0.5, 0.1, 0, pictures=["other"]),
         factory.record("b", 0.5, 1.0, 1, pictures=["one", "two", "three"]),
     ]
