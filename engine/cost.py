@@ -41,7 +41,7 @@ class Cost:
 
 
 def measure_cost(
-    segmenter: Segmenter, input_size: tuple[int, int], batch_sizes: tuple[int, ...], seconds: float = 2.0
+    segmenter: Segmenter, input_size: tuple[int, int], batch_sizes: tuple[int, ...], seconds: float = 1.0
 ) -> Cost:
     """Measures on the device that the segmenter is on, in float32.
 

@@ -92,7 +92,7 @@ class Mask2FormerHead(Head):
         for layer in self.pixel_decoder.encoder.layers:
             layer.self_attn = DeformableAttention(spec.hidden, spec.heads)
         for projection in self.pixel_decoder.input_projections:
-            pass
+            projection.add_module("float32", Float32())
         self.transformer_module = Mask2FormerTransformerModule(in_features=spec.hidden, config=config)
         self.class_predictor = nn.Linear(spec.hidden, num_classes + 1)
         self.set_loss = SetLoss(spec, num_classes)

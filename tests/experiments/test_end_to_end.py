@@ -90,12 +90,13 @@ def test_study(study, capsys):
 
 def test_killed_and_started_again(study, tmp_path):
     """``kill -9`` of the process group at several moments: the end is bit for bit that of an undisturbed study."""
-    assert main(["run", str(study), "--output", "whole", "--device", "cpu"]) == 0
-    command = [sys.executable, "-m", "encoder_ablations.experiments.cli", "run", str(study)]
+    arguments = [str(study), "fractions=[1.0]"]
+    assert main(["run", *arguments, "--output", "whole", "--device", "cpu"]) == 0
+    command = [sys.executable, "-m", "encoder_ablations.experiments.cli", "run", *arguments]
     command += ["--output", "killed", "--device", "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     kills = 0
-    for moment in (1, 3, 6):
+    for moment in (1, 2, 3):
         process = subprocess.Popen(
             command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

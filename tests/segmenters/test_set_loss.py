@@ -227,12 +227,21 @@ def test_images_without_segments_learn_no_object_only():
     assert not any(gradient.any() for gradient in gradients(losses, maps))
 
 
+def test_no_object_of_no_weight():
+    """Nothing labelled and nothing to learn: 0, not 0 / 0."""
+    losses = evaluate(make_loss(no_object_weight=0.0), *predictions(), torch.full((2, 48, 64), 255))
+    assert list(losses.values()) == [0, 0, 0]
+
+
 def test_is_computed_in_float32_under_autocast():
     masks = blocks()
-    expected = evaluate(make_loss(), *predictions(), masks)
+    close = [
+        [each / 100 for each in logits] for logits in predictions()
+    ]  # the matching needs float32 to tell them apart
+    losses = evaluate(make_loss(), *close, masks)
     with torch.autocast("cpu", torch.bfloat16):
-        losses = evaluate(make_loss(), *predictions(), masks)
-    assert losses == expected
+        assert evaluate(make_loss(), *close, masks) == losses
+    expected = evaluate(make_loss(), *predictions(), masks)
     half = evaluate(make_loss(), *[[each.bfloat16() for each in logits] for logits in predictions()], masks)
     for name, value in half.items():
         assert value.dtype == torch.float32
