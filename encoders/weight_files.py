@@ -2,8 +2,6 @@
 
 import argparse
 import pickle
-import struct
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,24 +13,11 @@ from torch import Tensor
 
 from encoder_ablations.encoders.torchscript_files import is_torchscript, read_torchscript
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.torch_files import DAMAGED
 
 PYTORCH_SUFFIXES = (".pth", ".pt", ".bin")
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the weights."""
-
-DAMAGED = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    struct.error,
-    zipfile.BadZipFile,
-)
-"""What PyTorch's reader raises on files with missing or wrong bytes; it does not check them first."""
 
 PREFIXES = ("module.", "_orig_mod.")
 """What DistributedDataParallel and torch.compile put before every name."""
@@ -95,7 +80,7 @@ def _objects_in(path: Path) -> str | None:
     except ValueError:  # the format before PyTorch 1.6, which is a bare pickle
         with path.open("rb") as file:
             return "of unknown types" if file.read(1) == pickle.PROTO else None
-    except (pickle.UnpicklingError, *DAMAGED):
+    except DAMAGED:
         return None
 
 

@@ -1,7 +1,6 @@
 """Checkpoints: written whole or not at all, read without unpickling code."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -9,13 +8,14 @@ from torch import nn
 
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_with
+from encoder_ablations.utils.torch_files import DAMAGED, save
 
 SCHEMA_VERSION = 1
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Writes tensors and plain values; see :func:`load_checkpoint`."""
-    write_with(path, lambda file: torch.save({"schema_version": SCHEMA_VERSION, **content}, file))
+    write_with(path, lambda file: save({"schema_version": SCHEMA_VERSION, **content}, file))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f"there is no checkpoint {path}.") from error
-    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is damaged or not a checkpoint of this program.") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, class_iou
 from encoder_ablations.experiments.reporting.compare import Standing, standings
@@ -102,12 +102,11 @@ def _cost_panel(
             )
         style = {**styles[standing.encoder].line, "markersize": 9, "linestyle": "", "markeredgewidth": 1.6}
         axis.plot([x], [y], label=standing.encoder, **style)
-    spread = max(costs.values()) / max(min(costs.values()), 1e-12)
-    if spread > 3:
+    if max(costs.values()) > 3 * min(costs.values()):
         axis.set_xscale("log")
-        plain = FuncFormatter(lambda value, _: f"{value:g}")
-        axis.xaxis.set_major_formatter(plain)
-        axis.xaxis.set_minor_formatter(NullFormatter() if spread > 20 else plain)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
     axis.margins(0.12)
     axis.set_ylabel("mIoU (%)")
 

@@ -63,10 +63,8 @@ class Table:
 
 
 def write_tables(study: Study) -> list[Path]:
-    """Writes ``runs.csv`` and ``tables/{ranking,per_class,differences}.{csv,md,tex}``; returns their paths."""
-    runs = study.folder / "runs.csv"
-    write_text(runs, runs_table(study).csv())
-    written = [runs]
+    """Writes ``tables/{ranking,per_class,differences}.{csv,md,tex}`` and ``runs.csv``; returns their paths."""
+    written = []
     tables = {"ranking": ranking_table, "per_class": per_class_table, "differences": differences_table}
     for name, make in tables.items():
         table = make(study)
@@ -74,7 +72,9 @@ def write_tables(study: Study) -> list[Path]:
             path = study.folder / "tables" / f"{name}.{ending}"
             write_text(path, content)
             written.append(path)
-    return written
+    runs = study.folder / "runs.csv"
+    write_text(runs, runs_table(study).csv())
+    return [*written, runs]
 
 
 def runs_table(study: Study) -> Table:

@@ -205,10 +205,12 @@ def _across(setting: Setting, encoders: list[str], read: Reading) -> list[GridCe
 
 
 def _cells(summaries: list[Summary]) -> list[GridCell]:
-    """Texts in percent; the highest mean is marked where there is something to compare."""
-    means = [summary.mean for summary in summaries if summary.mean is not None]
-    best = max(means) if len(means) > 1 and max(means) > min(means) else None
-    return [GridCell(summary.text(with_n=False), best is not None and summary.mean == best) for summary in summaries]
+    """Texts in percent; the highest mean is marked where others print as less."""
+    means = [None if summary.mean is None else round(summary.mean, 3) for summary in summaries]
+    known = [mean for mean in means if mean is not None]
+    best = max(known) if known and max(known) > min(known) else None
+    texts = [summary.text(with_n=False) for summary in summaries]
+    return [GridCell(text, best is not None and mean == best) for text, mean in zip(texts, means, strict=True)]
 
 
 def convergence_rows(setting: Setting, encoders: list[str]) -> list[list[str]]:

@@ -7,6 +7,7 @@ import pytest
 from encoder_ablations.experiments.reporting import page
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.page import terminal_ranking, write_report
+from encoder_ablations.experiments.reporting.views import fractions_grid
 from encoder_ablations.utils.errors import InputError
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "circle", "line", "polygon"}
@@ -211,6 +212,16 @@ def test_metrics_that_do_not_exist_are_dashes(factory, report):
     )
     shown = report(record.model_copy(update={"metrics": nothing}), factory.record("b", 0.5))
     assert "b reaches 50.0 % mIoU; no other encoder has a result" in shown.text
+
+
+def test_bold_only_where_the_print_differs(factory):
+    records = [factory.record("a", 0.70000, 0.5), factory.record("b", 0.70004, 0.5)]
+    records += [factory.record("a", 0.70), factory.record("b", 0.71)]
+    grid = fractions_grid(collect(factory.write(records)).settings[0], ["a", "b"])
+    assert [[(cell.text, cell.best) for cell in cells] for _, cells in grid.rows] == [
+        [("70.0", False), ("70.0", False)],
+        [("70.0", False), ("71.0", True)],
+    ]
 
 
 def test_no_records(tmp_path):

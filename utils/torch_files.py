@@ -1,0 +1,35 @@
+"""What goes wrong with files in PyTorch's format."""
+
+import pickle
+import struct
+import zipfile
+from typing import IO, Any
+
+import torch
+
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+)
+"""What PyTorch's reader raises on files with missing or wrong bytes; it does not check them first."""
+
+
+def save(content: Any, file: IO[bytes]) -> None:
+    """``torch.save`` whose failure to write is an OSError, as everybody else's.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:  # PyTorch's own archive writer hides the system's error
+        raise OSError(f"the file could not be written, probably because the disk is full ({error})") from error
