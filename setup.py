@@ -30,7 +30,7 @@ setup(
         "transformers>=5.0",  # Mask2Former's pixel and transformer decoders
         "accelerate>=1.10",  # devices, processes and mixed precision
         "safetensors>=0.5",  # weight files without unpickling
-        "numba>=0.61",  # fused CPU kernels without a compiler at install time
+        "numba>=0.63",  # fused CPU kernels without a compiler at install time
         "numpy>=1.26",  # arrays
         "scipy>=1.11",  # assignment and statistics
         "pillow>=10",  # reading and resizing images and masks

@@ -29,11 +29,11 @@ class LinearHead(Head):
         nn.init.zeros_(self.classifier.get_parameter("bias"))
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """ "pixels": number of labelled pixels of masks B×H×W int64, 255 = ignore."""
+        """Number of labelled "pixels" of masks B×H×W int64, 255 = ignore."""
         return {"pixels": (masks != IGNORE).sum().float()}
 
     def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
-        """ "class": cross-entropy at the masks' size over the labelled pixels, divided by ``totals["pixels"]``."""
+        """Cross-entropy at the masks' size, summed over labelled pixels, divided by ``totals["pixels"]``: "class"."""
         logits = F.interpolate(self(pyramid).float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
         total = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum")
         return {"class": total / totals["pixels"].clamp(min=1)}
