@@ -9,6 +9,7 @@ from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.deformable_attention import OPERATOR
 
 
 def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) -> tuple[int, dict[str, int]]:
@@ -23,21 +24,23 @@ def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) ->
     """
     analysis = FlopCountAnalysis(_Predict(segmenter), images)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
-    analysis.set_op_handle("encoder_ablations::deformable_attention", _deformable_attention)
+    analysis.set_op_handle("aten::baddbmm", _added_product)
+    analysis.set_op_handle(OPERATOR, _deformable_attention)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     by_module = analysis.by_module()
     return int(by_module[""]), {part: _by_prefix(by_module, f"segmenter.{part}") for part in parts}
 
 
 class _Predict(nn.Module):
-    """The forward pass as tensors in, tensor out. The head is called through a module so that it is counted by name."""
+    """The forward pass as tensors in, tensors out; all of them, since what leads to no output is not traced."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
         self.segmenter = segmenter
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.segmenter.predict(images).maps
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        scores = self.segmenter.predict(images)
+        return (scores.maps,) if scores.mixing is None else (scores.maps, scores.mixing)
 
 
 def _by_prefix(by_module: Counter[str], name: str) -> int:
@@ -53,6 +56,12 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     *batch, queries, width = get_shape(inputs[0])
     keys, value_width = get_shape(inputs[1])[-2], get_shape(inputs[2])[-1]
     return Counter({"attention": math.prod(batch) * queries * keys * (width + value_width)})
+
+
+def _added_product(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """A batch of matrix products B×N×M · B×M×P, added to something."""
+    *batch, rows, inner = get_shape(inputs[1])
+    return Counter({"baddbmm": math.prod(batch) * rows * inner * get_shape(inputs[2])[-1]})
 
 
 def _deformable_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:

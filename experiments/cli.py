@@ -1,6 +1,7 @@
 """The command ``ablate``: finds the sub-command and lets it speak. Imports nothing heavy, so that help is quick."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -37,6 +38,8 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input."""
+    # OpenMP's threads otherwise spin while they wait, which makes a machine that does anything else many times slower
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))

@@ -107,6 +107,23 @@ def test_dinov2_positions_by_its_own_rule(size):
             assert (ours - theirs).abs().max() <= 1e-5
 
 
+def test_which_encoders_resize_positions_how():
+    """Rule 8: only DINOv2 without registers has a rule of its own; by timm name it is the same encoder."""
+    own = {row.name for row in ROWS if getattr(row, "position_rule", "") == "dinov2"}
+    assert own == {"dinov2_s14", "dinov2_b14", "dinov2_l14"}
+    for name in ("dinov2_s14", "vit_small_patch14_dinov2", "vit_small_patch14_dinov2.lvd142m"):
+        body = build_encoder(EncoderSpec(name=name, weights="random")).body
+        assert body.position_rule == "dinov2"
+        assert not body.model.dynamic_img_size
+
+
+def test_siglip_is_built_with_the_activation_it_was_trained_with():
+    for name in ("siglip_b16", "siglip2_b16", "vit_base_patch16_siglip_224.webli"):
+        with torch.device("meta"):
+            model = build_encoder(EncoderSpec(name=name, weights="random")).body.model
+        assert type(model.blocks[0].mlp.act).__name__ == "GELUTanh"
+
+
 def test_clip_pre_norm_and_prefix_matter():
     """What rules 3 and 5 guard against is visible in the taps."""
     model = make_model(SOURCES["CLIP"])
@@ -145,8 +162,6 @@ def test_normalization_is_the_sources():
     """Rule 4."""
     expected = {"clip_b16": (0.48145466, 0.26862954), "siglip_b16": (0.5, 0.5), "mae_b16": (0.485, 0.229)}
     for name, (mean, std) in expected.items():
-        with torch.device("meta"):
-            pass
         source = timm.get_pretrained_cfg(find_row(name).model)
         assert (source.mean[0], source.std[0]) == (mean, std)
     encoder = build_encoder(EncoderSpec(name="vit_tiny_patch16_224", weights="random"))

@@ -48,15 +48,41 @@ def test_deformable_attention_is_counted():
     assert layer == pytest.approx(linear + sampling + norms, rel=1e-3)
 
 
+def test_mask2formers_decoder_by_hand():
+    """What one more masked-attention layer costs, and that no part of the forward pass is left out of the total."""
+    few, many = (
+        measure_cost(
+            make(
+                Mask2FormerSpec(name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=n)
+            ),
+            (64, 64),
+            (1,),
+            seconds=0.0,
+        )
+        for n in (1, 4)  # the layers take turns at the three levels
+    )
+    queries, hidden, feedforward, pixels = 5, 32, 2048, 16 * 16
+    per_layer = 0
+    for keys in (2 * 2, 4 * 4, 8 * 8):
+        cross = 2 * queries * hidden * hidden + 2 * keys * hidden * hidden + 2 * queries * keys * hidden
+        own = 4 * queries * hidden * hidden + 2 * queries * queries * hidden
+        mask = 3 * queries * hidden * hidden + queries * hidden * pixels
+        norms = 4 * 5 * queries * hidden
+        per_layer += cross + own + 2 * queries * hidden * feedforward + mask + norms
+    assert many.flops_by_part["head"] - few.flops_by_part["head"] == pytest.approx(per_layer, rel=0.02)
+    assert many.flops == sum(many.flops_by_part.values())
+
+
 def test_parts_and_parameters():
     segmenter = make(LinearSpec(name="linear"), freeze="body")
-    cost = measure_cost(segmenter, (64, 64), (1, 2), seconds=0.0)
+    cost = measure_cost(segmenter, (64, 64), (1, 2), seconds=0.2)
     assert set(cost.parameters_by_part) == set(cost.flops_by_part) == set(PARTS)
     assert sum(cost.parameters_by_part.values()) == cost.parameters["total"]
     assert cost.parameters["trainable"] == cost.parameters["total"] - cost.parameters_by_part["encoder.body"]
     assert [latency.batch_size for latency in cost.latencies] == [1, 2]
     for latency in cost.latencies:
         assert 0 < latency.p10 <= latency.median <= latency.p90
+        assert sum(latency.median_by_part.values()) < 1.3 * latency.median
         assert set(latency.median_by_part) == set(PARTS)
 
 
