@@ -72,13 +72,13 @@ def _vit_difference(body: ViTBody, row: ViTRow) -> float:
             handle.remove()
         native = ViTBody(body.model, body.taps, body.final_norm, body.normalization, position_rule=body.position_rule)
         maps = native.eval()(images)
-        difference = 0.0
+        differences = []
         for index, features in zip(body.taps, maps, strict=True):
             tokens = source.norm(seen[index]) if body.final_norm else seen[index]
             patches = tokens[:, source.num_prefix_tokens :]
             expected = patches.transpose(1, 2).reshape(features.shape)
-            difference = max(difference, (features - expected).abs().max().item())
-    return difference
+            differences.append((features - expected).abs().max())
+    return torch.stack(differences).max().item()
 
 
 def _darknet_difference(body: DarkNetBody, model: str) -> float:
@@ -90,4 +90,4 @@ def _darknet_difference(body: DarkNetBody, model: str) -> float:
     with torch.inference_mode():
         images = _noise(256, 256)
         pairs = zip(source(images), body(images), strict=True)
-        return max((theirs - ours).abs().max().item() for theirs, ours in pairs)
+        return torch.stack([(theirs - ours).abs().max() for theirs, ours in pairs]).max().item()

@@ -87,9 +87,9 @@ def run(seconds: float) -> Iterator[str]:
     ours, stock = _models()
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
-    truth = (
-        torch.randint(0, CLASSES, (BATCH, 8, 8), generator=generator).repeat_interleave(32, 1).repeat_interleave(32, 2)
-    )
+    block = SIDE // 8
+    truth = torch.randint(0, CLASSES, (BATCH, 8, 8), generator=generator)
+    truth = truth.repeat_interleave(block, 1).repeat_interleave(block, 2)
     labels = [mask.unique() for mask in truth]
     masks = [(mask == found[:, None, None]).float() for mask, found in zip(truth, labels, strict=True)]
     normalized = (images - ours.mean) / ours.std

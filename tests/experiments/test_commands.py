@@ -1,0 +1,85 @@
+"""Commands that need no study: the lists, the check of taps and its pictures, the benchmarks."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from encoder_ablations.encoders import inspection
+from encoder_ablations.experiments.benchmarks import adapter, evaluation, training
+from encoder_ablations.experiments.cli import COMMANDS, main
+
+
+def test_help_names_every_command_and_is_quick(capsys):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in COMMANDS)
+    program = "import sys; from encoder_ablations.experiments.cli import main; main([]); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("False"), "the help must not import torch"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_examples(name, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([name, "--help"])
+    assert exit_.value.code == 0
+    assert f"ablate {name}" in capsys.readouterr().out.split("examples:")[1]
+
+
+def test_encoders(capsys):
+    assert main(["encoders", "dinov2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert "dinov2_b14" in lines[2]
+    assert "86.6 M" in lines[2]
+    assert "apache-2.0" in lines[2]
+
+
+def test_taps_with_an_image(tmp_path, capsys):
+    image = np.zeros((90, 120, 3), np.uint8)
+    image[30:60, 40:80] = 255
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    arguments = ["taps", "--encoder", "vit_tiny_patch16_224", "--image", str(tmp_path / "photo.png")]
+    assert main([*arguments, "--heatmaps", str(tmp_path / "out"), "weights=random", "channels=32"]) == 0
+    out = capsys.readouterr().out
+    assert "90×120" in out
+    assert "48 patch tokens, 1 prefix tokens" in out
+    assert "p2: 32×23×30, stride 4" in out
+    assert "equal" in out
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == sorted([*(f"tap{i}.png" for i in range(4)), *(f"p{i}.png" for i in range(2, 6)), "overview.png"])
+    assert Image.open(tmp_path / "out" / "tap0.png").size == (120, 90)
+
+
+def test_taps_of_every_size(capsys):
+    assert main(["taps", "--encoder", "darknet_tiny", "--size", "70x100", "channels=32"]) == 0
+    assert "p5: 32×3×4, stride 32" in capsys.readouterr().out
+
+
+def test_taps_that_differ_from_the_source_are_an_error(capsys, monkeypatch):
+    monkeypatch.setattr(inspection, "_noise", lambda height, width: torch.full((1, 3, height, width), torch.nan))
+    assert main(["taps", "--encoder", "vit_tiny_patch16_224", "--size", "32x32", "weights=random"]) == 1
+    assert "DIFFERENT" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", [adapter, evaluation, training])
+def test_benchmarks_run(module, monkeypatch):
+    monkeypatch.setattr(adapter, "MODELS", ["vit_ti16"])
+    monkeypatch.setattr(training, "SIDE", 64)
+    lines = list(module.run(0.0))
+    assert lines
+    assert all("target" in line for line in lines)
+
+
+def test_evaluation_benchmark_compares_equal_things():
+    generator = torch.Generator().manual_seed(1)
+    maps = torch.randn(1, evaluation.CLASSES, 128, 171, generator=generator)
+    truth = torch.randint(0, evaluation.CLASSES, evaluation.SIZE, generator=generator)
+    truth[100:120] = 255
+    ours, theirs = evaluation.ours(maps, truth), evaluation.theirs(maps, truth)
+    assert ours.sum() == theirs.sum()
+    assert np.abs(ours - theirs).sum() <= 4
