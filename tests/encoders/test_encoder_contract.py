@@ -78,3 +78,12 @@ def test_level_strides_are_monotonous():
     for name in ("vit_tiny_patch16_224", "darknet_tiny"):
         encoder = build_encoder(EncoderSpec(name=name, weights="random"))
         assert [level.stride for level in encoder.levels] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_every_parameter_gets_a_gradient(case):
+    """Position embeddings too, whichever rule resizes them."""
+    encoder = build_encoder(EncoderSpec(weights="random", channels=64, **case))
+    sum(level.square().mean() for level in encoder(torch.randn(1, 3, 64, 96)).values()).backward()
+    idle = {name for name, parameter in encoder.named_parameters() if parameter.grad is None}
+    assert not {name for name in idle if "mask_token" not in name}, idle
