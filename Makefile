@@ -10,10 +10,11 @@ STAMP := $(VENV)/.installed
 install: $(STAMP)
 
 $(STAMP): setup.py
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; say PYTHON=python3.12 make …"'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Say for example: make PYTHON=python3.12 demo")'
+	@echo "Installing into $(VENV). PyTorch with its CUDA libraries is about 5 GB; this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --progress-bar on -e '.[test,dev]'
+	$(BIN)/python -m pip install --quiet -e '.[test,dev]'
 	touch $(STAMP)
 
 demo: $(STAMP)
