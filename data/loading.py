@@ -70,16 +70,10 @@ def training_batches(
     Raises:
         InputError: the batch cannot be divided evenly; while iterating: a file cannot be read.
     """
-    parts = world * accumulation
-    if batch_size % parts:
-        raise InputError(
-            f"batch_size {batch_size} cannot be divided evenly over {world} processes × accumulation {accumulation}; "
-            f"allowed are multiples of {parts}."
-        )
+    micro = micro_batch(batch_size, accumulation, world)
     if not len(indices):
         raise InputError("there is no sample to train on.")
     order = _Order(indices, seed)
-    micro = batch_size // parts
     starts = (
         step * batch_size + (rank * accumulation + part) * micro
         for step in range(start_step, steps)
@@ -88,6 +82,21 @@ def training_batches(
     keys = ([(position, order[position]) for position in range(start, start + micro)] for start in starts)
     micro_batches = _load(_TrainingViews(dataset, augmentation, seed), keys, _collate, workers)
     return map(list, zip(*[micro_batches] * accumulation, strict=True))
+
+
+def micro_batch(batch_size: int, accumulation: int, world: int) -> int:
+    """Images per forward pass.
+
+    Raises:
+        InputError: the batch cannot be divided evenly over processes and accumulation steps.
+    """
+    parts = world * accumulation
+    if batch_size % parts:
+        raise InputError(
+            f"batch_size {batch_size} cannot be divided evenly over {world} processes × accumulation {accumulation}; "
+            f"allowed are multiples of {parts}."
+        )
+    return batch_size // parts
 
 
 def evaluation_items(

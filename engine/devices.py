@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
-from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.utils.errors import InputError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -43,18 +42,3 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[precision])
-
-
-def micro_batch(recipe: Recipe, world: int) -> int:
-    """Images per forward pass.
-
-    Raises:
-        InputError: the batch cannot be divided over processes and accumulation steps.
-    """
-    parts = world * recipe.accumulation
-    if recipe.batch_size % parts:
-        raise InputError(
-            f"recipe.batch_size {recipe.batch_size} cannot be divided over {world} processes and "
-            f"{recipe.accumulation} accumulation steps; choose a multiple of {parts}."
-        )
-    return recipe.batch_size // parts

@@ -96,6 +96,8 @@ class Trainer:
             FloatingPointError: the loss is not finite.
         """
         self._resume()
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.accelerator.device)
         curves = Curves(self.folder, self.progress.step, enabled=self.accelerator.is_main_process)
         saved = time.monotonic()
         self.segmenter.train()

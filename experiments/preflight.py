@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from encoder_ablations.engine.devices import make_accelerator, micro_batch
+from encoder_ablations.data.loading import micro_batch
+from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import build_model, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
@@ -16,7 +17,7 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
     """
     accelerator = make_accelerator(execution.device)
     for spec in specs:
-        micro_batch(spec.recipe, accelerator.num_processes)
+        micro_batch(spec.recipe.batch_size, spec.recipe.accumulation, accelerator.num_processes)
     for spec in _distinct(specs, ("dataset", "fraction")):
         prepare_data(spec)
     for spec in _distinct(specs, ("encoder", "segmenter", "dataset")):

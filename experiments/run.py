@@ -21,7 +21,7 @@ from encoder_ablations.engine import metrics as m
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.cost import measure_cost
-from encoder_ablations.engine.devices import make_accelerator, micro_batch
+from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import evaluate
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import Trainer, TrainingData
@@ -142,7 +142,6 @@ def _run(
     advance: Callable[[str], object],
     started: str,
 ) -> RunRecord:
-    micro_batch(spec.recipe, accelerator.num_processes)
     data = prepare_data(spec)
     if accelerator.is_main_process:
         save_config(spec, folder)

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     image = _read(arguments.image, _parse_size(arguments.size))
     encoder = build_encoder(spec)
     mean, std = (torch.tensor(value).view(3, 1, 1) for value in (encoder.normalization.mean, encoder.normalization.std))
-    images = ((torch.from_numpy(image).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0)
+    images = ((torch.tensor(image).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0)
     result = inspect(encoder, find_row(spec.name), images)
     print(describe(encoder, result, spec.title, image.shape[0], image.shape[1]))
     if arguments.heatmaps:
