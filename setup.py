@@ -27,7 +27,7 @@ setup(
         "torch>=2.11",  # models and training
         "torchvision",  # needed by timm
         "timm>=1.0.20",  # vision transformers, their weights and normalisation
-        "transformers>=5.0",  # Mask2Former's pixel and transformer decoders
+        "transformers>=5.17",  # Mask2Former's pixel and transformer decoders
         "accelerate>=1.10",  # devices, processes and mixed precision
         "safetensors>=0.5",  # weight files without unpickling
         "numba>=0.63",  # fused CPU kernels without a compiler at install time
