@@ -79,8 +79,10 @@ def prepare_data(spec: RunSpec) -> RunData:
         indices = indices[: spec.recipe.overfit]
         training = TrainingData(spec.dataset, train, indices, train, indices)
         report = (train, indices, "train")
+    counts = checked.scans["train"].counts
     record = DataRecord(
         train_ids_sha256=fingerprint([train.ids[index] for index in indices]),
+        train_masks_sha256=fingerprint([f"{train.ids[index]} {counts[index].tolist()}" for index in indices]),
         n_train=len(indices),
         n_val=len(training.val_indices),
         n_test=len(folders["test"]) if "test" in folders else None,

@@ -18,9 +18,14 @@ class Part(BaseModel):
 
 
 class DataRecord(Part):
-    """What was trained and evaluated on. ``report_split`` is "test" where the dataset has one, otherwise "val"."""
+    """What was trained and evaluated on.
+
+    ``train_ids_sha256`` names the training images; ``train_masks_sha256`` also covers how many pixels of each class
+    their masks hold, so that it changes when labels do. ``report_split`` is "test" where the dataset has one.
+    """
 
     train_ids_sha256: str
+    train_masks_sha256: str
     n_train: int
     n_val: int
     n_test: int | None

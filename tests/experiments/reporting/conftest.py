@@ -97,6 +97,7 @@ class RecordFactory:
         split = options.get("report_split", "val")
         return DataRecord(
             train_ids_sha256=options.get("sha", print_of_ids),
+            train_masks_sha256=print_of_ids,
             n_train=max(1, round(200 * spec.fraction)),
             n_val=60,
             n_test=40 if split == "test" else None,
