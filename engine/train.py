@@ -25,9 +25,10 @@ from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.tensorboard import Curves
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.files import write_text
+from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
 
-CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SECONDS = 30.0
 LOSS_POINTS = 200
 """About this many points make a loss curve."""
 
@@ -94,30 +95,37 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is not finite.
+            KeyboardInterrupt: Ctrl-C, after the step has been finished and saved.
         """
         self._resume()
         if self.accelerator.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.accelerator.device)
         curves = Curves(self.folder, self.progress.step, enabled=self.accelerator.is_main_process)
-        saved = time.monotonic()
         self.segmenter.train()
+        # several processes would stop at different steps, each waiting for the others: they are interrupted at once
+        alone = self.accelerator.num_processes == 1
+        with deferred_interrupt() if alone else nullcontext(Interrupt()) as interrupt:
+            self._train(curves, interrupt, advance)
+        curves.close()
+        return self.progress
+
+    def _train(self, curves: Curves, interrupt: Interrupt, advance: Callable[[str], object]) -> None:
+        saved = time.monotonic()
         for batches in self._batches():
             loss = self._step(batches)
             if self.progress.record_loss(loss, self.log_every):
                 self._write_metrics()
                 curves.scalar("train/loss", self.progress.loss[-1], self.progress.step)
                 curves.scalar("train/lr", self.optimizer.param_groups[0]["lr"], self.progress.step)
-            done = self.progress.step == self.recipe.steps
-            if done or self.progress.step % self.recipe.evaluate_every == 0:
+            due = self.progress.step == self.recipe.steps or self.progress.step % self.recipe.evaluate_every == 0
+            if due:
                 self._evaluate(curves)
-            elif time.monotonic() - saved < CHECKPOINT_SECONDS:
-                advance(f"loss {loss:.3f}")
-                continue
-            self._save()
-            saved = time.monotonic()
+            if due or interrupt.requested or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save()
+                saved = time.monotonic()
             advance(f"loss {loss:.3f}")
-        curves.close()
-        return self.progress
+            if interrupt.requested:
+                raise KeyboardInterrupt
 
     def _batches(self) -> Iterable[list[Batch]]:
         return training_batches(

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate bench --help``."""
     parser = options.make_parser("bench", "Times our code and what it replaces in turn; prints the ratios.", EXAMPLES)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (default all): {', '.join(BENCHMARKS)}")
-    parser.add_argument("--seconds", type=float, default=10.0, help="for each row (default 10)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each row, at least five pairs (default 10)")
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
     arguments = parser.parse_args(argv)
     for name in arguments.names:

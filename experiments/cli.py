@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from encoder_ablations.utils.errors import InputError, nearest
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input."""
     # OpenMP's threads otherwise spin while they wait, which makes a machine that does anything else many times slower
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # raised while libraries are imported, by their own code; nothing that a user could act on
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))

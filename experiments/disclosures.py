@@ -2,12 +2,13 @@
 
 from accelerate import Accelerator
 
+from encoder_ablations.engine.state import Progress
 from encoder_ablations.experiments.run_record import DataRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 
-def disclosures(spec: RunSpec, data: DataRecord, accelerator: Accelerator) -> list[str]:
+def disclosures(spec: RunSpec, data: DataRecord, accelerator: Accelerator, progress: Progress) -> list[str]:
     """One sentence for every rule of a fair comparison that this run bends, or that limits what it says."""
     found = []
     if spec.recipe.overfit:
@@ -23,6 +24,8 @@ def disclosures(spec: RunSpec, data: DataRecord, accelerator: Accelerator) -> li
             "Computed on a GPU, where some kernels have no deterministic version: repeating the run gives slightly "
             "different numbers."
         )
+    if progress.best_step == spec.recipe.steps:
+        found.append("Validation mIoU was highest at the last step: longer training may still raise the score.")
     if spec.recipe.precision != "fp32":
         found.append(f"Trained in {spec.recipe.precision} mixed precision; evaluated in float32.")
     return found

@@ -11,6 +11,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import ROWS, EncoderRow
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
+from encoder_ablations.utils.errors import InputError
 
 EXAMPLES = """  ablate encoders
   ablate encoders dino"""
@@ -27,10 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.make_parser("encoders", about, EXAMPLES)
     parser.add_argument("text", nargs="?", default="", help="only encoders whose name or family contains this")
     text = parser.parse_args(argv).text.lower()
+    rows = [row for row in ROWS if text in row.name or text in row.family.lower()]
+    if not rows:
+        raise InputError(f"no encoder's name or family contains '{text}'. 'ablate encoders' lists all.")
     print(COLUMNS.format("name", "family", "params", "patch", "width", "blocks", "mean/std", "licence", "weights"))
-    for row in ROWS:
-        if text in row.name or text in row.family.lower():
-            print(describe(row))
+    for row in rows:
+        print(describe(row))
     return 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from encoder_ablations.utils.files import write_bytes
@@ -37,9 +37,7 @@ def save_heatmaps(image: np.ndarray, maps: dict[str, Tensor], folder: Path) -> l
     """
     height, width = image.shape[:2]
     panels = {name: heatmap(features, (height, width)) for name, features in maps.items()}
-    gap = np.full((height, 4, 3), 255, np.uint8)
-    rows = [panel for picture in [image, *panels.values()] for panel in (picture, gap)]
-    panels["overview"] = np.concatenate(rows[:-1], axis=1)
+    panels["overview"] = _overview({"image": image, **panels})
     written = []
     for name, panel in panels.items():
         buffer = io.BytesIO()
@@ -47,3 +45,14 @@ def save_heatmaps(image: np.ndarray, maps: dict[str, Tensor], folder: Path) -> l
         written.append(folder / f"{name}.png")
         write_bytes(written[-1], buffer.getvalue())
     return written
+
+
+def _overview(panels: dict[str, np.ndarray]) -> np.ndarray:
+    """All panels in one row, each under its name."""
+    columns = []
+    for name, panel in panels.items():
+        labelled = Image.new("RGB", (panel.shape[1] + 4, panel.shape[0] + 16), "white")
+        labelled.paste(Image.fromarray(panel), (0, 16))
+        ImageDraw.Draw(labelled).text((2, 2), name, fill="black")
+        columns.append(np.asarray(labelled))
+    return np.concatenate(columns, axis=1)

@@ -1,6 +1,7 @@
 """Command-line options that several commands share."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from encoder_ablations.experiments.execution import Execution
@@ -36,3 +37,8 @@ def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help=f"changes to the configuration, e.g. {example}"
     )
+
+
+def bar_interval() -> float:
+    """Seconds between two updates of a progress bar: few lines where the output is a file."""
+    return 0.2 if sys.stderr.isatty() else 30.0

@@ -182,7 +182,7 @@ def _run(
         cost=_cost_record(segmenter, spec, progress),
         encoder=segmenter.encoder.body.facts(),
         pictures=[picture.id for picture in result.pictures],
-        disclosures=[*disclosures(spec, data.record, accelerator), *data.warnings],
+        disclosures=[*disclosures(spec, data.record, accelerator, progress), *data.warnings],
     )
 
 

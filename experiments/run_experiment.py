@@ -23,6 +23,9 @@ EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4]"""
 
 
+BAR = "{desc}: {percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate run --help``."""
     parser = options.make_parser("run", "Runs a study and writes its report.", EXAMPLES)
@@ -42,8 +45,8 @@ def run_study(study: StudySpec, folder: Path, execution: Execution) -> int:
     print(f"study {study.name}: {len(runs)} runs, {len(runs) - len(pending)} finished, in {folder}")
     failed: list[RunRecord] = []
     if pending:
-        ensure_writable(folder)
         check_before_start([run.spec for run in pending], execution)
+        ensure_writable(folder)
         failed = _execute(pending, execution)
     announce(write_report(folder))
     for record in failed:
@@ -56,7 +59,9 @@ def _execute(pending: list[PlannedRun], execution: Execution) -> list[RunRecord]
     """Runs one after the other; returns those that failed."""
     failed = []
     steps = sum(run.spec.recipe.steps for run in pending)
-    with tqdm(total=steps, unit="step", smoothing=0.05, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=steps, smoothing=0.05, dynamic_ncols=True, bar_format=BAR, mininterval=options.bar_interval()
+    ) as bar:
         for number, run in enumerate(pending, start=1):
             before = bar.n
             bar.set_description(

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.make_parser("train", "Trains one encoder with one head on one dataset.", EXAMPLES)
     parser.add_argument("--config", type=Path, help="the config.yaml of a run, instead of the next options")
     parser.add_argument("--encoder", help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
-    parser.add_argument("--segmenter", default="mask2former", help="a name or a YAML (default mask2former)")
+    parser.add_argument("--segmenter", help="a name or a YAML (default mask2former)")
     parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
     parser.add_argument("--fraction", type=float, help="share of the training images, 0..1 (default 1)")
     parser.add_argument("--seed", type=int, help="default 0")
@@ -44,9 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(arguments, key) is not None:
             changes[key] = getattr(arguments, key)
     if arguments.config:
+        for key in ("encoder", "segmenter", "dataset"):
+            if getattr(arguments, key):
+                raise InputError(
+                    f"--config already says which {key}; leave out --{key}, or change it with {key}.KEY=VALUE."
+                )
         spec = build(RunSpec, merge(read_yaml(arguments.config), changes), arguments.config)
     elif arguments.encoder and arguments.dataset:
-        spec = _compose(arguments.encoder, arguments.segmenter, arguments.dataset, changes)
+        spec = _compose(arguments.encoder, arguments.segmenter or "mask2former", arguments.dataset, changes)
     else:
         raise InputError("say which --encoder and which --dataset, or give a --config.")
     return _train(spec, arguments.output or OUTPUTS / "train", options.read_execution(arguments))
@@ -63,12 +68,12 @@ def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]
 
 def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
     run = locate([spec], folder)[0]
-    print(f"run {spec.run_id}: {run.state}")
+    print(f"run {spec.run_id}: {run.state}, in {run.folder}")
     record = run.record
     if record is None or record.status != "finished":
-        ensure_writable(run.folder)
         check_before_start([spec], execution)
-        with tqdm(total=spec.recipe.steps, unit="step", dynamic_ncols=True) as bar:
+        ensure_writable(run.folder)
+        with tqdm(total=spec.recipe.steps, unit="step", dynamic_ncols=True, mininterval=options.bar_interval()) as bar:
 
             def advance(status: str) -> None:
                 bar.set_postfix_str(status, refresh=False)
@@ -81,7 +86,7 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
     assert record.metrics is not None
     assert record.data is not None
     score = "no labelled pixels" if record.metrics.miou is None else f"mIoU {100 * record.metrics.miou:.2f} %"
-    print(f"{score} on the {record.data.report_split} split\nwrote {run.folder}")
+    print(f"{score} on the {record.data.report_split} split\nrecord: {run.folder / 'record.json'}")
     return 0
 
 

@@ -110,7 +110,9 @@ def build(model: type[Model], content: Mapping[str, Any], source: Path | str) ->
 
 
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
-    problem = error.errors()[0]
+    problems = error.errors()
+    # a misspelt key that is required is reported as missing, too; the misspelling says more
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     where = [str(part) for part in problem["loc"]]
     key = ".".join(where) or "the file"
     if problem["type"] == "extra_forbidden":
@@ -118,6 +120,8 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         return f"unknown key '{key}'.{nearest(where[-1], allowed)} Allowed: {', '.join(sorted(allowed))}."
     if problem["type"] == "missing":
         return f"the key '{key}' is missing."
+    if problem["type"] == "too_short":
+        return f"'{key}' needs at least {problem['ctx']['min_length']} entry, it has {problem['ctx']['actual_length']}."
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""

@@ -26,7 +26,7 @@ class Timing:
         )
 
 
-HEADER = f"{'':<58}{'ours ms':>9}{'theirs ms':>11}{'ratio':>8}"
+HEADER = f"{'medians; the ratio is the median over pairs timed in turn':<58}{'ours ms':>9}{'theirs ms':>11}{'ratio':>8}"
 
 
 def compare(ours: Callable[[], object], theirs: Callable[[], object], seconds: float) -> Timing:

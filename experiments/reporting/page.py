@@ -56,12 +56,12 @@ def write_report(study_folder: Path | str) -> ReportFiles:
         for figure in section["figures"].values()
         for ending in ("png", "pdf")
     ]
-    headlines = [_headline(section["answer"], alone=len(sections) == 1) for section in sections]
+    headlines = [_headline(section["answer"]) for section in sections]
     return ReportFiles(page, tables, drawn, terminal_ranking(study.groups), headlines)
 
 
-def _headline(found: Answer, alone: bool) -> str:
-    return found.headline if alone else f"{found.setting}: {found.headline}"
+def _headline(found: Answer) -> str:
+    return f"{found.headline} ({found.scope})" if found.scope else found.headline
 
 
 def terminal_ranking(groups: Iterable[RunGroup]) -> str:

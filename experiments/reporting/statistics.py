@@ -47,7 +47,8 @@ class Summary:
         n = f"n={self.n}"
         if self.half_width is not None:
             return f"{center} ± {self.half_width * scale:.{digits}f}" + (f" ({n})" if with_n else "")
-        inside = [f"range {self.low * scale:.{digits}f}–{self.high * scale:.{digits}f}"] if self.n > 1 else []
+        low, high = (f"{value * scale:.{digits}f}" for value in (self.low, self.high))
+        inside = [f"range {low}–{high}"] if low != high else []
         inside += [n] if with_n else []
         return f"{center} ({', '.join(inside)})" if inside else center
 

@@ -1,6 +1,8 @@
 """Rules 11, 19, 22 and the promise of resuming: what a run computes depends on its spec alone."""
 
 import hashlib
+import os
+import signal
 
 import pytest
 import torch
@@ -90,6 +92,26 @@ def test_interrupted_and_resumed_same_bits(terrain, tmp_path, stop_at):
     best = [load_checkpoint(tmp_path / name / "checkpoints" / "best.pt") for name in ("whole", "parts")]
     assert best[0]["step"] == best[1]["step"]
     assert digest(best[0]["model"].values()) == digest(best[1]["model"].values())
+
+
+def test_ctrl_c_finishes_the_step_and_saves_it(terrain, tmp_path):
+    undisturbed = trainer_of(terrain, tmp_path / "whole")
+    undisturbed.run()
+    first = trainer_of(terrain, tmp_path / "parts")
+    step = first._step
+
+    def pressed_within(batches):
+        if first.progress.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(batches)
+
+    first._step = pressed_within
+    with pytest.raises(KeyboardInterrupt):
+        first.run()
+    assert load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt")["progress"]["step"] == 3
+    second = trainer_of(terrain, tmp_path / "parts")
+    second.run()
+    assert result(second) == result(undisturbed)
 
 
 def test_loss_falls(terrain, tmp_path):
