@@ -49,6 +49,12 @@ def image_size(path: Path) -> tuple[int, int]:
         return (width, height) if image.getexif().get(_ORIENTATION) in _ROTATED else (height, width)
 
 
+def is_deep(path: Path) -> bool:
+    """Whether an image holds 16-bit grey levels, which other readers clip instead of scaling."""
+    with _opened(path) as image:
+        return image.mode.startswith("I")
+
+
 def read_ids(path: Path) -> np.ndarray:
     """The integers stored in a mask file: H×W, of an integer type, before any value map.
 

@@ -3,11 +3,10 @@
 from typing import Any
 
 import timm
-from timm.models import PretrainedCfg
 from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
-from encoder_ablations.encoders.darknet import DarkNetBody
+from encoder_ablations.encoders.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.necks import SimpleFeaturePyramid, TapPyramid
@@ -81,13 +80,17 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         model,
         taps=taps[-1:] if neck == "simple_feature_pyramid" else taps,
         final_norm=spec.final_norm is not False,
-        normalization=_normalization(source),
+        normalization=normalization_of(row),
         input_scale=input_scale,
         position_rule=row.position_rule,
     )
 
 
-def _normalization(source: PretrainedCfg) -> Normalization:
+def normalization_of(row: ViTRow | DarkNetRow) -> Normalization:
+    """What the weights of a row expect, known without building it."""
+    if isinstance(row, DarkNetRow):
+        return IMAGENET
+    source = source_of(row)
     (red, green, blue), (red_std, green_std, blue_std) = source.mean, source.std
     return Normalization((red, green, blue), (red_std, green_std, blue_std))
 

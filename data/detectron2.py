@@ -1,0 +1,128 @@
+"""Our datasets in Detectron2's catalogs: ``register_datasets("camvid")`` makes ``camvid_train`` and ``camvid_val``.
+
+Detectron2, its evaluator and Mask2Former read mask files themselves, each in its own way, and know neither
+``ignore_ids`` nor ``value_map``. So every mask is read and checked here once and stored as an 8-bit PNG of class ids
+(255 = ignore) in ``$XDG_CACHE_HOME/encoder_ablations/detectron2`` (default ``~/.cache``); a changed mask or setting
+makes a new copy. Images are used where they lie; only 16-bit ones, which Detectron2 would clip, are copied as 8-bit.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.palette import colors_of
+from encoder_ablations.data.reading import image_size, is_deep, read_image
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_bytes
+from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.references import Reference
+
+try:
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+except ImportError as error:
+    raise missing("detectron2", error) from error
+
+CACHE_VERSION = 1
+
+
+def register_datasets(*datasets: Reference | DatasetSpec) -> list[str]:
+    """Registers each split of each dataset, and returns the names, e.g. ``["camvid_train", "camvid_val"]``.
+
+    Files are looked up when Detectron2 asks for the entry. Registering the same dataset again changes nothing.
+
+    Raises:
+        InputError: there is no such dataset, or one of its names is taken by another one.
+    """
+    names = []
+    for reference in datasets:
+        spec = reference if isinstance(reference, DatasetSpec) else load_dataset(reference)
+        for split in spec.splits:
+            name = f"{spec.name}_{split}"
+            _register(name, _Entry(spec, split))
+            names.append(name)
+    return names
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What Detectron2 calls for a list of records; equal entries are the same dataset."""
+
+    spec: DatasetSpec
+    split: Split
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """One record per image.
+
+        Raises:
+            InputError: a file is missing or damaged, or a mask holds an id that no class has.
+        """
+        dataset = FolderDataset(self.spec, self.split)
+        title = f"preparing {self.spec.name}/{self.split} for Detectron2"
+        return [_record(dataset, index) for index in tqdm(range(len(dataset)), title, unit="mask", delay=2)]
+
+
+def _register(name: str, entry: _Entry) -> None:
+    if name in DatasetCatalog:
+        if DatasetCatalog[name] == entry:
+            return
+        raise InputError(
+            f"Detectron2 already knows another dataset '{name}'. Change 'name' in the dataset's YAML, or first call "
+            f"DatasetCatalog.remove('{name}') and MetadataCatalog.remove('{name}')."
+        )
+    DatasetCatalog.register(name, entry)
+    MetadataCatalog.get(name).set(
+        stuff_classes=list(entry.spec.classes),
+        stuff_colors=[list(color) for color in colors_of(entry.spec)],
+        ignore_label=IGNORE,
+        evaluator_type="sem_seg",
+    )
+
+
+def _record(dataset: FolderDataset, index: int) -> dict[str, Any]:
+    identity, image, mask = dataset.pairs[index]
+    height, width = image_size(image)
+    spec = dataset.spec
+    settings = [
+        len(spec.classes),
+        sorted(spec.ignore_ids),
+        sorted((spec.value_map or {}).items()),
+        spec.value_map is None,
+    ]
+    return {
+        "file_name": str(_copy(image, [], lambda: read_image(image)) if is_deep(image) else image),
+        "sem_seg_file_name": str(_copy(mask, [settings, height, width], lambda: dataset.read_checked_mask(index))),
+        "height": height,
+        "width": width,
+        "image_id": identity,
+    }
+
+
+def _copy(path: Path, settings: list[Any], read: Callable[[], np.ndarray]) -> Path:
+    """A PNG of what ``read`` makes of the file, written where there is none yet for this state of file and settings."""
+    state = path.stat()
+    key = json.dumps([CACHE_VERSION, str(path), state.st_size, state.st_mtime_ns, settings])
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "encoder_ablations" / "detectron2"
+    copy = folder / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.png"
+    if not copy.exists():
+        file = io.BytesIO()
+        Image.fromarray(read()).save(file, "PNG", compress_level=4)
+        try:
+            write_bytes(copy, file.getvalue())
+        except InputError as error:
+            raise InputError(
+                f"cannot keep a copy of {path} for Detectron2 in {folder}. Free some space, or set XDG_CACHE_HOME."
+            ) from error
+    return copy

@@ -1,0 +1,27 @@
+"""Packages that only some parts need: what to install when one is missing, and what works without it."""
+
+from encoder_ablations.utils.errors import InputError
+
+HINTS = {
+    "detectron2": (
+        "Detectron2",
+        "Install it with  pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'  "
+        "(https://detectron2.readthedocs.io/tutorials/install.html). "
+        "The command ablate and its own segmenters work without it.",
+    ),
+    "mask2former": (
+        "the official Mask2Former",
+        "Clone https://github.com/facebookresearch/Mask2Former and put the clone on PYTHONPATH. "
+        "The segmenter 'mask2former' works without it.",
+    ),
+}
+
+
+class MissingPackageError(InputError, ImportError):
+    """An optional package cannot be imported: bad input to a command, a failed import to Python."""
+
+
+def missing(package: str, error: ImportError) -> MissingPackageError:
+    """The error for a ``package`` of :data:`HINTS` whose import ended with ``error``."""
+    title, hint = HINTS[package]
+    return MissingPackageError(f"{title} cannot be imported ({error}). {hint}")
