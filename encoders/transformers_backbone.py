@@ -5,9 +5,12 @@
     model = UperNetForSemanticSegmentation(UperNetConfig(backbone_config=config, num_labels=19))
 
 Save and load with ``save_pretrained`` and ``from_pretrained``, of the backbone or of the model around it; the process
-that loads calls :func:`register` first. Images come in normalised with ``backbone.encoder.normalization``.
+that loads calls :func:`register` first. A folder is loaded by ``EncoderBackbone.from_pretrained``: transformers'
+``AutoBackbone.from_pretrained`` takes names on the hub only. Images come in normalised with
+``backbone.encoder.normalization``.
 
-transformers' DPT cannot use these backbones: it reads token sequences of one stride and makes its own pyramid.
+transformers' DPT cannot use these backbones: for depth it reads token sequences and makes its own pyramid, for
+segmentation it builds a ViT of its own whatever backbone is given.
 """
 
 from collections.abc import Mapping
