@@ -200,9 +200,13 @@ def test_headlines_for_the_terminal(factory, monkeypatch):
     monkeypatch.setattr(page, "draw_setting", lambda *_: {})
     ahead = "a is ahead in this small sample; 1 seed cannot show more than that."
     first = [factory.record(encoder, miou) for encoder, miou in (("a", 0.7), ("b", 0.5))]
-    assert write_report(factory.write(first)).headlines == [ahead]
+    scope = "head linear, 100 % of the training images (200), scored on the validation images"
+    assert write_report(factory.write(first)).headlines == [f"{ahead} (mars, {scope})"]
     second = [factory.record(encoder, miou, dataset="moon") for encoder, miou in (("a", 0.7), ("b", 0.5))]
-    assert write_report(factory.write(second)).headlines == [f"mars · linear: {ahead}", f"moon · linear: {ahead}"]
+    assert write_report(factory.write(second)).headlines == [
+        f"{ahead} (mars, {scope})",
+        f"{ahead} (moon, {scope})",
+    ]
 
 
 def test_metrics_that_do_not_exist_are_dashes(factory, report):
