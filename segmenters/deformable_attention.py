@@ -39,10 +39,35 @@ def deformable_attention(
     """
     sizes = [(int(height), int(width)) for height, width in shapes]
     _check(value, sizes, locations, weights)
-    dtype = torch.promote_types(torch.promote_types(value.dtype, locations.dtype), weights.dtype)
-    dtype = torch.promote_types(dtype, torch.float32)
+    dtype = _common_dtype(value, locations, weights)
     flat = [extent for size in sizes for extent in size]
     return _operator(value.to(dtype), locations.to(dtype), weights.to(dtype), flat).to(value.dtype)
+
+
+def deformable_attention_backward(
+    gradient: Tensor, value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to value, locations and weights, each of its tensor's dtype, for callers with an autograd of their own.
+
+    Args:
+        gradient: B×Q×(M·D), of the output of :func:`deformable_attention` for the other arguments.
+    """
+    sizes = [(int(height), int(width)) for height, width in shapes]
+    _check(value, sizes, locations, weights)
+    expected = (value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
+    if gradient.shape != expected or gradient.device != value.device:
+        given = f"{tuple(gradient.shape)} on {gradient.device}"
+        raise InputError(f"deformable attention: expected a gradient {expected} on {value.device}, got {given}.")
+    dtype = _common_dtype(value, locations, weights)
+    flat = [extent for size in sizes for extent in size]
+    tensors = (gradient, value, locations, weights)
+    found = _operator_backward(*(tensor.to(dtype) for tensor in tensors), flat)
+    return found[0].to(value.dtype), found[1].to(locations.dtype), found[2].to(weights.dtype)
+
+
+def deformable_attention_path(device: torch.device, *dtypes: torch.dtype) -> str:
+    """What computes for tensors of these dtypes: "numba" or "pytorch"."""
+    return "numba" if device.type == "cpu" and torch.float64 not in dtypes else "pytorch"
 
 
 def deformable_attention_reference(
@@ -58,7 +83,7 @@ def deformable_attention_reference(
 
 def _kernels(value: Tensor) -> ModuleType | None:
     """The seam: the module whose ``forward`` and ``backward`` compute for tensors like this; None for plain PyTorch."""
-    if value.device.type == "cpu" and value.dtype == torch.float32:
+    if deformable_attention_path(value.device, value.dtype) == "numba":
         from encoder_ablations.segmenters import deformable_attention_numba
 
         return deformable_attention_numba
@@ -144,6 +169,12 @@ def _by_level(
 def _sample(cells: Tensor, grid: Tensor) -> Tensor:
     """N×D×h×w at N×Q×P×2 -> N×D×Q×P."""
     return F.grid_sample(cells, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _common_dtype(value: Tensor, locations: Tensor, weights: Tensor) -> torch.dtype:
+    """What is computed in: the widest of the three, at least float32."""
+    dtype = torch.promote_types(torch.promote_types(value.dtype, locations.dtype), weights.dtype)
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _pairs(shapes: list[int]) -> list[tuple[int, int]]:

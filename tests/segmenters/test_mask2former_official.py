@@ -9,10 +9,12 @@ from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.mask2former import Mask2FormerHead
+from encoder_ablations.segmenters.mask2former_official import provide_operator
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 pytestmark = pytest.mark.detectron2
 pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+provide_operator()
 pytest.importorskip("mask2former", reason="the official Mask2Former is not on PYTHONPATH")
 
 from detectron2.layers import ShapeSpec  # noqa: E402
