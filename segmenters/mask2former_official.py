@@ -42,7 +42,7 @@ def provide_operator(device: torch.device | str = "cpu") -> str:
     there. If not, a warning names it, and ours is used. Calling it again, also for other devices, is fine.
 
     Returns:
-        What computes on this device in float32: "compiled", "numba" or "pytorch".
+        What computes on this device in float32: "compiled", "numba", "triton" or "pytorch".
 
     Raises:
         InputError: mask2former was imported before, with a module that does not work on this device.
