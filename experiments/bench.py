@@ -15,7 +15,7 @@ from encoder_ablations.utils.errors import unknown
 EXAMPLES = """  ablate bench
   ablate bench evaluation --seconds 20"""
 
-BENCHMARKS = ["adapter", "evaluation", "training"]
+BENCHMARKS = ["adapter", "evaluation", "op", "training"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

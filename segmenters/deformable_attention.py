@@ -4,7 +4,11 @@ The meaning is that of ``ms_deform_attn_core_pytorch`` in the official repositor
 outside, ``align_corners=False``. Being one operator, it has a name in traces, by which its FLOPs are counted.
 """
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +19,8 @@ from torch.nn import functional as F
 from encoder_ablations.utils.errors import InputError
 
 OPERATOR = "encoder_ablations::deformable_attention"
+VARIABLE = "DEFORMABLE_ATTENTION"
+"""Environment variable; "pytorch" selects plain PyTorch where there are kernels."""
 
 
 def deformable_attention(
@@ -39,10 +45,44 @@ def deformable_attention(
     """
     sizes = [(int(height), int(width)) for height, width in shapes]
     _check(value, sizes, locations, weights)
-    dtype = torch.promote_types(torch.promote_types(value.dtype, locations.dtype), weights.dtype)
-    dtype = torch.promote_types(dtype, torch.float32)
     flat = [extent for size in sizes for extent in size]
-    return _operator(value.to(dtype), locations.to(dtype), weights.to(dtype), flat).to(value.dtype)
+    return _operator(*_computable(value, locations, weights), flat).to(value.dtype)
+
+
+def deformable_attention_backward(
+    gradient: Tensor, value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients to value, locations and weights, each of its tensor's dtype, for callers with an autograd of their own.
+
+    Args:
+        gradient: B×Q×(M·D), of the output of :func:`deformable_attention` for the other arguments.
+    """
+    sizes = [(int(height), int(width)) for height, width in shapes]
+    _check(value, sizes, locations, weights)
+    expected = (value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
+    if gradient.shape != expected or gradient.device != value.device:
+        given = f"{tuple(gradient.shape)} on {gradient.device}"
+        raise InputError(f"deformable attention: expected a gradient {expected} on {value.device}, got {given}.")
+    flat = [extent for size in sizes for extent in size]
+    tensors = _computable(value, locations, weights)
+    found = _operator_backward(gradient.to(tensors[0].dtype), *tensors, flat)
+    return found[0].to(value.dtype), found[1].to(locations.dtype), found[2].to(weights.dtype)
+
+
+def deformable_attention_path(device: torch.device, *dtypes: torch.dtype) -> str:
+    """What computes for tensors of these dtypes: "numba", "triton" or "pytorch".
+
+    Raises:
+        InputError: the environment variable that selects plain PyTorch has a value that means nothing.
+    """
+    wanted = os.environ.get(VARIABLE, "")
+    if wanted not in ("", "pytorch"):
+        raise InputError(f"The environment variable {VARIABLE} is '{wanted}'. Allowed: pytorch, or leave it unset.")
+    if wanted or torch.float64 in dtypes:
+        return "pytorch"
+    if device.type == "cuda" and _has_triton():
+        return "triton"
+    return "numba" if device.type == "cpu" else "pytorch"
 
 
 def deformable_attention_reference(
@@ -58,16 +98,18 @@ def deformable_attention_reference(
 
 def _kernels(value: Tensor) -> ModuleType | None:
     """The seam: the module whose ``forward`` and ``backward`` compute for tensors like this; None for plain PyTorch."""
-    if value.device.type == "cpu" and value.dtype == torch.float32:
-        from encoder_ablations.segmenters import deformable_attention_numba
+    path = deformable_attention_path(value.device, value.dtype)
+    return None if path == "pytorch" else import_module(f"{__name__}_{path}")
 
-        return deformable_attention_numba
-    return None
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 @torch.library.custom_op(OPERATOR, mutates_args=())
 def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> Tensor:
-    """shapes: height and width of each level in turn; the tensors have one dtype, float32 or float64."""
+    """shapes: height and width of each level in turn; the tensors come from :func:`_computable`."""
     kernels = _kernels(value)
     if kernels is not None:
         return kernels.forward(value, locations, weights, _pairs(shapes))
@@ -144,6 +186,15 @@ def _by_level(
 def _sample(cells: Tensor, grid: Tensor) -> Tensor:
     """N×D×h×w at N×Q×P×2 -> N×D×Q×P."""
     return F.grid_sample(cells, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _computable(value: Tensor, locations: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The three in a common dtype, at least float32; as they are for Triton, which widens what it has loaded."""
+    if deformable_attention_path(value.device, value.dtype, locations.dtype, weights.dtype) == "triton":
+        return value, locations, weights
+    dtype = torch.promote_types(torch.promote_types(value.dtype, locations.dtype), weights.dtype)
+    dtype = torch.promote_types(dtype, torch.float32)
+    return value.to(dtype), locations.to(dtype), weights.to(dtype)
 
 
 def _pairs(shapes: list[int]) -> list[tuple[int, int]]:

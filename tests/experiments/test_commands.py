@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from encoder_ablations.encoders import inspection
-from encoder_ablations.experiments.benchmarks import adapter, evaluation, training
+from encoder_ablations.experiments.benchmarks import adapter, evaluation, op, training
 from encoder_ablations.experiments.cli import COMMANDS, main
 
 
@@ -66,9 +66,10 @@ def test_taps_that_differ_from_the_source_are_an_error(capsys, monkeypatch):
     assert "DIFFERENT" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", [adapter, evaluation, training])
+@pytest.mark.parametrize("module", [adapter, evaluation, op, training])
 def test_benchmarks_run(module, monkeypatch):
     monkeypatch.setattr(adapter, "MODELS", ["vit_ti16"])
+    monkeypatch.setattr(op, "SIDES", {"cpu": [64], "cuda": [64]})
     monkeypatch.setattr(training, "SIDE", 64)
     lines = list(module.run(0.0))
     assert lines
@@ -83,3 +84,12 @@ def test_evaluation_benchmark_compares_equal_things():
     ours, theirs = evaluation.ours(maps, truth), evaluation.theirs(maps, truth)
     assert ours.sum() == theirs.sum()
     assert np.abs(ours - theirs).sum() <= 4
+
+
+def test_op_benchmark_compares_equal_things():
+    shapes = [(2, 3), (4, 6)]
+    inputs = op.make(shapes, torch.device("cpu"))
+    for way in (op._forward, op._both):
+        ours = way(op.deformable_attention, shapes, inputs)
+        for found, wanted in zip(ours, way(op.theirs, shapes, inputs), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)

@@ -275,3 +275,16 @@ def test_levels_must_match_the_shapes():
         deformable_attention(value, [(4, 6), (7, 1)], locations, weights)
     with pytest.raises(InputError, match="negative"):
         deformable_attention(value, [(-4, -6), (3, 2), (1, 1)], locations, weights)
+
+
+def test_plain_pytorch_can_be_selected(monkeypatch):
+    kernels = run(deformable_attention, make(), SHAPES)
+    monkeypatch.setitem(sys.modules, f"{module.__name__}_numba", None)  # importing it would raise
+    monkeypatch.setenv(module.VARIABLE, "pytorch")
+    assert module.deformable_attention_path(torch.device("cpu")) == "pytorch"
+    assert module.deformable_attention_path(torch.device("cuda"), torch.float16) == "pytorch"
+    for ours, theirs in zip(run(deformable_attention, make(), SHAPES), kernels, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
+    monkeypatch.setenv(module.VARIABLE, "cuda")
+    with pytest.raises(InputError, match=r"is 'cuda'\. Allowed: pytorch"):
+        deformable_attention(*make()[:1], SHAPES, *make()[1:])
