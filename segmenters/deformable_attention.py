@@ -20,7 +20,10 @@ from encoder_ablations.utils.errors import InputError
 
 OPERATOR = "encoder_ablations::deformable_attention"
 VARIABLE = "DEFORMABLE_ATTENTION"
-"""Environment variable; "pytorch" selects plain PyTorch where there are kernels."""
+"""Environment variable: "pytorch" selects plain PyTorch everywhere, "triton" the Triton kernels on CUDA.
+
+On CUDA plain PyTorch is the default, because the Triton kernels have not been run on a GPU yet.
+"""
 
 
 def deformable_attention(
@@ -73,14 +76,17 @@ def deformable_attention_path(device: torch.device, *dtypes: torch.dtype) -> str
     """What computes for tensors of these dtypes: "numba", "triton" or "pytorch".
 
     Raises:
-        InputError: the environment variable that selects plain PyTorch has a value that means nothing.
+        InputError: the environment variable has a value that means nothing, or asks for what is not installed.
     """
     wanted = os.environ.get(VARIABLE, "")
-    if wanted not in ("", "pytorch"):
-        raise InputError(f"The environment variable {VARIABLE} is '{wanted}'. Allowed: pytorch, or leave it unset.")
-    if wanted or torch.float64 in dtypes:
+    if wanted not in ("", "pytorch", "triton"):
+        allowed = "Allowed: pytorch, triton, or leave it unset."
+        raise InputError(f"The environment variable {VARIABLE} is '{wanted}'. {allowed}")
+    if wanted == "pytorch" or torch.float64 in dtypes:
         return "pytorch"
-    if device.type == "cuda" and _has_triton():
+    if device.type == "cuda" and wanted == "triton":
+        if not _has_triton():
+            raise InputError(f"The environment variable {VARIABLE} asks for triton, which is not installed.")
         return "triton"
     return "numba" if device.type == "cpu" else "pytorch"
 

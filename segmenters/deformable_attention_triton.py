@@ -1,8 +1,8 @@
 """Multi-scale deformable attention on CUDA in float32, float16 and bfloat16: Triton kernels, forward and backward.
 
 So far they were run only through Triton's interpreter on the CPU, and compiled for GPUs of compute capability 7.5, 8.0
-and 9.0, but never run on one: their speed is unknown. ``DEFORMABLE_ATTENTION=pytorch`` in the environment selects plain
-PyTorch instead.
+and 9.0, but never run on one: their speed is unknown. So they are used only where the environment variable
+``DEFORMABLE_ATTENTION`` is "triton".
 
 Import it where it is used, not at the head of a module: it needs triton. Letters: B images, S cells of all levels
 together, M heads, D numbers per head, Q queries, L levels, P points. One program handles some queries of one head of

@@ -283,6 +283,11 @@ def test_plain_pytorch_can_be_selected(monkeypatch):
     monkeypatch.setenv(module.VARIABLE, "pytorch")
     assert module.deformable_attention_path(torch.device("cpu")) == "pytorch"
     assert module.deformable_attention_path(torch.device("cuda"), torch.float16) == "pytorch"
+    monkeypatch.setenv(module.VARIABLE, "triton")
+    assert module.deformable_attention_path(torch.device("cpu")) == "numba"
+    if module._has_triton():
+        assert module.deformable_attention_path(torch.device("cuda"), torch.float16) == "triton"
+    monkeypatch.setenv(module.VARIABLE, "pytorch")
     for ours, theirs in zip(run(deformable_attention, make(), SHAPES), kernels, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=2e-5)
     monkeypatch.setenv(module.VARIABLE, "cuda")

@@ -107,7 +107,7 @@ def test_each_gradient_has_the_dtype_of_its_tensor():
 def test_providing_twice_keeps_the_module():
     assert provide_operator() == "numba"
     module = sys.modules[NAME]
-    assert provide_operator("cuda") == ("triton" if importlib.util.find_spec("triton") else "pytorch")
+    assert provide_operator("cuda") == "pytorch"
     assert sys.modules[NAME] is module
     assert isinstance(module, Operator)
     assert importlib.util.find_spec(NAME)  # libraries ask so whether it is there; without a spec this raises
