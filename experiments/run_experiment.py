@@ -23,7 +23,7 @@ EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4]"""
 
 
-BAR = "{desc}: {percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
+BAR = "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
