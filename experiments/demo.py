@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.terrain import generate_terrain
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.references import load_dataset
 from encoder_ablations.experiments.run_experiment import run_study
 from encoder_ablations.experiments.study import OUTPUTS, load_study
 

@@ -8,13 +8,13 @@ from tqdm import tqdm
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import evaluation_items
+from encoder_ablations.data.references import load_dataset
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import evaluate
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.references import load_dataset
 from encoder_ablations.experiments.reporting.collect import Study, collect
 from encoder_ablations.experiments.reporting.page import terminal_ranking
 from encoder_ablations.experiments.run import build_model, metrics_record

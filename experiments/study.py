@@ -8,10 +8,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.references import load_dataset, load_encoder, load_segmenter
 from encoder_ablations.experiments.run_record import RunRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import Config, build, config_names, find_config, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_text

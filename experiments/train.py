@@ -7,14 +7,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.preflight import check_before_start
-from encoder_ablations.experiments.references import load_dataset, load_encoder, load_segmenter
 from encoder_ablations.experiments.run import execute_run
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.study import OUTPUTS, locate
+from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable

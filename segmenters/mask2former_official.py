@@ -143,7 +143,7 @@ class Operator(ModuleType):
     def _counted(self, path: str, direction: str) -> Iterator[None]:
         try:
             yield
-        except BaseException:
+        except BaseException:  # whatever it is, it is raised again: only the caller hides it
             if not self.calls[FAILED]:
                 logger.exception("%s: the official Mask2Former hides this error and computes slowly", NAME)
             self.calls[FAILED] += 1

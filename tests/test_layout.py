@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import ROWS, TABLE
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
-from encoder_ablations.experiments.references import SEGMENTERS, load_dataset, load_encoder, load_segmenter
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.study import StudySpec, load_study, plan
+from encoder_ablations.segmenters.references import SEGMENTERS, load_segmenter
 from encoder_ablations.utils.config import config_names
 
 ROOT = Path(__file__).resolve().parent.parent

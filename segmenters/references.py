@@ -1,16 +1,12 @@
-"""Names, paths and deltas to specs: how a study or the command line refers to encoders, segmenters and datasets."""
+"""Names, paths and deltas to segmentation heads."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from encoder_ablations.data.references import load_dataset
-from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.errors import unknown
 from encoder_ablations.utils.references import Reference, resolve
-
-__all__ = ["SEGMENTERS", "load_dataset", "load_encoder", "load_segmenter"]
 
 SEGMENTERS: dict[str, type[LinearSpec] | type[Mask2FormerSpec]] = {"linear": LinearSpec, "mask2former": Mask2FormerSpec}
 
