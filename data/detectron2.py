@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,28 @@ def register_datasets(*datasets: Reference | DatasetSpec) -> list[str]:
     return names
 
 
+def register_subset(dataset: DatasetSpec, indices: Sequence[int], fraction: float, seed: int) -> str:
+    """Registers some of the training images, e.g. as ``camvid_train_10pct_seed0``, and returns that name.
+
+    Args:
+        indices: positions in the training split, ascending; what ``fraction`` and ``seed`` choose.
+    """
+    name = f"{dataset.name}_train_{100 * fraction:g}pct_seed{seed}"
+    _register(name, _Entry(dataset, "train", tuple(indices)))
+    return name
+
+
 @dataclass(frozen=True)
 class _Entry:
-    """What Detectron2 calls for a list of records; equal entries are the same dataset."""
+    """What Detectron2 calls for a list of records; equal entries are the same dataset.
+
+    Attributes:
+        indices: the images that are meant; None = all.
+    """
 
     spec: DatasetSpec
     split: Split
+    indices: tuple[int, ...] | None = None
 
     def __call__(self) -> list[dict[str, Any]]:
         """One record per image.
@@ -71,7 +87,8 @@ class _Entry:
         """
         dataset = FolderDataset(self.spec, self.split)
         title = f"preparing {self.spec.name}/{self.split} for Detectron2"
-        return [_record(dataset, index) for index in tqdm(range(len(dataset)), title, unit="mask", delay=2)]
+        indices = range(len(dataset)) if self.indices is None else self.indices
+        return [_record(dataset, index) for index in tqdm(indices, title, unit="mask", delay=2)]
 
 
 def _register(name: str, entry: _Entry) -> None:

@@ -26,6 +26,9 @@ def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) ->
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
     analysis.set_op_handle("aten::baddbmm", _added_product)
     analysis.set_op_handle(OPERATOR, _deformable_attention)
+    analysis.set_op_handle(
+        "prim::PythonOp.MSDeformAttnFunction", _deformable_attention
+    )  # as the official code calls it
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     by_module = analysis.by_module()
     return int(by_module[""]), {part: _by_prefix(by_module, f"segmenter.{part}") for part in parts}

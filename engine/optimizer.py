@@ -26,7 +26,7 @@ def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str
     Returns:
         Groups with ``params``, ``lr``, ``base_lr``, ``weight_decay`` and ``names``, in a fixed order.
     """
-    undecayed = _undecayed(segmenter)
+    undecayed = undecayed_names(segmenter)
     body, prefix = segmenter.encoder.body, "encoder.body."
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in segmenter.named_parameters():
@@ -44,7 +44,8 @@ def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str
     return list(groups.values())
 
 
-def _undecayed(module: nn.Module) -> set[str]:
+def undecayed_names(module: nn.Module) -> set[str]:
+    """Names of the parameters without weight decay: norms, biases, embeddings, tokens and LayerScale."""
     names = set()
     for prefix, child in module.named_modules():
         for name, parameter in child.named_parameters(recurse=False):

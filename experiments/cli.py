@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
     "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
     "train": ("train", "train one encoder on one dataset"),
+    "train-net": ("train_net", "train the official Mask2Former in Detectron2 on one of our encoders"),
     "evaluate": ("evaluate", "evaluate a checkpoint again, or list the results of a study"),
     "report": ("report", "write the report of a study"),
     "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # raised while libraries are imported, by their own code; nothing that a user could act on
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)  # the official Mask2Former
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))

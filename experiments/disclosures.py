@@ -1,15 +1,23 @@
 """What a reader must know to judge a run's number."""
 
-from accelerate import Accelerator
+from collections.abc import Collection
+
+import torch
 
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.experiments.run_record import DataRecord
 from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.official_operator import FAILED
 
 
-def disclosures(spec: RunSpec, data: DataRecord, accelerator: Accelerator, progress: Progress) -> list[str]:
-    """One sentence for every rule of a fair comparison that this run bends, or that limits what it says."""
+def disclosures(
+    spec: RunSpec, data: DataRecord, device: torch.device, progress: Progress, attention: Collection[str] = ()
+) -> list[str]:
+    """One sentence for every rule of a fair comparison that this run bends, or that limits what it says.
+
+    Args:
+        attention: what computed deformable attention, see ``RunRecord``.
+    """
     found = []
     if spec.recipe.overfit:
         found.append("Trained and evaluated on the same few images (overfit mode): the score says only that it learns.")
@@ -17,9 +25,9 @@ def disclosures(spec: RunSpec, data: DataRecord, accelerator: Accelerator, progr
         found.append("The dataset has no test split: the checkpoint is chosen and reported on the same images.")
     if spec.encoder.weights == "random":
         found.append("The encoder started from random weights: this measures the architecture, not pretraining.")
-    if isinstance(spec.segmenter, Mask2FormerSpec) and spec.segmenter.ignored_pixels == "negative":
+    if getattr(spec.segmenter, "ignored_pixels", None) == "negative" or spec.segmenter.name == "mask2former_official":
         found.append("Ignored pixels count as background in the mask loss, as in the official Mask2Former.")
-    if accelerator.device.type == "cuda":
+    if device.type == "cuda":
         found.append(
             "Computed on a GPU, where some kernels have no deterministic version: repeating the run gives slightly "
             "different numbers."
@@ -28,4 +36,8 @@ def disclosures(spec: RunSpec, data: DataRecord, accelerator: Accelerator, progr
         found.append("Validation mIoU was highest at the last step: longer training may still raise the score.")
     if spec.recipe.precision != "fp32":
         found.append(f"Trained in {spec.recipe.precision} mixed precision; evaluated in float32.")
+    if FAILED in attention:
+        found.append(
+            "Deformable attention failed and the official code went on with its slow path: costs are not comparable."
+        )
     return found

@@ -18,7 +18,7 @@ from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.reporting.collect import Study, collect
 from encoder_ablations.experiments.reporting.page import terminal_ranking
 from encoder_ablations.experiments.run import build_model, metrics_record
-from encoder_ablations.experiments.run_record import MetricsRecord
+from encoder_ablations.experiments.run_record import MetricsRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
@@ -65,6 +65,12 @@ def _study_table(study: Study) -> str:
 def _evaluate_run(
     folder: Path, split: str | None, dataset: str | None, target: Path | None, execution: Execution
 ) -> None:
+    record = load_record(folder)
+    if record is not None and record.spec.detectron2 is not None:
+        raise InputError(
+            f"{folder} was trained in Detectron2; evaluate it there: train_net.py --eval-only … MODEL.WEIGHTS "
+            f"{folder / 'model_best.pth'}"
+        )
     spec = build(RunSpec, read_yaml(folder / "config.yaml"), folder / "config.yaml")
     data = spec.dataset if dataset is None else load_dataset(dataset)
     if len(data.classes) != len(spec.dataset.classes):

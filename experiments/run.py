@@ -2,6 +2,7 @@
 
 import math
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.study import save_config
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.official_operator import attention_calls
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import use_deterministic_kernels
@@ -113,7 +115,9 @@ def execute_run(
     Raises:
         InputError: something that the user can put right.
     """
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    if spec.detectron2 is not None:
+        raise InputError(f"the run {spec.run_id} is one of Detectron2's engine; repeat it with train_net.py.")
+    started = now()
     accelerator = make_accelerator(execution.device)
     use_deterministic_kernels()
     try:
@@ -121,19 +125,29 @@ def execute_run(
     except InputError:
         raise
     except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
-        record = RunRecord(
-            run_id=spec.run_id,
-            status="failed",
-            spec=spec,
-            started=started,
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            environment=describe_environment(str(accelerator.device)),
-            error=ErrorRecord(type=type(error).__name__, message=str(error), traceback=traceback.format_exc()),
-        )
+        record = failed_record(spec, started, str(accelerator.device), error)
     if accelerator.is_main_process:
         save_record(record, folder)
     accelerator.wait_for_everyone()
     return record
+
+
+def now() -> str:
+    """The time in UTC, as records state it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def failed_record(spec: RunSpec, started: str, device: str, error: Exception) -> RunRecord:
+    """What is left of a run that ended with ``error``; call it where the error is handled."""
+    return RunRecord(
+        run_id=spec.run_id,
+        status="failed",
+        spec=spec,
+        started=started,
+        finished=now(),
+        environment=describe_environment(device),
+        error=ErrorRecord(type=type(error).__name__, message=str(error), traceback=traceback.format_exc()),
+    )
 
 
 def _run(
@@ -144,6 +158,7 @@ def _run(
     advance: Callable[[str], object],
     started: str,
 ) -> RunRecord:
+    calls = attention_calls()
     data = prepare_data(spec)
     if accelerator.is_main_process:
         save_config(spec, folder)
@@ -162,27 +177,25 @@ def _run(
     result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES)
     if accelerator.is_main_process:
         save_pictures(result.pictures, folder)
+    cost = cost_record(segmenter, spec, progress)
+    attention = paths_since(calls)
     return RunRecord(
         run_id=spec.run_id,
         status="finished",
         spec=spec,
         started=started,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=now(),
         environment=describe_environment(str(accelerator.device)),
         data=data.record,
         metrics=metrics_record(result.confusion, spec.dataset.classes),
         confusion_matrix=result.confusion.counts.tolist(),
-        curves=CurvesRecord(
-            loss_steps=progress.loss_steps,
-            loss=progress.loss,
-            val_steps=progress.val_steps,
-            val_miou=progress.val_miou,
-        ),
+        curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.record.n_train),
-        cost=_cost_record(segmenter, spec, progress),
+        cost=cost,
         encoder=segmenter.encoder.body.facts(),
         pictures=[picture.id for picture in result.pictures],
-        disclosures=[*disclosures(spec, data.record, accelerator, progress), *data.warnings],
+        deformable_attention=attention,
+        disclosures=[*disclosures(spec, data.record, accelerator.device, progress, attention), *data.warnings],
     )
 
 
@@ -208,6 +221,16 @@ def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> Metr
     )
 
 
+def curves_record(progress: Progress) -> CurvesRecord:
+    """Training loss and validation mIoU by step."""
+    return CurvesRecord(
+        loss_steps=progress.loss_steps,
+        loss=progress.loss,
+        val_steps=progress.val_steps,
+        val_miou=progress.val_miou,
+    )
+
+
 def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
     """When validation mIoU first reached 95 % of its best."""
     best = progress.best_miou
@@ -224,7 +247,13 @@ def convergence_record(progress: Progress, epochs_per_step: float) -> Convergenc
     )
 
 
-def _cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
+def paths_since(calls: Counter[str]) -> list[str]:
+    """What has computed deformable attention since :func:`attention_calls` gave ``calls``."""
+    return sorted({name.split()[0] for name in attention_calls() - calls})
+
+
+def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
+    """What the model costs at the size of the training crops, and what its training took."""
     batch_sizes = (1,) if spec.recipe.batch_size == 1 else (1, spec.recipe.batch_size)
     cost = asdict(measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes))
     latencies = cost.pop("latencies")

@@ -113,6 +113,8 @@ class RunRecord(Part):
 
     ``pictures`` are ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``, ``ID.truth.png``
     and ``ID.prediction.png`` (the latter two single-channel class ids, 255 = ignore).
+    ``deformable_attention``: what computed it ("numba", "triton", "pytorch" or "compiled"; "failed" = the official code
+    hid an error and computed slowly); empty for heads without it, and for runs recorded before it was.
     ``disclosures``: sentences about what a reader must know to judge the number.
     """
 
@@ -131,6 +133,7 @@ class RunRecord(Part):
     cost: CostRecord | None = None
     encoder: dict[str, Any] | None = None
     pictures: list[str] = []
+    deformable_attention: list[str] = []
     disclosures: list[str] = []
     error: ErrorRecord | None = None
 

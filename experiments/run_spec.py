@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from typing import Any
 
 from pydantic import Field
 
@@ -19,6 +20,8 @@ class RunSpec(Config):
     Attributes:
         fraction: share of the training images that is used, 0..1; subsets of one seed are nested.
         seed: decides the subset, the data order, the augmentation and all initial weights that are not loaded.
+        detectron2: None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what else its
+            Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms allow.
     """
 
     encoder: EncoderSpec
@@ -27,11 +30,13 @@ class RunSpec(Config):
     fraction: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
     recipe: Recipe = Recipe()
+    detectron2: dict[str, Any] | None = None
 
     @property
     def run_id(self) -> str:
         """Readable slug and a hash of the resolved spec: equal specs, equal ids."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        ours = {"detectron2"} if self.detectron2 is None else None
+        content = json.dumps(self.model_dump(mode="json", exclude=ours), sort_keys=True)
         percent = f"{self.fraction * 100:g}pct"
         words = [self.encoder.title, self.segmenter.name, self.dataset.name, percent, f"seed{self.seed}"]
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")

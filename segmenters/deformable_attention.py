@@ -5,6 +5,7 @@ outside, ``align_corners=False``. Being one operator, it has a name in traces, b
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
@@ -24,6 +25,8 @@ VARIABLE = "DEFORMABLE_ATTENTION"
 
 On CUDA plain PyTorch is the default, because the Triton kernels have not been run on a GPU yet.
 """
+
+_calls: Counter[str] = Counter()
 
 
 def deformable_attention(
@@ -91,6 +94,11 @@ def deformable_attention_path(device: torch.device, *dtypes: torch.dtype) -> str
     return "numba" if device.type == "cpu" else "pytorch"
 
 
+def deformable_attention_calls() -> Counter[str]:
+    """How often each path has run in this process, for example ``{"numba forward": 6, "numba backward": 6}``."""
+    return Counter(_calls)
+
+
 def deformable_attention_reference(
     value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
@@ -102,9 +110,10 @@ def deformable_attention_reference(
     return output.unflatten(0, (batch, heads)).permute(0, 3, 1, 2).flatten(2)
 
 
-def _kernels(value: Tensor) -> ModuleType | None:
+def _kernels(value: Tensor, direction: str) -> ModuleType | None:
     """The seam: the module whose ``forward`` and ``backward`` compute for tensors like this; None for plain PyTorch."""
     path = deformable_attention_path(value.device, value.dtype)
+    _calls[f"{path} {direction}"] += 1
     return None if path == "pytorch" else import_module(f"{__name__}_{path}")
 
 
@@ -116,7 +125,7 @@ def _has_triton() -> bool:
 @torch.library.custom_op(OPERATOR, mutates_args=())
 def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> Tensor:
     """shapes: height and width of each level in turn; the tensors come from :func:`_computable`."""
-    kernels = _kernels(value)
+    kernels = _kernels(value, "forward")
     if kernels is not None:
         return kernels.forward(value, locations, weights, _pairs(shapes))
     return deformable_attention_reference(value, _pairs(shapes), locations, weights).contiguous()
@@ -126,7 +135,7 @@ def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[in
 def _operator_backward(
     gradient: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    kernels = _kernels(value)
+    kernels = _kernels(value, "backward")
     if kernels is not None:
         return kernels.backward(gradient, value, locations, weights, _pairs(shapes))
     return _reference_backward(gradient, value, locations, weights, _pairs(shapes))

@@ -1,192 +1,160 @@
-"""The operator that the official Mask2Former (Cheng et al., CVPR 2022) imports, whether or not its own was compiled.
+"""The official Mask2Former (Cheng et al., CVPR 2022), unmodified, as one of our heads.
 
-Its pixel decoder does ``import MultiScaleDeformableAttention``, a CUDA extension that does not compile on current
-PyTorch. :func:`provide_operator` puts a module of that name into ``sys.modules``. This is the one place that does so,
-and deliberately: the import is the only way in that the unmodified code offers. Nothing of its code is changed.
+Its modules and its loss functions are used as they are in https://github.com/facebookresearch/Mask2Former; only the
+sums over a batch are divided by what our engine counts, so that accumulation gives the loss of one large batch.
+Importing this needs Detectron2 and a clone of that repository on PYTHONPATH.
 """
 
-import importlib
-import logging
-import sys
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from encoder_ablations.segmenters.deformable_attention import (
-    deformable_attention,
-    deformable_attention_backward,
-    deformable_attention_path,
-)
+from encoder_ablations.encoders.base import Level
+from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.official_operator import provide_operator
+from encoder_ablations.segmenters.scores import ScoreMaps
+from encoder_ablations.segmenters.set_loss import loss_totals
+from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.segmenters.targets import Targets, find_targets
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.optional import missing
 
-NAME = "MultiScaleDeformableAttention"
-IMPORTER = "mask2former.modeling.pixel_decoder.ops.functions.ms_deform_attn_func"
-"""The one module of the official code that imports the operator; there it is called MSDA."""
+try:
+    from detectron2.config import CfgNode, get_cfg
+    from detectron2.layers import ShapeSpec
+    from detectron2.modeling import build_sem_seg_head
+except ImportError as error:
+    raise missing("detectron2", error) from error
+provide_operator()
+try:
+    from mask2former import add_maskformer2_config
+    from mask2former.modeling.criterion import SetCriterion
+    from mask2former.modeling.matcher import HungarianMatcher
+except ImportError as error:
+    raise missing("mask2former", error) from error
 
-COMPILED = "compiled"
-FAILED = "failed"
-
-logger = logging.getLogger(__name__)
-
-
-def provide_operator(device: torch.device | str = "cpu") -> str:
-    """Makes ``import MultiScaleDeformableAttention`` work; call it before mask2former is imported.
-
-    A compiled module of that name computes float32 on ``device`` if it gives the right numbers for a small input
-    there. If not, a warning names it, and ours is used. Calling it again, also for other devices, is fine.
-
-    Returns:
-        What computes on this device in float32: "compiled", "numba", "triton" or "pytorch".
-
-    Raises:
-        InputError: mask2former was imported before, with a module that does not work on this device.
-    """
-    operator = sys.modules.get(NAME)
-    if not isinstance(operator, Operator):
-        operator = Operator(_import_compiled())
-    path = operator.path(torch.device(device), torch.float32)
-    bound = getattr(sys.modules.get(IMPORTER), "MSDA", operator)
-    if bound is operator:
-        sys.modules[NAME] = operator
-    elif path != COMPILED:
-        raise InputError(
-            f"mask2former was imported with {_describe(bound)}, which does not work on {device}. "
-            f"Call {__name__}.provide_operator() before the first import of mask2former."
-        )
-    return path
-
-
-def operator_calls() -> dict[str, int]:
-    """How often each path ran in this process, for example ``{"numba forward": 6, "numba backward": 6}``.
-
-    "failed" counts errors. The official code hides those of the forward and goes on with its slow ``grid_sample``.
-    """
-    operator = sys.modules.get(NAME)
-    return dict(operator.calls) if isinstance(operator, Operator) else {}
+HEAD, FORMER = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER"
+KEYS = {
+    "queries": f"{FORMER}.NUM_OBJECT_QUERIES",
+    "hidden": f"{FORMER}.HIDDEN_DIM",
+    "heads": f"{FORMER}.NHEADS",
+    "encoder_layers": f"{HEAD}.TRANSFORMER_ENC_LAYERS",
+    "decoder_feedforward": f"{FORMER}.DIM_FEEDFORWARD",
+    "points": f"{FORMER}.TRAIN_NUM_POINTS",
+    "oversample_ratio": f"{FORMER}.OVERSAMPLE_RATIO",
+    "importance_ratio": f"{FORMER}.IMPORTANCE_SAMPLE_RATIO",
+    "class_weight": f"{FORMER}.CLASS_WEIGHT",
+    "mask_weight": f"{FORMER}.MASK_WEIGHT",
+    "dice_weight": f"{FORMER}.DICE_WEIGHT",
+    "no_object_weight": f"{FORMER}.NO_OBJECT_WEIGHT",
+}
+"""Our settings and the official keys of the same meaning; ``decoder_layers`` + 1 is ``DEC_LAYERS``."""
+FIXED = {
+    f"{HEAD}.NAME": "MaskFormerHead",
+    f"{HEAD}.PIXEL_DECODER_NAME": "MSDeformAttnPixelDecoder",
+    f"{HEAD}.NORM": "GN",
+    f"{HEAD}.COMMON_STRIDE": 4,
+    f"{FORMER}.TRANSFORMER_DECODER_NAME": "MultiScaleMaskedTransformerDecoder",
+    f"{FORMER}.TRANSFORMER_IN_FEATURE": "multi_scale_pixel_decoder",
+    f"{FORMER}.DROPOUT": 0.0,
+}
+"""What all of the official semantic configurations say."""
 
 
-class Operator(ModuleType):
-    """The module: the two functions of the official extension, for any device and float dtype."""
+class OfficialMask2FormerHead(Head):
+    """The official ``MaskFormerHead`` and ``SetCriterion``."""
 
-    def __init__(self, compiled: ModuleType | None) -> None:
-        super().__init__(NAME, f"Provided by {__name__}.")
-        self.__spec__ = ModuleSpec(NAME, loader=None)
-        self.compiled: Any = compiled
-        self.calls: Counter[str] = Counter()
-        self._usable: dict[torch.device, bool] = {}
+    def __init__(self, sem_seg_head: nn.Module, criterion: SetCriterion, spec: OfficialMask2FormerSpec) -> None:
+        super().__init__()
+        self.sem_seg_head = sem_seg_head
+        self.criterion = criterion
+        self.spec = spec
 
-    def path(self, device: torch.device, *dtypes: torch.dtype) -> str:
-        """What computes for tensors of these dtypes; the compiled module knows nothing below float32."""
-        if self.compiled and device not in self._usable:
-            problem = _problem(self.compiled, device)
-            self._usable[device] = problem is None
-            if problem:
-                logger.warning("%s is not used on %s: %s", _describe(self.compiled), device, problem)
-        if self._usable.get(device) and set(dtypes) == {torch.float32}:
-            return COMPILED
-        return deformable_attention_path(device, *dtypes)
+    def totals(self, masks: Tensor) -> dict[str, Tensor]:
+        """See :func:`loss_totals`."""
+        return loss_totals(self.spec, self._find(masks))
 
-    def ms_deform_attn_forward(
-        self,
-        value: Tensor,
-        spatial_shapes: Tensor,
-        level_start_index: Tensor,
-        sampling_locations: Tensor,
-        attention_weights: Tensor,
-        im2col_step: int,
-    ) -> Tensor:
-        """As :func:`deformable_attention`, with the sizes as an L×2 tensor.
+    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The official losses "class", "mask" and "dice", summed over the final and all auxiliary predictions.
 
-        ``level_start_index`` follows from the sizes; it and ``im2col_step`` matter to a compiled module only.
+        For a whole batch equal to the weighted sum that the official ``MaskFormer`` returns, same random points.
         """
-        tensors = (value, sampling_locations, attention_weights)
-        path = self.path(value.device, *(tensor.dtype for tensor in tensors))
-        with self._counted(path, "forward"):
-            if path == COMPILED:
-                value, locations, weights = (tensor.contiguous() for tensor in tensors)
-                places = (spatial_shapes, level_start_index)
-                output = self.compiled.ms_deform_attn_forward(value, *places, locations, weights, im2col_step)
-            else:
-                output = deformable_attention(value, spatial_shapes.tolist(), sampling_locations, attention_weights)
-        return output
+        found, criterion = self._find(masks), self.criterion
+        targets = [
+            {"labels": torch.tensor(classes, dtype=torch.int64, device=masks.device), "masks": segments}
+            for classes, segments in zip(found.classes, found.segments(), strict=True)
+        ]
+        share = loss_totals(self.spec, found)["classes"] / totals["classes"]  # of a mean over these images alone
+        count = max(totals["masks"].item(), 1.0)
+        outputs = self.sem_seg_head(pyramid)
+        sums = {"class": masks.new_zeros((), dtype=torch.float32)}
+        sums |= {"mask": sums["class"].clone(), "dice": sums["class"].clone()}
+        for layer in [outputs, *outputs["aux_outputs"]]:
+            indices = criterion.matcher(layer, targets)
+            losses = criterion.loss_labels(layer, targets, indices, count)
+            losses |= criterion.loss_masks(layer, targets, indices, count)
+            sums["class"] = sums["class"] + self.spec.class_weight * share * losses["loss_ce"]
+            sums["mask"] = sums["mask"] + self.spec.mask_weight * losses["loss_mask"]
+            sums["dice"] = sums["dice"] + self.spec.dice_weight * losses["loss_dice"]
+        return sums
 
-    def ms_deform_attn_backward(
-        self,
-        value: Tensor,
-        spatial_shapes: Tensor,
-        level_start_index: Tensor,
-        sampling_locations: Tensor,
-        attention_weights: Tensor,
-        grad_output: Tensor,
-        im2col_step: int,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients to value, locations and weights, each of its tensor's dtype."""
-        tensors = (value, sampling_locations, attention_weights)
-        path = self.path(value.device, *(tensor.dtype for tensor in tensors))
-        with self._counted(path, "backward"):
-            if path == COMPILED:
-                value, locations, weights = (tensor.contiguous() for tensor in tensors)
-                inputs = (value, spatial_shapes, level_start_index, locations, weights, grad_output.contiguous())
-                found = tuple(self.compiled.ms_deform_attn_backward(*inputs, im2col_step))
-            else:
-                sizes = spatial_shapes.tolist()
-                found = deformable_attention_backward(grad_output, value, sizes, sampling_locations, attention_weights)
-        return found
+    def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
+        """Mask logits of the queries at stride 4, mixed by their class probabilities (without "no object")."""
+        outputs = self.sem_seg_head(pyramid)
+        probabilities = outputs["pred_logits"].float().softmax(-1)
+        return ScoreMaps(outputs["pred_masks"], image_size, mixing=probabilities[..., :-1].transpose(1, 2))
 
-    @contextmanager
-    def _counted(self, path: str, direction: str) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:  # whatever it is, it is raised again: only the caller hides it
-            if not self.calls[FAILED]:
-                logger.exception("%s: the official Mask2Former hides this error and computes slowly", NAME)
-            self.calls[FAILED] += 1
-            raise
-        self.calls[f"{path} {direction}"] += 1
+    def _find(self, masks: Tensor) -> Targets:
+        return find_targets(masks, self.criterion.num_classes)
 
 
-def _import_compiled() -> ModuleType | None:
-    """The module that is installed under the name, if any."""
-    try:
-        return importlib.import_module(NAME)
-    except ModuleNotFoundError as error:
-        if error.name != NAME:
-            logger.warning("The installed %s cannot be imported: %s", NAME, error)
-    except (ImportError, OSError) as error:  # made for another PyTorch or CUDA
-        logger.warning("The installed %s cannot be imported: %s", NAME, error)
-    return None
+def build_official_head(
+    spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[Level]
+) -> OfficialMask2FormerHead:
+    """A head with new weights, as the official code initialises them."""
+    if spec.hidden % spec.heads:
+        raise InputError(f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden}).")
+    shapes = {level.name: ShapeSpec(channels=level.channels, stride=level.stride) for level in levels}
+    sem_seg_head = build_sem_seg_head(config_of(spec, num_classes, levels), shapes)
+    matcher = HungarianMatcher(
+        cost_class=spec.class_weight, cost_mask=spec.mask_weight, cost_dice=spec.dice_weight, num_points=spec.points
+    )
+    criterion = SetCriterion(
+        num_classes,
+        matcher=matcher,
+        weight_dict={},  # read by the official MaskFormer, whose place is taken by loss()
+        eos_coef=spec.no_object_weight,
+        losses=["labels", "masks"],
+        num_points=spec.points,
+        oversample_ratio=spec.oversample_ratio,
+        importance_sample_ratio=spec.importance_ratio,
+    )
+    return OfficialMask2FormerHead(sem_seg_head, criterion, spec)
 
 
-def _problem(module: Any, device: torch.device) -> str | None:
-    """Why the module cannot be used on the device, found by a small input in both directions; None if it can."""
-    shapes = [(3, 4), (2, 2)]
-    value = torch.arange(2 * 16 * 2 * 4).sin().view(2, 16, 2, 4)
-    locations = torch.arange(2 * 3 * 2 * 2 * 2 * 2).cos().mul(0.7).add(0.5).view(2, 3, 2, 2, 2, 2)  # some outside
-    weights = locations.prod(-1)
-    gradient = torch.arange(2 * 3 * 8).cos().view(2, 3, 8)
-    exact_gradient, *exact = (tensor.double() for tensor in (gradient, value, locations, weights))
-    expected = [deformable_attention(exact[0], shapes, *exact[1:])]
-    expected += deformable_attention_backward(exact_gradient, exact[0], shapes, *exact[1:])
-    places = (torch.tensor(shapes, device=device), torch.tensor([0, 12], device=device))
-    inputs = [value.to(device), *places, locations.to(device), weights.to(device)]
-    try:
-        found = [module.ms_deform_attn_forward(*inputs, 128)]
-        found += module.ms_deform_attn_backward(*inputs, gradient.to(device), 128)
-        for name, ours, theirs in zip(
-            ("output", "to value", "to locations", "to weights"), expected, found, strict=True
-        ):
-            if ours.shape != theirs.shape or not torch.allclose(theirs.cpu().double(), ours, rtol=1e-4, atol=1e-4):
-                return f"wrong numbers ({name}) for a small input"
-    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
-    return None
+def config_of(spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[Level]) -> CfgNode:
+    """Detectron2's configuration of such a head."""
+    cfg = get_cfg()
+    add_maskformer2_config(cfg)
+    names = [level.name for level in levels]
+    settings = FIXED | {key: getattr(spec, field) for field, key in KEYS.items()}
+    settings |= {f"{FORMER}.DEC_LAYERS": spec.decoder_layers + 1, f"{HEAD}.NUM_CLASSES": num_classes}
+    settings |= {f"{HEAD}.CONVS_DIM": spec.hidden, f"{HEAD}.MASK_DIM": spec.hidden, f"{HEAD}.IN_FEATURES": names}
+    settings |= {f"{HEAD}.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES": names[1:]}
+    cfg.merge_from_list([part for item in settings.items() for part in item])
+    return cfg
 
 
-def _describe(module: ModuleType) -> str:
-    return f"the module {NAME} at {getattr(module, '__file__', None) or 'no file'}"
+def spec_of(cfg: CfgNode) -> OfficialMask2FormerSpec:
+    """The settings that a configuration of the official repository holds."""
+
+    def read(key: str) -> object:
+        node = cfg
+        for part in key.split("."):
+            node = node[part]
+        return node
+
+    settings = {field: read(key) for field, key in KEYS.items()}
+    settings["decoder_layers"] = cfg.MODEL.MASK_FORMER.DEC_LAYERS - 1
+    return OfficialMask2FormerSpec(name="mask2former_official", **settings)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from encoder_ablations.segmenters.matching import Matches, Weights, assign, pair_costs
 from encoder_ablations.segmenters.point_sampling import Points, draw_points, sample, uncertain_points
-from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSettings, Mask2FormerSpec
 from encoder_ablations.segmenters.targets import Targets, find_targets
 
 
@@ -32,20 +32,16 @@ class SetLoss:
             masks: B×H×W int64, 255 = ignore.
 
         Returns:
-            "masks": number of segments; "classes": sum of the class weights of all queries.
+            See :func:`loss_totals`.
         """
-        targets = find_targets(masks, self.num_classes)
-        matched = sum(self._pairs(targets))
-        unmatched = len(masks) * self.spec.queries - matched
-        values = {"masks": sum(map(len, targets.classes)), "classes": matched + unmatched * self.spec.no_object_weight}
-        return {name: torch.tensor(float(value), device=masks.device) for name, value in values.items()}
+        return loss_totals(self.spec, find_targets(masks, self.num_classes))
 
     def draw(self, predictions: int, targets: Targets) -> Points:
         """The random points for this many predictions (final and auxiliary), from the device's global generator."""
         return draw_points(
             predictions,
             len(targets.classes),
-            sum(self._pairs(targets)),
+            sum(pairs_by_image(self.spec, targets)),
             self.spec.points,
             self.spec.oversample_ratio,
             self.spec.importance_ratio,
@@ -149,12 +145,25 @@ class SetLoss:
         """How much each of the points L×M×P×2 of the matched pairs weighs: L×M×P, 0..1."""
         if self.spec.ignored_pixels == "negative":
             return torch.ones_like(positions[..., 0])
-        by_image = positions.split(self._pairs(targets), dim=1)
+        by_image = positions.split(pairs_by_image(self.spec, targets), dim=1)
         return torch.cat([targets.labelled(image, own) for image, own in enumerate(by_image)], dim=1)
 
-    def _pairs(self, targets: Targets) -> list[int]:
-        """Number of matched pairs in each image."""
-        return [min(len(own), self.spec.queries) for own in targets.classes]
+
+def pairs_by_image(spec: Mask2FormerSettings, targets: Targets) -> list[int]:
+    """Number of matched pairs in each image: there cannot be more than queries."""
+    return [min(len(own), spec.queries) for own in targets.classes]
+
+
+def loss_totals(spec: Mask2FormerSettings, targets: Targets) -> dict[str, Tensor]:
+    """What Mask2Former's losses are divided by.
+
+    Returns:
+        "masks": number of segments; "classes": sum of the class weights of all queries. Scalars on the masks' device.
+    """
+    matched = sum(pairs_by_image(spec, targets))
+    unmatched = len(targets.classes) * spec.queries - matched
+    values = {"masks": sum(map(len, targets.classes)), "classes": matched + unmatched * spec.no_object_weight}
+    return {name: torch.tensor(float(value), device=targets.masks.device) for name, value in values.items()}
 
 
 def _own_labels(segments: Tensor, owners: Tensor, positions: Tensor) -> Tensor:

@@ -15,27 +15,24 @@ class LinearSpec(Config):
     name: Literal["linear"]
 
 
-class Mask2FormerSpec(Config):
-    """Mask2Former (Cheng et al., CVPR 2022) as shipped in transformers; defaults are the official ADE20K-150 ones.
+class Mask2FormerSettings(Config):
+    """What both implementations of Mask2Former have in common; defaults are the official ADE20K-150 ones.
 
     Attributes:
         queries: number of object queries.
         hidden: width of the pixel and transformer decoders.
         heads: attention heads of both.
-        encoder_layers, encoder_feedforward: the pixel decoder's deformable-attention layers and their inner width.
+        encoder_layers: the pixel decoder's deformable-attention layers.
         decoder_layers, decoder_feedforward: masked-attention layers and their inner width. The official
             configuration's DEC_LAYERS is one more: it counts the prediction before the first layer.
         points: points sampled for each mask's loss; oversample_ratio and importance_ratio choose uncertain ones.
         class_weight, mask_weight, dice_weight, no_object_weight: weights in the set loss.
-        ignored_pixels: "excluded" from the mask loss (exact), or "negative": part of no mask, as officially.
     """
 
-    name: Literal["mask2former"]
     queries: Positive = 100
     hidden: int = Field(default=256, ge=32, multiple_of=32)
     heads: Positive = 8
     encoder_layers: Positive = 6
-    encoder_feedforward: Positive = 1024
     decoder_layers: Positive = 9
     decoder_feedforward: Positive = 2048
     points: Positive = 12544
@@ -45,7 +42,28 @@ class Mask2FormerSpec(Config):
     mask_weight: float = Field(default=5.0, ge=0)
     dice_weight: float = Field(default=5.0, ge=0)
     no_object_weight: float = Field(default=0.1, ge=0, le=1)
+
+
+class Mask2FormerSpec(Mask2FormerSettings):
+    """Mask2Former (Cheng et al., CVPR 2022) as shipped in transformers.
+
+    Attributes:
+        encoder_feedforward: inner width of the pixel decoder's layers (officially always 1024).
+        ignored_pixels: "excluded" from the mask loss (exact), or "negative": part of no mask, as officially.
+    """
+
+    name: Literal["mask2former"]
+    encoder_feedforward: Positive = 1024
     ignored_pixels: Literal["excluded", "negative"] = "excluded"
 
 
-SegmenterSpec = Annotated[LinearSpec | Mask2FormerSpec, Field(discriminator="name")]
+class OfficialMask2FormerSpec(Mask2FormerSettings):
+    """Mask2Former from its official repository, unmodified; needs Detectron2 and a clone on PYTHONPATH.
+
+    Ignored pixels are part of no mask in its loss, and the pixel decoder's inner width is 1024.
+    """
+
+    name: Literal["mask2former_official"]
+
+
+SegmenterSpec = Annotated[LinearSpec | Mask2FormerSpec | OfficialMask2FormerSpec, Field(discriminator="name")]

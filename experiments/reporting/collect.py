@@ -204,7 +204,7 @@ def _group(setting: str, encoder: str, fraction: float, records: list[RunRecord]
 
 def _fixed_part(record: RunRecord) -> dict[str, Any]:
     spec = record.spec.model_dump(mode="json")
-    return {key: spec[key] for key in ("segmenter", "dataset", "recipe")}
+    return {key: spec[key] for key in ("segmenter", "dataset", "recipe", "detectron2")}
 
 
 def _architecture(encoder: dict[str, Any]) -> dict[str, Any]:

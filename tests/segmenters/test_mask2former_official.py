@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.mask2former import Mask2FormerHead
-from encoder_ablations.segmenters.mask2former_official import provide_operator
+from encoder_ablations.segmenters.official_operator import provide_operator
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 pytestmark = pytest.mark.detectron2
@@ -182,6 +182,12 @@ def test_logits_and_loss_with_converted_weights():
     torch.manual_seed(5)
     loss = sum(ours.loss(levels, masks, ours.totals(masks)).values())
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=0)
+    expected.backward()
+    loss.backward()
+    gradients = to_ours({name: parameter.grad for name, parameter in official.named_parameters()})
+    for name, parameter in ours.named_parameters():
+        difference = (parameter.grad - gradients[name]).norm()
+        assert difference <= 1e-3 * gradients[name].norm() + 1e-7, name
 
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

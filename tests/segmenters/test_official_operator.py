@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from encoder_ablations.segmenters.deformable_attention import deformable_attention, deformable_attention_backward
-from encoder_ablations.segmenters.mask2former_official import (
+from encoder_ablations.segmenters.official_operator import (
     FAILED,
     IMPORTER,
     NAME,

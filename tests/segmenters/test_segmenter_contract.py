@@ -1,5 +1,6 @@
 """What holds for every segmenter, whatever its head."""
 
+from importlib.util import find_spec
 from typing import get_args
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, SegmenterSpec
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, OfficialMask2FormerSpec, SegmenterSpec
 
 CLASSES = 4
 TINY = {
@@ -23,12 +24,23 @@ TINY = {
 SPECS = {
     "linear": LinearSpec(name="linear"),
     "mask2former": Mask2FormerSpec(name="mask2former", **TINY),
-    "mask2former-official": Mask2FormerSpec(name="mask2former", ignored_pixels="negative", **TINY),
+    "mask2former-negative": Mask2FormerSpec(name="mask2former", ignored_pixels="negative", **TINY),
+    "mask2former_official": OfficialMask2FormerSpec(
+        name="mask2former_official", **{key: value for key, value in TINY.items() if key != "encoder_feedforward"}
+    ),
 }
+OFFICIAL = [
+    pytest.mark.detectron2,
+    pytest.mark.skipif(
+        find_spec("detectron2") is None or find_spec("mask2former") is None,
+        reason="Detectron2 is not installed, or the official Mask2Former is not on PYTHONPATH",
+    ),
+]
+PARAMETERS = [pytest.param(name, marks=OFFICIAL if name == "mask2former_official" else []) for name in SPECS]
 SIZES = [(64, 64), (96, 80), (75, 101)]
 
 
-@pytest.fixture(params=SPECS)
+@pytest.fixture(params=PARAMETERS)
 def segmenter(request, make_encoder):
     return build_segmenter(SPECS[request.param], make_encoder(), CLASSES, seed=0)
 

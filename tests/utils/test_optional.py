@@ -8,7 +8,7 @@ import pytest
 from encoder_ablations.utils.errors import InputError
 
 
-@pytest.mark.parametrize("module", ["encoders.detectron2", "data.detectron2"])
+@pytest.mark.parametrize("module", ["encoders.detectron2", "data.detectron2", "segmenters.mask2former_official"])
 def test_without_detectron2(module, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("detectron2.")]:
         monkeypatch.delitem(sys.modules, name)
@@ -19,4 +19,22 @@ def test_without_detectron2(module, monkeypatch):
     ) as e:
         importlib.import_module(f"encoder_ablations.{module}")
     assert isinstance(e.value, ImportError)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.detectron2
+@pytest.mark.parametrize("content", [None, "", "raise ImportError('no such op')"], ids=["absent", "half", "broken"])
+def test_without_a_whole_mask2former(content, monkeypatch, tmp_path):
+    pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+    for name in [name for name in sys.modules if name.split(".")[0] == "mask2former"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "encoder_ablations.segmenters.mask2former_official", raising=False)
+    if content is None:
+        monkeypatch.setitem(sys.modules, "mask2former", None)
+    else:
+        (tmp_path / "mask2former").mkdir()
+        (tmp_path / "mask2former" / "__init__.py").write_text(content)
+        monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=r"official Mask2Former cannot be imported .*github\.com.*PYTHONPATH") as e:
+        importlib.import_module("encoder_ablations.segmenters.mask2former_official")
     assert "\n" not in str(e.value)

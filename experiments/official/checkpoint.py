@@ -1,0 +1,91 @@
+"""Detectron2 loads what fits of a checkpoint and only logs the rest; a comparison needs to know before."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from fvcore.common.checkpoint import Checkpointer
+from torch import nn
+
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.torch_files import DAMAGED
+
+OURS = "backbone.encoder."
+FIX = "Name the --encoder (and the --config-file) that it was trained with."
+
+
+def checkpoint_to_load(folder: str, weights: str, resume: bool) -> tuple[str, bool]:
+    """The file that Detectron2 is about to load ("" = none), and whether it goes on from it."""
+    saved = Checkpointer(nn.Identity(), folder)
+    if resume and saved.has_checkpoint():
+        return saved.get_checkpoint_file(), True
+    return weights, False
+
+
+def check_encoder(path: str, encoder: EncoderSpec, resume: bool) -> None:
+    """Compares the encoder that a checkpoint notes with the one that is asked for.
+
+    Args:
+        path: what Detectron2 is given; only local ``.pth`` files are looked into.
+        resume: the weights that it started from and its frozen part count, too.
+
+    Raises:
+        InputError: the file is missing or damaged, or the encoders differ.
+    """
+    content = _read(path)
+    stored = content.get("encoder") or _hook(content).get("encoder")
+    if stored is None:
+        return
+    unimportant = {"label"} if resume else {"label", "weights", "freeze"}
+    wanted = {key: value for key, value in encoder.model_dump(mode="json").items() if key not in unimportant}
+    changed = [
+        f"{key} {stored.get(key)} there, {value} here" for key, value in wanted.items() if stored.get(key) != value
+    ]
+    if changed:
+        raise InputError(f"{path} is a checkpoint of another encoder ({'; '.join(changed)}). {FIX}")
+
+
+def check_weights(path: str, model: nn.Module, whole: bool) -> None:
+    """Compares names and shapes with the model.
+
+    Args:
+        whole: every weight is needed (to resume or to evaluate); otherwise all of our encoder's, or none of them
+            (to fine-tune from a head that was trained on another backbone).
+
+    Raises:
+        InputError: a weight is missing or has another shape.
+    """
+    content = _read(path)
+    weights = content.get("model", content)
+    ours = any(name.startswith(OURS) for name in weights)
+    for name, value in model.state_dict().items():
+        if not weights or not (whole or (ours and name.startswith(OURS))):
+            continue
+        found = weights.get(name)
+        if found is None or tuple(found.shape) != tuple(value.shape):
+            given = "nothing" if found is None else str(tuple(found.shape))
+            raise InputError(
+                f"{path} does not fit the model: for {name} it holds {given}, needed is {tuple(value.shape)}. {FIX}"
+            )
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The content of a local ``.pth``; nothing of what Detectron2 downloads or of other kinds of file."""
+    if not path or "://" in path:
+        return {}
+    if not Path(path).is_file():
+        raise InputError(f"there is no checkpoint {path}.")
+    if not path.endswith(".pth"):
+        return {}
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except DAMAGED as error:
+        raise InputError(f"{path} is damaged or not a checkpoint.") from error
+    return content
+
+
+def _hook(content: dict[str, Any]) -> dict[str, Any]:
+    """The state of :class:`Recorder` in a checkpoint of Detectron2's trainer."""
+    hook: dict[str, Any] = content.get("trainer", {}).get("hooks", {}).get("Recorder", {})
+    return hook

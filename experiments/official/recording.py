@@ -1,0 +1,129 @@
+"""After training in Detectron2: the best weights evaluated by the official model, and the same record as ours."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.utils import comm
+
+from encoder_ablations.data.reading import read_ids
+from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluate import Picture
+from encoder_ablations.experiments.disclosures import disclosures
+from encoder_ablations.experiments.official.trainer import Recorder, Trainer, unwrapped
+from encoder_ablations.experiments.pictures import save_pictures
+from encoder_ablations.experiments.run import (
+    PICTURES,
+    RunData,
+    convergence_record,
+    cost_record,
+    curves_record,
+    metrics_record,
+    now,
+    paths_since,
+)
+from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.mask2former_official import OfficialMask2FormerHead, spec_of
+from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.utils.environment import describe_environment
+
+
+class ConfusionEvaluator(DatasetEvaluator):
+    """Counts over all processes, and the first few predictions."""
+
+    def __init__(self, dataset: str, classes: int) -> None:
+        self.masks = {entry["file_name"]: Path(entry["sem_seg_file_name"]) for entry in DatasetCatalog.get(dataset)}
+        self.classes = classes
+        self.reset()
+
+    def reset(self) -> None:
+        self.confusion = ConfusionMatrix.empty(self.classes)
+        self.pictures: list[Picture] = []
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        for entry, output in zip(inputs, outputs, strict=True):
+            prediction = output["sem_seg"].argmax(dim=0).cpu()
+            truth = torch.from_numpy(read_ids(self.masks[entry["file_name"]]).astype(np.int64))
+            self.confusion += ConfusionMatrix.of(prediction, truth, self.classes)
+            if len(self.pictures) < PICTURES:
+                self.pictures.append(Picture(entry["image_id"], entry["image"], truth, prediction))
+
+    def evaluate(self) -> None:
+        """Afterwards ``confusion`` is that of all processes, in each of them."""
+        total = ConfusionMatrix.empty(self.classes)
+        for part in comm.all_gather(self.confusion.counts):
+            total += ConfusionMatrix(part)
+        self.confusion = total
+
+
+def record_run(
+    trainer: Trainer, cfg: CfgNode, spec: RunSpec, data: RunData, started: str, calls: Counter[str]
+) -> RunRecord:
+    """Evaluates the best checkpoint on the split that is reported, and measures the cost. All processes take part.
+
+    Args:
+        calls: what ``attention_calls`` gave before training.
+    """
+    recorder, model = trainer.recorder, unwrapped(trainer.model)
+    assert recorder is not None
+    segmenter = as_segmenter(model, spec_of(cfg))
+    if recorder.best.exists():
+        load_model(model, load_checkpoint(recorder.best)["model"], recorder.best)
+    comm.synchronize()
+    name = f"{spec.dataset.name}_{data.record.report_split}"
+    evaluator = ConfusionEvaluator(name, len(spec.dataset.classes))
+    inference_on_dataset(model, trainer.build_test_loader(cfg, name), evaluator)
+    cost = cost_record(segmenter, spec, recorder.progress)
+    attention = paths_since(calls)
+    if comm.is_main_process():
+        save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR))
+    return RunRecord(
+        run_id=spec.run_id,
+        status="finished",
+        spec=spec,
+        started=started,
+        finished=now(),
+        environment=describe_environment(cfg.MODEL.DEVICE),
+        data=data.record,
+        metrics=metrics_record(evaluator.confusion, spec.dataset.classes),
+        confusion_matrix=evaluator.confusion.counts.tolist(),
+        curves=curves_record(recorder.progress),
+        convergence=convergence_record(recorder.progress, spec.recipe.batch_size / data.record.n_train),
+        cost=cost,
+        encoder=segmenter.encoder.body.facts(),
+        pictures=[picture.id for picture in evaluator.pictures],
+        deformable_attention=attention,
+        disclosures=[
+            *disclosures(spec, data.record, torch.device(cfg.MODEL.DEVICE), recorder.progress, attention),
+            *_of_detectron2(recorder),
+            *data.warnings,
+        ],
+    )
+
+
+def as_segmenter(model: Any, spec: OfficialMask2FormerSpec) -> Segmenter:
+    """The modules of an official ``MaskFormer`` on our encoder under our contract, to measure what they cost."""
+    head = OfficialMask2FormerHead(model.sem_seg_head, model.criterion, spec)
+    return Segmenter(model.backbone.encoder, head).to(model.device)
+
+
+def _of_detectron2(recorder: Recorder) -> list[str]:
+    found = [
+        "Trained by Detectron2's loop on the official augmentation: other samples than runs of this project's own "
+        "loop saw, and biases of the head decay."
+    ]
+    if recorder.resumed_at:
+        steps = ", ".join(map(str, recorder.resumed_at))
+        found.append(
+            f"Went on from a checkpoint after step {steps}: Detectron2 does not restore the order of the data, so the "
+            "numbers are not those of an undisturbed run."
+        )
+    return found

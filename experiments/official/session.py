@@ -1,0 +1,115 @@
+"""What each process of ``train_net.py`` does: set up, train or evaluate, record."""
+
+import argparse
+import logging
+from collections import Counter
+from pathlib import Path
+
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from encoder_ablations.experiments.official.checkpoint import check_encoder, check_weights, checkpoint_to_load
+from encoder_ablations.experiments.official.configuration import Setup, configure
+from encoder_ablations.experiments.official.recording import record_run
+from encoder_ablations.experiments.official.trainer import Trainer
+from encoder_ablations.experiments.run import failed_record, now
+from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
+from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
+from encoder_ablations.utils.errors import InputError
+
+logger = logging.getLogger("detectron2.encoder_ablations")
+
+
+def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
+    """Runs in every process.
+
+    Args:
+        setup: what ``configure(arguments)`` gave, where that was called in this process.
+
+    Raises:
+        InputError: a checkpoint that does not belong to what is asked for.
+    """
+    setup = setup or configure(arguments)
+    cfg = setup.cfg
+    if setup.spec is not None and not arguments.eval_only and _is_finished(setup):
+        return
+    path, resumed = checkpoint_to_load(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, arguments.resume)
+    if setup.spec is not None:
+        check_encoder(path, setup.spec.encoder, resumed)
+    if arguments.eval_only and not path:
+        raise InputError("--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of OUTPUT_DIR.")
+    cfg.freeze()
+    default_setup(cfg, arguments)
+    setup_logger(output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="mask2former")
+    for note in setup.notes:
+        logger.info(note)
+    logger.info("deformable attention in float32 is computed by: %s", provide_operator(cfg.MODEL.DEVICE))
+    if arguments.eval_only:
+        _evaluate(cfg, path, arguments.resume)
+        return
+    if arguments.resume and not resumed:
+        logger.warning("--resume: there is no checkpoint in %s yet, starting from the beginning", cfg.OUTPUT_DIR)
+    started, calls = now(), attention_calls()
+    trainer = Trainer(cfg, setup.spec.encoder if setup.spec else None)
+    check_weights(path, trainer.model, whole=resumed)
+    trainer.resume_or_load(resume=arguments.resume)
+    record = _train(trainer, setup, started, calls)
+    if record is not None and comm.is_main_process():
+        save_record(record, Path(cfg.OUTPUT_DIR))
+        _announce(record, Path(cfg.OUTPUT_DIR))
+
+
+def _train(trainer: Trainer, setup: Setup, started: str, calls: Counter[str]) -> RunRecord | None:
+    if setup.spec is None or setup.data is None:
+        trainer.train()
+        return None
+    cfg = setup.cfg
+    try:
+        trainer.train()
+        return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
+    except InputError:
+        raise
+    except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
+        if comm.is_main_process():
+            save_record(failed_record(setup.spec, started, cfg.MODEL.DEVICE, error), Path(cfg.OUTPUT_DIR))
+        raise
+
+
+def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:
+    """As the official ``--eval-only``, with test-time augmentation if TEST.AUG.ENABLED."""
+    model = Trainer.build_model(cfg)
+    check_weights(path, model, whole=True)
+    DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    results = Trainer.test(cfg, model)
+    if cfg.TEST.AUG.ENABLED:
+        results.update(Trainer.test_with_TTA(cfg, model))
+    if comm.is_main_process():
+        verify_results(cfg, results)
+
+
+def _is_finished(setup: Setup) -> bool:
+    folder = Path(setup.cfg.OUTPUT_DIR)
+    record = load_record(folder)
+    if record is None or setup.spec is None:
+        return False
+    if record.run_id != setup.spec.run_id:
+        raise InputError(
+            f"{folder} holds the record of another run, {record.run_id}. Choose another OUTPUT_DIR, or leave it out."
+        )
+    if record.status == "finished" and comm.is_main_process():
+        print("This run is finished; delete its folder to repeat it.")
+        _announce(record, folder)
+    return record.status == "finished"
+
+
+def _announce(record: RunRecord, folder: Path) -> None:
+    assert record.metrics is not None
+    assert record.data is not None
+    score = "no labelled pixels" if record.metrics.miou is None else f"mIoU {100 * record.metrics.miou:.2f} %"
+    print(f"{score} on the {record.data.report_split} split\nrecord: {folder / 'record.json'}")
+    if folder.name == record.run_id:
+        print(f"report: ablate report {folder.parent.parent}")

@@ -1,0 +1,137 @@
+"""The official Mask2Former ``Trainer``, with what our encoders need and a record of what happened."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import AMPTrainer, HookBase, hooks
+from torch import nn
+
+from encoder_ablations.encoders.detectron2 import EncoderBackbone
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.checkpoints import save_checkpoint
+from encoder_ablations.engine.optimizer import undecayed_names
+from encoder_ablations.engine.state import Progress
+from encoder_ablations.engine.train import LOSS_POINTS
+from encoder_ablations.experiments.official.configuration import DTYPES
+from encoder_ablations.experiments.official.repository import OfficialTrainer
+
+
+class Trainer(OfficialTrainer):
+    """Differs from the official one in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`."""
+
+    _trainer: Any
+
+    def __init__(self, cfg: CfgNode, encoder: EncoderSpec | None = None) -> None:
+        """
+        Args:
+            encoder: what is trained; None where no record is kept.
+        """
+        self.recorder = Recorder(cfg, encoder) if encoder is not None else None
+        super().__init__(cfg)
+        if cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE != "float16":
+            inner = self._trainer
+            self._trainer = AMPTrainer(
+                inner.model,
+                inner.data_loader,
+                inner.optimizer,
+                grad_scaler=torch.amp.GradScaler("cuda", enabled=False),  # bfloat16 has float32's range
+                precision=DTYPES[cfg.SOLVER.AMP.DTYPE],
+            )
+
+    def run_step(self) -> None:
+        began = time.perf_counter()
+        super().run_step()
+        if self.recorder is not None:
+            self.recorder.progress.seconds += time.perf_counter() - began
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """The official groups, one for each parameter; where the backbone is ours, two rules are put right.
+
+        ``SOLVER.BACKBONE_MULTIPLIER`` holds for the pretrained body only, and nothing of the encoder decays that our
+        engine does not decay: position embeddings, tokens, biases, norms, LayerScale.
+        """
+        optimizer: torch.optim.Optimizer = super().build_optimizer(cfg, model)
+        if isinstance(model.backbone, EncoderBackbone):
+            undecayed = {f"backbone.{name}" for name in undecayed_names(model.backbone)}
+            names = {parameter: name for name, parameter in model.named_parameters()}
+            for group in optimizer.param_groups:
+                (parameter,) = group["params"]
+                if names[parameter].startswith("backbone.encoder.neck."):
+                    group["lr"] = cfg.SOLVER.BASE_LR
+                if names[parameter] in undecayed:
+                    group["weight_decay"] = 0.0
+        return optimizer
+
+    def build_hooks(self) -> list[HookBase]:
+        """Evaluation comes before the checkpoint, so that a resumed run knows of it."""
+        found: list[HookBase] = super().build_hooks()
+        if self.recorder is None:
+            return found
+        (evaluation,) = [hook for hook in found if isinstance(hook, hooks.EvalHook)]
+        found.remove(evaluation)
+        later = [hook for hook in found if isinstance(hook, hooks.PeriodicCheckpointer | hooks.PeriodicWriter)]
+        earlier = [hook for hook in found if hook not in later]
+        return [*earlier, evaluation, self.recorder, *later]
+
+
+class Recorder(HookBase):
+    """Curves, time, memory and the best weights. Its state is part of Detectron2's checkpoints."""
+
+    def __init__(self, cfg: CfgNode, encoder: EncoderSpec) -> None:
+        self.progress = Progress()
+        self.encoder = encoder.model_dump(mode="json")
+        self.best = Path(cfg.OUTPUT_DIR) / "model_best.pth"
+        self.log_every = max(1, cfg.SOLVER.MAX_ITER // LOSS_POINTS)
+        self.resumed_at: list[int] = []
+
+    def before_train(self) -> None:
+        if self.trainer.start_iter:
+            self.resumed_at.append(self.trainer.start_iter)
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def after_step(self) -> None:
+        progress = self.progress
+        progress.step = self.trainer.iter + 1
+        progress.peak_memory_bytes = max(progress.peak_memory_bytes, _memory())
+        latest = self.trainer.storage.latest()
+        if "total_loss" in latest:  # only the main process writes it
+            progress.record_loss(latest["total_loss"][0], self.log_every)
+        self._note_evaluation()
+
+    def after_train(self) -> None:
+        """The last evaluation takes place after the last step."""
+        self._note_evaluation()
+
+    def _note_evaluation(self) -> None:
+        progress, latest = self.progress, self.trainer.storage.latest()
+        value, iteration = latest.get("sem_seg/mIoU", (None, -1))
+        if value is None or iteration != self.trainer.iter or progress.step in progress.val_steps:
+            return
+        miou = float(value) / 100
+        if progress.record_evaluation(None if miou != miou else miou):
+            content = {"model": unwrapped(self.trainer.model).state_dict(), "encoder": self.encoder}
+            save_checkpoint(self.best, content | {"step": progress.step, "val_miou": miou})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"progress": self.progress.state_dict(), "encoder": self.encoder, "resumed_at": self.resumed_at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.progress.load_state_dict(state["progress"])
+        self.resumed_at = list(state["resumed_at"])
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside of DistributedDataParallel."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def _memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return psutil.Process().memory_info().rss

@@ -1,0 +1,79 @@
+"""A Detectron2 configuration in the terms of our records, so that reports can read both."""
+
+import json
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.segmenters.mask2former_official import spec_of
+from encoder_ablations.utils.config import build
+
+ELSEWHERE = {
+    "": ("OUTPUT_DIR", "SEED", "DATASETS", "VERSION", "VIS_PERIOD", "CUDNN_BENCHMARK", "GLOBAL"),
+    "MODEL": ("ENCODER_ABLATIONS", "DEVICE", "PIXEL_MEAN", "PIXEL_STD"),
+    "SOLVER": ("CHECKPOINT_PERIOD",),
+}
+"""What decides nothing, or differs between the runs of one comparison and has a field of its own in ``RunSpec``."""
+DECAYS = {"WarmupPolyLR": "poly", "WarmupCosineLR": "cosine"}
+SHORT_NAMES = {"float16": "fp16", "bfloat16": "bf16"}
+
+
+def run_spec_of(cfg: CfgNode, encoder: EncoderSpec, dataset: DatasetSpec, fraction: float) -> RunSpec:
+    """What decides the result of training ``cfg``.
+
+    Raises:
+        InputError: a value that no run can have, such as a crop of less than 32 pixels.
+    """
+    content = {
+        "encoder": encoder,
+        "segmenter": spec_of(cfg),
+        "dataset": dataset,
+        "fraction": fraction,
+        "seed": cfg.SEED,
+        "recipe": _recipe(cfg),
+        "detectron2": _rest(cfg),
+    }
+    return build(RunSpec, content, "the Detectron2 configuration")
+
+
+def _recipe(cfg: CfgNode) -> dict[str, Any]:
+    solver, inputs = cfg.SOLVER, cfg.INPUT
+    clipped = solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model"
+    sides = [side / inputs.MIN_SIZE_TEST for side in inputs.MIN_SIZE_TRAIN]
+    crop = inputs.CROP.SIZE if inputs.CROP.ENABLED else (inputs.MIN_SIZE_TEST, inputs.MIN_SIZE_TEST)
+    return {
+        "steps": solver.MAX_ITER,
+        "batch_size": solver.IMS_PER_BATCH,
+        "precision": SHORT_NAMES[solver.AMP.DTYPE] if solver.AMP.ENABLED else "fp32",
+        "evaluate_every": cfg.TEST.EVAL_PERIOD or solver.MAX_ITER,
+        "augmentation": {
+            "crop": [int(side) for side in crop],
+            "short_side": inputs.MIN_SIZE_TEST,
+            "scale": [min(sides), max(sides)],
+            "flip": 0.5,
+            "photometric": inputs.COLOR_AUG_SSD,
+        },
+        "optimizer": {
+            "lr": solver.BASE_LR,
+            "encoder_lr_multiplier": solver.BACKBONE_MULTIPLIER,
+            "weight_decay": solver.WEIGHT_DECAY,
+            "clip_norm": solver.CLIP_GRADIENTS.CLIP_VALUE if clipped else None,
+        },
+        "schedule": {
+            "decay": DECAYS.get(solver.LR_SCHEDULER_NAME, "constant"),
+            "warmup_steps": solver.WARMUP_ITERS,
+            "power": solver.get("POLY_LR_POWER", 0.9),
+        },
+    }
+
+
+def _rest(cfg: CfgNode) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(json.dumps(cfg))
+    for node, keys in ELSEWHERE.items():
+        for key in keys:
+            (content[node] if node else content).pop(key, None)
+    content["MODEL"]["SEM_SEG_HEAD"].pop("NUM_CLASSES")
+    return content
