@@ -1,8 +1,8 @@
 """``ablate train-net``: the official Mask2Former, trained by Detectron2, on our encoders and datasets.
 
-Understands what the official script of that name does (``--config-file``, ``--num-gpus``, ``--resume``, ``--eval-only``,
-``KEY VALUE`` …), and options for the encoder, the dataset, its share and the seed. Nothing of Detectron2's or
-Mask2Former's code is changed.
+Understands what the official script of that name does (``--config-file``, ``--num-gpus``, ``--resume``,
+``--eval-only``, ``KEY VALUE`` …), and options for the encoder, the dataset, its share and the seed. Nothing of
+Detectron2's or Mask2Former's code is changed.
 """
 
 import argparse

@@ -1,0 +1,400 @@
+"""``ablate train-net``: the unmodified Mask2Former in Detectron2, from the command line to the report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.run_record import load_record
+from encoder_ablations.experiments.train_net import main, make_parser
+from encoder_ablations.utils.errors import InputError
+
+pytestmark = pytest.mark.detectron2
+pytest.importorskip("detectron2", reason="Detectron2 is not installed")
+if find_spec("mask2former") is None:
+    pytest.skip("the official Mask2Former is not on PYTHONPATH", allow_module_level=True)
+
+from detectron2.data import DatasetCatalog, MetadataCatalog  # noqa: E402
+
+from encoder_ablations.experiments import evaluate, report, train  # noqa: E402
+from encoder_ablations.experiments.official.configuration import configure  # noqa: E402
+from encoder_ablations.experiments.official.repository import ROOT  # noqa: E402
+from encoder_ablations.experiments.official.session import work  # noqa: E402
+from encoder_ablations.experiments.official.trainer import Trainer  # noqa: E402
+from encoder_ablations.experiments.run import prepare_data  # noqa: E402
+
+HEAD, FORMER, OURS = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER", "MODEL.ENCODER_ABLATIONS"
+SMALL = {
+    f"{OURS}.WEIGHTS": "random",
+    f"{OURS}.CHANNELS": "32",
+    f"{HEAD}.CONVS_DIM": "32",
+    f"{HEAD}.MASK_DIM": "32",
+    f"{HEAD}.TRANSFORMER_ENC_LAYERS": "1",
+    f"{FORMER}.HIDDEN_DIM": "32",
+    f"{FORMER}.DIM_FEEDFORWARD": "32",
+    f"{FORMER}.NUM_OBJECT_QUERIES": "6",
+    f"{FORMER}.DEC_LAYERS": "2",
+    f"{FORMER}.TRAIN_NUM_POINTS": "64",
+    "INPUT.CROP.SIZE": "(64, 64)",
+    "INPUT.MIN_SIZE_TRAIN": "(64, 80)",
+    "INPUT.MIN_SIZE_TEST": "64",
+    "SOLVER.IMS_PER_BATCH": "2",
+    "SOLVER.MAX_ITER": "4",
+    "TEST.EVAL_PERIOD": "2",
+    "DATALOADER.NUM_WORKERS": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(terrain, tmp_path_factory):
+    path = tmp_path_factory.mktemp("yaml") / "terrain.yaml"
+    path.write_text(yaml.safe_dump(terrain.model_dump(mode="json")))
+    return str(path)
+
+
+def words(changes=None):
+    return [word for pair in (SMALL | (changes or {})).items() for word in pair]
+
+
+def configured(*argv, changes=None):
+    return configure(make_parser().parse_args([*argv, *words(changes)]))
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    """A run of four steps on half of the images: its folder and what it printed."""
+    study = tmp_path_factory.mktemp("outputs") / "mixed"
+    options = [
+        "--encoder",
+        "vit_ti16",
+        "--dataset",
+        dataset,
+        "--fraction",
+        "0.5",
+        "--seed",
+        "3",
+        "--output",
+        str(study),
+    ]
+    assert main([*options, *words()]) == 0
+    (folder,) = (study / "runs").iterdir()
+    return folder, options
+
+
+def test_record_is_whole(finished, dataset):
+    folder, _ = finished
+    record = load_record(folder)
+    assert record is not None
+    assert record.status == "finished"
+    assert folder.name == record.run_id == record.spec.run_id
+    assert record.spec.recipe.steps == 4
+    assert record.spec.detectron2 is not None
+    assert (record.spec.fraction, record.spec.seed, record.data.n_train) == (0.5, 3, 12)
+    assert record.data.report_split == "test"
+    assert record.curves.val_steps == [2, 4]
+    assert record.curves.loss_steps == [1, 2, 3, 4]
+    assert record.deformable_attention == ["numba"]
+    assert record.cost.flops == sum(record.cost.flops_by_part.values())
+    assert record.cost.train_seconds > 0
+    assert "encoder.body" in record.cost.parameters_by_part
+    assert any("Ignored pixels" in sentence for sentence in record.disclosures)
+    assert any("Detectron2's loop" in sentence for sentence in record.disclosures)
+    assert len(list((folder / "pictures").iterdir())) == 3 * len(record.pictures)
+
+
+def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
+    """The curve is what SemSegEvaluator said, and our counts of the best weights on ``val`` give the same."""
+    folder, _ = finished
+    record = load_record(folder)
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    theirs = [line["sem_seg/mIoU"] / 100 for line in lines if "sem_seg/mIoU" in line]
+    assert record.curves.val_miou[-1] == pytest.approx(theirs[-1], rel=1e-9)
+    assert max(record.curves.val_miou) == record.convergence.best_val_miou
+
+    from encoder_ablations.experiments.official.recording import ConfusionEvaluator
+
+    setup = configured("--encoder", "vit_ti16", "--dataset", dataset, "--seed", "3")
+    model = Trainer.build_model(setup.cfg)
+    model.load_state_dict(torch.load(folder / "model_best.pth", weights_only=True)["model"])
+    from detectron2.evaluation import DatasetEvaluators, SemSegEvaluator, inference_on_dataset
+
+    ours = ConfusionEvaluator("mars_terrain_val", 3)
+    both = DatasetEvaluators([SemSegEvaluator("mars_terrain_val", distributed=False), ours])
+    result = inference_on_dataset(model, Trainer.build_test_loader(setup.cfg, "mars_terrain_val"), both)
+    counts = ours.confusion.counts
+    iou = np.diag(counts) / (counts.sum(0) + counts.sum(1) - np.diag(counts))
+    assert 100 * iou.mean() == pytest.approx(result["sem_seg"]["mIoU"], rel=1e-12)
+    assert record.convergence.best_val_miou == pytest.approx(iou.mean(), rel=1e-6)
+
+
+def test_report_mixes_its_runs_with_ours(finished, dataset):
+    folder, _ = finished
+    study = folder.parent.parent
+    tiny = ["queries=6", "hidden=32", "encoder_layers=1", "decoder_layers=1", "decoder_feedforward=32", "points=64"]
+    argv = [
+        "--encoder",
+        "vit_ti16",
+        "--segmenter",
+        "mask2former_official",
+        "--dataset",
+        dataset,
+        "--output",
+        str(study),
+    ]
+    argv += ["encoder.weights=random", "encoder.channels=32", "recipe.steps=2", "recipe.batch_size=2"]
+    argv += ["recipe.augmentation.crop=[64,64]", *(f"segmenter.{setting}" for setting in tiny)]
+    assert train.main(argv) == 0
+    ours = next(run for run in map(load_record, (study / "runs").iterdir()) if run.spec.detectron2 is None)
+    assert ours.spec.segmenter.name == "mask2former_official"
+    assert ours.deformable_attention == ["numba"]
+    assert ours.cost.flops_by_part == load_record(folder).cost.flops_by_part
+    assert report.main([str(study)]) == 0
+    page = (study / "report.html").read_text()
+    assert "loop on the official augmentation" in page
+    listed = (study / "runs.csv").read_text()
+    assert ours.run_id in listed
+    assert folder.name in listed
+
+
+def test_finished_run_is_not_repeated(finished, capsys):
+    folder, options = finished
+    before = (folder / "record.json").stat().st_mtime_ns
+    assert main([*options, *words()]) == 0
+    assert "finished" in capsys.readouterr().out
+    assert (folder / "record.json").stat().st_mtime_ns == before
+
+
+def test_eval_only_with_augmentation(finished, dataset, capsys):
+    folder, _ = finished
+    weights = {"MODEL.WEIGHTS": str(folder / "model_best.pth"), "TEST.AUG.ENABLED": "True"}
+    weights |= {"TEST.AUG.MIN_SIZES": "[64]"}
+    state = (folder / "config.yaml").read_bytes()
+    assert main(["--encoder", "vit_ti16", "--dataset", dataset, "--seed", "3", "--eval-only", *words(weights)]) == 0
+    assert (folder / "evaluation" / "inference_TTA").is_dir()
+    assert (folder / "config.yaml").read_bytes() == state
+
+
+def test_our_evaluate_sends_to_theirs(finished):
+    with pytest.raises(InputError, match=r"train_net.py --eval-only .*model_best\.pth"):
+        evaluate.main([str(finished[0])])
+
+
+def test_killed_and_resumed(dataset, tmp_path):
+    """``kill -9`` after a checkpoint; the rest is trained, the curves are whole, and the record tells."""
+    changes = {"SOLVER.CHECKPOINT_PERIOD": "2", "SOLVER.MAX_ITER": "400", "TEST.EVAL_PERIOD": "4"}
+    argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
+    start = [sys.executable, "-m", "encoder_ablations.experiments.cli", "train-net", *argv]
+    with subprocess.Popen(
+        [*start, *words(changes)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/*/model_0000005.pth")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert load_record(folder) is None
+    reached = int((folder / "last_checkpoint").read_text().removeprefix("model_").removesuffix(".pth")) + 1
+    shorter = changes | {"SOLVER.MAX_ITER": str(reached + 6)}
+    assert main([*argv, "--resume", *words(shorter | {"OUTPUT_DIR": str(folder)})]) == 0
+    record = load_record(folder)
+    assert record.curves.loss_steps[-1] == reached + 6
+    assert record.curves.val_steps == [*range(4, reached + 6, 4), reached + 6]
+    assert any(f"checkpoint after step {reached}" in sentence for sentence in record.disclosures)
+
+
+def test_it_learns(dataset, tmp_path):
+    changes = {"SOLVER.MAX_ITER": "60", "TEST.EVAL_PERIOD": "0", "SOLVER.BASE_LR": "0.002"}
+    assert main(["--encoder", "darknet_tiny", "--dataset", dataset, "--output", str(tmp_path), *words(changes)]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    loss = load_record(folder).curves.loss
+    assert np.mean(loss[-10:]) < 0.8 * np.mean(loss[:5])
+
+
+def test_optimizer_follows_the_encoders_parts(dataset):
+    setup = configured("--encoder", "vit_ti16", "--dataset", dataset, "--freeze", "2")
+    model = Trainer.build_model(setup.cfg)
+    optimizer = Trainer.build_optimizer(setup.cfg, model)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    groups = {names[group["params"][0]]: group for group in optimizer.param_groups}
+    assert not any("body.reader.model.blocks.1." in name for name in groups)
+    for name, group in groups.items():
+        body = name.startswith("backbone.encoder.body.")
+        assert group["lr"] == pytest.approx(1e-5 if body else 1e-4), name
+    decay = {name: group["weight_decay"] for name, group in groups.items()}
+    undecayed = {name for name in decay if name.startswith("backbone.") and name.endswith((".bias", "norm.weight"))}
+    undecayed |= {name for name in decay if name.endswith(("pos_embed", "cls_token"))}
+    assert len(undecayed) > 20
+    assert not any(decay[name] for name in undecayed)
+    assert decay["backbone.encoder.body.reader.model.blocks.5.attn.qkv.weight"] == 0.05
+    assert decay["sem_seg_head.predictor.class_embed.bias"] == 0.05  # as in the official script
+    assert decay["sem_seg_head.predictor.query_embed.weight"] == 0
+
+
+def test_subset_is_that_of_our_engine(dataset):
+    setup = configured("--encoder", "vit_ti16", "--dataset", dataset, "--fraction", "0.25", "--seed", "5")
+    (name,) = setup.cfg.DATASETS.TRAIN
+    data = prepare_data(setup.spec)
+    expected = [data.training.train.ids[index] for index in data.training.train_indices]
+    assert [entry["image_id"] for entry in DatasetCatalog.get(name)] == expected
+    assert len(expected) == 6
+    assert MetadataCatalog.get(name).stuff_classes == list(setup.spec.dataset.classes)
+
+
+def test_what_is_set_for_the_user(dataset):
+    setup = configured("--encoder", "clip_b32", "--dataset", dataset)
+    cfg = setup.cfg
+    assert cfg.INPUT.SIZE_DIVISIBILITY == 64
+    assert cfg.INPUT.FORMAT == "RGB"
+    assert cfg.MODEL.PIXEL_MEAN[0] == pytest.approx(122.77, abs=0.01)
+    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 3
+    assert cfg.DATASETS.TEST == ("mars_terrain_val",)
+    assert any("SIZE_DIVISIBILITY is 64" in note for note in setup.notes)
+    if not torch.cuda.is_available():
+        assert cfg.MODEL.DEVICE == "cpu"
+        assert not cfg.SOLVER.AMP.ENABLED
+    uncropped = configured("--encoder", "vit_ti16", "--dataset", dataset, changes={"INPUT.CROP.ENABLED": "False"})
+    assert uncropped.cfg.INPUT.SIZE_DIVISIBILITY == -1
+
+
+def test_run_id_depends_on_what_decides_the_result(dataset):
+    def run_id(*argv, **changes):
+        options = {key.replace("__", "."): value for key, value in changes.items()}
+        return configured("--encoder", "vit_ti16", "--dataset", dataset, *argv, changes=options).spec.run_id
+
+    same = run_id()
+    assert run_id(OUTPUT_DIR="elsewhere", SOLVER__CHECKPOINT_PERIOD="7") == same
+    assert len({same, run_id("--seed", "1"), run_id(SOLVER__MAX_ITER="5"), run_id(INPUT__MAX_SIZE_TEST="99")}) == 4
+
+
+SEMANTIC = "ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml"
+E, D = ["--encoder", "vit_ti16"], ["--dataset", "DATASET"]
+BAD = {
+    "panoptic": (
+        ["--config-file", "coco/panoptic-segmentation/maskformer2_R50_bs16_50ep.yaml"],
+        {},
+        r"another task: INPUT\.DATASET_MAPPER_NAME is coco_panoptic_lsj, supported is mask_former_semantic.*R50",
+    ),
+    "instance": (
+        ["--config-file", "coco/instance-segmentation/maskformer2_R50_bs16_50ep.yaml"],
+        {},
+        r"another task: INPUT\.DATASET_MAPPER_NAME is coco_instance_lsj",
+    ),
+    "video": (["--config-file", "youtubevis_2019/video_maskformer2_R50_bs16_8ep.yaml"], {}, r"video_.*Non-existent"),
+    "no file": (["--config-file", "ade20k/maskformer2_R50.yaml"], {}, r"no configuration .*Did you mean 'ade20k/"),
+    "unknown key": ([*E, *D], {"SOLVER.MAX_ITERS": "5"}, r"SOLVER\.MAX_ITERS\. Did you mean 'SOLVER\.MAX_ITER'\?"),
+    "wrong type": ([*E, *D], {"SOLVER.MAX_ITER": "many"}, r"the command line: .*SOLVER\.MAX_ITER"),
+    "mean": (
+        [*E, *D],
+        {"MODEL.PIXEL_MEAN": "[1.0, 2.0, 3.0]"},
+        r"MODEL\.PIXEL_MEAN is \[1\.0, 2\.0, 3\.0\], the encoder needs \[127\.5",
+    ),
+    "format": ([*E, *D], {"INPUT.FORMAT": "BGR"}, r"INPUT\.FORMAT is BGR, the encoder needs RGB"),
+    "features": ([*E, *D], {f"{HEAD}.IN_FEATURES": "['p2','res3']"}, r"IN_FEATURES is \['p2', 'res3'\]"),
+    "classes": ([*E, *D], {f"{HEAD}.NUM_CLASSES": "7"}, r"NUM_CLASSES is 7, the dataset mars_terrain_train has 3"),
+    "padding": ([*E, *D], {"INPUT.SIZE_DIVISIBILITY": "32"}, r"SIZE_DIVISIBILITY is 32, but .* 64 .*cuts off"),
+    "no stuff classes": (E, {"DATASETS.TRAIN": "('coco_2017_train',)"}, r"coco_2017_train has no stuff_classes.*set\("),
+    "unknown dataset": (E, {"DATASETS.TRAIN": "('ade20k_sem_seg_trian',)"}, r"Did you mean 'ade20k_sem_seg_train'"),
+    "two datasets": ([*E, *D], {"DATASETS.TRAIN": "('mars_terrain_val',)"}, r"--dataset is mars_terrain; give one"),
+    "encoder": (["--encoder", "clip_b61", *D], {}, r"unknown encoder 'clip_b61'\. Did you mean 'clip_b16'"),
+    "freeze alone": (["--freeze", "body"], {}, r"--freeze .* name an encoder"),
+    "freeze": ([*E, *D, "--freeze", "boddy"], {}, r"freeze"),
+    "fraction alone": (E, {}, r"--fraction .* name a dataset"),
+    "seed": ([*E, *D, "--seed", "1"], {"SEED": "2"}, r"--seed is 1, SEED is 2"),
+    "negative seed": ([*E, *D, "--seed", "-1"], {}, r"--seed -1: allowed are 0 and more"),
+    "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99, but there are \d"),
+    "dtype": ([*E, *D], {"SOLVER.AMP.DTYPE": "float8"}, r"unknown SOLVER\.AMP\.DTYPE 'float8'.*bfloat16"),
+    "crop": ([*E, *D], {"INPUT.CROP.SIZE": "(16, 16)"}, r"the Detectron2 configuration.*crop"),
+}
+
+
+def build(argv, options):
+    """What happens before a folder is made: the configuration is read and checked, the model is built."""
+    setup = configure(make_parser().parse_args([*argv, *(word for pair in options.items() for word in pair)]))
+    return Trainer.build_model(setup.cfg)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case, dataset):
+    argv, changes, message = BAD[case]
+    argv = [dataset if word == "DATASET" else word for word in argv]
+    argv += ["--fraction", "0.5"] if case == "fraction alone" else []
+    options = {} if case in ("panoptic", "instance", "video", "no file", "freeze alone") else SMALL
+    if case in ("fraction alone", "no stuff classes", "unknown dataset"):
+        options = SMALL | {f"{HEAD}.NUM_CLASSES": "150"}
+    with pytest.raises(InputError, match=message) as error:
+        build(argv, options | changes)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_asked_for(dataset):
+    with pytest.raises(InputError, match=r"MODEL\.DEVICE is cuda, but PyTorch sees no CUDA device"):
+        configured("--encoder", "vit_ti16", "--dataset", dataset, changes={"MODEL.DEVICE": "cuda"})
+
+
+def test_option_after_a_key():
+    with pytest.raises(InputError, match="--encoder comes after a KEY VALUE pair"):
+        configure(make_parser().parse_args(["SOLVER.MAX_ITER", "5", "--encoder", "vit_ti16"]))
+    with pytest.raises(InputError, match=r"'SOLVER\.MAX_ITER' has no partner"):
+        configure(make_parser().parse_args(["SOLVER.MAX_ITER"]))
+
+
+def test_machines_need_an_address(capsys):
+    assert command(main, ["--num-machines", "2", *E]) == 2
+    assert "--dist-url" in capsys.readouterr().err
+
+
+def test_checkpoint_of_another_encoder(finished, dataset, tmp_path):
+    weights = str(finished[0] / "model_best.pth")
+    out = {"OUTPUT_DIR": str(tmp_path / "out"), "MODEL.WEIGHTS": weights}
+    for argv in ([], ["--eval-only"]):
+        with pytest.raises(InputError, match=r"another encoder \(name vit_ti16 there, darknet_tiny here"):
+            main(["--encoder", "darknet_tiny", "--dataset", dataset, *argv, *words(out)])
+    wider = {f"{FORMER}.NUM_OBJECT_QUERIES": "9"}
+    with pytest.raises(InputError, match=r"does not fit the model: for sem_seg_head\S+ it holds \("):
+        main(["--encoder", "vit_ti16", "--dataset", dataset, "--eval-only", *words(out | wider)])
+    broken = tmp_path / "broken.pth"
+    broken.write_bytes((finished[0] / "model_best.pth").read_bytes()[:2000])
+    with pytest.raises(InputError, match="damaged or not a checkpoint"):
+        main(["--encoder", "vit_ti16", "--dataset", dataset, *words(out | {"MODEL.WEIGHTS": str(broken)})])
+    with pytest.raises(InputError, match="there is no checkpoint"):
+        main(["--encoder", "vit_ti16", "--dataset", dataset, *words(out | {"MODEL.WEIGHTS": "nowhere.pth"})])
+    with pytest.raises(InputError, match="--eval-only needs weights"):
+        main(["--encoder", "vit_ti16", "--dataset", dataset, "--eval-only", *words()])
+
+
+def test_folder_of_another_run(finished, dataset):
+    with pytest.raises(InputError, match="holds the record of another run"):
+        main(["--encoder", "darknet_tiny", "--dataset", dataset, *words({"OUTPUT_DIR": str(finished[0])})])
+
+
+def test_failure_is_recorded(dataset, tmp_path):
+    changes = {"SOLVER.BASE_LR": "1e30", "SOLVER.CLIP_GRADIENTS.ENABLED": "False", "SOLVER.MAX_ITER": "30"}
+    with pytest.raises((FloatingPointError, ValueError)):
+        main(["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path), *words(changes)])
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = load_record(folder)
+    assert record.status == "failed"
+    assert record.error.traceback
+
+
+def test_the_official_configuration_as_it_is():
+    """Without our encoder: the R50 of the paper, untouched, and no record."""
+    setup = configure(make_parser().parse_args([]))
+    assert setup.spec is None
+    assert setup.cfg.MODEL.BACKBONE.NAME == "build_resnet_backbone"
+    assert setup.cfg.INPUT.SIZE_DIVISIBILITY == 512
+    assert any("no record" in note for note in setup.notes)
+    assert (ROOT / "configs" / SEMANTIC).exists()
+    assert callable(work)
