@@ -49,6 +49,9 @@ setup(
             "pytest-xdist>=3.6",  # tests on all cores
             "hypothesis>=6.100",  # property tests of masks, subsets and metrics
             "torchmetrics>=1.4",  # an independent mIoU to compare with
+            "nbclient>=0.10",  # executes the notebook
+            "nbformat>=5.10",  # reads the notebook
+            "ipykernel>=6.29",  # what it is executed by
         ],
         "dev": [
             "ruff>=0.9",  # style

@@ -6,12 +6,13 @@ HINTS = {
     "detectron2": (
         "Detectron2",
         "Install it with  pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'  "
-        "(https://detectron2.readthedocs.io/tutorials/install.html). "
+        "(https://detectron2.readthedocs.io/tutorials/install.html; docs/setup.md). "
         "The command ablate and its own segmenters work without it.",
     ),
     "mask2former": (
         "the official Mask2Former",
-        "Clone https://github.com/facebookresearch/Mask2Former and put the clone on PYTHONPATH. "
+        "Clone https://github.com/facebookresearch/Mask2Former and put the clone on PYTHONPATH; "
+        "it needs Detectron2 and opencv-python-headless, too (docs/setup.md). "
         "The segmenter 'mask2former' works without it.",
     ),
 }
