@@ -63,10 +63,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
     """Runs a sub-command's ``main``; bad input becomes one line and exit code 2."""
     try:
-        return run(sys.argv[1:] if argv is None else argv)
+        code = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads our output, such as head, has seen enough; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("stopped; the same command goes on where this one ended.", file=sys.stderr)
         return 130

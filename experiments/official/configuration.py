@@ -13,6 +13,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.projects.deeplab import add_deeplab_config
 
+from encoder_ablations.data.check import check_dataset
 from encoder_ablations.data.detectron2 import register_datasets, register_subset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.sample import IGNORE
@@ -79,12 +80,14 @@ def configure(arguments: argparse.Namespace) -> Setup:
     _check_datasets(cfg, dataset)
     _choose_device(setup, arguments.num_gpus, options)
     _fit_padding(setup, options)
-    if dataset is None and arguments.fraction is not None:
-        raise InputError("--fraction takes a share of --dataset; name a dataset, too.")
-    if dataset is None or build_encoder_ablations_backbone.__name__ != cfg.MODEL.BACKBONE.NAME:
-        setup.notes.append("no record.json is written: that needs an --encoder and a --dataset.")
+    if dataset is not None and build_encoder_ablations_backbone.__name__ == cfg.MODEL.BACKBONE.NAME:
+        _plan_run(setup, dataset, arguments, options)
         return setup
-    _plan_run(setup, dataset, arguments, options)
+    if arguments.fraction is not None:
+        raise InputError("--fraction takes a share of --dataset for an --encoder; name both.")
+    if dataset is not None:
+        check_dataset(dataset)
+    setup.notes.append("no record.json is written: that needs an --encoder and a --dataset.")
     return setup
 
 

@@ -39,6 +39,14 @@ def test_encoders(capsys):
     assert "apache-2.0" in lines[2]
 
 
+def test_a_closed_pipe_is_no_failure():
+    program = "import sys; from encoder_ablations.experiments.cli import main; sys.exit(main(['encoders']))"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert b"BrokenPipe" not in process.stderr.read()
+    assert process.returncode == 0
+
+
 def test_taps_with_an_image(tmp_path, capsys):
     image = np.zeros((90, 120, 3), np.uint8)
     image[30:60, 40:80] = 255

@@ -340,7 +340,7 @@ BAD = {
     "encoder": (["--encoder", "clip_b61", *D], {}, r"unknown encoder 'clip_b61'\. Did you mean 'clip_b16'"),
     "freeze alone": (["--freeze", "body"], {}, r"--freeze .* name an encoder"),
     "freeze": ([*E, *D, "--freeze", "boddy"], {}, r"freeze"),
-    "fraction alone": (E, {}, r"--fraction .* name a dataset"),
+    "fraction alone": (E, {}, r"--fraction .* name both"),
     "seed": ([*E, *D, "--seed", "1"], {"SEED": "2"}, r"--seed is 1, SEED is 2"),
     "negative seed": ([*E, *D, "--seed", "-1"], {}, r"--seed -1: allowed are 0 and more"),
     "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99, but there are \d"),
@@ -372,6 +372,15 @@ def test_bad_input(case, dataset):
 def test_cuda_asked_for(dataset):
     with pytest.raises(InputError, match=r"MODEL\.DEVICE is cuda, but PyTorch sees no CUDA device"):
         configured("--encoder", "vit_ti16", "--dataset", dataset, changes={"MODEL.DEVICE": "cuda"})
+
+
+def test_missing_data_is_said_at_once(tmp_path):
+    (tmp_path / "nowhere.yaml").write_text(
+        f"name: n\nroot: {tmp_path}/x\nclasses: [a, b]\nsplits: {{train: t, val: v}}"
+    )
+    for encoder in ([], ["--encoder", "vit_ti16"]):
+        with pytest.raises(InputError, match=r"there is no folder .*/x"):
+            configure(make_parser().parse_args([*encoder, "--dataset", str(tmp_path / "nowhere.yaml")]))
 
 
 def test_option_after_a_key():
