@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,6 +13,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import evaluate
+from encoder_ablations.engine.features import FeatureSource
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
@@ -81,8 +83,10 @@ def _evaluate_run(
     load_model(segmenter, checkpoint["model"], path)
     images = FolderDataset(data, split)
     items = evaluation_items(images, list(range(len(images))), spec.recipe.augmentation, workers=execution.workers)
+    source = FeatureSource(segmenter.to(accelerator.device), spec.recipe, execution.store())
+    read = partial(source.evaluation, images)
     with tqdm(total=len(images), unit="image", dynamic_ncols=True) as bar:
-        result = evaluate(segmenter.to(accelerator.device), items, len(data.classes), accelerator, advance=bar.update)
+        result = evaluate(segmenter, items, len(data.classes), accelerator, advance=bar.update, read=read)
     scores = metrics_record(result.confusion, data.classes)
     print(_table(scores, f"{spec.run_id}, step {checkpoint['step']}, {data.name} {split}, {len(images)} images"))
     if target is not None:

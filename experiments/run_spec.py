@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -27,6 +27,15 @@ class RunSpec(Config):
     fraction: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
     recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _rounds_only_what_is_frozen(self) -> "RunSpec":
+        if self.recipe.feature_precision != "fp32" and self.encoder.freeze != "body":
+            raise ValueError(
+                f"recipe.feature_precision {self.recipe.feature_precision} rounds what a frozen body gives, but "
+                f"encoder.freeze is {self.encoder.freeze}; write freeze: body, or feature_precision: fp32"
+            )
+        return self
 
     @property
     def run_id(self) -> str:

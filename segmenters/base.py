@@ -1,5 +1,7 @@
 """The contract of a segmenter: raw images in, losses or class scores out."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,6 +11,18 @@ from encoder_ablations.segmenters.scores import ScoreMaps
 
 DIVISIBILITY = 32
 """Images are padded to multiples of the coarsest stride, as Mask2Former does."""
+
+
+class Features(NamedTuple):
+    """What a frozen body makes of images, in place of the images: see :meth:`Segmenter.features`.
+
+    Attributes:
+        maps: the body's maps, each B×C×h×w, of the normalised and padded images.
+        image_size: (H, W) of the images without padding.
+    """
+
+    maps: list[Tensor]
+    image_size: tuple[int, int]
 
 
 class Head(nn.Module):
@@ -49,11 +63,13 @@ class Segmenter(nn.Module):
         """See :meth:`Head.totals`. masks: B×H×W int64, 255 = ignore."""
         return self.head.totals(_pad(masks, 255))
 
-    def loss(self, images: Tensor, masks: Tensor, totals: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Training losses.
 
         Args:
-            images: B×3×H×W uint8 or float, RGB 0..255.
+            images: B×3×H×W uint8 or float, RGB 0..255, or the features of such images.
             masks: B×H×W int64 class ids, 255 = ignore.
             totals: what to divide by, when these images are only a part of the batch; by default their own totals.
 
@@ -63,19 +79,32 @@ class Segmenter(nn.Module):
         masks = _pad(masks, 255)
         return self.head.loss(self.pyramid(images), masks, self.head.totals(masks) if totals is None else totals)
 
-    def predict(self, images: Tensor) -> ScoreMaps:
-        """Class scores at stride 4, ready to be brought to any size. images: B×3×H×W, RGB 0..255."""
-        height, width = images.shape[-2:]
-        return self.head.predict(self.pyramid(images), (height, width))
+    def predict(self, images: Tensor | Features) -> ScoreMaps:
+        """Class scores at stride 4, ready to be brought to any size. images: B×3×H×W, RGB 0..255, or their features."""
+        return self.head.predict(self.pyramid(images), _size(images))
 
     def scores(self, images: Tensor) -> Tensor:
         """Class scores B×K×H×W at input size; the largest one is the prediction. images: B×3×H×W, RGB 0..255."""
         height, width = images.shape[-2:]
         return self.predict(images).at((height, width))
 
-    def pyramid(self, images: Tensor) -> dict[str, Tensor]:
+    def pyramid(self, images: Tensor | Features) -> dict[str, Tensor]:
         """The encoder's output for normalised images, padded with zeros (the mean colour) on the right and below."""
-        return self.encoder(_pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0))
+        if isinstance(images, Features):
+            height, width = (-(-side // DIVISIBILITY) * DIVISIBILITY for side in images.image_size)
+            return self.encoder.pyramid(images.maps, (height, width))
+        return self.encoder(self._normalized(images))
+
+    def features(self, images: Tensor) -> Features:
+        """The first half of the work, which a frozen body does the same way every time. images: B×3×H×W, RGB 0..255."""
+        return Features(self.encoder.maps(self._normalized(images)), _size(images))
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return _pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0)
+
+
+def _size(images: Tensor | Features) -> tuple[int, int]:
+    return images.image_size if isinstance(images, Features) else (images.shape[-2], images.shape[-1])
 
 
 def _pad(tensor: Tensor, value: float) -> Tensor:
