@@ -73,22 +73,35 @@ class Encoder(nn.Module):
     """A body and a neck: image to pyramid.
 
     Attributes:
-        levels: p2..p5, strides 4, 8, 16, 32.
+        levels: p2..p5, strides 4, 8, 16, 32; without a neck tap0.., with the body's own strides.
         normalization: mean and std for RGB in 0..1.
         map_dtype: what the body's maps are rounded to; None = not rounded. See :meth:`round_maps`.
     """
 
-    def __init__(self, body: Body, neck: nn.Module, channels: int) -> None:
+    def __init__(self, body: Body, neck: nn.Module, channels: int | None) -> None:
+        """
+        Args:
+            channels: of every level of the pyramid; None = the neck hands on the body's maps.
+        """
         super().__init__()
         self.body = body
         self.neck = neck
         self.frozen: tuple[nn.Module, ...] = ()
         self.map_dtype: torch.dtype | None = None
-        self.levels = tuple(Level(name, channels, stride) for name, stride in STRIDES.items())
+        if channels is None:
+            taps = zip(body.widths, body.reductions, strict=True)
+            self.levels = tuple(Level(f"tap{i}", width, round(stride)) for i, (width, stride) in enumerate(taps))
+        else:
+            self.levels = tuple(Level(name, channels, stride) for name, stride in STRIDES.items())
 
     @property
     def normalization(self) -> Normalization:
         return self.body.normalization
+
+    @property
+    def divisibility(self) -> int:
+        """Sides of images are padded to multiples of this: the coarsest stride, 32 for every pyramid."""
+        return max(level.stride for level in self.levels)
 
     @property
     def parts(self) -> dict[str, list[nn.Parameter]]:

@@ -11,7 +11,7 @@ from encoder_ablations.data.loading import Batch, EvaluationItem, Samples
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.feature_store import FeatureGroup, FeatureStore
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.segmenters.base import DIVISIBILITY, Features, Segmenter
+from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.environment import processor, versions
 
 FORMAT = 1
@@ -119,7 +119,7 @@ def _describe(segmenter: Segmenter) -> dict[str, Any]:
         "body": digest.hexdigest(),
         "facts": encoder.body.facts(),
         "rounded_to": str(encoder.map_dtype),
-        "divisibility": DIVISIBILITY,
+        "divisibility": encoder.divisibility,
         "versions": {name: installed.get(name) for name in PACKAGES},
         "computed_on": cpu if device.type == "cpu" else torch.cuda.get_device_name(device),
     }

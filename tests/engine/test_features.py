@@ -31,6 +31,7 @@ MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
 )
 VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32, freeze="body")
+BARE = EncoderSpec(name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.5, 1.0), freeze="body")
 DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32, freeze="body")
 
 
@@ -84,8 +85,8 @@ def store(tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     ("encoder", "head"),
-    [(VIT, LINEAR), (VIT, MASK2FORMER), (DARKNET, LINEAR)],
-    ids=["linear", "mask2former", "darknet"],
+    [(VIT, LINEAR), (VIT, MASK2FORMER), (DARKNET, LINEAR), (BARE, LINEAR)],
+    ids=["linear", "mask2former", "darknet", "bare"],
 )
 def test_the_store_changes_no_bit(terrain, tmp_path, store, calls, encoder, head, precision):
     """Whether features are computed every time, kept, or read from an earlier run."""
