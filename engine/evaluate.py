@@ -43,6 +43,7 @@ def evaluate(
     keep_pictures: int = 0,
     advance: Callable[[], object] = lambda: None,
     read: Callable[[EvaluationItem], Tensor | Features] | None = None,
+    relabel: Tensor | None = None,
 ) -> Evaluation:
     """Predicts every image and counts.
 
@@ -54,6 +55,7 @@ def evaluate(
         keep_pictures: how many of the first items are returned as pictures.
         advance: called after every image, for progress.
         read: gives what is predicted from in place of an item's image, see :class:`FeatureSource`.
+        relabel: int64, class that the model predicts -> class id in the masks; None = they are the same.
     """
     was_training = segmenter.training
     segmenter.eval()
@@ -63,6 +65,7 @@ def evaluate(
             given = item.image.unsqueeze(0).to(accelerator.device) if read is None else read(item)
             maps = segmenter.predict(given)
             prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
+            prediction = prediction if relabel is None else relabel[prediction]
             truth = item.mask.to(prediction.device)
             result.confusion += ConfusionMatrix.of(prediction, truth, classes)
             if len(result.pictures) < keep_pictures:
