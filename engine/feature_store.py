@@ -96,7 +96,8 @@ class FeatureStore:
         self._counted = True
         total = 0
         for path in _files(self.folder):
-            if path.name.startswith("."):  # nobody writes now, as this process has the lock: left by a killed one
+            if path.name.startswith(".") and ".safetensors." in path.name:
+                # such files are written under the lock, which this process has: left by a killed one
                 path.unlink(missing_ok=True)
             else:
                 total += _size(path)

@@ -141,10 +141,13 @@ def test_leftovers_of_a_killed_process_are_cleared_and_counted_anew(tmp_path):
     store.group({}).write("image", "", [torch.zeros(1000)])
     folder = next(tmp_path.rglob("*.safetensors")).parent
     (folder / ".x.safetensors.abc").write_bytes(bytes(9000))
+    other = folder / ".key.json.abc"  # another process writes it at this moment, without the lock
+    other.write_text("{")
     (tmp_path / "used").write_text("17 and a ha")
     again = FeatureStore(tmp_path, 12000)
     again.group({}).write("another", "", [torch.zeros(1000)])
     assert not list(folder.glob(".x*"))
+    assert other.exists()
     assert again.group({}).read("another", "") is not None
     (tmp_path / "used").write_text("")  # killed while another process writes
     again.group({}).write("third", "", [torch.zeros(1000)])
