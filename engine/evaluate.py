@@ -9,7 +9,7 @@ from torch import Tensor
 
 from encoder_ablations.data.loading import EvaluationItem
 from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.base import Features, Segmenter
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ def evaluate(
     accelerator: Accelerator,
     keep_pictures: int = 0,
     advance: Callable[[], object] = lambda: None,
+    read: Callable[[EvaluationItem], Tensor | Features] | None = None,
+    relabel: Tensor | None = None,
 ) -> Evaluation:
     """Predicts every image and counts.
 
@@ -52,14 +54,18 @@ def evaluate(
     Args:
         keep_pictures: how many of the first items are returned as pictures.
         advance: called after every image, for progress.
+        read: gives what is predicted from in place of an item's image, see :class:`FeatureSource`.
+        relabel: int64, class that the model predicts -> class id in the masks; None = they are the same.
     """
     was_training = segmenter.training
     segmenter.eval()
     result = Evaluation(ConfusionMatrix.empty(classes))
     with torch.inference_mode():
         for item in items:
-            maps = segmenter.predict(item.image.unsqueeze(0).to(accelerator.device))
+            given = item.image.unsqueeze(0).to(accelerator.device) if read is None else read(item)
+            maps = segmenter.predict(given)
             prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
+            prediction = prediction if relabel is None else relabel[prediction]
             truth = item.mask.to(prediction.device)
             result.confusion += ConfusionMatrix.of(prediction, truth, classes)
             if len(result.pictures) < keep_pictures:

@@ -15,7 +15,7 @@ from encoder_ablations.utils.errors import unknown
 EXAMPLES = """  ablate bench
   ablate bench evaluation --seconds 20"""
 
-BENCHMARKS = ["adapter", "evaluation", "op", "training"]
+BENCHMARKS = ["adapter", "cache", "evaluation", "op", "training"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -99,6 +100,7 @@ def prepare_data(spec: RunSpec) -> RunData:
 def build_model(spec: RunSpec) -> Segmenter:
     """The run's segmenter with its initial weights."""
     encoder = build_encoder(spec.encoder, spec.seed)
+    encoder.round_maps(spec.recipe.feature_precision)
     return build_segmenter(spec.segmenter, encoder, len(spec.dataset.classes), spec.seed)
 
 
@@ -163,7 +165,9 @@ def _run(
     if accelerator.is_main_process:
         save_config(spec, folder)
     segmenter = build_model(spec)
-    trainer = Trainer(segmenter, data.training, spec.recipe, spec.seed, folder, accelerator, execution.workers)
+    trainer = Trainer(
+        segmenter, data.training, spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store()
+    )
     progress = trainer.run(advance)
     load_model(segmenter, load_checkpoint(trainer.best)["model"], trainer.best)
     items = evaluation_items(
@@ -174,7 +178,8 @@ def _run(
         world=accelerator.num_processes,
         workers=execution.workers,
     )
-    result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES)
+    read = partial(trainer.features.evaluation, data.report)
+    result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES, read=read)
     if accelerator.is_main_process:
         save_pictures(result.pictures, folder)
     cost = cost_record(segmenter, spec, progress)
@@ -185,7 +190,7 @@ def _run(
         spec=spec,
         started=started,
         finished=now(),
-        environment=describe_environment(str(accelerator.device)),
+        environment=describe_environment(str(accelerator.device)) | trainer.features.report(),
         data=data.record,
         metrics=metrics_record(result.confusion, spec.dataset.classes),
         confusion_matrix=result.confusion.counts.tolist(),

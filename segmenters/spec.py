@@ -10,7 +10,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class LinearSpec(Config):
-    """BatchNorm and a 1×1 convolution on the pyramid's levels, brought to stride 4 and concatenated."""
+    """BatchNorm and a 1×1 convolution on the encoder's levels, brought to the size of the first and concatenated."""
 
     name: Literal["linear"]
 

@@ -204,7 +204,8 @@ def _group(setting: str, encoder: str, fraction: float, records: list[RunRecord]
 
 def _fixed_part(record: RunRecord) -> dict[str, Any]:
     spec = record.spec.model_dump(mode="json")
-    return {key: spec[key] for key in ("segmenter", "dataset", "recipe", "detectron2")}
+    loop = "Detectron2" if record.spec.detectron2 else "ours"
+    return {key: spec.get(key) for key in ("segmenter", "dataset", "recipe", "detectron2")} | {"loop": loop}
 
 
 def _architecture(encoder: dict[str, Any]) -> dict[str, Any]:
@@ -226,6 +227,8 @@ def _unique_titles(named: Sequence[tuple[str, Config | dict[str, Any]]]) -> list
         others = list(variants[title].values())
         keys = sorted({key for other in others for key in other})
         differing = [key for key in keys if len({_canonical(other.get(key)) for other in others}) > 1]
+        if "loop" in differing:  # then all of Detectron2's keys differ, for one of the two has none
+            differing = [key for key in differing if not key.startswith("detectron2")]
         result.append(" ".join([title, f"({_difference(differing, content)})"]) if differing else title)
     return result
 

@@ -161,6 +161,8 @@ def test_report_mixes_its_runs_with_ours(finished, dataset):
     assert report.main([str(study)]) == 0
     page = (study / "report.html").read_text()
     assert "loop on the official augmentation" in page
+    assert "loop=Detectron2" in page
+    assert "detectron2.INPUT" not in page
     listed = (study / "runs.csv").read_text()
     assert ours.run_id in listed
     assert folder.name in listed
@@ -185,7 +187,7 @@ def test_eval_only_with_augmentation(finished, dataset, capsys):
 
 
 def test_our_evaluate_sends_to_theirs(finished):
-    with pytest.raises(InputError, match=r"train_net.py --eval-only .*model_best\.pth"):
+    with pytest.raises(InputError, match=r"train-net --eval-only .*model_best\.pth"):
         evaluate.main([str(finished[0])])
 
 
