@@ -1,5 +1,6 @@
 """One run: data, model, training, evaluation, cost, record."""
 
+import errno
 import math
 import traceback
 from collections.abc import Callable
@@ -44,9 +45,24 @@ from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.seeding import use_deterministic_kernels
 
 PICTURES = 6
+FAILURES = (
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    EOFError,
+    MemoryError,
+    OSError,
+)
+"""What ends a run without ending the study."""
 
 
 @dataclass(frozen=True)
@@ -101,39 +117,56 @@ def build_model(spec: RunSpec) -> Segmenter:
 
 
 def execute_run(
-    spec: RunSpec, folder: Path, execution: Execution, advance: Callable[[str], object] = lambda status: None
+    spec: RunSpec,
+    folder: Path,
+    execution: Execution,
+    advance: Callable[[int, str], object] = lambda step, status: None,
 ) -> RunRecord:
     """Trains (or goes on training), evaluates and records one run in ``folder``.
 
     A failure inside is recorded as such and returned; bad input is raised.
 
     Args:
-        advance: called with a short status after every training step.
+        advance: called after every training step with the number of steps done and a short status.
 
     Raises:
         InputError: something that the user can put right.
     """
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = now()
     accelerator = make_accelerator(execution.device)
     use_deterministic_kernels()
     try:
         record = _run(spec, folder, execution, accelerator, advance, started)
     except InputError:
         raise
-    except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
-        record = RunRecord(
-            run_id=spec.run_id,
-            status="failed",
-            spec=spec,
-            started=started,
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            environment=describe_environment(str(accelerator.device)),
-            error=ErrorRecord(type=type(error).__name__, message=str(error), traceback=traceback.format_exc()),
-        )
+    except FAILURES as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
+        record = failed_record(spec, error, started, str(accelerator.device))
     if accelerator.is_main_process:
         save_record(record, folder)
     accelerator.wait_for_everyone()
     return record
+
+
+def now() -> str:
+    """The time for records, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def failed_record(spec: RunSpec, error: BaseException, started: str, device: str) -> RunRecord:
+    """What is kept of a run that ended with ``error``."""
+    return RunRecord(
+        run_id=spec.run_id,
+        status="failed",
+        spec=spec,
+        started=started,
+        finished=now(),
+        environment=describe_environment(device),
+        error=ErrorRecord(
+            type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
+        ),
+    )
 
 
 def _run(
@@ -141,7 +174,7 @@ def _run(
     folder: Path,
     execution: Execution,
     accelerator: Accelerator,
-    advance: Callable[[str], object],
+    advance: Callable[[int, str], object],
     started: str,
 ) -> RunRecord:
     data = prepare_data(spec)
@@ -167,7 +200,7 @@ def _run(
         status="finished",
         spec=spec,
         started=started,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=now(),
         environment=describe_environment(str(accelerator.device)),
         data=data.record,
         metrics=metrics_record(result.confusion, spec.dataset.classes),

@@ -14,6 +14,11 @@ HINTS = {
         "Clone https://github.com/facebookresearch/Mask2Former and put the clone on PYTHONPATH. "
         "The segmenter 'mask2former' works without it.",
     ),
+    "ray": (
+        "Ray",
+        "Install it with  pip install 'encoder-ablations[ray]'  or  pip install ray. "
+        "Without it studies run in one process, or in several on this machine with --processes.",
+    ),
 }
 
 
