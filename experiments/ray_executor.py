@@ -4,7 +4,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,12 @@ class Cluster:
     gpus: float | None = None
 
 
-def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: Cluster) -> None:
-    """Hands all runs to Ray and follows them. Ctrl-C stops each of them after the step it is in.
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[None]:
+    """Within the block Ray is there.
 
     Raises:
-        InputError: Ray is missing or does not answer, no machine is large enough, or results do not arrive.
+        InputError: Ray is missing or does not answer.
     """
     try:
         import ray
@@ -57,15 +59,28 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
         raise missing("ray", error) from error
     _connect(ray, cluster.address)
     try:
-        gpus = _gpus(ray, cluster, job.execution.device)
-        device = job.execution.device if gpus else "cpu"
-        job = Job(Execution(device, job.execution.workers), job.retry_failed, LOCK_SECONDS)
-        task = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_compute_on_worker)
-        placed = [replace(run, folder=run.folder.absolute()) for run in runs]
-        tasks = {task.remote(run, job, str(Path.cwd())): run for run in placed}
-        _follow(ray, tasks, display)
+        yield
     finally:
         ray.shutdown()
+
+
+def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: Cluster) -> None:
+    """Hands all runs to Ray and follows them; within :func:`connected`.
+
+    Ctrl-C stops each of them after the step it is in.
+
+    Raises:
+        InputError: no machine is large enough, or results do not arrive.
+    """
+    import ray
+
+    gpus = _gpus(ray, cluster, job.execution.device)
+    device = job.execution.device if gpus else "cpu"
+    job = Job(Execution(device, job.execution.workers), job.retry_failed, LOCK_SECONDS)
+    task = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_compute_on_worker)
+    placed = [replace(run, folder=run.folder.absolute()) for run in runs]
+    tasks = {task.remote(run, job, str(Path.cwd())): run for run in placed}
+    _follow(ray, tasks, display)
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -94,7 +109,8 @@ def _no_answer(address: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split()).rstrip(".")
     return InputError(
         f"no Ray cluster answers at '{address}' ({reason}). Start one with  ray start --head --port 6379  and say "
-        "--ray HOST:6379, or --ray local for this machine alone; see docs/cluster.md."
+        "--ray HOST:6379, or --ray local for this machine alone; a cluster with tokens wants RAY_AUTH_MODE=token here, "
+        "too. See docs/cluster.md."
     )
 
 

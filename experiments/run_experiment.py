@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from encoder_ablations.experiments.executors import run_here, run_in_processes, 
 from encoder_ablations.experiments.locks import is_held
 from encoder_ablations.experiments.plan_table import Standing
 from encoder_ablations.experiments.preflight import find_problems
-from encoder_ablations.experiments.ray_executor import Cluster, run_on_ray
+from encoder_ablations.experiments.ray_executor import Cluster, connected, run_on_ray
 from encoder_ablations.experiments.report import announce
 from encoder_ablations.experiments.reporting.page import write_report
 from encoder_ablations.experiments.saved_study import check_same_study, save_study
@@ -109,9 +110,9 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     if shown:
         print(f"study {study.name}: {Standing(runs).counts()}, in {folder}")
     pending = _pending(runs, choices.retry_failed)
-    outcomes: list[Outcome] = []
-    problems: dict[str, str] = {}
-    if pending:
+    if not pending:
+        return _conclude(folder, runs, [], {}) if shown else 0
+    with connected(choices.cluster) if choices.cluster else nullcontext():
         problems = find_problems([run.spec for run in pending], _checked_on(choices))
         pending = [run for run in pending if run.spec.run_id not in problems]
         if not pending:

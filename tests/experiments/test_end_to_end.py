@@ -20,6 +20,7 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.run import execute_run
 from encoder_ablations.experiments.run_record import load_record
+from encoder_ablations.experiments.study import load_study, locate, plan
 from encoder_ablations.utils.errors import InputError
 
 STUDY = {
@@ -200,17 +201,29 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_bad_record_is_named_and_the_rest_goes_on(name, finished_study, capsys):
-    """It is neither repeated nor overwritten nor shown in the report, and stops nothing else."""
+def test_a_bad_record_is_told_from_a_good_one(name, finished_study):
     change, message = DAMAGE[name]
+    bad, good = sorted(Path("outputs/small").glob("runs/*/record.json"))
+    bad.write_text(change(bad.read_text()) if change else good.read_text())
+    found = {
+        run.folder: run
+        for run in locate(plan(load_study(str(finished_study), ["fractions=[1.0]"])), Path("outputs/small"))
+    }
+    assert found[bad.parent].state == "unreadable"
+    assert message in found[bad.parent].problem
+    assert str(bad) in found[bad.parent].problem
+    assert found[good.parent].state == "finished"
+
+
+def test_a_bad_record_is_named_and_the_rest_goes_on(finished_study, capsys):
+    """It is neither repeated nor overwritten nor shown in the report, and stops nothing else."""
     bad, gone = sorted(Path("outputs/small").glob("runs/*/record.json"))
-    text = change(bad.read_text()) if change else gone.read_text()
+    text = bad.read_text()[:300]
     bad.write_text(text)
     gone.unlink()
     assert main(["run", str(finished_study), "--device", "cpu", "fractions=[1.0]"]) == 1
     error = capsys.readouterr().err
-    assert str(bad) in error
-    assert message in error
+    assert f"unreadable: {bad} is damaged" in error
     assert "Traceback" not in error
     assert bad.read_text() == text
     assert load_record(gone.parent).status == "finished"
