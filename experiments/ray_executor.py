@@ -36,7 +36,7 @@ class Cluster:
     """Which cluster, and what each run needs of it.
 
     Attributes:
-        address: "local" starts one on this machine; "auto", "HOST:PORT" or "ray://HOST:PORT" finds one.
+        address: "local" starts one on this machine; "HOST:PORT" or "ray://HOST:PORT" finds one.
         cpus: cores of a run.
         gpus: GPUs of a run; None = 1 where the cluster has any.
     """
@@ -84,11 +84,13 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
 
 
 def _connect(ray: Any, address: str) -> None:
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon:
-        try:
+    if address != "local":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdigit():
+            raise InputError(f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT.")
+        try:  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        except (OSError, ValueError) as error:
+        except (OSError, OverflowError) as error:
             raise _no_answer(address, error) from error
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     if "DATASETS_ROOT" in variables:
@@ -101,7 +103,7 @@ def _connect(ray: Any, address: str) -> None:
             logging_level="ERROR",
             include_dashboard=False if address == "local" else None,
         )
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
         raise _no_answer(address, error) from error
 
 

@@ -71,7 +71,7 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="repeat failed runs, too")
     parser.add_argument("--extend", action="store_true", help="go on in the folder although the study has changed")
     parser.add_argument("--processes", type=int, metavar="N", help="N runs at a time: on the GPUs in turn, or the CPU")
-    parser.add_argument("--ray", metavar="ADDRESS", help="run on Ray: local, auto, HOST:PORT or ray://HOST:PORT")
+    parser.add_argument("--ray", metavar="ADDRESS", help="run on Ray: local, HOST:PORT or ray://HOST:PORT")
     parser.add_argument("--cpus-per-run", type=int, default=1, metavar="N", help="cores of a run on Ray (default 1)")
     parser.add_argument("--gpus-per-run", type=float, metavar="N", help="GPUs of a run on Ray (default 1 if there are)")
 

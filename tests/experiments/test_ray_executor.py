@@ -43,7 +43,7 @@ def test_ray_and_processes_exclude_each_other(studies, capsys):
     assert "exclude each other" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nohost.invalid:6379", "here:port"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nohost.invalid:6379", "127.0.0.1:99999"])
 def test_an_address_that_does_not_answer(studies, capsys, address):
     pytest.importorskip("ray")
     assert main(["run", studies.write(), "--ray", address, "--device", "cpu"]) == 2
@@ -53,10 +53,11 @@ def test_an_address_that_does_not_answer(studies, capsys, address):
     assert not Path("outputs").exists()
 
 
-@pytest.mark.ray
-def test_no_cluster_on_this_machine(studies, capsys):
-    assert main(["run", studies.write(), "--ray", "auto", "--device", "cpu"]) == 2
-    assert "error: no Ray cluster answers at 'auto'" in capsys.readouterr().err
+@pytest.mark.parametrize("address", ["auto", "here", "host:port", ":6379"])
+def test_an_address_that_is_none(studies, capsys, address):
+    pytest.importorskip("ray")
+    assert main(["run", studies.write(), "--ray", address, "--device", "cpu"]) == 2
+    assert f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT." in capsys.readouterr().err
 
 
 class Node:
