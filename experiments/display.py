@@ -69,7 +69,8 @@ class Display:
         self.outcomes.append(outcome)
         if outcome.state != "interrupted":
             self._move(outcome.run_id, self.runs[outcome.run_id].spec.recipe.steps)
-        self.bar.write(_line(outcome))
+        if not self.bar.disable:
+            self.bar.write(_line(outcome))
 
     def _move(self, run_id: str, step: int) -> None:
         self.bar.update(step - self.steps[run_id])
