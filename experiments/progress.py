@@ -10,7 +10,7 @@ from encoder_ablations.utils.files import write_json
 NAME = "progress.json"
 SECONDS = 2.0
 """Between two writings, at least."""
-SHARE = 0.01
+SHARE = 0.005
 """Of the time may go into writing, at most."""
 
 

@@ -96,7 +96,7 @@ def test_progress_is_written_now_and_then(tmp_path, monkeypatch):
 
 
 def test_slow_disks_are_written_to_less_often(tmp_path, monkeypatch):
-    clock = iter([0.0, 0.5, 49.0, 51.0, 51.0])
+    clock = iter([0.0, 0.5, 99.0, 101.0, 101.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     file = ProgressFile(tmp_path, 50)
     for step in (1, 2, 3):
