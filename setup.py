@@ -37,6 +37,7 @@ setup(
         "pillow>=10",  # reading and resizing images and masks
         "pydantic>=2.12",  # configuration and records with checked keys
         "pyyaml>=6",  # configuration files
+        "filelock>=4",  # one process for a run, also after crashes
         "tqdm>=4.66",  # progress with time left
         "fvcore>=0.1.5",  # FLOP counts by module
         "psutil>=5.9",  # peak memory on the CPU
@@ -45,6 +46,7 @@ setup(
         "tensorboard>=2.16",  # training curves
     ],
     extras_require={
+        "ray": ["ray>=2.40"],  # studies on several machines
         "test": [
             "pytest>=8",  # test runner
             "pytest-xdist>=3.6",  # tests on all cores

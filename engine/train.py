@@ -92,11 +92,11 @@ class Trainer:
         self.last = folder / "checkpoints" / "last.pt"
         self.best = folder / "checkpoints" / "best.pt"
 
-    def run(self, advance: Callable[[str], object] = lambda status: None) -> Progress:
+    def run(self, advance: Callable[[int, str], object] = lambda step, status: None) -> Progress:
         """Trains to the last step, from the last checkpoint if there is one.
 
         Args:
-            advance: called with a short status after every step.
+            advance: called after every step with the number of steps done and a short status.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -114,7 +114,7 @@ class Trainer:
         curves.close()
         return self.progress
 
-    def _train(self, curves: Curves, interrupt: Interrupt, advance: Callable[[str], object]) -> None:
+    def _train(self, curves: Curves, interrupt: Interrupt, advance: Callable[[int, str], object]) -> None:
         saved = time.monotonic()
         for batches in self._batches():
             loss = self._step(batches)
@@ -128,7 +128,7 @@ class Trainer:
             if due or interrupt.requested or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.monotonic()
-            advance(f"loss {loss:.3f}")
+            advance(self.progress.step, f"loss {loss:.3f}")
             if interrupt.requested:
                 raise KeyboardInterrupt
 

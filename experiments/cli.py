@@ -11,6 +11,7 @@ from encoder_ablations.utils.errors import InputError, nearest
 COMMANDS = {
     "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
     "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
+    "status": ("status", "say how far a study is: finished, running, failed, left"),
     "train": ("train", "train one encoder on one dataset"),
     "train-net": ("train_net", "train the official Mask2Former in Detectron2 on one of our encoders"),
     "evaluate": ("evaluate", "evaluate a checkpoint again, or list the results of a study"),

@@ -24,6 +24,8 @@ def announce(files: ReportFiles) -> None:
     """The ranking, the answer and where the report lies, for the terminal."""
     answers = "\n".join(files.headlines)
     print(f"\n{files.ranking}\n\n{answers}\n\nreport: {files.page}\ntables: {files.tables[0].parent}")
+    for problem in files.problems:
+        print(f"left out: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """One run: data, model, training, evaluation, cost, record."""
 
+import errno
 import math
 import traceback
 from collections import Counter
@@ -47,9 +48,24 @@ from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.official_operator import attention_calls
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.seeding import use_deterministic_kernels
 
 PICTURES = 6
+FAILURES = (
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    EOFError,
+    MemoryError,
+    OSError,
+)
+"""What ends a run without ending the study."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +121,17 @@ def build_model(spec: RunSpec) -> Segmenter:
 
 
 def execute_run(
-    spec: RunSpec, folder: Path, execution: Execution, advance: Callable[[str], object] = lambda status: None
+    spec: RunSpec,
+    folder: Path,
+    execution: Execution,
+    advance: Callable[[int, str], object] = lambda step, status: None,
 ) -> RunRecord:
     """Trains (or goes on training), evaluates and records one run in ``folder``.
 
     A failure inside is recorded as such and returned; bad input is raised.
 
     Args:
-        advance: called with a short status after every training step.
+        advance: called after every training step with the number of steps done and a short status.
 
     Raises:
         InputError: something that the user can put right.
@@ -126,8 +145,10 @@ def execute_run(
         record = _run(spec, folder, execution, accelerator, advance, started)
     except InputError:
         raise
-    except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
-        record = failed_record(spec, started, str(accelerator.device), error)
+    except FAILURES as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
+        record = failed_record(spec, error, started, str(accelerator.device))
     if accelerator.is_main_process:
         save_record(record, folder)
     accelerator.wait_for_everyone()
@@ -135,12 +156,12 @@ def execute_run(
 
 
 def now() -> str:
-    """The time in UTC, as records state it."""
+    """The time for records, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def failed_record(spec: RunSpec, started: str, device: str, error: Exception) -> RunRecord:
-    """What is left of a run that ended with ``error``; call it where the error is handled."""
+def failed_record(spec: RunSpec, error: BaseException, started: str, device: str) -> RunRecord:
+    """What is kept of a run that ended with ``error``."""
     return RunRecord(
         run_id=spec.run_id,
         status="failed",
@@ -148,7 +169,9 @@ def failed_record(spec: RunSpec, started: str, device: str, error: Exception) ->
         started=started,
         finished=now(),
         environment=describe_environment(device),
-        error=ErrorRecord(type=type(error).__name__, message=str(error), traceback=traceback.format_exc()),
+        error=ErrorRecord(
+            type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
+        ),
     )
 
 
@@ -157,7 +180,7 @@ def _run(
     folder: Path,
     execution: Execution,
     accelerator: Accelerator,
-    advance: Callable[[str], object],
+    advance: Callable[[int, str], object],
     started: str,
 ) -> RunRecord:
     calls = attention_calls()

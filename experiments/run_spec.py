@@ -22,6 +22,7 @@ class RunSpec(Config):
         seed: decides the subset, the data order, the augmentation and all initial weights that are not loaded.
         detectron2: None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what else its
             Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms allow.
+        study_recipe: the recipe of the study's other encoders, where this one's differs; reports disclose it.
     """
 
     encoder: EncoderSpec
@@ -32,6 +33,7 @@ class RunSpec(Config):
     recipe: Recipe = Recipe()
     # left out of a run's specification when not set, so that the names of older runs stay as they are
     detectron2: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: value is None)
+    study_recipe: Recipe | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _rounds_only_what_is_frozen(self) -> "RunSpec":

@@ -16,7 +16,7 @@ from encoder_ablations.experiments.official.checkpoint import check_encoder, che
 from encoder_ablations.experiments.official.configuration import Setup, configure
 from encoder_ablations.experiments.official.recording import record_run
 from encoder_ablations.experiments.official.trainer import Trainer
-from encoder_ablations.experiments.run import failed_record, now
+from encoder_ablations.experiments.run import FAILURES, failed_record, now
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.errors import InputError
@@ -73,9 +73,9 @@ def _train(trainer: Trainer, setup: Setup, started: str, calls: Counter[str]) ->
         return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
     except InputError:
         raise
-    except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
+    except FAILURES as error:
         if comm.is_main_process():
-            save_record(failed_record(setup.spec, started, cfg.MODEL.DEVICE, error), Path(cfg.OUTPUT_DIR))
+            save_record(failed_record(setup.spec, error, started, cfg.MODEL.DEVICE), Path(cfg.OUTPUT_DIR))
         raise
 
 

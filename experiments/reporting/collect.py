@@ -114,6 +114,7 @@ class Study:
     Attributes:
         titles: run id -> the encoder's title, made unique.
         unfinished: run folders without a record: still running, or interrupted.
+        unreadable: what is wrong with records that cannot be used, a line each.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Study:
     settings: tuple[Setting, ...]
     titles: dict[str, str]
     unfinished: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def groups(self) -> list[RunGroup]:
@@ -142,21 +144,25 @@ class Study:
 def collect(folder: Path) -> Study:
     """Reads ``folder/runs/*/record.json``.
 
+    Those that are damaged, edited, of another schema or in a folder of another run are left out.
+
     Raises:
-        InputError: there is none, or one is damaged, of another schema, or in a folder of another run.
+        InputError: there is none that can be used.
     """
     folder = Path(folder)
     candidates = sorted(path for path in (folder / "runs").glob("*") if path.is_dir())
-    loaded = {path.name: load_record(path) for path in candidates}
+    loaded: dict[str, RunRecord | None] = {}
+    unreadable = []
+    for path in candidates:
+        try:
+            loaded[path.name] = _load_own(path)
+        except InputError as error:
+            unreadable.append(str(error))
     records = [record for record in loaded.values() if record is not None]
     if not records:
+        if unreadable:
+            raise InputError(unreadable[0])
         raise InputError(_nothing_found(folder, len(candidates)))
-    for name, record in loaded.items():
-        if record is not None and record.run_id != name:
-            raise InputError(
-                f"{folder / 'runs' / name} holds the record of the run {record.run_id}; "
-                "every run lies in the folder of its own name. Rename that folder, or delete it if it is a copy."
-            )
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _unique_titles([(record.spec.encoder.title, record.spec.encoder) for record in records])
     by_id = dict(zip([record.run_id for record in records], titles, strict=True))
@@ -167,7 +173,18 @@ def collect(folder: Path) -> Study:
         settings=tuple(_settings(records, by_id)),
         titles=by_id,
         unfinished=tuple(name for name, record in loaded.items() if record is None),
+        unreadable=tuple(unreadable),
     )
+
+
+def _load_own(folder: Path) -> RunRecord | None:
+    record = load_record(folder)
+    if record is not None and record.run_id != folder.name:
+        raise InputError(
+            f"{folder} holds the record of the run {record.run_id}; every run lies in the folder of its own name. "
+            "Rename that folder, or delete it if it is a copy."
+        )
+    return record
 
 
 def _nothing_found(folder: Path, started: int) -> str:
@@ -203,9 +220,11 @@ def _group(setting: str, encoder: str, fraction: float, records: list[RunRecord]
 
 
 def _fixed_part(record: RunRecord) -> dict[str, Any]:
+    """An encoder with a recipe of its own is still compared with the others, under the study's; it is disclosed."""
     spec = record.spec.model_dump(mode="json")
     loop = "Detectron2" if record.spec.detectron2 else "ours"
-    return {key: spec.get(key) for key in ("segmenter", "dataset", "recipe", "detectron2")} | {"loop": loop}
+    fixed = {key: spec.get(key) for key in ("segmenter", "dataset", "detectron2")}
+    return fixed | {"recipe": spec.get("study_recipe") or spec["recipe"], "loop": loop}
 
 
 def _architecture(encoder: dict[str, Any]) -> dict[str, Any]:

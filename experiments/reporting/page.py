@@ -22,13 +22,15 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written, and texts for the terminal: a small table, and the shortest answer of every setting."""
+    """What was written, and texts for the terminal: a small table, the shortest answer of every setting, and what is
+    wrong with records that were left out."""
 
     page: Path
     tables: list[Path]
     figures: list[Path]
     ranking: str
     headlines: list[str]
+    problems: tuple[str, ...] = ()
 
 
 def write_report(study_folder: Path | str) -> ReportFiles:
@@ -57,7 +59,7 @@ def write_report(study_folder: Path | str) -> ReportFiles:
         for ending in ("png", "pdf")
     ]
     headlines = [_headline(section["answer"]) for section in sections]
-    return ReportFiles(page, tables, drawn, terminal_ranking(study.groups), headlines)
+    return ReportFiles(page, tables, drawn, terminal_ranking(study.groups), headlines, study.unreadable)
 
 
 def _headline(found: Answer) -> str:

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from encoder_ablations.experiments.reporting.collect import collect, flatten
+from encoder_ablations.experiments.reporting.method import warnings
 from encoder_ablations.experiments.run_record import save_record
 from encoder_ablations.utils.errors import InputError
 
@@ -75,8 +76,22 @@ def test_copied_run_folder_is_not_counted_twice(factory):
     record = factory.record("a")
     folder = factory.write([record])
     save_record(record, folder / "runs" / "copy")
-    with pytest.raises(InputError, match=r"copy holds the record of the run a-linear-mars"):
-        collect(folder)
+    study = collect(folder)
+    assert len(study.records) == 1
+    assert "copy holds the record of the run a-linear-mars" in study.unreadable[0]
+
+
+def test_records_that_cannot_be_used_are_left_out_and_named(factory):
+    folder = factory.write([factory.record("a", seed=seed) for seed in range(3)])
+    first, second, _ = sorted(folder.glob("runs/*/record.json"))
+    first.write_text(first.read_text()[:100])
+    second.write_text(second.read_text().replace('"pixel_accuracy": 0.', '"pixel_accuracy": 0.1', 1))
+    study = collect(folder)
+    assert len(study.records) == 1
+    assert [str(path) in text for path, text in zip([first, second], study.unreadable, strict=True)] == [True, True]
+    assert "damaged" in study.unreadable[0]
+    assert "edited" in study.unreadable[1]
+    assert "2 records cannot be used" in " ".join(warnings(study))
 
 
 def test_flatten():
