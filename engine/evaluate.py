@@ -9,6 +9,7 @@ from torch import Tensor
 
 from encoder_ablations.data.loading import EvaluationItem
 from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.per_image import ImageCounts
 from encoder_ablations.segmenters.base import Segmenter
 
 
@@ -29,9 +30,10 @@ class Picture:
 
 @dataclass
 class Evaluation:
-    """The result of :func:`evaluate`."""
+    """The result of :func:`evaluate`; ``images`` are those of this process, in their order."""
 
     confusion: ConfusionMatrix
+    images: list[ImageCounts] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
 
@@ -45,8 +47,8 @@ def evaluate(
 ) -> Evaluation:
     """Predicts every image and counts.
 
-    One image at a time, in float32; nothing is kept of an image but its counts (and the first few as pictures), so
-    memory does not grow with the number of images. With several processes each takes its share of ``items`` and all
+    One image at a time, in float32; nothing is kept of an image but its counts (and the first few as pictures), a
+    few kilobytes. With several processes each takes its share of ``items`` and all
     get the sum.
 
     Args:
@@ -61,7 +63,9 @@ def evaluate(
             maps = segmenter.predict(item.image.unsqueeze(0).to(accelerator.device))
             prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
             truth = item.mask.to(prediction.device)
-            result.confusion += ConfusionMatrix.of(prediction, truth, classes)
+            counts = ConfusionMatrix.of(prediction, truth, classes)
+            result.confusion += counts
+            result.images.append(ImageCounts.of(item.id, counts))
             if len(result.pictures) < keep_pictures:
                 result.pictures.append(Picture(item.id, item.image, item.mask, prediction.cpu()))
             advance()

@@ -11,6 +11,8 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_json
 
 SCHEMA_VERSION = 1
+PER_IMAGE = "per_image.npz"
+"""Beside the record: the confusion matrix of every image, which add up to the record's."""
 
 
 class Part(BaseModel):
