@@ -12,7 +12,7 @@ from encoder_ablations.experiments.reporting.compare import (
     pretraining,
     standings,
 )
-from encoder_ablations.experiments.reporting.statistics import ENOUGH
+from encoder_ablations.experiments.statistics.seeds import ENOUGH
 
 VISIBLE = 0.0005
 """Differences of mIoU below this print as 0.0 points; they are not called a lead."""

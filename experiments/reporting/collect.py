@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting.statistics import Summary, summarize
 from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.statistics.seeds import Summary, summarize
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError
 

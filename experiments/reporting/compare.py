@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting
-from encoder_ablations.experiments.reporting.statistics import Difference, Summary, holm, paired_difference
 from encoder_ablations.experiments.run_record import CostRecord, RunRecord
+from encoder_ablations.experiments.statistics.seeds import Difference, Summary, holm, paired_difference
 
 SIGNIFICANT = 0.05
 
@@ -144,7 +144,7 @@ def pretraining(setting: Setting, fraction: float | None) -> list[Comparison]:
 def _reversed(difference: Difference) -> Difference:
     over = difference.over
     turned = Summary(over.n, _minus(over.mean), over.std, over.half_width, _minus(over.high), _minus(over.low))
-    return Difference(turned, difference.losses, difference.wins, difference.p)
+    return Difference(turned, difference.losses, difference.wins, _minus(difference.effect), difference.p)
 
 
 def _minus(value: float | None) -> float | None:

@@ -7,8 +7,8 @@ from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import Reading, RunGroup, Setting
 from encoder_ablations.experiments.reporting.collect import class_iou as iou_of
 from encoder_ablations.experiments.reporting.compare import Cost, Standing, comparisons, cost_of, pretraining, standings
-from encoder_ablations.experiments.reporting.statistics import Summary
 from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.statistics.seeds import Summary
 
 
 @dataclass(frozen=True)
