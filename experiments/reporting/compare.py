@@ -65,13 +65,13 @@ class Comparison:
 def standings(setting: Setting, fraction: float | None) -> list[Standing]:
     """Encoders with a result at ``fraction``, largest mean mIoU first (equal ones by name)."""
     groups = [group for group in setting.at(fraction) if group.values()]
-    groups.sort(key=lambda group: (-(group.summary().mean or 0.0), group.encoder))
+    groups.sort(key=lambda group: (-(group.score.mean or 0.0), group.encoder))
     costs = [cost_of(group.runs) for group in groups]
-    quality = [group.summary().mean or 0.0 for group in groups]
+    quality = [group.score.mean or 0.0 for group in groups]
     by_flops = pareto_front([cost.flops if cost else None for cost in costs], quality)
     by_latency = pareto_front([cost.latency[1] if cost and cost.latency else None for cost in costs], quality)
     return [
-        Standing(group, group.summary(), cost, flops, latency)
+        Standing(group, group.score, cost, flops, latency)
         for group, cost, flops, latency in zip(groups, costs, by_flops, by_latency, strict=True)
     ]
 
@@ -162,7 +162,7 @@ def images_saved(setting: Setting, strong: str, weak: str) -> tuple[float, float
     target = max(weak_groups, key=lambda group: group.fraction)
     for fraction in setting.fractions:
         group = setting.group(strong, fraction)
-        mean = group.summary().mean if group else None
-        if mean is not None and mean >= (target.summary().mean or 0.0) and fraction < target.fraction:
+        mean = group.score.mean if group else None
+        if mean is not None and mean >= (target.score.mean or 0.0) and fraction < target.fraction:
             return fraction, target.fraction
     return None

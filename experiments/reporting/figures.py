@@ -23,7 +23,7 @@ from encoder_ablations.experiments.reporting.drawing import (
     style_context,
 )
 
-NUMBERED = 20
+NUMBERED = 12
 """Most classes for which a confusion matrix shows numbers."""
 PANELS = 6
 """Most encoders with a confusion matrix: the best ones."""
@@ -45,7 +45,7 @@ def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) ->
     drawn = {}
     with style_context():
         for name, figure, alt in _figures(setting, ranked, styles):
-            drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt)
+            drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt, raster=name == "confusion")
     return drawn
 
 
@@ -125,9 +125,9 @@ def class_bars(groups: list[RunGroup], classes: list[str], styles: Styles) -> tu
         values = [100 * (means[group.encoder, c] or 0) for c in shown]
         axis.barh(places, values, height=thickness * 0.86, label=group.encoder, **style.bar)
         if len(group.runs) > 1:
-            for place, c in zip(places, shown, strict=True):
-                seeds = [100 * value for value in group.values(class_iou(c)).values()]
-                axis.plot(seeds, [place] * len(seeds), "|", color=INK, markersize=4, markeredgewidth=0.8)
+            pairs = zip(places, shown, strict=True)
+            seeds = [(100 * v, place) for place, c in pairs for v in group.values(class_iou(c)).values()]
+            axis.plot([v for v, _ in seeds], [p for _, p in seeds], "|", color=INK, markersize=4, markeredgewidth=0.8)
     axis.set_yticks(range(len(shown)), [_short(c, 28) for c in shown])
     axis.set_ylim(len(shown) - 0.45, -0.55)
     axis.set_xlim(0, 100)

@@ -71,7 +71,7 @@ def terminal_ranking(groups: Iterable[RunGroup]) -> str:
         blocks.setdefault(group.setting, []).append(group)
     lines = []
     for title, members in blocks.items():
-        members.sort(key=lambda group: (-group.fraction, -(group.summary().mean or -1.0), group.encoder))
+        members.sort(key=lambda group: (-group.fraction, -(group.score.mean or -1.0), group.encoder))
         rows = [["encoder", "images", "mIoU %", "spread", "n"], *map(_terminal_row, members)]
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines += [title, *("  " + _aligned(row, widths) for row in rows), ""]
@@ -79,7 +79,7 @@ def terminal_ranking(groups: Iterable[RunGroup]) -> str:
 
 
 def _terminal_row(group: RunGroup) -> list[str]:
-    summary = group.summary()
+    summary = group.score
     mean, _, spread = summary.text(with_n=False).partition(" ")
     failed = f" ({len(group.failed)} failed)" if group.failed else ""
     return [group.encoder, wording.fraction(group.fraction), mean, spread.strip("()"), f"{summary.n}{failed}"]

@@ -111,13 +111,13 @@ def ranking_table(study: Study) -> Table:
     header += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)", "memory (GB)"]
     rows = []
     for setting in study.settings:
-        order = sorted(setting.groups, key=lambda g: (-g.fraction, -(g.summary().mean or -1), g.encoder))
+        order = sorted(setting.groups, key=lambda g: (-g.fraction, -(g.score.mean or -1), g.encoder))
         rows += [[setting.title, group.encoder, *_ranking_cells(group)] for group in order]
     return Table("Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2).", header, rows, names=2)
 
 
 def _ranking_cells(group: RunGroup) -> list[str]:
-    summary = group.summary()
+    summary = group.score
     bounds = [f"{100 * bound:.2f}" if bound is not None else "" for bound in (summary.low, summary.high)]
     quality = [summary.text(with_n=False), str(summary.n), str(len(group.failed)), *bounds, summary.spread]
     return [f"{group.fraction * 100:g}", *quality, *_cost_cells(cost_of(group.runs))]

@@ -149,7 +149,7 @@ def fractions_grid(setting: Setting, encoders: list[str]) -> Grid:
     columns = []
     for fraction in setting.fractions:
         groups = [setting.group(encoder, fraction) for encoder in encoders]
-        columns.append(_cells([group.summary() if group else Summary(0) for group in groups]))
+        columns.append(_cells([group.score if group else Summary(0) for group in groups]))
     rows = [(encoder, [column[position] for column in columns]) for position, encoder in enumerate(encoders)]
     return Grid([wording.fraction(fraction) for fraction in setting.fractions], rows)
 
