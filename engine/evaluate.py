@@ -1,10 +1,12 @@
 """A segmenter on a set of images: one confusion matrix, at the resolution of each mask."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from encoder_ablations.data.loading import EvaluationItem
@@ -73,3 +75,11 @@ def evaluate(
     total = accelerator.reduce(torch.from_numpy(result.confusion.counts).to(accelerator.device), "sum")
     result.confusion = ConfusionMatrix(total.cpu().numpy())
     return result
+
+
+def gather_images(images: Sequence[ImageCounts], accelerator: Accelerator) -> list[ImageCounts]:
+    """All processes' images in the order of the set, given that each process took every n-th one."""
+    if accelerator.num_processes == 1:
+        return list(images)
+    shares: list[list[ImageCounts]] = gather_object([list(images)])
+    return [image for image in chain.from_iterable(zip_longest(*shares)) if image is not None]

@@ -4,12 +4,9 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
-from accelerate import Accelerator
-from accelerate.utils import gather_object
 
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.utils.errors import InputError
@@ -80,14 +77,6 @@ class PerImage:
             np.bincount(owner + guess, self.counts, n * k),
         )
         return np.stack([part.reshape(n, k) for part in parts], axis=1)
-
-
-def gather_images(images: Sequence[ImageCounts], accelerator: Accelerator) -> list[ImageCounts]:
-    """All processes' images in the order of the set, given that each process took every n-th one."""
-    if accelerator.num_processes == 1:
-        return list(images)
-    shares: list[list[ImageCounts]] = gather_object([list(images)])
-    return [image for image in chain.from_iterable(zip_longest(*shares)) if image is not None]
 
 
 def save_per_image(images: PerImage, path: Path) -> None:

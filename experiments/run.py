@@ -22,8 +22,8 @@ from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.cost import measure_cost
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.evaluate import evaluate
-from encoder_ablations.engine.per_image import PerImage, gather_images, save_per_image
+from encoder_ablations.engine.evaluate import evaluate, gather_images
+from encoder_ablations.engine.per_image import PerImage, save_per_image
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.experiments.disclosures import disclosures

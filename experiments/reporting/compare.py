@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, median
 
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting
@@ -62,6 +63,7 @@ class Comparison:
         return self.p is not None and self.p < SIGNIFICANT
 
 
+@lru_cache(maxsize=64)
 def standings(setting: Setting, fraction: float | None) -> list[Standing]:
     """Encoders with a result at ``fraction``, largest mean mIoU first (equal ones by name)."""
     groups = [group for group in setting.at(fraction) if group.values()]
@@ -115,6 +117,7 @@ def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float] | None:
     return median(p10), median(middle), median(p90)
 
 
+@lru_cache(maxsize=64)
 def comparisons(setting: Setting, fraction: float | None) -> list[Comparison]:
     """Every pair of encoders that share a seed, the one that ranks higher first."""
     ranked = [standing.group for standing in standings(setting, fraction)]
@@ -149,20 +152,3 @@ def _reversed(difference: Difference) -> Difference:
 
 def _minus(value: float | None) -> float | None:
     return None if value is None else -value
-
-
-def images_saved(setting: Setting, strong: str, weak: str) -> tuple[float, float] | None:
-    """(a, b): with the share ``a`` of the images ``strong`` is at least as good as ``weak`` with its largest share b.
-
-    None if that never happens with fewer images.
-    """
-    weak_groups = [group for group in setting.groups if group.encoder == weak and group.values()]
-    if not weak_groups:
-        return None
-    target = max(weak_groups, key=lambda group: group.fraction)
-    for fraction in setting.fractions:
-        group = setting.group(strong, fraction)
-        mean = group.score.mean if group else None
-        if mean is not None and mean >= (target.score.mean or 0.0) and fraction < target.fraction:
-            return fraction, target.fraction
-    return None

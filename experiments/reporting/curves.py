@@ -11,8 +11,17 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import Setting
-from encoder_ablations.experiments.reporting.drawing import WIDTH, EncoderStyle, hide_unused, new_figure, share_legend
+from encoder_ablations.experiments.reporting.compare import pretraining
+from encoder_ablations.experiments.reporting.drawing import (
+    INK,
+    WIDTH,
+    EncoderStyle,
+    hide_unused,
+    new_figure,
+    share_legend,
+)
 from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.statistics.seeds import Summary
 
 Styles = Mapping[str, EncoderStyle]
 Series = Callable[[RunRecord], list[tuple[int, float]]]
@@ -40,14 +49,42 @@ def fraction_curves(setting: Setting, encoders: list[str], styles: Styles) -> tu
         points: dict[str, Any] = {"markersize": 3.5, "alpha": 0.6, "gid": style.gid("seeds")}
         axis.plot([share for share, _ in seeds], [value for _, value in seeds], ".", color=style.color, **points)
         described += [f"{encoder} {means[0]:.1f} % at {shares[0]:g} % to {means[-1]:.1f} % at {shares[-1]:g} %"]
+    _share_axis(axis, setting)
+    axis.set_ylabel("mIoU (%)")
+    share_legend(figure, axis)
+    return figure, f"mIoU against the share of training images: {'; '.join(described)}."
+
+
+def pretraining_curves(setting: Setting, styles: Styles) -> tuple[Figure, str]:
+    """Loaded minus random weights against the share of training images, a line per network, with intervals."""
+    figure, (axis,) = new_figure(WIDTH, 3.6)
+    found: dict[str, list[tuple[float, Summary]]] = {}
+    for share in setting.fractions:
+        for pair in pretraining(setting, share):
+            found.setdefault(pair.first.encoder, []).append((100 * share, pair.difference.over))
+    axis.axhline(0, color=INK, linewidth=0.8)
+    for encoder, points in found.items():
+        style, places = styles[encoder], [place for place, _ in points]
+        means = [100 * (over.mean or 0) for _, over in points]
+        axis.plot(places, means, label=encoder, gid=style.gid("mean"), **style.line)
+        low, high = ([100 * (getattr(over, side) or 0) for _, over in points] for side in ("low", "high"))
+        axis.fill_between(places, low, high, color=style.color, alpha=0.14, linewidth=0, gid=style.gid("band"))
+    _share_axis(axis, setting)
+    axis.set_ylabel("points of mIoU")
+    share_legend(figure, axis)
+    said = "; ".join(
+        f"{encoder} {wording.points(points[-1][1].mean or 0)} at {points[-1][0]:g} %"
+        for encoder, points in found.items()
+    )
+    return figure, f"What pretraining adds to the same network, in points: {said}."
+
+
+def _share_axis(axis: Axes, setting: Setting) -> None:
     axis.set_xscale("log")
     axis.set_xticks([fraction * 100 for fraction in setting.fractions])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("share of the training images (logarithmic)")
-    axis.set_ylabel("mIoU (%)")
-    share_legend(figure, axis)
-    return figure, f"mIoU against the share of training images: {'; '.join(described)}."
 
 
 def learning_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:

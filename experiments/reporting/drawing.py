@@ -153,7 +153,7 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
 
 
 def save_figure(figure: Figure, folder: Path, name: str, alt: str, raster: bool = False) -> EmbeddedFigure:
-    """Writes NAME.png and NAME.pdf; the page gets the SVG, or the PNG where that is smaller or ``raster`` asks for it."""
+    """Writes NAME.png and NAME.pdf; the page gets the SVG, or the PNG where that is smaller or ``raster``."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not again for every format
     quick = {"compress_level": 4}

@@ -9,8 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, class_iou
-from encoder_ablations.experiments.reporting.compare import Standing, standings
-from encoder_ablations.experiments.reporting.curves import Styles, fraction_curves, learning_curves, loss_curves
+from encoder_ablations.experiments.reporting.compare import Standing, pretraining, standings
+from encoder_ablations.experiments.reporting.curves import (
+    Styles,
+    fraction_curves,
+    learning_curves,
+    loss_curves,
+    pretraining_curves,
+)
 from encoder_ablations.experiments.reporting.drawing import (
     FAINT,
     INK,
@@ -39,7 +45,8 @@ def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) ->
         folder: gets PREFIX-NAME.png and .pdf.
 
     Returns:
-        "fractions", "learning", "loss", "cost", "classes", "confusion" -> figure; those without data are left out.
+        "fractions", "pretraining", "learning", "loss", "cost", "classes", "confusion" -> figure; what has no data
+        is left out.
     """
     ranked = standings(setting, setting.reference)
     drawn = {}
@@ -56,6 +63,8 @@ def _figures(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterat
     curves = [run.curves for run in setting.runs if run.curves]
     if encoders and sum(any(group.values() for group in setting.at(f)) for f in setting.fractions) > 1:
         yield "fractions", *fraction_curves(setting, encoders, styles)
+        if any(pretraining(setting, fraction) for fraction in setting.fractions):
+            yield "pretraining", *pretraining_curves(setting, styles)
     if any(len(curve.val_steps) > 1 for curve in curves):
         yield "learning", *learning_curves(setting, encoders, styles)
     if any(len(curve.loss_steps) > 1 for curve in curves):

@@ -98,7 +98,8 @@ GATHER = """
 import numpy as np
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.per_image import ImageCounts, gather_images
+from encoder_ablations.engine.evaluate import gather_images
+from encoder_ablations.engine.per_image import ImageCounts
 
 accelerator = make_accelerator("cpu")
 mine = range(5)[accelerator.process_index :: accelerator.num_processes]

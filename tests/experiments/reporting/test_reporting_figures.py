@@ -26,7 +26,7 @@ def study(factory):
 
 def test_every_figure_is_saved_and_embedded(study):
     drawn = draw_setting(study.settings[0], encoder_styles(study), study.folder / "figures", "s1")
-    assert list(drawn) == ["fractions", "learning", "loss", "cost", "classes", "confusion"]
+    assert list(drawn) == ["fractions", "pretraining", "learning", "loss", "cost", "classes", "confusion"]
     for name, figure in drawn.items():
         png = (study.folder / "figures" / f"s1-{name}.png").read_bytes()
         assert png.startswith(b"\x89PNG")
@@ -58,7 +58,7 @@ def test_curve_shows_means_bands_and_every_seed(study):
         figure, _ = fraction_curves(study.settings[0], ["a"], encoder_styles(study))
     (axis,) = figure.axes
     np.testing.assert_allclose(axis.lines[0].get_xydata(), [[10, 62], [100, 71]])
-    np.testing.assert_allclose(np.sort(axis.lines[2].get_ydata()), [70, 71, 72])
+    np.testing.assert_allclose(np.sort(axis.lines[1].get_ydata()), [61, 62, 63, 70, 71, 72])
     band = axis.collections[0].get_paths()[0].vertices
     half_width = 4.302652729749464 * 1 / np.sqrt(3)
     assert band[:, 1].max() == pytest.approx(71 + half_width)
