@@ -48,7 +48,7 @@ class Size:
     datasets: int = 1
 
 
-SIZES = {1000: Size(10, 5, 10, 2), 10_000: Size(25, 10, 10, 2, 2)}
+SIZES = {1000: Size(20, 5, 10), 10_000: Size(25, 10, 10, 2, 2)}
 
 
 def write_simulated_study(folder: Path, size: Size) -> None:

@@ -31,7 +31,7 @@ from encoder_ablations.experiments.reporting.drawing import (
 
 NUMBERED = 12
 """Most classes for which a confusion matrix shows numbers."""
-PANELS = 6
+PANELS = 4
 """Most encoders with a confusion matrix: the best ones."""
 BARS = 24
 """Most classes in the bar chart; with more, those on which the encoders differ most."""

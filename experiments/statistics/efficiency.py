@@ -66,7 +66,9 @@ def label_efficiency(curve: Mapping[float, Mapping[int, float]], target: Mapping
         first, last = int(possible[0]), int(possible[-1])
     low_open = bool(first == 0 and mean[0] + half[0] >= 0)
     high_open = bool(last == len(grid) - 1 and mean[-1] - half[-1] <= 0)
-    low, high = (float(np.exp(grid[place])) for place in (first, last))
+    ends = [float(np.exp(grid[place])) for place in (first, last)]
+    ends += [] if fraction is None else [fraction]  # which may lie between two points of the grid
+    low, high = min(ends), max(ends)
     return Efficiency(fraction, at_most, low, high, low_open, high_open, len(shared))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 ENOUGH = 3
@@ -63,7 +63,7 @@ def summarize(values: Sequence[float]) -> Summary:
     std = float(np.std(values, ddof=1)) if n > 1 else None
     if std is None or n < ENOUGH:
         return Summary(n, mean, std, None, min(values), max(values))
-    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * std / math.sqrt(n)
+    half_width = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     return Summary(n, mean, std, half_width, mean - half_width, mean + half_width)
 
 
@@ -111,7 +111,8 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     over = summarize(differences)
     p = effect = None
     if over.half_width is not None and over.std is not None and over.std > 1e-12:
-        p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+        t = float(np.mean(differences)) / over.std * math.sqrt(over.n)
+        p = 2 * float(special.stdtr(over.n - 1, -abs(t)))  # ttest_1samp, whose checks cost 100 times as much
         effect = float(np.mean(differences)) / over.std * (1 - 3 / (4 * (over.n - 1) - 1))
     wins = sum(value > 0 for value in differences)
     return Difference(over, wins, sum(value < 0 for value in differences), effect, p)
