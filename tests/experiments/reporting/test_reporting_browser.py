@@ -53,11 +53,15 @@ setTimeout(() => {
   const all = [...document.querySelectorAll("a[href], button, input, summary, [tabindex]")];
   found.reachable = all.every((part) => part.tabIndex >= 0);
   found.regions = [...document.querySelectorAll(".scroll")].every((part) => part.tabIndex === 0 && part.ariaLabel);
-  document.body.dataset.found = JSON.stringify(found);
+  parent.postMessage(JSON.stringify(found), "*");
 }, 50);
 })();
 </script>
 """
+
+
+FRAME = """<!DOCTYPE html><iframe src="probed.html" style="width: {width}px; height: 900px; border: 0"></iframe>
+<script>addEventListener("message", (event) => { document.body.dataset.found = event.data; });</script>"""
 
 
 def browse(page, folder, width, *options):
