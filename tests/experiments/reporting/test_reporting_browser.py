@@ -64,25 +64,25 @@ FRAME = """<!DOCTYPE html><iframe src="probed.html" style="width: {width}px; hei
 <script>addEventListener("message", (event) => { document.body.dataset.found = event.data; });</script>"""
 
 
+FRAME = """<!DOCTYPE html><iframe src="probed.html" style="width: {width}px; height: 900px; border: 0"></iframe>
+<script>addEventListener("message", (event) => { document.body.dataset.found = event.data; });</script>"""
+
+
 def browse(page, folder, width, *options):
-    """What the probe finds in the page, in a frame that is ``width`` pixels wide."""
-    probed = folder / "probed.html"
+    """What the probe finds in the page, in a frame that is ``width`` pixels wide: a window has a least width."""
+    probed, frame = folder / "probed.html", folder / "frame.html"
     probed.write_text(page.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={folder / 'profile'}",
-        *options,
-    ]
-    command += [f"--window-size={width},900", "--virtual-time-budget=3000", "--dump-dom", probed.as_uri()]
+    frame.write_text(FRAME.replace("{width}", str(width)), encoding="utf-8")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    command += ["--window-size=1400,1000", "--virtual-time-budget=5000", *options, "--dump-dom", frame.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return json.loads(re.search(r'data-found="([^"]*)"', done.stdout)[1].replace("&quot;", '"'))
+    found = re.search(r'data-found="([^"]*)"', done.stdout)
+    assert found, "the page's script did not come to its end"
+    return json.loads(found[1].replace("&quot;", '"'))
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory, module_study):
+def page(module_study):
     return write_report(module_study).page
 
 
