@@ -222,7 +222,8 @@ def mistakes(setting: Setting, encoders: list[str]) -> Grid:
     if not known or len(setting.classes) < 2:
         return Grid(encoders, [])
     most = np.max(known, axis=0) * (1 - np.eye(len(setting.classes)))
-    order = [divmod(int(cell), len(setting.classes)) for cell in np.argsort(-most, axis=None)[:MISTAKES]]
+    cells = [int(cell) for cell in np.argsort(-most, axis=None, kind="stable")[:MISTAKES] if most.flat[cell] >= 0.0005]
+    order = [divmod(cell, len(setting.classes)) for cell in cells]
     rows = []
     for truth, guess in order:
         texts = [wording.DASH if shares is None else f"{100 * shares[truth, guess]:.1f}" for shares in found]

@@ -2,12 +2,17 @@ import re
 import time
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from markupsafe import Markup
 
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.experiments.reporting import page
 from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.drawing import EmbeddedFigure
 from encoder_ablations.experiments.reporting.page import terminal_ranking, write_report
-from encoder_ablations.experiments.reporting.views import fractions_grid
+from encoder_ablations.experiments.reporting.views import fractions_grid, mistakes
 from encoder_ablations.utils.errors import InputError
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "circle", "line", "polygon"}
@@ -228,6 +233,46 @@ def test_bold_only_where_the_print_differs(factory):
         [("70.0", False), ("70.0", False)],
         [("70.0", False), ("71.0", True)],
     ]
+
+
+def test_mistakes_are_ordered_and_never_right_answers(factory):
+    matrix = [[80, 15, 5], [10, 90, 0], [40, 0, 60]]  # rows add up to 100: counts are percent
+    score = mean_iou(ConfusionMatrix(np.array(matrix)))
+    record = factory.record("a", score).model_copy(update={"confusion_matrix": matrix})
+    grid = mistakes(collect(factory.write([record])).settings[0], ["a"])
+    assert [(name, cells[0].text) for name, cells in grid.rows] == [
+        ("boulder taken for background", "40.0"),
+        ("background taken for crater", "15.0"),
+        ("crater taken for background", "10.0"),
+        ("background taken for boulder", "5.0"),
+    ]
+
+
+def test_what_pretraining_buys_opens_the_page(factory, report):
+    values = {"pretrained": [0.70, 0.72, 0.74], "random": [0.65, 0.66, 0.70]}
+    shown = report(*[factory.record("a", v, seed=s, weights=w) for w, vs in values.items() for s, v in enumerate(vs)])
+    assert "Pretraining adds 5.0 points (95 % interval 2.5 to 7.5). a is the best encoder here" in shown.text
+    assert "What pretraining buys" in shown.text
+    assert {"s1-pretraining", "s1-stability"} <= set(shown.ids)
+
+
+def test_no_dotted_line_is_spoken_of_where_one_encoder_beats_all(factory, report, monkeypatch):
+    monkeypatch.setattr(
+        page, "draw_setting", lambda *_: {"cost": EmbeddedFigure("s1-cost", "x", Markup(""), "data:", 9)}
+    )
+    alone = report(factory.record("a", 0.8, gflops=5, latency=5), factory.record("b", 0.7))
+    assert "dotted line" not in alone.text
+    assert "a beats all others on both score and computation." in alone.text
+    both = report(factory.record("a", 0.8, gflops=5, latency=5), factory.record("b", 0.9))
+    assert "An encoder on the dotted line" in both.text
+
+
+def test_damaged_records_are_warnings(factory, report):
+    folder = factory.write([factory.record("a", 0.7), factory.record("b", 0.5)])
+    path = sorted(folder.glob("runs/b-*/record.json"))[0]
+    path.write_text("{")
+    shown = Page(write_report(folder).page.read_text(encoding="utf-8"))
+    assert f"{path} is damaged" in shown.text
 
 
 def test_no_records(tmp_path):
