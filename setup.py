@@ -22,7 +22,7 @@ setup(
     python_requires=">=3.11",
     package_dir=package_dir,
     packages=packages,
-    package_data={"": ["*.yaml", "*.html", "*.css"]},
+    package_data={"": ["*.yaml", "*.html", "*.css", "*.js"]},
     install_requires=[
         "torch>=2.11",  # models and training
         "torchvision",  # needed by timm

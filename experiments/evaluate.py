@@ -8,20 +8,20 @@ from pathlib import Path
 from encoder_ablations.data.class_map import read_class_map, share_classes
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.experiments import options
+from encoder_ablations.experiments import options, study_results
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.reporting.collect import Study, collect
-from encoder_ablations.experiments.reporting.page import terminal_ranking
 from encoder_ablations.experiments.run import metrics_record
 from encoder_ablations.experiments.run_record import MetricsRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate_elsewhere, transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
-from encoder_ablations.utils.files import write_json
+from encoder_ablations.utils.files import write_json, write_text
 
 EXAMPLES = """  ablate evaluate outputs/demo
+  ablate evaluate outputs/demo --json demo.json --csv demo.csv
   ablate evaluate outputs/demo/runs/RUN --split val
   ablate evaluate outputs/demo/runs/RUN --dataset other.yaml --class-map shared.yaml"""
 
@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", help="train, val or test (default: the one that the run reported)")
     parser.add_argument("--dataset", help="another dataset, for one run or all of a study: a name or a YAML")
     parser.add_argument("--class-map", type=Path, help="a YAML that says which of its classes mean the same")
-    parser.add_argument("--json", type=Path, help="also write all metrics and the confusion matrix to this file")
+    parser.add_argument("--json", type=Path, help="also write all metrics (of a run: with the confusion matrix) here")
+    parser.add_argument("--csv", type=Path, help="of a study: also write every run, means and deviations here")
     options.add_execution_options(parser)
     arguments = parser.parse_args(argv)
     _refuse_detectron2(arguments.folder)
@@ -45,8 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.class_map is not None:
         raise InputError("--class-map compares the run's classes with those of another dataset: add --dataset.")
     if (arguments.folder / "runs").is_dir():
-        print(_study_table(collect(arguments.folder)))
+        if arguments.split:
+            raise InputError(f"--split is for one run; {arguments.folder} is a study. Name one of its runs/.")
+        _report_study(collect(arguments.folder), arguments.json, arguments.csv)
         return 0
+    if arguments.csv:
+        raise InputError(f"--csv is for a study; {arguments.folder} is not one. For a run there is --json.")
     if not (arguments.folder / "config.yaml").exists():
         raise InputError(f"{arguments.folder} is neither a run (config.yaml) nor a study (runs/).")
     _evaluate_run(arguments.folder, arguments.split, arguments.json, options.read_execution(arguments))
@@ -62,15 +67,17 @@ def _refuse_detectron2(folder: Path) -> None:
         )
 
 
-def _study_table(study: Study) -> str:
-    """mIoU of every seed, then the ranking over seeds."""
-    groups = sorted(study.groups, key=lambda group: (group.setting, group.encoder, group.fraction))
-    width = max(len(group.encoder) for group in groups)
-    lines = [f"  {'encoder':<{width}}  images  mIoU % by seed"]
-    for group in groups:
-        seeds = "  ".join(f"{seed}: {100 * value:.2f}" for seed, value in group.values().items())
-        lines.append(f"  {group.encoder:<{width}}  {group.fraction:>6.0%}  {seeds}")
-    return "\n".join([*lines, "", terminal_ranking(study.groups)])
+def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
+    """Prints both tables, and writes what was asked for."""
+    print(study_results.text(study))
+    for line in study.damaged:
+        print(f"left out: {line}", file=sys.stderr)
+    if json is not None:
+        write_json(json, study_results.as_json(study))
+        print(f"wrote {json}")
+    if table is not None:
+        write_text(table, study_results.as_csv(study))
+        print(f"wrote {table}")
 
 
 def _evaluate_run(folder: Path, split: str | None, target: Path | None, execution: Execution) -> None:

@@ -8,15 +8,17 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.reporting.page import ReportFiles, write_report
 
-EXAMPLES = """  ablate report outputs/demo"""
+EXAMPLES = """  ablate report outputs/demo
+  ablate report outputs/camvid outputs/voc"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate report --help``."""
     parser = options.make_parser("report", "Writes report.html, runs.csv, figures and tables of a study.", EXAMPLES)
-    parser.add_argument("study", type=Path, help="folder of a study, e.g. outputs/demo")
+    parser.add_argument("study", type=Path, nargs="+", help="folder of a study, e.g. outputs/demo")
     arguments = parser.parse_args(argv)
-    announce(write_report(arguments.study))
+    for study in arguments.study:
+        announce(write_report(study))
     return 0
 
 

@@ -25,13 +25,15 @@ from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.cost import measure_cost
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.evaluate import evaluate
+from encoder_ablations.engine.evaluate import evaluate, gather_images
+from encoder_ablations.engine.per_image import PerImage, save_per_image
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.experiments.disclosures import disclosures
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.pictures import save_pictures
 from encoder_ablations.experiments.run_record import (
+    PER_IMAGE,
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
@@ -203,8 +205,10 @@ def _run(
     )
     read = partial(trainer.features.evaluation, data.report)
     result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES, read=read)
+    images = PerImage.of(gather_images(result.images, accelerator), len(spec.dataset.classes))
     if accelerator.is_main_process:
         save_pictures(result.pictures, folder)
+        save_per_image(images, folder / PER_IMAGE)
     cost = cost_record(segmenter, spec, progress)
     attention = paths_since(calls)
     return RunRecord(

@@ -13,6 +13,8 @@ from encoder_ablations.utils.files import write_text
 
 SCHEMA_VERSION = 1
 NO_CHECKSUM = "0" * 64
+PER_IMAGE = "per_image.npz"
+"""Beside the record: the confusion matrix of every image, which add up to the record's."""
 
 
 class Part(BaseModel):

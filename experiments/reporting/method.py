@@ -58,9 +58,6 @@ def warnings(study: Study) -> list[str]:
     if study.unfinished:
         count = wording.plural(len(study.unfinished), "run")
         found.append(f"{count} has no result yet (running or interrupted); this page shows what there is.")
-    if study.unreadable:
-        count = wording.plural(len(study.unreadable), "record")
-        found.append(f"{count} cannot be used and is left out: {' '.join(study.unreadable)}")
     return found
 
 

@@ -11,15 +11,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from encoder_ablations.engine.per_image import load_per_image
 from encoder_ablations.engine.train import Trainer
 from encoder_ablations.experiments import worker
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.run import execute_run
-from encoder_ablations.experiments.run_record import load_record
+from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
 from encoder_ablations.experiments.study import load_study, locate, plan
 from encoder_ablations.utils.errors import InputError
 
@@ -95,6 +97,11 @@ def test_study(study, capsys):
     assert "darknet" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert (folder / "runs.csv").read_text().count("\n") == 5
+
+    # every image's own counts lie beside the record and add up to its matrix
+    for name, record in first.items():
+        images = load_per_image(folder / "runs" / name / PER_IMAGE, np.array(record["confusion_matrix"]))
+        assert len(images.ids) == 8
 
     # a second call repeats nothing
     times = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")}

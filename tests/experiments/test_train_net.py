@@ -14,8 +14,9 @@ import torch
 import yaml
 
 from encoder_ablations.engine.metrics import mean_iou
+from encoder_ablations.engine.per_image import load_per_image
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.run_record import load_record
+from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
 from encoder_ablations.experiments.train_net import main, make_parser
 from encoder_ablations.utils.errors import InputError
 
@@ -113,6 +114,8 @@ def test_record_is_whole(finished, dataset):
     assert any("Ignored pixels" in sentence for sentence in record.disclosures)
     assert any("Detectron2's loop" in sentence for sentence in record.disclosures)
     assert len(list((folder / "pictures").iterdir())) == 3 * len(record.pictures)
+    images = load_per_image(folder / PER_IMAGE, np.array(record.confusion_matrix))
+    assert len(images.ids) == 8
 
 
 def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from encoder_ablations.experiments.reporting.collect import collect, flatten
-from encoder_ablations.experiments.reporting.method import warnings
 from encoder_ablations.experiments.run_record import save_record
 from encoder_ablations.utils.errors import InputError
 
@@ -78,20 +77,31 @@ def test_copied_run_folder_is_not_counted_twice(factory):
     save_record(record, folder / "runs" / "copy")
     study = collect(folder)
     assert len(study.records) == 1
-    assert "copy holds the record of the run a-linear-mars" in study.unreadable[0]
+    assert "copy holds the record of the run a-linear-mars" in study.damaged[0]
 
 
-def test_records_that_cannot_be_used_are_left_out_and_named(factory):
-    folder = factory.write([factory.record("a", seed=seed) for seed in range(3)])
-    first, second, _ = sorted(folder.glob("runs/*/record.json"))
-    first.write_text(first.read_text()[:100])
-    second.write_text(second.read_text().replace('"pixel_accuracy": 0.', '"pixel_accuracy": 0.1', 1))
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [("truncated", "is damaged"), ("older", "schema version 0"), ("edited", "was edited after it was written")],
+)
+def test_one_bad_record_is_named_and_the_others_are_read(factory, damage, message):
+    bad, good = factory.record("a", 0.5), factory.record("b", 0.6)
+    folder = factory.write([bad, good])
+    path = folder / "runs" / bad.run_id / "record.json"
+    content = json.loads(path.read_text())
+    if damage == "truncated":
+        path.write_text(path.read_text()[:500])
+    elif damage == "older":
+        path.write_text(json.dumps(content | {"schema_version": 0}))
+    else:
+        content["metrics"]["miou"] = 0.9
+        path.write_text(json.dumps(content))
     study = collect(folder)
-    assert len(study.records) == 1
-    assert [str(path) in text for path, text in zip([first, second], study.unreadable, strict=True)] == [True, True]
-    assert "damaged" in study.unreadable[0]
-    assert "edited" in study.unreadable[1]
-    assert "2 records cannot be used" in " ".join(warnings(study))
+    assert [record.run_id for record in study.records] == [good.run_id]
+    (line,) = study.damaged
+    assert message in line
+    assert str(path) in line
+    assert "\n" not in line
 
 
 def test_flatten():
