@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import wait as wait_for_end
 from multiprocessing.context import SpawnContext
@@ -38,9 +39,8 @@ def slots(count: int, execution: Execution) -> list[Execution]:
     """What each of ``count`` processes computes on: GPUs in turn if there are any, else a share of the cores."""
     gpus = torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
     if gpus:
-        return [Execution(f"cuda:{index % gpus}", execution.workers) for index in range(count)]
-    device = "cpu" if execution.device == "auto" else execution.device
-    return [Execution(device, execution.workers)] * count
+        return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
+    return [replace(execution, device="cpu" if execution.device == "auto" else execution.device)] * count
 
 
 def run_in_processes(runs: Sequence[PlannedRun], job: Job, display: Display, places: Sequence[Execution]) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from encoder_ablations.experiments.display import Display
-from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import now
 from encoder_ablations.experiments.study import PlannedRun
 from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
@@ -76,7 +75,7 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
 
     gpus = _gpus(ray, cluster, job.execution.device)
     device = job.execution.device if gpus else "cpu"
-    job = Job(Execution(device, job.execution.workers), job.retry_failed, LOCK_SECONDS)
+    job = replace(job, execution=replace(job.execution, device=device), lock_seconds=LOCK_SECONDS)
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_compute_on_worker)
     placed = [replace(run, folder=run.folder.absolute()) for run in runs]
     tasks = {task.remote(run, job, str(Path.cwd())): run for run in placed}

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -136,7 +137,8 @@ def test_gpus_are_given_in_turn(monkeypatch):
     monkeypatch.setattr(executors.torch.cuda, "device_count", lambda: 2)
     assert [place.device for place in slots(3, Execution("auto", 4))] == ["cuda:0", "cuda:1", "cuda:0"]
     assert [place.device for place in slots(2, Execution("cpu", 4))] == ["cpu", "cpu"]
-    assert {place.workers for place in slots(2, Execution("auto", 4))} == {4}
+    cached = Execution("auto", 4, feature_cache_gb=2.0)
+    assert {replace(place, device="auto") for place in slots(2, cached)} == {cached}
     monkeypatch.setattr(executors.torch.cuda, "device_count", lambda: 0)
     assert [place.device for place in slots(2, Execution())] == ["cpu", "cpu"]
 
