@@ -30,6 +30,7 @@ from encoder_ablations.experiments.official.translation import run_spec_of
 from encoder_ablations.experiments.run import RunData, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.mask2former_official import add_maskformer2_config
+from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError, nearest, unknown
 
 MAPPER = "mask_former_semantic"
@@ -58,6 +59,8 @@ def configure(arguments: argparse.Namespace) -> Setup:
         InputError: whatever a user can put right.
     """
     options = _read_options(arguments.opts or [])
+    if arguments.fraction is not None and not 0 < arguments.fraction <= 1:
+        raise InputError(f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all images).")
     setup = Setup(_default_config())
     cfg = setup.cfg
     path = find_yaml(arguments.config_file or DEFAULT)
@@ -150,7 +153,7 @@ def _check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
     for key in ("TRAIN", "TEST"):
         for name in cfg.DATASETS[key]:
             if name not in DatasetCatalog:
-                raise unknown(f"dataset in DATASETS.{key}", name, DatasetCatalog.list())
+                raise _unknown_dataset(key, name)
             metadata = MetadataCatalog.get(name)
             classes = metadata.get("stuff_classes")
             if not classes:
@@ -166,6 +169,15 @@ def _check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
                 )
     if dataset is not None and (f"{dataset.name}_train",) != cfg.DATASETS.TRAIN:
         raise InputError(f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of them.")
+
+
+def _unknown_dataset(key: str, name: str) -> InputError:
+    ours = [known for known in config_names("datasets") if name in (f"{known}_train", f"{known}_val", f"{known}_test")]
+    hint = f" Say --dataset {ours[0]}." if ours else nearest(name, DatasetCatalog.list())
+    return InputError(
+        f"DATASETS.{key}: Detectron2 knows no dataset {name}.{hint} "
+        "For one of your own say --dataset YAML, or register it."
+    )
 
 
 def _choose_device(setup: Setup, gpus: int, options: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 from detectron2.checkpoint import DetectionCheckpointer
@@ -20,6 +21,7 @@ from encoder_ablations.experiments.run import FAILURES, failed_record, now
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 
 logger = logging.getLogger("detectron2.encoder_ablations")
 
@@ -40,6 +42,10 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     path, resumed = checkpoint_to_load(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, arguments.resume)
     if setup.spec is not None:
         check_encoder(path, setup.spec.encoder, resumed)
+        if not (arguments.resume or arguments.eval_only) and checkpoint_to_load(cfg.OUTPUT_DIR, "", True)[1]:
+            raise InputError(
+                f"{cfg.OUTPUT_DIR} holds an unfinished run. Add --resume to go on with it, or delete it to begin anew."
+            )
     if arguments.eval_only and not path:
         raise InputError("--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of OUTPUT_DIR.")
     cfg.freeze()
@@ -69,7 +75,9 @@ def _train(trainer: Trainer, setup: Setup, started: str, calls: Counter[str]) ->
         return None
     cfg = setup.cfg
     try:
-        trainer.train()
+        # several processes would stop at different steps, each waiting for the others: they are interrupted at once
+        with deferred_interrupt() if comm.get_world_size() == 1 else nullcontext(Interrupt()) as trainer.interrupt:
+            trainer.train()
         return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
     except InputError:
         raise

@@ -215,8 +215,28 @@ def test_killed_and_resumed(dataset, tmp_path):
     assert main([*argv, "--resume", *words(shorter | {"OUTPUT_DIR": str(folder)})]) == 0
     record = load_record(folder)
     assert record.curves.loss_steps[-1] == reached + 6
+    assert len(list(folder.glob("model_0*.pth"))) == 2
     assert record.curves.val_steps == [*range(4, reached + 6, 4), reached + 6]
     assert any(f"checkpoint after step {reached}" in sentence for sentence in record.disclosures)
+
+
+def test_ctrl_c_finishes_and_saves_the_step(dataset, tmp_path):
+    """Whenever it comes; without --resume the command does not begin anew over what is there."""
+    argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
+    changes = {"SOLVER.MAX_ITER": "1000", "TEST.EVAL_PERIOD": "0"}
+    start = [sys.executable, "-m", "encoder_ablations.experiments.cli", "train-net", *argv]
+    with subprocess.Popen([*start, *words(changes)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if b"Starting training" in line:
+                process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "last_checkpoint").exists()
+    assert load_record(folder) is None
+    with pytest.raises(InputError, match=r"holds an unfinished run\. Add --resume"):
+        main([*argv, *words(changes)])
 
 
 def test_it_learns(dataset, tmp_path):
@@ -341,6 +361,8 @@ BAD = {
     "padding": ([*E, *D], {"INPUT.SIZE_DIVISIBILITY": "32"}, r"SIZE_DIVISIBILITY is 32, but .* 64 .*cuts off"),
     "no stuff classes": (E, {"DATASETS.TRAIN": "('coco_2017_train',)"}, r"coco_2017_train has no stuff_classes.*set\("),
     "unknown dataset": (E, {"DATASETS.TRAIN": "('ade20k_sem_seg_trian',)"}, r"Did you mean 'ade20k_sem_seg_train'"),
+    "our dataset": (E, {"DATASETS.TRAIN": "('camvid_train',)"}, r"no dataset camvid_train\. Say --dataset camvid\."),
+    "fraction": ([*E, *D, "--fraction", "2"], {}, r"--fraction 2: allowed is more than 0, at most 1"),
     "two datasets": ([*E, *D], {"DATASETS.TRAIN": "('mars_terrain_val',)"}, r"--dataset is mars_terrain; give one"),
     "encoder": (["--encoder", "clip_b61", *D], {}, r"unknown encoder 'clip_b61'\. Did you mean 'clip_b16'"),
     "freeze alone": (["--freeze", "body"], {}, r"--freeze .* name an encoder"),
@@ -366,7 +388,7 @@ def test_bad_input(case, dataset):
     argv = [dataset if word == "DATASET" else word for word in argv]
     argv += ["--fraction", "0.5"] if case == "fraction alone" else []
     options = {} if case in ("panoptic", "instance", "video", "no file", "freeze alone") else SMALL
-    if case in ("fraction alone", "no stuff classes", "unknown dataset"):
+    if case in ("fraction alone", "no stuff classes", "unknown dataset", "our dataset"):
         options = SMALL | {f"{HEAD}.NUM_CLASSES": "150"}
     with pytest.raises(InputError, match=message) as error:
         build(argv, options | changes)
