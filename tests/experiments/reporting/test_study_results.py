@@ -72,7 +72,6 @@ def test_unreadable_record_is_named_and_left_out(study, capsys):
     ("arguments", "message"),
     [
         (["--split", "val"], "--split is for one run"),
-        (["--dataset", "camvid"], "--dataset is for one run"),
         (["--json", "missing/../study/runs.csv/x.json"], "cannot write"),
     ],
 )
