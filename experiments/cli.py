@@ -17,6 +17,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "evaluate a checkpoint again, or list the results of a study"),
     "report": ("report", "write the report of a study"),
     "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
+    "keys": ("keys", "list every key of the YAMLs and of key.sub=value"),
     "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
     "bench": ("bench", "measure the speed of the package's own code"),
 }

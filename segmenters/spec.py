@@ -25,7 +25,9 @@ class Mask2FormerSettings(Config):
         encoder_layers: the pixel decoder's deformable-attention layers.
         decoder_layers, decoder_feedforward: masked-attention layers and their inner width. The official
             configuration's DEC_LAYERS is one more: it counts the prediction before the first layer.
-        points: points sampled for each mask's loss; oversample_ratio and importance_ratio choose uncertain ones.
+        points: points sampled for each mask's loss.
+        oversample_ratio: so many times more points are drawn at first, of which the most uncertain ones are kept.
+        importance_ratio: share of the points that is chosen so; the rest is drawn uniformly.
         class_weight, mask_weight, dice_weight, no_object_weight: weights in the set loss.
     """
 
