@@ -34,9 +34,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 HEAD = """# Every key
 
-What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaults, YAML, command line. An unknown key is
-an error that names the nearest one. Encoders, segmenters and datasets may be a name, a path, or a mapping or YAML that
-names a `base` and is a delta over it. This page is what `ablate keys` prints.
+What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaults, YAML, command line. An unknown key
+is an error that names the nearest one. Encoders, segmenters and datasets may be a name, a path, or a mapping or YAML
+that names a `base` and is a delta over it. This page is what `ablate keys` prints.
 """
 ENTRY = re.compile(r"^    (\w[\w, ]*): (.*?)(?=^    \w[\w, ]*: |\Z)", re.DOTALL | re.MULTILINE)
 """One of a docstring's attributes, or several that share a text."""
@@ -82,9 +82,7 @@ def _meanings(spec: type[BaseModel]) -> dict[str, str]:
     found: dict[str, str] = {}
     for each in reversed([base for base in spec.__mro__ if issubclass(base, BaseModel)]):
         _, _, attributes = _docstring(each).partition("Attributes:")
-        for names, text in re.findall(
-            r"^    (\w[\w, ]*): (.*?)(?=^    \w[\w, ]*: |\Z)", attributes, re.DOTALL | re.MULTILINE
-        ):
+        for names, text in ENTRY.findall(attributes):
             found |= dict.fromkeys(re.split(r",\s*", names), " ".join(text.split()).replace("``", "`"))
     return found
 
