@@ -29,7 +29,7 @@ class FolderDataset:
         self.pairs = find_pairs(spec, split)
         self.ids = [pair.id for pair in self.pairs]
         self._scenes = [_scene(spec, stem) for stem in self.ids]
-        self._class_of = _class_table(spec)
+        self._class_of = class_table(spec)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -94,7 +94,7 @@ class FolderDataset:
         )
 
 
-def _class_table(spec: DatasetSpec) -> np.ndarray:
+def class_table(spec: DatasetSpec) -> np.ndarray:
     """Value in a mask file -> class id, 255 = ignore, -1 = unknown. ``value_map`` goes before ``ignore_ids``."""
     table = np.full(LARGEST_VALUE + 1, -1, np.int16)
     if spec.value_map is None:

@@ -10,6 +10,7 @@ from encoder_ablations.utils.errors import InputError, nearest
 
 COMMANDS = {
     "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
+    "lint": ("lint", "read a whole dataset and say what is wrong with it"),
     "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
     "train": ("train", "train one encoder on one dataset"),
     "train-net": ("train_net", "train the official Mask2Former in Detectron2 on one of our encoders"),
