@@ -10,6 +10,7 @@ from encoder_ablations.utils.errors import InputError, nearest
 
 COMMANDS = {
     "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
+    "init": ("init", "look at a folder of images and masks: dataset YAML, contact sheet, first study"),
     "lint": ("lint", "read a whole dataset and say what is wrong with it"),
     "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
     "train": ("train", "train one encoder on one dataset"),

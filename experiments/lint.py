@@ -5,17 +5,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from encoder_ablations.data.layouts.recognition import propose
 from encoder_ablations.data.lint.lint import LintReport, lint
 from encoder_ablations.data.lint.repair import Repair, repair
 from encoder_ablations.data.lint.rules import readable
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.lint_page import render
-from encoder_ablations.utils.config import parse_overrides
+from encoder_ablations.utils.config import build, merge, parse_overrides
+from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_json, write_text
 
 EXAMPLES = """  ablate lint my_data.yaml
@@ -39,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help=f"name every file, not only {SHOWN} for each rule")
     options.add_overrides(parser, "'ignore_ids=[255, 11]'")
     arguments = parser.parse_intermixed_args(argv)
-    spec = load_dataset(arguments.dataset, parse_overrides(arguments.overrides))
+    spec = _find(arguments.dataset, parse_overrides(arguments.overrides))
     started = time.perf_counter()
     with tqdm(desc=f"reading {spec.name}", unit="pair", leave=False, mininterval=options.bar_interval()) as bar:
 
@@ -62,6 +66,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.fix:
         _say(_outcome(repair(report, arguments.fix), report), arguments.json)
     return 2 if report.counts["error"] else 0
+
+
+def _find(reference: str, overrides: dict[str, Any]) -> DatasetSpec:
+    """A dataset by name or YAML, or a folder that can be used as it is."""
+    folder = Path(reference)
+    if not folder.is_dir():
+        return load_dataset(reference, overrides)
+    proposal = propose(folder)
+    if not proposal.direct:
+        raise InputError(
+            f"{folder} ({proposal.layout}; masks: {proposal.kind}) cannot be trained on as it is. "
+            f"First make a dataset of it: ablate init {folder}"
+        )
+    return build(DatasetSpec, merge(proposal.spec.model_dump(mode="json"), overrides), folder)
 
 
 def _say(text: str, json_target: str | None) -> None:
