@@ -98,7 +98,7 @@ def describe(report: LintReport, seconds: float, shown: int) -> str:
             lines.append("    " + ": ".join(part for part in (where, readable(each.detail)) if part))
         if len(found) > shown:
             lines.append(f"    … and {len(found) - shown} more (--all)")
-        lines.append(f"    fix: {rule.fix}{' --fix can.' if rule.corrected else ''}")
+        lines.append(f"    fix: {rule.fix}{' --fix corrects it or leaves it out.' if rule.corrected else ''}")
     return "\n".join([*lines, "" if report.findings else "nothing to complain about.", verdict(report)]).strip()
 
 

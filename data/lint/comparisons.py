@@ -21,7 +21,7 @@ RARE = 0.0005
 NATURAL_MEAN = (0.485, 0.456, 0.406)
 NATURAL_STD = 0.226
 """Of ImageNet."""
-BLOCK = 2048
+BLOCK = 256
 
 
 def compare(spec: DatasetSpec, facts: list[PairFacts]) -> list[Finding]:
@@ -72,6 +72,8 @@ def _near_duplicates(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Fin
         for start in range(0, len(second), BLOCK):
             block = second[start : start + BLOCK]
             close = _signs(block) @ bits.T >= 64 - 2 * HASH_DISTANCE
+            if not close.any():
+                continue
             likeness = np.where(close, _normalized(block) @ thumbnails.T, -1)
             for row, best in enumerate(likeness.argmax(axis=1)):
                 one, other = first[int(best)].image, block[row].image

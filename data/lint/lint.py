@@ -60,7 +60,7 @@ class LintReport:
         return readable(path.relative_to(root) if path.is_relative_to(root) else path)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs; ``docs/lint.md`` lists the rules."""
+        """For programs; ``docs/own_data.md`` lists the rules."""
         return {
             "dataset": self.spec.name,
             "root": readable(self.spec.folder.resolve()),

@@ -271,3 +271,9 @@ def test_lint_needs_no_torch():
     program = "import sys; import encoder_ablations.data.lint.repair; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_document_lists_every_rule_as_it_is():
+    text = (Path(__file__).parents[2] / "docs/own_data.md").read_text()
+    for rule in RULES.values():
+        assert f"| `{rule.code}` | {rule.severity} | {rule.title} | {rule.fix} |" in text
