@@ -478,3 +478,16 @@ def test_what_cannot_be_recognised_is_one_line(tmp_path, make, message):
     with pytest.raises(InputError, match=message) as caught:
         propose(tmp_path / "d")
     assert "\n" not in str(caught.value)
+
+
+def test_where_coco_outlines_overlap_the_smaller_object_is_on_top(tmp_path, ids):
+    pytest.importorskip("pycocotools")
+    content = coco(tmp_path / "d", ids, run_lengths)
+    for note in content["annotations"]:
+        end = 30.0 if note["category_id"] == 10 else 10.0
+        note["segmentation"] = [[0.0, 0.0, 48.0, 0.0, 48.0, end, 0.0, end]]
+    content["annotations"].reverse()
+    content["annotations"][2:4] = content["annotations"][3:1:-1]
+    (tmp_path / "d/all.json").write_text(json.dumps(content))
+    spec, _ = dataset(tmp_path / "d", tmp_path / "out")
+    assert all(mask[:, 0].tolist() == [2] * 10 + [1] * 20 + [0] * 10 for mask in masks_of(spec).values())
