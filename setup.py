@@ -49,9 +49,13 @@ setup(
             "pytest-xdist>=3.6",  # tests on all cores
             "hypothesis>=6.100",  # property tests of masks, subsets and metrics
             "torchmetrics>=1.4",  # an independent mIoU to compare with
+            "datasets>=4",  # copies of hub datasets
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
+        ],
+        "hub": [
+            "datasets>=4",  # datasets of the Hugging Face hub
         ],
         "dev": [
             "ruff>=0.9",  # style

@@ -34,8 +34,8 @@ def check_dataset(spec: DatasetSpec, progress: bool = False) -> CheckedDataset:
     """
     if len(spec.classes) > IGNORE:
         raise InputError(
-            f"dataset '{spec.name}' has {len(spec.classes)} classes; training here takes up to {IGNORE}, because {IGNORE} "
-            "marks ignored pixels. Detectron2 takes all: register_datasets (docs/datasets.md), with IGNORE_VALUE 65535."
+            f"dataset '{spec.name}' has {len(spec.classes)} classes; training here takes up to {IGNORE}, because "
+            f"{IGNORE} marks ignored pixels. Detectron2 takes all, with IGNORE_VALUE 65535: see docs/datasets.md."
         )
     datasets = {split: FolderDataset(spec, split) for split in spec.splits}
     scans = {split: scan_masks(dataset, progress) for split, dataset in datasets.items()}

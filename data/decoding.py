@@ -5,35 +5,46 @@ from pathlib import Path
 import numpy as np
 
 from encoder_ablations.data.reading import read_channels, read_ids
-from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, MaskFormat
+from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec
+from encoder_ablations.data.supervisely import read_annotation
 from encoder_ablations.utils.errors import InputError
 
 OPAQUE = 128
 """An alpha matte's foreground begins here."""
 
 
-def read_values(path: Path, mask_format: MaskFormat, colors: tuple[tuple[int, int, int], ...] | None) -> np.ndarray:
+def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
     """The integers that a mask file stands for, H×W, before ``value_map`` and ``ignore_ids``.
 
     Raises:
         InputError: the file is damaged, lossy, or not of this format.
     """
-    if mask_format == "ids":
+    if spec.mask_format == "ids":
         return read_ids(path)
+    if spec.mask_format == "supervisely":
+        return read_annotation(path, spec.mask_titles or ())
+    if spec.mask_format == "ade20k":
+        return read_ade20k(path)
     channels = read_channels(path)
-    if mask_format == "ade20k":
-        # https://github.com/CSAILVision/ADE20K, utils/utils_ade20k.py: R counts in tens; B numbers the objects
-        return (channels[..., 0] // 10).astype(np.int32) * 256 + channels[..., 1]
-    if mask_format == "matte":
+    if spec.mask_format == "matte":
         if (channels != channels[..., :1]).any():
             raise InputError(f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground.")
         return (channels[..., 0] >= OPAQUE).astype(np.uint8)
-    return _positions(path, channels, colors or ())
+    return _positions(path, channels, spec.mask_colors or ())
+
+
+def read_ade20k(path: Path) -> np.ndarray:
+    """Positions in the index of ADE20K's objects, 1 = the first one, 0 = none: R counts in tens, B numbers objects.
+
+    https://github.com/CSAILVision/ADE20K, ``utils/utils_ade20k.py``
+    """
+    channels = read_channels(path)
+    return (channels[..., 0] // 10).astype(np.int32) * 256 + channels[..., 1]
 
 
 def class_table(spec: DatasetSpec) -> np.ndarray:
     """Value in a mask file -> class id, ``spec.ignore_label`` = ignore, -1 = unknown."""
-    table = np.full(LARGEST_VALUE + 1, -1, np.int32)
+    table = np.full(LARGEST_VALUE + 1, spec.ignore_label if spec.ignore_others else -1, np.int32)
     if spec.reduce_zero_label:
         table[0] = spec.ignore_label
         table[1 : len(spec.classes) + 1] = np.arange(len(spec.classes))

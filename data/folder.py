@@ -56,7 +56,7 @@ class FolderDataset:
         Raises:
             InputError: the file is not a mask, or holds an id that no class has.
         """
-        ids = read_values(self.pairs[index].mask, self.spec.mask_format, self.spec.mask_colors)
+        ids = read_values(self.pairs[index].mask, self.spec)
         if ids.dtype != np.uint8:
             outside = ids[(ids < 0) | (ids > LARGEST_VALUE)]
             if outside.size:

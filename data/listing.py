@@ -56,10 +56,10 @@ def list_pattern(root: Path, pattern: str, split: str | None, suffixes: Collecti
 def _expression(pattern: str) -> re.Pattern[str]:
     whole_name = re.search(r"(^|/)\{id\}/", pattern)
     meanings = {
-        "{id}": "(?P<id>.+?)" if whole_name else "(?P<id>[^/]+?)",
+        "{id}": "(?P<id>.+)" if whole_name else "(?P<id>[^/]+)",
         "{split}": ".+?",
         "**/": "(?:[^/]+/)*",
-        "*": "[^/]*",
+        "*": "[^/]*?",
     }
     return re.compile("".join(meanings.get(part) or re.escape(part) for part in _TOKEN.split(pattern)))
 

@@ -60,6 +60,11 @@ def find_all_pairs(spec: DatasetSpec) -> list[Pair]:
 
 
 def _require_root(spec: DatasetSpec) -> None:
+    if spec.hub is not None and not (spec.folder / "hub.json").exists():
+        # here and not above, because it needs an optional package
+        from encoder_ablations.data.hub import copy_from_hub
+
+        copy_from_hub(spec.folder, spec.hub)
     if not spec.folder.is_dir():
         raise InputError(f"dataset '{spec.name}': there is no folder {spec.folder.resolve()}. {_how_found(spec)}")
 
@@ -78,6 +83,8 @@ def _list(spec: DatasetSpec, kind: Kind, sub_folder: str | None, label: str) -> 
         sub_folder: the split; None = all files, for index files.
     """
     suffixes = IMAGE_SUFFIXES if kind == "images" else MASK_SUFFIXES
+    if kind == "masks" and spec.mask_format == "supervisely":
+        suffixes = frozenset({".json"})
     path: str = getattr(spec, kind)
     if is_pattern(path):
         return list_pattern(spec.folder.resolve(), path, sub_folder, suffixes, label)

@@ -15,7 +15,7 @@ ColorValue = Annotated[int, Field(ge=0, le=255)]
 LARGEST_VALUE = 65535
 """Masks hold 8- or 16-bit values."""
 FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
-MaskFormat = Literal["ids", "colors", "ade20k", "matte"]
+MaskFormat = Literal["ids", "colors", "ade20k", "matte", "supervisely"]
 
 
 class HubSource(Config):
@@ -26,7 +26,7 @@ class HubSource(Config):
         revision: commit, tag or branch; None takes the newest commit and writes down which one that was.
         config: the dataset's configuration (subset) on the hub, where it has several.
         image_column, mask_column: a mask column that holds a list of pictures means the first of them.
-        splits: our split -> the hub's split.
+        splits: our split -> the hub's split; None takes those with the usual names.
         max_samples: at most so many images of each split, the first ones.
         mask_format: how the hub's masks hold their ids (see :class:`DatasetSpec`); the copies always hold plain ids.
     """
@@ -36,7 +36,7 @@ class HubSource(Config):
     config: str | None = None
     image_column: str = "image"
     mask_column: str = "mask"
-    splits: dict[Split, str] = Field(default={"train": "train", "val": "validation"}, min_length=1)
+    splits: dict[Split, str] | None = Field(default=None, min_length=1)
     max_samples: int | None = Field(default=None, ge=1)
     mask_format: Literal["ids", "ade20k"] = "ids"
 
@@ -58,11 +58,14 @@ class DatasetSpec(Config):
             it may stand for several folders: ``{split}/{id}/L.png``.
         mask_format: how a mask file holds its values: "ids" in a single channel; "colors": the position of its colour
             in ``mask_colors``; "ade20k": R // 10 · 256 + G, as in the full ADE20K; "matte": an alpha matte, 1 from
-            128 on.
+            128 on; "supervisely": a JSON of objects, 0 where none is, else 1 + the position of its title in
+            ``mask_titles``.
         mask_colors: RGB of each value in colour-coded masks.
+        mask_titles: titles of objects in annotations.
         ignore_ids: values in the mask files that mean "not labelled"; they become 255.
         value_map: value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255: 1}``).
             Every value needs an entry, here or in ``ignore_ids``; an entry here goes before one there.
+        ignore_others: every value that has no other meaning is ignored, too, instead of being an error.
         reduce_zero_label: masks hold 0 for "not labelled" and class id + 1 for all else.
         colors: RGB 0..255 of every class for pictures; chosen automatically when left out.
         scene_pattern: regular expression whose first group, searched in the stem, names the scene.
@@ -81,14 +84,16 @@ class DatasetSpec(Config):
     scene_pattern: str | None = None
     mask_format: MaskFormat = "ids"
     mask_colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
+    mask_titles: tuple[str, ...] | None = None
     reduce_zero_label: bool = False
+    ignore_others: bool = False
     hub: HubSource | None = None
 
     @model_serializer(mode="wrap")
     def _without_newer_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Settings that came later are written only where they say something: the run ids of before stay valid."""
         content = serialize(self)
-        for key in ("mask_format", "mask_colors", "reduce_zero_label", "hub"):
+        for key in ("mask_format", "mask_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub"):
             if key in content and getattr(self, key) == type(self).model_fields[key].default:
                 del content[key]
         return content
@@ -103,7 +108,14 @@ class DatasetSpec(Config):
         """Everything that decides what a mask file means, for keys of caches."""
         value_map = None if self.value_map is None else sorted(self.value_map.items())
         rules = [len(self.classes), sorted(self.ignore_ids), value_map]
-        return [*rules, self.mask_format, self.mask_colors, self.reduce_zero_label]
+        return [
+            *rules,
+            self.mask_format,
+            self.mask_colors,
+            self.mask_titles,
+            self.reduce_zero_label,
+            self.ignore_others,
+        ]
 
     @property
     def folder(self) -> Path:
@@ -159,6 +171,8 @@ class DatasetSpec(Config):
     def _label_rules_fit(self) -> "DatasetSpec":
         if (self.mask_format == "colors") != (self.mask_colors is not None):
             raise ValueError("mask_format 'colors' and mask_colors belong together; one is missing")
+        if (self.mask_format == "supervisely") != (self.mask_titles is not None):
+            raise ValueError("mask_format 'supervisely' and mask_titles belong together; one is missing")
         if len(set(self.mask_colors or ())) != len(self.mask_colors or ()):
             raise ValueError("mask_colors holds a colour twice")
         if self.reduce_zero_label and self.value_map is not None:

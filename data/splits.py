@@ -13,7 +13,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 
 UNIT = 1 << 24
-"""All pixels of a class, or all images, as a whole number: shares are kept in these units, so that no machine rounds."""
+"""All pixels of a class, or all images: shares are whole numbers in these units, so that all machines agree."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Ratios:
             raise InputError(f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or 2 and more.")
         if not 0 <= self.test < 1 or (self.folds == 1 and not (self.val > 0 and self.val + self.test < 1)):
             raise InputError(
-                f"the shares val {self.val:g} and test {self.test:g} are impossible; each lies in 0..1, val is more than "
-                "0, and something must be left for train."
+                f"the shares val {self.val:g} and test {self.test:g} are impossible; each lies in 0..1, val is more "
+                "than 0, and something must be left for train."
             )
 
     @property
