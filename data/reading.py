@@ -75,11 +75,7 @@ def read_ids(path: Path) -> np.ndarray:
         InputError: the file is missing, damaged, lossy, or not a single channel of integers.
     """
     with opened(path) as image:
-        if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY_COMPRESSIONS:
-            raise FileProblem(
-                "mask-lossy",
-                f"{path} is compressed as {image.format}, which changes class ids; save masks as single-channel PNG.",
-            )
+        _require_lossless(path, image)
         if image.mode == "F":
             raise FileProblem(
                 "mask-float", f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG."
@@ -96,6 +92,29 @@ def read_ids(path: Path) -> np.ndarray:
         step = _GRAY_STEP.get(_png_bit_depth(path), 1) if image.format == "PNG" and image.mode == "L" else 1
         ids = np.asarray(image)
         return ids if step == 1 else ids // step
+
+
+def read_channels(path: Path) -> np.ndarray:
+    """The colours stored in a lossless file: H×W×3 uint8, RGB; grey levels are repeated, transparency is dropped.
+
+    Raises:
+        InputError: the file is missing, damaged, lossy, or holds numbers beyond 8 bits.
+    """
+    with opened(path) as image:
+        _require_lossless(path, image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            raise FileProblem(
+                "mask-format", f"{path} holds numbers of more than 8 bits, not colours; save it as an 8-bit RGB PNG."
+            )
+        return np.asarray(image.convert("RGB"))
+
+
+def _require_lossless(path: Path, image: Image.Image) -> None:
+    if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY_COMPRESSIONS:
+        raise FileProblem(
+            "mask-lossy",
+            f"{path} is compressed as {image.format}, which changes class ids; save masks as single-channel PNG.",
+        )
 
 
 def _png_bit_depth(path: Path) -> int:

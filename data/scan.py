@@ -13,7 +13,6 @@ import numpy as np
 from tqdm import tqdm
 
 from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
 
@@ -72,8 +71,9 @@ def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:
     """Pixels of each class, ignored pixels, height, width: int64."""
     mask = dataset.read_checked_mask(index)
-    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
-    return np.concatenate([counts[: len(dataset.spec.classes)], counts[IGNORE:], mask.shape]).astype(np.int64)
+    counts = np.bincount(mask.ravel(), minlength=dataset.spec.ignore_label + 1)
+    ignored = counts[dataset.spec.ignore_label :]
+    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, mask.shape]).astype(np.int64)
 
 
 def _cache_file(dataset: FolderDataset) -> Path | None:
@@ -87,8 +87,7 @@ def _cache_file(dataset: FolderDataset) -> Path | None:
         for path in (pair.image, pair.mask):
             state = path.stat()
             files.append([str(path), state.st_size, state.st_mtime_ns])
-    settings = [CACHE_VERSION, len(spec.classes), sorted(spec.ignore_ids), sorted((spec.value_map or {}).items())]
-    key = hashlib.sha256(json.dumps([settings, spec.value_map is None, files]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([CACHE_VERSION, spec.mask_rules, files]).encode()).hexdigest()
     return Path(folder) / "encoder_ablations" / "scans" / key
 
 

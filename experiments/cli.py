@@ -19,6 +19,7 @@ COMMANDS = {
     "report": ("report", "write the report of a study"),
     "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
     "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
+    "split": ("split", "divide a dataset into train, val and test, or into folds"),
     "bench": ("bench", "measure the speed of the package's own code"),
 }
 

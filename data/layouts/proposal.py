@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.folder import class_table
+from encoder_ablations.data.decoding import class_table
 from encoder_ablations.data.layouts.coco import CocoImage, CocoSet, draw_coco
 from encoder_ablations.data.layouts.survey import Source
 from encoder_ablations.data.layouts.values import Color, Meaning

@@ -160,7 +160,7 @@ def _modes(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
 
 
 def _binaries(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
-    if spec.value_map is not None or IGNORE not in spec.ignore_ids:
+    if spec.value_map is not None or IGNORE not in spec.ignore_ids or spec.mask_format != "ids":
         return
     masks = [each for each in facts if each.mask is not None]
     binary = [each for each in masks if each.mask and set(each.mask.values) == {0, IGNORE}]
@@ -206,7 +206,8 @@ def _training_classes(spec: DatasetSpec, facts: list[PairFacts], totals: dict[st
         )
     values = Counter(value for each in facts if each.mask for value in each.mask.values)
     one_more = len(spec.classes)
-    if spec.value_map is None and values[0] == 0 and values[one_more] and one_more not in spec.ignore_ids:
+    plain = spec.value_map is None and not spec.reduce_zero_label and not spec.ignore_others
+    if plain and values[0] == 0 and values[one_more] and one_more not in spec.ignore_ids:
         yield finding("off-by-one", None, "", f"no mask holds 0, {values[one_more]} hold {one_more}")
     for number, name in enumerate(spec.classes):
         elsewhere = [split for split, counts in totals.items() if counts[number]]

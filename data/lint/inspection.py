@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from encoder_ablations.data.folder import class_table
+from encoder_ablations.data.decoding import class_table, read_values
 from encoder_ablations.data.lint.rules import Finding, finding
 from encoder_ablations.data.pairing import Pair
-from encoder_ablations.data.reading import FileProblem, opened, read_ids, read_image
+from encoder_ablations.data.reading import IMAGE_SUFFIXES, FileProblem, opened, read_image
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.utils.errors import InputError
 
 SMALL = 32
 ORIENTATION = 0x0112
@@ -95,9 +96,10 @@ class Inspector:
                     facts.note("file-empty", path, "")
                     continue
                 read(path, facts)
-            except FileProblem as problem:
+            except InputError as problem:
+                rule = problem.rule if isinstance(problem, FileProblem) else "mask-format"
                 detail = str(problem).removeprefix(f"{path} ").removeprefix(f"cannot read {path}: ")
-                facts.note(problem.rule, path, detail.partition(";")[0].rstrip("."))
+                facts.note(rule, path, detail.partition(";")[0].rstrip("."))
             except OSError as error:
                 facts.note("unreadable", path, error.strerror or str(error))
             except MemoryError:
@@ -107,18 +109,21 @@ class Inspector:
         return facts
 
     def _read_mask(self, path: Path, facts: PairFacts) -> None:
-        header = _header(path)
-        ids = read_ids(path)
+        spec = self._spec
+        header = _header(path) if path.suffix.lower() in IMAGE_SUFFIXES else None
+        ids = read_values(path, spec)
         values = _count(ids)
-        palette = {value: header.palette[value] for value in values if 0 <= value < len(header.palette)}
+        colors = header.palette if header and spec.mask_format == "ids" else []
+        palette = {value: colors[value] for value in values if 0 <= value < len(colors)}
         counts, ignored, unknown = self._classify(values)
         digest = hashlib.blake2b(np.ascontiguousarray(ids).data, digest_size=16).digest()
         facts.mask = MaskFacts((ids.shape[0], ids.shape[1]), values, counts, ignored, digest, palette)
-        if header.orientation > 1:
+        if header and header.orientation > 1:
             facts.note("mask-rotated", path, f"orientation {header.orientation}")
-        if header.frames > 1:
+        if header and header.frames > 1:
             facts.note("mask-frames", path, f"{header.frames} frames")
-        _note_format(header, path, facts)
+        if header:
+            _note_format(header, path, facts)
         if unknown:
             self._note_unknown(unknown, ids.size, path, facts)
         elif ignored == ids.size:
@@ -134,7 +139,7 @@ class Inspector:
             target = int(self._class_of[value]) if 0 <= value <= LARGEST_VALUE else -1
             if target < 0:
                 unknown[value] = pixels
-            elif target == IGNORE:
+            elif target == self._spec.ignore_label:
                 ignored += pixels
             else:
                 counts[target] += pixels
@@ -146,7 +151,7 @@ class Inspector:
         shown = ", ".join(map(str, sorted(unknown)[:5])) + (", …" if len(unknown) > 5 else "")
         text = f"{shown} on {100 * share:.3g} % of the pixels; classes are 0..{len(self._spec.classes) - 1}"
         if self._spec.value_map is not None:
-            text = f"{shown} on {100 * share:.3g} % of the pixels; value_map knows {sorted(self._spec.value_map)}"
+            text = f"{shown} on {100 * share:.3g} % of the pixels; value_map knows {len(self._spec.value_map)} others"
         blurred = len(unknown) >= 8 and share < 0.3
         facts.note("mask-interpolated" if blurred else "mask-ids", path, text)
 

@@ -102,8 +102,8 @@ def lint(spec: DatasetSpec, progress: Callable[[int, int], object] = lambda done
     Raises:
         InputError: the dataset's folder is not there at all.
     """
-    if not spec.folder.is_dir():
-        find_pairs(spec, "train")  # says where it was looked up
+    if not spec.folder.is_dir() or (spec.hub is not None and not (spec.folder / "hub.json").exists()):
+        find_pairs(spec, "train")  # copies it from the hub, or says where it was looked up
     listings = [list_split(spec, split) for split in spec.splits]
     facts = _inspect(spec, listings, progress)
     findings = [each for listing in listings for each in listing.findings]

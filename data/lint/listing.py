@@ -6,14 +6,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from PIL import Image
 
+from encoder_ablations.data.index_files import LineReader
 from encoder_ablations.data.lint.rules import Finding, finding
-from encoder_ablations.data.pairing import Pair, find_pairs
+from encoder_ablations.data.listing import Files, list_pattern
+from encoder_ablations.data.pairing import KINDS, Kind, Pair, find_pairs
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
-from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.data.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError, nearest
 
 OTHER_FORMATS = frozenset({".npy", ".npz", ".mat", ".heic", ".heif", ".exr", ".raw", ".dng", ".nef", ".cr2"})
@@ -42,21 +44,18 @@ class _Folder:
     path: Path
     files: dict[str, list[Path]] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
+    there: bool = True
 
 
 def list_split(spec: DatasetSpec, split: Split) -> Listing:
     """The pairs that :func:`find_pairs` would find if everything that is wrong were removed."""
     listing = Listing(split)
     where = spec.splits[split]
-    indexed = where.lower().endswith(".txt")
-    folders = []
-    for kind, suffixes in ((spec.images, IMAGE_SUFFIXES), (spec.masks, MASK_SUFFIXES)):
-        folder = _Folder((spec.folder / kind / ("" if indexed else where)).resolve())
-        _scan(folder, suffixes, indexed, listing)
-        folders.append(folder)
+    indexed = is_index(where)
+    folders = [_list(spec, kind, None if indexed else where, listing) for kind in KINDS]
     images, masks = folders
     if indexed:
-        wanted = _wanted(spec.folder / where, images.files, listing)
+        wanted = _wanted(spec, where, images.files, listing)
         if wanted is None:
             return listing
         _trim(listing, images, masks, wanted)
@@ -69,10 +68,30 @@ def list_split(spec: DatasetSpec, split: Split) -> Listing:
     return listing
 
 
+def _list(spec: DatasetSpec, kind: Kind, sub_folder: str | None, listing: Listing) -> _Folder:
+    """The files of a folder or of a pattern of paths; ``sub_folder`` None = all, for index files."""
+    suffixes = IMAGE_SUFFIXES if kind == "images" else MASK_SUFFIXES
+    if kind == "masks" and spec.mask_format == "supervisely":
+        suffixes = frozenset({".json"})
+    path: str = getattr(spec, kind)
+    if not is_pattern(path):
+        folder = _Folder((spec.folder / path / (sub_folder or "")).resolve())
+        _scan(folder, suffixes, sub_folder is None, listing)
+        return folder
+    folder = _Folder(spec.folder.resolve() / path.replace("{split}", sub_folder or "{split}"))
+    try:
+        folder.files = list_pattern(spec.folder.resolve(), path, sub_folder, suffixes, "")
+    except InputError as error:
+        folder.there = False
+        listing.note("folder-missing", folder.path, str(error).removeprefix(": "))
+    return folder
+
+
 def _scan(folder: _Folder, suffixes: Collection[str], recursive: bool, listing: Listing) -> None:
     if not folder.path.is_dir():
         parent = folder.path.parent
         siblings = [path.name for path in parent.iterdir()] if parent.is_dir() else []
+        folder.there = False
         listing.note("folder-missing", folder.path, f"there is no such folder.{nearest(folder.path.name, siblings)}")
         return
     for path, entry in _walk(folder.path, suffixes, recursive, listing):
@@ -122,8 +141,9 @@ def _walk(
                 listing.note("unused-folder", path, f"{held} files in it")
 
 
-def _wanted(index: Path, images: Collection[str], listing: Listing) -> set[str] | None:
-    """The stems that an index file lists; None when it cannot be used at all."""
+def _wanted(spec: DatasetSpec, where: str, images: Files, listing: Listing) -> set[str] | None:
+    """The ids that an index file lists; None when it cannot be used at all."""
+    index = spec.folder / where
     try:
         lines = [line.strip() for line in index.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
@@ -132,17 +152,13 @@ def _wanted(index: Path, images: Collection[str], listing: Listing) -> set[str] 
     except UnicodeDecodeError:
         listing.note("index-unreadable", index, "is not UTF-8 text")
         return None
+    reader = LineReader(index, spec.folder, images)
     stems: Counter[str] = Counter()
     for line in filter(None, lines):
-        if (
-            ".." in PurePosixPath(line).parts
-            or ".." in PureWindowsPath(line).parts
-            or PurePosixPath(line).is_absolute()
-        ):
+        try:
+            stems[reader.id_in(line)] += 1
+        except InputError:
             listing.note("index-escape", index, f"the line '{line}'")
-            continue
-        path = Path(line)
-        stems[path.stem if line not in images and path.suffix.lower() in IMAGE_SUFFIXES else line] += 1
     for stem, times in stems.items():
         if times > 1:
             listing.note("index-twice", index, f"'{stem}' stands there {times} times")
@@ -161,7 +177,7 @@ def _trim(listing: Listing, images: _Folder, masks: _Folder, wanted: set[str]) -
         for entry in listing.findings
         if entry.path is None or entry.rule.code.startswith(("index", "folder")) or entry.path.stem in wanted
     ]
-    if images.path.is_dir() and masks.path.is_dir():
+    if images.there and masks.there:
         for stem in sorted(wanted - images.files.keys() - masks.files.keys() - images.explained - masks.explained):
             listing.note(
                 "image-missing", images.path / stem, "listed in the index file, but there is neither image nor mask"
@@ -188,12 +204,12 @@ def _pair(images: _Folder, masks: _Folder, listing: Listing) -> None:
             mask = lonely_masks.pop(twin)
             listing.note("name-mismatch", image, f"its mask is called {mask.name}")
             listing.pairs.append(Pair(stem, image, mask))
-        elif stem not in masks.explained and masks.path.is_dir():
+        elif stem not in masks.explained and masks.there:
             longer = [name for name in lonely_masks if name.startswith(stem) and not name[len(stem) :][:1].isalnum()]
             hint = f"; {longer[0]} is there: 'ablate init' understands such names" if longer else ""
-            listing.note("mask-missing", image, f"no {stem}.png in {masks.path}{hint}")
+            listing.note("mask-missing", image, f"no {stem} in {masks.path}{hint}")
     for stem, mask in sorted(lonely_masks.items()):
-        if stem not in images.explained and images.path.is_dir():
+        if stem not in images.explained and images.there:
             listing.note("image-missing", mask, f"no image called {stem} in {images.path}")
     listing.pairs += [Pair(stem, images.files[stem][0], masks.files[stem][0]) for stem in common]
     listing.pairs.sort()

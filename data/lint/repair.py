@@ -26,6 +26,8 @@ from encoder_ablations.utils.files import new_folder
 SAVED_ANEW = frozenset({"image-rotated", "image-alpha", "image-frames", "format-differs"})
 """Rules whose images are written as what training would have read from them."""
 
+HARMLESS = frozenset({"mask-constant", "mask-repeated", "mask-unlabelled"})
+"""Rules about what a mask says and not about its file."""
 WITHOUT_PARTNER = frozenset({"image-missing", "mask-missing", "stem-twice", "link-broken", "not-a-file"})
 
 
@@ -90,7 +92,7 @@ def _names(facts: list[PairFacts]) -> dict[int, str]:
     taken: defaultdict[str, set[str]] = defaultdict(set)
     names = {}
     for each in facts:
-        name = each.pair.id
+        name = each.pair.id.replace("/", "__")
         if name_problem(name):
             name = unicodedata.normalize("NFC", readable(name)).replace("�", "_").strip().rstrip(".")
             name = re.sub(r'[\x00-\x1f\x7f<>:"|?*\\]', "_", name)
@@ -150,7 +152,9 @@ class _Fixer:
 
     def _mask(self, facts: PairFacts, done: list[str]) -> np.ndarray | None:
         """The corrected values, or None when the file is right as it is."""
-        path, codes = facts.pair.mask, self._codes[facts.pair.mask]
+        path, codes = facts.pair.mask, self._codes[facts.pair.mask] - HARMLESS
+        if codes and self._spec.mask_format != "ids":
+            raise _Hopeless(self._reason(path))
         if facts.mask is None:
             ids = (
                 self._from_colors(path)
@@ -261,7 +265,7 @@ def _resized(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _yaml(spec: DatasetSpec, root: Path) -> str:
     content = spec.model_dump(mode="json", exclude_defaults=True)
     content |= {"name": f"{spec.name}_fixed", "root": str(root), "splits": {split: split for split in spec.splits}}
-    for key in ("images", "masks"):
+    for key in ("images", "masks", "hub"):
         content.pop(key, None)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return f"# The dataset {spec.name}, corrected by  ablate lint --fix\n{text}"

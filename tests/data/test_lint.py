@@ -11,6 +11,7 @@ from PIL import Image
 from planted import DEFECTS, Copy, bomb, read, save
 
 from encoder_ablations.data.check import check_dataset
+from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.lint import comparisons
 from encoder_ablations.data.lint.lint import LintReport, lint
 from encoder_ablations.data.lint.repair import repair
@@ -93,7 +94,9 @@ def test_sound_data_have_no_findings(copy):
 def test_enough_kinds_are_planted():
     assert len(DEFECTS) >= 40
     untested = RULES.keys() - {each.rule for each in DEFECTS}
-    assert untested == {"split-unreadable", "unreadable", "very-large"}, "these have tests of their own below"
+    assert untested == {"split-unreadable", "unreadable", "very-large", "mask-format"}, (
+        "these have tests of their own below"
+    )
 
 
 @pytest.mark.parametrize("planted", DEFECTS, ids=lambda each: each.name)
@@ -277,3 +280,67 @@ def test_the_document_lists_every_rule_as_it_is():
     text = (Path(__file__).parents[2] / "docs/own_data.md").read_text()
     for rule in RULES.values():
         assert f"| `{rule.code}` | {rule.severity} | {rule.title} | {rule.fix} |" in text
+
+
+def by_pattern(copy: Copy) -> DatasetSpec:
+    """The copy as patterns of paths, with colour-coded masks and index files of paths and of ids."""
+    colors = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10], [9, 9, 9]], np.uint8)
+    for path in copy.masks():
+        ids = read(path)
+        save(path.with_name(f"{path.stem}_gt.png"), colors[np.where(ids == 255, 3, ids)])
+        path.unlink()
+    for path in copy.images():
+        path.rename(path.with_name(f"{path.stem}_rgb.jpg"))
+    index = [f"images/train/{path.name}" for path in sorted((copy.root / "images/train").iterdir())]
+    (copy.root / "train.txt").write_text("\n".join(index))
+    (copy.root / "val.txt").write_text("\n".join(f"v_{number}" for number in range(4)))
+    copy.changes |= {
+        "images": "images/{split}/{id}_rgb.jpg",
+        "masks": "masks/{split}/{id}_gt.png",
+        "splits": {"train": "train.txt", "val": "val.txt"},
+        "mask_format": "colors",
+        "mask_colors": colors.tolist(),
+        "ignore_ids": [3],
+    }
+    return copy.spec
+
+
+@pytest.mark.parametrize("copy", ["terrain"], indirect=True)
+def test_patterns_of_paths_and_colour_coded_masks(copy, tmp_path):
+    sound = {path.stem: read(path) for path in copy.masks()}
+    spec = by_pattern(copy)
+    assert lint(spec).findings == []
+    assert lint(spec).pairs == SPLITS
+    strange = copy.root / "masks/train/a_2_gt.png"
+    save(strange, np.where(read(strange) == 9, 77, read(strange)).astype(np.uint8))
+    (copy.root / "masks/val/v_1_gt.png").unlink()
+    (copy.root / "images/train/a_4_rgb.jpg").write_bytes(b"")
+    with (copy.root / "train.txt").open("a") as file:
+        file.write("\n../../../etc/passwd\n")
+    report = lint(spec)
+    assert {(each.rule.code, each.path.name) for each in report.findings} == {
+        ("mask-format", "a_2_gt.png"),
+        ("mask-missing", "v_1_rgb.jpg"),
+        ("file-empty", "a_4_rgb.jpg"),
+        ("index-escape", "train.txt"),
+    }
+    result = repair(report, tmp_path / "fixed")
+    fixed = load_dataset(str(result.config))
+    assert lint(fixed).findings == []
+    assert lint(fixed).pairs == {"train": 8, "val": 3}
+    dataset = FolderDataset(fixed, "train")
+    np.testing.assert_array_equal(dataset[0].mask, sound[dataset[0].id])
+
+
+@pytest.mark.parametrize("copy", ["terrain"], indirect=True)
+def test_a_pattern_that_begins_nowhere_is_a_missing_folder(copy):
+    spec = by_pattern(copy).model_copy(update={"images": "pictures/{split}/{id}_rgb.jpg"})
+    assert {each.rule.code for each in lint(spec).findings} == {"folder-missing"}
+
+
+@pytest.mark.parametrize("copy", ["terrain"], indirect=True)
+def test_masks_of_one_more_are_right_where_the_spec_says_so(copy):
+    (planted,) = [each for each in DEFECTS if each.rule == "off-by-one"]
+    planted.plant(copy)
+    copy.changes["reduce_zero_label"] = True
+    assert lint(copy.spec).findings == []

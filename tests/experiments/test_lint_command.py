@@ -38,7 +38,7 @@ def test_errors_are_grouped_and_end_with_code_2(dataset, capsys):
     assert f"    masks/train/train_00000.png: {held} on 100 % of the pixels; classes are 0..2" in out
     assert "… and 2 more (--all)" in out
     assert "train_00009.png" not in out
-    assert "error mask-missing: an image has no mask\n    images/train/train_00020.png: no train_00020.png in" in out
+    assert "error mask-missing: an image has no mask\n    images/train/train_00020.png: no train_00020 in" in out
     assert "11 errors" in out
     assert main(["lint", "toy.yaml", "--all"]) == 2
     assert "train_00009.png" in capsys.readouterr().out
