@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from encoder_ablations.data.layouts.proposal import Proposal
-from encoder_ablations.data.layouts.survey import Source
+from encoder_ablations.data.layouts.survey import SPLIT_WORDS, Source
 from encoder_ablations.data.pairing import Pair, find_pairs
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
@@ -68,30 +69,74 @@ def is_direct(proposal: Proposal, root: Path) -> bool:
     """Tries whether the files can be used where they lie; then the spec says where."""
     if proposal.meaning is None or proposal.meaning.convert:
         return False
-    folders: dict[str, set[tuple[Path, str]]] = {"images": set(), "masks": set()}
-    splits: dict[Split, str] = {}
-    for item in proposal.items:
-        assert isinstance(item.source, Source)
-        if item.source.split is None or item.source.mask is None:
-            return False
-        splits[item.split] = item.image.parent.name
-        for kind, path in (("images", item.image), ("masks", item.source.mask)):
-            folders[kind].add((path.parent.parent, path.parent.name))
-    parents = {kind: {parent for parent, _ in found} for kind, found in folders.items()}
-    if any(len(found) != 1 for found in parents.values()) or folders["images"] == folders["masks"]:
+    sources = {item: item.source for item in proposal.items if isinstance(item.source, Source)}
+    if any(source.split is None or source.mask is None for source in sources.values()):
         return False
-    where = {kind: str(found.pop().relative_to(root)) for kind, found in parents.items()}
-    spec = proposal.spec.model_copy(update={**where, "splits": splits})
-    found = {(split, pair.image, pair.mask) for split in splits for pair in _pairs_or_none(spec, split)}
-    root_of = {(item.split, item.image.resolve(), item.source.mask.resolve()) for item in proposal.items}  # type: ignore[union-attr]
-    if {(split, image.resolve(), mask.resolve()) for split, image, mask in found} != root_of:
-        return False
-    proposal.spec = spec
-    return True
+    wanted = {(item.split, Pair(item.id, item.image, source.mask or item.image)) for item, source in sources.items()}
+    for guess in (_as_folders, _as_patterns):
+        places = guess(wanted, root)
+        if places is None:
+            continue
+        spec = proposal.spec.model_copy(update=places)
+        found = {(split, pair) for split in spec.splits for pair in _pairs_or_none(spec, split)}
+        if found == {(split, Pair(name, *map(Path.resolve, files))) for split, (name, *files) in wanted}:
+            proposal.spec = spec
+            return True
+    return False
+
+
+Wanted = set[tuple[Split, Pair]]
+
+
+def _as_folders(wanted: Wanted, root: Path) -> dict[str, Any] | None:
+    """``images/SPLIT`` and ``masks/SPLIT``, whatever they are called."""
+    parents = {kind: {getattr(pair, kind).parent.parent for _, pair in wanted} for kind in ("image", "mask")}
+    if any(len(found) != 1 for found in parents.values()) or parents["image"] == parents["mask"]:
+        return None
+    where = {f"{kind}s": parents[kind].pop().relative_to(root).as_posix() for kind in ("image", "mask")}
+    return {**where, "splits": _ordered({split: pair.image.parent.name for split, pair in wanted})}
+
+
+def _as_patterns(wanted: Wanted, root: Path) -> dict[str, Any] | None:
+    """Any other tree of equal depth whose folders name the split, as two patterns of paths."""
+    words: dict[Split, set[str]] = {}
+    shapes: dict[str, set[tuple[str, ...]]] = {"image": set(), "mask": set()}
+    for split, pair in wanted:
+        word = next((word for part in pair.image.relative_to(root).parts[:-1] for word in _words(part, split)), None)
+        if word is None:
+            return None
+        words.setdefault(split, set()).add(word)
+        for kind, shape in shapes.items():
+            path = getattr(pair, kind).relative_to(root)
+            folders = [re.sub(rf"(?<![A-Za-z]){word}", "{split}", part, count=1) for part in path.parts[:-1]]
+            shape.add((*folders, path.stem.replace(pair.id, "{id}", 1), path.suffix))
+    patterns = {f"{kind}s": _common(shape) for kind, shape in shapes.items()}
+    if any(len(found) > 1 for found in words.values()):
+        return None
+    if any(pattern is None or "{split}" not in pattern or "{id}" not in pattern for pattern in patterns.values()):
+        return None
+    return {**patterns, "splits": _ordered({split: found.pop() for split, found in words.items()})}
+
+
+def _words(part: str, split: Split) -> list[str]:
+    """The word in a folder's name that means the split, as it is written there."""
+    return [word for word in re.split(r"[_\-\s]+", part) if SPLIT_WORDS.get(word.lower()) == split]
+
+
+def _common(shapes: set[tuple[str, ...]]) -> str | None:
+    """One pattern for all; what differs becomes ``*``."""
+    if len({len(shape) for shape in shapes}) != 1:
+        return None
+    *folders, stem, suffix = [parts.pop() if len(parts) == 1 else "*" for parts in map(set, zip(*shapes, strict=True))]
+    return "/".join([*folders, f"{stem}{suffix if suffix != '*' else '.*'}"])
+
+
+def _ordered(splits: dict[Split, str]) -> dict[Split, str]:
+    return {split: splits[split] for split in SPLITS if split in splits}
 
 
 def _pairs_or_none(spec: DatasetSpec, split: Split) -> list[Pair]:
     try:
-        return find_pairs(spec, split)
+        return [Pair(pair.id, pair.image.resolve(), pair.mask.resolve()) for pair in find_pairs(spec, split)]
     except InputError:
         return []

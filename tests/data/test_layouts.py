@@ -101,22 +101,24 @@ def test_other_folder_names_are_used_where_they_lie(tmp_path, ids):
 
 
 @pytest.mark.parametrize(
-    ("image", "mask"),
+    ("image", "mask", "pattern"),
     [
-        ("{split}/images/{n}.jpg", "{split}/masks/{n}.png"),
-        ("{split}/{n}.jpg", "{split}annot/{n}.png"),
-        ("{split}_images/{n}.jpg", "{split}_labels/{n}.png"),
-        ("{split}/{n}_sat.jpg", "{split}/{n}_mask.png"),
-        ("{split}/{n}.jpg", "{split}/{n}.png"),
-        ("leftImg8bit/{split}/aachen/{n}_leftImg8bit.png", "gtFine/{split}/aachen/{n}_gtFine_labelTrainIds.png"),
+        ("{split}/images/{n}.jpg", "{split}/masks/{n}.png", "{split}/masks/{id}.png"),
+        ("{split}/{n}.jpg", "{split}annot/{n}.png", "{split}annot/{id}.png"),
+        ("{split}_images/{n}.jpg", "{split}_labels/{n}.png", "{split}_labels/{id}.png"),
+        ("{split}/{n}_sat.jpg", "{split}/{n}_mask.png", "{split}/{id}_mask.png"),
+        ("{split}/{n}.jpg", "{split}/{n}.png", "{split}/{id}.png"),
+        ("leftImg8bit/{split}/ulm/{n}_leftImg8bit.png", "gtFine/{split}/ulm/{n}_gtFine_labelTrainIds.png", None),
     ],
 )
-def test_splits_laid_out_in_other_ways(tmp_path, ids, image, mask):
+def test_splits_laid_out_in_other_ways_are_patterns_of_paths(tmp_path, ids, image, mask, pattern):
     for number, pixels in enumerate(ids):
         split = "train" if number < 7 else "val"
         save(tmp_path / "d" / image.format(split=split, n=f"t{number}"), picture(number))
         save(tmp_path / "d" / mask.format(split=split, n=f"t{number}"), pixels)
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
+    assert proposal.direct
+    assert spec.masks == (pattern or "gtFine/{split}/ulm/{id}_gtFine_labelTrainIds.png")
     assert_masks(spec, {f"t{number}": pixels for number, pixels in enumerate(ids)})
     assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 7, "val": 3}
     assert not any("left out" in remark for remark in proposal.remarks)
@@ -130,8 +132,14 @@ def test_cityscapes_other_files_do_no_harm(tmp_path, ids):
         save(tmp_path / "d/gtFine" / f"{stem}_gtFine_labelTrainIds.png", mask)
         save(tmp_path / "d/gtFine" / f"{stem}_gtFine_labelIds.png", mask + 20)
         save(tmp_path / "d/gtFine" / f"{stem}_gtFine_color.png", COLORS[mask])
-    spec, _ = dataset(tmp_path / "d", tmp_path / "out")
-    assert_masks(spec, {f"ulm_{number}": mask for number, mask in enumerate(ids)})
+    for city, number in (("bonn", 90), ("jena", 91)):
+        save(tmp_path / f"d/leftImg8bit/train/{city}/{city}_{number}_leftImg8bit.png", picture(number))
+        save(tmp_path / f"d/gtFine/train/{city}/{city}_{number}_gtFine_labelTrainIds.png", ids[0])
+    spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
+    assert proposal.direct
+    assert spec.images == "leftImg8bit/{split}/*/{id}_leftImg8bit.png"
+    expected = {f"ulm_{number}": mask for number, mask in enumerate(ids)}
+    assert_masks(spec, expected | {"bonn_90": ids[0], "jena_91": ids[0]})
 
 
 def test_without_splits_some_are_set_apart_reproducibly(tmp_path, ids):
