@@ -17,6 +17,7 @@ MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
 _LOSSY_COMPRESSIONS = {"jpeg", "tiff_jpeg", "webp"}
+_END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 0x0112
 _ROTATED = (5, 6, 7, 8)
 _GRAY_STEP = {2: 85, 4: 17}
@@ -58,6 +59,26 @@ def image_size(path: Path) -> tuple[int, int]:
     with opened(path) as image:
         width, height = image.size
         return (width, height) if image.getexif().get(_ORIENTATION) in _ROTATED else (height, width)
+
+
+def check_whole(path: Path) -> None:
+    """Refuses a truncated or damaged image, without decoding it where its format allows that.
+
+    PNGs have checksums, and a JPEG that ends as it should has been written to its end; anything else is decoded.
+
+    Raises:
+        InputError: as :func:`read_image`.
+    """
+    with opened(path) as image:
+        if image.format == "PNG":
+            image.verify()
+            return
+        if image.format in ("JPEG", "MPO"):
+            with path.open("rb") as file:
+                file.seek(-min(path.stat().st_size, 64), 2)
+                if _END_OF_JPEG in file.read():
+                    return
+    read_image(path)
 
 
 def is_deep(path: Path) -> bool:

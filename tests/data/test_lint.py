@@ -12,7 +12,7 @@ from planted import DEFECTS, Copy, bomb, read, save
 
 from encoder_ablations.data.check import check_dataset
 from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.lint import comparisons
+from encoder_ablations.data.lint import comparisons, listing
 from encoder_ablations.data.lint.lint import LintReport, lint
 from encoder_ablations.data.lint.repair import repair
 from encoder_ablations.data.lint.rules import RULES
@@ -164,13 +164,31 @@ def test_a_bomb_is_refused_by_its_header_within_little_memory(tmp_path, make_dat
     assert found == {"train_0.png": "damaged", "train_1.png": "too-large"}
 
 
-def test_unreadable_files_are_named(make_dataset, tmp_path):
-    if os.geteuid() == 0:
-        pytest.skip("root reads everything")
-    (tmp_path / "x").mkdir()
-    spec = make_dataset()
-    (tmp_path / "masks/train/train_0.png").chmod(0)
-    assert [(each.rule.code, each.path.name) for each in lint(spec).findings] == [("unreadable", "train_0.png")]
+def test_unreadable_files_are_named(make_dataset, tmp_path, monkeypatch):
+    spec = make_dataset(size=(32, 32))
+    locked = tmp_path / "masks/train/train_0.png"
+    open_path = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path == locked:
+            raise PermissionError(13, "Permission denied")
+        return open_path(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert [(each.rule.code, each.path, each.detail) for each in lint(spec).findings] == [
+        ("unreadable", locked, "Permission denied")
+    ]
+
+
+def test_what_only_training_refuses_is_an_error_nevertheless(make_dataset, monkeypatch):
+    def refuse(_spec, split):
+        raise InputError(f"nobody foresaw this in {split}")
+
+    monkeypatch.setattr(listing, "find_pairs", refuse)
+    found = lint(make_dataset(size=(32, 32))).findings
+    assert {(each.rule.code, each.split, each.detail) for each in found} == {
+        ("split-unreadable", split, f"nobody foresaw this in {split}") for split in ("train", "val")
+    }
 
 
 def test_a_dataset_that_is_nowhere_is_one_line():
