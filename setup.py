@@ -51,10 +51,18 @@ setup(
             "pytest>=8",  # test runner
             "pytest-xdist>=3.6",  # tests on all cores
             "hypothesis>=6.100",  # property tests of masks, subsets and metrics
+            "pycocotools>=2.0.7",  # the optional extra "coco"
             "torchmetrics>=1.4",  # an independent mIoU to compare with
+            "datasets>=4",  # copies of hub datasets
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
+        ],
+        "coco": [
+            "pycocotools>=2.0.7",  # draws the outlines of COCO annotations
+        ],
+        "hub": [
+            "datasets>=4",  # datasets of the Hugging Face hub
         ],
         "dev": [
             "ruff>=0.9",  # style

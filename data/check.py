@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.scan import MaskScan, scan_masks
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
@@ -28,8 +29,14 @@ def check_dataset(spec: DatasetSpec, progress: bool = False) -> CheckedDataset:
     """Reads every mask of every split.
 
     Raises:
-        InputError: the first thing that is wrong with the files, or a training split that shows a single class.
+        InputError: the first thing that is wrong with the files, or a training split that shows a single class, or
+            more classes than can be trained on here.
     """
+    if len(spec.classes) > IGNORE:
+        raise InputError(
+            f"dataset '{spec.name}' has {len(spec.classes)} classes; training here takes up to {IGNORE}, because "
+            f"{IGNORE} marks ignored pixels. Detectron2 takes all, with IGNORE_VALUE 65535: see docs/datasets.md."
+        )
     datasets = {split: FolderDataset(spec, split) for split in spec.splits}
     scans = {split: scan_masks(dataset, progress) for split, dataset in datasets.items()}
     _require_two_classes(spec, scans["train"])

@@ -2,8 +2,9 @@
 
 Detectron2, its evaluator and Mask2Former read mask files themselves, each in its own way, and know neither
 ``ignore_ids`` nor ``value_map``. So every mask is read and checked here once and stored as an 8-bit PNG of class ids
-(255 = ignore) in ``$XDG_CACHE_HOME/encoder_ablations/detectron2`` (default ``~/.cache``); a changed mask or setting
-makes a new copy. Images are used where they lie; only 16-bit ones, which Detectron2 would clip, are copied as 8-bit.
+(255 = ignore; with more than 255 classes 16-bit, 65535 = ignore) in ``$XDG_CACHE_HOME/encoder_ablations/detectron2``
+(default ``~/.cache``); a changed mask or setting makes a new copy. Images are used where they lie; only 16-bit ones,
+which Detectron2 would clip, are copied as 8-bit.
 """
 
 import hashlib
@@ -23,7 +24,6 @@ from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.palette import colors_of
 from encoder_ablations.data.reading import image_size, is_deep, read_image
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
@@ -103,7 +103,7 @@ def _register(name: str, entry: _Entry) -> None:
     MetadataCatalog.get(name).set(
         stuff_classes=list(entry.spec.classes),
         stuff_colors=[list(color) for color in colors_of(entry.spec)],
-        ignore_label=IGNORE,
+        ignore_label=entry.spec.ignore_label,
         evaluator_type="sem_seg",
     )
 
@@ -111,16 +111,10 @@ def _register(name: str, entry: _Entry) -> None:
 def _record(dataset: FolderDataset, index: int) -> dict[str, Any]:
     identity, image, mask = dataset.pairs[index]
     height, width = image_size(image)
-    spec = dataset.spec
-    settings = [
-        len(spec.classes),
-        sorted(spec.ignore_ids),
-        sorted((spec.value_map or {}).items()),
-        spec.value_map is None,
-    ]
+    rules = [dataset.spec.mask_rules, height, width]
     return {
         "file_name": str(_copy(image, [], lambda: read_image(image)) if is_deep(image) else image),
-        "sem_seg_file_name": str(_copy(mask, [settings, height, width], lambda: dataset.read_checked_mask(index))),
+        "sem_seg_file_name": str(_copy(mask, rules, lambda: dataset.read_checked_mask(index))),
         "height": height,
         "width": width,
         "image_id": identity,

@@ -1,12 +1,13 @@
-"""Datasets that are two folders: ``images`` and ``masks``, with equal stems."""
+"""Datasets that are images and masks on disk."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.pairing import find_pairs
-from encoder_ablations.data.reading import image_size, read_ids, read_image
+from encoder_ablations.data.decoding import class_table, read_values
+from encoder_ablations.data.pairing import Pair, find_pairs
+from encoder_ablations.data.reading import image_size, read_image
 from encoder_ablations.data.sample import IGNORE, Sample
 from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
@@ -16,21 +17,25 @@ class FolderDataset:
     """One split of a dataset on disk. Files are opened when a sample is asked for, and closed again.
 
     Attributes:
-        ids: the files' stems, sorted.
+        ids: the files' stems, or what ``{id}`` stands for in their paths, sorted.
         pairs: the image and the mask file of each id.
+        scenes: the scene of each id; its own where the dataset has no ``scene_pattern``.
     """
 
-    def __init__(self, spec: DatasetSpec, split: Split) -> None:
+    def __init__(self, spec: DatasetSpec, split: Split, pairs: list[Pair] | None = None) -> None:
         """
+        Args:
+            pairs: the images that are meant; those of the split when left out.
+
         Raises:
             InputError: a folder is missing, a file lacks its partner, or the split is empty.
         """
         self.spec = spec
         self.split = split
-        self.pairs = find_pairs(spec, split)
+        self.pairs = find_pairs(spec, split) if pairs is None else pairs
         self.ids = [pair.id for pair in self.pairs]
-        self._scenes = [_scene(spec, stem) for stem in self.ids]
-        self._class_of = _class_table(spec)
+        self.scenes = [_scene(spec, stem) for stem in self.ids]
+        self._class_of = class_table(spec)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -44,15 +49,15 @@ class FolderDataset:
         mask = self.read_mask(index)
         height, width = image.shape[:2]
         self._check_size(index, mask, (height, width))
-        return Sample(image, mask.astype(np.int64), self.ids[index], (height, width), self._scenes[index])
+        return Sample(image, mask.astype(np.int64), self.ids[index], (height, width), self.scenes[index])
 
     def read_mask(self, index: int) -> np.ndarray:
-        """H×W uint8 class ids, 255 = ignore.
+        """H×W class ids: uint8, 255 = ignore; for more than 255 classes uint16, 65535 = ignore.
 
         Raises:
             InputError: the file is not a mask, or holds an id that no class has.
         """
-        ids = read_ids(self.pairs[index].mask)
+        ids = read_values(self.pairs[index].mask, self.spec)
         if ids.dtype != np.uint8:
             outside = ids[(ids < 0) | (ids > LARGEST_VALUE)]
             if outside.size:
@@ -60,7 +65,7 @@ class FolderDataset:
         classes = self._class_of[ids]
         if classes.min() < 0:
             raise self._unknown_ids(index, ids[classes < 0])
-        return classes.astype(np.uint8)
+        return classes.astype(np.uint8 if self.spec.ignore_label == IGNORE else np.uint16)
 
     def image_file(self, index: int) -> Path:
         """The file that a sample's image is read from."""
@@ -86,6 +91,9 @@ class FolderDataset:
         if spec.value_map is not None:
             allowed = f"value_map knows {', '.join(map(str, sorted(spec.value_map)))}"
             fix = "Add it to value_map, or to ignore_ids"
+        elif spec.reduce_zero_label:
+            allowed = f"allowed are 1..{len(spec.classes)}, and 0 for what is not labelled (reduce_zero_label)"
+            fix = "Correct classes, or add it to ignore_ids"
         elif found == [IGNORE]:
             allowed = f"allowed are 0..{len(spec.classes) - 1}"
             fix = "If 255 means 'not labelled' add it to ignore_ids, if it is a class write value_map: {0: 0, 255: 1}"
@@ -97,17 +105,6 @@ class FolderDataset:
             f"{self.pairs[index].mask} holds the id {shown}; {allowed}, ignored: {ignored}. "
             f"{fix}, in the YAML of the dataset '{spec.name}'."
         )
-
-
-def _class_table(spec: DatasetSpec) -> np.ndarray:
-    """Value in a mask file -> class id, 255 = ignore, -1 = unknown. ``value_map`` goes before ``ignore_ids``."""
-    table = np.full(LARGEST_VALUE + 1, -1, np.int16)
-    if spec.value_map is None:
-        table[: len(spec.classes)] = np.arange(len(spec.classes))
-    table[list(spec.ignore_ids)] = IGNORE
-    for value, target in (spec.value_map or {}).items():
-        table[value] = target
-    return table
 
 
 def _scene(spec: DatasetSpec, stem: str) -> str:

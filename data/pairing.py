@@ -1,16 +1,17 @@
 """Which image file and which mask file belong together."""
 
 import os
-from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from encoder_ablations.data.index_files import read_index
+from encoder_ablations.data.listing import Files, list_folder, list_pattern
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
-from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.utils.errors import InputError, nearest
+from encoder_ablations.data.spec import DatasetSpec, Split, is_index, is_pattern
+from encoder_ablations.utils.errors import InputError
 
-Files = dict[str, list[Path]]
+Kind = Literal["images", "masks"]
+KINDS: tuple[Kind, Kind] = ("images", "masks")
 
 
 class Pair(NamedTuple):
@@ -24,8 +25,7 @@ class Pair(NamedTuple):
 def find_pairs(spec: DatasetSpec, split: Split) -> list[Pair]:
     """The files of a split, sorted by id.
 
-    A split is a sub-folder of both folders, or a ``.txt`` file with one stem a line; the stems' files may then lie
-    anywhere below the two folders.
+    A split is a sub-folder of both folders, or an index file; its files may then lie anywhere below the two folders.
 
     Raises:
         InputError: a folder is missing, a file lacks its partner, two files share a stem, or the split is empty.
@@ -33,61 +33,70 @@ def find_pairs(spec: DatasetSpec, split: Split) -> list[Pair]:
     label = f"dataset '{spec.name}', split '{split}'"
     if split not in spec.splits:
         raise InputError(f"dataset '{spec.name}' has no split '{split}'. It has: {', '.join(spec.splits)}.")
+    _require_root(spec)
+    where = spec.splits[split]
+    if is_index(where):
+        images, masks = (_list(spec, kind, None, label) for kind in KINDS)
+        wanted = read_index(spec.folder / where, spec.folder, images)
+        return _paired(spec, None, wanted, (images, masks), f"{label}: {{}} listed in {where} but missing below")
+    images, masks = (_list(spec, kind, where, label) for kind in KINDS)
+    if not images:
+        raise _empty(_place(spec, "images", where), label)
+    return _paired(spec, where, sorted(images.keys() | masks.keys()), (images, masks), f"{label}: {{}} missing in")
+
+
+def find_all_pairs(spec: DatasetSpec) -> list[Pair]:
+    """Every image below ``images`` with its mask, whatever the splits are; sorted by id.
+
+    Raises:
+        InputError: as :func:`find_pairs`.
+    """
+    label = f"dataset '{spec.name}'"
+    _require_root(spec)
+    images, masks = (_list(spec, kind, None, label) for kind in KINDS)
+    if not images:
+        raise _empty(_place(spec, "images", None), label)
+    return _paired(spec, None, sorted(images), (images, masks), f"{label}: {{}} missing below")
+
+
+def _require_root(spec: DatasetSpec) -> None:
+    if spec.hub is not None and not (spec.folder / "hub.json").exists():
+        # here and not above, because it needs an optional package
+        from encoder_ablations.data.hub import copy_from_hub
+
+        copy_from_hub(spec.folder, spec.hub)
     if not spec.folder.is_dir():
         raise InputError(f"dataset '{spec.name}': there is no folder {spec.folder.resolve()}. {_how_found(spec)}")
-    where = spec.splits[split]
-    index = spec.folder / where if where.lower().endswith(".txt") else None
-    image_folder, mask_folder = (
-        (spec.folder / kind / ("" if index else where)).resolve() for kind in (spec.images, spec.masks)
-    )
-    images = _files(image_folder, IMAGE_SUFFIXES, label, recursive=index is not None)
-    masks = _files(mask_folder, MASK_SUFFIXES, label, recursive=index is not None)
-    if index:
-        wanted = _read_index(index.resolve(), images)
-    elif images:
-        wanted = sorted(images.keys() | masks.keys())
-    else:
-        raise _empty(image_folder, label)
-    source = f"listed in {where} but missing below" if index else "missing in"
-    image_of = _one_each("image", wanted, images, image_folder, f"{label}: {{}} {source}")
-    mask_of = _one_each("mask", wanted, masks, mask_folder, f"{label}: {{}} {source}")
-    return [Pair(stem, image_of[stem], mask_of[stem]) for stem in wanted]
 
 
-def _files(folder: Path, suffixes: Collection[str], label: str, recursive: bool) -> Files:
-    """Files by stem; hidden ones are left out (unfinished writes, macOS's ``._`` files)."""
-    found: Files = {}
-    try:
-        if not folder.is_dir():
-            siblings = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
-            raise InputError(f"{label}: there is no folder {folder}.{nearest(folder.name, siblings)}")
-        for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
-            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
-                found.setdefault(path.stem, []).append(path)
-    except OSError as error:
-        raise InputError(f"{label}: cannot list the folder {folder}: {error.strerror}.") from error
-    return found
+def _place(spec: DatasetSpec, kind: Kind, sub_folder: str | None) -> Path:
+    """The folder that is searched, or the pattern."""
+    path: str = getattr(spec, kind)
+    if is_pattern(path):
+        return spec.folder.resolve() / path.replace("{split}", sub_folder or "{split}")
+    return (spec.folder / path / (sub_folder or "")).resolve()
 
 
-def _read_index(path: Path, images: Collection[str]) -> list[str]:
-    """Sorted stems in an index file; an image's suffix may be written after its stem."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read the index file {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the index file {path} is not UTF-8 text with one file stem a line.") from error
-    stems = Counter(
-        Path(line).stem if line not in images and Path(line).suffix.lower() in IMAGE_SUFFIXES else line
-        for line in map(str.strip, lines)
-        if line
-    )
-    if not stems:
-        raise InputError(f"the index file {path} is empty; write one file stem a line.")
-    (stem, times) = stems.most_common(1)[0]
-    if times > 1:
-        raise InputError(f"the index file {path} lists '{stem}' {times} times; keep one line.")
-    return sorted(stems)
+def _list(spec: DatasetSpec, kind: Kind, sub_folder: str | None, label: str) -> Files:
+    """
+    Args:
+        sub_folder: the split; None = all files, for index files.
+    """
+    suffixes = IMAGE_SUFFIXES if kind == "images" else MASK_SUFFIXES
+    if kind == "masks" and spec.mask_format == "supervisely":
+        suffixes = frozenset({".json"})
+    path: str = getattr(spec, kind)
+    if is_pattern(path):
+        return list_pattern(spec.folder.resolve(), path, sub_folder, suffixes, label)
+    return list_folder(_place(spec, kind, sub_folder), suffixes, label, recursive=sub_folder is None)
+
+
+def _paired(
+    spec: DatasetSpec, sub_folder: str | None, wanted: list[str], files: tuple[Files, Files], message: str
+) -> list[Pair]:
+    image_of = _one_each("image", wanted, files[0], _place(spec, "images", sub_folder), message)
+    mask_of = _one_each("mask", wanted, files[1], _place(spec, "masks", sub_folder), message)
+    return [Pair(identity, image_of[identity], mask_of[identity]) for identity in wanted]
 
 
 def _one_each(kind: str, wanted: list[str], found: Files, folder: Path, message: str) -> dict[str, Path]:
@@ -107,6 +116,8 @@ def _one_each(kind: str, wanted: list[str], found: Files, folder: Path, message:
 
 
 def _empty(folder: Path, label: str) -> InputError:
+    if is_pattern(str(folder)):
+        return InputError(f"{label}: no image fits the pattern {folder}. Correct 'images' in the dataset's YAML.")
     others = sorted({path.suffix or path.name for path in folder.iterdir()})[:5]
     holds = f"it holds only {', '.join(others)}" if others else "it is empty"
     return InputError(f"{label}: no image in {folder}; {holds}. Allowed: {', '.join(sorted(IMAGE_SUFFIXES))}.")

@@ -22,18 +22,27 @@ OKABE_ITO: tuple[Color, ...] = (
 """Safe for colour-blind readers (Okabe & Ito, "Color Universal Design", 2008); black is kept for ignored pixels."""
 
 _STEPS = (0, 36, 73, 109, 146, 182, 219, 255)
+_FINE_STEPS = tuple(range(0, 256, 17))
+_COARSE = 255
+"""So many colours come from the coarse grid."""
 
 
 @lru_cache
 def palette(count: int) -> tuple[Color, ...]:
-    """``count`` (at most 255) distinct RGB colours 0..255; a shorter palette is the beginning of a longer one.
+    """``count`` (at most 2000) distinct RGB colours 0..255; a shorter palette is the beginning of a longer one.
 
     After the first seven, each colour is the one of an 8×8×8 grid whose nearest relative among those already taken
-    (and black and white) is farthest away in CIELAB.
+    (and black and white) is farthest away in CIELAB; after 255 of a 16×16×16 grid.
     """
-    grid = np.array(list(product(_STEPS, repeat=3)))
+    if count > _COARSE:
+        return _extended(palette(_COARSE), count, _FINE_STEPS)
+    return _extended(OKABE_ITO[:count], count, _STEPS)
+
+
+def _extended(colors: tuple[Color, ...], count: int, steps: tuple[int, ...]) -> tuple[Color, ...]:
+    grid = np.array(list(product(steps, repeat=3)))
     lab = _lab(grid)
-    taken = [*OKABE_ITO[:count]]
+    taken = [*colors]
     distance = np.full(len(grid), np.inf)
     for color in [(0, 0, 0), (255, 255, 255), *taken]:
         distance = np.minimum(distance, np.linalg.norm(lab - _lab(np.array([color])), axis=1))

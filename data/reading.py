@@ -1,6 +1,7 @@
 """Reading one image or one mask file, and saying in one line what is wrong with it."""
 
 import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,18 @@ MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
 _LOSSY_COMPRESSIONS = {"jpeg", "tiff_jpeg", "webp"}
+_END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 0x0112
 _ROTATED = (5, 6, 7, 8)
 _GRAY_STEP = {2: 85, 4: 17}
+
+
+class FileProblem(InputError):
+    """A file that cannot be used; ``rule`` is the code of what is wrong in ``data/lint/rules.yaml``."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -29,29 +39,51 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, damaged or truncated, or holds numbers without a known range.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I"):
             gray = np.asarray(image)
             if gray.min() < 0 or gray.max() > 65535:
-                raise InputError(f"{path} holds 32-bit numbers beyond 0..65535; save it as an 8-bit RGB image.")
+                raise FileProblem(
+                    "image-range", f"{path} holds 32-bit numbers beyond 0..65535; save it as an 8-bit RGB image."
+                )
             return np.repeat(((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
         if image.mode == "F":
-            raise InputError(f"{path} holds floating-point numbers; save it as an 8-bit RGB image.")
+            raise FileProblem("image-float", f"{path} holds floating-point numbers; save it as an 8-bit RGB image.")
         upright = image.convert("RGBA") if image.mode in ("P", "PA") else image
         return np.asarray(upright.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """(H, W) of :func:`read_image`'s result, from the file's header alone."""
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         return (width, height) if image.getexif().get(_ORIENTATION) in _ROTATED else (height, width)
 
 
+def check_whole(path: Path) -> None:
+    """Refuses a truncated or damaged image, without decoding it where its format allows that.
+
+    PNGs have checksums, and a JPEG that ends as it should has been written to its end; anything else is decoded.
+
+    Raises:
+        InputError: as :func:`read_image`.
+    """
+    with opened(path) as image:
+        if image.format == "PNG":
+            image.verify()
+            return
+        if image.format in ("JPEG", "MPO"):
+            with path.open("rb") as file:
+                file.seek(-min(path.stat().st_size, 64), 2)
+                if _END_OF_JPEG in file.read():
+                    return
+    read_image(path)
+
+
 def is_deep(path: Path) -> bool:
     """Whether an image holds 16-bit grey levels, which other readers clip instead of scaling."""
-    with _opened(path) as image:
+    with opened(path) as image:
         return image.mode.startswith("I")
 
 
@@ -63,24 +95,47 @@ def read_ids(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing, damaged, lossy, or not a single channel of integers.
     """
-    with _opened(path) as image:
-        if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY_COMPRESSIONS:
-            raise InputError(
-                f"{path} is compressed as {image.format}, which changes class ids; save masks as single-channel PNG."
-            )
+    with opened(path) as image:
+        _require_lossless(path, image)
         if image.mode == "F":
-            raise InputError(f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG.")
+            raise FileProblem(
+                "mask-float", f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG."
+            )
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
         if image.mode not in ("L", "P") and not image.mode.startswith("I"):
             channels = len(image.getbands())
-            raise InputError(
+            raise FileProblem(
+                "mask-color",
                 f"{path} is a colour picture ({image.mode}, {channels} channels); a mask holds one class id per pixel. "
-                "Turn the colours into ids and save them as an 8-bit single-channel PNG."
+                "Turn the colours into ids and save them as an 8-bit single-channel PNG.",
             )
         step = _GRAY_STEP.get(_png_bit_depth(path), 1) if image.format == "PNG" and image.mode == "L" else 1
         ids = np.asarray(image)
         return ids if step == 1 else ids // step
+
+
+def read_channels(path: Path) -> np.ndarray:
+    """The colours stored in a lossless file: H×W×3 uint8, RGB; grey levels are repeated, transparency is dropped.
+
+    Raises:
+        InputError: the file is missing, damaged, lossy, or holds numbers beyond 8 bits.
+    """
+    with opened(path) as image:
+        _require_lossless(path, image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            raise FileProblem(
+                "mask-format", f"{path} holds numbers of more than 8 bits, not colours; save it as an 8-bit RGB PNG."
+            )
+        return np.asarray(image.convert("RGB"))
+
+
+def _require_lossless(path: Path, image: Image.Image) -> None:
+    if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY_COMPRESSIONS:
+        raise FileProblem(
+            "mask-lossy",
+            f"{path} is compressed as {image.format}, which changes class ids; save masks as single-channel PNG.",
+        )
 
 
 def _png_bit_depth(path: Path) -> int:
@@ -90,7 +145,8 @@ def _png_bit_depth(path: Path) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image whose header has been read; whatever fails within the block becomes a :class:`FileProblem`."""
     try:
         with path.open("rb") as file, _decoded(path, file) as image:
             yield image
@@ -98,9 +154,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except OSError as error:
         if error.strerror:
-            raise InputError(f"cannot read {path}: {error.strerror}.") from error
+            raise FileProblem("unreadable", f"cannot read {path}: {error.strerror}.") from error
         raise _damaged(path, error) from error
-    except (SyntaxError, ValueError, EOFError, struct.error) as error:  # Pillow's decoders, on damaged files
+    except (SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error) as error:
+        # Pillow's decoders, on damaged files
         raise _damaged(path, error) from error
 
 
@@ -108,10 +165,13 @@ def _decoded(path: Path, file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file)
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not an image, or its beginning is damaged; replace it or remove it.") from error
+        raise FileProblem(
+            "not-an-image", f"{path} is not an image, or its beginning is damaged; replace it or remove it."
+        ) from error
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path} has too many pixels for one image; cut it into tiles.") from error
+        raise FileProblem("too-large", f"{path} has too many pixels for one image; cut it into tiles.") from error
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is damaged or truncated ({' '.join(str(error).split())}); replace it or remove it.")
+def _damaged(path: Path, error: Exception) -> FileProblem:
+    reason = " ".join(str(error).split())
+    return FileProblem("damaged", f"{path} is damaged or truncated ({reason}); replace it or remove it.")

@@ -4,11 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.utils.config import build, merge
+from encoder_ablations.utils.config import build, config_names, merge
+from encoder_ablations.utils.errors import unknown
 from encoder_ablations.utils.references import Reference, resolve
 
 
 def load_dataset(reference: Reference, overrides: Mapping[str, Any] | None = None) -> DatasetSpec:
-    """The dataset that a reference means: the name of a YAML, its path, or a delta over one of them."""
-    content, source = resolve("datasets", reference)
+    """The dataset that a reference means: a YAML's name or path, ``hub:owner/name``, or a delta over one of them."""
+    content, source = resolve("datasets", reference, _otherwise)
     return build(DatasetSpec, merge(content, overrides or {}), source)
+
+
+def _otherwise(name: str) -> dict[str, Any]:
+    """The content of a name for which there is no YAML."""
+    if name.startswith("hub:"):
+        # here and not above, because it needs an optional package
+        from encoder_ablations.data.hub_reference import describe
+
+        return describe(name)
+    raise unknown("dataset", name, [*config_names("datasets"), "hub:owner/name"])

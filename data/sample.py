@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 IGNORE = 255
-"""Class id of pixels that count neither in a loss nor in a metric."""
+"""Class id of pixels that count neither in a loss nor in a metric; 65535 in datasets of more than 255 classes."""
 
 
 @dataclass(frozen=True)

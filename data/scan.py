@@ -1,4 +1,4 @@
-"""Counts the pixels of every class in every mask: the one pass that finds bad masks before any training."""
+"""Counts the pixels of every class in every mask: the one pass that finds bad masks and images before any training."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ import numpy as np
 from tqdm import tqdm
 
 from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.reading import check_whole
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
 
 THREADS = 4
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +47,12 @@ class MaskScan:
 
 
 def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
-    """Reads every mask once, or takes the counts from the last time when neither files nor settings have changed.
+    """Reads every mask once and checks that every image is whole.
+
+    Where neither files nor settings have changed the counts of the last time are taken.
 
     Raises:
-        InputError: for the first bad mask, in the order of the dataset.
+        InputError: for the first bad mask or image, in the order of the dataset.
     """
     cache = _cache_file(dataset)
     rows = _read_cache(cache, dataset) if cache else None
@@ -72,8 +74,10 @@ def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:
     """Pixels of each class, ignored pixels, height, width: int64."""
     mask = dataset.read_checked_mask(index)
-    counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
-    return np.concatenate([counts[: len(dataset.spec.classes)], counts[IGNORE:], mask.shape]).astype(np.int64)
+    check_whole(dataset.pairs[index].image)
+    counts = np.bincount(mask.ravel(), minlength=dataset.spec.ignore_label + 1)
+    ignored = counts[dataset.spec.ignore_label :]
+    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, mask.shape]).astype(np.int64)
 
 
 def _cache_file(dataset: FolderDataset) -> Path | None:
@@ -87,8 +91,7 @@ def _cache_file(dataset: FolderDataset) -> Path | None:
         for path in (pair.image, pair.mask):
             state = path.stat()
             files.append([str(path), state.st_size, state.st_mtime_ns])
-    settings = [CACHE_VERSION, len(spec.classes), sorted(spec.ignore_ids), sorted((spec.value_map or {}).items())]
-    key = hashlib.sha256(json.dumps([settings, spec.value_map is None, files]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([CACHE_VERSION, spec.mask_rules, files]).encode()).hexdigest()
     return Path(folder) / "encoder_ablations" / "scans" / key
 
 

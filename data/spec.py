@@ -3,9 +3,9 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.utils.config import Config
@@ -15,10 +15,34 @@ ColorValue = Annotated[int, Field(ge=0, le=255)]
 LARGEST_VALUE = 65535
 """Masks hold 8- or 16-bit values."""
 FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
+MaskFormat = Literal["ids", "colors", "ade20k", "matte", "supervisely"]
+
+
+class HubSource(Config):
+    """Where on the Hugging Face hub a dataset comes from; it is copied to its ``root`` once, when it is first used.
+
+    Attributes:
+        repository: ``owner/name``.
+        revision: commit, tag or branch; None takes the newest commit and writes down which one that was.
+        config: the dataset's configuration (subset) on the hub, where it has several.
+        image_column, mask_column: a mask column that holds a list of pictures means the first of them.
+        splits: our split -> the hub's split; None takes those with the usual names.
+        max_samples: at most so many images of each split, the first ones.
+        mask_format: how the hub's masks hold their ids (see :class:`DatasetSpec`); the copies always hold plain ids.
+    """
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    revision: str | None = None
+    config: str | None = None
+    image_column: str = "image"
+    mask_column: str = "mask"
+    splits: dict[Split, str] | None = Field(default=None, min_length=1)
+    max_samples: int | None = Field(default=None, ge=1)
+    mask_format: Literal["ids", "ade20k"] = "ids"
 
 
 class DatasetSpec(Config):
-    """A folder of images and a folder of masks with equal stems.
+    """Images and masks on disk, and what the masks mean.
 
     Attributes:
         name: short name, used in run ids and reports.
@@ -26,18 +50,31 @@ class DatasetSpec(Config):
             ``DATASETS_ROOT`` names, or in ``./datasets`` when it is not set.
         classes: class names in id order.
         splits: for each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to ``root``)
-            with one file stem a line, whose files may lie anywhere below the two. ``train`` and ``val`` are needed.
-        images, masks: the two folders below ``root``.
+            with one file stem or file a line, whose files may lie anywhere below the two. ``train`` and ``val`` are
+            needed.
+        images, masks: two folders below ``root`` whose files have equal stems; or patterns of paths, in which
+            ``{id}`` is what image and mask have in common, ``{split}`` the split's sub-folder, ``*`` anything within a
+            name and ``**`` any folders: ``leftImg8bit/{split}/*/{id}_leftImg8bit.png``. Where ``{id}`` is a whole name
+            it may stand for several folders: ``{split}/{id}/L.png``.
+        mask_format: how a mask file holds its values: "ids" in a single channel; "colors": the position of its colour
+            in ``mask_colors``; "ade20k": R // 10 · 256 + G, as in the full ADE20K; "matte": an alpha matte, 1 from
+            128 on; "supervisely": a JSON of objects, 0 where none is, else 1 + the position of its title in
+            ``mask_titles``.
+        mask_colors: RGB of each value in colour-coded masks.
+        mask_titles: titles of objects in annotations.
         ignore_ids: values in the mask files that mean "not labelled"; they become 255.
         value_map: value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255: 1}``).
             Every value needs an entry, here or in ``ignore_ids``; an entry here goes before one there.
+        ignore_others: every value that has no other meaning is ignored, too, instead of being an error.
+        reduce_zero_label: masks hold 0 for "not labelled" and class id + 1 for all else.
         colors: RGB 0..255 of every class for pictures; chosen automatically when left out.
         scene_pattern: regular expression whose first group, searched in the stem, names the scene.
+        hub: where on the Hugging Face hub the dataset comes from.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     root: str
-    classes: tuple[str, ...] = Field(min_length=1, max_length=IGNORE)
+    classes: tuple[str, ...] = Field(min_length=1, max_length=LARGEST_VALUE)
     splits: dict[Split, str]
     images: str = "images"
     masks: str = "masks"
@@ -45,6 +82,40 @@ class DatasetSpec(Config):
     value_map: dict[FileValue, int] | None = None
     colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
     scene_pattern: str | None = None
+    mask_format: MaskFormat = "ids"
+    mask_colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
+    mask_titles: tuple[str, ...] | None = None
+    reduce_zero_label: bool = False
+    ignore_others: bool = False
+    hub: HubSource | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_newer_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Settings that came later are written only where they say something: the run ids of before stay valid."""
+        content = serialize(self)
+        for key in ("mask_format", "mask_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub"):
+            if key in content and getattr(self, key) == type(self).model_fields[key].default:
+                del content[key]
+        return content
+
+    @property
+    def ignore_label(self) -> int:
+        """The id of ignored pixels: 255, or 65535 where that is a class."""
+        return IGNORE if len(self.classes) <= IGNORE else LARGEST_VALUE
+
+    @property
+    def mask_rules(self) -> list[Any]:
+        """Everything that decides what a mask file means, for keys of caches."""
+        value_map = None if self.value_map is None else sorted(self.value_map.items())
+        rules = [len(self.classes), sorted(self.ignore_ids), value_map]
+        return [
+            *rules,
+            self.mask_format,
+            self.mask_colors,
+            self.mask_titles,
+            self.reduce_zero_label,
+            self.ignore_others,
+        ]
 
     @property
     def folder(self) -> Path:
@@ -67,6 +138,16 @@ class DatasetSpec(Config):
             raise ValueError(f"the split {' and '.join(sorted(missing))} is missing; train and val are needed")
         return splits
 
+    @field_validator("images", "masks")
+    @classmethod
+    def _patterns_name_an_id(cls, pattern: str) -> str:
+        braces = re.findall(r"\{.*?\}", pattern)
+        if is_pattern(pattern) and (braces.count("{id}") != 1 or set(braces) - {"{id}", "{split}"}):
+            raise ValueError("a pattern holds {id} once, and besides it only {split}, * and **")
+        if is_pattern(pattern) and "." not in pattern.split("/")[-1]:
+            raise ValueError("a pattern ends with the file's suffix, e.g. {split}/{id}.png, or {split}/{id}.* for any")
+        return pattern
+
     @field_validator("scene_pattern")
     @classmethod
     def _pattern_compiles(cls, pattern: str | None) -> str | None:
@@ -80,12 +161,45 @@ class DatasetSpec(Config):
         return pattern
 
     @model_validator(mode="after")
+    def _patterns_know_their_split(self) -> "DatasetSpec":
+        for pattern in (self.images, self.masks):
+            if is_pattern(pattern) and "{split}" not in pattern and not all(map(is_index, self.splits.values())):
+                raise ValueError(f"the pattern '{pattern}' needs {{split}}, or else every split an index file (.txt)")
+        return self
+
+    @model_validator(mode="after")
+    def _label_rules_fit(self) -> "DatasetSpec":
+        if (self.mask_format == "colors") != (self.mask_colors is not None):
+            raise ValueError("mask_format 'colors' and mask_colors belong together; one is missing")
+        if (self.mask_format == "supervisely") != (self.mask_titles is not None):
+            raise ValueError("mask_format 'supervisely' and mask_titles belong together; one is missing")
+        if len(set(self.mask_colors or ())) != len(self.mask_colors or ()):
+            raise ValueError("mask_colors holds a colour twice")
+        if self.reduce_zero_label and self.value_map is not None:
+            raise ValueError("reduce_zero_label is a value_map of its own; use one of the two")
+        largest = len(self.classes) - (0 if self.reduce_zero_label else 1)
+        if self.value_map is None and largest >= IGNORE and IGNORE in self.ignore_ids:
+            raise ValueError(f"255 is a class here ({len(self.classes)} classes); write ignore_ids: [65535], or []")
+        return self
+
+    @model_validator(mode="after")
     def _ids_in_range(self) -> "DatasetSpec":
         if self.colors is not None and len(self.colors) != len(self.classes):
             raise ValueError(f"colors has {len(self.colors)} entries for {len(self.classes)} classes")
         for value, target in (self.value_map or {}).items():
-            if not (0 <= target < len(self.classes) or target == IGNORE):
+            if not (0 <= target < len(self.classes) or target == self.ignore_label):
                 raise ValueError(
-                    f"value_map sends {value} to {target}; allowed: 0..{len(self.classes) - 1}, or 255 to ignore"
+                    f"value_map sends {value} to {target}; allowed: 0..{len(self.classes) - 1}, "
+                    f"or {self.ignore_label} to ignore"
                 )
         return self
+
+
+def is_pattern(path: str) -> bool:
+    """Whether ``images`` or ``masks`` is a pattern of paths and not a folder."""
+    return "{" in path
+
+
+def is_index(split: str) -> bool:
+    """Whether a split is an index file and not a sub-folder."""
+    return split.lower().endswith(".txt")

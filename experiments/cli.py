@@ -10,6 +10,8 @@ from encoder_ablations.utils.errors import InputError, nearest
 
 COMMANDS = {
     "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
+    "init": ("init", "look at a folder of images and masks: dataset YAML, contact sheet, first study"),
+    "lint": ("lint", "read a whole dataset and say what is wrong with it"),
     "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
     "status": ("status", "say how far a study is: finished, running, failed, left"),
     "train": ("train", "train one encoder on one dataset"),
@@ -19,6 +21,7 @@ COMMANDS = {
     "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
     "keys": ("keys", "list every key of the YAMLs and of key.sub=value"),
     "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
+    "split": ("split", "divide a dataset into train, val and test, or into folds"),
     "bench": ("bench", "measure the speed of the package's own code"),
 }
 

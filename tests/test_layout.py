@@ -9,7 +9,7 @@ import pytest
 
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.spec import DatasetSpec, HubSource
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import ROWS, TABLE
@@ -22,7 +22,7 @@ from encoder_ablations.utils.config import config_names
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ["utils", "data", "encoders", "segmenters", "engine", "experiments"]
 FILES = sorted(path for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
-SPECS = [AugmentationSpec, DatasetSpec, EncoderSpec, OptimizerSpec, ScheduleSpec, Recipe, RunSpec, StudySpec]
+SPECS = [AugmentationSpec, DatasetSpec, HubSource, EncoderSpec, OptimizerSpec, ScheduleSpec, Recipe, RunSpec, StudySpec]
 SPECS += list(SEGMENTERS.values())
 
 

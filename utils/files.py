@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,32 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+@contextmanager
+def new_folder(path: Path | str) -> Iterator[Path]:
+    """Gives a temporary folder that is renamed to ``path`` at the end of the block, or removed if it fails.
+
+    Raises:
+        InputError: ``path`` exists and is not an empty folder, it cannot be written to, or the disk is full.
+    """
+    path = Path(path).absolute()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path} exists already. Choose another folder, or remove this one.")
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        yield temporary
+        os.chmod(temporary, 0o755)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot write {path}: {reason}. Free some space or choose another folder.") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

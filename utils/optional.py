@@ -9,6 +9,14 @@ HINTS = {
         "(https://detectron2.readthedocs.io/tutorials/install.html; docs/setup.md). "
         "The command ablate and its own segmenters work without it.",
     ),
+    "pycocotools": (
+        "pycocotools",
+        "COCO's outlines are drawn with it: pip install pycocotools. Everything else works without it.",
+    ),
+    "datasets": (
+        "Hugging Face datasets",
+        "Install it with  pip install datasets  (or encoder-ablations[hub]). Datasets on disk work without it.",
+    ),
     "mask2former": (
         "the official Mask2Former",
         "Clone https://github.com/facebookresearch/Mask2Former and put the clone on PYTHONPATH; "

@@ -59,3 +59,11 @@ def test_masks_of_0_and_255_are_refused_rather_than_trained_on(make_dataset, tmp
     with pytest.raises(InputError, match=r"only the class 'background'.*value_map: \{0: 0, 255: 1\}"):
         check_dataset(spec)
     assert check_dataset(spec.model_copy(update={"value_map": {0: 0, 255: 1}})).warnings == []
+
+
+def test_a_truncated_image_is_found_before_training(make_dataset, tmp_path):
+    spec = make_dataset()
+    path = tmp_path / "images/train/train_2.png"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match=r"train_2.png is damaged or truncated"):
+        check_dataset(spec)

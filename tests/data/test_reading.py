@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoder_ablations.data.reading import image_size, read_ids, read_image
+from encoder_ablations.data.reading import check_whole, image_size, read_ids, read_image
 from encoder_ablations.utils.errors import InputError
 
 IDS = np.array([[0, 1, 2], [3, 200, 255]], np.uint8)
@@ -154,3 +154,30 @@ def test_no_file_stays_open(tmp_path):
     kept = [read_ids(tmp_path / "mask.png"), read_image(tmp_path / "mask.png"), image_size(tmp_path / "mask.png")]
     assert len(kept) == 3
     assert not [file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp"])
+def test_whole_images_pass_and_truncated_ones_do_not(tmp_path, suffix):
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    check_whole(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"image\."):
+        check_whole(path)
+
+
+def test_a_changed_byte_in_a_png_is_found(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged or truncated"):
+        check_whole(path)
+
+
+def test_a_jpeg_with_something_after_its_end_is_whole(tmp_path):
+    path = tmp_path / "image.jpg"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes() + b"\0" * 500)
+    check_whole(path)

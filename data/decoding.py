@@ -1,0 +1,81 @@
+"""From a mask file to the class ids of a dataset: how a file holds values, and what each value means."""
+
+from pathlib import Path
+
+import numpy as np
+
+from encoder_ablations.data.reading import read_channels, read_ids
+from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec
+from encoder_ablations.data.supervisely import read_annotation
+from encoder_ablations.utils.errors import InputError
+
+OPAQUE = 128
+"""An alpha matte's foreground begins here."""
+
+
+def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
+    """The integers that a mask file stands for, H×W, before ``value_map`` and ``ignore_ids``.
+
+    Raises:
+        InputError: the file is damaged, lossy, or not of this format.
+    """
+    if spec.mask_format == "ids":
+        return read_ids(path)
+    if spec.mask_format == "supervisely":
+        return read_annotation(path, spec.mask_titles or ())
+    if spec.mask_format == "ade20k":
+        return read_ade20k(path)
+    channels = read_channels(path)
+    if spec.mask_format == "matte":
+        if (channels != channels[..., :1]).any():
+            raise InputError(f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground.")
+        return (channels[..., 0] >= OPAQUE).astype(np.uint8)
+    return _positions(path, channels, spec.mask_colors or ())
+
+
+def read_ade20k(path: Path) -> np.ndarray:
+    """Positions in the index of ADE20K's objects, 1 = the first one, 0 = none: R counts in tens, B numbers objects.
+
+    https://github.com/CSAILVision/ADE20K, ``utils/utils_ade20k.py``
+    """
+    channels = read_channels(path)
+    return (channels[..., 0] // 10).astype(np.int32) * 256 + channels[..., 1]
+
+
+def class_table(spec: DatasetSpec) -> np.ndarray:
+    """Value in a mask file -> class id, ``spec.ignore_label`` = ignore, -1 = unknown."""
+    table = np.full(LARGEST_VALUE + 1, spec.ignore_label if spec.ignore_others else -1, np.int32)
+    if spec.reduce_zero_label:
+        table[0] = spec.ignore_label
+        table[1 : len(spec.classes) + 1] = np.arange(len(spec.classes))
+    elif spec.value_map is None:
+        table[: len(spec.classes)] = np.arange(len(spec.classes))
+    table[list(spec.ignore_ids)] = spec.ignore_label
+    for value, target in (spec.value_map or {}).items():
+        table[value] = target
+    return table
+
+
+def _positions(path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+    """The position of every pixel's colour in ``colors``."""
+    packed = _pack(channels)
+    known = _pack(np.array(colors, np.uint8))
+    order = np.argsort(known)
+    places = np.searchsorted(known[order], packed).clip(max=len(known) - 1)
+    found = order[places]
+    strange = known[found] != packed
+    if strange.any():
+        values, counts = np.unique(packed[strange], return_counts=True)
+        shown = [f"({value >> 16}, {value >> 8 & 255}, {value & 255})" for value in values[np.argsort(-counts)][:3]]
+        raise InputError(
+            f"{path} holds {len(values)} colour{'s' if len(values) > 1 else ''} that mask_colors lacks: "
+            f"{', '.join(shown)}{', …' if len(values) > 3 else ''}. Add what is missing, or save the mask without "
+            "smoothing and JPEG."
+        )
+    return found.astype(np.uint16)
+
+
+def _pack(colors: np.ndarray) -> np.ndarray:
+    """…×3 uint8 -> one integer per colour."""
+    red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
+    return red << 16 | green << 8 | blue

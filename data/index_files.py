@@ -1,0 +1,91 @@
+"""Index files: text files that list the images of a split, one a line."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from encoder_ablations.data.listing import Files
+from encoder_ablations.data.reading import IMAGE_SUFFIXES
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_text
+
+
+def read_index(path: Path, root: Path, images: Files) -> list[str]:
+    """The sorted ids that an index file lists.
+
+    A line is an id, an image's name, or an image's path below ``root``; what follows such a word in the same line (a
+    mask, a class) is not read.
+
+    Args:
+        images: all images that may be meant, by id.
+
+    Raises:
+        InputError: the file cannot be read, is empty, names an image twice, or leads out of ``root``.
+    """
+    path = path.resolve()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot read the index file {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the index file {path} is not UTF-8 text with one file stem a line.") from error
+    reader = LineReader(path, root.resolve(), images)
+    ids = Counter(reader.id_in(line) for line in map(str.strip, lines) if line)
+    if not ids:
+        raise InputError(f"the index file {path} is empty; write one file stem a line.")
+    (identity, times) = ids.most_common(1)[0]
+    if times > 1:
+        raise InputError(f"the index file {path} lists '{identity}' {times} times; keep one line.")
+    return sorted(ids)
+
+
+def write_index(path: Path, root: Path, files: Iterable[Path]) -> None:
+    """One file a line: its path below ``root``; its whole path where a link has led elsewhere."""
+    root = root.resolve()
+    lines = (file.relative_to(root) if file.is_relative_to(root) else file for file in files)
+    write_text(path, "".join(f"{line.as_posix()}\n" for line in lines))
+
+
+class LineReader:
+    """Finds out which image a line of an index file means."""
+
+    def __init__(self, source: Path, root: Path, images: Files) -> None:
+        self._source = source
+        self._root = root
+        self._images = images
+        self._id_at: dict[str, str] | None = None
+
+    def id_in(self, line: str) -> str:
+        """The id that a line means; the line itself where nothing is called like that."""
+        if line in self._images:
+            return line
+        for text in dict.fromkeys((line, line.split()[0])):
+            identity = self._id_of(text.replace("\\", "/"))
+            if identity is not None:
+                return identity
+        return Path(line).stem if Path(line).suffix.lower() in IMAGE_SUFFIXES else line
+
+    def _id_of(self, text: str) -> str | None:
+        if text in self._images:
+            return text
+        path = PurePosixPath(text)
+        if path.is_absolute() and path.is_relative_to(self._root):
+            path = path.relative_to(self._root)
+        if len(path.parts) > 1 and str(path) in self._paths():
+            return self._paths()[str(path)]
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(
+                f"the index file {self._source} leads out of the dataset's folder {self._root}: '{text}'. Allowed are "
+                "file stems, and paths below that folder."
+            )
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem in self._images:
+            return path.stem
+        return None
+
+    def _paths(self) -> dict[str, str]:
+        """Ids by the images' paths below the root."""
+        if self._id_at is None:
+            start = f"{self._root}/"
+            paths = ((key, str(file)) for key, files in self._images.items() for file in files)
+            self._id_at = {path.removeprefix(start): key for key, path in paths}
+        return self._id_at

@@ -1,0 +1,60 @@
+"""Class names and colours that lie beside the data in a text file."""
+
+import json
+import re
+from pathlib import Path
+
+from encoder_ablations.data.layouts.values import Color
+
+NAMES = ("classes.txt", "labels.txt", "class_names.txt", "names.txt", "obj.names", "classes.names", "label_names.txt")
+TABLES = ("class_dict.csv", "label_colors.txt", "labelmap.txt", "label_colors.csv", "classes.csv", "class_dict_seg.csv")
+JSONS = ("classes.json", "labels.json")
+
+
+def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | None]:
+    """Names in id order, names by colour, and the file they come from; empty where there is none."""
+    for path in sorted(files, key=lambda path: len(path.parts)):
+        name = path.name.lower()
+        if name in TABLES + NAMES + JSONS:
+            try:
+                text = path.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError):
+                continue
+            names, colors = _read_json(text) if name in JSONS else _read_lines(text)
+            if names:
+                return names, colors, path
+    return [], {}, None
+
+
+def _read_lines(text: str) -> tuple[list[str], dict[Color, str]]:
+    """Lines of a name, or of a name and three numbers in any order ("Sky 128 128 128", "sky:128,128,128::")."""
+    names: list[str] = []
+    colors: dict[Color, str] = {}
+    for line in text.splitlines():
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        numbers = [int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d{1,3}(?![A-Za-z_\d.])", line)]
+        name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[A-Za-z])", "", line)).strip()
+        if not name or (len(numbers) not in (0, 1) and len(numbers) < 3):
+            continue
+        if len(numbers) >= 3 and all(number < 256 for number in numbers[-3:]):
+            red, green, blue = numbers[-3:] if len(numbers) > 3 else numbers
+            colors[red, green, blue] = name
+        elif re.search(r"(?i)\bname\b.*\b(r|red)\b", line):
+            continue
+        if name not in names:
+            names.append(name)
+    return names, colors
+
+
+def _read_json(text: str) -> tuple[list[str], dict[Color, str]]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return [], {}
+    if isinstance(content, list) and all(isinstance(each, str) for each in content):
+        return content, {}
+    if isinstance(content, dict) and all(str(key).isdigit() and isinstance(each, str) for key, each in content.items()):
+        return [content[key] for key in sorted(content, key=int)], {}
+    return [], {}

@@ -1,0 +1,142 @@
+"""Which split each recognised pair belongs to, and whether the files can be used where they lie."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from encoder_ablations.data.layouts.proposal import Proposal
+from encoder_ablations.data.layouts.survey import SPLIT_WORDS, Source
+from encoder_ablations.data.pairing import Pair, find_pairs
+from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.seeding import numpy_stream
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+VAL_SHARE = 0.2
+
+
+def settle_splits(proposal: Proposal, seed: int) -> None:
+    """Makes validation images out of training ones where the folders name none; ids become distinct."""
+    said = {item.source.split for item in proposal.items}
+    items = [replace(item, split=item.source.split or "train") for item in proposal.items]
+    if not any(item.split == "train" for item in items):
+        raise InputError("the folders hold validation or test images only; training images are needed, too.")
+    if not any(item.split == "val" for item in items):
+        train = [number for number, item in enumerate(items) if item.split == "train"]
+        count = max(1, round(VAL_SHARE * len(train)))
+        if len(train) < 2:
+            raise InputError("one image with a mask is not enough: training and validation need one each.")
+        for number in _by_scene(proposal.spec, [items[each].id for each in train], count, seed):
+            items[train[number]] = replace(items[train[number]], split="val")
+        proposal.remarks.append(
+            f"No folder was named val: {sum(item.split == 'val' for item in items)} images were set apart at random "
+            f"(seed {seed}); 'ablate split' makes stratified splits and folds."
+        )
+    elif None in said:
+        proposal.remarks.append("Images outside of train, val and test folders count as training images.")
+    times = Counter((item.split, item.id) for item in items)
+    seen: Counter[tuple[str, str]] = Counter()
+    for number, item in enumerate(items):
+        key = (item.split, item.id)
+        seen[key] += 1
+        if times[key] > 1:
+            items[number] = replace(item, id=f"{item.id}_{seen[key]}")
+    proposal.items = items
+    splits = {split: split for split in SPLITS if any(item.split == split for item in items)}
+    proposal.spec = proposal.spec.model_copy(update={"splits": splits})
+
+
+def _by_scene(spec: DatasetSpec, ids: list[str], count: int, seed: int) -> list[int]:
+    """About ``count`` positions, whole scenes at a time where scenes are known."""
+    scenes: dict[str, list[int]] = {}
+    for number, identity in enumerate(ids):
+        match = re.search(spec.scene_pattern, identity) if spec.scene_pattern else None
+        scenes.setdefault(match[1] if match else identity, []).append(number)
+    if len(scenes) == 1:
+        scenes = {identity: [number] for number, identity in enumerate(ids)}
+    chosen: list[int] = []
+    names = sorted(scenes)
+    for position in numpy_stream(seed, "init", "val").permutation(len(names))[:-1]:
+        if len(chosen) >= count:
+            break
+        chosen += scenes[names[position]]
+    return chosen
+
+
+def is_direct(proposal: Proposal, root: Path) -> bool:
+    """Tries whether the files can be used where they lie; then the spec says where."""
+    if proposal.meaning is None or proposal.meaning.convert:
+        return False
+    sources = {item: item.source for item in proposal.items if isinstance(item.source, Source)}
+    if any(source.split is None or source.mask is None for source in sources.values()):
+        return False
+    wanted = {(item.split, Pair(item.id, item.image, source.mask or item.image)) for item, source in sources.items()}
+    for guess in (_as_folders, _as_patterns):
+        places = guess(wanted, root)
+        if places is None:
+            continue
+        spec = proposal.spec.model_copy(update=places)
+        found = {(split, pair) for split in spec.splits for pair in _pairs_or_none(spec, split)}
+        if found == {(split, Pair(name, *map(Path.resolve, files))) for split, (name, *files) in wanted}:
+            proposal.spec = spec
+            return True
+    return False
+
+
+Wanted = set[tuple[Split, Pair]]
+
+
+def _as_folders(wanted: Wanted, root: Path) -> dict[str, Any] | None:
+    """``images/SPLIT`` and ``masks/SPLIT``, whatever they are called."""
+    parents = {kind: {getattr(pair, kind).parent.parent for _, pair in wanted} for kind in ("image", "mask")}
+    if any(len(found) != 1 for found in parents.values()) or parents["image"] == parents["mask"]:
+        return None
+    where = {f"{kind}s": parents[kind].pop().relative_to(root).as_posix() for kind in ("image", "mask")}
+    return {**where, "splits": _ordered({split: pair.image.parent.name for split, pair in wanted})}
+
+
+def _as_patterns(wanted: Wanted, root: Path) -> dict[str, Any] | None:
+    """Any other tree of equal depth whose folders name the split, as two patterns of paths."""
+    words: dict[Split, set[str]] = {}
+    shapes: dict[str, set[tuple[str, ...]]] = {"image": set(), "mask": set()}
+    for split, pair in wanted:
+        word = next((word for part in pair.image.relative_to(root).parts[:-1] for word in _words(part, split)), None)
+        if word is None:
+            return None
+        words.setdefault(split, set()).add(word)
+        for kind, shape in shapes.items():
+            path = getattr(pair, kind).relative_to(root)
+            folders = [re.sub(rf"(?<![A-Za-z]){word}", "{split}", part, count=1) for part in path.parts[:-1]]
+            shape.add((*folders, path.stem.replace(pair.id, "{id}", 1), path.suffix))
+    patterns = {f"{kind}s": _common(shape) for kind, shape in shapes.items()}
+    if any(len(found) > 1 for found in words.values()):
+        return None
+    if any(pattern is None or "{split}" not in pattern or "{id}" not in pattern for pattern in patterns.values()):
+        return None
+    return {**patterns, "splits": _ordered({split: found.pop() for split, found in words.items()})}
+
+
+def _words(part: str, split: Split) -> list[str]:
+    """The word in a folder's name that means the split, as it is written there."""
+    return [word for word in re.split(r"[_\-\s]+", part) if SPLIT_WORDS.get(word.lower()) == split]
+
+
+def _common(shapes: set[tuple[str, ...]]) -> str | None:
+    """One pattern for all; what differs becomes ``*``."""
+    if len({len(shape) for shape in shapes}) != 1:
+        return None
+    *folders, stem, suffix = [parts.pop() if len(parts) == 1 else "*" for parts in map(set, zip(*shapes, strict=True))]
+    return "/".join([*folders, f"{stem}{suffix if suffix != '*' else '.*'}"])
+
+
+def _ordered(splits: dict[Split, str]) -> dict[Split, str]:
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _pairs_or_none(spec: DatasetSpec, split: Split) -> list[Pair]:
+    try:
+        return [Pair(pair.id, pair.image.resolve(), pair.mask.resolve()) for pair in find_pairs(spec, split)]
+    except InputError:
+        return []

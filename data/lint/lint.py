@@ -1,0 +1,135 @@
+"""Reads a whole dataset and reports everything that is wrong with it."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from encoder_ablations.data.lint.comparisons import compare
+from encoder_ablations.data.lint.inspection import Inspector, PairFacts
+from encoder_ablations.data.lint.listing import Listing, list_split
+from encoder_ablations.data.lint.rules import SEVERITIES, Finding, Rule, Severity, readable
+from encoder_ablations.data.pairing import find_pairs
+from encoder_ablations.data.spec import DatasetSpec, Split
+
+THREADS = 4
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class LintReport:
+    """All findings, the worst first, and what was read.
+
+    Attributes:
+        facts: every pair that both files were found of.
+    """
+
+    spec: DatasetSpec
+    findings: list[Finding]
+    facts: list[PairFacts]
+
+    @property
+    def pairs(self) -> dict[Split, int]:
+        """Pairs that were read, by split in the usual order."""
+        found = Counter(each.split for each in self.facts)
+        return {split: found[split] for split in SPLITS if split in self.spec.splits}
+
+    @property
+    def counts(self) -> dict[Severity, int]:
+        found = Counter(each.rule.severity for each in self.findings)
+        return {severity: found[severity] for severity in SEVERITIES}
+
+    @property
+    def by_rule(self) -> list[tuple[Rule, list[Finding]]]:
+        groups: dict[str, list[Finding]] = {}
+        for each in self.findings:
+            groups.setdefault(each.rule.code, []).append(each)
+        return [(group[0].rule, group) for group in groups.values()]
+
+    def shorten(self, path: Path | None) -> str:
+        """A path as seen from the dataset's folder, printable everywhere."""
+        if path is None:
+            return ""
+        root = self.spec.folder.resolve()
+        return readable(path.relative_to(root) if path.is_relative_to(root) else path)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs; ``docs/own_data.md`` lists the rules."""
+        return {
+            "dataset": self.spec.name,
+            "root": readable(self.spec.folder.resolve()),
+            "pairs": self.pairs,
+            "counts": self.counts,
+            "rules": {rule.code: len(group) for rule, group in self.by_rule},
+            "class_pixels": self.class_pixels(),
+            "findings": [
+                {
+                    "rule": each.rule.code,
+                    "severity": each.rule.severity,
+                    "split": each.split,
+                    "file": self.shorten(each.path),
+                    "title": each.rule.title,
+                    "detail": readable(each.detail),
+                    "fix": each.rule.fix,
+                    "fixed_by_fix": each.rule.corrected,
+                }
+                for each in self.findings
+            ],
+        }
+
+    def class_pixels(self) -> dict[str, dict[str, int]]:
+        """Pixels of every class, by split."""
+        found: dict[str, dict[str, int]] = {}
+        for split in self.pairs:
+            counts = [each.mask.counts for each in self.facts if each.mask is not None and each.split == split]
+            total = np.sum(counts, axis=0) if counts else np.zeros(len(self.spec.classes), np.int64)
+            found[split] = dict(zip(self.spec.classes, map(int, total), strict=True))
+        return found
+
+
+def lint(spec: DatasetSpec, progress: Callable[[int, int], object] = lambda done, total: None) -> LintReport:
+    """Reads every file of every split.
+
+    Args:
+        progress: called after each pair with the number of pairs done and in total.
+
+    Raises:
+        InputError: the dataset's folder is not there at all.
+    """
+    if not spec.folder.is_dir() or (spec.hub is not None and not (spec.folder / "hub.json").exists()):
+        find_pairs(spec, "train")  # copies it from the hub, or says where it was looked up
+    listings = [list_split(spec, split) for split in spec.splits]
+    facts = _inspect(spec, listings, progress)
+    findings = [each for listing in listings for each in listing.findings]
+    findings += [each for pair in facts for each in pair.findings]
+    findings += compare(spec, facts)
+    return LintReport(spec, sorted(_distinct(findings), key=_order), facts)
+
+
+def _inspect(spec: DatasetSpec, listings: list[Listing], progress: Callable[[int, int], object]) -> list[PairFacts]:
+    inspector = Inspector(spec)
+    splits = [listing.split for listing in listings for _ in listing.pairs]
+    pairs = [pair for listing in listings for pair in listing.pairs]
+    facts = []
+    Image.init()  # from one thread
+    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
+        warnings.simplefilter("ignore")  # Pillow's own about size and metadata; the rules say the same with a name
+        for each in pool.map(inspector, splits, pairs):
+            facts.append(each)
+            progress(len(facts), len(pairs))
+    return facts
+
+
+def _distinct(findings: list[Finding]) -> list[Finding]:
+    """Splits that share folders or index files list some problems several times."""
+    return list(dict.fromkeys(findings))
+
+
+def _order(each: Finding) -> tuple[int, str, str, str]:
+    return SEVERITIES.index(each.rule.severity), each.rule.code, str(each.path or ""), each.detail

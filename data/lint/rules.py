@@ -1,0 +1,60 @@
+"""What can be wrong with a dataset: the rules of ``rules.yaml``, and findings, which say where one is broken."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from encoder_ablations.utils.config import Config, build, read_yaml
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+class Rule(Config):
+    """One kind of defect.
+
+    Attributes:
+        severity: error = training stops or learns something wrong; warning = the result is doubtful; note = good to
+            know.
+        title: what is wrong, in a few words.
+        fix: what to do about it.
+        corrected: ``ablate lint --fix`` corrects it, or leaves the file out of the copy and says so.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    fix: str
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that a file breaks, or the dataset as a whole (then ``path`` is None).
+
+    Attributes:
+        split: the split it was found in, "" for the dataset as a whole.
+        detail: what was found, with numbers.
+    """
+
+    rule: Rule
+    path: Path | None
+    split: str
+    detail: str
+
+
+def _read_rules() -> dict[str, Rule]:
+    source = Path(__file__).with_name("rules.yaml")
+    return {code: build(Rule, {"code": code, **row}, source) for code, row in read_yaml(source).items()}
+
+
+RULES = _read_rules()
+
+
+def finding(code: str, path: Path | None, split: str, detail: str) -> Finding:
+    return Finding(RULES[code], path, split, detail)
+
+
+def readable(text: str | Path) -> str:
+    """A name that any terminal and file can hold: undecodable bytes become �."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,89 @@
+"""Lists the files of a dataset: below a folder, or where a pattern of paths says."""
+
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from encoder_ablations.utils.errors import InputError, nearest
+
+Files = dict[str, list[Path]]
+"""Files by what image and mask have in common."""
+
+_TOKEN = re.compile(r"(\{id\}|\{split\}|\*\*/|\*)")
+
+
+def list_folder(folder: Path, suffixes: Collection[str], label: str, recursive: bool) -> Files:
+    """Files by stem; hidden ones are left out (unfinished writes, macOS's ``._`` files).
+
+    Raises:
+        InputError: there is no such folder, or it cannot be listed.
+    """
+    found: Files = {}
+    for path in _walk(folder, label, recursive):
+        if path.suffix.lower() in suffixes:
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def list_pattern(root: Path, pattern: str, split: str | None, suffixes: Collection[str], label: str) -> Files:
+    """Files by what ``{id}`` stands for in their paths below ``root``.
+
+    Args:
+        split: what ``{split}`` stands for; None = anything, for splits that are index files.
+
+    Raises:
+        InputError: the folder that the pattern begins with is missing or cannot be listed.
+    """
+    if split is not None:
+        pattern = pattern.replace("{split}", split.strip("/"))
+    fixed = []
+    for name in pattern.split("/")[:-1]:
+        if "{" in name or "*" in name:
+            break
+        fixed.append(name)
+    base = root.joinpath(*fixed)
+    expression = _expression("/".join(pattern.split("/")[len(fixed) :]))
+    found: Files = {}
+    prefix = len(str(base)) + 1
+    for path in _walk(base, label, recursive=True):
+        match = expression.fullmatch(str(path)[prefix:])
+        if match and path.suffix.lower() in suffixes:
+            found.setdefault(match["id"], []).append(path)
+    return found
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    whole_name = re.search(r"(^|/)\{id\}/", pattern)
+    meanings = {
+        "{id}": "(?P<id>.+)" if whole_name else "(?P<id>[^/]+)",
+        "{split}": ".+?",
+        "**/": "(?:[^/]+/)*",
+        "*": "[^/]*?",
+    }
+    return re.compile("".join(meanings.get(part) or re.escape(part) for part in _TOKEN.split(pattern)))
+
+
+def _walk(folder: Path, label: str, recursive: bool) -> list[Path]:
+    """Files in (or anywhere below) a folder, sorted; nothing whose name begins with a dot."""
+    if not folder.is_dir():
+        missing = folder
+        while not missing.parent.is_dir():
+            missing = missing.parent
+        siblings = [path.name for path in missing.parent.iterdir()]
+        raise InputError(f"{label}: there is no folder {folder}.{nearest(missing.name, siblings)}")
+    found: list[str] = []
+    waiting = [str(folder)]
+    try:
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_file():
+                        found.append(entry.path)
+                    elif recursive and entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+    except OSError as error:
+        raise InputError(f"{label}: cannot list the folder {folder}: {error.strerror}.") from error
+    return [Path(path) for path in sorted(found)]

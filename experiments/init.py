@@ -1,0 +1,149 @@
+"""``ablate init``: from a folder of images and masks to a dataset YAML, a contact sheet and a first study."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.layouts.prepare import prepare
+from encoder_ablations.data.layouts.proposal import Proposal
+from encoder_ablations.data.layouts.recognition import propose
+from encoder_ablations.data.layouts.sheet import write_sheet
+from encoder_ablations.data.reading import image_size
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_text
+
+EXAMPLES = """  ablate init ~/photos/craters
+  ablate init ~/coco --output my_coco.yaml
+  ablate init ~/tiles --classes background,crater,boulder --name mars"""
+
+ABOUT = """Looks at a folder, and writes a dataset YAML, a contact sheet (PNG) and a first study YAML. Understood are
+images and masks of equal names (with or without train, val, test folders), a folder of masks for each class,
+trees of tiles (R_G_B_IR.png, L.png), masks of ids, of 0 and 255, of colours or with a palette, and COCO JSON.
+Masks that need converting go into a new folder; your files stay as they are."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See ``ablate init --help``."""
+    parser = options.make_parser("init", ABOUT, EXAMPLES)
+    parser.add_argument("folder", type=Path, help="the folder that holds images and masks")
+    parser.add_argument("--name", default="", help="name of the dataset (default: the folder's)")
+    parser.add_argument("--classes", default="", metavar="A,B,…", help="class names in the order of their ids")
+    parser.add_argument("--seed", type=int, default=42, help="chooses validation images where no folder does")
+    parser.add_argument("--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)")
+    arguments = parser.parse_args(argv)
+    classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
+    with tqdm(desc="reading masks", unit="mask", leave=False, mininterval=options.bar_interval()) as bar:
+        proposal = propose(arguments.folder, arguments.name, classes, arguments.seed, _advancing(bar))
+    target = arguments.output or Path(f"{proposal.spec.name}.yaml")
+    if target.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--output {target}: the dataset YAML's name ends with .yaml.")
+    paths = [target, target.with_suffix(".png"), target.with_name(f"{target.stem}_study.yaml")]
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path} exists already. Choose another --output, or remove it.")
+    spec = proposal.spec
+    if not proposal.direct:
+        with tqdm(desc="converting masks", unit="mask", leave=False, mininterval=options.bar_interval()) as bar:
+            spec = prepare(proposal, target.with_name(f"{target.stem}_prepared"), _advancing(bar))
+    write_text(target, dataset_yaml(spec, proposal))
+    load_dataset(str(target))
+    write_sheet(spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}")
+    write_text(paths[2], study_yaml(spec, target))
+    print(_summary(spec, proposal, paths))
+    return 0
+
+
+def _advancing(bar: tqdm) -> Callable[[int, int], object]:
+    def advance(_done: int, total: int) -> None:
+        bar.total = total
+        bar.update()
+
+    return advance
+
+
+def _summary(spec: DatasetSpec, proposal: Proposal, paths: list[Path]) -> str:
+    counts = ", ".join(f"{len(FolderDataset(spec, split))} {split}" for split in spec.splits)
+    shown = ", ".join(spec.classes[:12]) + (", …" if len(spec.classes) > 12 else "")
+    lines = [f"recognised: {proposal.layout}; masks: {proposal.kind}", f"pairs: {counts}"]
+    lines.append(f"classes ({len(spec.classes)}): {shown}")
+    lines += [f"note: {remark}" for remark in proposal.remarks]
+    if not proposal.direct:
+        lines.append(f"converted: {spec.root}")
+    lines += [f"dataset: {paths[0]}", f"contact sheet: {paths[1]}   look at it before you go on", f"study: {paths[2]}"]
+    return "\n".join([*lines, f"next: ablate lint {paths[0]}", f"then: ablate run {paths[2]}"])
+
+
+def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
+    """The dataset's YAML with a comment at everything that a person may want to correct."""
+    head = [f"# {spec.name}: written by  ablate init  from {proposal.spec.root}"]
+    head.append(f"# Recognised: {proposal.layout}; masks: {proposal.kind}.")
+    head += [f"# {remark}" for remark in proposal.remarks]
+    lines = [f"name: {spec.name}", f"root: {_inline(spec.root)}", "# class names in id order: 0, 1, 2, …"]
+    lines += ["classes:", *(f"  - {_inline(name)}  # {number}" for number, name in enumerate(spec.classes))]
+    lines.append("# sub-folders of the two folders below; 'test' is reported on where there is one, else 'val'")
+    lines.append(f"splits: {_inline(spec.splits)}")
+    if (spec.images, spec.masks) != ("images", "masks"):
+        lines += [f"images: {_inline(spec.images)}", f"masks: {_inline(spec.masks)}"]
+    lines += ["# values in the masks that mean 'not labelled'", f"ignore_ids: {_inline(spec.ignore_ids)}"]
+    if spec.value_map is not None:
+        lines += ["# value in the mask file: class id (255 = ignore)", f"value_map: {_inline(spec.value_map)}"]
+    if spec.colors is not None:
+        lines += ["# RGB of each class in pictures", "colors:", *(f"  - {_inline(color)}" for color in spec.colors)]
+    if spec.scene_pattern is not None:
+        lines += [
+            "# what images of one scene have in common in their names",
+            f"scene_pattern: {_inline(spec.scene_pattern)}",
+        ]
+    else:
+        lines.append(
+            "# scene_pattern: ^([^_]+)_      if images of one scene (frames, tiles) share the beginning of their names"
+        )
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def study_yaml(spec: DatasetSpec, dataset: Path) -> str:
+    """A first study: three encoders and an untrained one, at 10 % and 100 %, crops that fit the images."""
+    height, width = image_size(FolderDataset(spec, "train").pairs[0].image)
+    side = min(512, max(64, min(height, width) // 32 * 32))
+    return f"""# Which encoder is best on {spec.name}? Written by  ablate init; change what you like.
+# Run it:  ablate run {dataset.stem}_study.yaml
+# Try it:  ablate run {dataset.stem}_study.yaml recipe.steps=20 'seeds=[0]' 'fractions=[1.0]'
+name: {spec.name}
+encoders:
+  - dinov2_b14
+  - clip_b16
+  - mae_b16
+  - {{base: dinov2_b14, weights: random}}    # what pretraining is worth
+segmenters: [mask2former]
+datasets: [{_inline(str(dataset))}]
+fractions: [0.1, 1.0]
+seeds: [0, 1, 2]
+recipe:
+  steps: 5000
+  batch_size: 8
+  evaluate_every: 500
+  augmentation: {{crop: [{side}, {side}]}}
+"""
+
+
+def _inline(value: object) -> str:
+    """One line of YAML; JSON where a plain word will not do."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_./-]*", value) and yaml.safe_load(value) == value:
+        return value
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_inline(key)}: {_inline(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,44 @@
+"""The findings of ``ablate lint`` as one HTML page that needs nothing but itself."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from encoder_ablations.data.lint.lint import LintReport
+from encoder_ablations.data.lint.rules import readable
+from encoder_ablations.data.palette import colors_of
+
+LISTED = 500
+"""Files that the page names per rule."""
+
+
+def render(report: LintReport) -> str:
+    """HTML with every rule that is broken, its files, and the pixels of each class."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    content = report.as_json()
+    groups = [
+        {
+            "rule": rule,
+            "count": len(found),
+            "files": [
+                {"file": report.shorten(each.path), "split": each.split, "detail": readable(each.detail)}
+                for each in found[:LISTED]
+            ],
+        }
+        for rule, found in report.by_rule
+    ]
+    pixels = content["class_pixels"]
+    totals = {split: max(1, sum(counts.values())) for split, counts in pixels.items()}
+    classes = [
+        {
+            "name": name,
+            "color": "#{:02x}{:02x}{:02x}".format(*color),
+            "shares": [100 * pixels[split][name] / totals[split] for split in pixels],
+        }
+        for name, color in zip(report.spec.classes, colors_of(report.spec), strict=True)
+    ]
+    return environment.get_template("lint_page.html").render(
+        report=content, groups=groups, classes=classes, splits=list(pixels)
+    )

@@ -1,0 +1,186 @@
+"""``ablate split``: index files for train, val and test, or for k folds with one shared test set."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.index_files import write_index
+from encoder_ablations.data.pairing import Pair, find_all_pairs, find_pairs
+from encoder_ablations.data.scan import scan_masks
+from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.data.splits import Ratios, divide, files_of
+from encoder_ablations.data.subsets import fingerprint, nested_order, subset
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.utils.config import build, merge
+from encoder_ablations.utils.errors import InputError, unknown
+from encoder_ablations.utils.files import write_json
+from encoder_ablations.utils.references import resolve
+
+EXAMPLES = """  ablate split my_data.yaml
+  ablate split my_data.yaml --folds 5 --test 0.2
+  ablate split my_data.yaml --val 0.1 --test 0.1 --fractions 0.01 0.1
+  ablate split oxford_pet --of train --val 0.1 --output splits/pet"""
+
+LATER = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
+"""Stands for the splits of a YAML that has none yet."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See ``ablate split --help``."""
+    arguments = _parser().parse_args(argv)
+    content, source = resolve("datasets", arguments.dataset)
+    spec = build(DatasetSpec, merge({"splits": LATER}, content), source)
+    pool = _pool(spec, arguments.of)
+    kept_test = arguments.of is not None and "test" in spec.splits and "test" not in arguments.of
+    test = arguments.test if arguments.test is not None else 0.0 if kept_test else 0.15
+    if arguments.val is not None and arguments.folds > 1:
+        raise InputError("--val is not needed with --folds: each fold is once val. Leave one of them out.")
+    ratios = Ratios(arguments.folds, 0.15 if arguments.val is None else arguments.val, test)
+
+    dataset = FolderDataset(spec, "train", pool)
+    counts = None if arguments.by == "count" else scan_masks(dataset, progress=True).counts
+    parts = divide(dataset.ids, dataset.scenes, counts, ratios, arguments.seed)
+    files = files_of(parts, ratios)
+    files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
+    folder = _write(dataset, files, arguments.output, _settings(arguments, ratios, dataset), arguments.replace)
+    print(_table(spec, parts, dataset.scenes, counts))
+    print(f"\nwrote {2 * len(files)} files to {folder}. In a study or a dataset's YAML:")
+    print(_usage(spec, arguments.dataset, ratios, folder))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = (
+        "Divides a dataset's images into train, val and test, or into k folds with one shared test set. Scenes "
+        "(scene_pattern in the YAML) stay whole, and every part gets its share of every class's pixels."
+    )
+    parser = options.make_parser("split", about, EXAMPLES)
+    parser.add_argument("dataset", help="a dataset's name or YAML; it need not have 'splits' yet")
+    parser.add_argument("--folds", type=int, default=1, help="number of folds (default 1: one train and one val)")
+    parser.add_argument("--val", type=float, help="share of the images for val (default 0.15; not with --folds)")
+    parser.add_argument("--test", type=float, help="share of the images for test (default 0.15; 0 = none)")
+    parser.add_argument("--seed", type=int, default=42, help="another seed gives another division (default 42)")
+    parser.add_argument("--of", nargs="+", metavar="SPLIT", help="divide only these splits (default: all images)")
+    parser.add_argument("--by", choices=["pixels", "count"], default="pixels", help="count does not read the masks")
+    parser.add_argument("--fractions", type=float, nargs="+", default=[], help="also nested parts of train, e.g. 0.01")
+    parser.add_argument("--fraction-seed", type=int, default=0, help="the seed of a run that takes the same images")
+    parser.add_argument("--output", type=Path, default=Path("splits"), help="folder in the dataset's (default splits)")
+    parser.add_argument("--replace", action="store_true", help="write over another division in that folder")
+    return parser
+
+
+def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
+    if names is None:
+        return find_all_pairs(spec)
+    pool: dict[str, Pair] = {}
+    for name in names:
+        if name not in spec.splits:
+            raise unknown(f"split of {spec.name}", name, spec.splits)
+        for pair in find_pairs(spec, name):
+            if pool.setdefault(pair.id, pair) != pair:
+                raise InputError(
+                    f"dataset '{spec.name}': {pool[pair.id].image} and {pair.image} share a stem, so that an index "
+                    "file cannot tell them apart; rename one."
+                )
+    return [pool[key] for key in sorted(pool)]
+
+
+def _subsets(
+    files: dict[str, list[int]], ids: list[str], counts: np.ndarray | None, fractions: list[float], seed: int
+) -> dict[str, list[int]]:
+    """The images that a run with this fraction and seed takes of each training part."""
+    if fractions and counts is None:
+        raise InputError("--fractions needs the masks, so that small parts show every class; leave out --by count.")
+    found = {}
+    for name, positions in files.items():
+        if not name.endswith("train") or counts is None:
+            continue
+        positions = sorted(positions, key=lambda position: ids[position])
+        order = nested_order(counts[positions] > 0, seed)
+        for fraction in fractions:
+            chosen = [positions[index] for index in subset(order, fraction)]
+            found[f"{name}_{100 * fraction:g}pct_seed{seed}"] = chosen
+    return found
+
+
+def _settings(arguments: argparse.Namespace, ratios: Ratios, dataset: FolderDataset) -> dict[str, Any]:
+    return {
+        "dataset": dataset.spec.name,
+        "images_sha256": fingerprint(dataset.ids),
+        "folds": ratios.folds,
+        **ratios.parts,
+        "seed": arguments.seed,
+        "by": arguments.by,
+        "scene_pattern": dataset.spec.scene_pattern,
+        "fractions": arguments.fractions,
+        "fraction_seed": arguments.fraction_seed,
+    }
+
+
+def _write(
+    dataset: FolderDataset, files: dict[str, list[int]], output: Path, settings: dict[str, Any], replace: bool
+) -> Path:
+    """Writes ``NAME_images.txt`` and ``NAME_masks.txt`` for every part; returns the folder."""
+    root = dataset.spec.folder.resolve()
+    folder = root / output
+    marker = folder / "split.json"
+    if marker.exists() and not replace:
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if found != settings:
+            raise InputError(
+                f"{folder} holds another division; results that were made with it could not be repeated. Choose "
+                "another folder with --output, or say --replace."
+            )
+    for name, positions in files.items():
+        pairs = [dataset.pairs[position] for position in positions]
+        write_index(folder / f"{name}_images.txt", root, [pair.image for pair in pairs])
+        write_index(folder / f"{name}_masks.txt", root, [pair.mask for pair in pairs])
+    write_json(marker, settings)
+    return folder
+
+
+def _table(spec: DatasetSpec, parts: dict[str, list[int]], scenes: list[str], counts: np.ndarray | None) -> str:
+    """Images, scenes and the share of each class's pixels, by part."""
+    lines = [f"{'part':<8}{'images':>8}{'scenes':>8}  share of all images, and of each class's pixels"]
+    everything = sum(map(len, parts.values()))
+    for part, positions in parts.items():
+        share = f"{100 * len(positions) / everything:.1f} %"
+        if counts is not None:
+            totals = np.maximum(counts.sum(axis=0), 1)
+            by_class = 100 * counts[positions].sum(axis=0) / totals
+            shown = [f"{name} {value:.1f}" for name, value in zip(spec.classes, by_class, strict=True)][:12]
+            share += f": {', '.join(shown)}{', …' if len(spec.classes) > 12 else ''}"
+        number = len({scenes[position] for position in positions})
+        lines.append(f"{part:<8}{len(positions):>8}{number:>8}  {share}")
+    if spec.scene_pattern is None:
+        lines.append("Every image counts as a scene of its own; if some belong together, say so with scene_pattern.")
+    return "\n".join(lines)
+
+
+def _usage(spec: DatasetSpec, reference: str, ratios: Ratios, folder: Path) -> str:
+    root = spec.folder.resolve()
+    where = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.as_posix()
+    test = f", test: {where}/test_images.txt" if "test" in ratios.parts else ""
+    if ratios.folds == 1:
+        return f"  splits: {{train: {where}/train_images.txt, val: {where}/val_images.txt{test}}}"
+    lines = []
+    for fold in range(ratios.folds):
+        train, val = (f"{where}/fold_{fold}_{part}_images.txt" for part in ("train", "val"))
+        lines.append(
+            f"  - {{base: {reference}, name: {spec.name}_fold_{fold}, splits: {{train: {train}, val: {val}{test}}}}}"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,0 +1,130 @@
+"""How mask files hold values, and what the values mean."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoder_ablations.data.check import check_dataset
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.palette import palette
+from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.scan import scan_masks
+from encoder_ablations.utils.errors import InputError
+
+COLORS = [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 0, 0]]
+
+
+@pytest.fixture
+def first_mask(make_dataset, tmp_path):
+    """Writes the first training mask, whose first pixels are ``pixels``, and returns what is read from them."""
+
+    def read(pixels, dtype=np.uint8, count=1, **changes):
+        spec = make_dataset({"train": count, "val": 1}, **changes)
+        values = np.array(pixels, dtype)
+        mask = np.broadcast_to(values[0], (24, 32, *values.shape[1:])).copy()
+        mask[0, : len(values)] = values
+        Image.fromarray(mask).save(tmp_path / "masks/train/train_0.png")
+        dataset = FolderDataset(spec, "train")
+        return dataset.read_mask(0)[0, : len(values)].tolist(), dataset
+
+    return read
+
+
+def test_zero_label_is_reduced(first_mask):
+    assert first_mask([0, 1, 3, 255], reduce_zero_label=True)[0] == [IGNORE, 0, 2, IGNORE]
+
+
+def test_an_id_beyond_the_reduced_classes_is_refused(first_mask):
+    with pytest.raises(InputError, match=r"holds the id 4; allowed are 1\.\.3, and 0 for what is not labelled"):
+        first_mask([0, 4], reduce_zero_label=True)
+
+
+def test_colours_are_looked_up_and_then_ignored_or_mapped(first_mask):
+    rules = {"mask_format": "colors", "mask_colors": COLORS, "ignore_ids": [3]}
+    assert first_mask(COLORS, **rules)[0] == [0, 1, 2, IGNORE]
+
+
+def test_colours_with_a_value_map(first_mask):
+    rules = {"mask_format": "colors", "mask_colors": COLORS, "value_map": {0: 2, 1: 1, 2: 1, 3: 0}}
+    assert first_mask(COLORS, **rules)[0] == [2, 1, 1, 0]
+
+
+def test_unknown_colours_are_named(first_mask):
+    rules = {"mask_format": "colors", "mask_colors": COLORS, "ignore_ids": [3]}
+    with pytest.raises(InputError, match=r"train_0\.png holds 2 colours that mask_colors lacks: \(1, 0, 255\), \(9, 9"):
+        first_mask([[1, 0, 255], [1, 0, 255], [0, 0, 255], [9, 9, 9]], **rules)
+
+
+def test_ade20k_counts_red_in_tens(first_mask):
+    # R 116, G 162 is 11·256 + 162 = 2978, "wall"; blue numbers the objects, R's last digit says nothing
+    pixels = [[116, 162, 7], [110, 162, 9], [10, 56, 0], [0, 0, 0]]
+    rules = {"mask_format": "ade20k", "value_map": {2978: 0, 312: 1, 0: 255}}
+    assert first_mask(pixels, **rules)[0] == [0, 0, 1, IGNORE]
+
+
+def test_mattes_have_a_threshold(first_mask):
+    assert first_mask([0, 127, 128, 255], mask_format="matte")[0] == [0, 0, 1, 1]
+
+
+def test_a_coloured_matte_is_refused(first_mask):
+    with pytest.raises(InputError, match="an alpha matte is grey"):
+        first_mask([[1, 2, 3]], mask_format="matte")
+
+
+def test_lossy_colours_are_refused(make_dataset, tmp_path):
+    spec = make_dataset(mask_format="colors", mask_colors=COLORS)
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(tmp_path / "masks/train/train_0.png", "JPEG")
+    with pytest.raises(InputError, match="compressed as JPEG"):
+        FolderDataset(spec, "train").read_mask(0)
+
+
+def test_more_classes_than_255(first_mask, tmp_path):
+    rules = {"classes": [f"class {n}" for n in range(300)], "ignore_ids": [65535]}
+    found, dataset = first_mask([0, 255, 299, 65535], np.uint16, **rules)
+    assert found == [0, 255, 299, 65535]
+    assert dataset[0].mask[0, 3] == 65535
+    scan = scan_masks(dataset)
+    assert (scan.counts[0, 255], scan.counts[0, 299], scan.ignored[0]) == (1, 1, 1)
+    assert scan.counts.sum() + scan.ignored.sum() == 24 * 32
+    with pytest.raises(InputError, match="has 300 classes; training here takes up to 255"):
+        check_dataset(dataset.spec)
+
+
+def test_a_change_of_rules_is_a_new_scan(first_mask):
+    _, dataset = first_mask([1, 2, 3, 1], classes=list("abcd"))
+    before = scan_masks(dataset)
+    after = scan_masks(
+        FolderDataset(dataset.spec.model_copy(update={"reduce_zero_label": True, "classes": ("a", "b", "c")}), "train")
+    )
+    assert before.counts[0, 1] == after.counts[0, 0] == 24 * 32 - 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask_format": "colors"}, "belong together"),
+        ({"mask_colors": COLORS}, "belong together"),
+        ({"mask_format": "colors", "mask_colors": [[0, 0, 0], [0, 0, 0]]}, "a colour twice"),
+        ({"reduce_zero_label": True, "value_map": {0: 0}}, "use one of the two"),
+        ({"classes": [str(n) for n in range(256)]}, r"255 is a class here .*ignore_ids: \[65535\]"),
+        ({"classes": [str(n) for n in range(255)], "reduce_zero_label": True}, "255 is a class here"),
+    ],
+)
+def test_rules_that_contradict_each_other(make_dataset, changes, message):
+    with pytest.raises(InputError, match=message):
+        make_dataset(**changes)
+
+
+def test_settings_at_their_defaults_do_not_change_run_ids(make_dataset):
+    spec = make_dataset()
+    known = {"name", "root", "classes", "splits", "images", "masks", "ignore_ids", "value_map", "colors"}
+    assert set(spec.model_dump(mode="json")) == known | {"scene_pattern"}
+    for changes in ({"reduce_zero_label": True}, {"mask_format": "matte"}, {"hub": {"repository": "a/b"}}):
+        changed = make_dataset({f"more_{len(changes)}_{next(iter(changes))}": 1}, splits=spec.splits, **changes)
+        assert set(changed.model_dump(mode="json")) > known | set(changes)
+        assert type(changed).model_validate(changed.model_dump(mode="json")) == changed
+
+
+def test_colours_of_many_classes_differ():
+    assert len(set(palette(847))) == 847
+    assert palette(847)[:255] == palette(255)

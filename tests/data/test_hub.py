@@ -1,0 +1,228 @@
+"""Datasets of the Hugging Face hub: copied from parquet files as the hub has them, here in a local folder."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoder_ablations.data.check import check_dataset
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
+
+datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
+from encoder_ablations.data import hub  # noqa: E402
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    """The library takes a folder 'owner/name' for the hub's repository of that name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATASETS_ROOT", str(tmp_path / "data"))
+    monkeypatch.setattr(hub, "_commit", lambda source: source.revision or COMMIT)
+    datasets.disable_progress_bars()
+
+
+def encoded(pixels, kind="PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def publish(name, splits, mask_of, features=None, kind="PNG", **columns):
+    """Writes owner/NAME with as many rows as ``splits`` says."""
+    rng = np.random.default_rng(0)
+    for split, count in splits.items():
+        rows = {
+            "image": [{"bytes": encoded(rng.integers(0, 256, (20, 30, 3), np.uint8), kind)} for _ in range(count)],
+            "mask": [mask_of(number) for number in range(count)],
+            **{key: [value] * count for key, value in columns.items()},
+        }
+        picture = datasets.Image()
+        known = {"image": picture, "mask": picture, **(features or {})}
+        typed = datasets.Features({key: known.get(key, datasets.List(datasets.Value("string"))) for key in rows})
+        path = Path("owner") / name / "data" / f"{split}-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        datasets.Dataset.from_dict(rows, typed).to_parquet(path)
+
+
+def ids(number, classes=3):
+    return {"bytes": encoded(((np.arange(600).reshape(20, 30) + number) % classes).astype(np.uint8))}
+
+
+def spec_of(name, **changes):
+    content = {"name": name, "root": name, "classes": ["a", "b", "c"], "splits": {"train": "train", "val": "val"}}
+    return build(DatasetSpec, {**content, "hub": {"repository": f"owner/{name}"}, **changes}, "test")
+
+
+def test_a_dataset_is_copied_when_it_is_first_used(tmp_path):
+    publish("rocks", {"train": 5, "validation": 2}, ids)
+    spec = spec_of("rocks")
+    assert not spec.folder.exists()
+    dataset = FolderDataset(spec, "train")
+    assert dataset.ids == [f"train_{number:06d}" for number in range(5)]
+    np.testing.assert_array_equal(dataset[3].mask, (np.arange(600).reshape(20, 30) + 3) % 3)
+    assert len(FolderDataset(spec, "val")) == 2
+    assert f'"revision": "{COMMIT}"' in (spec.folder / "hub.json").read_text()
+    assert not list(spec.folder.rglob(".*"))
+    (tmp_path / "owner").rename(tmp_path / "gone")
+    assert len(FolderDataset(spec, "train")) == 5
+    assert check_dataset(spec).scans["train"].counts.shape == (5, 3)
+
+
+def test_images_are_copied_to_the_byte():
+    publish("photos", {"train": 1, "val": 1}, ids, kind="JPEG")
+    spec = spec_of("photos")
+    image = FolderDataset(spec, "train").pairs[0].image
+    assert image.suffix == ".jpg"
+    row = datasets.load_dataset("owner/photos", split="train").cast_column("image", datasets.Image(decode=False))[0]
+    assert image.read_bytes() == row["image"]["bytes"]
+
+
+def test_an_interrupted_copy_goes_on(monkeypatch):
+    publish("long", {"train": 4, "val": 1}, ids)
+    spec = spec_of("long")
+    write, written = hub._write_mask, []
+
+    def stop(stem, content, source):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(stem)
+        write(stem, content, source)
+
+    monkeypatch.setattr(hub, "_write_mask", stop)
+    with pytest.raises(KeyboardInterrupt):
+        FolderDataset(spec, "train")
+    assert not (spec.folder / "hub.json").exists()
+    first = (spec.folder / "masks/train/train_000000.png").stat().st_mtime_ns
+    monkeypatch.setattr(hub, "_write_mask", write)
+    dataset = FolderDataset(spec, "train")
+    assert len(dataset) == 4
+    np.testing.assert_array_equal(dataset[3].mask, (np.arange(600).reshape(20, 30) + 3) % 3)
+    assert (spec.folder / "masks/train/train_000000.png").stat().st_mtime_ns == first
+
+
+def test_columns_splits_and_numbers_of_samples():
+    publish("named", {"dev": 6, "holdout": 3}, ids)
+    for path in Path("owner/named").rglob("*.parquet"):
+        table = datasets.Dataset.from_parquet(str(path)).rename_columns({"image": "img", "mask": "label"})
+        table.to_parquet(path)
+    source = {"repository": "owner/named", "image_column": "img", "mask_column": "label", "max_samples": 2}
+    spec = spec_of("named", hub={**source, "splits": {"train": "dev", "val": "holdout"}})
+    assert [len(FolderDataset(spec, split)) for split in ("train", "val")] == [2, 2]
+    other = spec_of("named", hub={**source, "splits": {"train": "dev", "val": "holdout"}, "max_samples": 3})
+    with pytest.raises(InputError, match="holds another copy from the hub"):
+        hub.copy_from_hub(other.folder, other.hub)
+    with pytest.raises(InputError, match=r"has no column 'mask'.*It has: img, label"):
+        FolderDataset(spec_of("named", root="else", hub={**source, "mask_column": "mask"}), "train")
+
+
+def test_grey_masks_saved_as_rgb_are_ids_and_colours_are_refused():
+    publish("rgb", {"train": 1, "val": 1}, lambda n: {"bytes": encoded(np.full((20, 30, 3), 2, np.uint8))})
+    assert FolderDataset(spec_of("rgb"), "train").read_mask(0)[0, 0] == 2
+    publish("colors", {"train": 1, "val": 1}, lambda n: {"bytes": encoded(np.full((20, 30, 3), (9, 0, 2), np.uint8))})
+    with pytest.raises(InputError, match="are colour pictures"):
+        FolderDataset(spec_of("colors"), "train")
+
+
+def test_ade20k_is_decoded_to_16_bit_tiff():
+    """The hub's column holds all levels of parts; the first one is the objects. 2978 is "wall", 312 "building"."""
+    objects = np.zeros((20, 30, 3), np.uint8)
+    objects[0, :3] = (116, 162, 1), (10, 56, 2), (0, 0, 0)
+    parts = np.full((20, 30, 3), 99, np.uint8)
+    masks = [{"bytes": encoded(objects)}, {"bytes": encoded(parts)}]
+    name = {"mask": datasets.List(datasets.Image())}
+    publish("ADE20K", {"train": 1, "validation": 1}, lambda number: masks, features=name)
+    full = load_dataset("ade20k_847")
+    assert (full.hub.repository, full.hub.mask_column, full.hub.mask_format) == (
+        "1aurent/ADE20K",
+        "segmentations",
+        "ade20k",
+    )
+    spec = full.model_copy(
+        update={"hub": full.hub.model_copy(update={"repository": "owner/ADE20K", "mask_column": "mask"})}
+    )
+    dataset = FolderDataset(spec, "train")
+    with Image.open(dataset.pairs[0].mask) as stored:
+        assert (stored.format, stored.mode) == ("TIFF", "I;16")
+        assert np.asarray(stored)[0, :3].tolist() == [2978, 312, 0]
+    assert dataset.read_mask(0)[0, :3].tolist() == [full.classes.index("wall"), 1, 65535]
+
+
+def test_classes_are_found(tmp_path):
+    publish("craters", {"train": 12, "test": 2}, ids, class_labels=["Background", "Crater", "Boulder"])
+    spec = load_dataset("hub:owner/craters")
+    assert spec.classes == ("Background", "Crater", "Boulder")
+    assert spec.hub.revision == COMMIT
+    train, val = (set(FolderDataset(spec, split).ids) for split in ("train", "val"))
+    assert (len(train), len(val), len(train | val)) == (10, 2, 12), "15 % of train become val, seed 42"
+    assert len(FolderDataset(spec, "test")) == 2
+    (tmp_path / "owner").rename(tmp_path / "gone")
+    assert load_dataset("hub:owner/craters") == spec
+    assert load_dataset({"base": "hub:owner/craters", "name": "mine"}).name == "mine"
+
+
+def test_masks_of_0_and_255_are_two_classes():
+    publish("binary", {"train": 2, "validation": 1}, lambda n: {"bytes": encoded(np.eye(20, dtype=np.uint8) * 255)})
+    spec = load_dataset("hub:owner/binary?max_samples=1")
+    assert spec.classes == ("background", "foreground")
+    assert np.unique(FolderDataset(spec, "train").read_mask(0)).tolist() == [0, 1]
+    assert spec.folder.name.startswith("owner__binary-")
+
+
+def test_ids_without_names_are_counted():
+    publish("plain", {"train": 2, "val": 1}, ids)
+    assert load_dataset("hub:owner/plain@v1.0").classes == ("class_0", "class_1", "class_2")
+
+
+def test_class_names_that_contradict_the_masks_are_refused():
+    publish("wrong", {"train": 2, "val": 1}, ids, class_labels=["Background", "Crater"])
+    with pytest.raises(InputError, match="masks hold the id 2, but the hub names 2 classes"):
+        load_dataset("hub:owner/wrong")
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("hub:owner/name?colour=red", r"unknown option .* 'colour'"),
+        ("hub:owner", "repository"),
+        ("hub:owner/name?max_samples=0", "max_samples"),
+        ("hub:owner/missing", "cannot get the dataset 'owner/missing' from the Hugging Face hub: .*HF_HUB_OFFLINE"),
+        ("hbu:owner/name", r"unknown dataset .*hub:owner/name"),
+    ],
+)
+def test_bad_references_end_with_one_line(reference, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset(reference)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [hub.HTTP_ERROR("no route to host"), TimeoutError("timed out")])
+def test_an_unreachable_hub_is_one_line(error, monkeypatch):
+    def fail(source):
+        raise error
+
+    monkeypatch.setattr(hub, "_commit", fail)
+    with pytest.raises(InputError, match=r"cannot get .*'owner/far' .*(no route|timed out).*network") as caught:
+        FolderDataset(spec_of("far"), "train")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["absent", "a folder called datasets"])
+def test_without_the_package(half, monkeypatch, tmp_path):
+    if half:
+        (tmp_path / "datasets").mkdir()
+    for name in [name for name in sys.modules if name.split(".")[0] == "datasets"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "datasets", type(sys)("datasets") if half else None)
+    monkeypatch.delitem(sys.modules, "encoder_ablations.data.hub")
+    with pytest.raises(InputError, match=r"Hugging Face datasets cannot be imported .*pip install datasets") as caught:
+        FolderDataset(spec_of("rocks"), "train")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,63 @@
+"""What a line of an index file may say, and what it may not."""
+
+import pytest
+
+from encoder_ablations.data.index_files import read_index, write_index
+from encoder_ablations.data.pairing import find_pairs
+from encoder_ablations.utils.errors import InputError
+
+
+@pytest.fixture
+def spec(make_dataset):
+    return make_dataset(splits={"train": "a.txt", "val": "val"})
+
+
+def ids_of(spec, tmp_path, *lines) -> list[str]:
+    (tmp_path / "a.txt").write_text("\n".join(lines), encoding="utf-8")
+    return [pair.id for pair in find_pairs(spec, "train")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train_2",
+        "train_2.png",
+        "images/train/train_2.png",
+        "{root}/images/train/train_2.png",
+        r"images\train\train_2.png",
+        "train_2 1 1 1",
+        "images/train/train_2.png masks/train/train_2.png",
+    ],
+)
+def test_a_line_may_be_an_id_a_name_or_a_path(spec, tmp_path, line):
+    assert ids_of(spec, tmp_path, line.format(root=tmp_path)) == ["train_2"]
+
+
+def test_names_may_hold_spaces(spec, tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "train/train_0.png").rename(tmp_path / kind / "train/train_1 b.png")
+    assert ids_of(spec, tmp_path, "train_1 b", "train_1") == ["train_1", "train_1 b"]
+
+
+@pytest.mark.parametrize("line", ["../secret.png", "images/../../secret.png", "/etc/secret.png", "..\\secret.png"])
+def test_paths_do_not_lead_out_of_the_dataset(spec, tmp_path, line):
+    with pytest.raises(InputError, match=r"a\.txt leads out of the dataset's folder") as caught:
+        ids_of(spec, tmp_path, "train_1", line)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_image_twice_in_two_spellings(spec, tmp_path):
+    with pytest.raises(InputError, match="lists 'train_1' 2 times"):
+        ids_of(spec, tmp_path, "train_1", "images/train/train_1.png")
+
+
+def test_a_line_that_means_nothing_is_named(spec, tmp_path):
+    with pytest.raises(InputError, match=r"1 image is listed in a\.txt but missing below .*images: hello 1"):
+        ids_of(spec, tmp_path, "hello 1")
+
+
+def test_what_is_written_is_read_back(spec, tmp_path):
+    images = {path.stem: [path] for path in (tmp_path / "images").rglob("*.png")}
+    write_index(tmp_path / "b.txt", tmp_path, [files[0] for files in images.values()])
+    assert "images/val/val_1.png\n" in (tmp_path / "b.txt").read_text()
+    assert read_index(tmp_path / "b.txt", tmp_path, images) == sorted(images)

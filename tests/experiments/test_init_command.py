@@ -1,0 +1,108 @@
+"""From a folder to a correct study in three commands."""
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from planted import read, save
+
+from encoder_ablations.data.palette import palette
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.study import load_study, plan
+
+TRY = [
+    "encoders=[{name: vit_tiny_patch16_224, weights: random, channels: 32}]",
+    "segmenters=[linear]",
+    "fractions=[1.0]",
+    "seeds=[0]",
+    "recipe={steps: 2, batch_size: 2, evaluate_every: 2, augmentation: {crop: [64, 64]}, schedule: {warmup_steps: 1}}",
+]
+
+
+@pytest.fixture
+def folder(terrain, tmp_path, monkeypatch):
+    """Colour masks beside images, without splits: nothing that could be trained on as it is."""
+    monkeypatch.chdir(tmp_path)
+    colors = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
+    for path in sorted((terrain.folder / "images/train").iterdir()):
+        for kind, pixels in (
+            ("photos", read(path)),
+            ("labels", colors[read(terrain.folder / "masks/train" / path.name)]),
+        ):
+            (tmp_path / "mine" / kind).mkdir(parents=True, exist_ok=True)
+            save(tmp_path / "mine" / kind / path.name, pixels)
+    return tmp_path / "mine"
+
+
+def test_from_a_folder_to_a_study_in_three_commands(folder, terrain, tmp_path, capsys):
+    assert main(["init", str(folder), "--classes", "ground,crater,boulder"]) == 0
+    out = capsys.readouterr().out
+    assert "recognised: images and masks of equal names; masks: colours" in out
+    assert "pairs: 19 train, 5 val" in out
+    assert "next: ablate lint mine.yaml" in out
+    assert main(["lint", "mine.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["run", "mine_study.yaml", "--device", "cpu", *TRY]) == 0
+    assert (tmp_path / "outputs/mine/report.html").exists()
+    spec = load_dataset("mine.yaml")
+    for path in (spec.folder / "masks").rglob("*.png"):
+        np.testing.assert_array_equal(read(path), read(terrain.folder / "masks/train" / path.name))
+
+
+def test_the_yaml_explains_itself_and_the_study_can_be_planned(folder, tmp_path):
+    assert main(["init", str(folder), "--name", "mars", "--output", "sub/mars.yaml"]) == 0
+    text = (tmp_path / "sub/mars.yaml").read_text()
+    assert text.startswith(f"# mars: written by  ablate init  from {folder}\n# Recognised: images and masks of equal")
+    assert "# class names in id order" in text
+    assert "  - background  # 0" in text
+    assert yaml.safe_load(text)["root"] == str(tmp_path / "sub/mars_prepared")
+    specs = plan(load_study("sub/mars_study.yaml"))
+    assert {spec.dataset.name for spec in specs} == {"mars"}
+    assert specs[0].recipe.augmentation.crop == (64, 64)
+
+
+def test_contact_sheet_shows_images_and_classes(folder, tmp_path):
+    assert main(["init", str(folder), "--classes", "ground,crater,boulder"]) == 0
+    sheet = np.asarray(Image.open(tmp_path / "mine.png")).reshape(-1, 3)
+    seen = {tuple(map(int, color)) for color in np.unique(sheet, axis=0)}
+    assert {(0, 0, 0), (255, 0, 0), (0, 255, 0)} <= seen, "the legend has the colours of the masks"
+    assert len(seen) > 1000
+    assert not set(palette(3)) <= seen
+
+
+def test_folders_that_need_nothing_are_linted_directly(terrain, folder, capsys):
+    assert main(["lint", str(terrain.folder)]) == 0
+    assert "24 train, 6 val, 8 test" in capsys.readouterr().out
+    assert main(["lint", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"First make a dataset of it: ablate init {folder}" in error
+
+
+def test_nothing_is_overwritten(folder, tmp_path, capsys):
+    (tmp_path / "mine_study.yaml").write_text("precious")
+    assert main(["init", str(folder)]) == 2
+    assert "mine_study.yaml exists already" in capsys.readouterr().err
+    assert (tmp_path / "mine_study.yaml").read_text() == "precious"
+    (tmp_path / "mine_study.yaml").unlink()
+    (tmp_path / "mine_prepared").mkdir()
+    (tmp_path / "mine_prepared/kept").touch()
+    assert main(["init", str(folder)]) == 2
+    assert "mine_prepared exists already" in capsys.readouterr().err
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "there is no folder"),
+        (["mine", "--classes", "a,b"], "class names"),
+        (["mine", "--output", "mine.txt"], "ends with .yaml"),
+        (["mine", "--name", "a b"], "name"),
+    ],
+)
+def test_bad_input_is_one_line(folder, arguments, message, capsys):
+    assert main(["init", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error.splitlines()[-1]
+    assert "Traceback" not in error

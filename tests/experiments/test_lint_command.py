@@ -1,0 +1,109 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from planted import read, save
+
+from encoder_ablations.experiments.cli import main
+
+
+@pytest.fixture
+def dataset(terrain, tmp_path, monkeypatch):
+    """A YAML in the current folder and, below it, a copy of the terrain that may be damaged."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(terrain.root, tmp_path / "data")
+    spec = terrain.model_dump(mode="json", exclude_defaults=True) | {"root": str(tmp_path / "data")}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(spec))
+    return tmp_path / "data"
+
+
+def test_sound_data_are_fine(dataset, capsys):
+    assert main(["lint", "toy.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "24 train, 6 val, 8 test" in out
+    assert out.endswith("0 errors, 0 warnings, 0 notes. Nothing keeps you from training.\n")
+
+
+def test_errors_are_grouped_and_end_with_code_2(dataset, capsys):
+    masks = sorted((dataset / "masks/train").iterdir())
+    held = ", ".join(map(str, np.unique(read(masks[0]) + 5)))
+    for path in masks[:10]:
+        save(path, read(path) + 5)
+    masks[20].unlink()
+    assert main(["lint", "toy.yaml"]) == 2
+    out = capsys.readouterr().out
+    assert "error mask-ids: a mask holds ids that no class has (10×)" in out
+    assert f"    masks/train/train_00000.png: {held} on 100 % of the pixels; classes are 0..2" in out
+    assert "… and 2 more (--all)" in out
+    assert "train_00009.png" not in out
+    assert "error mask-missing: an image has no mask\n    images/train/train_00020.png: no train_00020 in" in out
+    assert "11 errors" in out
+    assert main(["lint", "toy.yaml", "--all"]) == 2
+    assert "train_00009.png" in capsys.readouterr().out
+
+
+def test_warnings_alone_end_with_code_0(dataset, capsys):
+    path = dataset / "images/train/train_00003.png"
+    save(path, read(path) * 0)
+    assert main(["lint", "toy.yaml"]) == 0
+    assert "warning image-constant" in capsys.readouterr().out
+
+
+def test_json_on_the_terminal_is_json_alone(dataset, capsys):
+    (dataset / "masks/val/val_00002.png").write_bytes(b"")
+    assert main(["lint", "toy.yaml", "--json", "-", "--fix", "fixed"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"] == {"error": 1, "warning": 0, "note": 0}
+    assert found["pairs"] == {"train": 24, "val": 6, "test": 8}
+    (finding,) = found["findings"]
+    assert finding["file"] == "masks/val/val_00002.png"
+    assert finding["rule"] == "file-empty"
+    assert finding["severity"] == "error"
+    assert finding["split"] == "val"
+    assert finding["fix"]
+    assert set(found["class_pixels"]["train"]) == {"background", "crater", "boulder"}
+
+
+def test_page_is_self_contained_and_escapes_names(dataset, tmp_path, capsys):
+    name = "<b>bold</b>&.png".replace("/", "_")
+    for kind in ("images", "masks"):
+        (dataset / kind / "train/train_00000.png").rename(dataset / kind / "train" / name)
+    assert main(["lint", "toy.yaml", "--html", "page.html", "--json", "out.json"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "&lt;b&gt;bold&lt;_b&gt;&amp;.png" in page
+    assert "<b>bold" not in page
+    assert "http" not in page
+    assert "a name will not survive other systems" in page
+    assert "crater" in page
+    out = capsys.readouterr().out
+    assert "page: page.html" in out
+    assert "findings: out.json" in out
+    assert json.loads((tmp_path / "out.json").read_text())["rules"] == {"name-odd": 1}
+
+
+def test_fix_writes_a_copy_that_lints_clean(dataset, capsys):
+    path = dataset / "masks/train/train_00005.png"
+    save(path, read(path)[::2, ::2])
+    (dataset / "images/test/test_00001.png").write_bytes(b"\x89PNG")
+    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 2
+    out = capsys.readouterr().out
+    assert "corrected images/train/train_00005.png: mask resized by the nearest pixel" in out
+    assert "left out images/test/test_00001.png: a file is not an image" in out
+    assert "37 of 38 pairs written, 1 of them corrected; 1 files left out." in out
+    assert main(["lint", "fixed/dataset.yaml"]) == 0
+    assert "24 train, 6 val, 7 test" in capsys.readouterr().out
+
+
+def test_settings_can_be_tried_on_the_command_line(dataset, capsys):
+    assert main(["lint", "toy.yaml", "classes=[a, b]", "ignore_ids=[]"]) == 2
+    assert "mask-ids" in capsys.readouterr().out
+    assert main(["lint", "toy.yaml", "value_map={0: 0, 1: 1, 2: 255}", "classes=[a, b]"]) == 0
+
+
+def test_bad_input_is_one_line(dataset, capsys):
+    assert main(["lint", "nothing.yaml"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["lint", "toy.yaml", "--fix", "data"]) == 2
+    assert "lies in the dataset itself" in capsys.readouterr().err.splitlines()[-1]

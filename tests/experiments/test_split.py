@@ -1,0 +1,119 @@
+"""``ablate split`` from the command line to a dataset that reads what was written."""
+
+import json
+
+import pytest
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.data.scan import scan_masks
+from encoder_ablations.data.subsets import nested_order, subset
+from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.experiments.cli import main
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    """The YAML of a dataset of 24 images that has no splits yet."""
+    folder = generate_terrain(tmp_path / "rocks", train=12, val=4, test=8, size=32, seed=0)
+    path = tmp_path / "rocks.yaml"
+    path.write_text(f"name: rocks\nroot: {folder}\nclasses: [background, crater, boulder]\n")
+    return path
+
+
+def split_of(yaml, train, val, *rest):
+    splits = {"train": f"splits/{train}_images.txt", "val": f"splits/{val}_images.txt"}
+    spec = load_dataset(str(yaml), {"splits": splits | ({"test": f"splits/{rest[0]}_images.txt"} if rest else {})})
+    return [set(FolderDataset(spec, name).ids) for name in spec.splits]
+
+
+def test_train_val_and_test(yaml, tmp_path, capsys):
+    assert main(["split", str(yaml)]) == 0
+    train, val, test = split_of(yaml, "train", "val", "test")
+    assert (len(train), len(val), len(test)) == (17, 4, 3)
+    assert len(train | val | test) == 24
+    output = capsys.readouterr().out
+    assert (
+        "splits: {train: splits/train_images.txt, val: splits/val_images.txt, test: splits/test_images.txt}" in output
+    )
+    assert "boulder" in output
+    images, masks = ((tmp_path / f"rocks/splits/val_{kind}.txt").read_text().split() for kind in ("images", "masks"))
+    assert [line.replace("images/", "masks/") for line in images] == masks
+    assert (tmp_path / "rocks" / masks[0]).exists()
+
+
+def test_folds_with_one_test_set(yaml, capsys):
+    assert main(["split", str(yaml), "--folds", "3", "--test", "0.25"]) == 0
+    output = capsys.readouterr().out
+    folds = [split_of(yaml, f"fold_{fold}_train", f"fold_{fold}_val", "test") for fold in range(3)]
+    assert folds[0][2] == folds[1][2] == folds[2][2]
+    assert len(folds[0][2]) == 6
+    assert not folds[0][1] & folds[1][1]
+    assert all(len(train | val | test) == 24 for train, val, test in folds)
+    assert f"- {{base: {yaml}, name: rocks_fold_1, splits: {{train: splits/fold_1_train_images.txt," in output
+
+
+def test_fractions_are_what_a_run_takes(yaml):
+    assert main(["split", str(yaml), "--fractions", "0.25", "0.5", "--fraction-seed", "7"]) == 0
+    quarter, half = split_of(yaml, "train_25pct_seed7", "train_50pct_seed7")
+    splits = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
+    train = FolderDataset(load_dataset(str(yaml), {"splits": splits}), "train")
+    order = nested_order(scan_masks(train).present, 7)
+    assert quarter == {train.ids[index] for index in subset(order, 0.25)}
+    assert quarter < half
+
+
+def test_again_gives_the_same_and_another_seed_is_refused(yaml, tmp_path, capsys):
+    marker = tmp_path / "rocks/splits/train_images.txt"
+    assert main(["split", str(yaml)]) == 0
+    before = marker.read_text()
+    assert main(["split", str(yaml)]) == 0
+    assert marker.read_text() == before
+    assert main(["split", str(yaml), "--seed", "1"]) == 2
+    assert "holds another division" in capsys.readouterr().err
+    assert marker.read_text() == before
+    assert main(["split", str(yaml), "--seed", "1", "--replace"]) == 0
+    assert marker.read_text() != before
+    assert json.loads((marker.parent / "split.json").read_text())["seed"] == 1
+
+
+def test_scenes_stay_together(yaml):
+    yaml.write_text(yaml.read_text() + "scene_pattern: _0*(\\d)\n")
+    assert main(["split", str(yaml), "--val", "0.3", "--test", "0.3"]) == 0
+    scenes = [
+        {name[-1] if name[-2] == "0" else name[-2] for name in part} for part in split_of(yaml, "train", "val", "test")
+    ]
+    assert not scenes[0] & scenes[1]
+    assert not scenes[1] & scenes[2]
+
+
+def test_only_some_splits_leave_the_test_set_alone(yaml, capsys):
+    yaml.write_text(yaml.read_text() + "splits: {train: train, val: val, test: test}\n")
+    assert main(["split", str(yaml), "--of", "train", "val", "--val", "0.5"]) == 0
+    train, val = split_of(yaml, "train", "val")[:2]
+    assert (len(train), len(val)) == (8, 8)
+    assert not any(name.startswith("test") for name in train | val)
+    assert main(["split", str(yaml), "--of", "trian"]) == 2
+    assert "Did you mean 'train'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--folds", "3", "--val", "0.2"], "--val is not needed with --folds"),
+        (["--val", "0.9"], "something must be left for train"),
+        (["--folds", "100"], "24 scenes cannot be divided into 101 parts"),
+        (["--by", "count", "--fractions", "0.5"], "--fractions needs the masks"),
+        (["--fractions", "0.01"], "less than half an image"),
+    ],
+)
+def test_bad_input(yaml, tmp_path, capsys, arguments, message):
+    assert main(["split", str(yaml), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "rocks/splits").exists()
+
+
+def test_by_count_reads_no_mask(yaml, tmp_path):
+    (tmp_path / "rocks/masks/train/train_00003.png").write_bytes(b"broken")
+    assert main(["split", str(yaml)]) == 2
+    assert main(["split", str(yaml), "--by", "count"]) == 0
