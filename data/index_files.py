@@ -50,7 +50,7 @@ def write_index(path: Path, root: Path, files: Iterable[Path]) -> None:
     for line in lines:
         if line != line.strip() or len(line.splitlines()) != 1 or not _is_text(line):
             raise InputError(
-                f"the file name {line!r} cannot stand in an index file (line breaks, outer spaces, not UTF-8); rename it."
+                f"the file name {line!r} cannot stand in an index file (line break, outer space, not UTF-8); rename it."
             )
     write_text(path, "".join(f"{line}\n" for line in lines))
 
