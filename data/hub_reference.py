@@ -82,7 +82,7 @@ def _examined(source: HubSource, folder: Path, root: str) -> dict[str, Any]:
     if "val" not in splits:
         spec = build(DatasetSpec, {**content, "splits": {**content["splits"], "val": "train"}}, source.repository)
         dataset = FolderDataset(spec, "train")
-        parts = divide(dataset.ids, dataset.scenes, scan_masks(dataset).counts, RATIOS, SEED)
+        parts = divide(dataset.scenes, scan_masks(dataset).counts, RATIOS, SEED)
         for part, positions in parts.items():
             name = f"splits/{part}_images.txt"
             write_index(folder / name, folder, [dataset.pairs[position].image for position in positions])

@@ -40,10 +40,27 @@ def read_index(path: Path, root: Path, images: Files) -> list[str]:
 
 
 def write_index(path: Path, root: Path, files: Iterable[Path]) -> None:
-    """One file a line: its path below ``root``; its whole path where a link has led elsewhere."""
+    """One file a line: its path below ``root``; its whole path where a link has led elsewhere.
+
+    Raises:
+        InputError: a file's name cannot be written in a line of text.
+    """
     root = root.resolve()
-    lines = (file.relative_to(root) if file.is_relative_to(root) else file for file in files)
-    write_text(path, "".join(f"{line.as_posix()}\n" for line in lines))
+    lines = [(file.relative_to(root) if file.is_relative_to(root) else file).as_posix() for file in files]
+    for line in lines:
+        if line != line.strip() or len(line.splitlines()) != 1 or not _is_text(line):
+            raise InputError(
+                f"the file name {line!r} cannot stand in an index file (line break, outer space, not UTF-8); rename it."
+            )
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class LineReader:

@@ -1,7 +1,7 @@
 """Divides a dataset into train, val and test, or into k folds with one shared test set.
 
 Scenes stay whole, classes are spread by their pixels, and the same images, ratios and seed give the same parts on every
-machine and for every order of files: all decisions are made in whole numbers, on sorted ids.
+machine and for every order of files: all decisions are made in whole numbers, on sorted scenes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,27 +48,23 @@ class Ratios:
         return {**{f"fold_{fold}": (1 - self.test) / self.folds for fold in range(self.folds)}, **test}
 
 
-def divide(
-    ids: Sequence[str], scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, seed: int
-) -> dict[str, list[int]]:
-    """Positions in ``ids``, ascending, by part (see :attr:`Ratios.parts`).
+def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, seed: int) -> dict[str, list[int]]:
+    """Positions of images, ascending, by part (see :attr:`Ratios.parts`).
 
     The scenes that hold much of any class go first (in a seeded order among those that hold about as much), each to the
     part that then lies nearest to its share of every class's pixels and of the images: the greedy rule of Sechidis,
     Tsoumakas & Vlahavas (ECML 2011), for pixel counts instead of labels.
 
     Args:
-        ids: the images, each once.
-        scenes: of each image; images of one scene stay together.
+        scenes: the name of each image's scene; images of one scene stay together.
         pixels: N×K pixels of each class; None divides by number alone.
 
     Raises:
         InputError: there are fewer scenes than parts.
     """
-    order = sorted(range(len(ids)), key=lambda position: ids[position])
     members: dict[str, list[int]] = {}
-    for position in order:
-        members.setdefault(scenes[position], []).append(position)
+    for position, scene in enumerate(scenes):
+        members.setdefault(scene, []).append(position)
     parts = ratios.parts
     if len(members) < len(parts):
         raise InputError(
@@ -76,7 +72,7 @@ def divide(
             f"({', '.join(parts)}), because a scene stays whole. Ask for fewer parts, or correct scene_pattern."
         )
     names = sorted(members)
-    shares = _shares([members[name] for name in names], pixels, len(ids))
+    shares = _shares([members[name] for name in names], pixels, len(scenes))
     sizes = [len(members[name]) for name in names]
     chosen = _assign(shares, sizes, list(parts.values()), numpy_stream(seed, "split").permutation(len(names)))
     result: dict[str, list[int]] = {part: [] for part in parts}

@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     dataset = FolderDataset(spec, "train", pool)
     counts = None if arguments.by == "count" else scan_masks(dataset, progress=True).counts
-    parts = divide(dataset.ids, dataset.scenes, counts, ratios, arguments.seed)
+    parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
     files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
     folder = _write(dataset, files, arguments.output, _settings(arguments, ratios, dataset), arguments.replace)

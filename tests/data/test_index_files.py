@@ -3,7 +3,7 @@
 import pytest
 
 from encoder_ablations.data.index_files import read_index, write_index
-from encoder_ablations.data.pairing import find_pairs
+from encoder_ablations.data.pairing import find_all_pairs, find_pairs
 from encoder_ablations.utils.errors import InputError
 
 
@@ -61,3 +61,24 @@ def test_what_is_written_is_read_back(spec, tmp_path):
     write_index(tmp_path / "b.txt", tmp_path, [files[0] for files in images.values()])
     assert "images/val/val_1.png\n" in (tmp_path / "b.txt").read_text()
     assert read_index(tmp_path / "b.txt", tmp_path, images) == sorted(images)
+
+
+def test_a_linked_folder_is_listed_and_read_back(make_dataset, tmp_path):
+    spec = make_dataset(splits={"train": "a.txt", "val": "val"}, root=str(tmp_path / "root"))
+    (tmp_path / "root").mkdir()
+    for kind in ("images", "masks"):
+        (tmp_path / "root" / kind).symlink_to(tmp_path / kind)
+    pairs = find_all_pairs(spec)
+    write_index(tmp_path / "root/a.txt", spec.folder, [pair.image for pair in pairs])
+    assert find_pairs(spec, "train") == pairs
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a\udcff.png", "images/ä ö/→.png"])
+def test_names_that_are_no_line_of_text_are_refused(tmp_path, name):
+    file = tmp_path / name
+    if "→" in name:
+        write_index(tmp_path / "a.txt", tmp_path, [file])
+        assert (tmp_path / "a.txt").read_text(encoding="utf-8") == f"{name}\n"
+        return
+    with pytest.raises(InputError, match="cannot stand in an index file"):
+        write_index(tmp_path / "a.txt", tmp_path, [file])

@@ -36,7 +36,7 @@ seeds = st.integers(0, 2**32)
 @given(pools(), plans, seeds)
 def test_parts_are_disjoint_complete_and_never_empty(pool, ratios, seed):
     ids, scenes, pixels = pool
-    parts = divide(ids, scenes, pixels, ratios, seed)
+    parts = divide(scenes, pixels, ratios, seed)
     assert set(parts) == set(ratios.parts)
     assert sorted(position for part in parts.values() for position in part) == list(range(len(ids)))
     assert all(parts.values())
@@ -46,7 +46,7 @@ def test_parts_are_disjoint_complete_and_never_empty(pool, ratios, seed):
 @given(pools(), plans, seeds)
 def test_scenes_stay_whole(pool, ratios, seed):
     ids, scenes, pixels = pool
-    parts = divide(ids, scenes, pixels, ratios, seed)
+    parts = divide(scenes, pixels, ratios, seed)
     part_of = {position: part for part, positions in parts.items() for position in positions}
     for scene in set(scenes):
         assert len({part_of[position] for position in range(len(ids)) if scenes[position] == scene}) == 1
@@ -58,9 +58,9 @@ def test_the_order_of_files_does_not_matter(pool, ratios, seed, random):
     ids, scenes, pixels = pool
     order = list(range(len(ids)))
     random.shuffle(order)
-    before = divide(ids, scenes, pixels, ratios, seed)
+    before = divide(scenes, pixels, ratios, seed)
     shuffled = None if pixels is None else pixels[order]
-    after = divide([ids[i] for i in order], [scenes[i] for i in order], shuffled, ratios, seed)
+    after = divide([scenes[i] for i in order], shuffled, ratios, seed)
     for part, positions in before.items():
         assert {ids[position] for position in positions} == {ids[order[position]] for position in after[part]}
 
@@ -69,7 +69,7 @@ def test_the_order_of_files_does_not_matter(pool, ratios, seed, random):
 @given(pools(), plans, seeds)
 def test_folds_share_one_test_set_and_each_image_is_once_val(pool, ratios, seed):
     ids, scenes, pixels = pool
-    files = files_of(divide(ids, scenes, pixels, ratios, seed), ratios)
+    files = files_of(divide(scenes, pixels, ratios, seed), ratios)
     test = set(files.get("test", []))
     assert bool(test) == (ratios.test > 0)
     if ratios.folds == 1:
@@ -88,7 +88,7 @@ def test_folds_share_one_test_set_and_each_image_is_once_val(pool, ratios, seed)
 @given(st.integers(20, 300), plans, seeds)
 def test_sizes_are_exact_where_every_image_is_its_own_scene(count, ratios, seed):
     ids = [str(position) for position in range(count)]
-    parts = divide(ids, ids, None, ratios, seed)
+    parts = divide(ids, None, ratios, seed)
     for part, share in ratios.parts.items():
         assert abs(len(parts[part]) - share * count) <= 1 or len(parts[part]) == 1
 
@@ -98,13 +98,13 @@ def test_rare_classes_reach_every_part_in_their_share(seed):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 5000, (400, 6)) * (rng.random((400, 6)) < np.geomspace(0.05, 1, 6))
     ids = [f"{position:04d}" for position in range(400)]
-    parts = divide(ids, ids, pixels, Ratios(5, test=0.2), seed)
+    parts = divide(ids, pixels, Ratios(5, test=0.2), seed)
     shares = np.stack([pixels[positions].sum(0) / pixels.sum(0) for positions in parts.values()])
     wanted = np.array(list(Ratios(5, test=0.2).parts.values()))[:, None]
     assert np.abs(shares - wanted)[:, 0].max() < 0.05, "a class that 5 % of the images show"
     assert np.abs(shares - wanted)[:, 2:].max() < 0.01
     assert {len(positions) for part, positions in parts.items() if part != "test"} == {64}
-    by_count = divide(ids, ids, None, Ratios(5, test=0.2), seed)
+    by_count = divide(ids, None, Ratios(5, test=0.2), seed)
     careless = np.stack([pixels[positions].sum(0) / pixels.sum(0) for positions in by_count.values()])
     assert np.abs(careless - wanted).max() > 3 * np.abs(shares - wanted).max()
 
@@ -112,14 +112,13 @@ def test_rare_classes_reach_every_part_in_their_share(seed):
 def test_another_seed_is_another_division():
     rng = np.random.default_rng(0)
     pixels, ids = rng.integers(1, 5000, (100, 4)), [str(position) for position in range(100)]
-    divisions = [tuple(divide(ids, ids, pixels, Ratios(), seed)["test"]) for seed in range(10)]
+    divisions = [tuple(divide(ids, pixels, Ratios(), seed)["test"]) for seed in range(10)]
     assert len(set(divisions)) == 10
 
 
 def test_the_division_is_the_same_on_every_machine():
     pixels = np.array([[(7 * i * j + i) % 97 * 1000 for j in range(1, 5)] for i in range(200)])
-    ids = [f"image {position}" for position in range(200)]
-    parts = divide(ids, [f"scene {position // 3}" for position in range(200)], pixels, Ratios(3), 42)
+    parts = divide([f"scene {position // 3}" for position in range(200)], pixels, Ratios(3), 42)
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     assert digest == "cc7f39bc31f83c0231298f89732c1a4ef32a5a5c10ef3b283c34c49216161585"
 
@@ -127,7 +126,7 @@ def test_the_division_is_the_same_on_every_machine():
 def test_counts_of_huge_datasets_do_not_overflow():
     pixels = np.full((60, 300), 2**52, np.int64)
     ids = [str(position) for position in range(60)]
-    parts = divide(ids, ids, pixels, Ratios(1, 0.25, 0.25), 0)
+    parts = divide(ids, pixels, Ratios(1, 0.25, 0.25), 0)
     assert [len(positions) for positions in parts.values()] == [30, 15, 15]
 
 
@@ -149,4 +148,4 @@ def test_impossible_plans_are_refused(change, message):
 
 def test_too_few_scenes_are_refused():
     with pytest.raises(InputError, match=r"2 scenes cannot be divided into 3 parts \(train, val, test\)"):
-        divide(["a", "b", "c"], ["x", "x", "y"], None, Ratios(), 0)
+        divide(["x", "x", "y"], None, Ratios(), 0)
