@@ -22,20 +22,22 @@ setup(
     python_requires=">=3.11",
     package_dir=package_dir,
     packages=packages,
-    package_data={"": ["*.yaml", "*.html", "*.css"]},
+    package_data={"": ["*.yaml", "*.html", "*.css", "*.js"]},
     install_requires=[
         "torch>=2.11",  # models and training
         "torchvision",  # needed by timm
         "timm>=1.0.20",  # vision transformers, their weights and normalisation
         "transformers>=5.17",  # Mask2Former's pixel and transformer decoders
         "accelerate>=1.10",  # devices, processes and mixed precision
-        "safetensors>=0.5",  # weight files without unpickling
+        "safetensors>=0.5",  # weight files without unpickling, cached features
+        "filelock>=3.13",  # processes that share a folder
         "numba>=0.63",  # fused CPU kernels without a compiler at install time
         "numpy>=1.26",  # arrays
         "scipy>=1.11",  # assignment and statistics
         "pillow>=10",  # reading and resizing images and masks
-        "pydantic>=2.7",  # configuration and records with checked keys
+        "pydantic>=2.12",  # configuration and records with checked keys
         "pyyaml>=6",  # configuration files
+        "filelock>=4",  # one process for a run, also after crashes
         "tqdm>=4.66",  # progress with time left
         "fvcore>=0.1.5",  # FLOP counts by module
         "psutil>=5.9",  # peak memory on the CPU
@@ -44,6 +46,7 @@ setup(
         "tensorboard>=2.16",  # training curves
     ],
     extras_require={
+        "ray": ["ray>=2.40"],  # studies on several machines
         "test": [
             "pytest>=8",  # test runner
             "pytest-xdist>=3.6",  # tests on all cores

@@ -19,6 +19,8 @@ class AugmentationSpec(Config):
         scale: the training image is resized by a factor drawn log-uniformly from this range before it is cropped.
         flip: probability of a left-right flip.
         photometric: random brightness, contrast, saturation and hue (as SSD and Mask2Former do).
+        views: how many different random views an image has, the same ones for all seeds and fractions; epoch e shows
+            view e modulo ``views``. None = every visit is a new view. With a frozen body few views can be kept on disk.
     """
 
     crop: tuple[Side, Side] = (512, 512)
@@ -26,6 +28,8 @@ class AugmentationSpec(Config):
     scale: tuple[float, float] = (0.5, 2.0)
     flip: float = Field(default=0.5, ge=0, le=1)
     photometric: bool = True
+    # left out of a run's specification when not set, so that the names of older runs stay as they are
+    views: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationSpec":

@@ -1,5 +1,6 @@
 """Keeps decoded samples in memory: small datasets are read hundreds of times during a run."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,10 @@ class CachedDataset:
                 self._kept[index] = (Sample(sample.image, None, sample.id, sample.size, sample.scene), mask)
                 self._used += sample.image.nbytes + mask.nbytes
         return sample
+
+    def image_file(self, index: int) -> Path:
+        """The file that a sample's image is read from."""
+        return self._dataset.image_file(index)
 
     def __getstate__(self) -> dict[str, Any]:
         """What is kept stays in its process: a worker started afresh reads for itself."""

@@ -1,6 +1,7 @@
 """Datasets that are images and masks on disk."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -65,6 +66,10 @@ class FolderDataset:
         if classes.min() < 0:
             raise self._unknown_ids(index, ids[classes < 0])
         return classes.astype(np.uint8 if self.spec.ignore_label == IGNORE else np.uint16)
+
+    def image_file(self, index: int) -> Path:
+        """The file that a sample's image is read from."""
+        return self.pairs[index].image
 
     def read_checked_mask(self, index: int) -> np.ndarray:
         """:meth:`read_mask`, compared in size with the header of its image."""

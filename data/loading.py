@@ -6,6 +6,7 @@ own random stream. So neither the number of workers or processes nor an interrup
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -29,20 +30,37 @@ class Samples(Protocol):
 
     def __getitem__(self, index: int, /) -> Sample: ...
 
+    def image_file(self, index: int, /) -> Path: ...
+
+
+class View(NamedTuple):
+    """The ``number``-th fixed view of the sample at ``place`` of its dataset."""
+
+    place: int
+    number: int
+
 
 class Batch(NamedTuple):
-    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64 class ids, 255 = ignore."""
+    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64 class ids, 255 = ignore.
+
+    ``views`` names each image where the number of views is fixed: equal names, equal images. Empty otherwise.
+    """
 
     images: Tensor
     masks: Tensor
+    views: tuple[View, ...] = ()
 
 
 class EvaluationItem(NamedTuple):
-    """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size; ``id`` of the sample."""
+    """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size; ``id`` of the sample.
+
+    ``place`` is the sample's index in its dataset.
+    """
 
     image: Tensor
     mask: Tensor
     id: str
+    place: int | None = None
 
 
 def training_batches(
@@ -79,7 +97,7 @@ def training_batches(
         for step in range(start_step, steps)
         for part in range(accumulation)
     )
-    keys = ([(position, order[position]) for position in range(start, start + micro)] for start in starts)
+    keys = ([_Key(position, *order[position]) for position in range(start, start + micro)] for start in starts)
     micro_batches = _load(_TrainingViews(dataset, augmentation, seed), keys, _collate, workers)
     return map(list, zip(*[micro_batches] * accumulation, strict=True))
 
@@ -117,8 +135,14 @@ def evaluation_items(
     return _load(_EvaluationViews(dataset, augmentation), keys, _first, workers)
 
 
+class _Key(NamedTuple):
+    position: int
+    place: int
+    epoch: int
+
+
 class _Order:
-    """Position in a run -> index of a sample."""
+    """Position in a run -> index of a sample, and the epoch."""
 
     def __init__(self, indices: Sequence[int], seed: int) -> None:
         self._indices = np.asarray(indices, dtype=np.int64)
@@ -126,12 +150,18 @@ class _Order:
         self._epoch = -1
         self._permutation = self._indices
 
-    def __getitem__(self, position: int) -> int:
+    def __getitem__(self, position: int) -> tuple[int, int]:
         epoch, place = divmod(position, len(self._indices))
         if epoch != self._epoch:
             self._permutation = self._indices[numpy_stream(self._seed, "order", epoch).permutation(len(self._indices))]
             self._epoch = epoch
-        return int(self._permutation[place])
+        return int(self._permutation[place]), epoch
+
+
+class _Viewed(NamedTuple):
+    image: np.ndarray
+    mask: np.ndarray
+    view: View | None
 
 
 class _TrainingViews(Dataset[Any]):
@@ -140,13 +170,17 @@ class _TrainingViews(Dataset[Any]):
         self._augmentation = augmentation
         self._seed = seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | InputError:
-        position, index = key
+    def __getitem__(self, key: _Key) -> "_Viewed | InputError":
         try:
-            sample = self._dataset[index]
+            sample = self._dataset[key.place]
         except InputError as error:
             return error
-        return training_view(sample, self._augmentation, numpy_stream(self._seed, "augment", position))
+        if self._augmentation.views is None:
+            rng = numpy_stream(self._seed, "augment", key.position)
+            return _Viewed(*training_view(sample, self._augmentation, rng), None)
+        number = key.epoch % self._augmentation.views
+        rng = numpy_stream(0, "view", sample.id, number)  # of no seed: all runs share the views
+        return _Viewed(*training_view(sample, self._augmentation, rng), View(key.place, number))
 
 
 class _EvaluationViews(Dataset[Any]):
@@ -162,7 +196,7 @@ class _EvaluationViews(Dataset[Any]):
         if sample.mask is None:
             raise ValueError(f"sample '{sample.id}' has no mask to compare with")
         pixels = evaluation_view(sample, self._augmentation).transpose(2, 0, 1).copy()
-        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(sample.mask), sample.id)
+        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(sample.mask), sample.id, index)
 
 
 def _load(
@@ -192,14 +226,16 @@ def _load(
         raise
 
 
-def _collate(views: list[tuple[np.ndarray, np.ndarray] | InputError]) -> Batch | InputError:
-    images, masks = [], []
-    for view in views:
-        if isinstance(view, InputError):
-            return view
-        images.append(view[0])
-        masks.append(view[1])
-    return Batch(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(np.stack(masks)))
+def _collate(found: list[_Viewed | InputError]) -> Batch | InputError:
+    images, masks, views = [], [], []
+    for each in found:
+        if isinstance(each, InputError):
+            return each
+        images.append(each.image)
+        masks.append(each.mask)
+        views += [] if each.view is None else [each.view]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    return Batch(pixels, torch.from_numpy(np.stack(masks)), tuple(views))
 
 
 def _first(views: list[Value]) -> Value:

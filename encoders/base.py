@@ -1,10 +1,12 @@
 """The contract of an encoder: a normalised image in, a feature pyramid out."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from encoder_ablations.utils.errors import InputError
 
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
 
@@ -71,33 +73,73 @@ class Encoder(nn.Module):
     """A body and a neck: image to pyramid.
 
     Attributes:
-        levels: p2..p5, strides 4, 8, 16, 32.
+        levels: p2..p5, strides 4, 8, 16, 32; without a neck tap0.., with the body's own strides.
         normalization: mean and std for RGB in 0..1.
+        map_dtype: what the body's maps are rounded to; None = not rounded. See :meth:`round_maps`.
     """
 
-    def __init__(self, body: Body, neck: nn.Module, channels: int) -> None:
+    def __init__(self, body: Body, neck: nn.Module, channels: int | None) -> None:
+        """
+        Args:
+            channels: of every level of the pyramid; None = the neck hands on the body's maps.
+        """
         super().__init__()
         self.body = body
         self.neck = neck
         self.frozen: tuple[nn.Module, ...] = ()
-        self.levels = tuple(Level(name, channels, stride) for name, stride in STRIDES.items())
+        self.map_dtype: torch.dtype | None = None
+        if channels is None:
+            taps = zip(body.widths, body.reductions, strict=True)
+            self.levels = tuple(Level(f"tap{i}", width, round(stride)) for i, (width, stride) in enumerate(taps))
+        else:
+            self.levels = tuple(Level(name, channels, stride) for name, stride in STRIDES.items())
 
     @property
     def normalization(self) -> Normalization:
         return self.body.normalization
 
     @property
+    def divisibility(self) -> int:
+        """Sides of images are padded to multiples of this: the coarsest stride, 32 for every pyramid."""
+        return max(level.stride for level in self.levels)
+
+    @property
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by part: "body" (pretrained), "neck" (always trained from random weights)."""
         return {"body": list(self.body.parameters()), "neck": list(self.neck.parameters())}
 
+    @property
+    def body_is_frozen(self) -> bool:
+        """Whether the body's maps of an image never change: no gradient, and evaluation mode throughout."""
+        learns = any(parameter.requires_grad for parameter in self.body.parameters())
+        return not learns and any(module is self.body for module in self.frozen)
+
+    def round_maps(self, precision: Literal["fp32", "bf16", "fp16"]) -> None:
+        """From now on the body's maps are rounded to a precision; "fp32" leaves them as they are computed."""
+        self.map_dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """B×3×H×W, normalised -> {"p2": B×C×⌈H/4⌉×⌈W/4⌉, "p3": …/8, "p4": …/16, "p5": …/32}."""
-        sizes = [(-(-images.shape[-2] // level.stride), -(-images.shape[-1] // level.stride)) for level in self.levels]
+        return self.pyramid(self.maps(images), (images.shape[-2], images.shape[-1]))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The body's maps of B×3×H×W normalised images, see :meth:`Body.forward`."""
         body_learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.body.parameters())
         with torch.set_grad_enabled(body_learns):
-            maps = self.body(images)
-        return dict(zip(STRIDES, self.neck(maps, sizes), strict=True))
+            maps: list[Tensor] = self.body(images)
+        if self.map_dtype is None:
+            return maps
+        rounded = [each.to(self.map_dtype).to(each.dtype) for each in maps]
+        if self.map_dtype is torch.float16 and not all(each.isfinite().all() for each in rounded):
+            raise InputError(
+                "feature_precision fp16 cannot hold this encoder's features, some of which exceed 65504. Use bf16."
+            )
+        return rounded
+
+    def pyramid(self, maps: list[Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+        """What the neck makes of the body's maps of images of ``size`` (H, W): the same as :meth:`forward`."""
+        sizes = [(-(-size[0] // level.stride), -(-size[1] // level.stride)) for level in self.levels]
+        return {level.name: each for level, each in zip(self.levels, self.neck(maps, sizes), strict=True)}
 
     def train(self, mode: bool = True) -> "Encoder":
         """As in PyTorch, but frozen modules stay in evaluation mode."""

@@ -9,7 +9,7 @@ from encoder_ablations.encoders.base import Body, Encoder, Normalization
 from encoder_ablations.encoders.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.freezing import freeze
-from encoder_ablations.encoders.necks import SimpleFeaturePyramid, TapPyramid
+from encoder_ablations.encoders.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import DarkNetRow, ViTRow, find_row, source_of
 from encoder_ablations.encoders.taps import DEFAULT_TAPS, tap_indices
@@ -19,7 +19,10 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
 REGULAR_PATCH = 16
-NECKS = {ViTRow: ("tap_pyramid", "simple_feature_pyramid"), DarkNetRow: ("fpn_additive", "fpn_concat")}
+NECKS = {
+    ViTRow: ("tap_pyramid", "simple_feature_pyramid", "none"),
+    DarkNetRow: ("fpn_additive", "fpn_concat", "none"),
+}
 
 
 def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
@@ -36,7 +39,7 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     check_stated_facts(spec, body)
     with torch_stream(seed, "encoder", "neck"):
         neck = _build_neck(spec, neck_name, body)
-    encoder = Encoder(body, neck, spec.channels)
+    encoder = Encoder(body, neck, None if neck_name == "none" else spec.channels)
     freeze(encoder, spec.freeze)
     return encoder
 
@@ -49,6 +52,10 @@ def _check(spec: EncoderSpec, row: ViTRow | DarkNetRow) -> str:
         raise InputError(f"encoder {spec.name}: neck '{neck}' does not fit. Allowed: {', '.join(allowed)}.")
     if spec.top_down and neck != "tap_pyramid":
         raise InputError(f"encoder {spec.name}: top_down belongs to the neck tap_pyramid, not to {neck}. Remove it.")
+    if neck == "none" and spec.channels != EncoderSpec.model_fields["channels"].default:
+        raise InputError(f"encoder {spec.name}: channels belongs to a neck, and neck is none. Remove it.")
+    if neck != "none" and spec.taps is not None and len(spec.taps) != len(DEFAULT_TAPS):
+        raise InputError(f"encoder {spec.name}: {neck} needs {len(DEFAULT_TAPS)} taps, {len(spec.taps)} are given.")
     if isinstance(row, DarkNetRow):
         given = {"taps": spec.taps, "final_norm": spec.final_norm, "grid": None if spec.grid == "native" else spec.grid}
         for key, value in given.items():
@@ -142,6 +149,8 @@ def check_stated_facts(spec: EncoderSpec, body: Body) -> None:
 def _build_neck(spec: EncoderSpec, name: str, body: Body) -> nn.Module:
     if name == "tap_pyramid":
         return TapPyramid(body.widths, body.reductions, spec.channels, spec.top_down)
+    if name == "none":
+        return BareTaps()
     if name == "simple_feature_pyramid":
         return SimpleFeaturePyramid(body.widths[-1], body.reductions[-1], spec.channels)
     return (AdditiveFPN if name == "fpn_additive" else ConcatFPN)(body.widths, spec.channels)

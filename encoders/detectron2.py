@@ -177,5 +177,5 @@ def _on_pixel_scale(normalization: Normalization) -> tuple[list[float], list[flo
 def _disagreement(key: str, given: object, ours: object, hint: str = "") -> InputError:
     return InputError(
         f"{key} is {given}, the encoder needs {ours}.{hint} "
-        "Call apply_encoder(cfg, …) after merging files, or correct the key."
+        "Leave the key out, and call apply_encoder(cfg, …) after merging files."
     )

@@ -18,6 +18,14 @@ def conv_norm(inputs: int, outputs: int, kernel: int, *more: nn.Module) -> nn.Se
     return nn.Sequential(conv, nn.GroupNorm(GROUPS, outputs), *more)
 
 
+class BareTaps(nn.Module):
+    """No neck: the body's maps, cut to the image. Nothing is trained between a frozen body and the head."""
+
+    def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
+        """Taps B×widths[i]×h×w -> the taps B×widths[i]×sizes[i]."""
+        return [each[..., : size[0], : size[1]] for each, size in zip(maps, sizes, strict=True)]
+
+
 class TapPyramid(nn.Module):
     """One tap per level: 1×1 convolution, GroupNorm, ReLU, resize to the level's stride, 3×3 smoothing.
 

@@ -17,8 +17,10 @@ class EncoderSpec(Config):
         name: a name listed by ``ablate encoders``, or a timm model name.
         weights: "pretrained" (downloaded by timm), "random" (the control), or a ``.safetensors``/``.pth`` file.
         neck: how the body's maps become the pyramid; default ``tap_pyramid`` (ViTs) or ``fpn_additive`` (DarkNets).
+            ``none`` gives the maps themselves, for the linear head: nothing but the head is then trained from scratch.
         channels: channels of every pyramid level.
-        taps: depth fractions of the four blocks that are read out (ViTs; default 1/4, 1/2, 3/4, 1).
+        taps: depth fractions of the four blocks that are read out (ViTs; default 1/4, 1/2, 3/4, 1); one to four blocks
+            with ``neck: none``.
         final_norm: whether the ViT's final norm is applied to every tap (default) or to none.
         grid: patch-14 models only: "native", "resampled_patch" (patch kernel resampled to 16) or "rescaled_input"
             (image rescaled by 14/16); the last two give the token grid of a patch-16 model.
@@ -30,9 +32,9 @@ class EncoderSpec(Config):
 
     name: str
     weights: str = "pretrained"
-    neck: Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat"] | None = None
+    neck: Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"] | None = None
     channels: int = Field(default=256, ge=32, multiple_of=32)
-    taps: tuple[Fraction, Fraction, Fraction, Fraction] | None = None
+    taps: tuple[Fraction, ...] | None = Field(default=None, min_length=1, max_length=4)
     final_norm: bool | None = None
     grid: Literal["native", "resampled_patch", "rescaled_input"] = "native"
     top_down: bool = False
@@ -59,4 +61,6 @@ class EncoderSpec(Config):
             marks.append("rescaled")
         if self.neck == "simple_feature_pyramid":
             marks.append("sfp")
+        if self.neck == "none":
+            marks.append("bare")
         return "-".join(marks)

@@ -28,6 +28,7 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
 
 
 class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
@@ -39,7 +40,7 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
         out_features, out_indices: levels that are given out, as names of p2..p5 or as positions; default all four.
 
     Raises:
-        InputError: a field that :class:`EncoderSpec` does not have, or a value that it does not allow.
+        InputError: a field that :class:`EncoderSpec` does not have, or a value that it does not allow, or no neck.
     """
 
     model_type = "encoder_ablations"
@@ -57,6 +58,10 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
         self.set_output_features_output_indices(out_features=names, out_indices=indices)
         if self.encoder is not None:  # transformers makes empty configurations to compare with
             spec = self.encoder if isinstance(self.encoder, EncoderSpec) else _read(self.encoder)
+            if spec.neck == "none":
+                raise InputError(
+                    "a transformers backbone gives out a pyramid, but the encoder has neck: none. Remove it."
+                )
             self.encoder = spec.model_dump(mode="json")
         super().__post_init__(**kwargs)
 

@@ -29,7 +29,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise InputError(f"there is no checkpoint {path}.") from error
     except DAMAGED as error:
-        raise InputError(f"{path} is damaged or not a checkpoint of this program.") from error
+        raise InputError(
+            f"{path} is damaged or not a checkpoint of this program; without it the run begins anew."
+        ) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise InputError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}.")

@@ -1,12 +1,16 @@
 """The one thing that every quality metric is computed from."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from encoder_ablations.data.sample import IGNORE
+
+if TYPE_CHECKING:  # reports compute metrics without PyTorch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,11 +24,11 @@ class ConfusionMatrix:
     counts: np.ndarray
 
     @classmethod
-    def empty(cls, classes: int) -> "ConfusionMatrix":
+    def empty(cls, classes: int) -> ConfusionMatrix:
         return cls(np.zeros((classes, classes), dtype=np.int64))
 
     @classmethod
-    def of(cls, prediction: Tensor, truth: Tensor, classes: int) -> "ConfusionMatrix":
+    def of(cls, prediction: Tensor, truth: Tensor, classes: int) -> ConfusionMatrix:
         """Counts one image (or batch).
 
         Args:
@@ -32,10 +36,12 @@ class ConfusionMatrix:
             truth: class ids of the same shape, 255 = ignore.
             classes: K.
         """
+        import torch
+
         row = truth.flatten().to(torch.int32)
         row = torch.where(row == IGNORE, classes, row)  # ignored pixels go to an extra row that is cut off
         cells = torch.bincount(row * classes + prediction.flatten().to(torch.int32), minlength=classes * (classes + 1))
         return cls(cells[: classes * classes].view(classes, classes).cpu().numpy().astype(np.int64))
 
-    def __add__(self, other: "ConfusionMatrix") -> "ConfusionMatrix":
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
         return ConfusionMatrix(self.counts + other.counts)

@@ -1,15 +1,18 @@
 """A segmenter on a set of images: one confusion matrix, at the resolution of each mask."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor
 
 from encoder_ablations.data.loading import EvaluationItem
 from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.engine.per_image import ImageCounts
+from encoder_ablations.segmenters.base import Features, Segmenter
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,10 @@ class Picture:
 
 @dataclass
 class Evaluation:
-    """The result of :func:`evaluate`."""
+    """The result of :func:`evaluate`; ``images`` are those of this process, in their order."""
 
     confusion: ConfusionMatrix
+    images: list[ImageCounts] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
 
 
@@ -42,26 +46,34 @@ def evaluate(
     accelerator: Accelerator,
     keep_pictures: int = 0,
     advance: Callable[[], object] = lambda: None,
+    read: Callable[[EvaluationItem], Tensor | Features] | None = None,
+    relabel: Tensor | None = None,
 ) -> Evaluation:
     """Predicts every image and counts.
 
-    One image at a time, in float32; nothing is kept of an image but its counts (and the first few as pictures), so
-    memory does not grow with the number of images. With several processes each takes its share of ``items`` and all
+    One image at a time, in float32; nothing is kept of an image but its counts (and the first few as pictures), a
+    few kilobytes. With several processes each takes its share of ``items`` and all
     get the sum.
 
     Args:
         keep_pictures: how many of the first items are returned as pictures.
         advance: called after every image, for progress.
+        read: gives what is predicted from in place of an item's image, see :class:`FeatureSource`.
+        relabel: int64, class that the model predicts -> class id in the masks; None = they are the same.
     """
     was_training = segmenter.training
     segmenter.eval()
     result = Evaluation(ConfusionMatrix.empty(classes))
     with torch.inference_mode():
         for item in items:
-            maps = segmenter.predict(item.image.unsqueeze(0).to(accelerator.device))
+            given = item.image.unsqueeze(0).to(accelerator.device) if read is None else read(item)
+            maps = segmenter.predict(given)
             prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
+            prediction = prediction if relabel is None else relabel[prediction]
             truth = item.mask.to(prediction.device)
-            result.confusion += ConfusionMatrix.of(prediction, truth, classes)
+            counts = ConfusionMatrix.of(prediction, truth, classes)
+            result.confusion += counts
+            result.images.append(ImageCounts.of(item.id, counts))
             if len(result.pictures) < keep_pictures:
                 result.pictures.append(Picture(item.id, item.image, item.mask, prediction.cpu()))
             advance()
@@ -69,3 +81,11 @@ def evaluate(
     total = accelerator.reduce(torch.from_numpy(result.confusion.counts).to(accelerator.device), "sum")
     result.confusion = ConfusionMatrix(total.cpu().numpy())
     return result
+
+
+def gather_images(images: Sequence[ImageCounts], accelerator: Accelerator) -> list[ImageCounts]:
+    """All processes' images in the order of the set, given that each process took every n-th one."""
+    if accelerator.num_processes == 1:
+        return list(images)
+    shares: list[list[ImageCounts]] = gather_object([list(images)])
+    return [image for image in chain.from_iterable(zip_longest(*shares)) if image is not None]

@@ -55,6 +55,8 @@ class Recipe(Config):
         augmentation: the joint image-mask transforms.
         optimizer, schedule: see there.
         evaluate_every: steps between evaluations on the validation split; the last step is always evaluated.
+        feature_precision: precision to which a frozen body's maps are rounded before neck and head read them, in
+            training and in evaluation: "fp32" (as computed), or "bf16" or "fp16", which need half the space on disk.
         overfit: when > 0, train and evaluate on this many training images only: a check that learning works at all.
     """
 
@@ -67,6 +69,8 @@ class Recipe(Config):
     schedule: ScheduleSpec = ScheduleSpec()
     evaluate_every: Positive = 2000
     overfit: int = Field(default=0, ge=0)
+    # left out of a run's specification when not set, so that the names of older runs stay as they are
+    feature_precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", exclude_if=lambda value: value == "fp32")
 
     @model_validator(mode="after")
     def _divisible(self) -> "Recipe":

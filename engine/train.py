@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -18,12 +19,14 @@ from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model, save_checkpoint
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.evaluate import evaluate
+from encoder_ablations.engine.feature_store import FeatureStore
+from encoder_ablations.engine.features import FeatureSource
 from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.engine.optimizer import build_optimizer, rate_factor, set_rates
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.tensorboard import Curves
-from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.files import write_text
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
@@ -51,7 +54,7 @@ class _Losses(nn.Module):
         super().__init__()
         self.segmenter = segmenter
 
-    def forward(self, images: Tensor, masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
         return self.segmenter.loss(images, masks, totals)
 
 
@@ -71,6 +74,7 @@ class Trainer:
         folder: Path,
         accelerator: Accelerator,
         workers: int = 0,
+        store: FeatureStore | None = None,
     ) -> None:
         self.segmenter = segmenter.to(accelerator.device)
         self.data = data
@@ -79,6 +83,7 @@ class Trainer:
         self.folder = folder
         self.accelerator = accelerator
         self.workers = workers
+        self.features = FeatureSource(self.segmenter, recipe, store)
         self.progress = Progress()
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
@@ -87,11 +92,11 @@ class Trainer:
         self.last = folder / "checkpoints" / "last.pt"
         self.best = folder / "checkpoints" / "best.pt"
 
-    def run(self, advance: Callable[[str], object] = lambda status: None) -> Progress:
+    def run(self, advance: Callable[[int, str], object] = lambda step, status: None) -> Progress:
         """Trains to the last step, from the last checkpoint if there is one.
 
         Args:
-            advance: called with a short status after every step.
+            advance: called after every step with the number of steps done and a short status.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -109,7 +114,7 @@ class Trainer:
         curves.close()
         return self.progress
 
-    def _train(self, curves: Curves, interrupt: Interrupt, advance: Callable[[str], object]) -> None:
+    def _train(self, curves: Curves, interrupt: Interrupt, advance: Callable[[int, str], object]) -> None:
         saved = time.monotonic()
         for batches in self._batches():
             loss = self._step(batches)
@@ -123,7 +128,7 @@ class Trainer:
             if due or interrupt.requested or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.monotonic()
-            advance(f"loss {loss:.3f}")
+            advance(self.progress.step, f"loss {loss:.3f}")
             if interrupt.requested:
                 raise KeyboardInterrupt
 
@@ -148,7 +153,10 @@ class Trainer:
         step, device = self.progress.step, self.accelerator.device
         set_rates(self.optimizer, rate_factor(step, self.recipe.steps, self.recipe.schedule))
         seed_global(self.seed, "step", step, self.accelerator.process_index)
-        moved = [(batch.images.to(device), batch.masks.to(device)) for batch in batches]
+        moved = [
+            (self.features.training(self.data.train, batch, batch.images.to(device)), batch.masks.to(device))
+            for batch in batches
+        ]
         totals = self._totals([masks for _, masks in moved])
         value = torch.zeros((), device=device)
         for index, (images, masks) in enumerate(moved):
@@ -198,7 +206,8 @@ class Trainer:
             workers=self.workers,
         )
         spec = self.data.spec
-        result = evaluate(self.segmenter, items, len(spec.classes), self.accelerator, keep_pictures=4)
+        read = partial(self.features.evaluation, self.data.val)
+        result = evaluate(self.segmenter, items, len(spec.classes), self.accelerator, keep_pictures=4, read=read)
         miou = mean_iou(result.confusion)
         best = self.progress.record_evaluation(None if math.isnan(miou) else miou)
         curves.scalar("val/miou", miou, self.progress.step)

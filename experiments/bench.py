@@ -13,15 +13,19 @@ from encoder_ablations.utils.environment import processor, versions
 from encoder_ablations.utils.errors import unknown
 
 EXAMPLES = """  ablate bench
-  ablate bench evaluation --seconds 20"""
+  ablate bench evaluation --seconds 20
+  ablate bench report                     1,000 and 10,000 simulated runs; minutes"""
 
-BENCHMARKS = ["adapter", "evaluation", "op", "training"]
+BENCHMARKS = ["adapter", "cache", "evaluation", "op", "report", "training"]
+SLOW = ("report",)
+"""Only when asked for."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate bench --help``."""
     parser = options.make_parser("bench", "Times our code and what it replaces in turn; prints the ratios.", EXAMPLES)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones (default all): {', '.join(BENCHMARKS)}")
+    names = f"which ones (default all but {', '.join(SLOW)}): {', '.join(BENCHMARKS)}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each row, at least five pairs (default 10)")
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
     arguments = parser.parse_args(argv)
@@ -33,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     installed = versions()
     print(f"{processor()}, {torch.get_num_threads()} threads, torch {installed['torch']}, timm {installed['timm']}")
     print(HEADER)
-    for name in arguments.names or BENCHMARKS:
+    for name in arguments.names or [name for name in BENCHMARKS if name not in SLOW]:
         module = importlib.import_module(f"encoder_ablations.experiments.benchmarks.{name}")
         for line in module.run(arguments.seconds):
             print(line, flush=True)

@@ -11,11 +11,13 @@ from encoder_ablations.utils.errors import InputError, nearest
 COMMANDS = {
     "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
     "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
+    "status": ("status", "say how far a study is: finished, running, failed, left"),
     "train": ("train", "train one encoder on one dataset"),
     "train-net": ("train_net", "train the official Mask2Former in Detectron2 on one of our encoders"),
     "evaluate": ("evaluate", "evaluate a checkpoint again, or list the results of a study"),
     "report": ("report", "write the report of a study"),
     "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
+    "keys": ("keys", "list every key of the YAMLs and of key.sub=value"),
     "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
     "split": ("split", "divide a dataset into train, val and test, or into folds"),
     "bench": ("bench", "measure the speed of the package's own code"),
@@ -64,10 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
     """Runs a sub-command's ``main``; bad input becomes one line and exit code 2."""
     try:
-        return run(sys.argv[1:] if argv is None else argv)
+        code = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads our output, such as head, has seen enough; there is nobody left to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("stopped; the same command goes on where this one ended.", file=sys.stderr)
         return 130

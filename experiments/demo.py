@@ -9,7 +9,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.terrain import generate_terrain
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.run_experiment import run_study
+from encoder_ablations.experiments.run_experiment import add_choices, read_choices, run_study
 from encoder_ablations.experiments.study import OUTPUTS, load_study
 
 EXAMPLES = """  ablate demo
@@ -24,13 +24,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_overrides(parser, "recipe.steps=50")
     options.add_output_option(parser, "outputs/demo")
     options.add_execution_options(parser)
+    add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
+    choices = read_choices(arguments)
     study = load_study("demo", arguments.overrides)
     dataset = load_dataset("mars_terrain")
     with tqdm(unit="image", desc="terrain", leave=False, disable=None) as bar:
         generate_terrain(dataset.folder, train=160, val=40, test=60, size=128, seed=0, progress=bar.update)
     print(f"dataset: {dataset.folder} (generated: background, crater, boulder)")
-    return run_study(study, arguments.output or OUTPUTS / study.name, options.read_execution(arguments))
+    return run_study(study, arguments.output or OUTPUTS / study.name, choices)
 
 
 if __name__ == "__main__":

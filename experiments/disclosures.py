@@ -8,6 +8,7 @@ from encoder_ablations.engine.state import Progress
 from encoder_ablations.experiments.run_record import DataRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.official_operator import FAILED
+from encoder_ablations.utils.config import differences
 
 
 def disclosures(
@@ -23,6 +24,9 @@ def disclosures(
         found.append("Trained and evaluated on the same few images (overfit mode): the score says only that it learns.")
     elif data.report_split == "val":
         found.append("The dataset has no test split: the checkpoint is chosen and reported on the same images.")
+    if spec.study_recipe is not None:
+        own = differences(spec.study_recipe.model_dump(mode="json"), spec.recipe.model_dump(mode="json"))
+        found.append(f"Trained with a recipe of its own (the study's → this encoder's): {'; '.join(own)}.")
     if spec.encoder.weights == "random":
         found.append("The encoder started from random weights: this measures the architecture, not pretraining.")
     if getattr(spec.segmenter, "ignored_pixels", None) == "negative" or spec.segmenter.name == "mask2former_official":

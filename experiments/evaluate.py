@@ -1,32 +1,29 @@
 """``ablate evaluate``: a finished run's checkpoint again, or the results of a whole study per seed."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import evaluation_items
+from encoder_ablations.data.class_map import read_class_map, share_classes
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
-from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.evaluate import evaluate
-from encoder_ablations.experiments import options
+from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.experiments import options, study_results
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.reporting.collect import Study, collect
-from encoder_ablations.experiments.reporting.page import terminal_ranking
-from encoder_ablations.experiments.run import build_model, metrics_record
+from encoder_ablations.experiments.run import metrics_record
 from encoder_ablations.experiments.run_record import MetricsRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate_elsewhere, transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
-from encoder_ablations.utils.files import write_json
+from encoder_ablations.utils.files import write_json, write_text
 
 EXAMPLES = """  ablate evaluate outputs/demo
+  ablate evaluate outputs/demo --json demo.json --csv demo.csv
   ablate evaluate outputs/demo/runs/RUN --split val
-  ablate evaluate outputs/demo/runs/RUN --dataset other.yaml --json scores.json"""
+  ablate evaluate outputs/demo/runs/RUN --dataset other.yaml --class-map shared.yaml"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,63 +33,64 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="folder of a run or of a study")
     parser.add_argument("--split", help="train, val or test (default: the one that the run reported)")
-    parser.add_argument("--dataset", help="another dataset with the same number of classes: a name or a YAML")
-    parser.add_argument("--json", type=Path, help="also write all metrics and the confusion matrix to this file")
+    parser.add_argument("--dataset", help="another dataset, for one run or all of a study: a name or a YAML")
+    parser.add_argument("--class-map", type=Path, help="a YAML that says which of its classes mean the same")
+    parser.add_argument("--json", type=Path, help="also write all metrics (of a run: with the confusion matrix) here")
+    parser.add_argument("--csv", type=Path, help="of a study: also write every run, means and deviations here")
     options.add_execution_options(parser)
     arguments = parser.parse_args(argv)
-    if (arguments.folder / "runs").is_dir():
-        print(_study_table(collect(arguments.folder)))
+    _refuse_detectron2(arguments.folder)
+    if arguments.dataset is not None:
+        _evaluate_elsewhere(arguments, options.read_execution(arguments))
         return 0
+    if arguments.class_map is not None:
+        raise InputError("--class-map compares the run's classes with those of another dataset: add --dataset.")
+    if (arguments.folder / "runs").is_dir():
+        if arguments.split:
+            raise InputError(f"--split is for one run; {arguments.folder} is a study. Name one of its runs/.")
+        _report_study(collect(arguments.folder), arguments.json, arguments.csv)
+        return 0
+    if arguments.csv:
+        raise InputError(f"--csv is for a study; {arguments.folder} is not one. For a run there is --json.")
     if not (arguments.folder / "config.yaml").exists():
         raise InputError(f"{arguments.folder} is neither a run (config.yaml) nor a study (runs/).")
-    _evaluate_run(
-        arguments.folder, arguments.split, arguments.dataset, arguments.json, options.read_execution(arguments)
-    )
+    _evaluate_run(arguments.folder, arguments.split, arguments.json, options.read_execution(arguments))
     return 0
 
 
-def _study_table(study: Study) -> str:
-    """mIoU of every seed, then the ranking over seeds."""
-    groups = sorted(study.groups, key=lambda group: (group.setting, group.encoder, group.fraction))
-    width = max(len(group.encoder) for group in groups)
-    lines = [f"  {'encoder':<{width}}  images  mIoU % by seed"]
-    for group in groups:
-        seeds = "  ".join(f"{seed}: {100 * value:.2f}" for seed, value in group.values().items())
-        lines.append(f"  {group.encoder:<{width}}  {group.fraction:>6.0%}  {seeds}")
-    return "\n".join([*lines, "", terminal_ranking(study.groups)])
-
-
-def _evaluate_run(
-    folder: Path, split: str | None, dataset: str | None, target: Path | None, execution: Execution
-) -> None:
+def _refuse_detectron2(folder: Path) -> None:
     record = load_record(folder)
     if record is not None and record.spec.detectron2 is not None:
         raise InputError(
-            f"{folder} was trained in Detectron2; evaluate it there: train_net.py --eval-only … MODEL.WEIGHTS "
+            f"{folder} was trained in Detectron2; evaluate it there: ablate train-net --eval-only … MODEL.WEIGHTS "
             f"{folder / 'model_best.pth'}"
         )
+
+
+def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
+    """Prints both tables, and writes what was asked for."""
+    print(study_results.text(study))
+    for line in study.damaged:
+        print(f"left out: {line}", file=sys.stderr)
+    if json is not None:
+        write_json(json, study_results.as_json(study))
+        print(f"wrote {json}")
+    if table is not None:
+        write_text(table, study_results.as_csv(study))
+        print(f"wrote {table}")
+
+
+def _evaluate_run(folder: Path, split: str | None, target: Path | None, execution: Execution) -> None:
+    """The run's own dataset again."""
     spec = build(RunSpec, read_yaml(folder / "config.yaml"), folder / "config.yaml")
-    data = spec.dataset if dataset is None else load_dataset(dataset)
-    if len(data.classes) != len(spec.dataset.classes):
-        raise InputError(
-            f"{data.name} has {len(data.classes)} classes, the run was trained on {len(spec.dataset.classes)}."
-        )
-    split = split or ("test" if "test" in data.splits else "val")
-    if split not in data.splits:
-        raise unknown(f"split of {data.name}", split, data.splits)
-    accelerator = make_accelerator(execution.device)
-    path = folder / "checkpoints" / "best.pt"
-    checkpoint = load_checkpoint(path)
-    segmenter = build_model(spec.model_copy(update={"encoder": spec.encoder.model_copy(update={"weights": "random"})}))
-    load_model(segmenter, checkpoint["model"], path)
-    images = FolderDataset(data, split)
-    items = evaluation_items(images, list(range(len(images))), spec.recipe.augmentation, workers=execution.workers)
-    with tqdm(total=len(images), unit="image", dynamic_ncols=True) as bar:
-        result = evaluate(segmenter.to(accelerator.device), items, len(data.classes), accelerator, advance=bar.update)
-    scores = metrics_record(result.confusion, data.classes)
-    print(_table(scores, f"{spec.run_id}, step {checkpoint['step']}, {data.name} {split}, {len(images)} images"))
+    chosen = _choose_split(spec.dataset, split)
+    result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution)
+    confusion = result.evaluation.confusion
+    scores = metrics_record(confusion, spec.dataset.classes)
+    title = f"{spec.run_id}, step {result.step}, {spec.dataset.name} {chosen}, {len(result.ids)} images"
+    print(_table(scores, title))
     if target is not None:
-        write_json(target, {"metrics": scores.model_dump(), "confusion_matrix": result.confusion.counts.tolist()})
+        write_json(target, {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()})
         print(f"wrote {target}")
 
 
@@ -109,6 +107,41 @@ def _table(scores: MetricsRecord, title: str) -> str:
 
 def _percent(value: float | None) -> str:
     return "      –" if value is None else f"{100 * value:7.2f}"
+
+
+def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> None:
+    """A run, or every finished run of a study, on another dataset."""
+    runs_folder = arguments.folder / "runs"
+    folders = sorted(runs_folder.iterdir()) if runs_folder.is_dir() else [arguments.folder]
+    data = load_dataset(arguments.dataset)
+    split = _choose_split(data, arguments.split)
+    class_map = None if arguments.class_map is None else read_class_map(arguments.class_map)
+    runs = [(folder, run) for folder in folders if (run := load_record(folder)) is not None]
+    finished = [(folder, run) for folder, run in runs if run.status == "finished"]
+    if not finished:
+        raise InputError(f"{arguments.folder} has no finished run to evaluate on {data.name}.")
+    source = arguments.class_map or f"--dataset {arguments.dataset}"
+    tables = [share_classes(class_map, run.spec.dataset.classes, data.classes, source) for _, run in finished]
+    records = []
+    for (folder, run), shared in zip(finished, tables, strict=True):
+        record = evaluate_elsewhere(folder, run, data, split, shared, execution)
+        records.append(record)
+        print(_table(record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"))
+        if record.at_home is not None:
+            home = f"on {record.trained_on} itself, over the same {len(record.class_names)} classes"
+            print(f"  {'miou ' + home:<60}{_percent(record.at_home.miou)}")
+        print(f"  record: {transfer_file(folder, record)}")
+    if arguments.json is not None:
+        write_json(arguments.json, [record.model_dump(mode="json") for record in records])
+        print(f"wrote {arguments.json}")
+
+
+def _choose_split(data: DatasetSpec, wanted: str | None) -> Split:
+    """The split that was asked for, or the one that is reported."""
+    for split in data.splits:
+        if split == (wanted or ("test" if "test" in data.splits else "val")):
+            return split
+    raise unknown(f"split of {data.name}", str(wanted), data.splits)
 
 
 if __name__ == "__main__":

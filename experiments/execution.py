@@ -1,6 +1,9 @@
 """How runs are computed, as opposed to what they compute."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from encoder_ablations.engine.feature_store import GIB, FeatureStore, default_folder
 
 
 @dataclass(frozen=True)
@@ -10,7 +13,17 @@ class Execution:
     Attributes:
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: processes that load data; 0 = the main process.
+        feature_cache_gb: space in GiB for what frozen bodies make of images; 0 = it is computed every time.
+        feature_cache: where that is kept; None = in the user's cache folder.
     """
 
     device: str = "auto"
     workers: int = 0
+    feature_cache_gb: float = 0.0
+    feature_cache: Path | None = None
+
+    def store(self) -> FeatureStore | None:
+        """Where features are kept, if they are."""
+        if not self.feature_cache_gb:
+            return None
+        return FeatureStore(self.feature_cache or default_folder(), int(self.feature_cache_gb * GIB))

@@ -1,6 +1,7 @@
 """Command-line options that several commands share."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -21,12 +22,25 @@ def make_parser(name: str, description: str, examples: str) -> argparse.Argument
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     parser.add_argument("--workers", type=int, default=0, help="processes that load data (default 0: the main one)")
+    parser.add_argument(
+        "--feature-cache-gb",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="keep what frozen encoders make of images on disk, in at most N GiB (default 0: compute it every time)",
+    )
+    parser.add_argument("--feature-cache", type=Path, metavar="DIR", help="where (default: in the user's cache folder)")
 
 
 def read_execution(arguments: argparse.Namespace) -> Execution:
     if arguments.workers < 0:
         raise InputError(f"--workers {arguments.workers}: allowed are 0 and more.")
-    return Execution(device=arguments.device, workers=arguments.workers)
+    budget = arguments.feature_cache_gb
+    if not 0 <= budget < math.inf:
+        raise InputError(f"--feature-cache-gb {budget:g}: allowed are 0 (off) and more.")
+    if arguments.feature_cache and not budget:
+        raise InputError("--feature-cache says where, but not how much: add --feature-cache-gb N.")
+    return Execution(arguments.device, arguments.workers, budget, arguments.feature_cache)
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:

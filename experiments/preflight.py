@@ -1,12 +1,13 @@
 """Everything that can be checked before hours of training: data, subsets, weights, device, batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from encoder_ablations.data.loading import micro_batch
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import build_model, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.utils.errors import InputError
 
 
 def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
@@ -15,18 +16,39 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
     Raises:
         InputError: the first thing that would have stopped a run.
     """
-    accelerator = make_accelerator(execution.device)
-    for spec in specs:
-        micro_batch(spec.recipe.batch_size, spec.recipe.accumulation, accelerator.num_processes)
-    for spec in _distinct(specs, ("dataset", "fraction")):
-        prepare_data(spec)
-    for spec in _distinct(specs, ("encoder", "segmenter", "dataset")):
-        build_model(spec)
+    for problem in find_problems(specs, execution).values():
+        raise InputError(problem)
 
 
-def _distinct(specs: Sequence[RunSpec], fields: tuple[str, ...]) -> list[RunSpec]:
-    """The first spec for every combination of these fields."""
-    found: dict[str, RunSpec] = {}
+def find_problems(specs: Sequence[RunSpec], execution: Execution) -> dict[str, str]:
+    """What would stop which run: run id -> a line.
+
+    Raises:
+        InputError: the device does not exist, which concerns all.
+    """
+    processes = make_accelerator(execution.device).num_processes
+
+    def check_batch(spec: RunSpec) -> None:
+        micro_batch(spec.recipe.batch_size, spec.recipe.accumulation, processes)
+
+    checks: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
+        (check_batch, ("recipe",)),
+        (prepare_data, ("dataset", "fraction")),
+        (build_model, ("encoder", "segmenter", "dataset")),
+    ]
+    problems: dict[str, str] = {}
+    for check, fields in checks:
+        for alike in _groups([spec for spec in specs if spec.run_id not in problems], fields):
+            try:
+                check(alike[0])
+            except InputError as error:
+                problems |= {spec.run_id: str(error) for spec in alike}
+    return problems
+
+
+def _groups(specs: Sequence[RunSpec], fields: tuple[str, ...]) -> list[list[RunSpec]]:
+    """The specs, those together that agree in these fields."""
+    found: dict[str, list[RunSpec]] = {}
     for spec in specs:
-        found.setdefault(spec.model_dump_json(include=set(fields)), spec)
+        found.setdefault(spec.model_dump_json(include=set(fields)), []).append(spec)
     return list(found.values())

@@ -8,15 +8,17 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.reporting.page import ReportFiles, write_report
 
-EXAMPLES = """  ablate report outputs/demo"""
+EXAMPLES = """  ablate report outputs/demo
+  ablate report outputs/camvid outputs/voc"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate report --help``."""
     parser = options.make_parser("report", "Writes report.html, runs.csv, figures and tables of a study.", EXAMPLES)
-    parser.add_argument("study", type=Path, help="folder of a study, e.g. outputs/demo")
+    parser.add_argument("study", type=Path, nargs="+", help="folder of a study, e.g. outputs/demo")
     arguments = parser.parse_args(argv)
-    announce(write_report(arguments.study))
+    for study in arguments.study:
+        announce(write_report(study))
     return 0
 
 
@@ -24,6 +26,8 @@ def announce(files: ReportFiles) -> None:
     """The ranking, the answer and where the report lies, for the terminal."""
     answers = "\n".join(files.headlines)
     print(f"\n{files.ranking}\n\n{answers}\n\nreport: {files.page}\ntables: {files.tables[0].parent}")
+    for problem in files.problems:
+        print(f"left out: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """One run: data, model, training, evaluation, cost, record."""
 
+import errno
 import math
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,13 +25,15 @@ from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.cost import measure_cost
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.evaluate import evaluate
+from encoder_ablations.engine.evaluate import evaluate, gather_images
+from encoder_ablations.engine.per_image import PerImage, save_per_image
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.experiments.disclosures import disclosures
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.pictures import save_pictures
 from encoder_ablations.experiments.run_record import (
+    PER_IMAGE,
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
@@ -46,9 +50,24 @@ from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.official_operator import attention_calls
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.seeding import use_deterministic_kernels
 
 PICTURES = 6
+FAILURES = (
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    EOFError,
+    MemoryError,
+    OSError,
+)
+"""What ends a run without ending the study."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +118,22 @@ def prepare_data(spec: RunSpec) -> RunData:
 def build_model(spec: RunSpec) -> Segmenter:
     """The run's segmenter with its initial weights."""
     encoder = build_encoder(spec.encoder, spec.seed)
+    encoder.round_maps(spec.recipe.feature_precision)
     return build_segmenter(spec.segmenter, encoder, len(spec.dataset.classes), spec.seed)
 
 
 def execute_run(
-    spec: RunSpec, folder: Path, execution: Execution, advance: Callable[[str], object] = lambda status: None
+    spec: RunSpec,
+    folder: Path,
+    execution: Execution,
+    advance: Callable[[int, str], object] = lambda step, status: None,
 ) -> RunRecord:
     """Trains (or goes on training), evaluates and records one run in ``folder``.
 
     A failure inside is recorded as such and returned; bad input is raised.
 
     Args:
-        advance: called with a short status after every training step.
+        advance: called after every training step with the number of steps done and a short status.
 
     Raises:
         InputError: something that the user can put right.
@@ -124,8 +147,10 @@ def execute_run(
         record = _run(spec, folder, execution, accelerator, advance, started)
     except InputError:
         raise
-    except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
-        record = failed_record(spec, started, str(accelerator.device), error)
+    except FAILURES as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
+        record = failed_record(spec, error, started, str(accelerator.device))
     if accelerator.is_main_process:
         save_record(record, folder)
     accelerator.wait_for_everyone()
@@ -133,12 +158,12 @@ def execute_run(
 
 
 def now() -> str:
-    """The time in UTC, as records state it."""
+    """The time for records, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def failed_record(spec: RunSpec, started: str, device: str, error: Exception) -> RunRecord:
-    """What is left of a run that ended with ``error``; call it where the error is handled."""
+def failed_record(spec: RunSpec, error: BaseException, started: str, device: str) -> RunRecord:
+    """What is kept of a run that ended with ``error``."""
     return RunRecord(
         run_id=spec.run_id,
         status="failed",
@@ -146,7 +171,9 @@ def failed_record(spec: RunSpec, started: str, device: str, error: Exception) ->
         started=started,
         finished=now(),
         environment=describe_environment(device),
-        error=ErrorRecord(type=type(error).__name__, message=str(error), traceback=traceback.format_exc()),
+        error=ErrorRecord(
+            type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
+        ),
     )
 
 
@@ -155,7 +182,7 @@ def _run(
     folder: Path,
     execution: Execution,
     accelerator: Accelerator,
-    advance: Callable[[str], object],
+    advance: Callable[[int, str], object],
     started: str,
 ) -> RunRecord:
     calls = attention_calls()
@@ -163,7 +190,9 @@ def _run(
     if accelerator.is_main_process:
         save_config(spec, folder)
     segmenter = build_model(spec)
-    trainer = Trainer(segmenter, data.training, spec.recipe, spec.seed, folder, accelerator, execution.workers)
+    trainer = Trainer(
+        segmenter, data.training, spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store()
+    )
     progress = trainer.run(advance)
     load_model(segmenter, load_checkpoint(trainer.best)["model"], trainer.best)
     items = evaluation_items(
@@ -174,9 +203,12 @@ def _run(
         world=accelerator.num_processes,
         workers=execution.workers,
     )
-    result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES)
+    read = partial(trainer.features.evaluation, data.report)
+    result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES, read=read)
+    images = PerImage.of(gather_images(result.images, accelerator), len(spec.dataset.classes))
     if accelerator.is_main_process:
         save_pictures(result.pictures, folder)
+        save_per_image(images, folder / PER_IMAGE)
     cost = cost_record(segmenter, spec, progress)
     attention = paths_since(calls)
     return RunRecord(
@@ -185,7 +217,7 @@ def _run(
         spec=spec,
         started=started,
         finished=now(),
-        environment=describe_environment(str(accelerator.device)),
+        environment=describe_environment(str(accelerator.device)) | trainer.features.report(),
         data=data.record,
         metrics=metrics_record(result.confusion, spec.dataset.classes),
         confusion_matrix=result.confusion.counts.tolist(),

@@ -1,29 +1,56 @@
 """``ablate run``: a study from one YAML. Finished runs are never repeated, interrupted ones go on."""
 
+import argparse
+import os
 import sys
-import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-
-from tqdm import tqdm
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.display import Display
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.preflight import check_before_start
+from encoder_ablations.experiments.executors import run_here, run_in_processes, slots
+from encoder_ablations.experiments.locks import is_held
+from encoder_ablations.experiments.plan_table import Standing
+from encoder_ablations.experiments.preflight import find_problems
+from encoder_ablations.experiments.ray_executor import Cluster, connected, run_on_ray
 from encoder_ablations.experiments.report import announce
 from encoder_ablations.experiments.reporting.page import write_report
-from encoder_ablations.experiments.run import execute_run
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.study import OUTPUTS, PlannedRun, StudySpec, load_study, locate, plan
+from encoder_ablations.experiments.worker import Job, Outcome
+from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 
 EXAMPLES = """  ablate run demo
-  ablate run configs/studies/camvid_small.yaml
-  ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4]"""
+  ablate run my_study.yaml --dry-run
+  ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4] --extend
+  ablate run my_study.yaml --processes 4                           on four GPUs, or four shares of the cores
+  ablate run my_study.yaml --ray HOST:6379 --gpus-per-run 1        on a cluster, see docs/cluster.md"""
 
 
-BAR = "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
+@dataclass(frozen=True)
+class Choices:
+    """What the command line says about how a study is run.
+
+    Attributes:
+        processes: how many runs at a time on this machine; None = one, in this process.
+        cluster: where Ray runs them, if it does.
+        retry_failed: whether failed runs are repeated.
+        extend: whether a changed study may go on in the folder of the old one.
+        dry_run: only print the plan.
+    """
+
+    execution: Execution
+    processes: int | None = None
+    cluster: Cluster | None = None
+    retry_failed: bool = False
+    extend: bool = False
+    dry_run: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,59 +60,111 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_overrides(parser, "recipe.steps=5000")
     options.add_output_option(parser, "outputs/<study>")
     options.add_execution_options(parser)
+    add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
     study = load_study(arguments.study, arguments.overrides)
-    return run_study(study, arguments.output or OUTPUTS / study.name, options.read_execution(arguments))
+    return run_study(study, arguments.output or OUTPUTS / study.name, read_choices(arguments))
 
 
-def run_study(study: StudySpec, folder: Path, execution: Execution) -> int:
-    """Runs what is not finished and writes the report. Returns the exit code: 1 if a run failed."""
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, what is done and what is left; no more")
+    parser.add_argument("--retry-failed", action="store_true", help="repeat failed runs, too")
+    parser.add_argument("--extend", action="store_true", help="go on in the folder although the study has changed")
+    parser.add_argument("--processes", type=int, metavar="N", help="N runs at a time: on the GPUs in turn, or the CPU")
+    parser.add_argument("--ray", metavar="ADDRESS", help="run on Ray: local, HOST:PORT or ray://HOST:PORT")
+    parser.add_argument("--cpus-per-run", type=int, default=1, metavar="N", help="cores of a run on Ray (default 1)")
+    parser.add_argument("--gpus-per-run", type=float, metavar="N", help="GPUs of a run on Ray (default 1 if there are)")
+
+
+def read_choices(arguments: argparse.Namespace) -> Choices:
+    if arguments.ray and arguments.processes:
+        raise InputError("--processes and --ray exclude each other: Ray decides how many runs there are at a time.")
+    if arguments.processes is not None and arguments.processes < 1:
+        raise InputError(f"--processes {arguments.processes}: allowed are 1 and more.")
+    if arguments.cpus_per_run < 1 or (arguments.gpus_per_run or 0) < 0:
+        raise InputError("--cpus-per-run must be 1 or more, --gpus-per-run 0 or more.")
+    cluster = Cluster(arguments.ray, arguments.cpus_per_run, arguments.gpus_per_run) if arguments.ray else None
+    return Choices(
+        options.read_execution(arguments),
+        arguments.processes,
+        cluster,
+        arguments.retry_failed,
+        arguments.extend,
+        arguments.dry_run,
+    )
+
+
+def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
+    """Runs what is left and writes the report. Returns the exit code: 1 if a run failed or could not start."""
+    shown = int(os.environ.get("RANK", "0")) == 0  # of several processes on one run (torchrun), the first speaks
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (choices.processes or choices.cluster):
+        raise InputError("torchrun makes each run span its processes; leave out --processes and --ray.")
     runs = locate(plan(study), folder)
-    pending = [run for run in runs if run.state != "finished"]
-    print(f"study {study.name}: {len(runs)} runs, {len(runs) - len(pending)} finished, in {folder}")
-    failed: list[RunRecord] = []
-    if pending:
-        check_before_start([run.spec for run in pending], execution)
+    if not choices.extend:
+        check_same_study(study, folder)
+    if choices.dry_run:
+        standing = Standing(runs)
+        print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
+        print(standing.estimate(choices.retry_failed))
+        return 0
+    if shown:
+        print(f"study {study.name}: {Standing(runs).counts()}, in {folder}")
+    pending = _pending(runs, choices.retry_failed)
+    if not pending:
+        return _conclude(folder, runs, [], {}) if shown else 0
+    with connected(choices.cluster) if choices.cluster else nullcontext():
+        problems = find_problems([run.spec for run in pending], _checked_on(choices))
+        pending = [run for run in pending if run.spec.run_id not in problems]
+        if not pending:
+            raise InputError(next(iter(problems.values())))
         ensure_writable(folder)
-        failed = _execute(pending, execution)
-    announce(write_report(folder))
+        if shown:
+            save_study(study, folder)
+        outcomes = _execute(pending, choices, shown)
+    return _conclude(folder, locate(plan(study), folder), outcomes, problems) if shown else 0
+
+
+def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]:
+    """What is to be computed; runs that another process seems to compute come last."""
+    states = ("new", "interrupted", "failed") if retry_failed else ("new", "interrupted")
+    return sorted((run for run in runs if run.state in states), key=lambda run: is_held(run.folder))
+
+
+def _checked_on(choices: Choices) -> Execution:
+    """The machine that hands runs to a cluster needs no GPU itself."""
+    return choices.execution if choices.cluster is None else Execution("cpu")
+
+
+def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[Outcome]:
+    job = Job(choices.execution, choices.retry_failed)
+    with Display(pending, shown) as display:
+        if choices.cluster is not None:
+            run_on_ray(pending, job, display, choices.cluster)
+        elif choices.processes is not None:
+            run_in_processes(pending, job, display, slots(choices.processes, choices.execution))
+        else:
+            run_here(pending, job, display)
+        return display.outcomes
+
+
+def _conclude(folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outcome], problems: dict[str, str]) -> int:
+    """The report, and a line for everything that is not as it should be."""
+    if any(run.record is not None for run in runs):
+        announce(write_report(folder))
+    elsewhere = [outcome for outcome in outcomes if outcome.state == "elsewhere"]
+    if elsewhere:
+        print(f"{len(elsewhere)} runs are being computed by another process; 'ablate status {folder}' follows them.")
+    lines = [f"not started ({count} runs): {text}" for text, count in Counter(problems.values()).items()]
+    lines += [f"unreadable: {run.problem}" for run in runs if run.problem is not None]
+    failed = [run.record for run in runs if run.record is not None and run.record.error is not None]
     for record in failed:
         assert record.error is not None
-        print(f"failed: {record.run_id}: {record.error.type}: {record.error.message}", file=sys.stderr)
-    return 1 if failed else 0
-
-
-def _execute(pending: list[PlannedRun], execution: Execution) -> list[RunRecord]:
-    """Runs one after the other; returns those that failed."""
-    failed = []
-    steps = sum(run.spec.recipe.steps for run in pending)
-    with tqdm(
-        total=steps, smoothing=0.05, dynamic_ncols=True, bar_format=BAR, mininterval=options.bar_interval()
-    ) as bar:
-        for number, run in enumerate(pending, start=1):
-            before = bar.n
-            bar.set_description(
-                f"run {number}/{len(pending)} {run.spec.encoder.title} {run.spec.fraction:.0%} seed {run.spec.seed}"
-            )
-
-            def advance(status: str) -> None:
-                bar.set_postfix_str(status, refresh=False)
-                bar.update()
-
-            began = time.monotonic()
-            record = execute_run(run.spec, run.folder, execution, advance)
-            bar.update(run.spec.recipe.steps - (bar.n - before))  # steps of an earlier start, or not done
-            bar.write(_line(record, time.monotonic() - began))
-            if record.status == "failed":
-                failed.append(record)
-    return failed
-
-
-def _line(record: RunRecord, seconds: float) -> str:
-    if record.error is not None:
-        return f"  failed   {record.run_id}: {record.error.message}"
-    miou = record.metrics.miou if record.metrics is not None else None
-    return f"  {'no labels' if miou is None else f'{100 * miou:5.1f} mIoU'}  {record.run_id}  ({seconds:.0f} s)"
+        lines.append(f"failed: {record.run_id}: {record.error.type}: {' '.join(record.error.message.split())}")
+    if failed:
+        lines.append(f"{len(failed)} runs failed; --retry-failed repeats them.")
+    for line in lines:
+        print(line, file=sys.stderr)
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

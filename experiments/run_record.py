@@ -1,5 +1,6 @@
 """The result of a run as it is stored: the only thing that reports read."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -8,9 +9,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_json
+from encoder_ablations.utils.files import write_text
 
 SCHEMA_VERSION = 1
+NO_CHECKSUM = "0" * 64
+PER_IMAGE = "per_image.npz"
+"""Beside the record: the confusion matrix of every image, which add up to the record's."""
 
 
 class Part(BaseModel):
@@ -116,6 +120,7 @@ class RunRecord(Part):
     ``deformable_attention``: what computed it ("numba", "triton", "pytorch" or "compiled"; "failed" = the official code
     hid an error and computed slowly); empty for heads without it, and for runs recorded before it was.
     ``disclosures``: sentences about what a reader must know to judge the number.
+    ``checksum``: of the file, with zeros in the checksum's place; set when it is written.
     """
 
     schema_version: Literal[1] = 1
@@ -136,30 +141,42 @@ class RunRecord(Part):
     deformable_attention: list[str] = []
     disclosures: list[str] = []
     error: ErrorRecord | None = None
+    checksum: str | None = None
 
 
 def save_record(record: RunRecord, folder: Path) -> None:
     """Writes ``folder/record.json``, whole or not at all."""
-    write_json(folder / "record.json", record.model_dump(mode="json"))
+    text = json.dumps(record.model_dump(mode="json") | {"checksum": NO_CHECKSUM}, indent=1, allow_nan=False) + "\n"
+    write_text(folder / "record.json", text.replace(NO_CHECKSUM, _checksum(text)))
 
 
 def load_record(folder: Path) -> RunRecord | None:
     """Reads ``folder/record.json``; None if there is none.
 
     Raises:
-        InputError: the file is damaged or was written by a version with another schema.
+        InputError: the file is damaged, was edited, or was written by a version with another schema.
     """
     path = folder / "record.json"
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
         version = content.get("schema_version") if isinstance(content, dict) else None
         if version != SCHEMA_VERSION:
             raise InputError(
                 f"{path} has schema version {version}, this program reads version {SCHEMA_VERSION}. "
                 "Use the version of encoder-ablations that wrote it, or choose another folder with --output."
             )
-        return RunRecord.model_validate(content)
-    except (json.JSONDecodeError, ValidationError) as error:
+        record = RunRecord.model_validate(content)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}); delete the file to run it again.") from error
+    if record.checksum is not None and record.checksum != _checksum(text.replace(record.checksum, NO_CHECKSUM)):
+        raise InputError(f"{path} was edited after it was written; restore it, or delete the file to run it again.")
+    return record
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -22,6 +22,7 @@ class RunSpec(Config):
         seed: decides the subset, the data order, the augmentation and all initial weights that are not loaded.
         detectron2: None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what else its
             Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms allow.
+        study_recipe: the recipe of the study's other encoders, where this one's differs; reports disclose it.
     """
 
     encoder: EncoderSpec
@@ -30,13 +31,23 @@ class RunSpec(Config):
     fraction: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
     recipe: Recipe = Recipe()
-    detectron2: dict[str, Any] | None = None
+    # left out of a run's specification when not set, so that the names of older runs stay as they are
+    detectron2: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: value is None)
+    study_recipe: Recipe | None = Field(default=None, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _rounds_only_what_is_frozen(self) -> "RunSpec":
+        if self.recipe.feature_precision != "fp32" and self.encoder.freeze != "body":
+            raise ValueError(
+                f"recipe.feature_precision {self.recipe.feature_precision} rounds what a frozen body gives, but "
+                f"encoder.freeze is {self.encoder.freeze}; write freeze: body, or feature_precision: fp32"
+            )
+        return self
 
     @property
     def run_id(self) -> str:
         """Readable slug and a hash of the resolved spec: equal specs, equal ids."""
-        ours = {"detectron2"} if self.detectron2 is None else None
-        content = json.dumps(self.model_dump(mode="json", exclude=ours), sort_keys=True)
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         percent = f"{self.fraction * 100:g}pct"
         words = [self.encoder.title, self.segmenter.name, self.dataset.name, percent, f"seed{self.seed}"]
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.experiments.grid import RunFilter, select
 from encoder_ablations.experiments.run_record import RunRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter
@@ -19,6 +21,7 @@ from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_text
 
 OUTPUTS = Path("outputs")
+KINDS = ("encoders", "segmenters", "datasets")
 Entry = str | dict[str, Any]
 
 
@@ -30,7 +33,8 @@ class StudySpec(Config):
         encoders, segmenters, datasets: names, paths of YAMLs, or mappings that may be a delta over a ``base``.
         fractions: shares of the training images.
         seeds: each decides subset, data order, augmentation and initial weights.
-        recipe: the same for all runs.
+        recipe: the same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over it.
+        include, exclude: runs that are kept (default all) and runs that are left out.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -40,10 +44,16 @@ class StudySpec(Config):
     fractions: list[float] = Field(default=[1.0], min_length=1)
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     recipe: Recipe = Recipe()
+    include: tuple[RunFilter, ...] = ()
+    exclude: tuple[RunFilter, ...] = ()
 
 
 def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """A study by the name of a file in ``configs/studies`` or by path, with ``key.sub=value`` over it."""
+    """A study by the name of a file in ``configs/studies`` or by path, with ``key.sub=value`` over it.
+
+    Paths of YAMLs in a study are looked for beside the study's YAML, then in the current folder; those on the command
+    line in the current folder.
+    """
     path = find_config("studies", reference)
     if path is None:
         if reference.endswith((".yaml", ".yml")):
@@ -51,20 +61,32 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
                 f"there is no file {reference}. The built-in studies are {', '.join(config_names('studies'))}."
             )
         raise unknown("study", reference, config_names("studies"))
-    return build(StudySpec, merge(read_yaml(path), parse_overrides(overrides)), path)
+    content = read_yaml(path)
+    for kind in KINDS:
+        if isinstance(content.get(kind), list):
+            content[kind] = [_beside(path.parent, entry) for entry in content[kind]]
+    return build(StudySpec, merge(content, parse_overrides(overrides)), path)
+
+
+def _beside(folder: Path, entry: Any) -> Any:
+    """The entry of a study in ``folder``, with the path of a YAML that lies there."""
+    if isinstance(entry, dict) and "base" in entry:
+        return entry | {"base": _beside(folder, entry["base"])}
+    is_path = isinstance(entry, str) and entry.endswith((".yaml", ".yml"))
+    return str(folder / entry) if is_path and (folder / entry).exists() else entry
 
 
 def plan(study: StudySpec) -> list[RunSpec]:
     """All runs of a study. Encoders vary fastest, so that an unfinished study already compares them.
 
     Raises:
-        InputError: two entries that reports could not tell apart, or a run that is asked for twice.
+        InputError: two entries that reports could not tell apart, a run that is asked for twice, or no run at all.
     """
-    encoders = [load_encoder(entry) for entry in study.encoders]
+    encoders = [load_own_recipe(study, entry) for entry in study.encoders]
     segmenters = [load_segmenter(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
     for kind, names in (
-        ("encoders", [encoder.title for encoder in encoders]),
+        ("encoders", [encoder.title for encoder, _ in encoders]),
         ("segmenters", [str(segmenter.name) for segmenter in segmenters]),
         ("datasets", [dataset.name for dataset in datasets]),
         ("fractions", [str(fraction) for fraction in study.fractions]),
@@ -74,7 +96,7 @@ def plan(study: StudySpec) -> list[RunSpec]:
         if twice:
             hint = " Give one of them a label." if kind == "encoders" else ""
             raise InputError(f"study {study.name}: {kind} lists '{twice[0]}' twice.{hint}")
-    return [
+    grid = [
         build(
             RunSpec,
             {
@@ -83,7 +105,8 @@ def plan(study: StudySpec) -> list[RunSpec]:
                 "dataset": dataset,
                 "fraction": fraction,
                 "seed": seed,
-                "recipe": study.recipe,
+                "recipe": recipe,
+                "study_recipe": None if recipe == study.recipe else study.recipe,
             },
             f"study {study.name}",
         )
@@ -91,36 +114,58 @@ def plan(study: StudySpec) -> list[RunSpec]:
         for segmenter in segmenters
         for seed in study.seeds
         for fraction in study.fractions
-        for encoder in encoders
+        for encoder, recipe in encoders
     ]
+    return select(grid, study.include, study.exclude, study.name)
 
 
-RunState = Literal["finished", "failed", "interrupted", "new"]
+def load_own_recipe(study: StudySpec, entry: Entry) -> tuple[EncoderSpec, Recipe]:
+    """An entry of ``encoders``, and the study's recipe with what the entry changes of it."""
+    if isinstance(entry, str) or "recipe" not in entry:
+        return load_encoder(entry), study.recipe
+    encoder = load_encoder({key: value for key, value in entry.items() if key != "recipe"})
+    if not isinstance(entry["recipe"], dict):
+        raise InputError(f"study {study.name}: the recipe of {encoder.title} must be a mapping, e.g. {{steps: 100}}.")
+    content = merge(study.recipe.model_dump(), entry["recipe"])
+    return encoder, build(Recipe, content, f"study {study.name}: recipe of {encoder.title}")
+
+
+RunState = Literal["finished", "failed", "interrupted", "new", "unreadable"]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a study and how far it has got."""
+    """A run of a study and how far it has got. ``problem``: why its record cannot be read."""
 
     spec: RunSpec
     folder: Path
     record: RunRecord | None
+    problem: str | None = None
 
     @property
     def state(self) -> RunState:
+        if self.problem is not None:
+            return "unreadable"
         if self.record is not None:
             return self.record.status
         return "interrupted" if (self.folder / "checkpoints" / "last.pt").exists() else "new"
 
 
 def locate(specs: Sequence[RunSpec], study_folder: Path) -> list[PlannedRun]:
-    """Where each run is kept, and its record if it has one.
+    """Where each run is kept, and its record if it has one."""
+    return [_locate(spec, study_folder / "runs" / spec.run_id) for spec in specs]
 
-    Raises:
-        InputError: a record that is damaged or of another schema.
-    """
-    folders = [study_folder / "runs" / spec.run_id for spec in specs]
-    return [PlannedRun(spec, folder, load_record(folder)) for spec, folder in zip(specs, folders, strict=True)]
+
+def _locate(spec: RunSpec, folder: Path) -> PlannedRun:
+    try:
+        record = load_record(folder)
+        if record is not None and record.run_id != spec.run_id:
+            raise InputError(
+                f"{folder / 'record.json'} is the record of another run, {record.run_id}; delete the file."
+            )
+    except InputError as error:
+        return PlannedRun(spec, folder, None, str(error))
+    return PlannedRun(spec, folder, record)
 
 
 def save_config(spec: RunSpec, folder: Path) -> None:

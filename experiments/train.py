@@ -1,7 +1,9 @@
 """``ablate train``: one run."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.locks import holding
 from encoder_ablations.experiments.preflight import check_before_start
 from encoder_ablations.experiments.run import execute_run
 from encoder_ablations.experiments.run_spec import RunSpec
@@ -19,7 +22,6 @@ from encoder_ablations.experiments.study import OUTPUTS, locate
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import ensure_writable
 
 EXAMPLES = """  ablate train --encoder clip_b16 --dataset camvid recipe.steps=2000
   ablate train --encoder dinov2_b14 --segmenter linear --dataset my_data.yaml encoder.freeze=body
@@ -70,16 +72,20 @@ def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]
 
 def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
     run = locate([spec], folder)[0]
+    if run.problem is not None:
+        raise InputError(run.problem)
     print(f"run {spec.run_id}: {run.state}, in {run.folder}")
     record = run.record
     if record is None or record.status != "finished":
         check_before_start([spec], execution)
-        ensure_writable(run.folder)
-        with tqdm(total=spec.recipe.steps, unit="step", dynamic_ncols=True, mininterval=options.bar_interval()) as bar:
+        with (
+            _locked(run.folder),
+            tqdm(total=spec.recipe.steps, unit="step", dynamic_ncols=True, mininterval=options.bar_interval()) as bar,
+        ):
 
-            def advance(status: str) -> None:
+            def advance(step: int, status: str) -> None:
                 bar.set_postfix_str(status, refresh=False)
-                bar.update()
+                bar.update(step - bar.n)
 
             record = execute_run(spec, run.folder, execution, advance)
     if record.error is not None:
@@ -90,6 +96,18 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
     score = "no labelled pixels" if record.metrics.miou is None else f"mIoU {100 * record.metrics.miou:.2f} %"
     print(f"{score} on the {record.data.report_split} split\nrecord: {run.folder / 'record.json'}")
     return 0
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Of several processes that share the run (torchrun) the first holds the lock for all."""
+    if int(os.environ.get("RANK", "0")) != 0:
+        yield
+        return
+    with holding(folder, seconds=2.0) as mine:
+        if not mine:
+            raise InputError(f"another process computes the run in {folder} now; 'ablate status' follows studies.")
+        yield
 
 
 if __name__ == "__main__":

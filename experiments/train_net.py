@@ -37,14 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     setup = configure(arguments)  # here, so that what is wrong is said once, before processes are started
     alone = arguments.num_gpus * arguments.num_machines <= 1
-    launch(
-        work,
-        arguments.num_gpus,
-        num_machines=arguments.num_machines,
-        machine_rank=arguments.machine_rank,
-        dist_url=arguments.dist_url,
-        args=(arguments, setup) if alone else (arguments,),
-    )
+    try:
+        launch(
+            work,
+            arguments.num_gpus,
+            num_machines=arguments.num_machines,
+            machine_rank=arguments.machine_rank,
+            dist_url=arguments.dist_url,
+            args=(arguments, setup) if alone else (arguments,),
+        )
+    except KeyboardInterrupt:
+        print("stopped; with --resume the same command goes on from the last checkpoint, if there is one.")
+        return 130
     return 0
 
 

@@ -1,5 +1,7 @@
 """The contract of a segmenter: raw images in, losses or class scores out."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -7,8 +9,17 @@ from torch.nn import functional as F
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.segmenters.scores import ScoreMaps
 
-DIVISIBILITY = 32
-"""Images are padded to multiples of the coarsest stride, as Mask2Former does."""
+
+class Features(NamedTuple):
+    """What a frozen body makes of images, in place of the images: see :meth:`Segmenter.features`.
+
+    Attributes:
+        maps: the body's maps, each B×C×h×w, of the normalised and padded images.
+        image_size: (H, W) of the images without padding.
+    """
+
+    maps: list[Tensor]
+    image_size: tuple[int, int]
 
 
 class Head(nn.Module):
@@ -23,11 +34,11 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Named scalars whose sum is minimised; masks B×H×W int64, H and W four times those of p2."""
+        """Named scalars whose sum is minimised; masks B×H×W int64, as large as the padded images."""
         raise NotImplementedError
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Class scores at stride 4 of the B images; ``image_size`` is (H, W) without padding."""
+        """Class scores of the B images; ``image_size`` is (H, W) without padding."""
         raise NotImplementedError
 
 
@@ -47,37 +58,53 @@ class Segmenter(nn.Module):
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """See :meth:`Head.totals`. masks: B×H×W int64, 255 = ignore."""
-        return self.head.totals(_pad(masks, 255))
+        return self.head.totals(self._pad(masks, 255))
 
-    def loss(self, images: Tensor, masks: Tensor, totals: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Training losses.
 
         Args:
-            images: B×3×H×W uint8 or float, RGB 0..255.
+            images: B×3×H×W uint8 or float, RGB 0..255, or the features of such images.
             masks: B×H×W int64 class ids, 255 = ignore.
             totals: what to divide by, when these images are only a part of the batch; by default their own totals.
 
         Returns:
             Named scalars; their sum is the loss.
         """
-        masks = _pad(masks, 255)
+        masks = self._pad(masks, 255)
         return self.head.loss(self.pyramid(images), masks, self.head.totals(masks) if totals is None else totals)
 
-    def predict(self, images: Tensor) -> ScoreMaps:
-        """Class scores at stride 4, ready to be brought to any size. images: B×3×H×W, RGB 0..255."""
-        height, width = images.shape[-2:]
-        return self.head.predict(self.pyramid(images), (height, width))
+    def predict(self, images: Tensor | Features) -> ScoreMaps:
+        """Class scores, ready to be brought to any size. images: B×3×H×W, RGB 0..255, or the features of such."""
+        return self.head.predict(self.pyramid(images), _size(images))
 
     def scores(self, images: Tensor) -> Tensor:
         """Class scores B×K×H×W at input size; the largest one is the prediction. images: B×3×H×W, RGB 0..255."""
         height, width = images.shape[-2:]
         return self.predict(images).at((height, width))
 
-    def pyramid(self, images: Tensor) -> dict[str, Tensor]:
+    def pyramid(self, images: Tensor | Features) -> dict[str, Tensor]:
         """The encoder's output for normalised images, padded with zeros (the mean colour) on the right and below."""
-        return self.encoder(_pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0))
+        if isinstance(images, Features):
+            step = self.encoder.divisibility
+            height, width = (-(-side // step) * step for side in images.image_size)
+            return self.encoder.pyramid(images.maps, (height, width))
+        return self.encoder(self._normalized(images))
+
+    def features(self, images: Tensor) -> Features:
+        """The first half of the work, which a frozen body does the same way every time. images: B×3×H×W, RGB 0..255."""
+        return Features(self.encoder.maps(self._normalized(images)), _size(images))
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return self._pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0)
+
+    def _pad(self, tensor: Tensor, value: float) -> Tensor:
+        """To multiples of the coarsest stride, on the right and below, as Mask2Former does."""
+        step, (height, width) = self.encoder.divisibility, tensor.shape[-2:]
+        return F.pad(tensor, (0, -width % step, 0, -height % step), value=value)
 
 
-def _pad(tensor: Tensor, value: float) -> Tensor:
-    height, width = tensor.shape[-2:]
-    return F.pad(tensor, (0, -width % DIVISIBILITY, 0, -height % DIVISIBILITY), value=value)
+def _size(images: Tensor | Features) -> tuple[int, int]:
+    return images.image_size if isinstance(images, Features) else (images.shape[-2], images.shape[-1])

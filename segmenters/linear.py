@@ -13,15 +13,17 @@ from encoder_ablations.segmenters.scores import ScoreMaps
 
 
 class LinearHead(Head):
-    """All levels at stride 4, concatenated, BatchNorm, 1×1 convolution, as DINOv2 (Oquab et al., 2023) evaluates.
+    """All levels at the first one's stride, concatenated, BatchNorm, 1×1 convolution.
 
-    The levels are resized before the BatchNorm, although a linear map commutes with bilinear resizing: in training the
-    BatchNorm divides by the variance of the resized maps, which is smaller.
+    On the bare taps of a frozen encoder (``neck: none``) this is how DINOv2 (Oquab et al., 2023) evaluates. The levels
+    are resized before the BatchNorm, although a linear map commutes with bilinear resizing: in training the BatchNorm
+    divides by the variance of the resized maps, which is smaller.
     """
 
     def __init__(self, num_classes: int, levels: Sequence[Level]) -> None:
         super().__init__()
         self.names = [level.name for level in levels]
+        self.stride = levels[0].stride
         channels = sum(level.channels for level in levels)
         self.norm = nn.BatchNorm2d(channels)
         self.classifier = nn.Conv2d(channels, num_classes, kernel_size=1)
@@ -39,11 +41,11 @@ class LinearHead(Head):
         return {"class": total / totals["pixels"].clamp(min=1)}
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Class logits at stride 4."""
-        return ScoreMaps(self(pyramid), image_size)
+        """Class logits at the first level's stride."""
+        return ScoreMaps(self(pyramid), image_size, stride=self.stride)
 
     def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
-        """Pyramid -> logits B×K×h×w at the size of p2."""
+        """Pyramid -> logits B×K×h×w at the size of its first level."""
         maps = [pyramid[name] for name in self.names]
         size = maps[0].shape[-2:]
         finest = [maps[0], *(F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps[1:])]

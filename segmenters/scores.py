@@ -1,4 +1,4 @@
-"""Class scores at stride 4, and the one way to bring them to full resolution."""
+"""Class scores on a coarse grid, and the one way to bring them to full resolution."""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder_ablations.segmenters.upsample_argmax import upsample_argmax
+from encoder_ablations.segmenters.upsample_argmax import STRIDE, upsample_argmax
 
-STRIDE = 4
 ROWS = 64
 """Rows of the result for which :meth:`ScoreMaps.labels` mixes masks into scores at once."""
 
@@ -19,19 +18,21 @@ class ScoreMaps:
     """What a head predicts for B images of one size.
 
     Attributes:
-        maps: B×N×h×w at stride 4 of the padded image: N class scores, or N mask logits when ``mixing`` is given.
-        image_size: (H, W) of the images without padding; h ≥ H/4, w ≥ W/4.
+        maps: B×N×h×w at ``stride`` of the padded image: N class scores, or N mask logits when ``mixing`` is given.
+        image_size: (H, W) of the images without padding; h ≥ H/stride, w ≥ W/stride.
         mixing: B×K×N class probabilities of N queries. The scores are then ``mixing @ sigmoid(upsampled maps)``, the
             order of Mask2Former's semantic inference: the mask logits are upsampled, not the mixed probabilities.
+        stride: image pixels per step of ``maps``.
     """
 
     maps: Tensor
     image_size: tuple[int, int]
     mixing: Tensor | None = None
+    stride: int = STRIDE
 
     def at(self, size: tuple[int, int]) -> Tensor:
-        """Scores B×K×size of the images resized to ``size``: one bilinear step from stride 4, padding cropped."""
-        maps = upsample(self.maps.float(), self.image_size, size)
+        """Scores B×K×size of the images resized to ``size``: one bilinear step from ``maps``, padding cropped."""
+        maps = upsample(self.maps.float(), self.image_size, size, self.stride)
         if self.mixing is None:
             return maps
         return torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), maps.sigmoid())
@@ -43,7 +44,7 @@ class ScoreMaps:
         never lie in memory at full size, except on a GPU, where that is faster.
         """
         if self.mixing is not None:
-            masks = upsample(self.maps.float(), self.image_size, size)
+            masks = upsample(self.maps.float(), self.image_size, size, self.stride)
             mixed = (
                 torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), rows.sigmoid()).argmax(dim=1)
                 for rows in masks.split(ROWS, dim=2)
@@ -52,15 +53,15 @@ class ScoreMaps:
         if self.maps.device.type != "cpu":
             return self.at(size).argmax(dim=1)
         return torch.stack(
-            [torch.from_numpy(upsample_argmax(maps, self.image_size, size)) for maps in self.maps.float()]
+            [torch.from_numpy(upsample_argmax(maps, self.image_size, size, self.stride)) for maps in self.maps.float()]
         ).long()
 
 
-def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """B×N×h×w at stride 4 of a padded image -> B×N×size for the image without its padding (half-pixel centres)."""
-    if all(n * STRIDE == pixels for n, pixels in zip(maps.shape[-2:], image_size, strict=True)):
+def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE) -> Tensor:
+    """B×N×h×w at ``stride`` of a padded image -> B×N×size for the image without its padding (half-pixel centres)."""
+    if all(n * stride == pixels for n, pixels in zip(maps.shape[-2:], image_size, strict=True)):
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    factors = [STRIDE * target / pixels for target, pixels in zip(size, image_size, strict=True)]
+    factors = [stride * target / pixels for target, pixels in zip(size, image_size, strict=True)]
     more = [math.ceil(1 / factor) for factor in factors]  # so that rounding down never leaves too few rows
     padded = F.pad(maps, (0, more[1], 0, more[0]), mode="replicate")
     full = F.interpolate(

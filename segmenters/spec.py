@@ -10,7 +10,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class LinearSpec(Config):
-    """BatchNorm and a 1×1 convolution on the pyramid's levels, brought to stride 4 and concatenated."""
+    """BatchNorm and a 1×1 convolution on the encoder's levels, brought to the size of the first and concatenated."""
 
     name: Literal["linear"]
 
@@ -25,7 +25,9 @@ class Mask2FormerSettings(Config):
         encoder_layers: the pixel decoder's deformable-attention layers.
         decoder_layers, decoder_feedforward: masked-attention layers and their inner width. The official
             configuration's DEC_LAYERS is one more: it counts the prediction before the first layer.
-        points: points sampled for each mask's loss; oversample_ratio and importance_ratio choose uncertain ones.
+        points: points sampled for each mask's loss.
+        oversample_ratio: so many times more points are drawn at first, of which the most uncertain ones are kept.
+        importance_ratio: share of the points that is chosen so; the rest is drawn uniformly.
         class_weight, mask_weight, dice_weight, no_object_weight: weights in the set loss.
     """
 

@@ -11,6 +11,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.kernels import in_parallel
 
 STRIDE = 4
+"""Image pixels per step of the maps, if nothing else is said: that of p2."""
 BAND_ROWS = 8
 """Rows of the result that are worked on together, at most; they share two rows of the maps."""
 
@@ -23,19 +24,21 @@ class Taps(NamedTuple):
     t: np.ndarray
 
 
-def upsample_argmax(maps: np.ndarray | Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def upsample_argmax(
+    maps: np.ndarray | Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE
+) -> np.ndarray:
     """The class with the largest score at every pixel, the first one where several are equal.
 
-    Equal to ``upsample(maps[None], image_size, size)[0].argmax(0)`` of :mod:`encoder_ablations.segmenters.scores`,
-    up to rounding where two scores differ in their last digits. NaN counts as the largest, as in PyTorch; infinite
-    scores are not supported (their bilinear mean is undefined).
+    Equal to ``upsample(maps[None], image_size, size, stride)[0].argmax(0)`` of
+    :mod:`encoder_ablations.segmenters.scores`, up to rounding where two scores differ in their last digits. NaN counts
+    as the largest, as in PyTorch; infinite scores are not supported (their bilinear mean is undefined).
 
     Where one class is first at all four corners of a cell of the maps, it is first everywhere in it, because bilinear
     values are means of the corners. Only the pixels of other cells are computed.
 
     Args:
-        maps: K×h×w float32 on the CPU, class scores at stride 4 of the padded image.
-        image_size: (H, W) of the image without padding, H ≤ 4·h, W ≤ 4·w.
+        maps: K×h×w float32 on the CPU, class scores at ``stride`` of the padded image.
+        image_size: (H, W) of the image without padding, H ≤ stride·h, W ≤ stride·w.
         size: (H0, W0) of the result, which covers the unpadded image.
 
     Returns:
@@ -45,13 +48,13 @@ def upsample_argmax(maps: np.ndarray | Tensor, image_size: tuple[int, int], size
         InputError: no K×h×w float32 maps, or sizes that do not fit.
     """
     scores = np.ascontiguousarray(maps.detach().cpu().numpy() if isinstance(maps, Tensor) else maps)
-    _check(scores, image_size, size)
+    _check(scores, image_size, size, stride)
     from encoder_ablations.segmenters import upsample_argmax_numba as kernels  # brings numba: only when needed
 
     classes, height, width = scores.shape
-    divisible = STRIDE * height == image_size[0] and STRIDE * width == image_size[1]
-    rows = _taps(height, image_size[0], size[0], divisible)
-    columns = _taps(width, image_size[1], size[1], divisible)
+    divisible = stride * height == image_size[0] and stride * width == image_size[1]
+    rows = _taps(height, image_size[0], size[0], stride, divisible)
+    columns = _taps(width, image_size[1], size[1], stride, divisible)
     firsts = np.empty((height, width), np.int32)
     labels = np.empty(size, np.uint8 if classes <= 255 else np.int16 if classes <= 32767 else np.int64)
     bands = _bands(rows.lower)
@@ -64,18 +67,18 @@ def upsample_argmax(maps: np.ndarray | Tensor, image_size: tuple[int, int], size
     return labels
 
 
-def _taps(source: int, pixels: int, target: int, divisible: bool) -> Taps:
+def _taps(source: int, pixels: int, target: int, stride: int, divisible: bool) -> Taps:
     """PyTorch's bilinear sampling (``align_corners=False``) along one axis, in its own float32 arithmetic.
 
     Args:
-        source: length of the maps; pixels: of the image; target: of the result.
+        source: length of the maps; pixels: of the image; target: of the result; stride: pixels per step of the maps.
         divisible: the image needed no padding. Otherwise ``scores.upsample`` repeats the last row and gives PyTorch a
             factor in place of a size.
     """
     if divisible:
         extent, length, scale = source, target, np.float32(source) / np.float32(target)
     else:
-        factor = STRIDE * target / pixels
+        factor = stride * target / pixels
         extent = source + math.ceil(1 / factor)
         length, scale = int(extent * factor), np.float32(1 / factor)
     pixel, half = np.arange(target, dtype=np.float32), np.float32(0.5)
@@ -93,11 +96,13 @@ def _bands(lower: np.ndarray) -> np.ndarray:
     return np.array([*bands, len(lower)])
 
 
-def _check(scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int]) -> None:
+def _check(scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: int) -> None:
     if scores.ndim != 3 or scores.dtype != np.float32 or 0 in scores.shape:
         problem = "expected maps K×h×w of float32, none of them 0"
-    elif any(not 0 < pixels <= STRIDE * extent for pixels, extent in zip(image_size, scores.shape[1:], strict=True)):
-        problem = "the maps must cover the image at stride 4, so its sides are between 1 and four times theirs"
+    elif any(not 0 < pixels <= stride * extent for pixels, extent in zip(image_size, scores.shape[1:], strict=True)):
+        problem = (
+            f"the maps must cover the image at stride {stride}, so its sides are between 1 and {stride} times theirs"
+        )
     elif min(size) < 1:
         problem = "the result must have at least one pixel"
     else:

@@ -12,6 +12,14 @@ from encoder_ablations.data.terrain import generate_terrain
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(config, items):
+    for name in ("ray", "slow"):
+        if name not in config.option.markexpr:
+            for item in items:
+                if item.get_closest_marker(name):
+                    item.add_marker(pytest.mark.skip(reason=f"asked for with -m {name}"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _private_cache(tmp_path_factory):
     previous = os.environ.get("XDG_CACHE_HOME")

@@ -71,6 +71,22 @@ def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What changed, one phrase for each key: ``recipe.steps 80 → 100``. Lists are compared as a whole."""
+    found = []
+    for key in [*before, *(key for key in after if key not in before)]:
+        name = f"{prefix}{key}"
+        if key not in after:
+            found.append(f"{name} is gone")
+        elif key not in before:
+            found.append(f"{name} is new")
+        elif isinstance(before[key], Mapping) and isinstance(after[key], Mapping):
+            found += differences(before[key], after[key], f"{name}.")
+        elif before[key] != after[key]:
+            found.append(f"{name} {before[key]} → {after[key]}")
+    return found
+
+
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
     """``["recipe.steps=100"]`` -> ``{"recipe": {"steps": 100}}``; values are read as YAML.
 

@@ -11,12 +11,16 @@ from typing import IO, Any
 from encoder_ablations.utils.errors import InputError
 
 
+class StorageError(InputError):
+    """The place where results go cannot be written to: no fault of the run that found out."""
+
+
 @contextmanager
 def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
     """Opens a temporary file beside ``path`` and renames it over ``path`` once it is written and synced.
 
     Raises:
-        InputError: the folder cannot be written to, or the disk is full. ``path`` is then as it was before.
+        StorageError: the folder cannot be written to, or the disk is full. ``path`` is then as it was before.
     """
     path = Path(path)
     temporary = None
@@ -32,7 +36,7 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
         temporary = None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(
+        raise StorageError(
             f"cannot write {path}: {reason}. Free some space or choose another folder with --output."
         ) from error
     finally:
@@ -64,7 +68,7 @@ def ensure_writable(folder: Path | str) -> Path:
     """Creates ``folder`` and checks that files can be made in it.
 
     Raises:
-        InputError: it is a file, or cannot be written to.
+        StorageError: it is a file, or cannot be written to.
     """
     folder = Path(folder)
     try:
@@ -72,7 +76,7 @@ def ensure_writable(folder: Path | str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(
+        raise StorageError(
             f"cannot write to the folder {folder}: {error.strerror}. Choose another one with --output."
         ) from error
     return folder

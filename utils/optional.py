@@ -19,6 +19,11 @@ HINTS = {
         "it needs Detectron2 and opencv-python-headless, too (docs/setup.md). "
         "The segmenter 'mask2former' works without it.",
     ),
+    "ray": (
+        "Ray",
+        "Install it with  pip install 'encoder-ablations[ray]'  or  pip install ray. "
+        "Without it studies run in one process, or in several on this machine with --processes.",
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.projects.deeplab import add_deeplab_config
 
+from encoder_ablations.data.check import check_dataset
 from encoder_ablations.data.detectron2 import register_datasets, register_subset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.sample import IGNORE
@@ -29,6 +30,7 @@ from encoder_ablations.experiments.official.translation import run_spec_of
 from encoder_ablations.experiments.run import RunData, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.mask2former_official import add_maskformer2_config
+from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError, nearest, unknown
 
 MAPPER = "mask_former_semantic"
@@ -57,6 +59,8 @@ def configure(arguments: argparse.Namespace) -> Setup:
         InputError: whatever a user can put right.
     """
     options = _read_options(arguments.opts or [])
+    if arguments.fraction is not None and not 0 < arguments.fraction <= 1:
+        raise InputError(f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all images).")
     setup = Setup(_default_config())
     cfg = setup.cfg
     path = find_yaml(arguments.config_file or DEFAULT)
@@ -79,12 +83,14 @@ def configure(arguments: argparse.Namespace) -> Setup:
     _check_datasets(cfg, dataset)
     _choose_device(setup, arguments.num_gpus, options)
     _fit_padding(setup, options)
-    if dataset is None and arguments.fraction is not None:
-        raise InputError("--fraction takes a share of --dataset; name a dataset, too.")
-    if dataset is None or build_encoder_ablations_backbone.__name__ != cfg.MODEL.BACKBONE.NAME:
-        setup.notes.append("no record.json is written: that needs an --encoder and a --dataset.")
+    if dataset is not None and build_encoder_ablations_backbone.__name__ == cfg.MODEL.BACKBONE.NAME:
+        _plan_run(setup, dataset, arguments, options)
         return setup
-    _plan_run(setup, dataset, arguments, options)
+    if arguments.fraction is not None:
+        raise InputError("--fraction takes a share of --dataset for an --encoder; name both.")
+    if dataset is not None:
+        check_dataset(dataset)
+    setup.notes.append("no record.json is written: that needs an --encoder and a --dataset.")
     return setup
 
 
@@ -147,7 +153,7 @@ def _check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
     for key in ("TRAIN", "TEST"):
         for name in cfg.DATASETS[key]:
             if name not in DatasetCatalog:
-                raise unknown(f"dataset in DATASETS.{key}", name, DatasetCatalog.list())
+                raise _unknown_dataset(key, name)
             metadata = MetadataCatalog.get(name)
             classes = metadata.get("stuff_classes")
             if not classes:
@@ -163,6 +169,15 @@ def _check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
                 )
     if dataset is not None and (f"{dataset.name}_train",) != cfg.DATASETS.TRAIN:
         raise InputError(f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of them.")
+
+
+def _unknown_dataset(key: str, name: str) -> InputError:
+    ours = [known for known in config_names("datasets") if name in (f"{known}_train", f"{known}_val", f"{known}_test")]
+    hint = f" Say --dataset {ours[0]}." if ours else nearest(name, DatasetCatalog.list())
+    return InputError(
+        f"DATASETS.{key}: Detectron2 knows no dataset {name}.{hint} "
+        "For one of your own say --dataset YAML, or register it."
+    )
 
 
 def _choose_device(setup: Setup, gpus: int, options: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from encoder_ablations.data.reading import read_ids
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluate import Picture
+from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.experiments.disclosures import disclosures
 from encoder_ablations.experiments.official.trainer import Recorder, Trainer, unwrapped
 from encoder_ablations.experiments.pictures import save_pictures
@@ -28,7 +29,7 @@ from encoder_ablations.experiments.run import (
     now,
     paths_since,
 )
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.run_record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.mask2former_official import OfficialMask2FormerHead, spec_of
@@ -46,22 +47,26 @@ class ConfusionEvaluator(DatasetEvaluator):
 
     def reset(self) -> None:
         self.confusion = ConfusionMatrix.empty(self.classes)
+        self.images: list[ImageCounts] = []
         self.pictures: list[Picture] = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         for entry, output in zip(inputs, outputs, strict=True):
             prediction = output["sem_seg"].argmax(dim=0).cpu()
             truth = torch.from_numpy(read_ids(self.masks[entry["file_name"]]).astype(np.int64))
-            self.confusion += ConfusionMatrix.of(prediction, truth, self.classes)
+            counts = ConfusionMatrix.of(prediction, truth, self.classes)
+            self.confusion += counts
+            self.images.append(ImageCounts.of(entry["image_id"], counts))
             if len(self.pictures) < PICTURES:
                 self.pictures.append(Picture(entry["image_id"], entry["image"], truth, prediction))
 
     def evaluate(self) -> None:
-        """Afterwards ``confusion`` is that of all processes, in each of them."""
+        """Afterwards ``confusion`` and ``images`` are those of all processes, in each of them."""
         total = ConfusionMatrix.empty(self.classes)
         for part in comm.all_gather(self.confusion.counts):
             total += ConfusionMatrix(part)
         self.confusion = total
+        self.images = [image for part in comm.all_gather(self.images) for image in part]
 
 
 def record_run(
@@ -85,6 +90,8 @@ def record_run(
     attention = paths_since(calls)
     if comm.is_main_process():
         save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR))
+        images = PerImage.of(evaluator.images, len(spec.dataset.classes))
+        save_per_image(images, Path(cfg.OUTPUT_DIR) / PER_IMAGE)
     return RunRecord(
         run_id=spec.run_id,
         status="finished",

@@ -3,6 +3,7 @@
 import argparse
 import logging
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 from detectron2.checkpoint import DetectionCheckpointer
@@ -16,10 +17,11 @@ from encoder_ablations.experiments.official.checkpoint import check_encoder, che
 from encoder_ablations.experiments.official.configuration import Setup, configure
 from encoder_ablations.experiments.official.recording import record_run
 from encoder_ablations.experiments.official.trainer import Trainer
-from encoder_ablations.experiments.run import failed_record, now
+from encoder_ablations.experiments.run import FAILURES, failed_record, now
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 
 logger = logging.getLogger("detectron2.encoder_ablations")
 
@@ -40,6 +42,10 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     path, resumed = checkpoint_to_load(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, arguments.resume)
     if setup.spec is not None:
         check_encoder(path, setup.spec.encoder, resumed)
+        if not (arguments.resume or arguments.eval_only) and checkpoint_to_load(cfg.OUTPUT_DIR, "", True)[1]:
+            raise InputError(
+                f"{cfg.OUTPUT_DIR} holds an unfinished run. Add --resume to go on with it, or delete it to begin anew."
+            )
     if arguments.eval_only and not path:
         raise InputError("--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of OUTPUT_DIR.")
     cfg.freeze()
@@ -69,13 +75,15 @@ def _train(trainer: Trainer, setup: Setup, started: str, calls: Counter[str]) ->
         return None
     cfg = setup.cfg
     try:
-        trainer.train()
+        # several processes would stop at different steps, each waiting for the others: they are interrupted at once
+        with deferred_interrupt() if comm.get_world_size() == 1 else nullcontext(Interrupt()) as trainer.interrupt:
+            trainer.train()
         return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
     except InputError:
         raise
-    except (RuntimeError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError, OSError) as error:
+    except FAILURES as error:
         if comm.is_main_process():
-            save_record(failed_record(setup.spec, started, cfg.MODEL.DEVICE, error), Path(cfg.OUTPUT_DIR))
+            save_record(failed_record(setup.spec, error, started, cfg.MODEL.DEVICE), Path(cfg.OUTPUT_DIR))
         raise
 
 

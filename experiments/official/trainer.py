@@ -18,12 +18,21 @@ from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import LOSS_POINTS
 from encoder_ablations.experiments.official.configuration import DTYPES
 from encoder_ablations.experiments.official.repository import OfficialTrainer
+from encoder_ablations.utils.interrupts import Interrupt
+
+KEPT = 2
+"""How many of Detectron2's checkpoints a recorded run keeps on disk, besides the best and the final weights."""
 
 
 class Trainer(OfficialTrainer):
-    """Differs from the official one in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`."""
+    """Differs from the official one in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`.
+
+    Attributes:
+        interrupt: when it is requested, the step is finished and saved before training stops.
+    """
 
     _trainer: Any
+    interrupt = Interrupt()
 
     def __init__(self, cfg: CfgNode, encoder: EncoderSpec | None = None) -> None:
         """
@@ -47,6 +56,12 @@ class Trainer(OfficialTrainer):
         super().run_step()
         if self.recorder is not None:
             self.recorder.progress.seconds += time.perf_counter() - began
+
+    def after_step(self) -> None:
+        super().after_step()
+        if self.interrupt.requested:
+            self.checkpointer.save(f"model_{self.iter:07d}")
+            raise KeyboardInterrupt
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -75,6 +90,10 @@ class Trainer(OfficialTrainer):
         (evaluation,) = [hook for hook in found if isinstance(hook, hooks.EvalHook)]
         found.remove(evaluation)
         later = [hook for hook in found if isinstance(hook, hooks.PeriodicCheckpointer | hooks.PeriodicWriter)]
+        for hook in later:
+            if isinstance(hook, hooks.PeriodicCheckpointer):
+                hook.max_to_keep = KEPT
+                hook.recent_checkpoints = sorted(map(str, Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth")))
         earlier = [hook for hook in found if hook not in later]
         return [*earlier, evaluation, self.recorder, *later]
 

@@ -8,17 +8,14 @@ from encoder_ablations.experiments.reporting.compare import (
     Comparison,
     Standing,
     comparisons,
-    images_saved,
-    pretraining,
     standings,
 )
-from encoder_ablations.experiments.reporting.statistics import ENOUGH
+from encoder_ablations.experiments.reporting.gain import gain, gain_headline, no_more
+from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
+from encoder_ablations.experiments.statistics.seeds import ENOUGH
 
 VISIBLE = 0.0005
 """Differences of mIoU below this print as 0.0 points; they are not called a lead."""
-
-FEW = 2
-"""Most architectures whose gain from pretraining is told one by one."""
 
 SPLITS = {"val": "validation images", "test": "test images", "train": "training images"}
 
@@ -43,8 +40,12 @@ class Answer:
     sure: list[str]
 
 
-def answer(setting: Setting) -> Answer:
-    """Answers for the setting's reference fraction."""
+def answer(setting: Setting, resampling: Resampling | None = None) -> Answer:
+    """Answers for the setting's reference fraction.
+
+    Args:
+        resampling: where per-image counts are found, to say what other test images could change.
+    """
     fraction = setting.reference
     ranked = standings(setting, fraction)
     if fraction is None or not ranked:
@@ -53,11 +54,11 @@ def answer(setting: Setting) -> Answer:
     return Answer(
         setting.title,
         _scope(setting, ranked[0].group),
-        _headline(ranked, pairs),
+        " ".join([*gain_headline(setting, fraction), _headline(ranked, pairs)]),
         _scores(ranked, pairs),
-        _gain(setting, fraction),
+        gain(setting, fraction),
         _cost(ranked),
-        _sure(setting, ranked, pairs),
+        [*_sure(setting, ranked, pairs), *_other_images(ranked, resampling)],
     )
 
 
@@ -86,22 +87,29 @@ def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
     if over.mean is None or over.mean < VISIBLE:
         return f"{leader.encoder} and {ranked[1].encoder} are level; this sample gives neither the lead."
     if over.n < ENOUGH:
-        return f"{leader.encoder} is ahead in this small sample; {_no_more(over.n)}."
+        return f"{leader.encoder} is ahead in this small sample; {no_more(over.n)}."
     tested = [pair for pair in against.values() if pair.difference.over.n >= ENOUGH]
     level = [pair.second.encoder for pair in tested if not pair.holds or (pair.difference.over.mean or 0.0) < 0]
     if level:
         return f"{leader.encoder} ranks first, but the seeds do not separate it from {wording.listing(level)}."
     among = "here" if len(tested) == len(ranked) - 1 else f"of those with {ENOUGH} seeds or more"
-    return f"{leader.encoder} is the best encoder {among}, {_bare(over.mean)} points ahead of the next."
+    bounds = wording.signed_range(over.low or 0.0, over.high or 0.0, over.mean)
+    ahead = f"{wording.bare(over.mean)} points ahead of the next (95 % interval {bounds})"
+    return f"{leader.encoder} is the best encoder {among}, {ahead}."
 
 
-def _no_more(seeds: int) -> str:
-    return f"{wording.plural(seeds, 'seed')} cannot show more than that"
-
-
-def _bare(difference: float) -> str:
-    """A difference in points without its sign."""
-    return wording.points(abs(difference)).lstrip("+")
+def _other_images(ranked: list[Standing], resampling: Resampling | None) -> list[str]:
+    """Whether the lead would last on other test images."""
+    if resampling is None or len(ranked) < 2:
+        return []
+    wide: Interval | None = resampling.difference(ranked[0].group, ranked[1].group)
+    if wide is None:
+        return []
+    low, high = map(wording.points, wide)
+    text = f"With other test images of this kind, too, the lead is between {low} and {high} points"
+    if wide[0] > 0:
+        return [f"{text} (95 % interval): it does not hang on the choice of images."]
+    return [f"{text} (95 % interval): with other images the order could change."]
 
 
 def _scores(ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
@@ -121,83 +129,8 @@ def _behind(pair: Comparison) -> str:
     over = pair.difference.over
     if over.mean is None or over.low is None or over.high is None:
         return "at no seed that can be compared"
-    text = f"{_bare(over.mean)} points {'less' if over.mean >= 0 else 'more'} on the seeds that both have"
-    return f"{text} ({over.spread} {_signed_range(over.low, over.high, over.mean)})" if over.spread else text
-
-
-def _signed_range(low: float, high: float, mean: float) -> str:
-    """Bounds of a difference that the text has already given a direction."""
-    first, last = (low, high) if mean >= 0 else (-high, -low)
-    return " to ".join(wording.points(bound).lstrip("+") for bound in (first, last))
-
-
-def _gain(setting: Setting, fraction: float) -> list[str]:
-    """What pretraining adds to the same network from random weights, at most and at least training images."""
-    groups = [group for group in setting.groups if group.values()]
-    if all(group.random_weights for group in groups):
-        return ["All encoders started from random weights: this measures architectures, not pretraining."]
-    if not any(group.random_weights for group in groups):
-        return ["No encoder was also run from random weights, so this study cannot tell what pretraining itself adds."]
-    pairs = {share: pretraining(setting, share) for share in setting.fractions}
-    available = [share for share in setting.fractions if pairs[share]]
-    shown = sorted({*available[:1], *available[-1:], *({fraction} & set(available))}, reverse=True)
-    sentences = [text for share in shown for text in _effects(pairs[share], share)]
-    named = sorted({(pair.first.encoder, pair.second.encoder) for share in shown for pair in pairs[share]})
-    for strong, weak in named if len(named) <= FEW else []:
-        saved = images_saved(setting, strong, weak)
-        if saved:
-            sentences.append(
-                f"{strong} with {wording.fraction(saved[0])} of the images scores at least what {weak} scores with "
-                f"{wording.fraction(saved[1])}."
-            )
-    controlled = {strong for strong, _ in named}
-    lonely = [g.encoder for g in setting.at(fraction) if g.values() and not g.random_weights]
-    lonely = [encoder for encoder in lonely if encoder not in controlled]
-    if lonely:
-        have = "has" if len(lonely) == 1 else "have"
-        sentences.append(
-            f"{wording.listing(lonely)} {have} no random control, so their pretraining cannot be told apart."
-        )
-    return sentences
-
-
-def _effects(pairs: list[Comparison], share: float) -> list[str]:
-    """A sentence for each pair, or one for all when they are many."""
-    if len(pairs) <= FEW:
-        return [_bought(pair, share) for pair in pairs]
-    ordered = sorted(pairs, key=lambda pair: pair.difference.over.mean or 0.0)
-    least, most = ordered[0], ordered[-1]
-    low, high = (wording.points(pair.difference.over.mean or 0.0) for pair in (least, most))
-    text = (
-        f"With {wording.fraction(share)} of the images, loaded instead of random weights change the score of "
-        f"{len(pairs)} networks by {low} ({least.first.encoder}) to {high} points ({most.first.encoder})"
-    )
-    fewest = min(pair.difference.over.n for pair in pairs)
-    if fewest < ENOUGH:
-        return [f"{text} in this small sample; {_no_more(fewest)}."]
-    return [f"{text}; for {sum(pair.holds for pair in pairs)} of them the seeds show a difference."]
-
-
-def _bought(pair: Comparison, share: float) -> str:
-    """What loaded weights add to the same network from random ones."""
-    over = pair.difference.over
-    mean = over.mean or 0.0
-    encoder, where = pair.first.encoder, f"With {wording.fraction(share)} of the images"
-    if over.n < ENOUGH:
-        direction = "more" if mean >= 0 else "less"
-        return (
-            f"{where}, {encoder} scores {_bare(mean)} points {direction} than the same network from random weights in "
-            f"this small sample; {_no_more(over.n)}."
-        )
-    bounds = f"{over.spread} {_signed_range(over.low or 0.0, over.high or 0.0, mean)}"
-    if not pair.holds:
-        signed = f"{wording.points(mean)} points, {over.spread} {wording.points(over.low or 0.0)}"
-        return (
-            f"{where}, the seeds show no certain effect of pretraining on {encoder} "
-            f"({signed} to {wording.points(over.high or 0.0)})."
-        )
-    effect = f"adds {_bare(mean)} points to" if mean > 0 else f"takes {_bare(mean)} points from"
-    return f"{where}, pretraining {effect} {encoder} ({bounds})."
+    text = f"{wording.bare(over.mean)} points {'less' if over.mean >= 0 else 'more'} on the seeds that both have"
+    return f"{text} ({over.spread} {wording.signed_range(over.low, over.high, over.mean)})" if over.spread else text
 
 
 def _cost(ranked: list[Standing]) -> list[str]:
@@ -211,7 +144,7 @@ def _cost(ranked: list[Standing]) -> list[str]:
     if len(priced) > 1 and cheapest is leader:
         sentences.append("No other encoder needs less computation.")
     elif cheapest.cost is not None and cheapest is not leader:
-        less = _bare((leader.miou.mean or 0.0) - (cheapest.miou.mean or 0.0))
+        less = wording.bare((leader.miou.mean or 0.0) - (cheapest.miou.mean or 0.0))
         ratio = wording.times(leader.cost.flops / max(cheapest.cost.flops, 1))
         sentences.append(
             f"That is {ratio} the computation of the cheapest, {cheapest.encoder} ({_price(cheapest)}), "

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting.statistics import Summary, summarize
 from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.statistics.seeds import Summary, summarize
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError
 
@@ -24,7 +25,7 @@ def class_iou(name: str) -> Reading:
     return lambda record: record.metrics.per_class_iou.get(name) if record.metrics else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunGroup:
     """Runs that differ in nothing but the seed.
 
@@ -49,7 +50,7 @@ class RunGroup:
     def random_weights(self) -> bool:
         return (self.runs + self.failed)[0].spec.encoder.weights == "random"
 
-    @property
+    @cached_property
     def architecture(self) -> str:
         """Equal for two encoders that differ only in the weights they start from."""
         return _canonical(_architecture((self.runs + self.failed)[0].spec.encoder.model_dump(mode="json")))
@@ -59,11 +60,16 @@ class RunGroup:
         found = {run.spec.seed: read(run) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
+    @cached_property
+    def score(self) -> Summary:
+        """mIoU over seeds."""
+        return self.summary()
+
     def summary(self, read: Reading = miou) -> Summary:
         return summarize(list(self.values(read).values()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """What encoders are compared within: one dataset, one segmenter, one recipe."""
 
@@ -72,15 +78,15 @@ class Setting:
     segmenter: str
     groups: tuple[RunGroup, ...]
 
-    @property
+    @cached_property
     def encoders(self) -> list[str]:
         return sorted({group.encoder for group in self.groups})
 
-    @property
+    @cached_property
     def fractions(self) -> list[float]:
         return sorted({group.fraction for group in self.groups})
 
-    @property
+    @cached_property
     def reference(self) -> float | None:
         """The largest fraction at which two encoders have a result, else at which one has; None if none has."""
         for wanted in (2, 1):
@@ -114,6 +120,7 @@ class Study:
     Attributes:
         titles: run id -> the encoder's title, made unique.
         unfinished: run folders without a record: still running, or interrupted.
+        damaged: records that could not be used and why, one line each.
     """
 
     name: str
@@ -122,6 +129,7 @@ class Study:
     settings: tuple[Setting, ...]
     titles: dict[str, str]
     unfinished: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
 
     @property
     def groups(self) -> list[RunGroup]:
@@ -140,23 +148,28 @@ class Study:
 
 
 def collect(folder: Path) -> Study:
-    """Reads ``folder/runs/*/record.json``.
+    """Reads ``folder/runs/*/record.json``; what cannot be read is named in ``damaged``.
+
+    Those that are damaged, edited, of another schema or in a folder of another run are left out.
 
     Raises:
-        InputError: there is none, or one is damaged, of another schema, or in a folder of another run.
+        InputError: there is no record, or none that can be read.
     """
     folder = Path(folder)
     candidates = sorted(path for path in (folder / "runs").glob("*") if path.is_dir())
-    loaded = {path.name: load_record(path) for path in candidates}
-    records = [record for record in loaded.values() if record is not None]
+    records, unfinished, damaged = [], [], []
+    for path in candidates:
+        try:
+            record = _load(path)
+        except InputError as error:
+            damaged.append(str(error))
+            continue
+        if record is None:
+            unfinished.append(path.name)
+        else:
+            records.append(record)
     if not records:
-        raise InputError(_nothing_found(folder, len(candidates)))
-    for name, record in loaded.items():
-        if record is not None and record.run_id != name:
-            raise InputError(
-                f"{folder / 'runs' / name} holds the record of the run {record.run_id}; "
-                "every run lies in the folder of its own name. Rename that folder, or delete it if it is a copy."
-            )
+        raise InputError(damaged[0] if damaged else _nothing_found(folder, len(candidates)))
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _unique_titles([(record.spec.encoder.title, record.spec.encoder) for record in records])
     by_id = dict(zip([record.run_id for record in records], titles, strict=True))
@@ -166,8 +179,22 @@ def collect(folder: Path) -> Study:
         records=tuple(records),
         settings=tuple(_settings(records, by_id)),
         titles=by_id,
-        unfinished=tuple(name for name, record in loaded.items() if record is None),
+        unfinished=tuple(unfinished),
+        damaged=tuple(damaged),
     )
+
+
+def _load(path: Path) -> RunRecord | None:
+    """The record in a run's folder, which must be that run's."""
+    record = load_record(path)
+    if record is None:
+        return None
+    if record.run_id != path.name:
+        raise InputError(
+            f"{path} holds the record of the run {record.run_id}; "
+            "every run lies in the folder of its own name. Rename that folder, or delete it if it is a copy."
+        )
+    return record
 
 
 def _nothing_found(folder: Path, started: int) -> str:
@@ -203,8 +230,11 @@ def _group(setting: str, encoder: str, fraction: float, records: list[RunRecord]
 
 
 def _fixed_part(record: RunRecord) -> dict[str, Any]:
+    """An encoder with a recipe of its own is still compared with the others, under the study's; it is disclosed."""
     spec = record.spec.model_dump(mode="json")
-    return {key: spec[key] for key in ("segmenter", "dataset", "recipe", "detectron2")}
+    loop = "Detectron2" if record.spec.detectron2 else "ours"
+    fixed = {key: spec.get(key) for key in ("segmenter", "dataset", "detectron2")}
+    return fixed | {"recipe": spec.get("study_recipe") or spec["recipe"], "loop": loop}
 
 
 def _architecture(encoder: dict[str, Any]) -> dict[str, Any]:
@@ -226,6 +256,8 @@ def _unique_titles(named: Sequence[tuple[str, Config | dict[str, Any]]]) -> list
         others = list(variants[title].values())
         keys = sorted({key for other in others for key in other})
         differing = [key for key in keys if len({_canonical(other.get(key)) for other in others}) > 1]
+        if "loop" in differing:  # then all of Detectron2's keys differ, for one of the two has none
+            differing = [key for key in differing if not key.startswith("detectron2")]
         result.append(" ".join([title, f"({_difference(differing, content)})"]) if differing else title)
     return result
 

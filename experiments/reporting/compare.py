@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, median
 
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting
-from encoder_ablations.experiments.reporting.statistics import Difference, Summary, holm, paired_difference
 from encoder_ablations.experiments.run_record import CostRecord, RunRecord
+from encoder_ablations.experiments.statistics.seeds import Difference, Summary, holm, paired_difference
 
 SIGNIFICANT = 0.05
 
@@ -62,16 +63,17 @@ class Comparison:
         return self.p is not None and self.p < SIGNIFICANT
 
 
+@lru_cache(maxsize=64)
 def standings(setting: Setting, fraction: float | None) -> list[Standing]:
     """Encoders with a result at ``fraction``, largest mean mIoU first (equal ones by name)."""
     groups = [group for group in setting.at(fraction) if group.values()]
-    groups.sort(key=lambda group: (-(group.summary().mean or 0.0), group.encoder))
+    groups.sort(key=lambda group: (-(group.score.mean or 0.0), group.encoder))
     costs = [cost_of(group.runs) for group in groups]
-    quality = [group.summary().mean or 0.0 for group in groups]
+    quality = [group.score.mean or 0.0 for group in groups]
     by_flops = pareto_front([cost.flops if cost else None for cost in costs], quality)
     by_latency = pareto_front([cost.latency[1] if cost and cost.latency else None for cost in costs], quality)
     return [
-        Standing(group, group.summary(), cost, flops, latency)
+        Standing(group, group.score, cost, flops, latency)
         for group, cost, flops, latency in zip(groups, costs, by_flops, by_latency, strict=True)
     ]
 
@@ -115,6 +117,7 @@ def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float] | None:
     return median(p10), median(middle), median(p90)
 
 
+@lru_cache(maxsize=64)
 def comparisons(setting: Setting, fraction: float | None) -> list[Comparison]:
     """Every pair of encoders that share a seed, the one that ranks higher first."""
     ranked = [standing.group for standing in standings(setting, fraction)]
@@ -144,25 +147,8 @@ def pretraining(setting: Setting, fraction: float | None) -> list[Comparison]:
 def _reversed(difference: Difference) -> Difference:
     over = difference.over
     turned = Summary(over.n, _minus(over.mean), over.std, over.half_width, _minus(over.high), _minus(over.low))
-    return Difference(turned, difference.losses, difference.wins, difference.p)
+    return Difference(turned, difference.losses, difference.wins, _minus(difference.effect), difference.p)
 
 
 def _minus(value: float | None) -> float | None:
     return None if value is None else -value
-
-
-def images_saved(setting: Setting, strong: str, weak: str) -> tuple[float, float] | None:
-    """(a, b): with the share ``a`` of the images ``strong`` is at least as good as ``weak`` with its largest share b.
-
-    None if that never happens with fewer images.
-    """
-    weak_groups = [group for group in setting.groups if group.encoder == weak and group.values()]
-    if not weak_groups:
-        return None
-    target = max(weak_groups, key=lambda group: group.fraction)
-    for fraction in setting.fractions:
-        group = setting.group(strong, fraction)
-        mean = group.summary().mean if group else None
-        if mean is not None and mean >= (target.summary().mean or 0.0) and fraction < target.fraction:
-            return fraction, target.fraction
-    return None

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
@@ -22,8 +24,6 @@ WIDTH = 9.6
 
 INK = "#27313d"
 FAINT = "#c3cad3"
-DARK_INK = "#dde3ea"
-DARK_FAINT = "#47525f"
 
 # Okabe & Ito's colour-blind safe set without its yellow, ordered so that neighbours differ in lightness too.
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#a8487f", "#56b4e9", "#d55e00", "#7a7f87")
@@ -55,21 +55,19 @@ RC: Any = {
     "pdf.use14corefonts": False,
 }
 
-# The page's figures follow its dark mode: matplotlib writes colours as inline styles, which only !important overrides.
-DARK_MODE = f"""<style>@media (prefers-color-scheme: dark) {{
-[style*="fill: {INK}"] {{ fill: {DARK_INK} !important }}
-[style*="stroke: {INK}"] {{ stroke: {DARK_INK} !important }}
-[style*="stroke: {FAINT}"] {{ stroke: {DARK_FAINT} !important }}
-}}</style>"""
-
 
 @dataclass(frozen=True)
 class EncoderStyle:
-    """Colour and marker tell the architecture; dashes and hollow markers tell random weights."""
+    """Colour and marker tell the architecture, dashes and hollow markers random weights, ``number`` the encoder."""
 
     color: str
     marker: str
     dashed: bool
+    number: int = 0
+
+    def gid(self, part: str) -> str:
+        """Names one of the encoder's lines in the SVG, so that the page can hide it."""
+        return f"series:{self.number}:{part}"
 
     @property
     def line(self) -> dict[str, Any]:
@@ -103,15 +101,15 @@ class EmbeddedFigure:
 
     Attributes:
         alt: what it shows, for those who cannot see it.
-        source: data URI.
-        adapts: whether it follows the dark mode (SVG) or needs a white ground (PNG).
+        svg: goes into the page as it is and follows its dark mode; "" where the PNG is smaller.
+        source: the PNG as a data URI, for a white ground; "" where there is the SVG.
         width: width in CSS pixels.
     """
 
     name: str
     alt: str
+    svg: Markup
     source: str
-    adapts: bool
     width: int
 
 
@@ -129,7 +127,7 @@ def encoder_styles(study: Study) -> dict[str, EncoderStyle]:
             waiting.setdefault(group.architecture, chosen)
         number += shared is None
         color, marker = COLORS[chosen % len(COLORS)], MARKERS[chosen % len(MARKERS)]
-        styles[group.encoder] = EncoderStyle(color, marker, group.random_weights)
+        styles[group.encoder] = EncoderStyle(color, marker, group.random_weights, len(styles))
     return styles
 
 
@@ -154,20 +152,24 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
         axis.set_visible(False)
 
 
-def save_figure(figure: Figure, folder: Path, name: str, alt: str) -> EmbeddedFigure:
-    """Writes NAME.png and NAME.pdf into ``folder``; the page gets the SVG or the PNG, whichever is smaller."""
+def save_figure(figure: Figure, folder: Path, name: str, alt: str, raster: bool = False) -> EmbeddedFigure:
+    """Writes NAME.png and NAME.pdf; the page gets the SVG, or the PNG where that is smaller or ``raster``."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not again for every format
-    png = _render(figure, "png", dpi=160, facecolor="white", metadata={"Software": None})
+    quick = {"compress_level": 4}
+    png = _render(figure, "png", dpi=140, facecolor="white", metadata={"Software": None}, pil_kwargs=quick)
     write_bytes(folder / f"{name}.png", png)
     no_dates = {"CreationDate": None, "Creator": None, "Producer": None}
     write_bytes(folder / f"{name}.pdf", _render(figure, "pdf", facecolor="white", metadata=no_dates))
-    nameless = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    svg = _adapting(_render(figure, "svg", transparent=True, metadata=nameless).decode())
     width = round(figure.get_figwidth() * 96)
-    if len(svg) <= len(png):
-        return EmbeddedFigure(name, alt, data_uri(svg.encode(), "image/svg+xml"), True, width)
-    return EmbeddedFigure(name, alt, data_uri(png, "image/png"), False, width)
+    embedded = EmbeddedFigure(name, alt, Markup(""), data_uri(png, "image/png"), width)
+    if raster:
+        return embedded
+    nameless = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    svg = _inline(_render(figure, "svg", transparent=True, metadata=nameless).decode(), name, alt)
+    if len(svg) > 1.5 * len(png):  # more than what the PNG takes in base64
+        return embedded
+    return EmbeddedFigure(name, alt, Markup(svg), "", width)
 
 
 def style_context() -> Any:
@@ -185,8 +187,21 @@ def _render(figure: Figure, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _adapting(svg: str) -> str:
-    """The SVG without its prologue, with the colours of the dark mode."""
-    svg = svg[svg.index("<svg") :]
-    end = svg.index(">") + 1
-    return svg[:end] + DARK_MODE + svg[end:]
+def _inline(svg: str, name: str, alt: str) -> str:
+    """The SVG as an element of the page: ids unique in it, series marked, no namespaces or metadata.
+
+    matplotlib writes colours as inline styles; page.css replaces those of INK and FAINT in the dark mode.
+    """
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+
+    def rename(match: re.Match[str]) -> str:
+        found = match[1]
+        if found.startswith("series:"):
+            return f' data-series="{found.split(":")[1]}"'
+        return f' id="{name}-{found}"' if found in used else ""
+
+    svg = re.sub(r' id="([^"]*)"', rename, svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)

@@ -9,8 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, class_iou
-from encoder_ablations.experiments.reporting.compare import Standing, standings
-from encoder_ablations.experiments.reporting.curves import Styles, fraction_curves, learning_curves, loss_curves
+from encoder_ablations.experiments.reporting.compare import Standing, pretraining, standings
+from encoder_ablations.experiments.reporting.curves import (
+    Styles,
+    fraction_curves,
+    learning_curves,
+    loss_curves,
+    pretraining_curves,
+)
 from encoder_ablations.experiments.reporting.drawing import (
     FAINT,
     INK,
@@ -23,9 +29,9 @@ from encoder_ablations.experiments.reporting.drawing import (
     style_context,
 )
 
-NUMBERED = 20
+NUMBERED = 12
 """Most classes for which a confusion matrix shows numbers."""
-PANELS = 6
+PANELS = 4
 """Most encoders with a confusion matrix: the best ones."""
 BARS = 24
 """Most classes in the bar chart; with more, those on which the encoders differ most."""
@@ -39,13 +45,14 @@ def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) ->
         folder: gets PREFIX-NAME.png and .pdf.
 
     Returns:
-        "fractions", "learning", "loss", "cost", "classes", "confusion" -> figure; those without data are left out.
+        "fractions", "pretraining", "learning", "loss", "cost", "classes", "confusion" -> figure; what has no data
+        is left out.
     """
     ranked = standings(setting, setting.reference)
     drawn = {}
     with style_context():
         for name, figure, alt in _figures(setting, ranked, styles):
-            drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt)
+            drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt, raster=name == "confusion")
     return drawn
 
 
@@ -56,6 +63,8 @@ def _figures(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterat
     curves = [run.curves for run in setting.runs if run.curves]
     if encoders and sum(any(group.values() for group in setting.at(f)) for f in setting.fractions) > 1:
         yield "fractions", *fraction_curves(setting, encoders, styles)
+        if any(pretraining(setting, fraction) for fraction in setting.fractions):
+            yield "pretraining", *pretraining_curves(setting, styles)
     if any(len(curve.val_steps) > 1 for curve in curves):
         yield "learning", *learning_curves(setting, encoders, styles)
     if any(len(curve.loss_steps) > 1 for curve in curves):
@@ -125,9 +134,9 @@ def class_bars(groups: list[RunGroup], classes: list[str], styles: Styles) -> tu
         values = [100 * (means[group.encoder, c] or 0) for c in shown]
         axis.barh(places, values, height=thickness * 0.86, label=group.encoder, **style.bar)
         if len(group.runs) > 1:
-            for place, c in zip(places, shown, strict=True):
-                seeds = [100 * value for value in group.values(class_iou(c)).values()]
-                axis.plot(seeds, [place] * len(seeds), "|", color=INK, markersize=4, markeredgewidth=0.8)
+            pairs = zip(places, shown, strict=True)
+            seeds = [(100 * v, place) for place, c in pairs for v in group.values(class_iou(c)).values()]
+            axis.plot([v for v, _ in seeds], [p for _, p in seeds], "|", color=INK, markersize=4, markeredgewidth=0.8)
     axis.set_yticks(range(len(shown)), [_short(c, 28) for c in shown])
     axis.set_ylim(len(shown) - 0.45, -0.55)
     axis.set_xlim(0, 100)

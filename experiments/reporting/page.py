@@ -14,7 +14,10 @@ from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, S
 from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.pictures import picture_grid
-from encoder_ablations.experiments.reporting.tables import write_tables
+from encoder_ablations.experiments.reporting.resampling import Resampling
+from encoder_ablations.experiments.reporting.stability import across
+from encoder_ablations.experiments.reporting.table import Table
+from encoder_ablations.experiments.reporting.tables import TABLES, write_tables
 from encoder_ablations.utils.files import write_text
 
 HERE = Path(__file__).parent
@@ -22,13 +25,14 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written, and texts for the terminal: a small table, and the shortest answer of every setting."""
+    """What was written, and texts for the terminal: a small table, the shortest answer of every setting, bad files."""
 
     page: Path
     tables: list[Path]
     figures: list[Path]
     ranking: str
     headlines: list[str]
+    problems: list[str]
 
 
 def write_report(study_folder: Path | str) -> ReportFiles:
@@ -42,14 +46,18 @@ def write_report(study_folder: Path | str) -> ReportFiles:
     """
     study = collect(Path(study_folder))
     styles = encoder_styles(study)
+    resampling = Resampling(study)
+    further = {name: TABLES[name](study) for name in ("efficiency", "target", "stability", "deviations")}
     figures = study.folder / "figures"
     sections = [
-        _section(study, setting, styles, figures, f"s{number}")
+        _section(study, setting, styles, figures, f"s{number}", resampling)
+        | {name: table.only(setting.title) for name, table in further.items()}
         for number, setting in enumerate(study.settings, start=1)
     ]
-    tables = write_tables(study)
+    tables = write_tables(study, resampling)
     page = study.folder / "report.html"
-    write_text(page, _render(study, styles, sections))
+    problems = [*study.damaged, *resampling.problems]
+    write_text(page, _render(study, styles, sections, across(further["stability"]), problems))
     drawn = [
         figures / f"{figure.name}.{ending}"
         for section in sections
@@ -57,7 +65,7 @@ def write_report(study_folder: Path | str) -> ReportFiles:
         for ending in ("png", "pdf")
     ]
     headlines = [_headline(section["answer"]) for section in sections]
-    return ReportFiles(page, tables, drawn, terminal_ranking(study.groups), headlines)
+    return ReportFiles(page, tables, drawn, terminal_ranking(study.groups), headlines, problems)
 
 
 def _headline(found: Answer) -> str:
@@ -71,7 +79,7 @@ def terminal_ranking(groups: Iterable[RunGroup]) -> str:
         blocks.setdefault(group.setting, []).append(group)
     lines = []
     for title, members in blocks.items():
-        members.sort(key=lambda group: (-group.fraction, -(group.summary().mean or -1.0), group.encoder))
+        members.sort(key=lambda group: (-group.fraction, -(group.score.mean or -1.0), group.encoder))
         rows = [["encoder", "images", "mIoU %", "spread", "n"], *map(_terminal_row, members)]
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines += [title, *("  " + _aligned(row, widths) for row in rows), ""]
@@ -79,7 +87,7 @@ def terminal_ranking(groups: Iterable[RunGroup]) -> str:
 
 
 def _terminal_row(group: RunGroup) -> list[str]:
-    summary = group.summary()
+    summary = group.score
     mean, _, spread = summary.text(with_n=False).partition(" ")
     failed = f" ({len(group.failed)} failed)" if group.failed else ""
     return [group.encoder, wording.fraction(group.fraction), mean, spread.strip("()"), f"{summary.n}{failed}"]
@@ -93,20 +101,25 @@ def _aligned(row: list[str], widths: list[int]) -> str:
     return "  ".join(cells).rstrip()
 
 
-def _section(study: Study, setting: Setting, styles: dict[str, EncoderStyle], folder: Path, key: str) -> dict[str, Any]:
+def _section(
+    study: Study, setting: Setting, styles: dict[str, EncoderStyle], folder: Path, key: str, resampling: Resampling
+) -> dict[str, Any]:
     """Everything that the page shows of one setting."""
-    rows = views.ranking(setting)
+    rows = views.ranking(setting, resampling)
     encoders = [row.encoder for row in rows]
     everyone = encoders + [encoder for encoder in setting.encoders if encoder not in encoders]
+    figures = draw_setting(setting, styles, folder, key)
     return {
         "key": key,
         "setting": setting,
-        "answer": answer(setting),
+        "answer": answer(setting, resampling),
         "share": wording.fraction(setting.reference) if setting.reference else wording.DASH,
         "ranking": rows,
         "scale": views.ranking_scale(setting),
         "spread_name": rows[0].spread_name if rows else "",
-        "figures": draw_setting(setting, styles, folder, key),
+        "figures": figures,
+        "toggles": everyone if any("data-series" in figure.svg for figure in figures.values()) else [],
+        "wide": any(row.wide for row in rows),
         "fractions": views.fractions_grid(setting, everyone),
         "pretraining": views.pretraining_grid(setting),
         "panels": PANELS,
@@ -115,13 +128,21 @@ def _section(study: Study, setting: Setting, styles: dict[str, EncoderStyle], fo
         "parts": views.flops_by_part(setting, encoders),
         "input_size": views.input_size(setting),
         "convergence": views.convergence_rows(setting, everyone),
+        "front": [row.encoder for row in rows if row.on_front],
+        "mistakes": views.mistakes(setting, encoders[:PANELS]),
         "classes": views.classes_grid(setting, encoders),
         "pictures": picture_grid(study, setting, encoders),
         "protocol": method.protocol(setting),
     }
 
 
-def _render(study: Study, styles: dict[str, EncoderStyle], sections: list[dict[str, Any]]) -> str:
+def _render(
+    study: Study,
+    styles: dict[str, EncoderStyle],
+    sections: list[dict[str, Any]],
+    between: Table,
+    problems: list[str],
+) -> str:
     templates = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -132,7 +153,10 @@ def _render(study: Study, styles: dict[str, EncoderStyle], sections: list[dict[s
     )
     return templates.get_template("page.html").render(
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         study=study,
+        between=between,
+        problems=problems,
         facts=_facts(study),
         styles=styles,
         sections=sections,

@@ -1,24 +1,19 @@
-"""Tables: one description, written as CSV, Markdown and LaTeX, and shown in the page."""
+"""The tables that are written beside the report."""
 
-import csv
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou, flatten
-from encoder_ablations.experiments.reporting.compare import Cost, comparisons, cost_of
+from encoder_ablations.experiments.reporting.compare import Cost, comparisons, cost_of, pretraining
+from encoder_ablations.experiments.reporting.effort import efficiency_table, target_table
+from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
+from encoder_ablations.experiments.reporting.stability import deviations_table, stability_table
+from encoder_ablations.experiments.reporting.table import Table
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.utils.files import write_text
-
-LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}"}
-    | {">": r"\textgreater{}", "±": r"$\pm$", "–": "--", "−": "$-$", "·": r"$\cdot$", "×": r"$\times$"}
-)
 
 LONG: Any = {
     "schema_version": True,
@@ -32,40 +27,10 @@ LONG: Any = {
 """What ``runs.csv`` leaves out of a record: everything that is not a single value."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """Texts in rows under a header; the first ``names`` columns are names, the others numbers."""
-
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-    names: int = 1
-
-    def csv(self) -> str:
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
-        return buffer.getvalue()
-
-    def markdown(self) -> str:
-        def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(escape(cell, quote=False).replace("|", r"\|") for cell in cells) + " |"
-
-        marks = ["---" if column < self.names else "---:" for column in range(len(self.header))]
-        return "\n".join([line(self.header), line(marks), *map(line, self.rows)]) + "\n"
-
-    def latex(self) -> str:
-        """A booktabs table: needs ``\\usepackage{booktabs}``."""
-        columns = "l" * self.names + "r" * (len(self.header) - self.names)
-        lines = [" & ".join(cell.translate(LATEX) for cell in row) + r" \\" for row in [self.header, *self.rows]]
-        body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-        start = [r"\begin{table}", r"\centering", rf"\caption{{{self.caption.translate(LATEX)}}}"]
-        return "\n".join([*start, rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]) + "\n"
-
-
-def write_tables(study: Study) -> list[Path]:
-    """Writes ``tables/{ranking,per_class,differences}.{csv,md,tex}`` and ``runs.csv``; returns their paths."""
+def write_tables(study: Study, resampling: Resampling | None = None) -> list[Path]:
+    """Writes ``tables/NAME.{csv,md,tex}`` for every one of ``TABLES``, and ``runs.csv``; returns their paths."""
     written = []
-    tables = {"ranking": ranking_table, "per_class": per_class_table, "differences": differences_table}
+    tables: dict[str, Callable[[Study], Table]] = {"ranking": partial(ranking_table, resampling=resampling), **TABLES}
     for name, make in tables.items():
         table = make(study)
         for ending, content in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
@@ -105,21 +70,26 @@ def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     return names | flatten(results | model | inputs)
 
 
-def ranking_table(study: Study) -> Table:
+def ranking_table(study: Study, resampling: Resampling | None = None) -> Table:
     """A row for every encoder and fraction, best first within its setting and fraction."""
     header = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed", "low (%)", "high (%)", "spread"]
+    header += ["std (points)", "low with other images (%)", "high with other images (%)"]
     header += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)", "memory (GB)"]
     rows = []
     for setting in study.settings:
-        order = sorted(setting.groups, key=lambda g: (-g.fraction, -(g.summary().mean or -1), g.encoder))
-        rows += [[setting.title, group.encoder, *_ranking_cells(group)] for group in order]
+        order = sorted(setting.groups, key=lambda g: (-g.fraction, -(g.score.mean or -1), g.encoder))
+        for group in order:
+            wide = resampling.interval(group) if resampling and group.fraction == setting.reference else None
+            rows.append([setting.title, group.encoder, *_ranking_cells(group, wide)])
     return Table("Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2).", header, rows, names=2)
 
 
-def _ranking_cells(group: RunGroup) -> list[str]:
-    summary = group.summary()
+def _ranking_cells(group: RunGroup, wide: Interval | None) -> list[str]:
+    summary = group.score
     bounds = [f"{100 * bound:.2f}" if bound is not None else "" for bound in (summary.low, summary.high)]
     quality = [summary.text(with_n=False), str(summary.n), str(len(group.failed)), *bounds, summary.spread]
+    quality.append("" if summary.std is None else f"{100 * summary.std:.2f}")
+    quality += ["", ""] if wide is None else [f"{100 * bound:.2f}" for bound in wide]
     return [f"{group.fraction * 100:g}", *quality, *_cost_cells(cost_of(group.runs))]
 
 
@@ -160,8 +130,37 @@ def differences_table(study: Study) -> Table:
                 bounds = [wording.points(b) if b is not None and over.n > 1 else "" for b in (over.low, over.high)]
                 wins = f"{pair.difference.wins} of {over.n}"
                 p = "" if pair.p is None else f"{pair.p:.4f}"
+                effect = "" if pair.difference.effect is None else f"{pair.difference.effect:.2f}"
                 mean = wording.points(over.mean or 0.0)
                 names = [setting.title, pair.first.encoder, pair.second.encoder]
-                rows.append([*names, f"{share * 100:g}", mean, *bounds, over.spread, wins, p])
+                rows.append([*names, f"{share * 100:g}", mean, *bounds, over.spread, wins, effect, p])
     header = ["setting", "first", "second", "fraction (%)", "first - second (points)", "low", "high", "spread", "wins"]
-    return Table("Paired differences over shared seeds.", [*header, "p (Holm)"], rows, names=3)
+    return Table("Paired differences over shared seeds.", [*header, "effect size (g)", "p (Holm)"], rows, names=3)
+
+
+def pretraining_table(study: Study) -> Table:
+    """What pretraining buys: loaded minus random weights of every network that has both, at every fraction."""
+    rows = []
+    for setting in study.settings:
+        for share in reversed(setting.fractions):
+            for pair in pretraining(setting, share):
+                over = pair.difference.over
+                bounds = [wording.points(b) if b is not None and over.n > 1 else "" for b in (over.low, over.high)]
+                effect = "" if pair.difference.effect is None else f"{pair.difference.effect:.2f}"
+                p = "" if pair.p is None else f"{pair.p:.4f}"
+                gained = [wording.points(over.mean or 0.0), *bounds, over.spread, str(over.n), effect, p]
+                rows.append([setting.title, pair.first.encoder, f"{share * 100:g}", *gained])
+    header = ["setting", "encoder", "fraction (%)", "gain (points)", "low", "high", "spread", "n", "effect size (g)"]
+    return Table("What pretraining adds to the same network.", [*header, "p (Holm)"], rows, names=2)
+
+
+TABLES: dict[str, Callable[[Study], Table]] = {
+    "per_class": per_class_table,
+    "differences": differences_table,
+    "pretraining": pretraining_table,
+    "efficiency": efficiency_table,
+    "target": target_table,
+    "stability": stability_table,
+    "deviations": deviations_table,
+}
+"""File name -> what makes the table; the ranking comes before them."""

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import Reading, RunGroup, Setting
 from encoder_ablations.experiments.reporting.collect import class_iou as iou_of
 from encoder_ablations.experiments.reporting.compare import Cost, Standing, comparisons, cost_of, pretraining, standings
-from encoder_ablations.experiments.reporting.statistics import Summary
+from encoder_ablations.experiments.reporting.figures import row_shares
+from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.statistics.seeds import Summary
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class RankingRow:
     spread: str
     spread_name: str
     strip: Strip
+    wide: str
     n: int
     failed: int
     behind: str
@@ -51,7 +56,7 @@ class Grid:
     rows: list[tuple[str, list[GridCell]]]
 
 
-def ranking(setting: Setting) -> list[RankingRow]:
+def ranking(setting: Setting, resampling: Resampling | None = None) -> list[RankingRow]:
     """The setting's reference fraction, best first."""
     ranked = standings(setting, setting.reference)
     low, high = _bounds(ranked)
@@ -74,6 +79,7 @@ def ranking(setting: Setting) -> list[RankingRow]:
                 spread=_spread(summary),
                 spread_name=summary.spread,
                 strip=strip,
+                wide=_percents(resampling.interval(group)) if resampling else "",
                 n=summary.n,
                 failed=len(group.failed),
                 behind=wording.points(-(pair.difference.over.mean or 0.0)) if pair else "",
@@ -107,6 +113,10 @@ def _spread(summary: Summary) -> str:
     if summary.half_width is not None:
         return f"± {100 * summary.half_width:.1f}"
     return f"{100 * (summary.low or 0):.1f}–{100 * (summary.high or 0):.1f}" if summary.n > 1 else ""
+
+
+def _percents(bounds: Interval | None) -> str:
+    return "" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f}"
 
 
 def _behind_spread(over: Summary) -> str:
@@ -149,7 +159,7 @@ def fractions_grid(setting: Setting, encoders: list[str]) -> Grid:
     columns = []
     for fraction in setting.fractions:
         groups = [setting.group(encoder, fraction) for encoder in encoders]
-        columns.append(_cells([group.summary() if group else Summary(0) for group in groups]))
+        columns.append(_cells([group.score if group else Summary(0) for group in groups]))
     rows = [(encoder, [column[position] for column in columns]) for position, encoder in enumerate(encoders)]
     return Grid([wording.fraction(fraction) for fraction in setting.fractions], rows)
 
@@ -180,6 +190,9 @@ def classes_grid(setting: Setting, encoders: list[str]) -> Grid:
     return Grid(encoders, [(name, _across(setting, encoders, iou_of(name))) for name in setting.classes])
 
 
+MISTAKES = 12
+"""Most confusions that are listed."""
+
 QUALITY = (
     ("mIoU (classes in the truth)", "miou"),
     ("mIoU (classes in truth or prediction)", "miou_union"),
@@ -197,6 +210,26 @@ def quality_grid(setting: Setting, encoders: list[str]) -> Grid:
 
 def _metric(name: str) -> Reading:
     return lambda run: getattr(run.metrics, name) if run.metrics else None
+
+
+def mistakes(setting: Setting, encoders: list[str]) -> Grid:
+    """The most frequent confusions of classes at the reference fraction: share of the true class's pixels."""
+    groups = [setting.group(encoder, setting.reference) for encoder in encoders]
+    found = [
+        row_shares(group) if group and any(run.confusion_matrix for run in group.runs) else None for group in groups
+    ]
+    known = [np.nan_to_num(shares) for shares in found if shares is not None]
+    if not known or len(setting.classes) < 2:
+        return Grid(encoders, [])
+    most = np.max(known, axis=0) * (1 - np.eye(len(setting.classes)))
+    cells = [int(cell) for cell in np.argsort(-most, axis=None, kind="stable")[:MISTAKES] if most.flat[cell] >= 0.0005]
+    order = [divmod(cell, len(setting.classes)) for cell in cells]
+    rows = []
+    for truth, guess in order:
+        texts = [wording.DASH if shares is None else f"{100 * shares[truth, guess]:.1f}" for shares in found]
+        name = f"{setting.classes[truth]} taken for {setting.classes[guess]}"
+        rows.append((name, [GridCell(text, False) for text in texts]))
+    return Grid(encoders, rows)
 
 
 def _across(setting: Setting, encoders: list[str], read: Reading) -> list[GridCell]:

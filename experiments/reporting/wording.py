@@ -19,6 +19,17 @@ def points(difference: float) -> str:
     return text if text == "0.0" else f"{'+' if difference > 0 else '−'}{text}"
 
 
+def bare(difference: float) -> str:
+    """A difference in points without its sign."""
+    return points(abs(difference)).lstrip("+")
+
+
+def signed_range(low: float, high: float, mean: float) -> str:
+    """Bounds of a difference that the text has already given a direction."""
+    first, last = (low, high) if mean >= 0 else (-high, -low)
+    return " to ".join(points(bound).lstrip("+") for bound in (first, last))
+
+
 def large(number: float | None) -> str:
     """86567656 -> "86.6 M"; three significant digits with k, M, G or T."""
     if number is None:

@@ -33,13 +33,15 @@ def hashes(dataset, **changes) -> list[str]:
 
 
 def joined(parts: Iterable[Batch]) -> Batch:
-    return Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    parts = list(parts)
+    return Batch(torch.cat([part.images for part in parts]), torch.cat([part.masks for part in parts]))
 
 
 def test_batches_have_the_promised_form(dataset):
     steps = list(training_batches(dataset, INDICES, AUGMENTATION, seed=0, batch_size=4, steps=3, accumulation=2))
     assert [len(parts) for parts in steps] == [2, 2, 2]
-    images, masks = steps[0][0]
+    images, masks, views = steps[0][0]
+    assert views == ()
     assert (images.shape, images.dtype) == ((2, 3, 32, 32), torch.uint8)
     assert (masks.shape, masks.dtype) == ((2, 32, 32), torch.int64)
     assert images.is_contiguous()

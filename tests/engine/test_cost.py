@@ -27,6 +27,22 @@ def test_vit_by_hand():
     assert cost.flops == sum(cost.flops_by_part.values())
 
 
+@pytest.mark.parametrize("encoder", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"])
+def test_encoders_that_resize_positions_by_their_own_rule(encoder):
+    """Another size than the native one: their position embedding is put in from outside, which tracing must survive."""
+    segmenter = make(LinearSpec(name="linear"), encoder)
+    before = {name: value.clone() for name, value in segmenter.state_dict().items()}
+    cost = measure_cost(segmenter, (70, 98), (1,), seconds=0.0)
+    body = segmenter.encoder.body
+    patches, width = body.tokens(96, 128), 384  # the segmenter pads to multiples of 32
+    tokens = patches + body.prefix_tokens
+    embed = patches * width * 3 * 14 * 14
+    block = tokens * (width * 3 * width + width * width + 2 * width * 4 * width) + 2 * tokens * tokens * width
+    assert cost.flops_by_part["encoder.body"] == pytest.approx(embed + 12 * block, rel=0.01)
+    assert cost.flops == sum(cost.flops_by_part.values())
+    assert all((before[name] == value).all() for name, value in segmenter.state_dict().items())
+
+
 def test_deformable_attention_is_counted():
     few, many = (
         measure_cost(

@@ -21,6 +21,7 @@ from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.feature_store import FeatureStore
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
 from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.segmenters.base import Head, Segmenter
@@ -55,21 +56,23 @@ recipe = Recipe(
     batch_size=4,
     accumulation=int(sys.argv[3]),
     evaluate_every=2,
-    augmentation=AugmentationSpec(crop=(64, 64)),
+    augmentation=AugmentationSpec(crop=(64, 64), views=int(sys.argv[4]) or None),
     optimizer=OptimizerSpec(lr=1e-3, clip_norm=0.1),
 )
 train, val = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
 data = TrainingData(terrain, train, list(range(8)), val, list(range(5)))
-Trainer(segmenter, data, recipe, 0, Path(sys.argv[2]), make_accelerator("cpu")).run()
+store = FeatureStore(Path(sys.argv[5]), 1 << 30) if len(sys.argv) > 5 else None
+Trainer(segmenter, data, recipe, 0, Path(sys.argv[2]), make_accelerator("cpu"), store=store).run()
 '''
 
 
-def train(folder, terrain, processes, accumulation):
+def train(folder, terrain, processes, accumulation, views=0, *store):
     """The last checkpoint of a run with so many processes."""
     folder.mkdir()
     (folder / "program.py").write_text(PROGRAM)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [*launcher, str(folder / "program.py"), terrain.model_dump_json(), str(folder), str(accumulation)]
+    command += [str(views), *map(str, store)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -77,7 +80,16 @@ def train(folder, terrain, processes, accumulation):
 
 
 def test_two_processes_equal_one(terrain, tmp_path):
-    one, two = train(tmp_path / "one", terrain, 1, 1), train(tmp_path / "two", terrain, 2, 2)
+    _compare(train(tmp_path / "one", terrain, 1, 1), train(tmp_path / "two", terrain, 2, 2))
+
+
+def test_two_processes_with_cached_features_equal_one_without(terrain, tmp_path):
+    store = tmp_path / "store"
+    _compare(train(tmp_path / "one", terrain, 1, 1, 2), train(tmp_path / "two", terrain, 2, 2, 2, store))
+    assert len(list(store.rglob("*.safetensors"))) == 16 + 5  # two views of 8 images, and 5 to evaluate
+
+
+def _compare(one, two):
     losses = [torch.tensor(run["progress"]["loss"]) for run in (one, two)]
     assert torch.allclose(losses[0], losses[1], atol=1e-5)
     assert one["progress"]["val_steps"] == two["progress"]["val_steps"] == [2, 4]

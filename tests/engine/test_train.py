@@ -77,7 +77,7 @@ def test_interrupted_and_resumed_same_bits(terrain, tmp_path, stop_at):
     undisturbed = trainer_of(terrain, tmp_path / "whole")
     undisturbed.run()
 
-    def stop(_status):
+    def stop(_step, _status):
         if first.progress.step == stop_at:
             raise Killed
 
@@ -187,7 +187,7 @@ def test_frozen_body_survives_training_and_resume(terrain, tmp_path):
     encoder = DARKNET.model_copy(update={"freeze": "body"})
     before = digest(build_encoder(encoder, 0).body.state_dict().values())
 
-    def stop(_status):
+    def stop(_step, _status):
         if first.progress.step == 3:
             raise Killed
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from encoder_ablations.encoders import inspection
-from encoder_ablations.experiments.benchmarks import adapter, evaluation, op, training
+from encoder_ablations.experiments.benchmarks import adapter, cache, evaluation, op, training
 from encoder_ablations.experiments.cli import COMMANDS, main
 
 
@@ -39,6 +39,14 @@ def test_encoders(capsys):
     assert "apache-2.0" in lines[2]
 
 
+def test_a_closed_pipe_is_no_failure():
+    program = "import sys; from encoder_ablations.experiments.cli import main; sys.exit(main(['encoders']))"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert b"BrokenPipe" not in process.stderr.read()
+    assert process.returncode == 0
+
+
 def test_taps_with_an_image(tmp_path, capsys):
     image = np.zeros((90, 120, 3), np.uint8)
     image[30:60, 40:80] = 255
@@ -66,10 +74,12 @@ def test_taps_that_differ_from_the_source_are_an_error(capsys, monkeypatch):
     assert "DIFFERENT" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", [adapter, evaluation, op, training])
+@pytest.mark.parametrize("module", [adapter, cache, evaluation, op, training])
 def test_benchmarks_run(module, monkeypatch):
     monkeypatch.setattr(adapter, "MODELS", ["vit_ti16"])
     monkeypatch.setattr(op, "SIDES", {"cpu": [64], "cuda": [64]})
+    monkeypatch.setattr(cache, "MODEL", "vit_tiny_patch16_224")
+    monkeypatch.setattr(cache, "SIDE", 64)
     monkeypatch.setattr(training, "SIDE", 64)
     lines = list(module.run(0.0))
     assert lines

@@ -1,17 +1,29 @@
 """Through the command line, as a user: a small study, killed and started again, reported, evaluated."""
 
+import errno
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from encoder_ablations.engine.per_image import load_per_image
+from encoder_ablations.engine.train import Trainer
+from encoder_ablations.experiments import worker
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.run import execute_run
+from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
+from encoder_ablations.experiments.study import load_study, locate, plan
+from encoder_ablations.utils.errors import InputError
 
 STUDY = {
     "name": "small",
@@ -43,6 +55,23 @@ def study(tmp_path, terrain, monkeypatch):
     return path
 
 
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, terrain):
+    """The folder ``outputs`` after the study's two runs at 100 %."""
+    folder = tmp_path_factory.mktemp("finished")
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(STUDY | {"datasets": [terrain.model_dump(mode="json")], "fractions": [1.0]}))
+    assert main(["run", str(path), "--device", "cpu", "--output", str(folder / "outputs" / "small")]) == 0
+    return folder / "outputs"
+
+
+@pytest.fixture
+def finished_study(study, outputs):
+    """The study's two runs at 100 %, finished in ``outputs/small``."""
+    shutil.copytree(outputs, "outputs")
+    return study
+
+
 def records(folder: Path):
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("runs/*/record.json"))]
     return {record["run_id"]: record for record in found}
@@ -68,6 +97,11 @@ def test_study(study, capsys):
     assert "darknet" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert (folder / "runs.csv").read_text().count("\n") == 5
+
+    # every image's own counts lie beside the record and add up to its matrix
+    for name, record in first.items():
+        images = load_per_image(folder / "runs" / name / PER_IMAGE, np.array(record["confusion_matrix"]))
+        assert len(images.ids) == 8
 
     # a second call repeats nothing
     times = {path: path.stat().st_mtime_ns for path in folder.glob("runs/*/record.json")}
@@ -164,21 +198,167 @@ def test_bad_input_is_one_line_and_exit_code_2(name, study, capsys):
     assert not Path("outputs").exists() or not list(Path("outputs").rglob("record.json"))
 
 
-def test_a_record_of_another_version(study, capsys):
-    assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]"]) == 0
-    path = next(Path("outputs/small").glob("runs/*/record.json"))
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"schema_version": 99}))
-    capsys.readouterr()
-    assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]"]) == 2
-    assert "schema version 99, this program reads version 1" in capsys.readouterr().err
+DAMAGE = {
+    "older schema": (lambda text: text.replace('"schema_version": 1', '"schema_version": 0'), "has schema version 0"),
+    "truncated": (lambda text: text[: len(text) // 2], "is damaged (JSONDecodeError)"),
+    "edited": (lambda text: text.replace('"miou": ', '"miou": maybe ', 1), "is damaged"),
+    "edited well": (lambda text: re.sub(r'"miou": [0-9.e-]+', '"miou": 0.999', text, count=1), "was edited after"),
+    "another run's": (None, "is the record of another run"),
+}
 
 
-def test_a_failed_run_is_recorded_and_the_others_go_on(study, capsys):
-    arguments = ["run", str(study), "--device", "cpu", "fractions=[1.0]", "recipe.optimizer.lr=1e30"]
-    arguments += ["recipe.optimizer.clip_norm=null"]
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_bad_record_is_told_from_a_good_one(name, finished_study):
+    change, message = DAMAGE[name]
+    bad, good = sorted(Path("outputs/small").glob("runs/*/record.json"))
+    bad.write_text(change(bad.read_text()) if change else good.read_text())
+    found = {
+        run.folder: run
+        for run in locate(plan(load_study(str(finished_study), ["fractions=[1.0]"])), Path("outputs/small"))
+    }
+    assert found[bad.parent].state == "unreadable"
+    assert message in found[bad.parent].problem
+    assert str(bad) in found[bad.parent].problem
+    assert found[good.parent].state == "finished"
+
+
+def test_a_bad_record_is_named_and_the_rest_goes_on(finished_study, capsys):
+    """It is neither repeated nor overwritten nor shown in the report, and stops nothing else."""
+    bad, gone = sorted(Path("outputs/small").glob("runs/*/record.json"))
+    text = bad.read_text()[:300]
+    bad.write_text(text)
+    gone.unlink()
+    assert main(["run", str(finished_study), "--device", "cpu", "fractions=[1.0]"]) == 1
+    error = capsys.readouterr().err
+    assert f"unreadable: {bad} is damaged" in error
+    assert "Traceback" not in error
+    assert bad.read_text() == text
+    assert load_record(gone.parent).status == "finished"
+    assert main(["status", "outputs/small"]) == 0
+    assert "2 runs: 1 finished, 1 unreadable" in capsys.readouterr().out
+
+
+def test_a_failed_run_is_recorded_and_repeated_only_on_request(study, capsys, monkeypatch):
+    arguments = ["run", str(study), "--device", "cpu", "fractions=[1.0]"]
+    step = Trainer._step
+
+    def fail(trainer, batches):
+        if "darknet" in trainer.folder.name and trainer.progress.step == 3:
+            raise FloatingPointError("the loss is nan")
+        return step(trainer, batches)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", fail)
+        assert main(arguments) == 1
+    found = {record["spec"]["encoder"]["label"]: record for record in records(Path("outputs/small")).values()}
+    assert {name: record["status"] for name, record in found.items()} == {"darknet": "failed", "vit": "finished"}
+    assert found["darknet"]["error"]["message"] == "the loss is nan"
+    assert "1 runs failed; --retry-failed repeats them" in capsys.readouterr().err
+    assert main(["status", "outputs/small"]) == 0
+    out = capsys.readouterr().out
+    assert "2 runs: 1 finished, 1 failed" in out
+    assert "FloatingPointError: the loss is nan" in out
+
+    path = Path("outputs/small/runs", found["darknet"]["run_id"], "record.json")
+    before = path.read_bytes()
     assert main(arguments) == 1
-    found = records(Path("outputs/small")).values()
-    assert len(found) == 2
-    assert {record["status"] for record in found} == {"failed"}
-    assert all("the loss is" in record["error"]["message"] for record in found)
+    assert path.read_bytes() == before
+    assert main([*arguments, "--retry-failed"]) == 0
+    assert load_record(path.parent).status == "finished"
+    assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]", "--output", "whole"]) == 0
+    whole = records(Path("whole"))[path.parent.name]
+    assert what_counts(json.loads(path.read_text())) == what_counts(whole), "it went on from its checkpoint"
+
+
+def test_an_encoder_with_its_own_recipe_is_disclosed_and_compared(study):
+    content = yaml.safe_load(study.read_text())
+    content["encoders"][0]["recipe"] = {"optimizer": {"lr": 0.001}}
+    study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
+    assert main(["run", str(study), "--device", "cpu"]) == 0
+    found = {record["spec"]["encoder"]["label"]: record for record in records(Path("outputs/small")).values()}
+    assert found["darknet"]["spec"]["recipe"]["optimizer"]["lr"] == 0.001
+    assert found["vit"]["spec"]["recipe"]["optimizer"]["lr"] == 0.0001
+    own = "Trained with a recipe of its own (the study's → this encoder's): optimizer.lr 0.0001 → 0.001."
+    assert own in found["darknet"]["disclosures"]
+    assert not any("recipe of its own" in text for text in found["vit"]["disclosures"])
+    page = Path("outputs/small/report.html").read_text()
+    assert "recipe of its own" in page
+    assert len(collect(Path("outputs/small")).settings) == 1
+
+
+def test_a_changed_study_is_not_mixed_with_the_old_one(finished_study, capsys):
+    arguments = ["run", str(finished_study), "--device", "cpu", "fractions=[1.0]"]
+    assert main(["run", "outputs/small/study.yaml", "--dry-run"]) == 0
+    assert "2 runs: 2 finished" in capsys.readouterr().out
+    assert main([*arguments, "seeds=[0,1]", "recipe.steps=5"]) == 2
+    error = capsys.readouterr().err
+    assert "seeds [0] → [0, 1]; recipe.steps 4 → 5" in error
+    assert "--extend" in error
+    assert "name=" in error
+    assert len(records(Path("outputs/small"))) == 2
+    assert main([*arguments, "seeds=[0,1]", "--extend"]) == 0
+    assert len(records(Path("outputs/small"))) == 4
+    assert main([*arguments, "seeds=[1,0]", "--dry-run"]) == 0, "the new version is the folder's study now"
+    assert main([*arguments, "seeds=[0,1]", "name=other", "--dry-run"]) == 0
+    capsys.readouterr()
+    Path("outputs/small/study.yaml").write_text("encoders: [")
+    assert main(arguments) == 2
+    assert "outputs/small/study.yaml is not a valid YAML file" in capsys.readouterr().err
+
+
+def test_runs_that_cannot_start_do_not_keep_the_others(study, capsys):
+    content = yaml.safe_load(study.read_text())
+    content["encoders"][0]["weights"] = "gone.pth"
+    study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
+    assert main(["run", str(study), "--device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert "not started (1 runs)" in error
+    assert "gone.pth" in error
+    assert [record["spec"]["encoder"]["label"] for record in records(Path("outputs/small")).values()] == ["vit"]
+
+
+def test_a_run_whose_input_breaks_later_is_recorded(study, capsys, monkeypatch):
+    def broken(spec, *_):
+        if spec.encoder.label == "darknet":
+            raise InputError("the masks are gone")
+        return execute_run(spec, *_)
+
+    monkeypatch.setattr(worker, "execute_run", broken)
+    assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]"]) == 1
+    found = {record["spec"]["encoder"]["label"]: record for record in records(Path("outputs/small")).values()}
+    assert found["darknet"]["error"]["message"] == "the masks are gone"
+    assert found["vit"]["status"] == "finished"
+
+
+@pytest.mark.parametrize("where", ["checkpoint", "library"])
+def test_a_full_disk_is_no_fault_of_the_run(where, study, capsys, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fail(*_):
+        raise full
+
+    if where == "checkpoint":
+        monkeypatch.setattr("encoder_ablations.utils.files.os.replace", fail)
+        monkeypatch.setattr("encoder_ablations.experiments.run_experiment.save_study", lambda *_: None)
+    else:
+        monkeypatch.setattr(Trainer, "_step", fail)
+    assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]"]) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(error) == 1
+    assert "No space left on device" in error[0]
+    assert "Free some space" in error[0]
+    assert not records(Path("outputs/small")), "the runs are not failed; they go on when there is space"
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(study, finished_study, capsys):
+    before = {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("*")}
+    arguments = ["run", str(study), "--dry-run", "--extend", "fractions=[1.0]"]
+    assert main([*arguments, "seeds=[0,1]"]) == 0
+    out = capsys.readouterr().out
+    assert "4 runs: 2 finished, 2 new" in out
+    assert re.search(r"to do: 2 runs, 8 steps; about \d+ s of training", out)
+    assert sum(line.startswith("new ") for line in out.splitlines()) == 2
+    assert main([*arguments, "recipe.batch_size=4"]) == 0
+    out = capsys.readouterr().out
+    assert "time unknown: no run like them has finished yet" in out
+    assert {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("*")} == before

@@ -14,8 +14,9 @@ import torch
 import yaml
 
 from encoder_ablations.engine.metrics import mean_iou
+from encoder_ablations.engine.per_image import load_per_image
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.run_record import load_record
+from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
 from encoder_ablations.experiments.train_net import main, make_parser
 from encoder_ablations.utils.errors import InputError
 
@@ -113,6 +114,8 @@ def test_record_is_whole(finished, dataset):
     assert any("Ignored pixels" in sentence for sentence in record.disclosures)
     assert any("Detectron2's loop" in sentence for sentence in record.disclosures)
     assert len(list((folder / "pictures").iterdir())) == 3 * len(record.pictures)
+    images = load_per_image(folder / PER_IMAGE, np.array(record.confusion_matrix))
+    assert len(images.ids) == 8
 
 
 def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
@@ -161,6 +164,8 @@ def test_report_mixes_its_runs_with_ours(finished, dataset):
     assert report.main([str(study)]) == 0
     page = (study / "report.html").read_text()
     assert "loop on the official augmentation" in page
+    assert "loop=Detectron2" in page
+    assert "detectron2.INPUT" not in page
     listed = (study / "runs.csv").read_text()
     assert ours.run_id in listed
     assert folder.name in listed
@@ -185,7 +190,7 @@ def test_eval_only_with_augmentation(finished, dataset, capsys):
 
 
 def test_our_evaluate_sends_to_theirs(finished):
-    with pytest.raises(InputError, match=r"train_net.py --eval-only .*model_best\.pth"):
+    with pytest.raises(InputError, match=r"train-net --eval-only .*model_best\.pth"):
         evaluate.main([str(finished[0])])
 
 
@@ -210,8 +215,28 @@ def test_killed_and_resumed(dataset, tmp_path):
     assert main([*argv, "--resume", *words(shorter | {"OUTPUT_DIR": str(folder)})]) == 0
     record = load_record(folder)
     assert record.curves.loss_steps[-1] == reached + 6
+    assert len(list(folder.glob("model_0*.pth"))) == 2
     assert record.curves.val_steps == [*range(4, reached + 6, 4), reached + 6]
     assert any(f"checkpoint after step {reached}" in sentence for sentence in record.disclosures)
+
+
+def test_ctrl_c_finishes_and_saves_the_step(dataset, tmp_path):
+    """Whenever it comes; without --resume the command does not begin anew over what is there."""
+    argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
+    changes = {"SOLVER.MAX_ITER": "1000", "TEST.EVAL_PERIOD": "0"}
+    start = [sys.executable, "-m", "encoder_ablations.experiments.cli", "train-net", *argv]
+    with subprocess.Popen([*start, *words(changes)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for line in process.stdout:
+            if b"Starting training" in line:
+                process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "last_checkpoint").exists()
+    assert load_record(folder) is None
+    with pytest.raises(InputError, match=r"holds an unfinished run\. Add --resume"):
+        main([*argv, *words(changes)])
 
 
 def test_it_learns(dataset, tmp_path):
@@ -336,11 +361,13 @@ BAD = {
     "padding": ([*E, *D], {"INPUT.SIZE_DIVISIBILITY": "32"}, r"SIZE_DIVISIBILITY is 32, but .* 64 .*cuts off"),
     "no stuff classes": (E, {"DATASETS.TRAIN": "('coco_2017_train',)"}, r"coco_2017_train has no stuff_classes.*set\("),
     "unknown dataset": (E, {"DATASETS.TRAIN": "('ade20k_sem_seg_trian',)"}, r"Did you mean 'ade20k_sem_seg_train'"),
+    "our dataset": (E, {"DATASETS.TRAIN": "('camvid_train',)"}, r"no dataset camvid_train\. Say --dataset camvid\."),
+    "fraction": ([*E, *D, "--fraction", "2"], {}, r"--fraction 2: allowed is more than 0, at most 1"),
     "two datasets": ([*E, *D], {"DATASETS.TRAIN": "('mars_terrain_val',)"}, r"--dataset is mars_terrain; give one"),
     "encoder": (["--encoder", "clip_b61", *D], {}, r"unknown encoder 'clip_b61'\. Did you mean 'clip_b16'"),
     "freeze alone": (["--freeze", "body"], {}, r"--freeze .* name an encoder"),
     "freeze": ([*E, *D, "--freeze", "boddy"], {}, r"freeze"),
-    "fraction alone": (E, {}, r"--fraction .* name a dataset"),
+    "fraction alone": (E, {}, r"--fraction .* name both"),
     "seed": ([*E, *D, "--seed", "1"], {"SEED": "2"}, r"--seed is 1, SEED is 2"),
     "negative seed": ([*E, *D, "--seed", "-1"], {}, r"--seed -1: allowed are 0 and more"),
     "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99, but there are \d"),
@@ -361,7 +388,7 @@ def test_bad_input(case, dataset):
     argv = [dataset if word == "DATASET" else word for word in argv]
     argv += ["--fraction", "0.5"] if case == "fraction alone" else []
     options = {} if case in ("panoptic", "instance", "video", "no file", "freeze alone") else SMALL
-    if case in ("fraction alone", "no stuff classes", "unknown dataset"):
+    if case in ("fraction alone", "no stuff classes", "unknown dataset", "our dataset"):
         options = SMALL | {f"{HEAD}.NUM_CLASSES": "150"}
     with pytest.raises(InputError, match=message) as error:
         build(argv, options | changes)
@@ -372,6 +399,15 @@ def test_bad_input(case, dataset):
 def test_cuda_asked_for(dataset):
     with pytest.raises(InputError, match=r"MODEL\.DEVICE is cuda, but PyTorch sees no CUDA device"):
         configured("--encoder", "vit_ti16", "--dataset", dataset, changes={"MODEL.DEVICE": "cuda"})
+
+
+def test_missing_data_is_said_at_once(tmp_path):
+    (tmp_path / "nowhere.yaml").write_text(
+        f"name: n\nroot: {tmp_path}/x\nclasses: [a, b]\nsplits: {{train: t, val: v}}"
+    )
+    for encoder in ([], ["--encoder", "vit_ti16"]):
+        with pytest.raises(InputError, match=r"there is no folder .*/x"):
+            configure(make_parser().parse_args([*encoder, "--dataset", str(tmp_path / "nowhere.yaml")]))
 
 
 def test_option_after_a_key():

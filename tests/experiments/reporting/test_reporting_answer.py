@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from encoder_ablations.experiments.reporting.answer import answer
 from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.compare import comparisons, images_saved, pareto_front, standings
+from encoder_ablations.experiments.reporting.compare import comparisons, pareto_front, standings
+from encoder_ablations.experiments.reporting.effort import efficiency
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def everything(found):
 
 def test_lead_that_holds(factory, said):
     found = said(*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "b", [0.65, 0.66, 0.70]))
-    assert found.headline == "a is the best encoder here, 5.0 points ahead of the next."
+    assert found.headline == "a is the best encoder here, 5.0 points ahead of the next (95 % interval 2.5 to 7.5)."
     assert found.scores == [
         "a scores 72.0 % mIoU.",
         "The next, b, scores 67.0 %, 5.0 points less on the seeds that both have (95 % interval 2.5 to 7.5).",
@@ -112,9 +113,10 @@ def test_label_efficiency(factory):
     records = [factory.record("a", m, f) for f, m in ((0.1, 0.4), (0.5, 0.6), (1.0, 0.7))]
     records += [factory.record("a", m, f, weights="random") for f, m in ((0.1, 0.2), (0.5, 0.4), (1.0, 0.6))]
     (setting,) = collect(factory.write(records)).settings
-    assert images_saved(setting, "a", "a-random") == (0.5, 1.0)
-    assert images_saved(setting, "a-random", "a") is None
-    assert "a with 50 % of the images scores at least what a-random scores with 100 %." in answer(setting).gain
+    share, found = efficiency(setting, "a", "a-random")
+    assert (share, found.fraction) == (1.0, pytest.approx(0.5))
+    assert efficiency(setting, "a-random", "a")[1].fraction is None
+    assert "a scores with about 50 % of the images what a-random scores with 100 %." in answer(setting).gain
 
 
 def test_cost_against_the_cheapest(factory, said):

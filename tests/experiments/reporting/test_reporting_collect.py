@@ -75,8 +75,33 @@ def test_copied_run_folder_is_not_counted_twice(factory):
     record = factory.record("a")
     folder = factory.write([record])
     save_record(record, folder / "runs" / "copy")
-    with pytest.raises(InputError, match=r"copy holds the record of the run a-linear-mars"):
-        collect(folder)
+    study = collect(folder)
+    assert len(study.records) == 1
+    assert "copy holds the record of the run a-linear-mars" in study.damaged[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [("truncated", "is damaged"), ("older", "schema version 0"), ("edited", "was edited after it was written")],
+)
+def test_one_bad_record_is_named_and_the_others_are_read(factory, damage, message):
+    bad, good = factory.record("a", 0.5), factory.record("b", 0.6)
+    folder = factory.write([bad, good])
+    path = folder / "runs" / bad.run_id / "record.json"
+    content = json.loads(path.read_text())
+    if damage == "truncated":
+        path.write_text(path.read_text()[:500])
+    elif damage == "older":
+        path.write_text(json.dumps(content | {"schema_version": 0}))
+    else:
+        content["metrics"]["miou"] = 0.9
+        path.write_text(json.dumps(content))
+    study = collect(folder)
+    assert [record.run_id for record in study.records] == [good.run_id]
+    (line,) = study.damaged
+    assert message in line
+    assert str(path) in line
+    assert "\n" not in line
 
 
 def test_flatten():

@@ -2,12 +2,17 @@ import re
 import time
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from markupsafe import Markup
 
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.experiments.reporting import page
 from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.drawing import EmbeddedFigure
 from encoder_ablations.experiments.reporting.page import terminal_ranking, write_report
-from encoder_ablations.experiments.reporting.views import fractions_grid
+from encoder_ablations.experiments.reporting.views import fractions_grid, mistakes
 from encoder_ablations.utils.errors import InputError
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "circle", "line", "polygon"}
@@ -36,7 +41,8 @@ class Page(HTMLParser):
         if tag == "img":
             self.images.append(found.get("alt"))
         self.references += [found[name] for name in ("src", "href", "srcset", "action") if name in found]
-        assert tag not in ("script", "link", "iframe", "object")
+        assert tag not in ("link", "iframe", "object")
+        assert tag != "script" or not found, "the one script lies in the page itself"
 
     def handle_startendtag(self, tag, attributes):
         self.handle_starttag(tag, attributes)
@@ -48,7 +54,7 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script") and "svg" not in self.open:
             self.words.append(data)
 
 
@@ -73,7 +79,7 @@ def test_page_is_valid_offline_and_complete(realistic):
     assert all(reference.startswith(("data:", "#")) for reference in shown.references)
     assert "http://" not in source
     assert "https://" not in source
-    assert "url(" not in source
+    assert "url(" not in source.replace("url(#", "")
     assert "@import" not in source
     assert shown.images
     assert all(shown.images)
@@ -95,7 +101,7 @@ def test_numbers_by_hand(factory, report):
     records = [factory.record("a", m, seed=s, latency=41.26) for s, m in enumerate([0.70, 0.72, 0.74])]
     records += [factory.record("b", m, seed=s, gflops=5, train_seconds=65) for s, m in enumerate([0.65, 0.66, 0.70])]
     shown = report(*records)
-    assert "a is the best encoder here, 5.0 points ahead of the next." in shown.text
+    assert "a is the best encoder here, 5.0 points ahead of the next (95 % interval 2.5 to 7.5)." in shown.text
     # mean ± t(0.975, 2) · s / √3: s = 0.02 -> 4.97 points; s = 0.02646 -> 6.57 points; the differences 5, 6, 4 -> 2.48
     assert "1 a 72.0 ± 5.0 3 86.6 M 1.20 M 20.0 41.3 3 min 20 s" in shown.text
     assert "2 b 67.0 ± 6.6 3 −5.0 −7.5 to −2.5 86.6 M 1.20 M 5.00 30.0 1 min 05 s" in shown.text
@@ -122,8 +128,9 @@ def test_names_are_escaped(factory):
     ]
     records.append(factory.failure("a", seed=1, message="<script>alert(1)</script>", classes=("<i>", "ok")))
     source = write_report(factory.write(records, "study & co")).page.read_text(encoding="utf-8")
-    for bad in ("<b onload", "<i>", "<script"):
+    for bad in ("<b onload", "<i>", "<script>alert"):
         assert bad not in source
+    assert source.count("<script") == 1
     shown = Page(source)
     assert evil in shown.text
     assert "RuntimeError: <script>alert(1)</script>" in shown.text
@@ -226,6 +233,46 @@ def test_bold_only_where_the_print_differs(factory):
         [("70.0", False), ("70.0", False)],
         [("70.0", False), ("71.0", True)],
     ]
+
+
+def test_mistakes_are_ordered_and_never_right_answers(factory):
+    matrix = [[80, 15, 5], [10, 90, 0], [40, 0, 60]]  # rows add up to 100: counts are percent
+    score = mean_iou(ConfusionMatrix(np.array(matrix)))
+    record = factory.record("a", score).model_copy(update={"confusion_matrix": matrix})
+    grid = mistakes(collect(factory.write([record])).settings[0], ["a"])
+    assert [(name, cells[0].text) for name, cells in grid.rows] == [
+        ("boulder taken for background", "40.0"),
+        ("background taken for crater", "15.0"),
+        ("crater taken for background", "10.0"),
+        ("background taken for boulder", "5.0"),
+    ]
+
+
+def test_what_pretraining_buys_opens_the_page(factory, report):
+    values = {"pretrained": [0.70, 0.72, 0.74], "random": [0.65, 0.66, 0.70]}
+    shown = report(*[factory.record("a", v, seed=s, weights=w) for w, vs in values.items() for s, v in enumerate(vs)])
+    assert "Pretraining adds 5.0 points (95 % interval 2.5 to 7.5). a is the best encoder here" in shown.text
+    assert "What pretraining buys" in shown.text
+    assert {"s1-pretraining", "s1-stability"} <= set(shown.ids)
+
+
+def test_no_dotted_line_is_spoken_of_where_one_encoder_beats_all(factory, report, monkeypatch):
+    monkeypatch.setattr(
+        page, "draw_setting", lambda *_: {"cost": EmbeddedFigure("s1-cost", "x", Markup(""), "data:", 9)}
+    )
+    alone = report(factory.record("a", 0.8, gflops=5, latency=5), factory.record("b", 0.7))
+    assert "dotted line" not in alone.text
+    assert "a beats all others on both score and computation." in alone.text
+    both = report(factory.record("a", 0.8, gflops=5, latency=5), factory.record("b", 0.9))
+    assert "An encoder on the dotted line" in both.text
+
+
+def test_damaged_records_are_warnings(factory, report):
+    folder = factory.write([factory.record("a", 0.7), factory.record("b", 0.5)])
+    path = sorted(folder.glob("runs/b-*/record.json"))[0]
+    path.write_text("{")
+    shown = Page(write_report(folder).page.read_text(encoding="utf-8"))
+    assert f"{path} is damaged" in shown.text
 
 
 def test_no_records(tmp_path):

@@ -1,0 +1,240 @@
+"""Feature maps on disk: shared by processes, checked whenever they are read, never larger than allowed.
+
+One folder holds groups (an encoder, its weights, a transform), a group holds one file an image. Files appear whole or
+not at all and are memory-mapped when read. Nothing depends on the store but time: what is missing, damaged or out of
+date is computed again.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_bytes, write_json
+
+GIB = 1 << 30
+IN_USE_SECONDS = 600.0
+"""A group that was read or written within this time is not deleted to make room for another."""
+TOUCH_SECONDS = 60.0
+LOCK_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+def default_folder() -> Path:
+    """``encoder_ablations/features`` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "encoder_ablations" / "features"
+
+
+class FeatureStore:
+    """A folder of groups.
+
+    The rule when it is full: groups that nobody has used for ten minutes are deleted, least recently used first. If
+    that is not enough the new maps are not kept, and are computed whenever they are needed. What is there stays, since
+    a training run asks for everything once an epoch: keeping a fixed part serves it better than keeping the newest.
+
+    Args:
+        folder: made when something is written.
+        budget: bytes that all files together may take.
+    """
+
+    def __init__(self, folder: Path, budget: int) -> None:
+        self.folder = folder
+        self.budget = budget
+        self.closed = False
+        self._counted = False
+
+    def group(self, description: Mapping[str, Any]) -> "FeatureGroup":
+        """The maps that ``description`` (plain values) decides; another description, another group."""
+        key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
+        return FeatureGroup(self, self.folder / key, description)
+
+    def write(self, path: Path, content: bytes) -> bool:
+        """Writes a file if there is room for it. False: it was not kept.
+
+        Several processes take turns. After a disk that cannot be written to, nothing more is tried.
+        """
+        if self.closed or len(content) > self.budget:
+            return False
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock", timeout=LOCK_SECONDS):
+                used = self._used() - _size(path)
+                if used + len(content) > self.budget:
+                    used -= self._make_room(used + len(content) - self.budget, path)
+                if used + len(content) > self.budget:
+                    return False
+                write_bytes(path, content)
+                (self.folder / "used").write_text(str(used + len(content)))
+                return True
+        except (InputError, OSError, NotImplementedError, Timeout) as error:
+            logger.warning("the feature cache %s is no longer written to: %s", self.folder, error)
+            self.closed = True
+            return False
+
+    def _used(self) -> int:
+        """Bytes in use: counted when a process first writes, then kept in a file."""
+        if self._counted:
+            try:
+                return int((self.folder / "used").read_text())
+            except (OSError, ValueError):
+                pass  # another process was killed while it wrote the number: counted again
+        self._counted = True
+        total = 0
+        for path in _files(self.folder):
+            if path.name.startswith(".") and ".safetensors." in path.name:
+                # such files are written under the lock, which this process has: left by a killed one
+                path.unlink(missing_ok=True)
+            else:
+                total += _size(path)
+        return total
+
+    def _make_room(self, needed: int, wanted: Path) -> int:
+        """Deletes idle groups until ``needed`` bytes are free; returns how many were freed."""
+        groups = []
+        for folder in self.folder.iterdir():
+            if folder.is_dir() and folder not in wanted.parents:
+                groups.append((_last_use(folder), folder))
+        freed = 0
+        for used, folder in sorted(groups):
+            if freed >= needed or time.time() - used < IN_USE_SECONDS:
+                break
+            freed += sum(_size(path) for path in _files(folder))
+            shutil.rmtree(folder, ignore_errors=True)
+        return freed
+
+
+class Kept(NamedTuple):
+    """Memory-mapped maps on the CPU, not to be written to, and the types that they had before they were kept."""
+
+    maps: list[Tensor]
+    dtypes: list[torch.dtype]
+
+    def on(self, device: torch.device) -> list[Tensor]:
+        """The maps as they were."""
+        return [each.to(device).to(dtype) for each, dtype in zip(self.maps, self.dtypes, strict=True)]
+
+
+class FeatureGroup:
+    """The maps of many images by one encoder with one transform.
+
+    Attributes:
+        full: something could not be kept for want of room.
+    """
+
+    def __init__(self, store: FeatureStore, folder: Path, description: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.full = False
+        self._store = store
+        self._description = description
+        self._touched = 0.0
+
+    def read(self, name: str, state: str) -> "Kept | None":
+        """The maps kept under ``name``; None if there are none, or if they are damaged or of another ``state``."""
+        path = self._path(name)
+        try:
+            with safe_open(path, "pt") as file:
+                about: dict[str, str] = file.metadata() or {}
+                maps = [file.get_tensor(str(index)) for index in range(len(file.keys()))]
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError) as error:
+            logger.warning("the cached features %s are damaged (%s); they are computed again.", path, error)
+            return None
+        dtypes = about.get("dtypes", "")
+        if about.get("checksum") != _checksum(about.get("state", "") + dtypes, maps):
+            logger.warning("the cached features %s are damaged (checksum); they are computed again.", path)
+            return None
+        self._touch()
+        return Kept(maps, [getattr(torch, name) for name in dtypes.split()]) if about["state"] == state else None
+
+    def write(self, name: str, state: str, maps: Sequence[Tensor], dtype: torch.dtype | None = None) -> None:
+        """Keeps maps, if there is room, in place of what was kept under ``name``.
+
+        Args:
+            state: what the maps depend on beside the group, e.g. the state of the image file.
+            dtype: what the values fit into exactly; None = the type that the maps have.
+        """
+        if self.full:
+            return
+        plain = [each.detach().to(dtype or each.dtype).cpu().contiguous() for each in maps]
+        dtypes = " ".join(str(each.dtype).removeprefix("torch.") for each in maps)
+        about = {"state": state, "dtypes": dtypes, "checksum": _checksum(state + dtypes, plain)}
+        content = save({str(index): each for index, each in enumerate(plain)}, about)
+        if not self._touch():
+            return
+        if not self._store.write(self._path(name), content):
+            self.full = True
+            if not self._store.closed:
+                logger.warning(
+                    "the feature cache %s has reached its %.3g GB: the other features are computed whenever they are "
+                    "needed. Raise --feature-cache-gb, or delete what is no longer used.",
+                    self._store.folder,
+                    self._store.budget / GIB,
+                )
+
+    def _path(self, name: str) -> Path:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        return self.folder / digest[:2] / f"{digest}.safetensors"
+
+    def _touch(self) -> bool:
+        """Says that the group is in use. False: its folder cannot be written to."""
+        if time.time() - self._touched < TOUCH_SECONDS:
+            return True
+        about = self.folder / "key.json"
+        try:
+            if about.exists():
+                os.utime(about)
+            elif not self._store.closed:
+                write_json(about, self._description)
+        except FileNotFoundError:
+            return True  # deleted by another process at this moment; made again by the next write
+        except (InputError, OSError) as error:
+            logger.warning("the feature cache %s is not written to: %s", self._store.folder, error)
+            self._store.closed = self.full = True
+            return False
+        self._touched = time.time()
+        return True
+
+
+def _checksum(state: str, maps: Sequence[Tensor]) -> str:
+    """CRC-32 of everything that a file says: 4 GB/s, and meant for damage, not for attackers."""
+    value = zlib.crc32(state.encode("utf-8", "surrogateescape"))
+    for each in maps:
+        value = zlib.crc32(f"{each.dtype} {tuple(each.shape)}".encode(), value)
+        value = zlib.crc32(each.reshape(-1).view(torch.uint8).numpy().data, value)
+    return f"{value:08x}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files of all groups, not those of the store itself."""
+    return (path for path in folder.glob("**/*") if path.is_file() and path.name not in (".lock", "used"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _last_use(folder: Path) -> float:
+    """Unix time; 0 for a folder without description, which a process was killed over."""
+    try:
+        return (folder / "key.json").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

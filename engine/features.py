@@ -1,0 +1,125 @@
+"""What a frozen body makes of an image, computed once: for every later epoch, run and head it is read from disk."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from encoder_ablations.data.loading import Batch, EvaluationItem, Samples
+from encoder_ablations.engine.devices import autocast
+from encoder_ablations.engine.feature_store import FeatureGroup, FeatureStore
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.utils.environment import processor, versions
+
+FORMAT = 1
+"""Raise it when the transforms or the encoders' code begin to give other numbers."""
+PACKAGES = ("encoder-ablations", "torch", "timm", "numpy", "pillow")
+
+
+class FeatureSource:
+    """Images in, features out where the body is frozen.
+
+    A training image has features of its own only where its views are fixed (``augmentation.views``). Those are computed
+    one image at a time, whether they are kept or not, so that the store changes no bit of a result; evaluation works
+    one image at a time anyway.
+
+    Args:
+        store: where features are kept; None = they are computed every time.
+
+    Attributes:
+        computed, read: how many images' features were.
+    """
+
+    def __init__(self, segmenter: Segmenter, recipe: Recipe, store: FeatureStore | None = None) -> None:
+        self.segmenter = segmenter
+        self.recipe = recipe
+        self.store = store
+        self.computed = 0
+        self.read = 0
+        self._body: dict[str, Any] | None = None
+        self._groups: dict[str, FeatureGroup] = {}
+
+    def training(self, dataset: Samples, batch: Batch, images: Tensor) -> Tensor | Features:
+        """What :meth:`Segmenter.loss` takes for a batch of ``dataset``.
+
+        Args:
+            images: those of the batch, on the model's device.
+        """
+        if not batch.views or not self.segmenter.encoder.body_is_frozen:
+            return images
+        augmentation = self.recipe.augmentation.model_dump(mode="json", exclude={"views"})
+        features = [
+            self._features(dataset, view.place, f"view {view.number}", image, augmentation, self.recipe.precision)
+            for view, image in zip(batch.views, images, strict=True)
+        ]
+        maps = [torch.cat(parts) for parts in zip(*(each.maps for each in features), strict=True)]
+        return Features(maps, features[0].image_size)
+
+    def evaluation(self, dataset: Samples, item: EvaluationItem) -> Tensor | Features:
+        """What :meth:`Segmenter.predict` takes for an image of ``dataset``."""
+        image = item.image.to(self.segmenter.mean.device)
+        if item.place is None or self.store is None or not self.segmenter.encoder.body_is_frozen:
+            return image.unsqueeze(0)
+        transform = {"short_side": self.recipe.augmentation.short_side}
+        return self._features(dataset, item.place, "evaluation", image, transform, "fp32")
+
+    def report(self) -> dict[str, object]:
+        """For a run's record: how often the store spared the body its work, since that makes training look cheaper."""
+        return {} if self.store is None else {"feature_cache": {"read": self.read, "computed": self.computed}}
+
+    def _features(
+        self, dataset: Samples, place: int, view: str, image: Tensor, transform: Mapping[str, Any], precision: str
+    ) -> Features:
+        """Of one image 3×H×W uint8."""
+        size = (image.shape[-2], image.shape[-1])
+        if self.store is None:
+            return Features(self._compute(image, precision), size)
+        group = self._group(transform, precision)
+        path = dataset.image_file(place).resolve()
+        about = path.stat()
+        name, state = f"{path} {view}", f"{about.st_size} {about.st_mtime_ns}"
+        kept = group.read(name, state)
+        if kept is not None:
+            self.read += 1
+            return Features(kept.on(image.device), size)
+        self.computed += 1
+        maps = self._compute(image, precision)
+        group.write(name, state, maps, self.segmenter.encoder.map_dtype)
+        return Features(maps, size)
+
+    def _compute(self, image: Tensor, precision: str) -> list[Tensor]:
+        with torch.no_grad(), autocast(image.device, precision):
+            return self.segmenter.features(image.unsqueeze(0)).maps
+
+    def _group(self, transform: Mapping[str, Any], precision: str) -> FeatureGroup:
+        assert self.store is not None
+        kind = f"{transform} {precision}"
+        if kind not in self._groups:
+            if self._body is None:
+                self._body = _describe(self.segmenter)
+            self._groups[kind] = self.store.group({**self._body, "transform": dict(transform), "precision": precision})
+        return self._groups[kind]
+
+
+def _describe(segmenter: Segmenter) -> dict[str, Any]:
+    """Everything about a body, and about this machine, that decides the bits of its maps."""
+    encoder = segmenter.encoder
+    digest = hashlib.sha256(repr(encoder.body).encode())
+    for name, value in encoder.body.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    device = segmenter.mean.device
+    cpu = f"{processor()}, {torch.get_num_threads()} threads"
+    installed = versions()
+    return {
+        "format": FORMAT,
+        "body": digest.hexdigest(),
+        "facts": encoder.body.facts(),
+        "rounded_to": str(encoder.map_dtype),
+        "divisibility": encoder.divisibility,
+        "versions": {name: installed.get(name) for name in PACKAGES},
+        "computed_on": cpu if device.type == "cpu" else torch.cuda.get_device_name(device),
+    }

@@ -1,0 +1,90 @@
+"""What the cache of frozen features saves, and what reading it costs."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.cache import CachedDataset
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.loading import Batch, training_batches
+from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.feature_store import GIB, FeatureStore
+from encoder_ablations.engine.features import FeatureSource
+from encoder_ablations.engine.optimizer import build_optimizer
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.experiments.benchmarks.timing import compare
+from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, SegmenterSpec
+
+MODEL = "vit_base_patch16_224"
+CLASSES, SIDE, IMAGES, BATCH = 3, 256, 4, 2
+
+
+class _Training:
+    """A head on a frozen ViT-B/16, trained from images on disk."""
+
+    def __init__(self, folder: Path, head: SegmenterSpec, encoder: EncoderSpec, store: FeatureStore | None) -> None:
+        names = ("background", "crater", "boulder")
+        spec = DatasetSpec(name="bench", root=str(folder), classes=names, splits={"train": "train", "val": "val"})
+        self.dataset = CachedDataset(FolderDataset(spec, "train"))
+        self.segmenter: Segmenter = build_segmenter(head, build_encoder(encoder), CLASSES, seed=0).train()
+        self.augmentation = AugmentationSpec(crop=(SIDE, SIDE), views=1)
+        recipe = Recipe(augmentation=self.augmentation)
+        self.source = FeatureSource(self.segmenter, recipe, store)
+        self.optimizer = build_optimizer(self.segmenter, recipe.optimizer)
+
+    def batches(self) -> Iterator[list[Batch]]:
+        """One epoch."""
+        places = list(range(IMAGES))
+        return training_batches(
+            self.dataset, places, self.augmentation, seed=0, batch_size=BATCH, steps=IMAGES // BATCH, workers=0
+        )
+
+    def read(self, batch: Batch) -> Tensor | Features:
+        return self.source.training(self.dataset, batch, batch.images)
+
+    def step(self, given: Tensor | Features, masks: Tensor) -> None:
+        torch.manual_seed(0)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(self.segmenter.loss(given, masks).values())).sum().backward()
+        self.optimizer.step()
+
+    def epoch(self) -> None:
+        for (batch,) in self.batches():
+            self.step(self.read(batch), batch.masks)
+
+
+def _random_like(given: Tensor | Features) -> Features:
+    assert isinstance(given, Features)
+    return Features([torch.randn_like(each) for each in given.maps], given.image_size)
+
+
+def run(seconds: float) -> Iterator[str]:
+    """ViT-B/16 with random weights, 256×256, files in a temporary folder."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        generate_terrain(folder / "data", train=IMAGES, val=1, test=1, size=SIDE, seed=0)
+        store = FeatureStore(folder / "features", GIB)
+        bare = EncoderSpec(name=MODEL, weights="random", freeze="body", neck="none")
+        linear = LinearSpec(name="linear")
+        kept, computed = (_Training(folder / "data", linear, bare, each) for each in (store, None))
+        kept.epoch()
+        timing = compare(kept.epoch, computed.epoch, seconds)
+        yield timing.line(f"linear head, frozen ViT-B, epoch of {IMAGES} images, cached", "target ≤ 0.10")
+
+        pyramid = EncoderSpec(name=MODEL, weights="random", freeze="body")
+        training = _Training(folder / "data", Mask2FormerSpec(name="mask2former"), pyramid, store)
+        ((batch,), *_) = training.batches()
+        random = _random_like(training.read(batch))
+        cached: Callable[[], None] = lambda: training.step(training.read(batch), batch.masks)  # noqa: E731
+        timing = compare(cached, partial(training.step, random, batch.masks), seconds)
+        yield timing.line("Mask2Former step, cached against random features", "target ≤ 1.10")

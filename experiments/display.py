@@ -1,0 +1,88 @@
+"""What a running study shows: one bar over all its steps, and a line for every run that ended."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tqdm import tqdm
+
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.progress import read_progress
+from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.experiments.worker import Outcome
+
+BAR = "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
+
+
+class Display:
+    """Follows the runs that are to be computed. Use as a context manager.
+
+    Args:
+        shown: False where another process of the same run shows it.
+    """
+
+    def __init__(self, runs: Sequence[PlannedRun], shown: bool = True) -> None:
+        self.runs = {run.spec.run_id: run for run in runs}
+        self.before = {id: read_progress(run.folder) for id, run in self.runs.items()}
+        self.steps = {id: before.step if before else 0 for id, before in self.before.items()}
+        self.outcomes: list[Outcome] = []
+        self.bar = tqdm(
+            total=sum(run.spec.recipe.steps for run in runs),
+            initial=sum(self.steps.values()),
+            smoothing=0.05,
+            dynamic_ncols=True,
+            bar_format=BAR,
+            mininterval=options.bar_interval(),
+            disable=not shown,
+        )
+
+    def __enter__(self) -> "Display":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def begin(self, run: PlannedRun) -> None:
+        """One run is computed now, and no other."""
+        number, spec = len(self.outcomes) + 1, run.spec
+        text = f"run {number}/{len(self.runs)} {spec.encoder.title} {spec.fraction:.0%} seed {spec.seed}"
+        self.bar.set_description(text)
+
+    def advance(self, run: PlannedRun, step: int, status: str) -> None:
+        self.bar.set_postfix_str(status, refresh=False)
+        self._move(run.spec.run_id, step)
+
+    def look(self, runs: Iterable[PlannedRun]) -> None:
+        """Reads the progress files of runs that others may be computing."""
+        running = 0
+        for run in runs:
+            id, found = run.spec.run_id, read_progress(run.folder)
+            if found is not None and found != self.before[id]:
+                running += 1
+                self._move(id, found.step)
+        counts = Counter(outcome.state for outcome in self.outcomes)
+        failed = f", {counts['failed']} failed" if counts["failed"] else ""
+        text = f"{counts['finished']} of {len(self.runs)} done{failed}, {running} running"
+        self.bar.set_description(text, refresh=sys.stderr.isatty())
+
+    def done(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if outcome.state != "interrupted":
+            self._move(outcome.run_id, self.runs[outcome.run_id].spec.recipe.steps)
+        if not self.bar.disable:
+            self.bar.write(_line(outcome))
+
+    def _move(self, run_id: str, step: int) -> None:
+        self.bar.update(step - self.steps[run_id])
+        self.steps[run_id] = step
+
+
+def _line(outcome: Outcome) -> str:
+    if outcome.state == "failed":
+        return f"  failed   {outcome.run_id}: {outcome.message}"
+    if outcome.state == "elsewhere":
+        return f"  skipped  {outcome.run_id}: another process computes it"
+    if outcome.state == "interrupted":
+        return f"  stopped  {outcome.run_id}"
+    score = "no labels" if outcome.miou is None else f"{100 * outcome.miou:5.1f} mIoU"
+    return f"  {score}  {outcome.run_id}  ({outcome.seconds:.0f} s)"

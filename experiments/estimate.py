@@ -1,0 +1,48 @@
+"""What is left of a study, in time: from what its finished runs took, and unknown where there is none."""
+
+import statistics
+from collections.abc import Sequence
+
+from encoder_ablations.experiments.progress import read_progress
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.study import PlannedRun
+
+Speeds = dict[str, float]
+
+
+def measured_speeds(runs: Sequence[PlannedRun]) -> Speeds:
+    """Median training seconds per step of the finished runs, by what decides them."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        if run.record is not None and run.record.cost is not None:
+            found.setdefault(_kind(run.spec), []).append(run.record.cost.train_seconds / run.spec.recipe.steps)
+    return {kind: statistics.median(seconds) for kind, seconds in found.items()}
+
+
+def steps_left(run: PlannedRun) -> int:
+    """Steps still to train, as far as can be seen from outside."""
+    progress = read_progress(run.folder) if run.state == "interrupted" else None
+    return run.spec.recipe.steps - (progress.step if progress else 0)
+
+
+def seconds_left(run: PlannedRun, speeds: Speeds) -> float | None:
+    """Training time that an unfinished run still needs; None where no finished run tells how long a step takes."""
+    speed = speeds.get(_kind(run.spec))
+    return None if speed is None else speed * steps_left(run)
+
+
+def _kind(spec: RunSpec) -> str:
+    recipe = {"batch_size", "accumulation", "precision", "augmentation"}
+    return spec.model_dump_json(include={"encoder": True, "segmenter": True, "dataset": {"name"}, "recipe": recipe})
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"

@@ -1,0 +1,104 @@
+"""``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the models' own docstrings."""
+
+import inspect
+import re
+import sys
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.spec import DatasetSpec, HubSource
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.study import StudySpec
+from encoder_ablations.segmenters.references import SEGMENTERS
+from encoder_ablations.utils.errors import unknown
+
+EXAMPLES = """  ablate keys                      all of them, as docs/configuration.md
+  ablate keys recipe encoder       these sections"""
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "study": StudySpec,
+    "recipe": Recipe,
+    "recipe.augmentation": AugmentationSpec,
+    "recipe.optimizer": OptimizerSpec,
+    "recipe.schedule": ScheduleSpec,
+    "encoder": EncoderSpec,
+    **{f"segmenter {name}": spec for name, spec in SEGMENTERS.items()},
+    "dataset": DatasetSpec,
+    "dataset.hub": HubSource,
+}
+
+HEAD = """# Every key
+
+What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaults, YAML, command line. An unknown key
+is an error that names the nearest one. Encoders, segmenters and datasets may be a name, a path, or a mapping or YAML
+that names a `base` and is a delta over it. This page is what `ablate keys` prints.
+"""
+ENTRY = re.compile(r"^    (\w[\w, ]*): (.*?)(?=^    \w[\w, ]*: |\Z)", re.DOTALL | re.MULTILINE)
+"""One of a docstring's attributes, or several that share a text."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See ``ablate keys --help``."""
+    parser = options.make_parser("keys", "Lists every key of the configuration, its default and its meaning.", EXAMPLES)
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)} (default: all)")
+    wanted: list[str] = parser.parse_args(argv).sections
+    for section in wanted:
+        if not _chosen(section):
+            raise unknown("section", section, SECTIONS)
+    names = [name for section in wanted for name in _chosen(section)] if wanted else list(SECTIONS)
+    print("\n".join(([] if wanted else [HEAD]) + [describe(name, SECTIONS[name]) for name in dict.fromkeys(names)]))
+    return 0
+
+
+def _chosen(section: str) -> list[str]:
+    """A section, and those whose names begin with it: "recipe" is also "recipe.optimizer"."""
+    return [name for name in SECTIONS if name == section or name.startswith((f"{section}.", f"{section} "))]
+
+
+def describe(title: str, spec: type[BaseModel]) -> str:
+    """A heading, what the model is, and a table of its keys, in Markdown."""
+    summary = " ".join(_docstring(spec).split("Attributes:")[0].split())
+    meanings = _meanings(spec)
+    rows = [
+        f"| `{name}` | {_default(field)} | {meanings.get(name, '').replace('|', '/')} |"
+        for name, field in spec.model_fields.items()
+    ]
+    return "\n".join(
+        [f"## {title}", "", summary.replace("``", "`"), "", "| key | default | |", "|---|---|---|", *rows, ""]
+    )
+
+
+def _docstring(spec: type[BaseModel]) -> str:
+    return inspect.cleandoc(spec.__doc__ or "")
+
+
+def _meanings(spec: type[BaseModel]) -> dict[str, str]:
+    """Key -> its text under "Attributes:" in the docstrings of the model and of those that it extends."""
+    found: dict[str, str] = {}
+    for each in reversed([base for base in spec.__mro__ if issubclass(base, BaseModel)]):
+        _, _, attributes = _docstring(each).partition("Attributes:")
+        for names, text in ENTRY.findall(attributes):
+            found |= dict.fromkeys(re.split(r",\s*", names), " ".join(text.split()).replace("``", "`"))
+    return found
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return ""
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "see below"
+    if value is None:
+        return "–"
+    shown = f"[{', '.join(map(str, value))}]" if isinstance(value, tuple | list) else str(value)
+    return f"`{shown.lower() if isinstance(value, bool) else shown}`"
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

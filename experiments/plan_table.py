@@ -1,0 +1,78 @@
+"""What ``ablate run --dry-run`` and ``ablate status`` print: how far a study is, and what is left."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from encoder_ablations.experiments.estimate import Speeds, duration, measured_speeds, seconds_left, steps_left
+from encoder_ablations.experiments.grid import coordinates
+from encoder_ablations.experiments.locks import is_held
+from encoder_ablations.experiments.study import PlannedRun
+
+ORDER = ("finished", "failed", "running", "interrupted", "new", "unreadable")
+COLUMNS = ("state", "encoder", "segmenter", "dataset", "images", "seed", "training left")
+
+
+class Standing:
+    """A study's runs as they stand now: on disk, and by whose locks are held."""
+
+    def __init__(self, runs: Sequence[PlannedRun]) -> None:
+        self.runs = list(runs)
+        self.states = [_state(run) for run in runs]
+        self.speeds = measured_speeds(runs)
+
+    def of(self, *states: str) -> list[PlannedRun]:
+        return [run for run, state in zip(self.runs, self.states, strict=True) if state in states]
+
+    def counts(self) -> str:
+        """``8 runs: 3 finished, 1 failed, 4 new``."""
+        counts = Counter(self.states)
+        return f"{len(self.runs)} runs: " + ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+
+    def table(self) -> str:
+        rows = [COLUMNS, *(self._row(run, state) for run, state in zip(self.runs, self.states, strict=True))]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
+
+    def _row(self, run: PlannedRun, state: str) -> tuple[str, ...]:
+        where = coordinates(run.spec)
+        left = "" if state in ("finished", "failed", "unreadable") else in_words(seconds_left(run, self.speeds))
+        return (
+            state,
+            where["encoder"],
+            where["segmenter"],
+            where["dataset"],
+            f"{run.spec.fraction:.4g}",
+            str(run.spec.seed),
+            left,
+        )
+
+    def estimate(self, retry_failed: bool = False) -> str:
+        """What is to be done, and how long the training takes as far as finished runs tell."""
+        todo = self.of("new", "interrupted", "running", *(("failed",) if retry_failed else ()))
+        if not todo:
+            return "nothing to do"
+        steps = sum(steps_left(run) for run in todo)
+        return f"to do: {len(todo)} runs, {steps} steps; {training_left(todo, self.speeds)}"
+
+
+def training_left(runs: Sequence[PlannedRun], speeds: Speeds) -> str:
+    """The runs' training time one after the other, in words; nothing is guessed."""
+    known = [seconds for run in runs if (seconds := seconds_left(run, speeds)) is not None]
+    if not known:
+        return "time unknown: no run like them has finished yet"
+    unknown = len(runs) - len(known)
+    rest = f", and unknown for {unknown} runs of which none like them has finished" if unknown else ""
+    return (
+        f"about {duration(sum(known))} of training one after the other{rest} "
+        "(by the seconds per step of this study's finished runs; evaluation comes on top)"
+    )
+
+
+def in_words(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
+
+
+def _state(run: PlannedRun) -> str:
+    return "running" if run.state != "finished" and is_held(run.folder) else run.state

@@ -1,0 +1,191 @@
+"""The runs of a study on a Ray cluster: a task each, scheduled and retried by Ray; results in a shared folder."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from encoder_ablations.experiments.display import Display
+from encoder_ablations.experiments.run import now
+from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import StorageError
+from encoder_ablations.utils.optional import missing
+
+RETRIES = 3
+"""How often Ray begins a run anew whose worker or machine was lost."""
+LOCK_SECONDS = 60.0
+"""A file server may take this long to notice that a machine which held a lock is gone."""
+LOOK_SECONDS = 2.0
+LOOKED_AT = 64
+STOP_SECONDS = 120.0
+CONNECT_SECONDS = 10.0
+PASSED_ON = ("DATASETS_ROOT", "HF_HOME", "HF_HUB_OFFLINE", "XDG_CACHE_HOME", "PYTHONPATH")
+"""Environment variables that the workers get from here."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which cluster, and what each run needs of it.
+
+    Attributes:
+        address: "local" starts one on this machine; "HOST:PORT" or "ray://HOST:PORT" finds one.
+        cpus: cores of a run.
+        gpus: GPUs of a run; None = 1 where the cluster has any.
+    """
+
+    address: str
+    cpus: int = 1
+    gpus: float | None = None
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[None]:
+    """Within the block Ray is there.
+
+    Raises:
+        InputError: Ray is missing or does not answer.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise missing("ray", error) from error
+    _connect(ray, cluster.address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: Cluster) -> None:
+    """Hands all runs to Ray and follows them; within :func:`connected`.
+
+    Ctrl-C stops each of them after the step it is in.
+
+    Raises:
+        InputError: no machine is large enough, or results do not arrive.
+    """
+    import ray
+
+    gpus = _gpus(ray, cluster, job.execution.device)
+    device = job.execution.device if gpus else "cpu"
+    job = replace(job, execution=replace(job.execution, device=device), lock_seconds=LOCK_SECONDS)
+    task = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_compute_on_worker)
+    placed = [replace(run, folder=run.folder.absolute()) for run in runs]
+    tasks = {task.remote(run, job, str(Path.cwd())): run for run in placed}
+    _follow(ray, tasks, display)
+
+
+def _connect(ray: Any, address: str) -> None:
+    if address != "local":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdigit():
+            raise InputError(f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT.")
+        try:  # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise _no_answer(address, error) from error
+    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if "DATASETS_ROOT" in variables:
+        variables["DATASETS_ROOT"] = str(Path(variables["DATASETS_ROOT"]).absolute())
+    try:
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": variables},
+            log_to_driver=False,
+            logging_level="ERROR",
+            include_dashboard=False if address == "local" else None,
+        )
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    return InputError(
+        f"no Ray cluster answers at '{address}' ({reason}). Start one with  ray start --head --port 6379  and say "
+        "--ray HOST:6379, or --ray local for this machine alone; a cluster with tokens wants RAY_AUTH_MODE=token here, "
+        "too. See docs/cluster.md."
+    )
+
+
+def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
+    """GPUs of a run.
+
+    Raises:
+        InputError: no machine of the cluster can ever take a run.
+    """
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most_cpus, most_gpus = (max((each.get(kind, 0) for each in machines), default=0) for kind in ("CPU", "GPU"))
+    gpus = cluster.gpus
+    if gpus is None:
+        gpus = 1 if most_gpus and device != "cpu" else 0
+    if cluster.cpus > most_cpus or gpus > most_gpus:
+        raise InputError(
+            f"a run asks for {cluster.cpus} cores and {gpus:g} GPUs, but the largest machines of the cluster offer "
+            f"{most_cpus:g} cores and {most_gpus:g} GPUs. Change --cpus-per-run or --gpus-per-run."
+        )
+    return gpus
+
+
+def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None:
+    pending = list(tasks)
+    started = now()
+    try:
+        while pending:
+            done, pending = ray.wait(pending, timeout=LOOK_SECONDS)
+            for reference in done:
+                display.done(_outcome(ray, reference, tasks[reference], started))
+            display.look([tasks[reference] for reference in pending[:LOOKED_AT]])
+    except (KeyboardInterrupt, InputError):
+        print("stopping: every run finishes and saves its step (Ctrl-C again: at once)", file=sys.stderr)
+        for reference in pending:
+            ray.cancel(reference)
+        ray.wait(pending, num_returns=len(pending), timeout=STOP_SECONDS)
+        raise
+
+
+def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str) -> Outcome:
+    """What Ray brings back; a run whose machines were lost too often is recorded as failed."""
+    try:
+        result = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        reason = RuntimeError(f"Ray lost it {RETRIES + 1} times: {' '.join(str(error).split())}")
+        return Outcome.of(record_failure(run, reason, started, "cpu"))
+    if isinstance(result, InputError):
+        raise result
+    if result.state == "finished" and not _arrives(run.folder / "record.json"):
+        raise InputError(
+            f"a worker finished {run.spec.run_id}, but its record is not in {run.folder}. The output folder must be "
+            "the same on all machines (a shared file system); choose one with --output."
+        )
+    return result
+
+
+def _arrives(path: Path, seconds: float = 10.0) -> bool:
+    """Whether a file that another machine wrote shows up here."""
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return path.exists()
+
+
+def _compute_on_worker(run: PlannedRun, job: Job, here: str) -> Outcome | InputError:
+    """On the worker. ``here``: the folder that relative paths in a study are meant from."""
+    try:
+        os.chdir(here)
+        return compute(run, job)
+    except OSError as error:
+        return StorageError(f"the worker {socket.gethostname()} cannot enter {here}: {error.strerror}.")
+    except StorageError as error:
+        return error
+    except KeyboardInterrupt:
+        return Outcome(run.spec.run_id, "interrupted")

@@ -1,0 +1,85 @@
+"""The study that a folder holds, resolved, so that a changed YAML does not silently mix two studies."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments.study import StudySpec, load_own_recipe
+from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.utils.config import build, differences, read_yaml
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_text
+
+SHOWN = 5
+
+
+def resolve_study(study: StudySpec) -> StudySpec:
+    """The same study with every name and path replaced by what it stands for: it plans the same runs anywhere."""
+    encoders = []
+    for entry in study.encoders:
+        own = {} if isinstance(entry, str) or "recipe" not in entry else {"recipe": entry["recipe"]}
+        encoders.append(load_own_recipe(study, entry)[0].model_dump(mode="json") | own)
+    return study.model_copy(
+        update={
+            "encoders": encoders,
+            "segmenters": [load_segmenter(entry).model_dump(mode="json") for entry in study.segmenters],
+            "datasets": [load_dataset(entry).model_dump(mode="json") for entry in study.datasets],
+        }
+    )
+
+
+def study_file(folder: Path) -> Path:
+    """Where the study of an output folder is kept."""
+    return folder / "study.yaml"
+
+
+def read_study(folder: Path) -> StudySpec:
+    """The study that ``folder`` was made from.
+
+    Raises:
+        InputError: its file is missing, damaged, or of a version with other settings.
+    """
+    path = study_file(folder)
+    return build(StudySpec, read_yaml(path), path)
+
+
+def check_same_study(study: StudySpec, folder: Path) -> None:
+    """Refuses to mix a study with another version of it that has runs in ``folder``.
+
+    Raises:
+        InputError: what changed, and what can be done.
+    """
+    if not study_file(folder).exists() or not any((folder / "runs").glob("*/*")):
+        return
+    changes = study_changes(read_study(folder), resolve_study(study))
+    if changes:
+        more = f" (and {len(changes) - SHOWN} more)" if len(changes) > SHOWN else ""
+        raise InputError(
+            f"{folder} holds another version of this study. Changed: {'; '.join(changes[:SHOWN])}{more}. "
+            "Add --extend to go on there with the new version beside the runs it has, or give it a new name "
+            "(name=…) or another folder (--output)."
+        )
+
+
+def save_study(study: StudySpec, folder: Path) -> None:
+    """Writes ``folder/study.yaml``, which ``ablate run`` understands."""
+    content = resolve_study(study).model_dump(mode="json")
+    write_text(study_file(folder), yaml.safe_dump(content, sort_keys=False))
+
+
+def study_changes(before: StudySpec, after: StudySpec) -> list[str]:
+    """What differs between two studies, apart from their names and from the order in which things are listed."""
+    return differences(_comparable(resolve_study(before)), _comparable(after))
+
+
+def _comparable(study: StudySpec) -> dict[str, Any]:
+    content = study.model_dump(mode="json", exclude={"name"})
+    titles = [load_own_recipe(study, entry)[0].title for entry in study.encoders]
+    content["encoders"] = dict(zip(titles, content["encoders"], strict=True))
+    for kind in ("segmenters", "datasets"):
+        content[kind] = {entry["name"]: entry for entry in content[kind]}
+    for kind in ("fractions", "seeds"):
+        content[kind] = sorted(content[kind])
+    return content

@@ -1,0 +1,118 @@
+"""How stable a ranking of encoders is: Kendall's tau between fractions, heads, datasets, and between seeds.
+
+tau is the share of pairs of encoders in the same order minus the share in the opposite one: 1 the same ranking, -1 the
+reverse. Its intervals say which rankings the seeds leave possible. A pair counts as ordered when Tukey's simultaneous
+intervals (randomised blocks, the seeds being the blocks) put one above the other; a pair that is not ordered may stand
+either way. They hold the true tau at least as often as they say, usually more often.
+
+Assumed: seeds independent, scores about normal, with equal variance for all encoders that are ranked together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+from scipy import stats
+
+from encoder_ablations.experiments.statistics.seeds import CONFIDENCE, ENOUGH
+
+Scores = Mapping[str, Mapping[int, float]]
+"""Encoder -> seed -> score."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """tau of two rankings, or its mean over pairs of seeds; the bounds are None below three seeds."""
+
+    tau: float
+    low: float | None
+    high: float | None
+    encoders: int
+    seeds: int
+
+
+def agreement(first: Scores, second: Scores) -> Agreement | None:
+    """tau between the rankings by mean score under two conditions, of the encoders that both have; None for one."""
+    names = sorted(name for name in first.keys() & second.keys() if first[name] and second[name])
+    if len(names) < 2:
+        return None
+    means = [[np.mean(list(scores[name].values())) for name in names] for scores in (first, second)]
+    tau = float(np.nan_to_num(stats.kendalltau(*means).statistic))
+    blocks = [_block(names, scores) for scores in (first, second)]
+    seeds = min(block.shape[1] for block in blocks)
+    if seeds < ENOUGH:
+        return Agreement(tau, None, None, len(names), seeds)
+    # two families of pairs: each keeps its promise with half of the allowed error
+    orders = [_certain_order(block, 1 - (1 - CONFIDENCE) / 2) for block in blocks]
+    known = orders[0] * orders[1]
+    open_pairs = int((known == 0).sum())
+    low, high = ((known.sum() + sign * open_pairs) / len(known) for sign in (-1, 1))
+    return Agreement(tau, float(low), float(high), len(names), seeds)
+
+
+def agreement_of_seeds(scores: Scores) -> Agreement | None:
+    """Mean tau between the rankings of two single seeds; None for one encoder, or fewer than two shared seeds.
+
+    The interval is for the expected tau of two new seeds. With normal noise of standard deviation s, a single seed
+    puts a pair with the true difference d in its right order with probability Φ(d / √2 s), so that the pair adds
+    (2 Φ - 1)² to tau; simultaneous bounds of d and s give those of tau.
+    """
+    names = sorted(name for name, values in scores.items() if values)
+    block = _block(names, scores)
+    if len(names) < 2 or block.shape[1] < 2:
+        return None
+    taus = [stats.kendalltau(block[:, i], block[:, j]).statistic for i, j in combinations(range(block.shape[1]), 2)]
+    tau, seeds = float(np.mean(np.nan_to_num(taus))), block.shape[1]
+    if seeds < ENOUGH:
+        return Agreement(tau, None, None, len(names), seeds)
+    confidence = 1 - (1 - CONFIDENCE) / 2
+    apart, margin = np.abs(_differences(block)), _margin(block, confidence)
+    sigma, freedom = _noise(block)
+    tails = stats.chi2.ppf([(1 + confidence) / 2, (1 - confidence) / 2], freedom)
+    least, most = (sigma * np.sqrt(freedom / tail) for tail in tails)
+    low = _expected_tau(np.maximum(apart - margin, 0), most)
+    high = _expected_tau(apart + margin, least)
+    return Agreement(tau, low, high, len(names), seeds)
+
+
+def _expected_tau(apart: np.ndarray, sigma: float) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = np.where(apart > 0, apart / (np.sqrt(2) * sigma), 0.0)
+    return float(((2 * stats.norm.cdf(steps) - 1) ** 2).mean())
+
+
+def _block(names: list[str], scores: Scores) -> np.ndarray:
+    """Encoders×seeds, for the seeds that all of them have."""
+    shared = sorted(set.intersection(*(set(scores[name]) for name in names))) if names else []
+    return np.array([[scores[name][seed] for seed in shared] for name in names]).reshape(len(names), len(shared))
+
+
+def _differences(block: np.ndarray) -> np.ndarray:
+    means = block.mean(axis=1)
+    return np.array([means[i] - means[j] for i, j in combinations(range(len(means)), 2)])
+
+
+def _noise(block: np.ndarray) -> tuple[float, int]:
+    """Standard deviation of what neither encoder nor seed explains, and its degrees of freedom."""
+    rest = block - block.mean(axis=0) - block.mean(axis=1, keepdims=True) + block.mean()
+    freedom = (block.shape[0] - 1) * (block.shape[1] - 1)
+    return float(np.sqrt((rest**2).sum() / freedom)), freedom
+
+
+def _margin(block: np.ndarray, confidence: float) -> float:
+    """Half the width of all pairs' simultaneous intervals (Tukey)."""
+    sigma, freedom = _noise(block)
+    return _studentized_range(confidence, len(block), freedom) * sigma / np.sqrt(block.shape[1])
+
+
+@lru_cache(maxsize=256)
+def _studentized_range(confidence: float, groups: int, freedom: int) -> float:
+    return float(stats.studentized_range.ppf(confidence, groups, freedom))
+
+
+def _certain_order(block: np.ndarray, confidence: float) -> np.ndarray:
+    """For each pair 1 or -1 where one encoder is certainly above the other, else 0."""
+    differences = _differences(block)
+    return np.where(np.abs(differences) > _margin(block, confidence), np.sign(differences), 0)

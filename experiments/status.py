@@ -1,0 +1,94 @@
+"""``ablate status``: how far a study is, also while other processes and machines compute it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.estimate import duration, seconds_left
+from encoder_ablations.experiments.plan_table import Standing, training_left
+from encoder_ablations.experiments.progress import read_progress
+from encoder_ablations.experiments.saved_study import read_study, study_file
+from encoder_ablations.experiments.study import OUTPUTS, PlannedRun, StudySpec, load_study, locate, plan
+from encoder_ablations.utils.errors import InputError
+
+EXAMPLES = """  ablate status outputs/demo
+  ablate status my_study.yaml --table"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See ``ablate status --help``."""
+    parser = options.make_parser("status", "Says which runs of a study are finished, running, failed, left.", EXAMPLES)
+    parser.add_argument("study", help="the folder of a study, a YAML, or the name of one in configs/studies")
+    parser.add_argument("--table", action="store_true", help="also list every run")
+    options.add_overrides(parser, "seeds=[0,1]")
+    options.add_output_option(parser, "outputs/<study>")
+    arguments = parser.parse_intermixed_args(argv)
+    study, folder = _find(arguments.study, arguments.overrides, arguments.output)
+    standing = Standing(locate(plan(study), folder))
+    if arguments.table:
+        print(standing.table())
+    print(describe(study.name, folder, standing))
+    return 0
+
+
+def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tuple[StudySpec, Path]:
+    folder = Path(reference)
+    if folder.is_dir():
+        if not study_file(folder).exists():
+            raise InputError(f"there is no {study_file(folder)}; name a study's output folder, or its YAML.")
+        return read_study(folder), folder
+    study = load_study(reference, overrides)
+    return study, output or OUTPUTS / study.name
+
+
+def describe(name: str, folder: Path, standing: Standing) -> str:
+    """What ``ablate status`` prints."""
+    lines = [f"study {name}: {standing.counts()}, in {folder}"]
+    lines += [_running_line(run) for run in standing.of("running")]
+    for run in standing.of("failed"):
+        if run.record is not None and run.record.error is not None:
+            message = " ".join(run.record.error.message.split())
+            lines.append(f"  failed       {run.spec.run_id}: {run.record.error.type}: {message}")
+    lines += [f"  unreadable   {run.problem}" for run in standing.of("unreadable")]
+    lines.append(_time_left(standing))
+    known = {run.folder.name for run in standing.runs}
+    others = [path for path in (folder / "runs").glob("*/record.json") if path.parent.name not in known]
+    if others:
+        lines.append(f"{len(others)} further runs are in the folder, of earlier versions of the study")
+    return "\n".join(lines)
+
+
+def _running_line(run: PlannedRun) -> str:
+    progress = read_progress(run.folder)
+    if progress is None:
+        return f"  running      {run.spec.run_id}: starting"
+    left = "" if progress.seconds_per_step is None else f", about {duration(_own_seconds(run) or 0)} left"
+    return f"  running      {run.spec.run_id}: step {progress.step} of {progress.steps}, {progress.status}{left}"
+
+
+def _own_seconds(run: PlannedRun) -> float | None:
+    """What a running run still needs at the speed that it has now."""
+    progress = read_progress(run.folder)
+    if progress is None or progress.seconds_per_step is None:
+        return None
+    return (progress.steps - progress.step) * progress.seconds_per_step
+
+
+def _time_left(standing: Standing) -> str:
+    running, waiting = standing.of("running"), standing.of("new", "interrupted")
+    if not running and not waiting:
+        return "nothing is left to compute"
+    if not running:
+        return f"nobody computes it; {training_left(waiting, standing.speeds)}"
+    own = [_own_seconds(run) for run in running]
+    rest = [seconds_left(run, standing.speeds) for run in waiting]
+    known = [seconds for seconds in own + rest if seconds is not None]
+    if len(known) < len(own) + len(rest):
+        return f"time left: unknown; no run like {len(own) + len(rest) - len(known)} of them has finished yet"
+    return f"time left: about {duration(max(sum(known) / len(running), *known))} with {len(running)} runs at a time"
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

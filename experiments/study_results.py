@@ -1,0 +1,104 @@
+"""The results of a study as tables for the terminal, JSON and CSV: every seed, then over seeds."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from encoder_ablations.experiments.reporting.collect import RunGroup, Study
+from encoder_ablations.experiments.reporting.page import terminal_ranking
+from encoder_ablations.experiments.reporting.resampling import Resampling
+from encoder_ablations.experiments.run_record import MetricsRecord, RunRecord
+
+COLUMNS = {"miou": "mIoU", "mean_class_accuracy": "mean acc.", "pixel_accuracy": "pixel acc."}
+"""Measures in the terminal's table of seeds, in percent; JSON and CSV have all."""
+
+
+def seeds_table(study: Study) -> str:
+    """A line for every run, failed ones included, a block for every setting."""
+    width = max(len("encoder"), *(len(group.encoder) for group in study.groups))
+    heads = "  ".join(f"{text:>10}" for text in COLUMNS.values())
+    lines = []
+    for setting in study.settings:
+        lines += [setting.title, f"  {'encoder':<{width}}  images  seed  {heads}"]
+        for group in sorted(setting.groups, key=lambda group: (-group.fraction, group.encoder)):
+            for run in sorted(group.runs + group.failed, key=lambda run: run.spec.seed):
+                start = f"  {group.encoder:<{width}}  {f'{100 * group.fraction:g} %':>6}  {run.spec.seed:>4}  "
+                lines.append(start + _measures(run))
+    return "\n".join(lines)
+
+
+def _measures(run: RunRecord) -> str:
+    if run.metrics is None:
+        return f"failed: {run.error.message.splitlines()[0] if run.error and run.error.message else 'no reason given'}"
+    values = [getattr(run.metrics, name) for name in COLUMNS]
+    return "  ".join(f"{'–' if value is None else f'{100 * value:.2f}':>10}" for value in values)
+
+
+def text(study: Study) -> str:
+    """Both tables for the terminal."""
+    return f"{seeds_table(study)}\n\nover seeds\n{terminal_ranking(study.groups)}"
+
+
+def as_json(study: Study) -> dict[str, Any]:
+    """``runs``: every run with all its metrics; ``groups``: over seeds. Shares in 0..1; None = not to be had."""
+    resampling = Resampling(study)
+    groups = []
+    for setting in study.settings:
+        for group in setting.groups:
+            wide = resampling.interval(group) if group.fraction == setting.reference else None
+            groups.append({**_names(group), **_over_seeds(group), "interval_with_images": wide})
+    return {"study": study.name, "runs": _runs(study), "groups": groups, "unreadable": list(study.damaged)}
+
+
+def as_csv(study: Study) -> str:
+    """A row for every run and, with the seed "mean" or "std", for every group."""
+    scores = [name for name in MetricsRecord.model_fields if not name.startswith("per_class")]
+    rows = [["setting", "encoder", "fraction", "seed", "status", *scores]]
+    for group in study.groups:
+        start = [group.setting, group.encoder, f"{group.fraction:g}"]
+        for run in group.runs + group.failed:
+            values = [getattr(run.metrics, name) if run.metrics else None for name in scores]
+            rows.append([*start, str(run.spec.seed), run.status, *map(_cell, values)])
+        summaries = [group.summary(lambda run, name=name: getattr(run.metrics, name)) for name in scores]  # type: ignore[misc]
+        for kind in ("mean", "std"):
+            rows.append([*start, kind, "", *(_cell(getattr(summary, kind)) for summary in summaries)])
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue()
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else json.dumps(value)
+
+
+def _names(group: RunGroup) -> dict[str, Any]:
+    names = {"setting": group.setting, "encoder": group.encoder, "segmenter": group.segmenter}
+    return names | {"dataset": group.dataset, "fraction": group.fraction}
+
+
+def _over_seeds(group: RunGroup) -> dict[str, Any]:
+    score = group.score
+    interval = None if score.half_width is None else (score.low, score.high)
+    return {
+        "seeds": sorted(group.seeds),
+        "failed": [run.spec.seed for run in group.failed],
+        "miou_by_seed": {str(seed): value for seed, value in group.values().items()},
+        "miou_mean": score.mean,
+        "miou_std": score.std,
+        "interval_over_seeds": interval,
+    }
+
+
+def _runs(study: Study) -> list[dict[str, Any]]:
+    return [
+        {
+            "run_id": run.run_id,
+            **_names(group),
+            "seed": run.spec.seed,
+            "status": run.status,
+            "metrics": run.metrics.model_dump(mode="json") if run.metrics else None,
+        }
+        for group in study.groups
+        for run in group.runs + group.failed
+    ]

@@ -1,0 +1,114 @@
+"""One run of a study, wherever it is computed: locked, reported on, and recorded even when it fails."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal
+
+from accelerate.utils import broadcast_object_list
+
+from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.locks import holding
+from encoder_ablations.experiments.progress import ProgressFile
+from encoder_ablations.experiments.run import execute_run, failed_record, now
+from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
+from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import StorageError
+
+Advance = Callable[[int, str], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """How the runs of a study are computed.
+
+    Attributes:
+        retry_failed: whether a failed run is computed again.
+        lock_seconds: how long a run that another process holds is waited for; longer than a dying process needs.
+    """
+
+    execution: Execution
+    retry_failed: bool = False
+    lock_seconds: float = 2.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run. ``elsewhere``: another process computes it; ``interrupted``: it was told to stop."""
+
+    run_id: str
+    state: Literal["finished", "failed", "elsewhere", "interrupted"]
+    seconds: float = 0.0
+    miou: float | None = None
+    message: str = ""
+
+    @classmethod
+    def of(cls, record: RunRecord, seconds: float = 0.0) -> "Outcome":
+        message = f"{record.error.type}: {record.error.message}" if record.error else ""
+        miou = record.metrics.miou if record.metrics else None
+        return cls(record.run_id, record.status, seconds, miou, " ".join(message.split()))
+
+
+def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: None) -> Outcome:
+    """Computes a run unless somebody else does or did. Failures and bad input of the run are recorded.
+
+    Raises:
+        StorageError: results cannot be written; the run is not to blame and goes on when they can.
+        KeyboardInterrupt: Ctrl-C, after the step has been finished and saved.
+    """
+    began = time.monotonic()
+    accelerator = make_accelerator(job.execution.device)
+    with ExitStack() as stack:
+        # of several processes that work on one run, the first decides for all
+        settled = [_claim(run, job, stack) if accelerator.is_main_process else None]
+        broadcast_object_list(settled)
+        if settled[0] is not None:
+            return settled[0]
+        progress = ProgressFile(run.folder, run.spec.recipe.steps)
+
+        def report(step: int, status: str) -> None:
+            if accelerator.is_main_process:
+                progress(step, status)
+            advance(step, status)
+
+        record = _execute(run, job, report)
+        if accelerator.is_main_process:
+            progress.remove()
+    return Outcome.of(record, time.monotonic() - began)
+
+
+def _claim(run: PlannedRun, job: Job, stack: ExitStack) -> Outcome | None:
+    """Locks the run; an outcome if there is nothing to do."""
+    run_id = run.spec.run_id
+    if not stack.enter_context(holding(run.folder, job.lock_seconds)):
+        return Outcome(run_id, "elsewhere")
+    try:
+        record = load_record(run.folder)
+    except InputError as error:
+        return Outcome(run_id, "failed", message=str(error))
+    if record is None:
+        return None
+    if record.status == "finished" or not job.retry_failed:
+        return Outcome.of(record)
+    (run.folder / "record.json").unlink()
+    return None
+
+
+def _execute(run: PlannedRun, job: Job, advance: Advance) -> RunRecord:
+    started = now()
+    try:
+        return execute_run(run.spec, run.folder, job.execution, advance)
+    except StorageError:
+        raise
+    except InputError as error:
+        return record_failure(run, error, started, job.execution.device)
+
+
+def record_failure(run: PlannedRun, error: BaseException, started: str, device: str) -> RunRecord:
+    """Writes the record of a run that ended with ``error`` outside of :func:`execute_run`."""
+    record = failed_record(run.spec, error, started, "cpu" if device == "auto" else device)
+    save_record(record, run.folder)
+    return record

@@ -1,0 +1,61 @@
+"""Tiny studies, and the command line in processes of its own that can be killed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ENCODERS = [
+    {"base": "darknet_tiny", "channels": 32, "label": "dark"},
+    {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "label": "vit"},
+]
+RECIPE = {
+    "steps": 4,
+    "batch_size": 2,
+    "evaluate_every": 2,
+    "augmentation": {"crop": [64, 64]},
+    "schedule": {"warmup_steps": 1},
+}
+COUNTS = ("status", "spec", "data", "metrics", "confusion_matrix", "curves", "convergence", "disclosures", "pictures")
+
+
+class Studies:
+    """Writes a study of tiny runs with a linear head into the current folder, and starts the command on it."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset.model_dump(mode="json")
+
+    def write(self, steps=4, **changes):
+        study = {"name": "tiny", "encoders": ENCODERS, "segmenters": ["linear"], "datasets": [self.dataset]}
+        study |= {"fractions": [1.0], "seeds": [0], "recipe": RECIPE | {"steps": steps}} | changes
+        with open("tiny.yaml", "w") as file:
+            yaml.safe_dump(study, file)
+        return "tiny.yaml"
+
+    def start(self, *arguments):
+        """``ablate`` in a session, and so a process group, of its own."""
+        command = [sys.executable, "-m", "encoder_ablations.experiments.cli", *map(str, arguments)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            command,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def results(self, folder):
+        """Run id -> what must not depend on how often and where a run was interrupted."""
+        found = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
+        assert len({record["run_id"] for record in found}) == len(found)
+        return {record["run_id"]: {key: record[key] for key in COUNTS} for record in found}
+
+
+@pytest.fixture
+def studies(tmp_path, terrain, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return Studies(terrain)

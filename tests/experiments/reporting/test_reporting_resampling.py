@@ -1,0 +1,108 @@
+"""Per-image counts in the report: intervals that count the choice of images, and files that cannot be used."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from encoder_ablations.engine import metrics
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
+from encoder_ablations.experiments.reporting import page
+from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.page import write_report
+from encoder_ablations.experiments.reporting.resampling import Resampling
+from encoder_ablations.experiments.run_record import PER_IMAGE
+
+
+def write(factory, levels, images=40, seeds=3, spread=0.3):
+    """A study whose runs have per-image counts; images differ in how hard they are, equally for all encoders."""
+    random = np.random.default_rng(0)
+    hard = random.normal(0, spread, images)
+    records, kept = [], {}
+    for encoder, level in levels.items():
+        for seed in range(seeds):
+            luck = random.normal(0, 0.02)
+            found = 1 / (1 + np.exp(-(level + hard + luck)))
+            matrices = np.array([np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2 for share in found])
+            matrices = np.round(matrices * 1e4).astype(int)
+            total = ConfusionMatrix(matrices.sum(axis=0))
+            record = factory.record(encoder, metrics.mean_iou(total), seed=seed, report_split="test")
+            records.append(record.model_copy(update={"confusion_matrix": total.counts.tolist()}))
+            counts = [ImageCounts.of(f"i{n}", ConfusionMatrix(m)) for n, m in enumerate(matrices)]
+            kept[record.run_id] = PerImage.of(counts, 3)
+    folder = factory.write(records)
+    for run_id, images_of in kept.items():
+        save_per_image(images_of, folder / "runs" / run_id / PER_IMAGE)
+    return folder
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    monkeypatch.setattr(page, "draw_setting", lambda *_: {})
+
+
+def test_images_widen_the_interval_and_pairing_narrows_it(factory):
+    study = collect(write(factory, {"a": 1.6, "b": 1.4}))
+    resampling = Resampling(study)
+    a, b = study.groups
+    low, high = resampling.interval(a)
+    assert low < a.score.low < a.score.high < high
+    apart = resampling.difference(a, b)
+    assert 0 < apart[0] < a.score.mean - b.score.mean < apart[1]
+    assert apart[1] - apart[0] < high - low
+    assert resampling.problems == []
+
+
+def test_shown_in_page_and_tables(factory, plain):
+    folder = write(factory, {"a": 1.6, "b": 1.4})
+    files = write_report(folder)
+    source = " ".join(files.page.read_text().replace("\u00a0", " ").split())
+    assert "With other<br>images" in source
+    assert "it does not hang on the choice of images." in source
+    study = collect(folder)
+    low, high = Resampling(study).interval(study.groups[0])
+    assert f"{100 * low:.1f}–{100 * high:.1f}" in source
+    rows = list(csv.DictReader((folder / "tables" / "ranking.csv").open()))
+    assert rows[0]["low with other images (%)"] == f"{100 * low:.2f}"
+
+
+def test_equal_encoders_may_change_places_with_other_images(factory, plain):
+    source = write_report(write(factory, {"a": 1.5, "b": 1.5})).page.read_text()
+    assert "with other images the order could change." in " ".join(source.split())
+
+
+def test_no_counts_no_such_interval(factory, plain):
+    folder = write(factory, {"a": 1.6, "b": 1.4})
+    for path in folder.glob(f"runs/*/{PER_IMAGE}"):
+        path.unlink()
+    source = write_report(folder).page.read_text()
+    assert "With other<br>images" not in source
+
+
+def test_two_seeds_make_no_claim_about_images(factory, plain):
+    source = write_report(write(factory, {"a": 1.6, "b": 1.4}, seeds=2)).page.read_text()
+    assert "With other<br>images" not in source
+    assert "choice of images." not in source
+
+
+def test_damaged_counts_are_named_and_the_report_goes_on(factory, plain):
+    folder = write(factory, {"a": 1.6, "b": 1.4})
+    path = sorted(folder.glob(f"runs/*/{PER_IMAGE}"))[0]
+    path.write_bytes(b"nothing")
+    files = write_report(folder)
+    (line,) = files.problems
+    assert str(path) in line
+    assert "delete it to report without intervals over images" in line
+    assert str(path) in files.page.read_text()
+
+
+def test_scenes_are_resampled_whole(factory):
+    folder = write(factory, {"a": 1.6})
+    study = collect(folder)
+    (group,) = study.groups
+    dataset = group.runs[0].spec.dataset.model_copy(update={"scene_pattern": r"^(i\d)"})  # i0, i1 … i9: ten scenes
+    spec = group.runs[0].spec.model_copy(update={"dataset": dataset})
+    scenes = type(group)(**{**vars(group), "runs": tuple(r.model_copy(update={"spec": spec}) for r in group.runs)})
+    by_image, by_scene = Resampling(study).interval(group), Resampling(study).interval(scenes)
+    assert by_image != by_scene

@@ -1,0 +1,178 @@
+"""Several runs at a time: the same results as one after the other, whoever is killed and whenever."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from encoder_ablations.experiments import executors
+from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.executors import run_in_processes, slots
+from encoder_ablations.experiments.run_record import load_record
+from encoder_ablations.experiments.study import load_study, locate, plan
+from encoder_ablations.experiments.worker import Job, Outcome, compute
+from encoder_ablations.utils.seeding import numpy_stream
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def appears(pattern, process):
+    return list(Path("killed").glob(pattern)) or process.poll() is not None
+
+
+def written(folder):
+    """When each record was written."""
+    return {path: path.stat().st_mtime_ns for path in Path(folder).glob("runs/*/record.json")}
+
+
+def kill_group(process):
+    """What remains of it is what its own children leave behind."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    _, alive = psutil.wait_procs(below, timeout=20)
+    assert not alive, "a process outlived its parent"
+
+
+def test_processes_and_kills_change_nothing(studies):
+    study = studies.write(steps=30, seeds=[0, 1])
+    assert main(["run", study, "--device", "cpu", "--output", "whole"]) == 0
+    whole = studies.results(Path("whole"))
+    assert len(whole) == 4
+    arguments = ["run", study, "--device", "cpu", "--processes", "2", "--output", "killed"]
+    for file in ("progress.json", "record.json"):
+        process = studies.start(*arguments)
+        wait_for(partial(appears, f"runs/*/{file}", process))
+        assert process.poll() is None
+        kill_group(process)
+    before = written("killed")
+    assert before
+    process = studies.start(*arguments)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert studies.results(Path("killed")) == whole
+    assert (
+        before.items() <= {path: path.stat().st_mtime_ns for path in Path("killed").glob("runs/*/record.json")}.items()
+    )
+
+
+def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
+    """No run is computed twice; Ctrl-C saves; status tells running from interrupted."""
+    study = studies.write(steps=300)
+    arguments = ["run", study, "--device", "cpu", "--output", "out"]
+    first = studies.start(*arguments, "--processes", "2")
+    try:
+        wait_for(lambda: len(list(Path("out").glob("runs/*/progress.json"))) == 2 or first.poll() is not None)
+        assert main(["status", study, "--output", "out"]) == 0
+        out = capsys.readouterr().out
+        assert "2 runs: 2 running" in out
+        assert "of 300, loss" in out
+        assert main(arguments) == 0, "there is nothing left for the second"
+        assert "2 runs are being computed by another process" in capsys.readouterr().out
+        os.kill(first.pid, signal.SIGINT)
+        output, _ = first.communicate(timeout=100)
+    finally:
+        first.kill()
+    assert first.returncode == 130, output
+    assert "stopped; the same command goes on" in output
+    assert "Traceback" not in output
+    assert len(list(Path("out").glob("runs/*/checkpoints/last.pt"))) == 2
+    assert not studies.results(Path("out"))
+    assert main(["status", "out"]) == 0
+    assert "2 runs: 2 interrupted" in capsys.readouterr().out
+
+
+class Follower:
+    """A display that only remembers."""
+
+    def __init__(self):
+        self.outcomes = []
+
+    def done(self, outcome):
+        self.outcomes.append(outcome)
+
+    def look(self, runs):
+        pass
+
+
+def dying(run, job):
+    """Takes the place of the function that a process computes a run with."""
+    marker = run.folder.parent / f"begun-{run.spec.encoder.title}"
+    count = len(marker.read_text()) if marker.exists() else 0
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text("x" * (count + 1))
+    if run.spec.encoder.title == "dark":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(run.spec.run_id, "finished")
+
+
+def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monkeypatch):
+    runs = locate(plan(load_study(studies.write())), Path("out"))
+    monkeypatch.setattr(executors, "_compute_in_process", dying)
+    follower = Follower()
+    run_in_processes(runs, Job(Execution("cpu")), follower, slots(1, Execution("cpu")))
+    assert {outcome.run_id: outcome.state for outcome in follower.outcomes} == {
+        runs[0].spec.run_id: "failed",
+        runs[1].spec.run_id: "finished",
+    }
+    assert Path("out/runs/begun-dark").read_text() == "xx"
+    assert Path("out/runs/begun-vit").read_text() == "x"
+    record = load_record(runs[0].folder)
+    assert record.status == "failed"
+    assert "its process died 2 times" in record.error.message
+
+
+def test_gpus_are_given_in_turn(monkeypatch):
+    monkeypatch.setattr(executors.torch.cuda, "device_count", lambda: 2)
+    assert [place.device for place in slots(3, Execution("auto", 4))] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [place.device for place in slots(2, Execution("cpu", 4))] == ["cpu", "cpu"]
+    cached = Execution("auto", 4, feature_cache_gb=2.0)
+    assert {replace(place, device="auto") for place in slots(2, cached)} == {cached}
+    monkeypatch.setattr(executors.torch.cuda, "device_count", lambda: 0)
+    assert [place.device for place in slots(2, Execution())] == ["cpu", "cpu"]
+
+
+def test_a_run_that_somebody_finished_meanwhile_is_not_repeated(studies, monkeypatch):
+    """Two commands planned it while it was new; the second one to get the lock finds the record."""
+    run = locate(plan(load_study(studies.write())), Path("out"))[0]
+    first = compute(run, Job(Execution("cpu")))
+    before = (run.folder / "record.json").stat().st_mtime_ns
+    again = compute(run, Job(Execution("cpu")))
+    assert (again.state, again.miou) == ("finished", first.miou)
+    assert (run.folder / "record.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_forty_runs_killed_twenty_times(studies):
+    """At random moments, from the first imports to the last report."""
+    study = studies.write(steps=12, seeds=list(range(20)))
+    assert main(["run", study, "--device", "cpu", "--output", "whole"]) == 0
+    whole = studies.results(Path("whole"))
+    assert len(whole) == 40
+    arguments = ["run", study, "--device", "cpu", "--processes", "2", "--output", "killed"]
+    random = numpy_stream(0, "kills")
+    finished = []
+    for _ in range(20):
+        process = studies.start(*arguments)
+        time.sleep(random.uniform(1, 25))
+        assert process.poll() is None, f"too fast to be killed 20 times: {process.communicate()[0][-2000:]}"
+        kill_group(process)
+        times = written("killed")
+        assert not finished or finished[-1].items() <= times.items(), "a finished run was repeated or lost"
+        finished.append(times)
+    print([len(times) for times in finished])
+    process = studies.start(*arguments)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert studies.results(Path("killed")) == whole

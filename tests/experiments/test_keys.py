@@ -1,0 +1,35 @@
+"""The list of keys: complete, and what the document says."""
+
+from pathlib import Path
+
+import pytest
+
+from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.keys import SECTIONS, _meanings
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_the_document_is_what_the_command_prints(capsys):
+    assert main(["keys"]) == 0
+    assert (ROOT / "docs" / "configuration.md").read_text() == capsys.readouterr().out, (
+        "docs/configuration.md is out of date: ablate keys > docs/configuration.md"
+    )
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_is_explained(section):
+    spec = SECTIONS[section]
+    missing = set(spec.model_fields) - set(_meanings(spec)) - ({"name"} if section.startswith("segmenter") else set())
+    assert not missing, f"{spec.__name__}: say in the docstring what {', '.join(sorted(missing))} means"
+
+
+def test_sections(capsys):
+    assert main(["keys", "recipe", "encoder"]) == 0
+    out = capsys.readouterr().out
+    assert "| `steps` | `20000` | optimiser steps. |" in out
+    assert "## recipe.optimizer" in out
+    assert "## encoder" in out
+    assert "## dataset" not in out
+    assert main(["keys", "recipee"]) == 2
+    assert "Did you mean 'recipe'" in capsys.readouterr().err
