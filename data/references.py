@@ -11,8 +11,13 @@ from encoder_ablations.utils.references import Reference, resolve
 
 def load_dataset(reference: Reference, overrides: Mapping[str, Any] | None = None) -> DatasetSpec:
     """The dataset that a reference means: a YAML's name or path, ``hub:owner/name``, or a delta over one of them."""
-    content, source = resolve("datasets", reference, _otherwise)
+    content, source = resolve_dataset(reference)
     return build(DatasetSpec, merge(content, overrides or {}), source)
+
+
+def resolve_dataset(reference: Reference) -> tuple[dict[str, Any], str]:
+    """What a dataset's YAML says, and where it stands."""
+    return resolve("datasets", reference, _otherwise)
 
 
 def _otherwise(name: str) -> dict[str, Any]:

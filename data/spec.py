@@ -25,10 +25,10 @@ class HubSource(Config):
         repository: ``owner/name``.
         revision: commit, tag or branch; None takes the newest commit and writes down which one that was.
         config: the dataset's configuration (subset) on the hub, where it has several.
-        image_column, mask_column: a mask column that holds a list of pictures means the first of them.
+        image_column, mask_column: where the pictures are; of a column of lists, the first of each list is the mask.
         splits: our split -> the hub's split; None takes those with the usual names.
         max_samples: at most so many images of each split, the first ones.
-        mask_format: how the hub's masks hold their ids (see :class:`DatasetSpec`); the copies always hold plain ids.
+        mask_format: how the hub's masks hold their ids, as in a dataset; the copies always hold plain ids.
     """
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.spec import DatasetSpec, HubSource
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
@@ -30,6 +30,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "encoder": EncoderSpec,
     **{f"segmenter {name}": spec for name, spec in SEGMENTERS.items()},
     "dataset": DatasetSpec,
+    "dataset.hub": HubSource,
 }
 
 HEAD = """# Every key

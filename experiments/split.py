@@ -12,6 +12,7 @@ import numpy as np
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.index_files import write_index
 from encoder_ablations.data.pairing import Pair, find_all_pairs, find_pairs
+from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.data.scan import scan_masks
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.data.splits import Ratios, divide, files_of
@@ -21,7 +22,6 @@ from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_json
-from encoder_ablations.utils.references import resolve
 
 EXAMPLES = """  ablate split my_data.yaml
   ablate split my_data.yaml --folds 5 --test 0.2
@@ -35,7 +35,7 @@ LATER = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate split --help``."""
     arguments = _parser().parse_args(argv)
-    content, source = resolve("datasets", arguments.dataset)
+    content, source = resolve_dataset(arguments.dataset)
     spec = build(DatasetSpec, merge({"splits": LATER}, content), source)
     pool = _pool(spec, arguments.of)
     kept_test = arguments.of is not None and "test" in spec.splits and "test" not in arguments.of

@@ -7,15 +7,14 @@ from PIL import Image
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.palette import colors_of
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.utils.config import build, config_names, find_config, read_yaml
+from encoder_ablations.utils.config import config_names, find_config
 from encoder_ablations.utils.errors import InputError
 
 
 @pytest.mark.parametrize("name", config_names("datasets"))
 def test_every_dataset_builds_and_says_what_it_is(name):
     path = find_config("datasets", name)
-    spec = build(DatasetSpec, read_yaml(path), path)
+    spec = load_dataset(name)
     assert spec.name == name
     assert len(set(colors_of(spec))) == len(spec.classes)
     head = path.read_text().split("\nname:")[0]

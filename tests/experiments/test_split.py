@@ -117,3 +117,15 @@ def test_by_count_reads_no_mask(yaml, tmp_path):
     (tmp_path / "rocks/masks/train/train_00003.png").write_bytes(b"broken")
     assert main(["split", str(yaml)]) == 2
     assert main(["split", str(yaml), "--by", "count"]) == 0
+
+
+def test_a_dataset_of_the_hub_can_be_split(yaml, tmp_path, monkeypatch, capsys):
+    """What ``hub:`` means is described once and read like any other YAML."""
+    monkeypatch.setenv("DATASETS_ROOT", str(tmp_path / "data"))
+    copy = tmp_path / "data/hub/owner__name"
+    copy.mkdir(parents=True)
+    content = yaml.read_text().replace("name: rocks", "name: name")
+    (copy / "dataset.yaml").write_text(content + "splits: {train: train, val: val, test: test}\n")
+    pytest.importorskip("datasets")
+    assert main(["split", "hub:owner/name", "--folds", "2"]) == 0
+    assert "- {base: hub:owner/name, name: name_fold_0" in capsys.readouterr().out
