@@ -70,12 +70,12 @@ def save_study(study: StudySpec, folder: Path) -> None:
 
 
 def study_changes(before: StudySpec, after: StudySpec) -> list[str]:
-    """What differs between two studies, apart from their names and from the order in which things are listed."""
+    """What differs between two studies, apart from names, published scores, and the order in which things are listed."""
     return differences(_comparable(resolve_study(before)), _comparable(after))
 
 
 def _comparable(study: StudySpec) -> dict[str, Any]:
-    content = study.model_dump(mode="json", exclude={"name"})
+    content = study.model_dump(mode="json", exclude={"name", "published"})
     titles = [load_own_recipe(study, entry)[0].title for entry in study.encoders]
     content["encoders"] = dict(zip(titles, content["encoders"], strict=True))
     for kind in ("segmenters", "datasets"):

@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.published import Place, PublishedScore
 from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.saved_study import read_study, study_file
 from encoder_ablations.experiments.statistics.seeds import Summary, summarize
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError
@@ -32,6 +34,7 @@ class RunGroup:
     Attributes:
         setting: title of the setting that the group belongs to.
         runs: the finished ones, by seed; failed: the others.
+        published: what the literature says that this encoder scores, if the study names it.
     """
 
     setting: str
@@ -41,6 +44,7 @@ class RunGroup:
     fraction: float
     runs: tuple[RunRecord, ...]
     failed: tuple[RunRecord, ...]
+    published: PublishedScore | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -120,7 +124,7 @@ class Study:
     Attributes:
         titles: run id -> the encoder's title, made unique.
         unfinished: run folders without a record: still running, or interrupted.
-        damaged: records that could not be used and why, one line each.
+        damaged: files that could not be used and why, one line each.
     """
 
     name: str
@@ -173,14 +177,15 @@ def collect(folder: Path) -> Study:
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _unique_titles([(record.spec.encoder.title, record.spec.encoder) for record in records])
     by_id = dict(zip([record.run_id for record in records], titles, strict=True))
+    published, problems = _published(folder)
     return Study(
         name=folder.resolve().name,
         folder=folder,
         records=tuple(records),
-        settings=tuple(_settings(records, by_id)),
+        settings=tuple(_settings(records, by_id, published)),
         titles=by_id,
         unfinished=tuple(unfinished),
-        damaged=tuple(damaged),
+        damaged=(*damaged, *problems),
     )
 
 
@@ -208,7 +213,19 @@ def _nothing_found(folder: Path, started: int) -> str:
     return f"no run records in {folder} (looked for runs/*/record.json). {hint}"
 
 
-def _settings(records: Sequence[RunRecord], titles: dict[str, str]) -> list[Setting]:
+def _published(folder: Path) -> tuple[dict[Place, PublishedScore], list[str]]:
+    """The study's scores from the literature, and why they cannot be read; runs may be there without a study."""
+    if not study_file(folder).exists():
+        return {}, []
+    try:
+        return {score.place: score for score in read_study(folder).published}, []
+    except InputError as error:
+        return {}, [f"{error} Published scores are not shown."]
+
+
+def _settings(
+    records: Sequence[RunRecord], titles: dict[str, str], published: dict[Place, PublishedScore]
+) -> list[Setting]:
     """Runs with another recipe, segmenter or dataset never share a setting, even when the names are equal."""
     names = _unique_titles([(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", _fixed_part(r)) for r in records])
     members: dict[str, dict[tuple[str, float], list[RunRecord]]] = {}
@@ -217,16 +234,24 @@ def _settings(records: Sequence[RunRecord], titles: dict[str, str]) -> list[Sett
         members.setdefault(name, {}).setdefault(key, []).append(record)
     settings = []
     for name in sorted(members):
-        groups = tuple(_group(name, *key, runs) for key, runs in sorted(members[name].items()))
+        groups = tuple(_group(name, *key, runs, published) for key, runs in sorted(members[name].items()))
         settings.append(Setting(name, groups[0].dataset, groups[0].segmenter, groups))
     return settings
 
 
-def _group(setting: str, encoder: str, fraction: float, records: list[RunRecord]) -> RunGroup:
+def _group(
+    setting: str,
+    encoder: str,
+    fraction: float,
+    records: list[RunRecord],
+    published: dict[Place, PublishedScore],
+) -> RunGroup:
     spec = records[0].spec
     finished = tuple(record for record in records if record.status == "finished")
     failed = tuple(record for record in records if record.status == "failed")
-    return RunGroup(setting, encoder, spec.segmenter.name, spec.dataset.name, fraction, finished, failed)
+    head, dataset = str(spec.segmenter.name), spec.dataset.name
+    cited = published.get((spec.encoder.title, head, dataset, fraction))
+    return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited)
 
 
 def _fixed_part(record: RunRecord) -> dict[str, Any]:
