@@ -1,12 +1,14 @@
 """Scores from the literature that a study's report shows beside its own."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from encoder_ablations.experiments.grid import RunFilter
+from encoder_ablations.experiments.run_record import STUDY_FILE
 from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError
 
 Place = tuple[str, str, str, float]
@@ -47,6 +49,25 @@ class PublishedScore(Config):
     @property
     def place(self) -> Place:
         return self.encoder, self.segmenter, self.dataset, self.fraction
+
+
+class _Published(BaseModel):
+    """The one part of a study that reports read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    published: tuple[PublishedScore, ...] = ()
+
+
+def read_published(folder: Path) -> dict[Place, PublishedScore]:
+    """The published scores of the study that ``folder`` holds; none where runs lie there without a study.
+
+    Raises:
+        InputError: the study's file is damaged.
+    """
+    path = folder / STUDY_FILE
+    if not path.exists():
+        return {}
+    return {score.place: score for score in build(_Published, read_yaml(path), path).published}
 
 
 def refuse_second(scores: Sequence[PublishedScore]) -> None:

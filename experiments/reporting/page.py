@@ -11,6 +11,7 @@ from markupsafe import Markup
 from encoder_ablations.experiments.reporting import method, views, wording
 from encoder_ablations.experiments.reporting.answer import Answer, answer
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study, collect
+from encoder_ablations.experiments.reporting.crossing import matrices
 from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
@@ -167,6 +168,7 @@ def _render(
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         study=study,
         between=between,
+        matrices=matrices(study),
         problems=problems,
         facts=_facts(study),
         styles=styles,

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou, flatten
+from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou
 from encoder_ablations.experiments.reporting.compare import Cost, comparisons, cost_of, pretraining
+from encoder_ablations.experiments.reporting.crossing import transfer_table
 from encoder_ablations.experiments.reporting.effort import efficiency_table, target_table
 from encoder_ablations.experiments.reporting.literature import Cited, citations
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.reporting.stability import deviations_table, stability_table
 from encoder_ablations.experiments.reporting.table import Table
+from encoder_ablations.experiments.reporting.titles import flatten
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.utils.files import write_text
 
@@ -171,5 +173,6 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "target": target_table,
     "stability": stability_table,
     "deviations": deviations_table,
+    "transfer": transfer_table,
 }
 """File name -> what makes the table; the ranking comes before them."""
