@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One head at one share of the images: for each encoder, rows are trained on, columns tested on."""
+    """One head at one share: for each encoder, best at home first, rows are trained on, columns tested on."""
 
     segmenter: str
     share: str
@@ -123,6 +123,7 @@ def matrices(study: Study) -> list[Matrix]:
             for group in study.groups
             if (group.segmenter, group.fraction) == (segmenter, shares[0]) and group.encoder in encoders
         ]
+        encoders.sort(key=lambda name: -max(each.score.mean or 0.0 for each in groups if each.encoder == name))
         columns = list(dict.fromkeys([*(group.dataset for group in groups), *sorted(each.place for each in found)]))
         cells = {(each.group, each.place): _cell(each) for each in found}
         rows = [

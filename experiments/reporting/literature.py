@@ -37,7 +37,8 @@ def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
         note = numbers.setdefault(published.source, len(numbers) + 1)
         spread = "" if ours.half_width is None else f"± {100 * ours.half_width:.1f}"
         difference = wording.points(ours.mean - published.miou / 100)
-        found[group] = Cited(f"{published.miou:g}", difference, spread, note, published.source)
+        score = f"{published.miou:.{1 if round(published.miou, 1) == published.miou else 2}f}"
+        found[group] = Cited(score, difference, spread, note, published.source)
     return found
 
 

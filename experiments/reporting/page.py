@@ -12,8 +12,9 @@ from encoder_ablations.experiments.reporting import method, views, wording
 from encoder_ablations.experiments.reporting.answer import Answer, answer
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study, collect
 from encoder_ablations.experiments.reporting.crossing import matrices
+from encoder_ablations.experiments.reporting.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
-from encoder_ablations.experiments.reporting.figures import PANELS, draw_setting
+from encoder_ablations.experiments.reporting.figures import BARS_OF, PANELS, draw_setting
 from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
 from encoder_ablations.experiments.reporting.pictures import picture_grid
 from encoder_ablations.experiments.reporting.resampling import Resampling
@@ -135,6 +136,9 @@ def _section(
         "fractions": views.fractions_grid(setting, everyone),
         "pretraining": views.pretraining_grid(setting),
         "panels": PANELS,
+        "bars_of": BARS_OF,
+        "crowded": len(everyone) > CROWDED,
+        "curve_shares": [wording.fraction(share) for share in panel_shares(setting)],
         "quality": views.quality_grid(setting, encoders),
         "costs": views.cost_rows(setting, encoders),
         "parts": views.flops_by_part(setting, encoders),

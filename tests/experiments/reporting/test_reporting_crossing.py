@@ -131,6 +131,14 @@ def test_the_largest_share_is_shown_and_the_table_has_all(factory, cross):
     assert all(row[-4:] == ["", "", "", ""] for row in transfer_table(collect(folder)).rows), "nothing to compare with"
 
 
+def test_the_encoder_that_is_best_at_home_comes_first(factory, cross):
+    records = [factory.record(name, miou) for name, miou in (("a", 0.5), ("b", 0.7), ("c", 0.6))]
+    folder = factory.write(records)
+    for record in records:
+        cross(record, "moon", 0.4, 0.5)
+    assert [encoder for encoder, _ in matrices(collect(folder))[0].encoders] == ["b", "c", "a"]
+
+
 def test_damaged_and_misplaced_results_are_named(factory, cross):
     a, b, c = (factory.record(name) for name in ("a", "b", "c"))
     folder = factory.write([a, b, c])
