@@ -15,7 +15,8 @@ from encoder_ablations.experiments.reporting.collect import Study, collect
 from encoder_ablations.experiments.run import metrics_record
 from encoder_ablations.experiments.run_record import MetricsRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate_elsewhere, transfer_file
+from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate_elsewhere
+from encoder_ablations.experiments.transfer_record import transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_json, write_text

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from encoder_ablations.engine.feature_store import GIB, FeatureStore, default_folder
+if TYPE_CHECKING:
+    from encoder_ablations.engine.feature_store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,11 @@ class Execution:
     feature_cache_gb: float = 0.0
     feature_cache: Path | None = None
 
-    def store(self) -> FeatureStore | None:
+    def store(self) -> "FeatureStore | None":
         """Where features are kept, if they are."""
         if not self.feature_cache_gb:
             return None
+        # not above: commands that only read options (report, status) start in a third of the time without PyTorch
+        from encoder_ablations.engine.feature_store import GIB, FeatureStore, default_folder
+
         return FeatureStore(self.feature_cache or default_folder(), int(self.feature_cache_gb * GIB))

@@ -111,6 +111,8 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
         print(f"study {study.name}: {Standing(runs).counts()}, in {folder}")
     pending = _pending(runs, choices.retry_failed)
     if not pending:
+        if shown:
+            save_study(study, folder)  # its published scores may be new
         return _conclude(folder, runs, [], {}) if shown else 0
     with connected(choices.cluster) if choices.cluster else nullcontext():
         problems = find_problems([run.spec for run in pending], _checked_on(choices))

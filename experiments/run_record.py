@@ -15,6 +15,8 @@ SCHEMA_VERSION = 1
 NO_CHECKSUM = "0" * 64
 PER_IMAGE = "per_image.npz"
 """Beside the record: the confusion matrix of every image, which add up to the record's."""
+STUDY_FILE = "study.yaml"
+"""In a study's folder: the study with everything resolved."""
 
 
 class Part(BaseModel):

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments.run_record import STUDY_FILE
 from encoder_ablations.experiments.study import StudySpec, load_own_recipe
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, differences, read_yaml
@@ -32,7 +33,7 @@ def resolve_study(study: StudySpec) -> StudySpec:
 
 def study_file(folder: Path) -> Path:
     """Where the study of an output folder is kept."""
-    return folder / "study.yaml"
+    return folder / STUDY_FILE
 
 
 def read_study(folder: Path) -> StudySpec:
@@ -70,12 +71,12 @@ def save_study(study: StudySpec, folder: Path) -> None:
 
 
 def study_changes(before: StudySpec, after: StudySpec) -> list[str]:
-    """What differs between two studies, apart from their names and from the order in which things are listed."""
+    """What differs between two studies, apart from names, published scores, and the order of lists."""
     return differences(_comparable(resolve_study(before)), _comparable(after))
 
 
 def _comparable(study: StudySpec) -> dict[str, Any]:
-    content = study.model_dump(mode="json", exclude={"name"})
+    content = study.model_dump(mode="json", exclude={"name", "published"})
     titles = [load_own_recipe(study, entry)[0].title for entry in study.encoders]
     content["encoders"] = dict(zip(titles, content["encoders"], strict=True))
     for kind in ("segmenters", "datasets"):

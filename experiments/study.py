@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.grid import RunFilter, select
+from encoder_ablations.experiments.published import PublishedScore, check_published, refuse_second
 from encoder_ablations.experiments.run_record import RunRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter
@@ -35,6 +36,7 @@ class StudySpec(Config):
         seeds: each decides subset, data order, augmentation and initial weights.
         recipe: the same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over it.
         include, exclude: runs that are kept (default all) and runs that are left out.
+        published: scores from the literature, for the report; they change no run.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -46,6 +48,13 @@ class StudySpec(Config):
     recipe: Recipe = Recipe()
     include: tuple[RunFilter, ...] = ()
     exclude: tuple[RunFilter, ...] = ()
+    published: tuple[PublishedScore, ...] = ()
+
+    @field_validator("published")
+    @classmethod
+    def _published_once(cls, scores: tuple[PublishedScore, ...]) -> tuple[PublishedScore, ...]:
+        refuse_second(scores)
+        return scores
 
 
 def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
@@ -80,7 +89,8 @@ def plan(study: StudySpec) -> list[RunSpec]:
     """All runs of a study. Encoders vary fastest, so that an unfinished study already compares them.
 
     Raises:
-        InputError: two entries that reports could not tell apart, a run that is asked for twice, or no run at all.
+        InputError: two entries that reports could not tell apart, a run that is asked for twice, a published score for
+            something else, or no run at all.
     """
     encoders = [load_own_recipe(study, entry) for entry in study.encoders]
     segmenters = [load_segmenter(entry) for entry in study.segmenters]
@@ -116,6 +126,7 @@ def plan(study: StudySpec) -> list[RunSpec]:
         for fraction in study.fractions
         for encoder, recipe in encoders
     ]
+    check_published(study.published, grid, study.name)
     return select(grid, study.include, study.exclude, study.name)
 
 

@@ -47,7 +47,8 @@ def as_json(study: Study) -> dict[str, Any]:
     for setting in study.settings:
         for group in setting.groups:
             wide = resampling.interval(group) if group.fraction == setting.reference else None
-            groups.append({**_names(group), **_over_seeds(group), "interval_with_images": wide})
+            found = {"interval_with_images": wide, "published": _published(group)}
+            groups.append({**_names(group), **_over_seeds(group), **found})
     return {"study": study.name, "runs": _runs(study), "groups": groups, "unreadable": list(study.damaged)}
 
 
@@ -88,6 +89,11 @@ def _over_seeds(group: RunGroup) -> dict[str, Any]:
         "miou_std": score.std,
         "interval_over_seeds": interval,
     }
+
+
+def _published(group: RunGroup) -> dict[str, Any] | None:
+    score = group.published
+    return None if score is None else {"miou": score.miou / 100, "source": score.source}
 
 
 def _runs(study: Study) -> list[dict[str, Any]]:

@@ -1,16 +1,13 @@
 """Trained on A, tested on B: a checkpoint on another dataset, over the classes that both know."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from tqdm import tqdm
 
 from encoder_ablations.data.class_map import OTHER, SharedClasses
@@ -25,42 +22,11 @@ from encoder_ablations.engine.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.features import FeatureSource
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import build_model, metrics_record
-from encoder_ablations.experiments.run_record import MetricsRecord, Part, RunRecord
+from encoder_ablations.experiments.run_record import MetricsRecord, RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.transfer_record import TransferRecord, transfer_file
 from encoder_ablations.utils.environment import describe_environment
-from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_json
-
-
-class TransferRecord(Part):
-    """A run's best checkpoint on a dataset that it was not trained on.
-
-    Attributes:
-        trained_on, tested_on, split: names of the datasets, and which images of the second.
-        images_sha256, n_images: the images' ids, as in :class:`DataRecord`, and how many.
-        trained, tested: for each shared class, what it is called in both datasets.
-        class_names: the S shared classes.
-        confusion_matrix: S rows (truth) and S+1 columns (prediction); the last is "a class that is not shared".
-        metrics: over the S classes. Pixels of other classes are left out; other predictions count as wrong.
-        at_home: the same for the run's own report split, with the classes merged in the same way.
-    """
-
-    schema_version: Literal[1] = 1
-    run_id: str
-    trained_on: str
-    tested_on: str
-    split: Split
-    n_images: int
-    images_sha256: str
-    trained: dict[str, list[str]]
-    tested: dict[str, list[str]]
-    class_names: list[str]
-    confusion_matrix: list[list[int]]
-    metrics: MetricsRecord
-    at_home: MetricsRecord | None
-    checkpoint_step: int
-    finished: str
-    environment: dict[str, Any]
 
 
 class CheckpointResult(NamedTuple):
@@ -157,25 +123,3 @@ def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
     known = [value for value in by_class["per_class_iou"].values() if value is not None]
     means = {"miou_union": sum(known) / len(known) if known else None, "miou_all": sum(known) / len(names)}
     return record.model_copy(update={**by_class, **means})
-
-
-def transfer_file(folder: Path, record: TransferRecord) -> Path:
-    """Where a record is kept: another dataset, split, set of images or class map, another file."""
-    what = [record.tested_on, record.split, record.images_sha256, record.trained, record.tested]
-    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:10]
-    return folder / "transfer" / f"{record.tested_on}-{record.split}-{digest}.json"
-
-
-def load_transfers(folder: Path) -> list[TransferRecord]:
-    """All transfer records of a run, by file name.
-
-    Raises:
-        InputError: a file is damaged or of another version.
-    """
-    found = []
-    for path in sorted((folder / "transfer").glob("*.json")):
-        try:
-            found.append(TransferRecord.model_validate_json(path.read_text(encoding="utf-8")))
-        except (ValidationError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{path} is damaged, or of another version; delete it and evaluate again.") from error
-    return found

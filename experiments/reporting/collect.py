@@ -1,15 +1,17 @@
 """All records of a study, sorted into what may be compared with what."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.published import Place, PublishedScore, read_published
+from encoder_ablations.experiments.reporting.titles import canonical, unique_titles
 from encoder_ablations.experiments.run_record import RunRecord, load_record
 from encoder_ablations.experiments.statistics.seeds import Summary, summarize
-from encoder_ablations.utils.config import Config
+from encoder_ablations.experiments.transfer_record import TransferRecord, load_transfers
 from encoder_ablations.utils.errors import InputError
 
 Reading = Callable[[RunRecord], float | None]
@@ -32,6 +34,7 @@ class RunGroup:
     Attributes:
         setting: title of the setting that the group belongs to.
         runs: the finished ones, by seed; failed: the others.
+        published: what the literature says that this encoder scores, if the study names it.
     """
 
     setting: str
@@ -41,6 +44,7 @@ class RunGroup:
     fraction: float
     runs: tuple[RunRecord, ...]
     failed: tuple[RunRecord, ...]
+    published: PublishedScore | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -53,7 +57,7 @@ class RunGroup:
     @cached_property
     def architecture(self) -> str:
         """Equal for two encoders that differ only in the weights they start from."""
-        return _canonical(_architecture((self.runs + self.failed)[0].spec.encoder.model_dump(mode="json")))
+        return canonical(_architecture((self.runs + self.failed)[0].spec.encoder.model_dump(mode="json")))
 
     def values(self, read: Reading = miou) -> dict[int, float]:
         """Seed -> what ``read`` finds in that run; runs without the value are left out."""
@@ -120,7 +124,8 @@ class Study:
     Attributes:
         titles: run id -> the encoder's title, made unique.
         unfinished: run folders without a record: still running, or interrupted.
-        damaged: records that could not be used and why, one line each.
+        damaged: files that could not be used and why, one line each.
+        transfers: run id -> that run tested on other datasets.
     """
 
     name: str
@@ -130,6 +135,7 @@ class Study:
     titles: dict[str, str]
     unfinished: tuple[str, ...]
     damaged: tuple[str, ...] = ()
+    transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[RunGroup]:
@@ -171,16 +177,23 @@ def collect(folder: Path) -> Study:
     if not records:
         raise InputError(damaged[0] if damaged else _nothing_found(folder, len(candidates)))
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
-    titles = _unique_titles([(record.spec.encoder.title, record.spec.encoder) for record in records])
+    titles = unique_titles([(record.spec.encoder.title, record.spec.encoder.model_dump_json()) for record in records])
     by_id = dict(zip([record.run_id for record in records], titles, strict=True))
+    try:
+        published = read_published(folder)
+    except InputError as error:
+        published = {}
+        damaged.append(f"{error} Published scores are not shown.")
+    transfers = {record.run_id: _transfers(folder / "runs" / record.run_id, damaged) for record in records}
     return Study(
         name=folder.resolve().name,
         folder=folder,
         records=tuple(records),
-        settings=tuple(_settings(records, by_id)),
+        settings=tuple(_settings(records, by_id, published)),
         titles=by_id,
         unfinished=tuple(unfinished),
         damaged=tuple(damaged),
+        transfers=transfers,
     )
 
 
@@ -197,6 +210,18 @@ def _load(path: Path) -> RunRecord | None:
     return record
 
 
+def _transfers(path: Path, damaged: list[str]) -> list[TransferRecord]:
+    """How the run in ``path`` does on other datasets; what is wrong is added to ``damaged``."""
+    try:
+        found = load_transfers(path)
+    except InputError as error:
+        damaged.append(str(error))
+        return []
+    strange = sorted({record.run_id for record in found} - {path.name})
+    damaged += [f"{path / 'transfer'} holds a result of the run {run}; move it there, or delete it." for run in strange]
+    return [record for record in found if record.run_id == path.name]
+
+
 def _nothing_found(folder: Path, started: int) -> str:
     others = sorted({path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
     if others:
@@ -208,73 +233,45 @@ def _nothing_found(folder: Path, started: int) -> str:
     return f"no run records in {folder} (looked for runs/*/record.json). {hint}"
 
 
-def _settings(records: Sequence[RunRecord], titles: dict[str, str]) -> list[Setting]:
+def _settings(
+    records: Sequence[RunRecord], titles: dict[str, str], published: dict[Place, PublishedScore]
+) -> list[Setting]:
     """Runs with another recipe, segmenter or dataset never share a setting, even when the names are equal."""
-    names = _unique_titles([(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", _fixed_part(r)) for r in records])
+    names = unique_titles([(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", _fixed_part(r)) for r in records])
     members: dict[str, dict[tuple[str, float], list[RunRecord]]] = {}
     for record, name in zip(records, names, strict=True):
         key = (titles[record.run_id], record.spec.fraction)
         members.setdefault(name, {}).setdefault(key, []).append(record)
     settings = []
     for name in sorted(members):
-        groups = tuple(_group(name, *key, runs) for key, runs in sorted(members[name].items()))
+        groups = tuple(_group(name, *key, runs, published) for key, runs in sorted(members[name].items()))
         settings.append(Setting(name, groups[0].dataset, groups[0].segmenter, groups))
     return settings
 
 
-def _group(setting: str, encoder: str, fraction: float, records: list[RunRecord]) -> RunGroup:
+def _group(
+    setting: str,
+    encoder: str,
+    fraction: float,
+    records: list[RunRecord],
+    published: dict[Place, PublishedScore],
+) -> RunGroup:
     spec = records[0].spec
     finished = tuple(record for record in records if record.status == "finished")
     failed = tuple(record for record in records if record.status == "failed")
-    return RunGroup(setting, encoder, spec.segmenter.name, spec.dataset.name, fraction, finished, failed)
+    head, dataset = str(spec.segmenter.name), spec.dataset.name
+    cited = published.get((spec.encoder.title, head, dataset, fraction))
+    return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited)
 
 
-def _fixed_part(record: RunRecord) -> dict[str, Any]:
-    """An encoder with a recipe of its own is still compared with the others, under the study's; it is disclosed."""
-    spec = record.spec.model_dump(mode="json")
-    loop = "Detectron2" if record.spec.detectron2 else "ours"
-    fixed = {key: spec.get(key) for key in ("segmenter", "dataset", "detectron2")}
-    return fixed | {"recipe": spec.get("study_recipe") or spec["recipe"], "loop": loop}
+def _fixed_part(record: RunRecord) -> str:
+    """JSON. An encoder with a recipe of its own is compared with the others, under the study's; it is disclosed."""
+    spec = record.spec
+    parts = {"segmenter": spec.segmenter, "dataset": spec.dataset, "recipe": spec.study_recipe or spec.recipe}
+    texts = [f'"{name}": {part.model_dump_json()}' for name, part in parts.items()]
+    loop = json.dumps("Detectron2" if spec.detectron2 else "ours")
+    return f'{{{", ".join(texts)}, "detectron2": {canonical(spec.detectron2)}, "loop": {loop}}}'
 
 
 def _architecture(encoder: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in encoder.items() if key not in ("weights", "label")}
-
-
-def _canonical(content: Any) -> str:
-    return json.dumps(content, sort_keys=True)
-
-
-def _unique_titles(named: Sequence[tuple[str, Config | dict[str, Any]]]) -> list[str]:
-    """For each (title, content) the title; where one title stands for different contents, with what differs."""
-    flat = [flatten(c.model_dump(mode="json") if isinstance(c, Config) else c) for _, c in named]
-    variants: dict[str, dict[str, dict[str, Any]]] = {}
-    for (title, _), content in zip(named, flat, strict=True):
-        variants.setdefault(title, {})[_canonical(content)] = content
-    result = []
-    for (title, _), content in zip(named, flat, strict=True):
-        others = list(variants[title].values())
-        keys = sorted({key for other in others for key in other})
-        differing = [key for key in keys if len({_canonical(other.get(key)) for other in others}) > 1]
-        if "loop" in differing:  # then all of Detectron2's keys differ, for one of the two has none
-            differing = [key for key in differing if not key.startswith("detectron2")]
-        result.append(" ".join([title, f"({_difference(differing, content)})"]) if differing else title)
-    return result
-
-
-def _difference(keys: Sequence[str], content: dict[str, Any]) -> str:
-    return ", ".join(f"{key}={content.get(key)}" for key in keys)
-
-
-def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": [1, 2]}}`` -> ``{"a.b.0": 1, "a.b.1": 2}``."""
-    if isinstance(content, dict):
-        items = [(str(key), value) for key, value in content.items()]
-    elif isinstance(content, list | tuple):
-        items = [(str(position), value) for position, value in enumerate(content)]
-    else:
-        return {prefix: content}
-    flat: dict[str, Any] = {}
-    for key, value in items:
-        flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
-    return flat

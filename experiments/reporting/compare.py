@@ -63,7 +63,7 @@ class Comparison:
         return self.p is not None and self.p < SIGNIFICANT
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def standings(setting: Setting, fraction: float | None) -> list[Standing]:
     """Encoders with a result at ``fraction``, largest mean mIoU first (equal ones by name)."""
     groups = [group for group in setting.at(fraction) if group.values()]
@@ -117,7 +117,7 @@ def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float] | None:
     return median(p10), median(middle), median(p90)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def comparisons(setting: Setting, fraction: float | None) -> list[Comparison]:
     """Every pair of encoders that share a seed, the one that ranks higher first."""
     ranked = [standing.group for standing in standings(setting, fraction)]

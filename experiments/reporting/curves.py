@@ -28,6 +28,10 @@ Series = Callable[[RunRecord], list[tuple[int, float]]]
 COLUMNS = 3
 THIN_LINES = 5
 """Most seeds that are drawn one by one in a learning curve."""
+MOST_PANELS = 6
+"""Most shares of the images with a panel of learning curves."""
+CROWDED = 12
+"""Of more encoders than this a learning curve shows means alone: bands would hide each other."""
 
 
 def fraction_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:
@@ -111,14 +115,15 @@ def _loss(run: RunRecord) -> list[tuple[int, float]]:
 
 
 def _panels(setting: Setting, encoders: list[str], styles: Styles, series: Series, label: str) -> Figure:
-    fractions = setting.fractions
+    fractions = panel_shares(setting)
     columns = min(COLUMNS, len(fractions))
     rows = -(-len(fractions) // columns)
     figure, axes = new_figure(WIDTH, 0.5 + (3.2 if rows == 1 else 2.7 * rows), columns, rows, same_scale=True)
     for axis, fraction in zip(axes, fractions, strict=False):
         for encoder in encoders:
             group = setting.group(encoder, fraction)
-            _draw(axis, encoder, styles[encoder], [series(run) for run in group.runs] if group else [])
+            seeds = [series(run) for run in group.runs] if group else []
+            _draw(axis, encoder, styles[encoder], seeds, means_alone=len(encoders) > CROWDED)
         if len(fractions) > 1:
             axis.set_title(f"{wording.fraction(fraction)} of the images", loc="left")
         axis.set_xlabel("training steps")
@@ -129,8 +134,18 @@ def _panels(setting: Setting, encoders: list[str], styles: Styles, series: Serie
     return figure
 
 
-def _draw(axis: Axes, encoder: str, style: EncoderStyle, seeds: list[list[tuple[int, float]]]) -> None:
-    """The mean over seeds where all have a point, and every seed as a thin line; of many seeds the range."""
+def panel_shares(setting: Setting) -> list[float]:
+    """The shares of the images that have a panel: all, or some from the smallest to the largest."""
+    count = len(setting.fractions)
+    if count <= MOST_PANELS:
+        return setting.fractions
+    return [setting.fractions[int(place)] for place in np.linspace(0, count - 1, MOST_PANELS).round()]
+
+
+def _draw(
+    axis: Axes, encoder: str, style: EncoderStyle, seeds: list[list[tuple[int, float]]], means_alone: bool
+) -> None:
+    """The mean over seeds where all have a point; every seed as a thin line, or of many seeds the range."""
     seeds = [points for points in seeds if points]
     line = style.line
     if not seeds:
@@ -142,6 +157,8 @@ def _draw(axis: Axes, encoder: str, style: EncoderStyle, seeds: list[list[tuple[
     few = len(shared) <= 12
     line |= {"marker": line["marker"] if few else "", "markersize": 4, "gid": style.gid("mean")}
     axis.plot(shared, every.mean(axis=0), label=encoder, **line)
+    if means_alone:
+        return
     if 1 < len(seeds) <= THIN_LINES:
         thin: dict[str, Any] = {"colors": style.color, "linewidths": 0.7, "alpha": 0.4, "gid": style.gid("seeds")}
         axis.add_collection(LineCollection([np.array(points) for points in seeds], **thin))

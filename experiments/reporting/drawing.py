@@ -154,8 +154,10 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
 
 def save_figure(figure: Figure, folder: Path, name: str, alt: str, raster: bool = False) -> EmbeddedFigure:
     """Writes NAME.png and NAME.pdf; the page gets the SVG, or the PNG where that is smaller or ``raster``."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not again for every format
+    engine = figure.get_layout_engine()
+    if engine is not None:  # laid out once, not again for every format; with any engine left, each format draws twice
+        engine.execute(figure)
+        figure.set_layout_engine(None)
     quick = {"compress_level": 4}
     png = _render(figure, "png", dpi=140, facecolor="white", metadata={"Software": None}, pil_kwargs=quick)
     write_bytes(folder / f"{name}.png", png)

@@ -35,6 +35,8 @@ PANELS = 4
 """Most encoders with a confusion matrix: the best ones."""
 BARS = 24
 """Most classes in the bar chart; with more, those on which the encoders differ most."""
+BARS_OF = 10
+"""Most encoders in the bar chart: the best ones."""
 
 
 def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) -> dict[str, EmbeddedFigure]:
@@ -121,7 +123,9 @@ def _cost_panel(
 
 
 def class_bars(groups: list[RunGroup], classes: list[str], styles: Styles) -> tuple[Figure, str]:
-    """IoU of every class, a bar per encoder: means over seeds with a point for every seed."""
+    """IoU of every class, a bar per encoder (``groups`` are ranked): means over seeds with a point for every seed."""
+    whose = "each encoder" if len(groups) <= BARS_OF else f"the {BARS_OF} best of {len(groups)} encoders"
+    groups = groups[:BARS_OF]
     shown, means = classes, {(group.encoder, c): class_mean(group, c) for group in groups for c in classes}
     if len(classes) > BARS:
         differing = sorted(classes, key=lambda c: -_spread([means[group.encoder, c] for group in groups]))[:BARS]
@@ -143,7 +147,7 @@ def class_bars(groups: list[RunGroup], classes: list[str], styles: Styles) -> tu
     axis.grid(visible=False, axis="y")
     axis.set_xlabel("IoU (%)")
     share_legend(figure, axis)
-    return figure, f"IoU of {len(shown)} of {len(classes)} classes for each encoder; the table below has the numbers."
+    return figure, f"IoU of {len(shown)} of {len(classes)} classes for {whose}; the table below has the numbers."
 
 
 def class_mean(group: RunGroup, name: str) -> float | None:

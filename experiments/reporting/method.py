@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study, flatten
+from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.titles import flatten
 from encoder_ablations.experiments.run_record import RunRecord
 
 SELECTION = {

@@ -11,8 +11,11 @@ from markupsafe import Markup
 from encoder_ablations.experiments.reporting import method, views, wording
 from encoder_ablations.experiments.reporting.answer import Answer, answer
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study, collect
+from encoder_ablations.experiments.reporting.crossing import matrices
+from encoder_ablations.experiments.reporting.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
-from encoder_ablations.experiments.reporting.figures import PANELS, draw_setting
+from encoder_ablations.experiments.reporting.figures import BARS_OF, PANELS, draw_setting
+from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
 from encoder_ablations.experiments.reporting.pictures import picture_grid
 from encoder_ablations.experiments.reporting.resampling import Resampling
 from encoder_ablations.experiments.reporting.stability import across
@@ -73,16 +76,21 @@ def _headline(found: Answer) -> str:
 
 
 def terminal_ranking(groups: Iterable[RunGroup]) -> str:
-    """Encoder, fraction, mIoU, spread and n in aligned columns, best first, a block per setting."""
+    """Encoder, fraction, mIoU, spread and n in aligned columns, best first, a block per setting; what is published."""
     blocks: dict[str, list[RunGroup]] = {}
     for group in groups:
         blocks.setdefault(group.setting, []).append(group)
     lines = []
     for title, members in blocks.items():
         members.sort(key=lambda group: (-group.fraction, -(group.score.mean or -1.0), group.encoder))
+        cited = citations(members)
         rows = [["encoder", "images", "mIoU %", "spread", "n"], *map(_terminal_row, members)]
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        lines += [title, *("  " + _aligned(row, widths) for row in rows), ""]
+        if cited:
+            columns = [["published %", "ours minus that"], *(_terminal_citation(cited.get(group)) for group in members)]
+            rows = [row + more for row, more in zip(rows, columns, strict=True)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines += [title, *("  " + _aligned(row, widths) for row in rows)]
+        lines += [*(f"  [{note}] {source}" for note, source in enumerate(sources(cited.values()), start=1)), ""]
     return "\n".join(lines).rstrip()
 
 
@@ -93,9 +101,13 @@ def _terminal_row(group: RunGroup) -> list[str]:
     return [group.encoder, wording.fraction(group.fraction), mean, spread.strip("()"), f"{summary.n}{failed}"]
 
 
+def _terminal_citation(cited: Cited | None) -> list[str]:
+    return ["", ""] if cited is None else [f"{cited.score} [{cited.note}]", cited.behind]
+
+
 def _aligned(row: list[str], widths: list[int]) -> str:
     cells = [
-        cell.rjust(w) if column in (1, 2) else cell.ljust(w)
+        cell.rjust(w) if column in (1, 2, 5) else cell.ljust(w)
         for column, (cell, w) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
@@ -115,6 +127,7 @@ def _section(
         "answer": answer(setting, resampling),
         "share": wording.fraction(setting.reference) if setting.reference else wording.DASH,
         "ranking": rows,
+        "sources": sources(row.published for row in rows if row.published),
         "scale": views.ranking_scale(setting),
         "spread_name": rows[0].spread_name if rows else "",
         "figures": figures,
@@ -123,6 +136,9 @@ def _section(
         "fractions": views.fractions_grid(setting, everyone),
         "pretraining": views.pretraining_grid(setting),
         "panels": PANELS,
+        "bars_of": BARS_OF,
+        "crowded": len(everyone) > CROWDED,
+        "curve_shares": [wording.fraction(share) for share in panel_shares(setting)],
         "quality": views.quality_grid(setting, encoders),
         "costs": views.cost_rows(setting, encoders),
         "parts": views.flops_by_part(setting, encoders),
@@ -156,6 +172,7 @@ def _render(
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         study=study,
         between=between,
+        matrices=matrices(study),
         problems=problems,
         facts=_facts(study),
         styles=styles,

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou, flatten
+from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou
 from encoder_ablations.experiments.reporting.compare import Cost, comparisons, cost_of, pretraining
+from encoder_ablations.experiments.reporting.crossing import transfer_table
 from encoder_ablations.experiments.reporting.effort import efficiency_table, target_table
+from encoder_ablations.experiments.reporting.literature import Cited, citations
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.reporting.stability import deviations_table, stability_table
 from encoder_ablations.experiments.reporting.table import Table
+from encoder_ablations.experiments.reporting.titles import flatten
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.utils.files import write_text
 
@@ -75,12 +78,16 @@ def ranking_table(study: Study, resampling: Resampling | None = None) -> Table:
     header = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed", "low (%)", "high (%)", "spread"]
     header += ["std (points)", "low with other images (%)", "high with other images (%)"]
     header += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)", "memory (GB)"]
+    cited = citations(study.groups)
+    if cited:
+        header += ["published (%)", "ours - published (points)", "source"]
     rows = []
     for setting in study.settings:
         order = sorted(setting.groups, key=lambda g: (-g.fraction, -(g.score.mean or -1), g.encoder))
         for group in order:
             wide = resampling.interval(group) if resampling and group.fraction == setting.reference else None
-            rows.append([setting.title, group.encoder, *_ranking_cells(group, wide)])
+            known = _published_cells(cited.get(group)) if cited else []
+            rows.append([setting.title, group.encoder, *_ranking_cells(group, wide), *known])
     return Table("Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2).", header, rows, names=2)
 
 
@@ -91,6 +98,10 @@ def _ranking_cells(group: RunGroup, wide: Interval | None) -> list[str]:
     quality.append("" if summary.std is None else f"{100 * summary.std:.2f}")
     quality += ["", ""] if wide is None else [f"{100 * bound:.2f}" for bound in wide]
     return [f"{group.fraction * 100:g}", *quality, *_cost_cells(cost_of(group.runs))]
+
+
+def _published_cells(cited: Cited | None) -> list[str]:
+    return ["", "", ""] if cited is None else [cited.score, cited.behind, cited.source]
 
 
 def _cost_cells(cost: Cost | None) -> list[str]:
@@ -162,5 +173,6 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "target": target_table,
     "stability": stability_table,
     "deviations": deviations_table,
+    "transfer": transfer_table,
 }
 """File name -> what makes the table; the ranking comes before them."""

@@ -10,6 +10,7 @@ from encoder_ablations.experiments.reporting.collect import Reading, RunGroup, S
 from encoder_ablations.experiments.reporting.collect import class_iou as iou_of
 from encoder_ablations.experiments.reporting.compare import Cost, Standing, comparisons, cost_of, pretraining, standings
 from encoder_ablations.experiments.reporting.figures import row_shares
+from encoder_ablations.experiments.reporting.literature import Cited, citations
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.statistics.seeds import Summary
@@ -34,6 +35,7 @@ class RankingRow:
     spread_name: str
     strip: Strip
     wide: str
+    published: Cited | None
     n: int
     failed: int
     behind: str
@@ -63,6 +65,7 @@ def ranking(setting: Setting, resampling: Resampling | None = None) -> list[Rank
     against = {
         pair.second.encoder: pair for pair in comparisons(setting, setting.reference) if pair.first is ranked[0].group
     }
+    cited = citations(standing.group for standing in ranked)
     rows = []
     for position, standing in enumerate(ranked):
         pair = against.get(standing.encoder)
@@ -80,6 +83,7 @@ def ranking(setting: Setting, resampling: Resampling | None = None) -> list[Rank
                 spread_name=summary.spread,
                 strip=strip,
                 wide=_percents(resampling.interval(group)) if resampling else "",
+                published=cited.get(group),
                 n=summary.n,
                 failed=len(group.failed),
                 behind=wording.points(-(pair.difference.over.mean or 0.0)) if pair else "",

@@ -300,6 +300,11 @@ def test_a_changed_study_is_not_mixed_with_the_old_one(finished_study, capsys):
     assert len(records(Path("outputs/small"))) == 4
     assert main([*arguments, "seeds=[1,0]", "--dry-run"]) == 0, "the new version is the folder's study now"
     assert main([*arguments, "seeds=[0,1]", "name=other", "--dry-run"]) == 0
+    published = "published=[{encoder: %s, segmenter: mask2former, dataset: %s, miou: 47.3, source: Doe 2024}]"
+    named = published % ("vit", "mars_terrain")
+    assert main([*arguments, "seeds=[0,1]", named]) == 0, "a published score is no other version"
+    assert "47.3 [1]" in capsys.readouterr().out
+    assert "Doe 2024" in Path("outputs/small/study.yaml").read_text()
     capsys.readouterr()
     Path("outputs/small/study.yaml").write_text("encoders: [")
     assert main(arguments) == 2

@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from encoder_ablations.experiments.saved_study import resolve_study, study_changes
+from encoder_ablations.experiments.saved_study import read_study, resolve_study, save_study, study_changes
 from encoder_ablations.experiments.study import load_study, plan
+from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError
 
 DATASET = {"root": "somewhere", "classes": ["rock", "sand"], "splits": {"train": "train", "val": "val"}}
@@ -142,3 +143,50 @@ def test_changes_between_studies_are_named(load):
     assert changes(encoders=relabelled) == ["encoders.dark.channels 256 → 64"]
     assert changes(encoders=[*STUDY["encoders"], "clip_b16"]) == ["encoders.clip_b16 is new"]
     assert changes(exclude=[{"seed": 1}])[0].startswith("exclude [] → ")
+    assert changes(published=[PUBLISHED]) == [], "a published score changes no run"
+
+
+PUBLISHED = {"encoder": "vit", "segmenter": "linear", "dataset": "moon", "miou": 47.3, "source": "Oquab 2024"}
+
+
+def test_published_scores_are_kept_in_the_resolved_study(load, tmp_path):
+    study = load(published=[PUBLISHED])
+    save_study(study, tmp_path / "kept")
+    (kept,) = read_study(tmp_path / "kept").published
+    assert kept.model_dump() == PUBLISHED | {"fraction": 1.0}
+    assert [run.run_id for run in plan(study)] == [run.run_id for run in plan(load())]
+
+
+@pytest.mark.parametrize(
+    ("published", "message"),
+    [
+        (
+            [PUBLISHED | {"miou": 0.473}],
+            r"'published\.0\.miou': is in percent; write 47\.3, not 0\.473",
+        ),
+        ([PUBLISHED | {"miou": 147}], r"'published\.0\.miou': input should be less than or equal to 100"),
+        ([PUBLISHED | {"miou": float("nan")}], r"'published\.0\.miou': "),
+        ([PUBLISHED | {"source": " "}], r"'published\.0\.source': names nobody; write who"),
+        ([PUBLISHED | {"scource": "x"}], r"unknown key 'published\.0\.scource'\. Did you mean 'source'"),
+        (
+            [PUBLISHED, PUBLISHED | {"miou": 48}],
+            "'published': entries 0 and 1 are both for vit, linear, moon",
+        ),
+        ([PUBLISHED | {"encoder": "vti"}], r"published\.0: encoder 'vti' is not in the study\. Did you mean 'vit'"),
+        ([PUBLISHED | {"dataset": "venus"}], r"published\.0: dataset 'venus' is not in the study.* moon, mars"),
+        ([PUBLISHED | {"fraction": 0.5}], r"published\.0: fraction '0\.5' is not in the study"),
+    ],
+)
+def test_published_scores_that_make_no_sense(load, published, message):
+    with pytest.raises(InputError, match=message):
+        plan(load(published=published))
+
+
+def test_the_published_scores_of_our_studies_belong_to_their_runs():
+    found = {name: load_study(name).published for name in config_names("studies")}
+    assert {(name, score.miou) for name, scores in found.items() for score in scores} == {
+        ("ade20k_linear_probe", 47.3),
+        ("voc2012_linear_probe", 82.5),
+    }
+    for name in ("ade20k_linear_probe", "voc2012_linear_probe"):
+        plan(load_study(name))

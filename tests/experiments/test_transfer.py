@@ -8,7 +8,8 @@ import pytest
 
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.run_record import load_record
-from encoder_ablations.experiments.transfer import load_transfers, shared_metrics
+from encoder_ablations.experiments.transfer import shared_metrics
+from encoder_ablations.experiments.transfer_record import load_transfers
 from encoder_ablations.utils.errors import InputError
 
 SETTINGS = ["encoder.weights=random", "encoder.channels=32", "recipe.steps=6", "recipe.batch_size=2"]

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from encoder_ablations.experiments.reporting.collect import collect, flatten
+from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.titles import flatten
 from encoder_ablations.experiments.run_record import save_record
 from encoder_ablations.utils.errors import InputError
 

@@ -8,9 +8,16 @@ from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.compare import standings
-from encoder_ablations.experiments.reporting.curves import fraction_curves
+from encoder_ablations.experiments.reporting.curves import CROWDED, fraction_curves, learning_curves, panel_shares
 from encoder_ablations.experiments.reporting.drawing import encoder_styles, save_figure, style_context
-from encoder_ablations.experiments.reporting.figures import confusion_figure, cost_figure, draw_setting, row_shares
+from encoder_ablations.experiments.reporting.figures import (
+    BARS_OF,
+    _figures,
+    confusion_figure,
+    cost_figure,
+    draw_setting,
+    row_shares,
+)
 
 
 @pytest.fixture
@@ -106,3 +113,35 @@ def test_names_with_markup(factory):
     drawn = draw_setting(study.settings[0], encoder_styles(study), study.folder / "figures", "s1")
     svg = drawn["cost"].svg
     assert "$\\frac$ &lt;b&gt; &amp; _" in svg
+
+
+def test_large_studies_have_some_panels_means_alone_and_the_best_encoders_bars(factory):
+    shares = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0]
+    records = [
+        factory.record(f"e{number:02}", 0.3 + 0.02 * number, share, seed)
+        for number in range(CROWDED + 1)
+        for share in shares
+        for seed in (0, 1)
+    ]
+    setting = collect(factory.write(records)).settings[0]
+    assert panel_shares(setting) == [0.01, 0.02, 0.1, 0.2, 0.5, 1.0], "six of eight, the ends among them"
+    styles = encoder_styles(collect(factory.folder / "study"))
+    with style_context():
+        crowded, _ = learning_curves(setting, setting.encoders, styles)
+        few, _ = learning_curves(setting, setting.encoders[:CROWDED], styles)
+    assert [bool(axis.collections) for axis in crowded.axes] == [False] * 6
+    assert [bool(axis.collections) for axis in few.axes] == [True] * 6
+    bars = [alt for name, _, alt in _figures(setting, standings(setting, 1.0), styles) if name == "classes"]
+    assert len(bars) == 1
+    assert f"for the {BARS_OF} best of {CROWDED + 1} encoders" in bars[0]
+
+
+def test_a_figure_is_drawn_once_for_each_format_and_laid_out_once(study, monkeypatch):
+    with style_context():
+        figure, alt = fraction_curves(study.settings[0], ["a"], encoder_styles(study))
+        drawn, laid_out = [], []
+        draw, execute = figure.draw, figure.get_layout_engine().execute
+        monkeypatch.setattr(figure, "draw", lambda renderer: (drawn.append(1), draw(renderer)))
+        monkeypatch.setattr(figure.get_layout_engine(), "execute", lambda fig: (laid_out.append(1), execute(fig)))
+        save_figure(figure, study.folder / "figures", "curves", alt)
+    assert (len(drawn), len(laid_out)) == (3, 1)

@@ -72,6 +72,7 @@ def test_unreadable_record_is_named_and_left_out(study, capsys):
     ("arguments", "message"),
     [
         (["--split", "val"], "--split is for one run"),
+        (["--dataset", "camvid"], "Say which mean the same with --class-map"),
         (["--json", "missing/../study/runs.csv/x.json"], "cannot write"),
     ],
 )

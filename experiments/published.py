@@ -1,0 +1,95 @@
+"""Scores from the literature that a study's report shows beside its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from encoder_ablations.experiments.grid import RunFilter
+from encoder_ablations.experiments.run_record import STUDY_FILE
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.utils.config import Config, build, read_yaml
+from encoder_ablations.utils.errors import InputError
+
+Place = tuple[str, str, str, float]
+"""Encoder title, segmenter, dataset, fraction."""
+
+
+class PublishedScore(Config):
+    """What somebody else has measured for one encoder of a study.
+
+    Attributes:
+        encoder, segmenter, dataset: title and names, as reports show them.
+        fraction: share of the training images.
+        miou: percent.
+        source: who says so, e.g. "Oquab et al., TMLR 2024".
+    """
+
+    encoder: str
+    segmenter: str
+    dataset: str
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    miou: float = Field(le=100)
+    source: str
+
+    @field_validator("miou")
+    @classmethod
+    def _is_percent(cls, value: float) -> float:
+        if not value > 1:  # no paper reports so little; nan, too
+            raise ValueError("is in percent; write 47.3, not 0.473")
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _is_named(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError('names nobody; write who published the score, e.g. "Oquab et al., TMLR 2024"')
+        return value
+
+    @property
+    def place(self) -> Place:
+        return self.encoder, self.segmenter, self.dataset, self.fraction
+
+
+class _Published(BaseModel):
+    """The one part of a study that reports read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    published: tuple[PublishedScore, ...] = ()
+
+
+def read_published(folder: Path) -> dict[Place, PublishedScore]:
+    """The published scores of the study that ``folder`` holds; none where runs lie there without a study.
+
+    Raises:
+        InputError: the study's file is damaged.
+    """
+    path = folder / STUDY_FILE
+    if not path.exists():
+        return {}
+    return {score.place: score for score in build(_Published, read_yaml(path), path).published}
+
+
+def refuse_second(scores: Sequence[PublishedScore]) -> None:
+    """
+    Raises:
+        ValueError: two scores for the same place.
+    """
+    seen: dict[Place, int] = {}
+    for position, score in enumerate(scores):
+        if score.place in seen:
+            where = f"{score.encoder}, {score.segmenter}, {score.dataset}, fraction {score.fraction:g}"
+            raise ValueError(f"entries {seen[score.place]} and {position} are both for {where}; keep one of them")
+        seen[score.place] = position
+
+
+def check_published(scores: Sequence[PublishedScore], runs: Sequence[RunSpec], study: str) -> None:
+    """
+    Raises:
+        InputError: a score for something that none of the study's ``runs`` has.
+    """
+    for position, score in enumerate(scores):
+        names = {"encoder": score.encoder, "segmenter": score.segmenter, "dataset": score.dataset}
+        problem = RunFilter.model_validate(names | {"fraction": score.fraction}).unknown_value(runs)
+        if problem is not None:
+            raise InputError(f"study {study}: published.{position}: {problem}")
