@@ -234,8 +234,8 @@ def _collate(found: list[_Viewed | InputError]) -> Batch | InputError:
         images.append(each.image)
         masks.append(each.mask)
         views += [] if each.view is None else [each.view]
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return Batch(pixels, torch.from_numpy(np.stack(masks)), tuple(views))
+    pixels = torch.from_numpy(np.stack(images))
+    return Batch(pixels, torch.from_numpy(np.stack(masks)).long(), tuple(views))
 
 
 def _first(views: list[Value]) -> Value:
