@@ -21,6 +21,8 @@ class AugmentationSpec(Config):
         photometric: random brightness, contrast, saturation and hue (as SSD and Mask2Former do).
         views: how many different random views an image has, the same ones for all seeds and fractions; epoch e shows
             view e modulo ``views``. None = every visit is a new view. With a frozen body few views can be kept on disk.
+        resize_first: training images are resized to ``short_side`` on their own, before the random factor, instead of
+            both at once. A set of that size can then be kept ("ablate cache"), however large the files are.
     """
 
     crop: tuple[Side, Side] = (512, 512)
@@ -30,10 +32,13 @@ class AugmentationSpec(Config):
     photometric: bool = True
     # left out of a run's specification when not set, so that the names of older runs stay as they are
     views: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
+    resize_first: bool = Field(default=False, exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationSpec":
         low, high = self.scale
         if not 0 < low <= high:
             raise ValueError(f"scale is a range (low, high) with 0 < low <= high, not ({low}, {high})")
+        if self.resize_first and self.short_side is None:
+            raise ValueError("resize_first resizes to short_side, which is not set")
         return self

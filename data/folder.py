@@ -18,6 +18,7 @@ class FolderDataset:
     Attributes:
         ids: the files' stems, sorted.
         pairs: the image and the mask file of each id.
+        scenes: what scene each id belongs to.
     """
 
     def __init__(self, spec: DatasetSpec, split: Split) -> None:
@@ -29,7 +30,7 @@ class FolderDataset:
         self.split = split
         self.pairs = find_pairs(spec, split)
         self.ids = [pair.id for pair in self.pairs]
-        self._scenes = [_scene(spec, stem) for stem in self.ids]
+        self.scenes = [_scene(spec, stem) for stem in self.ids]
         self._class_of = _class_table(spec)
 
     def __len__(self) -> int:
@@ -44,7 +45,7 @@ class FolderDataset:
         mask = self.read_mask(index)
         height, width = image.shape[:2]
         self._check_size(index, mask, (height, width))
-        return Sample(image, mask.astype(np.int64), self.ids[index], (height, width), self._scenes[index])
+        return Sample(image, mask.astype(np.int64), self.ids[index], (height, width), self.scenes[index])
 
     def read_mask(self, index: int) -> np.ndarray:
         """H×W uint8 class ids, 255 = ignore.

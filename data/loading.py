@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.sample import Sample
+from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.transforms import evaluation_view, training_view
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
@@ -191,12 +192,15 @@ class _EvaluationViews(Dataset[Any]):
     def __getitem__(self, index: int) -> EvaluationItem | InputError:
         try:
             sample = self._dataset[index]
+            mask = sample.mask
+            if mask is not None and mask.shape != sample.size and isinstance(self._dataset, StoredSet):
+                mask = self._dataset.full_mask(index)  # metrics are computed at the mask's own size
         except InputError as error:
             return error
-        if sample.mask is None:
+        if mask is None:
             raise ValueError(f"sample '{sample.id}' has no mask to compare with")
         pixels = evaluation_view(sample, self._augmentation).transpose(2, 0, 1).copy()
-        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(sample.mask), sample.id, index)
+        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(mask), sample.id, index)
 
 
 def _load(

@@ -3,6 +3,8 @@
 The order is that of Mask2Former's semantic training: resize, crop, colours, flip, then padding on the right and below.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from encoder_ablations.data.augmentation import AugmentationSpec
@@ -22,6 +24,8 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
     """
     if sample.mask is None:
         raise ValueError(f"sample '{sample.id}' has no mask to train on")
+    if spec.resize_first:
+        sample = shrink(sample, spec.short_side)
     height, width = sample.image.shape[:2]
     low, high = spec.scale
     factor = _short_side_factor(height, width, spec) * float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -33,6 +37,19 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
         pixels = distort(pixels, rng)
     flip = bool(rng.random() < spec.flip)
     return _on_canvas(pixels, sample.mask, rows.nearest(), columns.nearest(), flip, spec.crop)
+
+
+def shrink(sample: Sample, short_side: int | None) -> Sample:
+    """The sample with its shorter side resized to ``short_side``, its mask by the nearest pixel; None = as it is.
+
+    Its ``size`` stays that of the file.
+    """
+    height, width = sample.image.shape[:2]
+    if short_side is None or min(height, width) == short_side:
+        return sample
+    rows, columns = (whole_span(pixels, short_side / min(height, width)) for pixels in (height, width))
+    mask = None if sample.mask is None else sample.mask[rows.nearest()[:, None], columns.nearest()]
+    return replace(sample, image=resize(sample.image, rows, columns), mask=mask)
 
 
 def evaluation_view(sample: Sample, spec: AugmentationSpec) -> np.ndarray:

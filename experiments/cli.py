@@ -18,6 +18,7 @@ COMMANDS = {
     "report": ("report", "write the report of a study"),
     "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
     "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
+    "cache": ("cache", "decode a dataset once, into a set on disk that training reads"),
     "bench": ("bench", "measure the speed of the package's own code"),
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from encoder_ablations.data.cache import CachedDataset
+from encoder_ablations.data.cache import for_evaluation, for_training
 from encoder_ablations.data.check import check_dataset
 from encoder_ablations.data.loading import Samples, evaluation_items
 from encoder_ablations.data.palette import colors_of
@@ -89,13 +89,15 @@ def prepare_data(spec: RunSpec) -> RunData:
     """
     checked = check_dataset(spec.dataset)
     folders = checked.datasets
-    train, val = CachedDataset(folders["train"]), CachedDataset(folders["val"])
+    augmentation = spec.recipe.augmentation
+    train = for_training(folders["train"], augmentation)
+    val = for_evaluation(folders["val"], augmentation, keep=True)
     indices = subset(nested_order(checked.scans["train"].present, spec.seed), spec.fraction)
     everything = list(range(len(val)))
     training = TrainingData(spec.dataset, train, indices, val, everything)
     report: tuple[Samples, list[int], Split] = (val, everything, "val")
     if "test" in folders:
-        report = (folders["test"], list(range(len(folders["test"]))), "test")
+        report = (for_evaluation(folders["test"], augmentation), list(range(len(folders["test"]))), "test")
     if spec.recipe.overfit:
         indices = indices[: spec.recipe.overfit]
         training = TrainingData(spec.dataset, train, indices, train, indices)
