@@ -194,6 +194,46 @@ def place_view(
 
 
 @compiled()
+def warp(
+    source: np.ndarray,
+    mask: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    limits: np.ndarray,
+    scales: tuple[float, float],
+    padding: int,
+    ignore: int,
+    image: np.ndarray,
+    labels: np.ndarray,
+) -> None:
+    """Takes each pixel from its place in a resized image, bilinearly, and its label from the mask's own pixels.
+
+    Args:
+        source: the part of the resized image from row limits[2], column limits[3] on: n×m×3 uint8.
+        rows, columns: h×w float32, in pixels of the resized image, which has limits[0] × limits[1] of them.
+        scales: pixels of the mask per pixel of the resized image.
+    """
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            y, x = np.float64(rows[i, j]), np.float64(columns[i, j])
+            if not (-0.5 <= y < limits[0] - 0.5 and -0.5 <= x < limits[1] - 0.5):
+                image[i, j, :] = padding
+                labels[i, j] = ignore
+                continue
+            row = min(int((y + 0.5) * scales[0]), mask.shape[0] - 1)
+            labels[i, j] = mask[row, min(int((x + 0.5) * scales[1]), mask.shape[1] - 1)]
+            y = min(max(y - limits[2], 0.0), source.shape[0] - 1.0)
+            x = min(max(x - limits[3], 0.0), source.shape[1] - 1.0)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, source.shape[0] - 1), min(left + 1, source.shape[1] - 1)
+            v, u = y - top, x - left
+            for channel in range(3):
+                upper = (1 - u) * source[top, left, channel] + u * source[top, right, channel]
+                lower = (1 - u) * source[bottom, left, channel] + u * source[bottom, right, channel]
+                image[i, j, channel] = np.uint8(np.int32((1 - v) * upper + v * lower + 0.5))
+
+
+@compiled()
 def translate(ids: np.ndarray, table: np.ndarray, result: np.ndarray) -> bool:
     """Flat ids (any integers) -> uint8 classes by a table of int16; False: an id has none (-1), or lies beyond it."""
     valid = True

@@ -140,7 +140,8 @@ def _append_missing(
             for sample in pool.map(lambda index: shrink(dataset[index], short_side), block):
                 assert sample.mask is not None  # a FolderDataset has masks
                 content = sample.image.tobytes() + sample.mask.astype(np.uint8).tobytes()
-                entry = Entry(end, *sample.image.shape[:2], *sample.size, zlib.crc32(content))
+                height, width = sample.image.shape[:2]
+                entry = Entry(end, height, width, *sample.size, zlib.crc32(content))
                 pixels.write(content)
                 end = entry.end
                 entries.append(entry)
@@ -167,7 +168,7 @@ def _resumable(folder: Path, state: str) -> list[Entry]:
             entry = Entry(*json.loads(line))
         except (ValueError, TypeError):
             break  # the line that the process was killed at
-        if entry.end > len(pixels) or zlib.crc32(pixels[entry.start : entry.end]) != entry.checksum:
+        if entry.end > len(pixels) or zlib.crc32(pixels[entry.start : entry.end].data) != entry.checksum:
             break
         entries.append(entry)
     return entries
@@ -177,7 +178,7 @@ def _damaged(folder: Path, state: str) -> bool:
     """Whether a sample of a finished set has other bytes than it was written with."""
     entries = _read_index(folder, state) or []
     pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
-    return any(zlib.crc32(pixels[entry.start : entry.end]) != entry.checksum for entry in entries)
+    return any(zlib.crc32(pixels[entry.start : entry.end].data) != entry.checksum for entry in entries)
 
 
 def _read_index(folder: Path, state: str) -> list[Entry] | None:
@@ -250,7 +251,7 @@ class StoredSet:
         entry = self._entries[index]
         stored = self._pixels[entry.start : entry.end]
         if not self._checked[index]:
-            whole = zlib.crc32(stored) == entry.checksum
+            whole = zlib.crc32(stored.data) == entry.checksum
             self._checked[index] = 1 if whole else -1
             if not whole:
                 logger.warning(

@@ -1,6 +1,7 @@
 """Joint transforms of an image and its mask.
 
 The order is that of Mask2Former's semantic training: resize, crop, colours, flip, then padding on the right and below.
+What is not part of that training is off by default: rotation and bending come with the crop, turns at the end.
 """
 
 from dataclasses import replace
@@ -11,6 +12,7 @@ from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.photometric import distort
 from encoder_ablations.data.resampling import Span, resize, whole_span
 from encoder_ablations.data.sample import IGNORE, Sample
+from encoder_ablations.data.warps import draw_places, is_warped, warped
 
 PADDING = 128
 """Value of padded image pixels, as in Mask2Former."""
@@ -26,17 +28,26 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
         raise ValueError(f"sample '{sample.id}' has no mask to train on")
     if spec.resize_first:
         sample = shrink(sample, spec.short_side)
+        assert sample.mask is not None  # it was there before
     height, width = sample.image.shape[:2]
     low, high = spec.scale
     factor = _short_side_factor(height, width, spec) * float(np.exp(rng.uniform(np.log(low), np.log(high))))
     rows = _random_span(height, factor, spec.crop[0], rng)
     columns = _random_span(width, factor, spec.crop[1], rng)
 
-    pixels = resize(sample.image, rows, columns)
+    taken = rows.nearest(), columns.nearest()
+    mask = sample.mask
+    if is_warped(spec):
+        places = draw_places(rows, columns, spec, rng)
+        pixels, mask = warped(sample.image, mask, rows, columns, places, PADDING, IGNORE)
+        taken = np.arange(rows.length), np.arange(columns.length)
+    else:
+        pixels = resize(sample.image, rows, columns)
     if spec.photometric:
         pixels = distort(pixels, rng)
     flip = bool(rng.random() < spec.flip)
-    return _on_canvas(pixels, sample.mask, rows.nearest(), columns.nearest(), flip, spec.crop)
+    image, labels = _on_canvas(pixels, mask, *taken, flip, spec.crop)
+    return _turned(image, labels, spec, rng)
 
 
 def shrink(sample: Sample, short_side: int | None) -> Sample:
@@ -59,6 +70,18 @@ def evaluation_view(sample: Sample, spec: AugmentationSpec) -> np.ndarray:
     if factor == 1:
         return sample.image
     return resize(sample.image, whole_span(height, factor), whole_span(width, factor))
+
+
+def _turned(
+    image: np.ndarray, mask: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Upside down and by quarter turns, with the probabilities that are set."""
+    if spec.vertical_flip and rng.random() < spec.vertical_flip:
+        image, mask = image[:, ::-1], mask[::-1]
+    if spec.quarter_turns and rng.random() < spec.quarter_turns:
+        turns = int(rng.integers(1, 4))
+        image, mask = np.rot90(image, turns, (1, 2)), np.rot90(mask, turns)
+    return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
 
 def _short_side_factor(height: int, width: int, spec: AugmentationSpec) -> float:

@@ -59,7 +59,7 @@ def test_a_prepared_run_reads_all_its_splits_from_sets(own_cache, dataset_yaml, 
     [
         (["--short-side", "7"], "--short-side 7: allowed are 32 and more."),
         (["--max-gb", "0"], "--max-gb 0: allowed is more than 0."),
-        (["--max-gb", "0.0001"], "more than --max-gb 0.0001. Choose a smaller --short-side"),
+        (["--max-gb", "0.0001"], ". Choose a smaller --short-side, or raise --max-gb"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(own_cache, dataset_yaml, extra, message, capsys):
