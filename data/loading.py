@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.mixing import Mixed
 from encoder_ablations.data.sample import Sample
 from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.transforms import evaluation_view, training_view
@@ -147,6 +148,7 @@ class _Order:
 
     def __init__(self, indices: Sequence[int], seed: int) -> None:
         self._indices = np.asarray(indices, dtype=np.int64)
+        self._mixed = indices if isinstance(indices, Mixed) else None
         self._seed = seed
         self._epoch = -1
         self._permutation = self._indices
@@ -154,7 +156,9 @@ class _Order:
     def __getitem__(self, position: int) -> tuple[int, int]:
         epoch, place = divmod(position, len(self._indices))
         if epoch != self._epoch:
-            self._permutation = self._indices[numpy_stream(self._seed, "order", epoch).permutation(len(self._indices))]
+            rng = numpy_stream(self._seed, "order", epoch)
+            chosen = self._indices if self._mixed is None else self._mixed.draw(rng)
+            self._permutation = chosen[rng.permutation(len(chosen))]
             self._epoch = epoch
         return int(self._permutation[place]), epoch
 

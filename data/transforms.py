@@ -24,11 +24,11 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
     All randomness comes from ``rng``. The image is resized bilinearly with antialiasing, the mask takes the nearest
     pixel; the crop is cut out in the same step, so that nothing outside it is computed.
     """
-    if sample.mask is None:
-        raise ValueError(f"sample '{sample.id}' has no mask to train on")
     if spec.resize_first:
         sample = shrink(sample, spec.short_side)
-        assert sample.mask is not None  # it was there before
+    mask = sample.mask
+    if mask is None:
+        raise ValueError(f"sample '{sample.id}' has no mask to train on")
     height, width = sample.image.shape[:2]
     low, high = spec.scale
     factor = _short_side_factor(height, width, spec) * float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -36,7 +36,6 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
     columns = _random_span(width, factor, spec.crop[1], rng)
 
     taken = rows.nearest(), columns.nearest()
-    mask = sample.mask
     if is_warped(spec):
         places = draw_places(rows, columns, spec, rng)
         pixels, mask = warped(sample.image, mask, rows, columns, places, PADDING, IGNORE)

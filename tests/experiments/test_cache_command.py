@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
 from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.mixing import Mixed
 from encoder_ablations.data.stored_set import StoredSet, set_folder
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import run
@@ -14,6 +16,7 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
 
 
 @pytest.fixture
@@ -86,3 +89,16 @@ def test_the_benchmark_runs_without_camvid(monkeypatch):
     assert "8 images of bench_data" in lines[0]
     assert "images/s" in lines[0]
     assert len(lines) == 2  # against the official mapper twice, or once and why not
+
+
+def test_a_share_of_positives_needs_two_classes(terrain, own_cache):
+    parts = {"encoder": load_encoder("vit_ti16"), "segmenter": load_segmenter("linear")}
+    recipe = {"pos_ratio": 0.75}
+    with pytest.raises(InputError, match=r"pos_ratio needs a dataset of two classes.* has 3"):
+        run.prepare_data(build(RunSpec, {**parts, "dataset": terrain, "recipe": recipe}, "test"))
+    binary = {"classes": ("background", "object"), "value_map": {0: 0, 1: 1, 2: 0}}
+    spec = build(RunSpec, {**parts, "dataset": terrain.model_copy(update=binary), "recipe": recipe}, "test")
+    data = run.prepare_data(spec)
+    assert isinstance(data.training.train_indices, Mixed)
+    shown = data.training.train_indices.draw(np.random.default_rng(0))
+    assert sum(bool((data.training.train[int(index)].mask == 1).any()) for index in shown) == round(0.75 * len(shown))
