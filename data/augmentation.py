@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from encoder_ablations.utils.config import Config
 
 Side = Annotated[int, Field(ge=32)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class AugmentationSpec(Config):
@@ -21,6 +22,15 @@ class AugmentationSpec(Config):
         photometric: random brightness, contrast, saturation and hue (as SSD and Mask2Former do).
         views: how many different random views an image has, the same ones for all seeds and fractions; epoch e shows
             view e modulo ``views``. None = every visit is a new view. With a frozen body few views can be kept on disk.
+        resize_first: training images are resized to ``short_side`` on their own, before the random factor, instead of
+            both at once. A set of that size can then be kept ("ablate cache"), however large the files are.
+        rotate: training crops are rotated by up to this many degrees either way, around their middle.
+        elastic: (pixels, smoothness): training crops are bent by a random field of displacements with this standard
+            deviation, smoothed by a Gaussian of this width, both in pixels. None = not bent.
+        vertical_flip: probability of an upside-down flip, for images without an up and down, such as those from above.
+        quarter_turns: probability of a turn by 90°, 180° or 270°, for the same; needs square crops.
+
+    What a transform brings in from outside of an image has the value 128, and 255 (ignored) in its mask.
     """
 
     crop: tuple[Side, Side] = (512, 512)
@@ -30,10 +40,20 @@ class AugmentationSpec(Config):
     photometric: bool = True
     # left out of a run's specification when not set, so that the names of older runs stay as they are
     views: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
+    resize_first: bool = Field(default=False, exclude_if=lambda value: not value)
+
+    rotate: float = Field(default=0, ge=0, le=180, exclude_if=lambda value: not value)
+    elastic: tuple[Positive, Positive] | None = Field(default=None, exclude_if=lambda value: value is None)
+    vertical_flip: float = Field(default=0, ge=0, le=1, exclude_if=lambda value: not value)
+    quarter_turns: float = Field(default=0, ge=0, le=1, exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationSpec":
         low, high = self.scale
         if not 0 < low <= high:
             raise ValueError(f"scale is a range (low, high) with 0 < low <= high, not ({low}, {high})")
+        if self.quarter_turns and self.crop[0] != self.crop[1]:
+            raise ValueError(f"quarter_turns need square crops, not {self.crop[0]}×{self.crop[1]}")
+        if self.resize_first and self.short_side is None:
+            raise ValueError("resize_first resizes to short_side, which is not set")
         return self

@@ -1,4 +1,4 @@
-"""Keeps decoded samples in memory: small datasets are read hundreds of times during a run."""
+"""Keeps decoded samples: in memory for the length of a run, or in a set on disk that "ablate cache" wrote."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,30 @@ from typing import Any
 import numpy as np
 from torch.utils.data import get_worker_info
 
+from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.sample import Sample
+from encoder_ablations.data.stored_set import StoredSet, open_set
 
 GIBIBYTE = 1 << 30
+
+
+def for_training(dataset: FolderDataset, augmentation: AugmentationSpec) -> "CachedDataset | StoredSet":
+    """The dataset's samples from a set on disk that training can use, or kept in memory."""
+    sizes = [augmentation.short_side, None] if augmentation.resize_first else [None]
+    return open_set(dataset, sizes) or CachedDataset(dataset)
+
+
+def for_evaluation(
+    dataset: FolderDataset, augmentation: AugmentationSpec, *, keep: bool = False
+) -> "CachedDataset | FolderDataset | StoredSet":
+    """The dataset's samples from a set on disk that evaluation can use, or from their files.
+
+    Args:
+        keep: what is read from files is kept in memory, for the next evaluation.
+    """
+    stored = open_set(dataset, dict.fromkeys([augmentation.short_side, None]))
+    return stored or (CachedDataset(dataset) if keep else dataset)
 
 
 class CachedDataset:

@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.mixing import Mixed
 from encoder_ablations.data.sample import Sample
+from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.transforms import evaluation_view, training_view
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
@@ -146,6 +148,7 @@ class _Order:
 
     def __init__(self, indices: Sequence[int], seed: int) -> None:
         self._indices = np.asarray(indices, dtype=np.int64)
+        self._mixed = indices if isinstance(indices, Mixed) else None
         self._seed = seed
         self._epoch = -1
         self._permutation = self._indices
@@ -153,7 +156,9 @@ class _Order:
     def __getitem__(self, position: int) -> tuple[int, int]:
         epoch, place = divmod(position, len(self._indices))
         if epoch != self._epoch:
-            self._permutation = self._indices[numpy_stream(self._seed, "order", epoch).permutation(len(self._indices))]
+            rng = numpy_stream(self._seed, "order", epoch)
+            chosen = self._indices if self._mixed is None else self._mixed.draw(rng)
+            self._permutation = chosen[rng.permutation(len(chosen))]
             self._epoch = epoch
         return int(self._permutation[place]), epoch
 
@@ -191,12 +196,15 @@ class _EvaluationViews(Dataset[Any]):
     def __getitem__(self, index: int) -> EvaluationItem | InputError:
         try:
             sample = self._dataset[index]
+            mask = sample.mask
+            if mask is not None and mask.shape != sample.size and isinstance(self._dataset, StoredSet):
+                mask = self._dataset.full_mask(index)  # metrics are computed at the mask's own size
         except InputError as error:
             return error
-        if sample.mask is None:
+        if mask is None:
             raise ValueError(f"sample '{sample.id}' has no mask to compare with")
         pixels = evaluation_view(sample, self._augmentation).transpose(2, 0, 1).copy()
-        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(sample.mask), sample.id, index)
+        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(mask), sample.id, index)
 
 
 def _load(
@@ -234,8 +242,8 @@ def _collate(found: list[_Viewed | InputError]) -> Batch | InputError:
         images.append(each.image)
         masks.append(each.mask)
         views += [] if each.view is None else [each.view]
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return Batch(pixels, torch.from_numpy(np.stack(masks)), tuple(views))
+    pixels = torch.from_numpy(np.stack(images))
+    return Batch(pixels, torch.from_numpy(np.stack(masks)).long(), tuple(views))
 
 
 def _first(views: list[Value]) -> Value:

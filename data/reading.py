@@ -51,7 +51,7 @@ def read_image(path: Path) -> np.ndarray:
         if image.mode == "F":
             raise FileProblem("image-float", f"{path} holds floating-point numbers; save it as an 8-bit RGB image.")
         upright = image.convert("RGBA") if image.mode in ("P", "PA") else image
-        return np.asarray(upright.convert("RGB"))
+        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:

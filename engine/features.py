@@ -14,7 +14,7 @@ from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.environment import processor, versions
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the transforms or the encoders' code begin to give other numbers."""
 PACKAGES = ("encoder-ablations", "torch", "timm", "numpy", "pillow")
 

@@ -57,6 +57,8 @@ class Recipe(Config):
         evaluate_every: steps between evaluations on the validation split; the last step is always evaluated.
         feature_precision: precision to which a frozen body's maps are rounded before neck and head read them, in
             training and in evaluation: "fp32" (as computed), or "bf16" or "fp16", which need half the space on disk.
+        pos_ratio: share of the training samples that show the object, in a dataset of two classes of which the first is
+            the background; each epoch mixes others in accordingly. None = as the dataset has them.
         overfit: when > 0, train and evaluate on this many training images only: a check that learning works at all.
     """
 
@@ -71,6 +73,7 @@ class Recipe(Config):
     overfit: int = Field(default=0, ge=0)
     # left out of a run's specification when not set, so that the names of older runs stay as they are
     feature_precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", exclude_if=lambda value: value == "fp32")
+    pos_ratio: float | None = Field(default=None, ge=0, le=1, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _divisible(self) -> "Recipe":

@@ -16,7 +16,7 @@ EXAMPLES = """  ablate bench
   ablate bench evaluation --seconds 20
   ablate bench report                     1,000 and 10,000 simulated runs; minutes"""
 
-BENCHMARKS = ["adapter", "cache", "evaluation", "op", "report", "training"]
+BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "report", "training"]
 SLOW = ("report",)
 """Only when asked for."""
 

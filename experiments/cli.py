@@ -22,6 +22,7 @@ COMMANDS = {
     "keys": ("keys", "list every key of the YAMLs and of key.sub=value"),
     "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
     "split": ("split", "divide a dataset into train, val and test, or into folds"),
+    "cache": ("cache", "decode a dataset once, into a set on disk that training reads"),
     "bench": ("bench", "measure the speed of the package's own code"),
 }
 

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
-from encoder_ablations.data.cache import CachedDataset
+from encoder_ablations.data.cache import for_evaluation, for_training
 from encoder_ablations.data.check import check_dataset
 from encoder_ablations.data.loading import Samples, evaluation_items
+from encoder_ablations.data.mixing import Mixed
 from encoder_ablations.data.palette import colors_of
 from encoder_ablations.data.spec import Split
 from encoder_ablations.data.subsets import fingerprint, nested_order, subset
@@ -89,13 +91,17 @@ def prepare_data(spec: RunSpec) -> RunData:
     """
     checked = check_dataset(spec.dataset)
     folders = checked.datasets
-    train, val = CachedDataset(folders["train"]), CachedDataset(folders["val"])
+    augmentation = spec.recipe.augmentation
+    train = for_training(folders["train"], augmentation)
+    val = for_evaluation(folders["val"], augmentation, keep=True)
     indices = subset(nested_order(checked.scans["train"].present, spec.seed), spec.fraction)
+    if spec.recipe.pos_ratio is not None:
+        indices = _mixed(spec, indices, checked.scans["train"].present)
     everything = list(range(len(val)))
     training = TrainingData(spec.dataset, train, indices, val, everything)
     report: tuple[Samples, list[int], Split] = (val, everything, "val")
     if "test" in folders:
-        report = (folders["test"], list(range(len(folders["test"]))), "test")
+        report = (for_evaluation(folders["test"], augmentation), list(range(len(folders["test"]))), "test")
     if spec.recipe.overfit:
         indices = indices[: spec.recipe.overfit]
         training = TrainingData(spec.dataset, train, indices, train, indices)
@@ -113,6 +119,17 @@ def prepare_data(spec: RunSpec) -> RunData:
         report_split=report[2],
     )
     return RunData(training, report[0], report[1], record, tuple(checked.warnings))
+
+
+def _mixed(spec: RunSpec, indices: list[int], present: np.ndarray) -> Mixed:
+    """The indices, to be drawn from as ``recipe.pos_ratio`` says; ``present`` is N×K."""
+    assert spec.recipe.pos_ratio is not None
+    if len(spec.dataset.classes) != 2:
+        raise InputError(
+            f"recipe.pos_ratio needs a dataset of two classes, background and object; '{spec.dataset.name}' has "
+            f"{len(spec.dataset.classes)}. Leave it out."
+        )
+    return Mixed(indices, present[:, 1], spec.recipe.pos_ratio)
 
 
 def build_model(spec: RunSpec) -> Segmenter:

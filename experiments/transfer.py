@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from encoder_ablations.data.cache import for_evaluation
 from encoder_ablations.data.class_map import OTHER, SharedClasses
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import EvaluationItem, evaluation_items
@@ -61,7 +62,10 @@ def evaluate_checkpoint(
     load_model(segmenter, checkpoint["model"], path)
     images = FolderDataset(data, split)
     items: Iterable[EvaluationItem] = evaluation_items(
-        images, list(range(len(images))), spec.recipe.augmentation, workers=execution.workers
+        for_evaluation(images, spec.recipe.augmentation),
+        list(range(len(images))),
+        spec.recipe.augmentation,
+        workers=execution.workers,
     )
     classes, relabel = len(data.classes), None
     if shared is not None:

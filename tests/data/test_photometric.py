@@ -27,8 +27,8 @@ class Draws:
 
 
 def one_pixel(rgb: tuple[int, int, int], *draws: object) -> tuple[int, int, int]:
-    picture = distort(Image.new("RGB", (1, 1), rgb), Draws(*draws))  # type: ignore[arg-type]
-    return tuple(int(value) for value in np.asarray(picture)[0, 0])
+    pixels = distort(np.array([[rgb]], np.uint8), Draws(*draws))  # type: ignore[arg-type]
+    return tuple(int(value) for value in pixels[0, 0])
 
 
 def test_nothing_applied_changes_nothing():
@@ -69,22 +69,40 @@ def test_contrast_before_and_after_saturation_differ():
 
 
 def test_each_step_is_applied_half_of_the_time(monkeypatch):
-    calls = []
-    monkeypatch.setattr(photometric, "_apply", lambda image, *tables: (calls.append(tables), image)[1])
+    looked_up, turned = [], []
+    monkeypatch.setattr(photometric, "_look_up", lambda pixels, table: (looked_up.append(table), pixels)[1])
+    monkeypatch.setattr(photometric, "_turn", lambda pixels, *tables: (turned.append(tables), pixels)[1])
     rng = np.random.default_rng(0)
     for _ in range(400):
-        distort(Image.new("RGB", (1, 1)), rng)
-    turned = [tables for tables in calls if len({id(table) for table in tables}) > 1]
+        distort(np.zeros((1, 1, 3), np.uint8), rng)
     assert 0.68 < len(turned) / 400 < 0.82  # saturation or hue
-    first = [tables[0] is not photometric._LEVELS for tables in calls if len({id(table) for table in tables}) == 1]
-    assert 0.5 < sum(first) / 400 < 1.0
+    assert 0.78 < len(looked_up) / 400 < 0.98  # brightness or contrast before: 5/8, contrast after: 1/4
+
+
+def test_the_input_is_not_changed():
+    pixels = np.full((2, 2, 3), (10, 100, 200), np.uint8)
+    for applied in ((1, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 0)):
+        distort(pixels, Draws(applied, False, 1.0))  # type: ignore[arg-type]
+    assert (pixels == (10, 100, 200)).all()
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.9, 1.0])
+def test_hue_and_saturation_are_turned_exactly_as_pillow_converts(strength):
+    """Every third level of each channel: 636,056 colours."""
+    levels = np.arange(0, 256, 3, dtype=np.uint8)
+    pixels = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(len(levels), -1, 3)
+    draws = Draws((0, 0, 1, 1), True, strength)
+    turn, factor = round(draws.integers(-18, 19) * 256 / 180), draws.uniform(0.5, 1.5)
+    tables = [(np.arange(256) + turn) % 256, np.minimum(np.arange(256) * factor, 255).astype(int), np.arange(256)]
+    expected = Image.fromarray(pixels).convert("HSV").point(np.concatenate(tables).tolist()).convert("RGB")
+    np.testing.assert_array_equal(distort(pixels, draws), np.asarray(expected))  # type: ignore[arg-type]
 
 
 def test_same_draws_follow_whatever_was_applied():
     left_over = set()
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        distort(Image.new("RGB", (2, 2), (9, 99, 199)), rng)
+        distort(np.full((2, 2, 3), (9, 99, 199), np.uint8), rng)
         other = np.random.default_rng(seed)
         other.random(4), other.random(), other.uniform(0, 1, 3), other.integers(-18, 19)
         left_over.add(rng.random() == other.random())

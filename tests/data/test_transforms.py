@@ -7,7 +7,8 @@ from PIL import Image
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.sample import IGNORE, Sample
-from encoder_ablations.data.transforms import PADDING, evaluation_view, training_view
+from encoder_ablations.data.transforms import PADDING, evaluation_view
+from encoder_ablations.data.transforms import training_view as planar_view
 
 STEP = 40
 
@@ -19,6 +20,12 @@ def coded_sample(height: int, width: int, block: int, labels: int = 6) -> Sample
     mask = np.kron(blocks, np.ones((block, block), np.int64))[:height, :width]
     image = (mask * STEP).astype(np.uint8)[..., None].repeat(3, axis=2)
     return Sample(image, mask, "coded", (height, width), "coded")
+
+
+def training_view(sample, spec, rng):
+    """With the channels last, as pictures are."""
+    image, mask = planar_view(sample, spec, rng)
+    return image.transpose(1, 2, 0), mask
 
 
 def spec_of(crop=(64, 64), **changes) -> AugmentationSpec:
@@ -39,16 +46,17 @@ def test_image_and_mask_stay_aligned(height, width, crop, scale, short_side, see
     spec = spec_of(crop, scale=scale, short_side=short_side)
     image, mask = training_view(sample, spec, np.random.default_rng(seed))
     assert (image.shape, image.dtype) == ((*crop, 3), np.uint8)
-    assert (mask.shape, mask.dtype) == (crop, np.int64)
+    assert (mask.shape, mask.dtype) == (crop, np.uint8)
     assert set(np.unique(mask)) <= {*range(6), IGNORE}
     padded = mask == IGNORE
     assert (image[padded] == PADDING).all()
     # Away from the blocks' borders the image is exactly its mask's code; there is at most a pixel or two of blur.
     inside = ~padded
-    exact = np.abs(image[..., 0].astype(int) - mask * STEP) <= 1
+    code = mask.astype(int) * STEP
+    exact = np.abs(image[..., 0].astype(int) - code) <= 1
     assert exact[inside].mean() > 0.6
     for axis in (0, 1):  # a shift by two pixels would agree less well
-        shifted = np.abs(image[..., 0].astype(int) - np.roll(mask, 2, axis) * STEP) <= 1
+        shifted = np.abs(image[..., 0].astype(int) - np.roll(code, 2, axis)) <= 1
         assert exact[inside].mean() >= shifted[inside].mean()
 
 

@@ -1,0 +1,44 @@
+"""How often images with and without the object are trained on, in datasets of two classes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from encoder_ablations.utils.errors import InputError
+
+
+class Mixed(list[int]):
+    """Indices of samples of which each epoch shows those with an object in a given share.
+
+    An epoch is as long as the list. Within it no image of a kind is shown twice more often than another of its kind:
+    all as many times as they fit, and some of them, drawn anew in each epoch, once more.
+    """
+
+    def __init__(self, indices: Sequence[int], shows: np.ndarray, pos_ratio: float) -> None:
+        """
+        Args:
+            shows: N bool, which samples of the dataset show the object.
+
+        Raises:
+            InputError: there is no image of a kind that is asked for.
+        """
+        super().__init__(indices)
+        self._positive = np.array([index for index in indices if shows[index]], np.int64)
+        self._negative = np.array([index for index in indices if not shows[index]], np.int64)
+        self._positives = round(pos_ratio * len(indices))
+        for kind, found, wanted in (
+            ("shows the object", self._positive, self._positives),
+            ("is without the object", self._negative, len(indices) - self._positives),
+        ):
+            if wanted and not len(found):
+                raise InputError(f"pos_ratio {pos_ratio:g}: none of the {len(indices)} training images {kind}.")
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """The samples of one epoch, in no particular order."""
+        negatives = len(self) - self._positives
+        return np.concatenate([_some(self._positive, self._positives, rng), _some(self._negative, negatives, rng)])
+
+
+def _some(pool: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    times, rest = divmod(count, max(1, len(pool)))
+    return np.concatenate([np.tile(pool, times), rng.permutation(pool)[:rest]])

@@ -1,0 +1,104 @@
+"""``ablate cache`` from the command line, and a run that reads what it wrote."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.mixing import Mixed
+from encoder_ablations.data.stored_set import StoredSet, set_folder
+from encoder_ablations.encoders.references import load_encoder
+from encoder_ablations.experiments import run
+from encoder_ablations.experiments.benchmarks import data as bench_data
+from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def dataset_yaml(tmp_path, terrain):
+    path = tmp_path / "terrain.yaml"
+    path.write_text(yaml.safe_dump(terrain.model_dump(mode="json", exclude_none=True)))
+    return str(path)
+
+
+def test_runs_read_the_set_and_end_with_the_same_numbers(own_cache, dataset_yaml, terrain, tmp_path, capsys):
+    arguments = ["train", "--encoder", "vit_ti16", "--segmenter", "linear", "--dataset", dataset_yaml]
+    arguments += ["encoder.weights=random", "recipe.steps=2", "recipe.batch_size=2", "recipe.evaluate_every=1"]
+    arguments += ["recipe.augmentation.crop=[32,32]", "--device", "cpu", "--output"]
+    assert main([*arguments, str(tmp_path / "before")]) == 0
+    assert main(["cache", dataset_yaml]) == 0
+    assert "mars_terrain/test: 8 images in" in capsys.readouterr().out
+    assert main([*arguments, str(tmp_path / "after")]) == 0
+    first, second = (
+        json.loads(next((tmp_path / name).rglob("record.json")).read_text()) for name in ("before", "after")
+    )
+    for key in ("metrics", "confusion_matrix", "curves", "data"):
+        assert first[key] == second[key]
+    assert first["run_id"] == second["run_id"]
+    assert main(["cache", dataset_yaml, "--remove"]) == 0
+    assert capsys.readouterr().out.count("deleted") == 3
+
+
+def test_a_prepared_run_reads_all_its_splits_from_sets(own_cache, dataset_yaml, terrain):
+    assert main(["cache", dataset_yaml]) == 0
+    parts = {"encoder": load_encoder("vit_ti16"), "segmenter": load_segmenter("linear"), "dataset": terrain}
+    spec = build(RunSpec, parts, "test")
+    data = run.prepare_data(spec)
+    assert all(isinstance(each, StoredSet) for each in (data.training.train, data.training.val, data.report))
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--short-side", "7"], "--short-side 7: allowed are 32 and more."),
+        (["--max-gb", "0"], "--max-gb 0: allowed is more than 0."),
+        (["--max-gb", "0.0001"], ". Choose a smaller --short-side, or raise --max-gb"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(own_cache, dataset_yaml, extra, message, capsys):
+    assert main(["cache", dataset_yaml, *extra]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_removing_what_is_not_there(own_cache, dataset_yaml, capsys):
+    assert main(["cache", dataset_yaml, "--remove"]) == 0
+    assert "there was no such set" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_found_before_anything_is_written(own_cache, dataset_yaml, terrain, monkeypatch, capsys):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    assert main(["cache", dataset_yaml]) == 2
+    assert "0.00 GiB left" in capsys.readouterr().err
+    assert not set_folder(FolderDataset(terrain, "train"), None).exists()
+
+
+def test_the_benchmark_runs_without_camvid(monkeypatch):
+    monkeypatch.delenv("DATASETS_ROOT", raising=False)
+    monkeypatch.setattr(bench_data, "IMAGES", 8)
+    lines = list(bench_data.run(0.0))
+    assert "8 images of bench_data" in lines[0]
+    assert "images/s" in lines[0]
+    assert len(lines) == 2  # against the official mapper twice, or once and why not
+
+
+def test_a_share_of_positives_needs_two_classes(terrain, own_cache):
+    parts = {"encoder": load_encoder("vit_ti16"), "segmenter": load_segmenter("linear")}
+    recipe = {"pos_ratio": 0.75}
+    with pytest.raises(InputError, match=r"pos_ratio needs a dataset of two classes.* has 3"):
+        run.prepare_data(build(RunSpec, {**parts, "dataset": terrain, "recipe": recipe}, "test"))
+    binary = {"classes": ("background", "object"), "value_map": {0: 0, 1: 1, 2: 0}}
+    spec = build(RunSpec, {**parts, "dataset": terrain.model_copy(update=binary), "recipe": recipe}, "test")
+    data = run.prepare_data(spec)
+    assert isinstance(data.training.train_indices, Mixed)
+    shown = data.training.train_indices.draw(np.random.default_rng(0))
+    assert sum(bool((data.training.train[int(index)].mask == 1).any()) for index in shown) == round(0.75 * len(shown))
