@@ -101,6 +101,13 @@ def test_yamls_are_headed(path):
     assert path.read_text().startswith("# "), f"{path}: say in a comment what it is, how to run it, what it costs"
 
 
+@pytest.mark.parametrize("folder", ORDER)
+def test_no_name_hides_a_module_of_python(folder):
+    """``python experiments/train.py`` puts its own folder first on the path: a ``statistics`` there breaks PyTorch."""
+    names = {path.stem for path in (ROOT / folder).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert not names & sys.stdlib_module_names - {"__init__"}
+
+
 def test_every_package_is_installed():
     source = (ROOT / "setup.py").read_text()
     for folder in ORDER:

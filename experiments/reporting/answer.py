@@ -12,7 +12,7 @@ from encoder_ablations.experiments.reporting.compare import (
 )
 from encoder_ablations.experiments.reporting.gain import gain, gain_headline, no_more
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
-from encoder_ablations.experiments.statistics.seeds import ENOUGH
+from encoder_ablations.experiments.stats.seeds import ENOUGH
 
 VISIBLE = 0.0005
 """Differences of mIoU below this print as 0.0 points; they are not called a lead."""

@@ -10,7 +10,7 @@ from typing import Any
 from encoder_ablations.experiments.published import Place, PublishedScore, read_published
 from encoder_ablations.experiments.reporting.titles import canonical, unique_titles
 from encoder_ablations.experiments.run_record import RunRecord, load_record
-from encoder_ablations.experiments.statistics.seeds import Summary, summarize
+from encoder_ablations.experiments.stats.seeds import Summary, summarize
 from encoder_ablations.experiments.transfer_record import TransferRecord, load_transfers
 from encoder_ablations.utils.errors import InputError
 

@@ -7,7 +7,7 @@ from statistics import fmean, median
 
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting
 from encoder_ablations.experiments.run_record import CostRecord, RunRecord
-from encoder_ablations.experiments.statistics.seeds import Difference, Summary, holm, paired_difference
+from encoder_ablations.experiments.stats.seeds import Difference, Summary, holm, paired_difference
 
 SIGNIFICANT = 0.05
 

@@ -7,7 +7,7 @@ from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import RunGroup, Study
 from encoder_ablations.experiments.reporting.table import Table
 from encoder_ablations.experiments.reporting.titles import canonical
-from encoder_ablations.experiments.statistics.seeds import ENOUGH, Summary, paired_difference, summarize
+from encoder_ablations.experiments.stats.seeds import ENOUGH, Summary, paired_difference, summarize
 from encoder_ablations.experiments.transfer_record import TransferRecord
 
 Seeds = dict[int, TransferRecord]

@@ -21,7 +21,7 @@ from encoder_ablations.experiments.reporting.drawing import (
     share_legend,
 )
 from encoder_ablations.experiments.run_record import RunRecord
-from encoder_ablations.experiments.statistics.seeds import Summary
+from encoder_ablations.experiments.stats.seeds import Summary
 
 Styles = Mapping[str, EncoderStyle]
 Series = Callable[[RunRecord], list[tuple[int, float]]]

@@ -7,8 +7,8 @@ from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, S
 from encoder_ablations.experiments.reporting.compare import pretraining, standings
 from encoder_ablations.experiments.reporting.table import Table
 from encoder_ablations.experiments.run_record import RunRecord
-from encoder_ablations.experiments.statistics.efficiency import Efficiency, label_efficiency, steps_to_reach
-from encoder_ablations.experiments.statistics.seeds import summarize
+from encoder_ablations.experiments.stats.efficiency import Efficiency, label_efficiency, steps_to_reach
+from encoder_ablations.experiments.stats.seeds import summarize
 
 SHARE_OF_LOWEST = 0.95
 """The target of training curves, as a share of the lowest encoder's best score: all should get there."""

@@ -4,7 +4,7 @@ from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import Setting
 from encoder_ablations.experiments.reporting.compare import Comparison, pretraining
 from encoder_ablations.experiments.reporting.effort import efficiency, efficiency_texts
-from encoder_ablations.experiments.statistics.seeds import ENOUGH
+from encoder_ablations.experiments.stats.seeds import ENOUGH
 
 FEW = 2
 """Most architectures whose gain from pretraining is told one by one."""

@@ -8,7 +8,7 @@ import numpy as np
 from encoder_ablations.engine.per_image import load_per_image
 from encoder_ablations.experiments.reporting.collect import RunGroup, Study
 from encoder_ablations.experiments.run_record import PER_IMAGE, RunRecord
-from encoder_ablations.experiments.statistics.bootstrap import (
+from encoder_ablations.experiments.stats.bootstrap import (
     interval_over_seeds_and_images,
     miou_of_draws,
     resampling_weights,

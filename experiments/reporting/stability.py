@@ -8,8 +8,8 @@ from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import Setting, Study
 from encoder_ablations.experiments.reporting.compare import standings
 from encoder_ablations.experiments.reporting.table import Table
-from encoder_ablations.experiments.statistics.ranks import Agreement, Scores, agreement, agreement_of_seeds
-from encoder_ablations.experiments.statistics.seeds import deviation_interval
+from encoder_ablations.experiments.stats.ranks import Agreement, Scores, agreement, agreement_of_seeds
+from encoder_ablations.experiments.stats.seeds import deviation_interval
 
 HEADER = ["setting", "rankings compared", "tau", "95 % interval", "encoders", "seeds"]
 

@@ -13,7 +13,7 @@ from encoder_ablations.experiments.reporting.figures import row_shares
 from encoder_ablations.experiments.reporting.literature import Cited, citations
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.run_record import RunRecord
-from encoder_ablations.experiments.statistics.seeds import Summary
+from encoder_ablations.experiments.stats.seeds import Summary
 
 
 @dataclass(frozen=True)

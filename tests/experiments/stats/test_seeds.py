@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder_ablations.experiments.statistics.seeds import (
+from encoder_ablations.experiments.stats.seeds import (
     Summary,
     deviation_interval,
     holm,

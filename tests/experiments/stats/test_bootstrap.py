@@ -5,12 +5,12 @@ import pytest
 
 from encoder_ablations.engine import metrics
 from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.experiments.statistics.bootstrap import (
+from encoder_ablations.experiments.stats.bootstrap import (
     interval_over_seeds_and_images,
     miou_of_draws,
     resampling_weights,
 )
-from encoder_ablations.experiments.statistics.seeds import summarize
+from encoder_ablations.experiments.stats.seeds import summarize
 
 CLASSES = 4
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encoder_ablations.experiments.statistics.ranks import agreement, agreement_of_seeds
+from encoder_ablations.experiments.stats.ranks import agreement, agreement_of_seeds
 
 
 def scores(means, random=None, noise=0.0, seeds=3):

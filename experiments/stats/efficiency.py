@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from encoder_ablations.experiments.statistics.seeds import CONFIDENCE, ENOUGH
+from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 
 GRID = 512
 """Points between the smallest and the largest fraction at which the interval is looked up."""

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-from encoder_ablations.experiments.statistics.seeds import CONFIDENCE, ENOUGH
+from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 from encoder_ablations.utils.seeding import numpy_stream
 
 DRAWS = 1000

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encoder_ablations.experiments.statistics.efficiency import label_efficiency, steps_to_reach
+from encoder_ablations.experiments.stats.efficiency import label_efficiency, steps_to_reach
 
 FRACTIONS = (0.01, 0.1, 1.0)
 

@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from encoder_ablations.experiments.statistics.seeds import CONFIDENCE, ENOUGH
+from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 
 Scores = Mapping[str, Mapping[int, float]]
 """Encoder -> seed -> score."""
