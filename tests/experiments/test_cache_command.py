@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.mixing import Mixed
@@ -91,13 +92,22 @@ def test_the_benchmark_runs_without_camvid(monkeypatch):
     assert len(lines) == 2  # against the official mapper twice, or once and why not
 
 
-def test_a_share_of_positives_needs_two_classes(terrain, own_cache):
+def test_a_share_of_positives_needs_two_classes(terrain, own_cache, tmp_path):
     parts = {"encoder": load_encoder("vit_ti16"), "segmenter": load_segmenter("linear")}
     recipe = {"pos_ratio": 0.75}
     with pytest.raises(InputError, match=r"pos_ratio needs a dataset of two classes.* has 3"):
         run.prepare_data(build(RunSpec, {**parts, "dataset": terrain, "recipe": recipe}, "test"))
-    binary = {"classes": ("background", "object"), "value_map": {0: 0, 1: 1, 2: 0}}
-    spec = build(RunSpec, {**parts, "dataset": terrain.model_copy(update=binary), "recipe": recipe}, "test")
+    for split in ("train", "val"):
+        for number in range(8):
+            mask = np.zeros((32, 32), np.uint8)
+            mask[:4] = number < 2
+            for kind, pixels in (("images", np.zeros((32, 32, 3), np.uint8)), ("masks", mask)):
+                path = tmp_path / "binary" / kind / split / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    dataset = {"name": "binary", "root": str(tmp_path / "binary"), "classes": ["background", "object"]}
+    dataset["splits"] = {"train": "train", "val": "val"}
+    spec = build(RunSpec, {**parts, "dataset": dataset, "recipe": recipe}, "test")
     data = run.prepare_data(spec)
     assert isinstance(data.training.train_indices, Mixed)
     shown = data.training.train_indices.draw(np.random.default_rng(0))
