@@ -163,21 +163,41 @@ def load_record(folder: Path) -> RunRecord | None:
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if version != SCHEMA_VERSION:
-            raise InputError(
-                f"{path} has schema version {version}, this program reads version {SCHEMA_VERSION}. "
-                "Use the version of encoder-ablations that wrote it, or choose another folder with --output."
-            )
-        record = RunRecord.model_validate(content)
+        record = RunRecord.model_validate_json(text)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise InputError(f"{path} is damaged ({type(error).__name__}); delete the file to run it again.") from error
+    except UnicodeDecodeError as error:
+        raise _damaged(path, error) from error
+    except ValidationError as error:
+        raise _unreadable(path, text, error) from error
+    if "schema_version" not in record.model_fields_set:
+        raise _other_version(path, None)
     if record.checksum is not None and record.checksum != _checksum(text.replace(record.checksum, NO_CHECKSUM)):
         raise InputError(f"{path} was edited after it was written; restore it, or delete the file to run it again.")
     return record
+
+
+def _unreadable(path: Path, text: str, error: ValidationError) -> InputError:
+    """Why ``text`` is no record: only now is it worth reading its version."""
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as broken:
+        return _damaged(path, broken)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version == SCHEMA_VERSION:
+        return _damaged(path, error)
+    return _other_version(path, version)
+
+
+def _other_version(path: Path, version: object) -> InputError:
+    return InputError(
+        f"{path} has schema version {version}, this program reads version {SCHEMA_VERSION}. "
+        "Use the version of encoder-ablations that wrote it, or choose another folder with --output."
+    )
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged ({type(error).__name__}); delete the file to run it again.")
 
 
 def _checksum(text: str) -> str:

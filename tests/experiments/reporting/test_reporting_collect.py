@@ -70,6 +70,10 @@ def test_other_schema_is_an_input_error(factory):
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
     with pytest.raises(InputError, match="schema version 2"):
         collect(folder)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({key: content[key] for key in content if key not in ("schema_version", "checksum")}))
+    with pytest.raises(InputError, match="schema version None"):
+        collect(folder)
 
 
 def test_copied_run_folder_is_not_counted_twice(factory):

@@ -74,9 +74,13 @@ def test_the_terminal_and_the_tables(write):
     assert (a["published"], b["published"]) == ({"miou": pytest.approx(0.745), "source": "Doe & Roe, 2024"}, None)
 
 
-def test_scores_of_another_place_are_not_ours(write):
+def test_scores_of_another_place_are_not_ours(write, factory):
     other = [FIRST | {"dataset": "moon"}, FIRST | {"segmenter": "mask2former"}, FIRST | {"fraction": 0.5}]
     assert all(group.published is None for group in collect(write(other)).groups)
+    folder = write([FIRST])
+    factory.write([factory.record("vit-a", 0.5, 0.5)])
+    cited = {(group.encoder, group.fraction) for group in collect(folder).groups if group.published}
+    assert cited == {("vit-a", 1.0)}
 
 
 def test_a_damaged_study_file_is_a_problem_and_no_end(write):
