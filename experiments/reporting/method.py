@@ -124,6 +124,10 @@ def _data_sentences(run: RunRecord) -> list[str]:
     ]
 
 
+FURTHER = ("views", "rotate", "elastic", "vertical_flip", "quarter_turns")
+"""Settings of the augmentation that are in a record only where they are set."""
+
+
 def _training_sentences(run: RunRecord) -> list[str]:
     recipe = run.spec.recipe
     optimizer, schedule, augmentation = recipe.optimizer, recipe.schedule, recipe.augmentation
@@ -137,6 +141,11 @@ def _training_sentences(run: RunRecord) -> list[str]:
         f"body), weight decay {optimizer.weight_decay:g}; {warmup}, then "
         f"{schedule.decay} decay to zero.",
     ]
+    more = [f"{name.replace('_', ' ')} {value}" for name, value in augmentation.model_dump().items() if name in FURTHER]
+    if more:
+        sentences.append(f"Further transforms of the crops: {', '.join(more)}.")
+    if recipe.pos_ratio is not None:
+        sentences.append(f"{recipe.pos_ratio:.0%} of the training samples show the object.")
     if recipe.overfit:
         sentences.append(f"Only {wording.plural(recipe.overfit, 'image')} were used, for training and scoring alike.")
     if getattr(run.spec.segmenter, "ignored_pixels", "excluded") == "negative":
@@ -174,10 +183,12 @@ def commands(study: Study) -> list[tuple[str, str]]:
         steps.append(("The same libraries", f"pip install -e . {' '.join(pins)}"))
     ran = dict.fromkeys(str(r.environment["command"]) for r in study.records if r.environment.get("command"))
     steps += [("What was run", command) for command in ran]
-    config = study.run_folder(first.run_id) / "config.yaml"
-    steps.append(
-        ("One run alone, from its resolved configuration", f"ablate train --config {shlex.quote(str(config))}")
-    )
+    own = next((record for record in (*study.finished, *study.records) if record.spec.detectron2 is None), None)
+    if own is not None:
+        config = study.run_folder(own.run_id) / "config.yaml"
+        steps.append(
+            ("One run alone, from its resolved configuration", f"ablate train --config {shlex.quote(str(config))}")
+        )
     steps.append(("This page, from the records", f"ablate report {shlex.quote(str(study.folder))}"))
     return steps
 

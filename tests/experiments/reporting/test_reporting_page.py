@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.metrics import mean_iou
-from encoder_ablations.experiments.reporting import page
+from encoder_ablations.experiments.reporting import method, page
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.drawing import EmbeddedFigure
 from encoder_ablations.experiments.reporting.page import terminal_ranking, write_report
@@ -305,3 +305,21 @@ def test_two_hundred_records_in_seconds(factory):
     files = write_report(folder)
     assert time.process_time() - start < 30
     assert files.page.stat().st_size < 5e6
+
+
+def test_what_else_is_done_to_the_crops_is_said(factory):
+    record = factory.record("a")
+    augmentation = record.spec.recipe.augmentation.model_copy(update={"rotate": 10.0, "vertical_flip": 0.5})
+    recipe = record.spec.recipe.model_copy(update={"augmentation": augmentation, "pos_ratio": 0.25})
+    changed = record.model_copy(update={"spec": record.spec.model_copy(update={"recipe": recipe})})
+    text = " ".join(method._training_sentences(changed))
+    assert "Further transforms of the crops: rotate 10.0, vertical flip 0.5." in text
+    assert "25% of the training samples show the object." in text
+    assert "Further" not in " ".join(method._training_sentences(record))
+
+
+def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):
+    record = factory.record("a")
+    spec = record.spec.model_copy(update={"detectron2": {"VERSION": 2}})
+    folder = factory.write([record.model_copy(update={"spec": spec, "run_id": spec.run_id})])
+    assert not any("ablate train --config" in command for _, command in method.commands(collect(folder)))
