@@ -48,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input."""
     # OpenMP's threads otherwise spin while they wait, which makes a machine that does anything else many times slower
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # raised while libraries are imported, by their own code; nothing that a user could act on
-    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)  # the official Mask2Former
+    quiet_imports()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
@@ -64,6 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     module = importlib.import_module(f"encoder_ablations.experiments.{COMMANDS[name][0]}")
     return command(module.main, arguments[1:])
+
+
+def quiet_imports() -> None:
+    """Without warnings that libraries raise about their own code while they are imported: nobody could act on them."""
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)  # the official Mask2Former
 
 
 def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

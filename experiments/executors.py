@@ -17,6 +17,7 @@ from multiprocessing.synchronize import Event
 
 import torch
 
+from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.display import Display
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import now
@@ -149,6 +150,7 @@ def _enter(stop: Event, threads: int | None) -> None:
     """Prepares a process: Ctrl-C is for its parent, which says when to stop, and without which it ends."""
     global _stop
     _stop = stop
+    quiet_imports()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setpgid(0, 0)
     if threads is not None:

@@ -79,7 +79,8 @@ def _own_seconds(run: PlannedRun) -> float | None:
 def _time_left(standing: Standing) -> str:
     running, waiting = standing.of("running"), standing.of("new", "interrupted")
     if not running and not waiting:
-        return "nothing is left to compute"
+        failed = "; ablate run … --retry-failed repeats what failed" if standing.of("failed") else ""
+        return f"nothing is left to compute{failed}"
     if not running:
         return f"nobody computes it; {training_left(waiting, standing.speeds)}"
     own = [_own_seconds(run) for run in running]

@@ -57,7 +57,8 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
 
     The interval is for the expected tau of two new seeds. With normal noise of standard deviation s, a single seed
     puts a pair with the true difference d in its right order with probability Φ(d / √2 s), so that the pair adds
-    (2 Φ - 1)² to tau; simultaneous bounds of d and s give those of tau.
+    (2 Φ - 1)² to tau; simultaneous bounds of d and s give those of tau. The expected tau is never below 0, the mean
+    over few seeds may be: the interval is then widened to hold it, too.
     """
     names = sorted(name for name, values in scores.items() if values)
     block = _block(names, scores)
@@ -74,7 +75,7 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
     least, most = (sigma * np.sqrt(freedom / tail) for tail in tails)
     low = _expected_tau(np.maximum(apart - margin, 0), most)
     high = _expected_tau(apart + margin, least)
-    return Agreement(tau, low, high, len(names), seeds)
+    return Agreement(tau, min(low, tau), max(high, tau), len(names), seeds)
 
 
 def _expected_tau(apart: np.ndarray, sigma: float) -> float:

@@ -56,3 +56,11 @@ def test_coverage_between_seeds(noise, seeds):
     found = [agreement_of_seeds(scores(means, random, noise, seeds)) for _ in range(300)]
     assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.912
     assert np.mean([one.tau for one in found]) == pytest.approx(truth, abs=0.05)
+
+
+def test_the_interval_holds_what_was_seen():
+    """Seeds that contradict each other have a mean tau below 0, which no true ranking can have."""
+    scores = {"a": {0: 0.1, 1: 0.3, 2: 0.2}, "b": {0: 0.2, 1: 0.1, 2: 0.3}, "c": {0: 0.3, 1: 0.2, 2: 0.1}}
+    found = agreement_of_seeds(scores)
+    assert found.tau < 0
+    assert found.low <= found.tau <= found.high
