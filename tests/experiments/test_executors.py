@@ -69,7 +69,7 @@ def test_processes_and_kills_change_nothing(studies):
 
 def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
     """No run is computed twice; Ctrl-C saves; status tells running from interrupted."""
-    study = studies.write(steps=300)
+    study = studies.write(steps=100_000)  # it is stopped long before
     arguments = ["run", study, "--device", "cpu", "--output", "out"]
     first = studies.start(*arguments, "--processes", "2")
     try:
@@ -77,7 +77,7 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
         assert main(["status", study, "--output", "out"]) == 0
         out = capsys.readouterr().out
         assert "2 runs: 2 running" in out
-        assert "of 300, loss" in out
+        assert "of 100000, loss" in out
         assert main(arguments) == 0, "there is nothing left for the second"
         assert "2 runs are being computed by another process" in capsys.readouterr().out
         os.kill(first.pid, signal.SIGINT)
