@@ -84,7 +84,7 @@ class FolderDataset:
             _, image_path, mask_path = self.pairs[index]
             raise InputError(
                 f"{mask_path} has {mask.shape[1]}×{mask.shape[0]} pixels (width × height), but its image {image_path} "
-                f"has {size[1]}×{size[0]} once it is upright as its EXIF data say. Replace one of them or remove both."
+                f"has {size[1]}×{size[0]} (after its EXIF rotation, if it has one). Replace one of them or remove both."
             )
 
     def _unknown_ids(self, index: int, values: np.ndarray) -> InputError:
