@@ -74,7 +74,7 @@ def test_mask_of_another_size_is_refused(make_dataset, tmp_path):
     Image.fromarray(np.zeros((32, 24), np.uint8)).save(tmp_path / "masks/train/train_1.png")
     dataset = FolderDataset(spec, "train")
     for read in (dataset.__getitem__, dataset.read_checked_mask):
-        with pytest.raises(InputError, match=r"train_1.png has 24×32 pixels .* has 32×24 once it is upright"):
+        with pytest.raises(InputError, match=r"train_1.png has 24×32 pixels .* has 32×24 \(after its EXIF rotation"):
             read(1)
 
 
