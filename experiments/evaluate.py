@@ -11,8 +11,8 @@ from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.experiments import options, study_results
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.finished import metrics_record
 from encoder_ablations.experiments.reporting.collect import Study, collect
-from encoder_ablations.experiments.run import metrics_record
 from encoder_ablations.experiments.run_record import MetricsRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate_elsewhere

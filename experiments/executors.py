@@ -20,7 +20,7 @@ import torch
 from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.display import Display
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.run import now
+from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.study import PlannedRun
 from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
 

@@ -1,17 +1,13 @@
 """One run: data, model, training, evaluation, cost, record."""
 
 import errno
-import math
 import traceback
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from accelerate import Accelerator
 
 from encoder_ablations.data.cache import for_evaluation, for_training
@@ -22,26 +18,18 @@ from encoder_ablations.data.palette import colors_of
 from encoder_ablations.data.spec import Split
 from encoder_ablations.data.subsets import fingerprint, nested_order, subset
 from encoder_ablations.encoders.build import build_encoder
-from encoder_ablations.engine import metrics as m
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.cost import measure_cost
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import evaluate, gather_images
 from encoder_ablations.engine.per_image import PerImage, save_per_image
-from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import Trainer, TrainingData
-from encoder_ablations.experiments.disclosures import disclosures
 from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.finished import finished_record, now
 from encoder_ablations.experiments.pictures import save_pictures
 from encoder_ablations.experiments.run_record import (
     PER_IMAGE,
-    ConvergenceRecord,
-    CostRecord,
-    CurvesRecord,
     DataRecord,
     ErrorRecord,
-    MetricsRecord,
     RunRecord,
     save_record,
 )
@@ -156,7 +144,7 @@ def execute_run(
         InputError: something that the user can put right.
     """
     if spec.detectron2 is not None:
-        raise InputError(f"the run {spec.run_id} is one of Detectron2's engine; repeat it with train_net.py.")
+        raise InputError(f"the run {spec.run_id} is one of Detectron2's engine; repeat it with ablate train-net.")
     started = now()
     accelerator = make_accelerator(execution.device)
     use_deterministic_kernels()
@@ -172,11 +160,6 @@ def execute_run(
         save_record(record, folder)
     accelerator.wait_for_everyone()
     return record
-
-
-def now() -> str:
-    """The time for records, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def failed_record(spec: RunSpec, error: BaseException, started: str, device: str) -> RunRecord:
@@ -226,93 +209,5 @@ def _run(
     if accelerator.is_main_process:
         save_pictures(result.pictures, folder)
         save_per_image(images, folder / PER_IMAGE)
-    cost = cost_record(segmenter, spec, progress)
-    attention = paths_since(calls)
-    return RunRecord(
-        run_id=spec.run_id,
-        status="finished",
-        spec=spec,
-        started=started,
-        finished=now(),
-        environment=describe_environment(str(accelerator.device)) | trainer.features.report(),
-        data=data.record,
-        metrics=metrics_record(result.confusion, spec.dataset.classes),
-        confusion_matrix=result.confusion.counts.tolist(),
-        curves=curves_record(progress),
-        convergence=convergence_record(progress, spec.recipe.batch_size / data.record.n_train),
-        cost=cost,
-        encoder=segmenter.encoder.body.facts(),
-        pictures=[picture.id for picture in result.pictures],
-        deformable_attention=attention,
-        disclosures=[*disclosures(spec, data.record, accelerator.device, progress, attention), *data.warnings],
-    )
-
-
-def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
-    """All quality metrics of one confusion matrix; NaN becomes None."""
-
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
-
-    def by_class(values: object) -> dict[str, float | None]:
-        return {name: number(value) for name, value in zip(classes, values, strict=True)}  # type: ignore[call-overload]
-
-    return MetricsRecord(
-        miou=number(m.mean_iou(confusion)),
-        miou_union=number(m.mean_iou_union(confusion)),
-        miou_all=m.mean_iou_all(confusion),
-        mean_class_accuracy=number(m.mean_class_accuracy(confusion)),
-        pixel_accuracy=number(m.pixel_accuracy(confusion)),
-        frequency_weighted_iou=number(m.frequency_weighted_iou(confusion)),
-        per_class_iou=by_class(m.class_iou(confusion)),
-        per_class_dice=by_class(m.class_dice(confusion)),
-        per_class_accuracy=by_class(m.class_accuracy(confusion)),
-    )
-
-
-def curves_record(progress: Progress) -> CurvesRecord:
-    """Training loss and validation mIoU by step."""
-    return CurvesRecord(
-        loss_steps=progress.loss_steps,
-        loss=progress.loss,
-        val_steps=progress.val_steps,
-        val_miou=progress.val_miou,
-    )
-
-
-def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
-    """When validation mIoU first reached 95 % of its best."""
-    best = progress.best_miou
-    reached = None
-    if best is not None:
-        pairs = zip(progress.val_steps, progress.val_miou, strict=True)
-        reached = next(step for step, miou in pairs if miou is not None and miou >= 0.95 * best)
-    return ConvergenceRecord(
-        best_step=progress.best_step,
-        best_val_miou=best,
-        step_to_95_percent=reached,
-        epochs_to_95_percent=None if reached is None else reached * epochs_per_step,
-        epochs=progress.step * epochs_per_step,
-    )
-
-
-def paths_since(calls: Counter[str]) -> list[str]:
-    """What has computed deformable attention since :func:`attention_calls` gave ``calls``."""
-    return sorted({name.split()[0] for name in attention_calls() - calls})
-
-
-def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
-    """What the model costs at the size of the training crops, and what its training took."""
-    batch_sizes = (1,) if spec.recipe.batch_size == 1 else (1, spec.recipe.batch_size)
-    cost = asdict(measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes))
-    latencies = cost.pop("latencies")
-    throughput = max(1000 * latency["batch_size"] / latency["median"] for latency in latencies)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return CostRecord(
-        **cost,
-        latency_ms=latencies,
-        images_per_second=throughput,
-        train_seconds=progress.seconds,
-        peak_memory_bytes=progress.peak_memory_bytes,
-    )
+    environment = describe_environment(str(accelerator.device)) | trainer.features.report()
+    return finished_record(spec, data.record, segmenter, progress, result, calls, started, environment, data.warnings)

@@ -22,7 +22,8 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.features import FeatureSource
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.run import build_model, metrics_record
+from encoder_ablations.experiments.finished import metrics_record
+from encoder_ablations.experiments.run import build_model
 from encoder_ablations.experiments.run_record import MetricsRecord, RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.transfer_record import TransferRecord, transfer_file

@@ -10,9 +10,10 @@ from accelerate.utils import broadcast_object_list
 
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.locks import holding
 from encoder_ablations.experiments.progress import ProgressFile
-from encoder_ablations.experiments.run import execute_run, failed_record, now
+from encoder_ablations.experiments.run import execute_run, failed_record
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.experiments.study import PlannedRun
 from encoder_ablations.utils.errors import InputError

@@ -14,7 +14,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.run import metrics_record
+from encoder_ablations.experiments.finished import metrics_record
 from encoder_ablations.experiments.run_record import (
     PER_IMAGE,
     ConvergenceRecord,

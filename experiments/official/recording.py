@@ -14,21 +14,12 @@ from detectron2.utils import comm
 from encoder_ablations.data.reading import read_ids
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.evaluate import Picture
+from encoder_ablations.engine.evaluate import Evaluation, Picture
 from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
-from encoder_ablations.experiments.disclosures import disclosures
+from encoder_ablations.experiments.finished import finished_record
 from encoder_ablations.experiments.official.trainer import Recorder, Trainer, unwrapped
 from encoder_ablations.experiments.pictures import save_pictures
-from encoder_ablations.experiments.run import (
-    PICTURES,
-    RunData,
-    convergence_record,
-    cost_record,
-    curves_record,
-    metrics_record,
-    now,
-    paths_since,
-)
+from encoder_ablations.experiments.run import PICTURES, RunData
 from encoder_ablations.experiments.run_record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
@@ -86,33 +77,15 @@ def record_run(
     name = f"{spec.dataset.name}_{data.record.report_split}"
     evaluator = ConfusionEvaluator(name, len(spec.dataset.classes))
     inference_on_dataset(model, trainer.build_test_loader(cfg, name), evaluator)
-    cost = cost_record(segmenter, spec, recorder.progress)
-    attention = paths_since(calls)
     if comm.is_main_process():
         save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR))
         images = PerImage.of(evaluator.images, len(spec.dataset.classes))
         save_per_image(images, Path(cfg.OUTPUT_DIR) / PER_IMAGE)
-    return RunRecord(
-        run_id=spec.run_id,
-        status="finished",
-        spec=spec,
-        started=started,
-        finished=now(),
-        environment=describe_environment(cfg.MODEL.DEVICE),
-        data=data.record,
-        metrics=metrics_record(evaluator.confusion, spec.dataset.classes),
-        confusion_matrix=evaluator.confusion.counts.tolist(),
-        curves=curves_record(recorder.progress),
-        convergence=convergence_record(recorder.progress, spec.recipe.batch_size / data.record.n_train),
-        cost=cost,
-        encoder=segmenter.encoder.body.facts(),
-        pictures=[picture.id for picture in evaluator.pictures],
-        deformable_attention=attention,
-        disclosures=[
-            *disclosures(spec, data.record, torch.device(cfg.MODEL.DEVICE), recorder.progress, attention),
-            *_of_detectron2(recorder),
-            *data.warnings,
-        ],
+    result = Evaluation(evaluator.confusion, evaluator.images, evaluator.pictures)
+    environment = describe_environment(cfg.MODEL.DEVICE)
+    further = [*_of_detectron2(recorder), *data.warnings]
+    return finished_record(
+        spec, data.record, segmenter, recorder.progress, result, calls, started, environment, further
     )
 
 

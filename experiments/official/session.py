@@ -13,11 +13,12 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.official.checkpoint import check_encoder, check_weights, checkpoint_to_load
 from encoder_ablations.experiments.official.configuration import Setup, configure
 from encoder_ablations.experiments.official.recording import record_run
 from encoder_ablations.experiments.official.trainer import Trainer
-from encoder_ablations.experiments.run import FAILURES, failed_record, now
+from encoder_ablations.experiments.run import FAILURES, failed_record
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.errors import InputError

@@ -1,0 +1,146 @@
+"""What is left of a run that ended well: its record, from the best weights' result, the curves and the model's cost."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from encoder_ablations.engine import metrics as m
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.cost import measure_cost
+from encoder_ablations.engine.evaluate import Evaluation
+from encoder_ablations.engine.state import Progress
+from encoder_ablations.experiments.disclosures import disclosures
+from encoder_ablations.experiments.run_record import (
+    ConvergenceRecord,
+    CostRecord,
+    CurvesRecord,
+    DataRecord,
+    MetricsRecord,
+    RunRecord,
+)
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.official_operator import attention_calls
+
+
+def now() -> str:
+    """The time for records, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def finished_record(
+    spec: RunSpec,
+    data: DataRecord,
+    segmenter: Segmenter,
+    progress: Progress,
+    result: Evaluation,
+    calls: Counter[str],
+    started: str,
+    environment: dict[str, Any],
+    further: Sequence[str] = (),
+) -> RunRecord:
+    """Measures the cost of a trained run, and puts down all that is left of it.
+
+    Args:
+        result: what its best weights gave on the split that is reported.
+        calls: what ``attention_calls`` gave before the run.
+        further: disclosures besides those that follow from the other arguments.
+    """
+    cost = cost_record(segmenter, spec, progress)
+    attention = paths_since(calls)
+    return RunRecord(
+        run_id=spec.run_id,
+        status="finished",
+        spec=spec,
+        started=started,
+        finished=now(),
+        environment=environment,
+        data=data,
+        metrics=metrics_record(result.confusion, spec.dataset.classes),
+        confusion_matrix=result.confusion.counts.tolist(),
+        curves=curves_record(progress),
+        convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
+        cost=cost,
+        encoder=segmenter.encoder.body.facts(),
+        pictures=[picture.id for picture in result.pictures],
+        deformable_attention=attention,
+        disclosures=[
+            *disclosures(spec, data, segmenter.mean.device, progress, attention),
+            *further,
+        ],
+    )
+
+
+def paths_since(calls: Counter[str]) -> list[str]:
+    """What has computed deformable attention since :func:`attention_calls` gave ``calls``."""
+    return sorted({name.split()[0] for name in attention_calls() - calls})
+
+
+def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
+    """All quality metrics of one confusion matrix; NaN becomes None."""
+
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else float(value)
+
+    def by_class(values: object) -> dict[str, float | None]:
+        return {name: number(value) for name, value in zip(classes, values, strict=True)}  # type: ignore[call-overload]
+
+    return MetricsRecord(
+        miou=number(m.mean_iou(confusion)),
+        miou_union=number(m.mean_iou_union(confusion)),
+        miou_all=m.mean_iou_all(confusion),
+        mean_class_accuracy=number(m.mean_class_accuracy(confusion)),
+        pixel_accuracy=number(m.pixel_accuracy(confusion)),
+        frequency_weighted_iou=number(m.frequency_weighted_iou(confusion)),
+        per_class_iou=by_class(m.class_iou(confusion)),
+        per_class_dice=by_class(m.class_dice(confusion)),
+        per_class_accuracy=by_class(m.class_accuracy(confusion)),
+    )
+
+
+def curves_record(progress: Progress) -> CurvesRecord:
+    """Training loss and validation mIoU by step."""
+    return CurvesRecord(
+        loss_steps=progress.loss_steps,
+        loss=progress.loss,
+        val_steps=progress.val_steps,
+        val_miou=progress.val_miou,
+    )
+
+
+def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
+    """When validation mIoU first reached 95 % of its best."""
+    best = progress.best_miou
+    reached = None
+    if best is not None:
+        pairs = zip(progress.val_steps, progress.val_miou, strict=True)
+        reached = next(step for step, miou in pairs if miou is not None and miou >= 0.95 * best)
+    return ConvergenceRecord(
+        best_step=progress.best_step,
+        best_val_miou=best,
+        step_to_95_percent=reached,
+        epochs_to_95_percent=None if reached is None else reached * epochs_per_step,
+        epochs=progress.step * epochs_per_step,
+    )
+
+
+def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
+    """What the model costs at the size of the training crops, and what its training took."""
+    batch_sizes = (1,) if spec.recipe.batch_size == 1 else (1, spec.recipe.batch_size)
+    cost = asdict(measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes))
+    latencies = cost.pop("latencies")
+    throughput = max(1000 * latency["batch_size"] / latency["median"] for latency in latencies)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return CostRecord(
+        **cost,
+        latency_ms=latencies,
+        images_per_second=throughput,
+        train_seconds=progress.seconds,
+        peak_memory_bytes=progress.peak_memory_bytes,
+    )
