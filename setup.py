@@ -54,6 +54,7 @@ setup(
             "pycocotools>=2.0.7",  # the optional extra "coco"
             "torchmetrics>=1.4",  # an independent mIoU to compare with
             "datasets>=4",  # copies of hub datasets
+            "rasterio>=1.3",  # rasters of any size
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
@@ -63,6 +64,9 @@ setup(
         ],
         "hub": [
             "datasets>=4",  # datasets of the Hugging Face hub
+        ],
+        "raster": [
+            "rasterio>=1.3",  # rasters of any size
         ],
         "dev": [
             "ruff>=0.9",  # style

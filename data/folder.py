@@ -34,7 +34,7 @@ class FolderDataset:
         self.split = split
         self.pairs = find_pairs(spec, split) if pairs is None else pairs
         self.ids = [pair.id for pair in self.pairs]
-        self.scenes = [_scene(spec, stem) for stem in self.ids]
+        self.scenes = [scene_of(spec, stem) for stem in self.ids]
         self._class_of = class_table(spec)
 
     def __len__(self) -> int:
@@ -109,7 +109,12 @@ class FolderDataset:
         )
 
 
-def _scene(spec: DatasetSpec, stem: str) -> str:
+def scene_of(spec: DatasetSpec, stem: str) -> str:
+    """The scene that a name speaks of; the name itself where the dataset has no ``scene_pattern``.
+
+    Raises:
+        InputError: the pattern finds nothing.
+    """
     if spec.scene_pattern is None:
         return stem
     match = re.search(spec.scene_pattern, stem)

@@ -61,6 +61,17 @@ def image_size(path: Path) -> tuple[int, int]:
         return (width, height) if image.getexif().get(_ORIENTATION) in _ROTATED else (height, width)
 
 
+def is_upright(path: Path) -> bool:
+    """Whether no orientation in EXIF data has to be applied; a file too large for that is taken as it is."""
+    try:
+        with opened(path) as image:
+            return image.getexif().get(_ORIENTATION, 1) == 1
+    except FileProblem as problem:
+        if problem.rule in ("too-large", "not-an-image"):
+            return True
+        raise
+
+
 def check_whole(path: Path) -> None:
     """Refuses a truncated or damaged image, without decoding it where its format allows that.
 
@@ -169,7 +180,9 @@ def _decoded(path: Path, file: BinaryIO) -> Image.Image:
             "not-an-image", f"{path} is not an image, or its beginning is damaged; replace it or remove it."
         ) from error
     except Image.DecompressionBombError as error:
-        raise FileProblem("too-large", f"{path} has too many pixels for one image; cut it into tiles.") from error
+        raise FileProblem(
+            "too-large", f"{path} has too many pixels for one image; cut it into tiles with 'ablate tile'."
+        ) from error
 
 
 def _damaged(path: Path, error: Exception) -> FileProblem:

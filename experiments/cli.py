@@ -21,6 +21,7 @@ COMMANDS = {
     "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
     "keys": ("keys", "list every key of the YAMLs and of key.sub=value"),
     "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
+    "tile": ("tile", "cut large images and their masks into tiles"),
     "split": ("split", "divide a dataset into train, val and test, or into folds"),
     "cache": ("cache", "decode a dataset once, into a set on disk that training reads"),
     "bench": ("bench", "measure the speed of the package's own code"),

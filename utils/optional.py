@@ -23,6 +23,11 @@ HINTS = {
         "it needs Detectron2 and opencv-python-headless, too (docs/setup.md). "
         "The segmenter 'mask2former' works without it.",
     ),
+    "rasterio": (
+        "rasterio",
+        "Rasters are read with it: pip install rasterio  (or encoder-ablations[raster]). Images that fit into memory "
+        "are read without it.",
+    ),
     "ray": (
         "Ray",
         "Install it with  pip install 'encoder-ablations[ray]'  or  pip install ray. "

@@ -10,6 +10,7 @@ from typing import Literal
 
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.spec import Split
+from encoder_ablations.data.tile_names import find_scenes
 from encoder_ablations.utils.errors import InputError
 
 Role = Literal["image", "mask"]
@@ -163,6 +164,7 @@ def _pairs(root: Path, pictures: list[Path]) -> Survey:
         survey.layout = "one folder of masks for each class"
         survey.sources = [_layered(source) for source in survey.sources]
     survey.sources.sort(key=lambda source: (source.split or "", source.id))
+    survey.scene_pattern = find_scenes([source.id for source in survey.sources]) if survey.sources else None
     return survey
 
 
