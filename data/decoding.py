@@ -11,6 +11,8 @@ from encoder_ablations.utils.errors import InputError
 
 OPAQUE = 128
 """An alpha matte's foreground begins here."""
+BRIGHT = 128
+"""A channel of a colour counts as 255 from here on, where ``round_colors`` is set."""
 
 
 def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
@@ -30,6 +32,8 @@ def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
         if (channels != channels[..., :1]).any():
             raise InputError(f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground.")
         return (channels[..., 0] >= OPAQUE).astype(np.uint8)
+    if spec.round_colors:
+        channels = (channels >= BRIGHT).astype(np.uint8) * np.uint8(255)
     return _positions(path, channels, spec.mask_colors or ())
 
 
@@ -69,8 +73,8 @@ def _positions(path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, i
         shown = [f"({value >> 16}, {value >> 8 & 255}, {value & 255})" for value in values[np.argsort(-counts)][:3]]
         raise InputError(
             f"{path} holds {len(values)} colour{'s' if len(values) > 1 else ''} that mask_colors lacks: "
-            f"{', '.join(shown)}{', …' if len(values) > 3 else ''}. Add what is missing, or save the mask without "
-            "smoothing and JPEG."
+            f"{', '.join(shown)}{', …' if len(values) > 3 else ''}. Add what is missing, save the mask without "
+            "smoothing and JPEG, or set round_colors where all colours are of 0 and 255."
         )
     return found.astype(np.uint16)
 

@@ -189,7 +189,7 @@ def _write_image(stem: Path, content: bytes) -> None:
 
 
 def _write_mask(stem: Path, content: bytes, source: HubSource) -> None:
-    """As it is where it holds ids; otherwise as ids of 8 bits (PNG) or 16 bits (TIFF)."""
+    """Ids of 8 bits (PNG); of 16 bits (TIFF) where 8 do not hold them, and in ADE20K always."""
     with _kept(stem, content) as path:
         if source.mask_format == "ade20k":
             ids = read_ade20k(path)
@@ -197,7 +197,7 @@ def _write_mask(stem: Path, content: bytes, source: HubSource) -> None:
             with Pillow.open(path) as image:
                 gray = len(image.getbands()) == 1
             ids = read_ids(path) if gray else _repeated(path, source)
-    if ids.max() <= 255:
+    if ids.max() <= 255 and source.mask_format == "ids":
         write_bytes(stem.with_suffix(".png"), _png(ids.astype(np.uint8)))
         return
     file = io.BytesIO()

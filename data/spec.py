@@ -12,6 +12,8 @@ from encoder_ablations.utils.config import Config
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
+NEWER = ("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub")
+"""Settings that early records lack."""
 LARGEST_VALUE = 65535
 """Masks hold 8- or 16-bit values."""
 FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
@@ -61,6 +63,8 @@ class DatasetSpec(Config):
             128 on; "supervisely": a JSON of objects, 0 where none is, else 1 + the position of its title in
             ``mask_titles``.
         mask_colors: RGB of each value in colour-coded masks.
+        round_colors: a channel of such a mask counts as 0 below 128 and as 255 from there on, for masks that were once
+            saved with losses; mask_colors then hold 0 and 255 only.
         mask_titles: titles of objects in annotations.
         ignore_ids: values in the mask files that mean "not labelled"; they become 255.
         value_map: value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255: 1}``).
@@ -84,6 +88,7 @@ class DatasetSpec(Config):
     scene_pattern: str | None = None
     mask_format: MaskFormat = "ids"
     mask_colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
+    round_colors: bool = False
     mask_titles: tuple[str, ...] | None = None
     reduce_zero_label: bool = False
     ignore_others: bool = False
@@ -93,7 +98,7 @@ class DatasetSpec(Config):
     def _without_newer_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Settings that came later are written only where they say something: the run ids of before stay valid."""
         content = serialize(self)
-        for key in ("mask_format", "mask_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub"):
+        for key in NEWER:
             if key in content and getattr(self, key) == type(self).model_fields[key].default:
                 del content[key]
         return content
@@ -115,6 +120,7 @@ class DatasetSpec(Config):
             self.mask_titles,
             self.reduce_zero_label,
             self.ignore_others,
+            *(["round_colors"] if self.round_colors else []),
         ]
 
     @property
@@ -173,6 +179,8 @@ class DatasetSpec(Config):
             raise ValueError("mask_format 'colors' and mask_colors belong together; one is missing")
         if (self.mask_format == "supervisely") != (self.mask_titles is not None):
             raise ValueError("mask_format 'supervisely' and mask_titles belong together; one is missing")
+        if self.round_colors and {level for color in self.mask_colors or ((1, 1, 1),) for level in color} - {0, 255}:
+            raise ValueError("round_colors needs mask_colors that hold 0 and 255 only")
         if len(set(self.mask_colors or ())) != len(self.mask_colors or ()):
             raise ValueError("mask_colors holds a colour twice")
         if self.reduce_zero_label and self.value_map is not None:

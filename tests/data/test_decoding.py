@@ -71,6 +71,31 @@ def test_a_coloured_matte_is_refused(first_mask):
         first_mask([[1, 2, 3]], mask_format="matte")
 
 
+ROUNDED = {"mask_format": "colors", "mask_colors": COLORS, "ignore_ids": [3], "round_colors": True}
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        ([[225, 227, 227], [9, 0, 250], [9, 222, 221], [20, 3, 1]], [0, 1, 2, IGNORE]),
+        ([[127, 127, 128], [127, 128, 128]], [1, 2]),
+    ],
+    ids=["lossy", "at the edge"],
+)
+def test_colours_of_a_lossy_file_are_rounded(first_mask, pixels, expected):
+    assert first_mask(pixels, **ROUNDED)[0] == expected
+
+
+def test_a_rounded_colour_has_to_be_known(first_mask):
+    with pytest.raises(InputError, match=r"mask_colors lacks: \(255, 0, 0\)"):
+        first_mask([[200, 9, 9], [0, 0, 255]], **ROUNDED)
+
+
+def test_rounding_is_a_new_scan(first_mask):
+    _, dataset = first_mask([[0, 0, 255], [0, 0, 255]], mask_format="colors", mask_colors=COLORS, classes=list("abcd"))
+    assert dataset.spec.mask_rules != dataset.spec.model_copy(update={"round_colors": True}).mask_rules
+
+
 def test_lossy_colours_are_refused(make_dataset, tmp_path):
     spec = make_dataset(mask_format="colors", mask_colors=COLORS)
     Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(tmp_path / "masks/train/train_0.png", "JPEG")
@@ -105,6 +130,8 @@ def test_a_change_of_rules_is_a_new_scan(first_mask):
         ({"mask_format": "colors"}, "belong together"),
         ({"mask_colors": COLORS}, "belong together"),
         ({"mask_format": "colors", "mask_colors": [[0, 0, 0], [0, 0, 0]]}, "a colour twice"),
+        ({"round_colors": True}, "0 and 255 only"),
+        ({"mask_format": "colors", "mask_colors": [[0, 0, 254]], "round_colors": True}, "0 and 255 only"),
         ({"reduce_zero_label": True, "value_map": {0: 0}}, "use one of the two"),
         ({"classes": [str(n) for n in range(256)]}, r"255 is a class here .*ignore_ids: \[65535\]"),
         ({"classes": [str(n) for n in range(255)], "reduce_zero_label": True}, "255 is a class here"),

@@ -36,12 +36,13 @@ def encoded(pixels, kind="PNG") -> bytes:
     return file.getvalue()
 
 
-def publish(name, splits, mask_of, features=None, kind="PNG", **columns):
+def publish(name, splits, mask_of, features=None, kind="PNG", gray=False, **columns):
     """Writes owner/NAME with as many rows as ``splits`` says."""
     rng = np.random.default_rng(0)
+    shape = (20, 30) if gray else (20, 30, 3)
     for split, count in splits.items():
         rows = {
-            "image": [{"bytes": encoded(rng.integers(0, 256, (20, 30, 3), np.uint8), kind)} for _ in range(count)],
+            "image": [{"bytes": encoded(rng.integers(0, 256, shape, np.uint8), kind)} for _ in range(count)],
             "mask": [mask_of(number) for number in range(count)],
             **{key: [value] * count for key, value in columns.items()},
         }
@@ -137,9 +138,14 @@ def test_ade20k_is_decoded_to_16_bit_tiff():
     objects = np.zeros((20, 30, 3), np.uint8)
     objects[0, :3] = (116, 162, 1), (10, 56, 2), (0, 0, 0)
     parts = np.full((20, 30, 3), 99, np.uint8)
-    masks = [{"bytes": encoded(objects)}, {"bytes": encoded(parts)}]
+    small = np.zeros((20, 30, 3), np.uint8)
+    small[0, 0] = (0, 64, 1)
+    masks = [
+        [{"bytes": encoded(objects)}, {"bytes": encoded(parts)}],
+        [{"bytes": encoded(small)}],
+    ]
     name = {"mask": datasets.List(datasets.Image())}
-    publish("ADE20K", {"train": 1, "validation": 1}, lambda number: masks, features=name)
+    publish("ADE20K", {"train": 2, "validation": 1}, lambda number: masks[number], features=name)
     full = load_dataset("ade20k_847")
     assert (full.hub.repository, full.hub.mask_column, full.hub.mask_format) == (
         "1aurent/ADE20K",
@@ -154,6 +160,35 @@ def test_ade20k_is_decoded_to_16_bit_tiff():
         assert (stored.format, stored.mode) == ("TIFF", "I;16")
         assert np.asarray(stored)[0, :3].tolist() == [2978, 312, 0]
     assert dataset.read_mask(0)[0, :3].tolist() == [full.classes.index("wall"), 1, 65535]
+    with Image.open(dataset.pairs[1].mask) as stored:
+        assert (stored.format, stored.mode) == ("TIFF", "I;16"), "small ids, too"
+    assert full.classes[dataset.read_mask(1)[0, 0]].startswith("ashcan, trash can")
+
+
+CARD = """---
+configs:
+- config_name: default
+  data_files:
+"""
+
+
+def test_mars_bench_as_the_hub_has_it():
+    """TIFFs with one channel, columns that nobody reads, parts of train as splits of their own."""
+    counts = {"train": 4, "val": 2, "test": 1, "partition_train_0.50x_partition": 2, "few_shot_train_1_shot": 1}
+    boulders = {"bytes": encoded(np.eye(20, 30, dtype=np.uint8), "TIFF")}
+    labels = ["Background", "Boulder"]
+    publish("mb-boulder_seg", counts, lambda number: boulders, kind="TIFF", gray=True, class_labels=labels)
+    files = "".join(f"  - split: {split}\n    path: data/{split}-*\n" for split in counts)
+    Path("owner/mb-boulder_seg/README.md").write_text(f"{CARD}{files}---\n")
+    named = load_dataset("mb_boulder")
+    spec = named.model_copy(update={"hub": named.hub.model_copy(update={"repository": "owner/mb-boulder_seg"})})
+    assert [len(FolderDataset(spec, split)) for split in spec.splits] == [4, 2, 1]
+    sample = FolderDataset(spec, "train")[0]
+    assert sample.image.shape == (20, 30, 3)
+    assert (sample.image == sample.image[..., :1]).all()
+    np.testing.assert_array_equal(sample.mask, np.eye(20, 30))
+    assert f'"revision": "{named.hub.revision}"' in (spec.folder / "hub.json").read_text()
+    assert load_dataset("hub:owner/mb-boulder_seg").classes == tuple(labels)
 
 
 def test_classes_are_found(tmp_path):
