@@ -160,6 +160,7 @@ def _pairs(root: Path, pictures: list[Path]) -> Survey:
                 continue
             identity = "__".join((*file.rest, file.stem)) if stems[file.split, file.stem] > 1 else file.stem
             survey.sources.append(_source(identity, file, own))
+    survey.sources = _without_false_layers(survey.sources)
     if any(source.layers for source in survey.sources):
         survey.layout = "one folder of masks for each class"
         survey.sources = [_layered(source) for source in survey.sources]
@@ -178,6 +179,18 @@ def _source(identity: str, file: _File, own: list[_File]) -> Source:
     return Source(identity, file.split, file.path, own[0].path)
 
 
+def _without_false_layers(sources: list[Source]) -> list[Source]:
+    """``2_Ortho_RGB`` and ``5_Labels_all`` are the images and the masks: the latter is no folder of a class."""
+    names = {layer.path.parent.name for source in sources for layer in source.layers}
+    if len(names) != 1 or not MASK_WORDS & set(_words(names.pop())):
+        return sources
+    return [Source(source.id, source.split, source.image, source.mask or source.layers[0].path) for source in sources]
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[_\-\s]+", name.lower())
+
+
 def _layered(source: Source) -> Source:
     if source.mask is None:
         return source
@@ -190,9 +203,9 @@ def _read_path(path: Path, root: Path) -> _File:
     split: Split | None = None
     rest = []
     for part in path.relative_to(root).parts[:-1]:
-        words = re.sub(rf"^({_SPLIT_NAME})(?=annot|mask|label|image|gt)", r"\1_", part.lower())
+        name = re.sub(rf"^({_SPLIT_NAME})(?=annot|mask|label|image|gt)", r"\1_", part.lower())
         left = []
-        for word in re.split(r"[_\-\s]+", words):
+        for word in _words(name):
             if word in SPLIT_WORDS:
                 split = SPLIT_WORDS[word]
             elif word in IMAGE_WORDS:

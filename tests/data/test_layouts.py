@@ -322,6 +322,15 @@ def test_a_folder_for_each_class(tmp_path, ids, folder):
     assert "folder of masks for each class" in proposal.layout
 
 
+def test_folders_of_several_words_are_images_and_masks_and_no_classes(tmp_path, ids):
+    for number, mask in enumerate(ids):
+        save(tmp_path / "d/2_Ortho_RGB" / f"top_{number}_RGB.tif", picture(number))
+        save(tmp_path / "d/5_Labels_all" / f"top_{number}_label.tif", mask)
+    spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
+    assert proposal.layout == "images and masks of equal names"
+    assert_masks(spec, {f"top_{number}": mask for number, mask in enumerate(ids)})
+
+
 def test_where_class_masks_overlap_the_smaller_object_is_on_top(tmp_path):
     for number in range(3):
         save(tmp_path / "d/images" / f"{number}.jpg", picture(number))
