@@ -30,14 +30,13 @@ setup(
         "transformers>=5.17",  # Mask2Former's pixel and transformer decoders
         "accelerate>=1.10",  # devices, processes and mixed precision
         "safetensors>=0.5",  # weight files without unpickling, cached features
-        "filelock>=3.13",  # processes that share a folder
         "numba>=0.63",  # fused CPU kernels without a compiler at install time
         "numpy>=1.26",  # arrays
         "scipy>=1.11",  # assignment and statistics
         "pillow>=10",  # reading and resizing images and masks
         "pydantic>=2.12",  # configuration and records with checked keys
         "pyyaml>=6",  # configuration files
-        "filelock>=4",  # one process for a run, also after crashes
+        "filelock>=4",  # processes that share a folder; one process for a run, also after crashes
         "tqdm>=4.66",  # progress with time left
         "fvcore>=0.1.5",  # FLOP counts by module
         "psutil>=5.9",  # peak memory on the CPU
