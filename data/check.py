@@ -25,7 +25,7 @@ class CheckedDataset:
     warnings: list[str]
 
 
-def check_dataset(spec: DatasetSpec, progress: bool = False) -> CheckedDataset:
+def check_dataset(spec: DatasetSpec) -> CheckedDataset:
     """Reads every mask of every split.
 
     Raises:
@@ -38,7 +38,7 @@ def check_dataset(spec: DatasetSpec, progress: bool = False) -> CheckedDataset:
             f"{IGNORE} marks ignored pixels. Detectron2 takes all, with IGNORE_VALUE 65535: see docs/datasets.md."
         )
     datasets = {split: FolderDataset(spec, split) for split in spec.splits}
-    scans = {split: scan_masks(dataset, progress) for split, dataset in datasets.items()}
+    scans = {split: scan_masks(dataset) for split, dataset in datasets.items()}
     _require_two_classes(spec, scans["train"])
     warnings = []
     for first, second in combinations(datasets.values(), 2):

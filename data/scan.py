@@ -18,7 +18,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
 
 THREADS = 4
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +28,10 @@ class MaskScan:
     Attributes:
         counts: N×K int64, pixels of each class in each mask.
         ignored: N int64, pixels that count neither in a loss nor in a metric.
-        sizes: N×2 int64, (H, W) of each mask.
     """
 
     counts: np.ndarray
     ignored: np.ndarray
-    sizes: np.ndarray
 
     @property
     def present(self) -> np.ndarray:
@@ -61,7 +59,7 @@ def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
         if cache:
             _write_cache(cache, rows)
     classes = len(dataset.spec.classes)
-    return MaskScan(counts=rows[:, :classes], ignored=rows[:, classes], sizes=rows[:, classes + 1 :])
+    return MaskScan(counts=rows[:, :classes], ignored=rows[:, classes])
 
 
 def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
@@ -72,12 +70,12 @@ def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
 
 
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:
-    """Pixels of each class, ignored pixels, height, width: int64."""
+    """Pixels of each class, ignored pixels: int64."""
     mask = dataset.read_checked_mask(index)
     check_whole(dataset.pairs[index].image)
     counts = np.bincount(mask.ravel(), minlength=dataset.spec.ignore_label + 1)
     ignored = counts[dataset.spec.ignore_label :]
-    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, mask.shape]).astype(np.int64)
+    return np.concatenate([counts[: len(dataset.spec.classes)], ignored]).astype(np.int64)
 
 
 def _cache_file(dataset: FolderDataset) -> Path | None:
@@ -104,7 +102,7 @@ def _read_cache(path: Path, dataset: FolderDataset) -> np.ndarray | None:
     checksum, payload = content[:32], content[32:]
     if hashlib.sha256(payload).digest() != checksum:
         return None
-    return np.frombuffer(payload, np.int64).reshape(len(dataset), len(dataset.spec.classes) + 3)
+    return np.frombuffer(payload, np.int64).reshape(len(dataset), len(dataset.spec.classes) + 1)
 
 
 def _write_cache(path: Path, rows: np.ndarray) -> None:

@@ -58,6 +58,10 @@ class Body(nn.Module):
         """Number of blocks plus one."""
         raise NotImplementedError
 
+    def reads(self, parameter: str) -> bool:
+        """Whether any map depends on a parameter. One that none depends on has no gradient and never learns."""
+        return True
+
     def facts(self) -> dict[str, object]:
         """What a reader of a result must know about the body; plain values only."""
         return {

@@ -52,16 +52,10 @@ class DarkNetBody(Body):
     """A stem and five stages; the outputs of the last four (strides 4, 8, 16, 32) are the maps."""
 
     reductions = (4.0, 8.0, 16.0, 32.0)
+    normalization = IMAGENET
 
-    def __init__(
-        self,
-        blocks: tuple[int, ...] = (1, 2, 8, 8, 4),
-        stem: int = 32,
-        negative_slope: float = 0.1,
-        normalization: Normalization = IMAGENET,
-    ) -> None:
+    def __init__(self, blocks: tuple[int, ...] = (1, 2, 8, 8, 4), stem: int = 32, negative_slope: float = 0.1) -> None:
         super().__init__()
-        self.normalization = normalization
         self.stem = nn.Sequential()
         self.stem.add_module("conv1", ConvNormAct(3, stem, 3, 1, negative_slope))
         widths = [stem * 2**index for index in range(len(blocks) + 1)]

@@ -1,4 +1,4 @@
-"""Keeping parts of a body as they are: no gradient, evaluation mode that survives ``.train()``, no buffer updates."""
+"""What of a body learns. What is frozen has no gradient, evaluation mode that survives ``.train()``, fixed buffers."""
 
 from torch import nn
 
@@ -11,6 +11,9 @@ NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.RMSNorm)
 def freeze(encoder: Encoder, what: str | int) -> None:
     """Freezes a part of the encoder's body, in place. The neck always learns.
 
+    Parameters that no map depends on are never trainable: DistributedDataParallel waits for the gradient of every
+    trainable one, and they would be counted among those that learn.
+
     Args:
         what: "none", "body", "all_but_norms", or a number N: the stem and the first N blocks (stages of a DarkNet).
 
@@ -18,8 +21,6 @@ def freeze(encoder: Encoder, what: str | int) -> None:
         InputError: N is more than the body's blocks.
     """
     body = encoder.body
-    if what == "none":
-        return
     if what == "body":
         body.requires_grad_(False)
         encoder.frozen = (body,)
@@ -28,7 +29,7 @@ def freeze(encoder: Encoder, what: str | int) -> None:
         for module in body.modules():
             if isinstance(module, NORMS):
                 module.requires_grad_(True)
-    else:
+    elif what != "none":
         count, blocks = int(what), body.max_depth - 1
         if count > blocks:
             raise InputError(
@@ -42,4 +43,7 @@ def freeze(encoder: Encoder, what: str | int) -> None:
             for name, module in body.named_modules()
             if not list(module.children()) and body.depth_of(f"{name}.") <= count
         )
+    for name, parameter in body.named_parameters():
+        if not body.reads(name):
+            parameter.requires_grad_(False)
     encoder.train(encoder.training)

@@ -91,6 +91,11 @@ class ViTBody(Body):
         """See :class:`Body`."""
         return self.depth + 1
 
+    def reads(self, parameter: str) -> bool:
+        """See :class:`Body`. Not the blocks after the last tap, nor a final norm that is not applied."""
+        depth = self.depth_of(parameter)
+        return self.final_norm if depth == self.max_depth else depth <= max(self.taps) + 1
+
     def facts(self) -> dict[str, object]:
         """See :class:`Body`."""
         own: dict[str, object] = {

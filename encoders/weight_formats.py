@@ -52,11 +52,6 @@ def convert(state: Mapping[str, Tensor], source: str = "weights") -> Converted:
     return Converted(tensors, layout.name, tuple(dropped))
 
 
-def to_timm_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of :func:`convert`."""
-    return convert(state).tensors
-
-
 def _recognise(state: Mapping[str, Tensor], source: str) -> tuple[Layout, str]:
     for layout in LAYOUTS:
         root = layout.root_in(state)

@@ -72,21 +72,41 @@ def _blocks(dim: int) -> dict[str, int]:
 
 
 @triton.jit
+def _queries(queries: tl.tensor, heads: tl.tensor, ROWS: tl.constexpr) -> tuple[tl.tensor, ...]:
+    """What a program handles: an image and a head of it; which of ROWS queries exist, and their places in B×Q×M."""
+    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
+    q = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    return image, head, q < queries, (image.to(tl.int64) * queries + q) * heads + head
+
+
+@triton.jit
+def _filled(rows: tl.tensor, d: tl.tensor, DIM: tl.constexpr) -> tl.tensor:
+    """Which numbers of a block exist, ROWS×BLOCK: those of the rows that do, up to DIM."""
+    return rows[:, None] & (d < DIM)[None, :]
+
+
+@triton.jit
 def _corner(
+    corner: tl.constexpr,
     base: tl.tensor,
     i: tl.tensor,
     j: tl.tensor,
+    dy: tl.tensor,
+    dx: tl.tensor,
+    inside: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
     stride: tl.tensor,
     d: tl.tensor,
-    inside: tl.tensor,
     DIM: tl.constexpr,
-) -> tuple[tl.tensor, tl.tensor]:
-    """Where the cells (i, j) of a level lie, ROWS×BLOCK, and which of them exist."""
-    here = inside & (i >= 0) & (i < height) & (j >= 0) & (j < width)
-    cell = tl.where(here, i * width + j, 0)
-    return base + cell.to(tl.int64)[:, None] * stride + d[None, :], here[:, None] & (d < DIM)[None, :]
+) -> tuple[tl.tensor, ...]:
+    """One of the four cells around positions: where it lies and what of it exists, ROWS×BLOCK; shares in y and x."""
+    row, column = i + corner // 2, j + corner % 2
+    exists = inside & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    cell = tl.where(exists, row * width + column, 0)
+    where = base + cell.to(tl.int64)[:, None] * stride + d[None, :]
+    vertical, horizontal = dy if corner // 2 else 1 - dy, dx if corner % 2 else 1 - dx
+    return where, _filled(exists, d, DIM), vertical, horizontal
 
 
 @triton.jit
@@ -123,12 +143,8 @@ def _forward(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> None:
-    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
-    q = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    rows = q < queries
-    d = tl.arange(0, BLOCK)
-    row = (image.to(tl.int64) * queries + q) * heads + head
-    stride = heads * DIM
+    image, head, rows, row = _queries(queries, heads, ROWS)
+    d, stride = tl.arange(0, BLOCK), heads * DIM
     total = tl.zeros((ROWS, BLOCK), tl.float32)
     for level in range(levels):
         height, width = tl.load(sizes + 3 * level), tl.load(sizes + 3 * level + 1)
@@ -140,12 +156,14 @@ def _forward(
                 inside, i, j, dy, dx, nothing = _place(locations, at, rows, height, width)
                 weight = tl.load(weights + at, mask=rows, other=0).to(tl.float32)
                 for corner in tl.static_range(4):
-                    where, here = _corner(base, i + corner // 2, j + corner % 2, height, width, stride, d, inside, DIM)
-                    factor = (dy if corner // 2 else 1 - dy) * (dx if corner % 2 else 1 - dx) * weight
+                    where, here, vertical, horizontal = _corner(
+                        corner, base, i, j, dy, dx, inside, height, width, stride, d, DIM
+                    )
+                    factor = vertical * horizontal * weight
                     total += factor[:, None] * tl.load(where, mask=here, other=0).to(tl.float32)
                 total += (weight * nothing)[:, None]
     target = output + row[:, None] * DIM + d[None, :]
-    tl.store(target, total.to(output.dtype.element_ty), mask=rows[:, None] & (d < DIM)[None, :])
+    tl.store(target, total.to(output.dtype.element_ty), mask=_filled(rows, d, DIM))
 
 
 @triton.jit
@@ -167,14 +185,10 @@ def _backward(
     BLOCK: tl.constexpr,
     ROWS: tl.constexpr,
 ) -> None:
-    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
-    q = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    rows = q < queries
-    d = tl.arange(0, BLOCK)
-    row = (image.to(tl.int64) * queries + q) * heads + head
-    stride = heads * DIM
-    every = rows[:, None] & (d < DIM)[None, :]
-    upstream = tl.load(gradient + row[:, None] * DIM + d[None, :], mask=every, other=0).to(tl.float32)
+    image, head, rows, row = _queries(queries, heads, ROWS)
+    d, stride = tl.arange(0, BLOCK), heads * DIM
+    given = gradient + row[:, None] * DIM + d[None, :]
+    upstream = tl.load(given, mask=_filled(rows, d, DIM), other=0).to(tl.float32)
     for level in range(levels):
         height, width = tl.load(sizes + 3 * level), tl.load(sizes + 3 * level + 1)
         if height * width > 0:
@@ -186,10 +200,9 @@ def _backward(
                 weight = tl.load(weights + at, mask=rows, other=0).to(tl.float32)
                 of_weight, of_x, of_y = nothing, nothing, nothing
                 for corner in tl.static_range(4):
-                    where, here = _corner(
-                        offset, i + corner // 2, j + corner % 2, height, width, stride, d, inside, DIM
+                    where, here, vertical, horizontal = _corner(
+                        corner, offset, i, j, dy, dx, inside, height, width, stride, d, DIM
                     )
-                    vertical, horizontal = dy if corner // 2 else 1 - dy, dx if corner % 2 else 1 - dx
                     tl.atomic_add(to_value + where, (weight * vertical * horizontal)[:, None] * upstream, mask=here)
                     dot = tl.sum(tl.load(value + where, mask=here, other=0).to(tl.float32) * upstream, 1)
                     of_weight += vertical * horizontal * dot

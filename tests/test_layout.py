@@ -70,6 +70,22 @@ def test_every_setting_is_read():
             assert readers or inside, f"{spec.__name__}.{field} is read nowhere"
 
 
+def test_nothing_is_there_for_tests_alone():
+    """What stands at the top of a module is read by the product itself."""
+    trees = {path: ast.parse(path.read_text()) for path in FILES}
+    nodes = [node for tree in trees.values() for node in ast.walk(tree)]
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)}
+    read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    for path, tree in trees.items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                made = {node.name} - {"_"}  # the name of what a decorator alone keeps
+            else:
+                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+                made = {target.id for target in targets if isinstance(target, ast.Name)}
+            assert made <= read, f"{path}:{node.lineno} {made - read} is used nowhere in the product"
+
+
 @pytest.mark.parametrize("name", config_names("encoders"))
 def test_encoder_yamls(name):
     spec = load_encoder(name)
@@ -106,6 +122,13 @@ def test_no_name_hides_a_module_of_python(folder):
     """``python experiments/train.py`` puts its own folder first on the path: a ``statistics`` there breaks PyTorch."""
     names = {path.stem for path in (ROOT / folder).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert not names & sys.stdlib_module_names - {"__init__"}
+
+
+def test_every_requirement_is_stated_once():
+    (required,) = re.findall(r"install_requires=\[(.*?)\]", (ROOT / "setup.py").read_text(), re.DOTALL)
+    packages = re.findall(r'^\s*"([\w-]+)', required, re.MULTILINE)
+    assert len(packages) > 10
+    assert sorted(packages) == sorted(set(packages))
 
 
 def test_every_package_is_installed():

@@ -21,9 +21,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_revision(folder: Path | None = None) -> str | None:
-    """Commit of the checkout that ``folder`` (default: this file's) lies in, "+changes" if modified; None if none."""
-    folder = folder or Path(__file__).parent
+def git_revision() -> str | None:
+    """Commit of the checkout that this file lies in, "+changes" if modified; None if none."""
+    folder = Path(__file__).parent
     try:
         revision = _git(folder, "rev-parse", "HEAD")
         return revision + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")

@@ -140,11 +140,11 @@ def new_figure(
     return figure, [axis for row in axes for axis in row]
 
 
-def share_legend(figure: Figure, axis: Axes, columns: int = 4) -> None:
+def share_legend(figure: Figure, axis: Axes) -> None:
     """One legend above all panels, from what ``axis`` shows."""
     handles, labels = axis.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(columns, len(labels)), fontsize=8.5)
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8.5)
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:

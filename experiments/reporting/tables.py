@@ -7,7 +7,7 @@ from typing import Any
 
 from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou
-from encoder_ablations.experiments.reporting.compare import Cost, comparisons, cost_of, pretraining
+from encoder_ablations.experiments.reporting.compare import Comparison, Cost, comparisons, cost_of, pretraining
 from encoder_ablations.experiments.reporting.crossing import transfer_table
 from encoder_ablations.experiments.reporting.effort import efficiency_table, target_table
 from encoder_ablations.experiments.reporting.literature import Cited, citations
@@ -137,14 +137,8 @@ def differences_table(study: Study) -> Table:
     for setting in study.settings:
         for share in reversed(setting.fractions):
             for pair in comparisons(setting, share):
-                over = pair.difference.over
-                bounds = [wording.points(b) if b is not None and over.n > 1 else "" for b in (over.low, over.high)]
-                wins = f"{pair.difference.wins} of {over.n}"
-                p = "" if pair.p is None else f"{pair.p:.4f}"
-                effect = "" if pair.difference.effect is None else f"{pair.difference.effect:.2f}"
-                mean = wording.points(over.mean or 0.0)
-                names = [setting.title, pair.first.encoder, pair.second.encoder]
-                rows.append([*names, f"{share * 100:g}", mean, *bounds, over.spread, wins, effect, p])
+                names = [setting.title, pair.first.encoder, pair.second.encoder, f"{share * 100:g}"]
+                rows.append(names + _difference_cells(pair, f"{pair.difference.wins} of {pair.difference.over.n}"))
     header = ["setting", "first", "second", "fraction (%)", "first - second (points)", "low", "high", "spread", "wins"]
     return Table("Paired differences over shared seeds.", [*header, "effect size (g)", "p (Holm)"], rows, names=3)
 
@@ -155,14 +149,18 @@ def pretraining_table(study: Study) -> Table:
     for setting in study.settings:
         for share in reversed(setting.fractions):
             for pair in pretraining(setting, share):
-                over = pair.difference.over
-                bounds = [wording.points(b) if b is not None and over.n > 1 else "" for b in (over.low, over.high)]
-                effect = "" if pair.difference.effect is None else f"{pair.difference.effect:.2f}"
-                p = "" if pair.p is None else f"{pair.p:.4f}"
-                gained = [wording.points(over.mean or 0.0), *bounds, over.spread, str(over.n), effect, p]
-                rows.append([setting.title, pair.first.encoder, f"{share * 100:g}", *gained])
+                names = [setting.title, pair.first.encoder, f"{share * 100:g}"]
+                rows.append(names + _difference_cells(pair, str(pair.difference.over.n)))
     header = ["setting", "encoder", "fraction (%)", "gain (points)", "low", "high", "spread", "n", "effect size (g)"]
     return Table("What pretraining adds to the same network.", [*header, "p (Holm)"], rows, names=2)
+
+
+def _difference_cells(pair: Comparison, seeds: str) -> list[str]:
+    """Mean, low, high and what these two are, ``seeds``, effect size and p; "" for what so few seeds do not have."""
+    over, effect = pair.difference.over, pair.difference.effect
+    bounds = [wording.points(bound) if bound is not None and over.n > 1 else "" for bound in (over.low, over.high)]
+    certainty = ["" if effect is None else f"{effect:.2f}", "" if pair.p is None else f"{pair.p:.4f}"]
+    return [wording.points(over.mean or 0.0), *bounds, over.spread, seeds, *certainty]
 
 
 TABLES: dict[str, Callable[[Study], Table]] = {

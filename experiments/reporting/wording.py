@@ -3,9 +3,9 @@
 DASH = "–"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: float | None) -> str:
     """0.7123 -> "71.2 %"."""
-    return DASH if share is None else f"{share * 100:.{digits}f} %"
+    return DASH if share is None else f"{share * 100:.1f} %"
 
 
 def fraction(share: float) -> str:

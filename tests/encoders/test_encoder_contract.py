@@ -80,10 +80,51 @@ def test_level_strides_are_monotonous():
         assert [level.stride for level in encoder.levels] == [4, 8, 16, 32]
 
 
+EARLY = {"taps": (0.25, 0.4, 0.5, 0.6), "final_norm": False}
+
+
+def learning_and_reached(**fields):
+    """Names of the trainable parameters, and of those that a gradient reaches when all are trainable."""
+    encoder = build_encoder(EncoderSpec(weights="random", **fields))
+    learning = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    encoder.requires_grad_(True)
+    sum(level.square().mean() for level in encoder(torch.randn(1, 3, 64, 96)).values()).backward()
+    return learning, {name for name, parameter in encoder.named_parameters() if parameter.grad is not None}
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_every_parameter_gets_a_gradient(case):
     """Position embeddings too, whichever rule resizes them."""
-    encoder = build_encoder(EncoderSpec(weights="random", channels=64, **case))
-    sum(level.square().mean() for level in encoder(torch.randn(1, 3, 64, 96)).values()).backward()
-    idle = {name for name, parameter in encoder.named_parameters() if parameter.grad is None}
-    assert not {name for name in idle if "mask_token" not in name}, idle
+    learning, reached = learning_and_reached(channels=64, **case)
+    assert learning == reached
+    assert "body.reader.model.norm.weight" in learning or "darknet" in case["name"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES.values() if "darknet" not in case["name"]], ids=str)
+def test_what_no_tap_depends_on_does_not_learn(case):
+    learning, reached = learning_and_reached(channels=64, **case, **EARLY)
+    assert learning == reached
+    assert "body.reader.model.norm.weight" not in learning
+
+
+@pytest.mark.parametrize(
+    ("fields", "blocks"),
+    [
+        ({"neck": "none", "taps": (0.01,)}, 1),
+        ({"neck": "none", "taps": (0.5,), "final_norm": False}, 6),
+        ({"neck": "none", "taps": (1.0,), "final_norm": False}, 12),
+        ({"taps": EARLY["taps"]}, 8),
+    ],
+)
+def test_the_blocks_up_to_the_last_tap_learn(fields, blocks):
+    learning, reached = learning_and_reached(name="dinov2_reg_s14", **fields)
+    assert learning == reached
+    assert len([name for name in learning if name.endswith("attn.qkv.weight")]) == blocks
+    assert ("body.reader.model.norm.weight" in learning) == fields.get("final_norm", True)
+
+
+@pytest.mark.parametrize("freeze", [2, "all_but_norms"])
+def test_freezing_leaves_nothing_trainable_without_a_gradient(freeze):
+    learning, reached = learning_and_reached(name="vit_tiny_patch16_224", freeze=freeze, **EARLY)
+    assert learning <= reached
+    assert any(name.startswith("body.") for name in learning)

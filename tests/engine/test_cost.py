@@ -102,5 +102,14 @@ def test_parts_and_parameters():
         assert set(latency.median_by_part) == set(PARTS)
 
 
+def test_what_nothing_depends_on_is_not_counted_as_trainable():
+    """Of ViT-Ti: the last three of 12 blocks, and the final norm."""
+    segmenter = make(LinearSpec(name="linear"), taps=(0.25, 0.5, 0.6, 0.75), final_norm=False)
+    cost = measure_cost(segmenter, (64, 64), (1,), seconds=0.0)
+    width = 192
+    block = 12 * width**2 + (3 + 1 + 4 + 1 + 4) * width
+    assert cost.parameters["total"] - cost.parameters["trainable"] == 3 * block + 2 * width
+
+
 def test_convolutional_encoders_have_no_tokens():
     assert measure_cost(make(LinearSpec(name="linear"), "darknet_tiny"), (64, 64), (1,), seconds=0.0).tokens is None

@@ -1,6 +1,8 @@
 import csv
 import io
 
+import pytest
+
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.tables import Table, write_tables
 
@@ -66,6 +68,26 @@ def test_differences(factory):
         "3 of 3",
         "0.0131",
     ]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_what_pretraining_buys_is_written_as_any_difference(factory, seeds):
+    values = {"pretrained": [0.70, 0.72, 0.74], "random": [0.65, 0.66, 0.70]}
+    records = [
+        factory.record("a", v[s], seed=s, weights=weights) for weights, v in values.items() for s in range(seeds)
+    ]
+    folder = factory.write(records)
+    write_tables(collect(folder))
+    (pair,), (gain,) = (read(folder / "tables" / f"{name}.csv") for name in ("differences", "pretraining"))
+    shared = ["fraction (%)", "low", "high", "spread", "effect size (g)", "p (Holm)"]
+    assert [gain[key] for key in shared] == [pair[key] for key in shared]
+    assert gain["gain (points)"] == pair["first - second (points)"]
+    assert [gain["spread"], gain["n"], pair["wins"]] == [
+        ["", "range", "95 % interval"][seeds - 1],
+        str(seeds),
+        f"{seeds} of {seeds}",
+    ]
+    assert (gain["low"] == "", gain["p (Holm)"] == "") == (seeds == 1, seeds < 3)
 
 
 def test_every_class_of_every_encoder(factory):

@@ -1,0 +1,114 @@
+"""Every trainable parameter gets a gradient; otherwise DistributedDataParallel refuses the second step."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, OfficialMask2FormerSpec
+
+VIT = {"name": "vit_tiny_patch16_224", "final_norm": False, "taps": (0.1, 0.2, 0.3, 0.4)}
+ENCODERS = {
+    "tap pyramid": VIT,
+    "top-down": {**VIT, "top_down": True},
+    "simple feature pyramid": {**VIT, "neck": "simple_feature_pyramid"},
+    "additive": {"name": "darknet_tiny"},
+    "concatenating": {"name": "darknet_tiny", "neck": "fpn_concat"},
+    "bare taps": {**VIT, "neck": "none", "taps": (0.1, 0.3)},
+    "bare stages": {"name": "darknet_tiny", "neck": "none"},
+    "frozen": {**VIT, "freeze": "body"},
+}
+SMALL = {"queries": 5, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 3, "points": 64}
+SEGMENTERS = {
+    "linear": LinearSpec(name="linear"),
+    "mask2former": Mask2FormerSpec(name="mask2former", **SMALL),
+    "one decoder layer": Mask2FormerSpec(name="mask2former", **SMALL | {"decoder_layers": 1}),
+    "mask2former_official": OfficialMask2FormerSpec(name="mask2former_official", **SMALL),
+}
+OFFICIAL = [
+    pytest.mark.detectron2,
+    pytest.mark.skipif(
+        find_spec("detectron2") is None or find_spec("mask2former") is None,
+        reason="Detectron2 is not installed, or the official Mask2Former is not on PYTHONPATH",
+    ),
+]
+PAIRS = [
+    pytest.param(encoder, segmenter, marks=OFFICIAL if segmenter == "mask2former_official" else [])
+    for encoder in ENCODERS
+    for segmenter in SEGMENTERS
+    if segmenter == "linear" or ENCODERS[encoder].get("neck") != "none"
+]
+
+
+@pytest.mark.parametrize(("encoder", "segmenter"), PAIRS)
+def test_every_trainable_parameter_gets_a_gradient(encoder, segmenter):
+    fields = ENCODERS[encoder]
+    channels = {} if fields.get("neck") == "none" else {"channels": 32}
+    built = build_encoder(EncoderSpec(weights="random", **channels, **fields))
+    model = build_segmenter(SEGMENTERS[segmenter], built, 3, seed=0).train()
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, 64, 96), generator=generator)
+    masks = torch.randint(0, 3, (2, 64, 96), generator=generator)
+    sum(model.loss(images, masks).values()).backward()
+    assert not [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+
+
+PROGRAM = """
+import json
+import sys
+
+import torch
+from torch import distributed, nn
+
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.spec import LinearSpec
+
+
+class Losses(nn.Module):
+    def __init__(self, segmenter):
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, images, masks):
+        return self.segmenter.loss(images, masks)
+
+
+distributed.init_process_group("gloo")
+for fields in json.loads(sys.argv[1]):
+    encoder = build_encoder(EncoderSpec(weights="random", **fields))
+    segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, seed=0)
+    model = nn.parallel.DistributedDataParallel(Losses(segmenter), find_unused_parameters=False).train()
+    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], lr=0.01)
+    torch.manual_seed(distributed.get_rank())
+    for _ in range(2):  # only the second pass finds out that gradients of the first are missing
+        loss = model(torch.randint(0, 256, (2, 3, 64, 64)), torch.randint(0, 3, (2, 64, 64)))["class"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    ours = torch.cat([value.detach().flatten() for value in segmenter.parameters()])
+    first = ours.clone()
+    distributed.broadcast(first, 0)
+    assert torch.equal(ours, first), fields
+print("done")
+distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_get_every_gradient_they_wait_for(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    encoders = [VIT, ENCODERS["bare taps"], {"name": "dinov2_s14", "final_norm": False}, {"name": "darknet_tiny"}]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, str(tmp_path / "program.py"), json.dumps(encoders)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("done") == 2
