@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.data.layouts.coco import CocoSet, read_coco
-from encoder_ablations.data.layouts.names import read_names
+from encoder_ablations.data.layouts.names import means_unlabelled, read_names
 from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
 from encoder_ablations.data.layouts.splitting import is_direct, settle_splits
 from encoder_ablations.data.layouts.survey import Survey, list_files, survey_masks
@@ -101,7 +101,7 @@ def _from_masks(
     if meaning.colors:
         _classes_of_colors(proposal, content, names, {} if names else by_color, known)
     else:
-        _classes_of_values(proposal, content, names or known)
+        _classes_of_values(proposal, content, names, known)
     return proposal
 
 
@@ -113,8 +113,28 @@ def _placeholder(content: dict[str, object]) -> DatasetSpec:
     return _spec({**content, "classes": ["unknown"]})
 
 
-def _classes_of_values(proposal: Proposal, content: dict[str, object], names: list[str]) -> None:
+def _unlabelled(proposal: Proposal, names: list[str], pixels: dict[int, int]) -> set[int]:
+    """Positions of the names in a list that mean "not labelled", with a remark; none where under two classes are left.
+
+    Args:
+        pixels: by position.
+    """
+    found = {number for number, name in enumerate(names) if means_unlabelled(name)}
+    if len(names) - len(found) < 2:
+        return set()
+    for number in sorted(found):
+        share = 100 * pixels.get(number, 0) / max(1, sum(pixels.values()))
+        proposal.remarks.append(
+            f"'{names[number]}' is no class here: its pixels are ignored (255), {share:.3g} % of all. "
+            "Give all names with --classes if it is to be learnt."
+        )
+    return found
+
+
+def _classes_of_values(proposal: Proposal, content: dict[str, object], given: list[str], known: list[str]) -> None:
+    """Values of a list's names for "not labelled" are ignored; names that the person gave are classes."""
     assert proposal.meaning is not None
+    names = given or known
     target, plain = class_values(proposal.meaning.values, len(names))
     count = max(target.values()) + 1
     if not names:
@@ -124,17 +144,26 @@ def _classes_of_values(proposal: Proposal, content: dict[str, object], names: li
         raise InputError(
             f"the masks show {count} classes, but only {len(names)} class names are known: {', '.join(names)}."
         )
-    content["classes"] = names
-    if not plain:
-        content["value_map"] = target
+    pixels: Counter[int] = Counter()
+    for value, number in target.items():
+        pixels[number] += proposal.meaning.values[value]
+    ignored = set() if given else _unlabelled(proposal, names, pixels)
+    kept = [number for number in range(len(names)) if number not in ignored]
+    content["classes"] = [names[number] for number in kept]
+    if plain and kept == list(range(len(kept))):
+        content["ignore_ids"] = [IGNORE, *sorted(ignored)]
+    else:
+        places = {number: place for place, number in enumerate(kept)} | dict.fromkeys(ignored, IGNORE)
+        content["value_map"] = {value: places[number] for value, number in target.items()}
     proposal.spec = _spec(content)
 
 
 def _classes_of_colors(
     proposal: Proposal, content: dict[str, object], names: list[str], by_color: dict[Color, str], known: list[str]
 ) -> None:
-    """Every colour is a class; those of a table have their names, and what the table lacks is ignored."""
+    """Every colour is a class; those of a table have their names. What the table lacks or calls void is ignored."""
     assert proposal.meaning is not None
+    given = bool(names)
     colors = list(proposal.meaning.colors)
     if by_color:
         ordered = list(by_color)
@@ -158,6 +187,10 @@ def _classes_of_colors(
                 "background" if color == (0, 0, 0) else "color_{:02x}{:02x}{:02x}".format(*color) for color in ordered
             ]
             proposal.remarks.append("Class names are invented from the colours: write the right ones.")
+    pixels = {number: proposal.meaning.colors[color] for number, color in enumerate(ordered)}
+    for number in sorted(set() if given else _unlabelled(proposal, names, pixels), reverse=True):
+        strange.append(ordered.pop(number))
+        names = names[:number] + names[number + 1 :]
     twice = Counter(names)
     names = [f"{name}_{number}" if twice[name] > 1 else name for number, name in enumerate(names)]
     content |= {"classes": names, "colors": ordered}

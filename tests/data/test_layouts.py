@@ -237,6 +237,69 @@ def test_color_tables_give_names_and_order(tmp_path, ids, name, text):
     assert any("stand in no table and are ignored" in remark for remark in proposal.remarks)
 
 
+VOID = {
+    "class_dict.csv": "name,r,g,b\nground,0,0,0\nVoid,200,30,30\nboulder,30,200,30\n",
+    "label_colors.txt": "0 0 0\tground\n200 30 30\tVoid\n30 200 30\tboulder\n",
+    "labelmap.txt": "# label:color_rgb:parts:actions\nground:0,0,0::\nnot labelled:200,30,30::\nboulder:30,200,30::\n",
+}
+
+
+@pytest.mark.parametrize("name", VOID)
+def test_what_a_color_table_calls_void_is_ignored(tmp_path, ids, name):
+    expected = write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, COLORS[mask]))
+    (tmp_path / "d" / name).write_text(VOID[name])
+    spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
+    assert (spec.classes, spec.colors) == (("ground", "boulder"), ((0, 0, 0), (30, 200, 30)))
+    assert_masks(spec, {key: np.array([0, 255, 1])[mask] for key, mask in expected.items()})
+    share = 100 * np.mean([mask == 1 for mask in expected.values()])
+    word = "not labelled" if name == "labelmap.txt" else "Void"
+    assert any(f"'{word}' is no class here" in each and f"{share:.3g} % of all" in each for each in proposal.remarks)
+
+
+def test_void_stays_a_class_where_the_person_says_so(tmp_path, ids):
+    write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, COLORS[mask]))
+    (tmp_path / "d/class_dict.csv").write_text(VOID["class_dict.csv"])
+    proposal = propose(tmp_path / "d", classes=["ground", "Void", "boulder"])
+    assert proposal.spec.classes == ("ground", "Void", "boulder")
+    assert set(proposal.colors.values()) == {0, 1, 2}
+    assert not any("no class here" in remark for remark in proposal.remarks)
+
+
+@pytest.mark.parametrize(
+    ("words", "classes", "table"),
+    [
+        ("a b unlabelled", ("a", "b"), [0, 1, 255]),
+        ("ignore a b", ("a", "b"), [255, 0, 1]),
+        ("a Unlabeled b", ("a", "b"), [0, 255, 1]),
+        ("__ignore__ _background_ a b", ("_background_", "a", "b"), [0, 1, 2]),
+        ("avoid devoid ignorance", ("avoid", "devoid", "ignorance"), [0, 1, 2]),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ids_of_names_that_mean_not_labelled_are_ignored(tmp_path, ids, words, classes, table, channels):
+    def draw(path, mask):
+        save(path, mask if channels == 1 else np.dstack([mask] * 3))
+
+    expected = write_pairs(tmp_path / "d", ids, draw)
+    (tmp_path / "d/classes.txt").write_text(words.replace(" ", "\n"))
+    spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
+    assert proposal.direct == (channels == 1)
+    assert spec.classes == classes
+    assert_masks(spec, {key: np.array(table)[mask] for key, mask in expected.items()})
+    assert any("is no class here" in remark for remark in proposal.remarks) == (255 in table)
+    assert not names(lint(spec))
+    if 255 in table:
+        assert propose(tmp_path / "d", classes=words.split()).spec.classes == tuple(words.split())
+
+
+def test_of_two_names_none_is_taken_for_void(tmp_path, ids):
+    expected = write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, np.uint8(255) * (mask > 0)))
+    (tmp_path / "d/classes.txt").write_text("unlabelled\nperson\n")
+    spec, _ = dataset(tmp_path / "d", tmp_path / "out")
+    assert spec.classes == ("unlabelled", "person")
+    assert_masks(spec, {key: (mask > 0).astype(int) for key, mask in expected.items()})
+
+
 def test_lists_of_names(tmp_path):
     (tmp_path / "classes.txt").write_text("0 sky\n1: road side\n\n2,car\n")
     assert read_names([tmp_path / "classes.txt"])[0] == ["sky", "road side", "car"]
