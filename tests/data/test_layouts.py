@@ -148,11 +148,43 @@ def test_without_splits_some_are_set_apart_reproducibly(tmp_path, ids):
         save(tmp_path / "d/masks" / f"{number}.png", mask)
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 8, "val": 2}
-    assert any("set apart at random" in remark for remark in proposal.remarks)
+    assert any(remark.startswith("No folder was named val: 2 of 10 images") for remark in proposal.remarks)
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
     again, _ = dataset(tmp_path / "d", tmp_path / "again")
     assert FolderDataset(again, "val").ids == FolderDataset(spec, "val").ids
     assert os.path.islink(next((tmp_path / "out/images/train").iterdir())), "images are not copied"
+
+
+@pytest.mark.parametrize("kind", ["ids", "colors", "grey", "layers", "coco"])
+def test_images_set_apart_show_the_rare_class_too(tmp_path, kind):
+    """Of 30 images 5 show class 2: by chance the 6 for validation lack it every fourth time, divided never."""
+    masks = []
+    for number in range(30):
+        mask = np.zeros(SIZE, np.uint8)
+        mask[5 : 10 + number % 7, 4:30] = 1
+        if number in (3, 4, 11, 20, 29):
+            mask[30:38, 10:40] = 2
+        masks.append(mask)
+    root = tmp_path / "d"
+    if kind == "coco":
+        pytest.importorskip("pycocotools")
+        content = coco(root, masks, run_lengths)
+        content["annotations"] = [note for note in content["annotations"] if len(note["segmentation"]["counts"]) > 1]
+        (root / "all.json").write_text(json.dumps(content))
+    for number, mask in enumerate(masks):
+        save(root / "images" / f"{number}.jpg", picture(number))
+        for label in (1, 2) if kind == "layers" else ():
+            if (mask == label).any():
+                save(root / "masks" / f"class_{label}" / f"{number}.png", np.uint8(255) * (mask == label))
+        if kind in ("ids", "colors", "grey"):
+            drawn = {"ids": mask, "colors": COLORS[mask], "grey": np.dstack([mask] * 3)}[kind]
+            save(root / "masks" / f"{number}.png", drawn)
+    for seed in range(20):
+        items = propose(root, seed=seed).items
+        held = {"train": [], "val": []}
+        for item in items:
+            held[item.split].append(2 in masks[int(item.id)])
+        assert (len(held["val"]), sum(held["val"]), sum(held["train"])) == (6, 1, 4), seed
 
 
 @pytest.mark.parametrize(
