@@ -5,6 +5,8 @@ import math
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.utils.errors import InputError
 
@@ -51,6 +53,11 @@ def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help=f"changes to the configuration, e.g. {example}"
     )
+
+
+def bar(title: str, unit: str, total: int | None = None) -> tqdm:
+    """A progress bar of what is often quick: nothing is drawn in the first second, and nothing stays."""
+    return tqdm(desc=title, unit=unit, total=total, delay=1, leave=False, mininterval=bar_interval())
 
 
 def bar_interval() -> float:
