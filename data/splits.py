@@ -11,6 +11,7 @@ import numpy as np
 
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
+from encoder_ablations.utils.wording import plural
 
 UNIT = 1 << 24
 """All pixels of a class, or all images: shares are whole numbers in these units, so that all machines agree."""
@@ -71,7 +72,7 @@ def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, see
     parts = ratios.parts
     if len(members) < len(parts):
         raise InputError(
-            f"{len(members)} scene{'s' if len(members) != 1 else ''} cannot be divided into {len(parts)} parts "
+            f"{plural(len(members), 'scene')} cannot be divided into {len(parts)} parts "
             f"({', '.join(parts)}), because a scene stays whole. Ask for fewer parts, or correct scene_pattern."
         )
     names = sorted(members)

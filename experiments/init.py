@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)")
     arguments = parser.parse_args(argv)
     classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
-    with tqdm(desc="reading masks", unit="mask", leave=False, mininterval=options.bar_interval()) as bar:
+    with options.bar("reading masks", "mask") as bar:
         proposal = propose(arguments.folder, arguments.name, classes, arguments.seed, _advancing(bar))
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{path} exists already. Choose another --output, or remove it.")
     spec = proposal.spec
     if not proposal.direct:
-        with tqdm(desc="converting masks", unit="mask", leave=False, mininterval=options.bar_interval()) as bar:
+        with options.bar("converting masks", "mask") as bar:
             spec = prepare(proposal, target.with_name(f"{target.stem}_prepared"), _advancing(bar))
     write_text(target, dataset_yaml(spec, proposal))
     load_dataset(str(target))

@@ -114,7 +114,7 @@ def describe(report: LintReport, seconds: float, shown: int) -> str:
 
 def verdict(report: LintReport) -> str:
     """One line: how many of each severity, and what that means."""
-    counts = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in report.counts.items())
+    counts = ", ".join(plural(count, severity) for severity, count in report.counts.items())
     if report.counts["error"]:
         return f"{counts}. Training would stop or be wrong."
     return f"{counts}. Nothing keeps you from training."

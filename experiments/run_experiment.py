@@ -174,8 +174,8 @@ def _conclude(folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outco
         announce(write_report(folder))
     elsewhere = [outcome for outcome in outcomes if outcome.state == "elsewhere"]
     if elsewhere:
-        what = "1 run is" if len(elsewhere) == 1 else f"{len(elsewhere)} runs are"
-        print(f"{what} being computed by another process; 'ablate status {folder}' follows.")
+        what = plural(len(elsewhere), "run", "is/are being computed by another process")
+        print(f"{what}; 'ablate status {folder}' follows.")
     lines = _not_started(problems)
     lines += [f"unreadable: {run.problem}" for run in runs if run.problem is not None]
     failed = [run.record for run in runs if run.record is not None and run.record.error is not None]

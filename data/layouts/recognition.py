@@ -15,6 +15,7 @@ from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 
 def propose(
@@ -76,7 +77,8 @@ def _from_masks(
     for paths, what in ((survey.without_mask, "image"), (survey.without_image, "mask")):
         if paths:
             other = "mask" if what == "image" else "image"
-            remarks.append(f"{len(paths)} {what}s have no {other} and are left out, e.g. {paths[0].relative_to(root)}.")
+            left_out = plural(len(paths), what, f"has/have no {other} and is/are left out")
+            remarks.append(f"{left_out}, e.g. {paths[0].relative_to(root)}.")
     items = [Item(source.id, source.split or "train", source.image, source) for source in survey.sources]
     content: dict[str, object] = {"name": name, "root": str(root), "scene_pattern": survey.scene_pattern}
     if any(source.layers for source in survey.sources):
@@ -84,7 +86,8 @@ def _from_masks(
         given = names or ["background", *found]
         if len(given) != len(found) + 1:
             raise InputError(
-                f"{len(given)} class names for {len(found)} folders and the background: {', '.join(found)}."
+                f"{plural(len(given), 'class name')} for {plural(len(found), 'folder')} and the background: "
+                f"{', '.join(found)}."
             )
         spec = _spec(content | {"classes": given})
         layers = {layer: number for number, layer in enumerate(found, start=1)}
@@ -96,7 +99,7 @@ def _from_masks(
     for path, problem in list(meaning.problems.items())[:3]:
         remarks.append(f"{path.relative_to(root)} cannot be used: {problem}.")
     if len(meaning.problems) > 3:
-        remarks.append(f"So it is with {len(meaning.problems) - 3} more masks; 'ablate lint' names them.")
+        remarks.append(f"So it is with {plural(len(meaning.problems) - 3, 'more mask')}; 'ablate lint' names them.")
     proposal = Proposal(_placeholder(content), survey.layout, meaning.kind, items, False, remarks, meaning)
     if meaning.colors:
         _classes_of_colors(proposal, content, names, {} if names else by_color, known)
@@ -142,7 +145,8 @@ def _classes_of_values(proposal: Proposal, content: dict[str, object], given: li
         proposal.remarks.append("Class names are invented: write the right ones.")
     elif len(names) < count:
         raise InputError(
-            f"the masks show {count} classes, but only {len(names)} class names are known: {', '.join(names)}."
+            f"the masks show {plural(count, 'class')}, but only {plural(len(names), 'class name', 'is/are known')}: "
+            f"{', '.join(names)}."
         )
     pixels: Counter[int] = Counter()
     for value, number in target.items():
@@ -171,8 +175,8 @@ def _classes_of_colors(
         if strange:
             share = sum(proposal.meaning.colors[color] for color in strange) / proposal.meaning.colors.total()
             proposal.remarks.append(
-                f"{len(strange)} colours stand in no table and are ignored ({100 * share:.3g} % of the pixels), "
-                f"e.g. {strange[0]}."
+                f"{plural(len(strange), 'colour', 'stands/stand in no table and is/are ignored')} "
+                f"({100 * share:.3g} % of the pixels), e.g. {strange[0]}."
             )
         names = list(by_color.values())
     else:
@@ -180,7 +184,9 @@ def _classes_of_colors(
         ordered = sorted(colors, key=lambda color: (color != (0, 0, 0), colors.index(color)))
         if names and len(names) != len(ordered):
             shown = ", ".join(map(str, ordered[:8])) + (", …" if len(ordered) > 8 else "")
-            raise InputError(f"{len(names)} class names for {len(ordered)} colours in the masks: {shown}.")
+            raise InputError(
+                f"{plural(len(names), 'class name')} for {plural(len(ordered), 'colour')} in the masks: {shown}."
+            )
         names = names or known
         if len(names) != len(ordered):
             names = [
@@ -202,12 +208,14 @@ def _from_coco(root: Path, name: str, coco: CocoSet, names: list[str]) -> Propos
     items = [Item(each.id, each.split or "train", each.image, each) for each in coco.images]
     classes = names or coco.classes
     if len(classes) != len(coco.classes):
-        raise InputError(f"{len(classes)} class names for {len(coco.classes)} classes: {', '.join(coco.classes)}.")
+        given, found = plural(len(classes), "class name"), plural(len(coco.classes), "class")
+        raise InputError(f"{given} for {found}: {', '.join(coco.classes)}.")
     remarks = []
     if coco.missing:
-        remarks.append(f"{len(coco.missing)} annotated images are not there and are left out, e.g. {coco.missing[0]}.")
+        left_out = plural(len(coco.missing), "annotated image", "is/are not there and is/are left out")
+        remarks.append(f"{left_out}, e.g. {coco.missing[0]}.")
     empty = sum(not each.annotations for each in coco.images)
     if empty:
-        remarks.append(f"{empty} images have no annotation; their masks are background.")
+        remarks.append(f"{plural(empty, 'image', 'has/have no annotation: all is background')}.")
     spec = _spec({"name": name, "root": str(root), "classes": classes})
     return Proposal(spec, "COCO annotations", "outlines, the smaller object on top", items, False, remarks, coco=coco)

@@ -33,7 +33,7 @@ def settle_splits(proposal: Proposal, seed: int) -> None:
         for number in chosen:
             items[train[number]] = replace(items[train[number]], split="val")
         proposal.remarks.append(
-            f"No folder was named val: {len(chosen)} of {len(train)} images were set apart (seed {seed}) so that every "
+            f"No folder was named val: {len(chosen)} of {len(train)} images set apart (seed {seed}) so that every "
             f"class has its share there{', whole scenes' if len(set(scenes)) < len(train) else ''}; "
             "'ablate split' makes a test set and folds."
         )

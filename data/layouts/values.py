@@ -68,7 +68,7 @@ def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -
     usable = {path: content for path, content in contents.items() if not content.problem}
     if not usable:
         path, problem = next(iter(problems.items()))
-        raise InputError(f"none of the {len(paths)} masks can be used: {path}: {problem}.")
+        raise InputError(f"no mask can be used ({len(paths)} found): {path}: {problem}.")
     colored = [content for content in usable.values() if content.colors]
     gray = all(len({red, green, blue}) == 1 for content in colored for red, green, blue in content.colors)
     if any(content.lossy for content in usable.values()):

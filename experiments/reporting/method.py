@@ -117,10 +117,10 @@ def _data_sentences(run: RunRecord) -> list[str]:
     if run.data is None:
         return []
     test = f", {run.data.n_test} for test" if run.data.n_test is not None else ""
-    sizes = f"{plural(len(run.data.class_names), 'class').replace('classs', 'classes')}: "
+    sizes = f"{plural(len(run.data.class_names), 'class')}: "
     return [
         f"Dataset {run.spec.dataset.name} has {sizes}{', '.join(run.data.class_names)}. "
-        f"It holds {run.data.n_val} images for validation{test}.",
+        f"It holds {plural(run.data.n_val, 'image')} for validation{test}.",
         SELECTION[run.data.report_split],
     ]
 
@@ -136,7 +136,7 @@ def _training_sentences(run: RunRecord) -> list[str]:
     low, high = augmentation.scale
     warmup = f"{plural(schedule.warmup_steps, 'step')} of warm-up" if schedule.warmup_steps else "no warm-up"
     sentences = [
-        f"Every model learns for {recipe.steps} steps with {plural(recipe.batch_size, 'image')} a step "
+        f"Every model learns for {plural(recipe.steps, 'step')} with {plural(recipe.batch_size, 'image')} a step "
         f"(random crops of {height}×{width} pixels at {low:g} to {high:g} times their size), in {recipe.precision}.",
         f"AdamW, learning rate {optimizer.lr:g} ({optimizer.encoder_lr_multiplier:g} times that in the encoder's "
         f"body), weight decay {optimizer.weight_decay:g}; {warmup}, then "

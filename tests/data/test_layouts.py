@@ -148,7 +148,9 @@ def test_without_splits_some_are_set_apart_reproducibly(tmp_path, ids):
         save(tmp_path / "d/masks" / f"{number}.png", mask)
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 8, "val": 2}
-    assert any(remark.startswith("No folder was named val: 2 of 10 images") for remark in proposal.remarks)
+    assert any(
+        remark.startswith("No folder was named val: 2 of 10 images set apart (seed 42)") for remark in proposal.remarks
+    )
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
     again, _ = dataset(tmp_path / "d", tmp_path / "again")
     assert FolderDataset(again, "val").ids == FolderDataset(spec, "val").ids
@@ -266,7 +268,7 @@ def test_color_tables_give_names_and_order(tmp_path, ids, name, text):
     for mask in expected.values():
         mask[0, 0] = 255
     assert_masks(spec, expected)
-    assert any("stand in no table and are ignored" in remark for remark in proposal.remarks)
+    assert any("1 colour stands in no table and is ignored" in remark for remark in proposal.remarks)
 
 
 VOID = {
@@ -436,7 +438,7 @@ def test_tile_trees(tmp_path, ids):
             save(folder / "L.png", mask)
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert_masks(spec, {f"scene_{n // 4}__tile_{n}": mask for n, mask in enumerate(ids[:9])})
-    assert "1 images have no mask" in proposal.remarks[0]
+    assert "1 image has no mask and is left out" in proposal.remarks[0]
     assert {split: sorted({FolderDataset(spec, split)[0].scene}) for split in spec.splits}
     scenes = {
         split: {FolderDataset(spec, split)[n].scene for n in range(len(FolderDataset(spec, split)))}
@@ -497,7 +499,7 @@ def test_coco(tmp_path, ids, outline):
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert spec.classes == ("background", "crater", "boulder")
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
-    assert any("1 annotated images are not there" in remark for remark in proposal.remarks)
+    assert any("1 annotated image is not there and is left out" in remark for remark in proposal.remarks)
 
 
 def test_coco_with_a_file_for_each_split_and_crowds(tmp_path, ids):
@@ -552,7 +554,7 @@ def test_unusable_masks_are_left_out_and_named(tmp_path, ids):
     assert sorted(masks_of(spec)) == ["0", "1", "3", "4", "5", "6", "7", "9"]
     text = " ".join(proposal.remarks)
     assert "masks/train/2.png cannot be used: is not an image" in text
-    assert "1 images have no mask and are left out, e.g. images/val/8.jpg" in text
+    assert "1 image has no mask and is left out, e.g. images/val/8.jpg" in text
 
 
 @pytest.mark.parametrize(

@@ -356,7 +356,9 @@ def test_a_full_disk_is_no_fault_of_the_run(where, study, capsys, monkeypatch):
 
 
 def test_dry_run_sees_that_a_fraction_leaves_no_image(study, capsys):
-    line = "the fraction 0.0001 of 24 training images is less than half an image; the smallest fraction here is 0.020834."
+    line = (
+        "the fraction 0.0001 of 24 training images is less than half an image; the smallest fraction here is 0.020834."
+    )
     for arguments in (["--dry-run"], []):
         assert main(["run", str(study), "--device", "cpu", "fractions=[0.0001]", *arguments]) == 2
         assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")
