@@ -43,7 +43,7 @@ def _read_lines(text: str) -> tuple[list[str], dict[Color, str]]:
         if not line or line.startswith("#"):
             continue
         numbers = [int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d{1,3}(?![A-Za-z_\d.])", line)]
-        name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[A-Za-z])", "", line)).strip()
+        name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[^\W\d])", "", line)).strip()
         if not name or (len(numbers) not in (0, 1) and len(numbers) < 3):
             continue
         if len(numbers) >= 3 and all(number < 256 for number in numbers[-3:]):

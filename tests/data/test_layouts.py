@@ -337,6 +337,9 @@ def test_of_two_names_none_is_taken_for_void(tmp_path, ids):
 def test_lists_of_names(tmp_path):
     (tmp_path / "classes.txt").write_text("0 sky\n1: road side\n\n2,car\n")
     assert read_names([tmp_path / "classes.txt"])[0] == ["sky", "road side", "car"]
+    (tmp_path / "label_colors.txt").write_text("128 64 128\t道路\n0 0 0 _background_\n9,9,9,Öl\n", encoding="utf-8")
+    names = {(128, 64, 128): "道路", (0, 0, 0): "_background_", (9, 9, 9): "Öl"}
+    assert read_names([tmp_path / "label_colors.txt"])[:2] == (list(names.values()), names)
     (tmp_path / "labels.json").write_text('{"1": "b", "0": "a", "10": "c"}')
     assert read_names([tmp_path / "labels.json"])[0] == ["a", "b", "c"]
     (tmp_path / "labels.json").write_text("{broken")
