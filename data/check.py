@@ -9,6 +9,7 @@ from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.scan import MaskScan, scan_masks
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ def _overlap(first: FolderDataset, second: FolderDataset) -> list[str]:
     if not same:
         return []
     names = ", ".join(same[:3]) + (", …" if len(same) > 3 else "")
-    count = f"{len(same)} image{'s' if len(same) > 1 else ''}"
+    count = plural(len(same), "image")
     return [
         f"dataset '{first.spec.name}': the splits {first.split} and {second.split} share {count} ({names}); "
         f"scores on {second.split} will be better than on new images."
@@ -87,5 +88,5 @@ def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> list[str]:
         warnings.append(f"{label}: no mask shows {', '.join(absent)}.")
     unlabelled = int((~scan.present.any(axis=1)).sum())
     if unlabelled:
-        warnings.append(f"{label}: {unlabelled} of {len(scan.counts)} masks have no labelled pixel.")
+        warnings.append(f"{label}: in {unlabelled} of {plural(len(scan.counts), 'mask')} no pixel is labelled.")
     return warnings

@@ -8,6 +8,7 @@ from encoder_ablations.data.reading import read_channels, read_ids
 from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec
 from encoder_ablations.data.supervisely import read_annotation
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 OPAQUE = 128
 """An alpha matte's foreground begins here."""
@@ -72,7 +73,7 @@ def _positions(path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, i
         values, counts = np.unique(packed[strange], return_counts=True)
         shown = [f"({value >> 16}, {value >> 8 & 255}, {value & 255})" for value in values[np.argsort(-counts)][:3]]
         raise InputError(
-            f"{path} holds {len(values)} colour{'s' if len(values) > 1 else ''} that mask_colors lacks: "
+            f"{path} holds {plural(len(values), 'colour')} that mask_colors lacks: "
             f"{', '.join(shown)}{', …' if len(values) > 3 else ''}. Add what is missing, save the mask without "
             "smoothing and JPEG, or set round_colors where all colours are of 0 and 255."
         )

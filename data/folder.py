@@ -11,6 +11,7 @@ from encoder_ablations.data.reading import image_size, read_image
 from encoder_ablations.data.sample import IGNORE, Sample
 from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 
 class FolderDataset:
@@ -100,7 +101,7 @@ class FolderDataset:
             allowed = f"allowed are 0..{len(spec.classes) - 1}"
             fix = "If 255 means 'not labelled' add it to ignore_ids, if it is a class write value_map: {0: 0, 255: 1}"
         else:
-            allowed = f"allowed are 0..{len(spec.classes) - 1} ({len(spec.classes)} classes)"
+            allowed = f"allowed are 0..{len(spec.classes) - 1} ({plural(len(spec.classes), 'class')})"
             fix = "Translate it with value_map ({value in the file: class id}), or add it to ignore_ids"
         ignored = ", ".join(map(str, spec.ignore_ids)) or "none"
         return InputError(

@@ -21,6 +21,7 @@ from encoder_ablations.data.splits import Ratios, divide
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_text
+from encoder_ablations.utils.wording import plural
 
 PREFIX = "hub:"
 OPTIONS = {
@@ -106,8 +107,9 @@ def _classes(names: list[str], ids: list[int], repository: str) -> dict[str, Any
     known = [value for value in ids if value != IGNORE]
     if names and known and known[-1] >= len(names):
         raise InputError(
-            f"dataset '{repository}': the masks hold the id {known[-1]}, but the hub names {len(names)} classes "
-            f"({', '.join(names[:5])}, …). Write a YAML with classes and value_map (docs/datasets.md)."
+            f"dataset '{repository}': the masks hold the id {known[-1]}, but the hub names "
+            f"{plural(len(names), 'class')} ({', '.join(names[:5])}, …). Write a YAML with classes and value_map "
+            "(docs/datasets.md)."
         )
     if not names and (not known or known[-1] >= IGNORE):
         raise InputError(

@@ -9,6 +9,7 @@ from encoder_ablations.data.listing import Files, list_folder, list_pattern
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 Kind = Literal["images", "masks"]
 KINDS: tuple[Kind, Kind] = ("images", "masks")
@@ -106,7 +107,7 @@ def _one_each(kind: str, wanted: list[str], found: Files, folder: Path, message:
         fix = "Add what is missing, or remove the partners."
         if kind == "mask" and any((folder / f"{missing[0]}{suffix}").exists() for suffix in LOSSY_SUFFIXES):
             fix = "JPEG and WebP change class ids: save masks as single-channel PNG."
-        count = f"{len(missing)} {kind}{'s are' if len(missing) > 1 else ' is'}"
+        count = plural(len(missing), kind, "is/are")
         raise InputError(f"{message.format(count)} {folder}: {names}. {fix}")
     for stem in wanted:
         if len(found[stem]) > 1:

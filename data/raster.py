@@ -14,6 +14,7 @@ from encoder_ablations.data.reading import FileProblem, is_upright
 from encoder_ablations.data.spec import LARGEST_VALUE
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.wording import plural
 
 try:
     import rasterio
@@ -98,7 +99,7 @@ class Raster:
         ):
             raise FileProblem(
                 "image-range",
-                f"{path} holds {source.count} band{'s' if source.count > 1 else ''} of {self._type}; an image has 8 "
+                f"{path} holds {plural(source.count, 'band')} of {self._type}; an image has 8 "
                 "bits. Say which numbers become black and white, e.g. --range 0 3000",
             )
 

@@ -66,7 +66,7 @@ def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
     with ThreadPoolExecutor(THREADS) as pool:
         rows: Iterable[np.ndarray] = pool.map(partial(_row, dataset), range(len(dataset)))
         title = f"checking masks of {dataset.spec.name}/{dataset.split}"
-        return np.stack(list(tqdm(rows, title, len(dataset), unit="mask", disable=not progress)))
+        return np.stack(list(tqdm(rows, title, len(dataset), unit="mask", disable=not progress, delay=1, leave=False)))
 
 
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:

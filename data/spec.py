@@ -9,6 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.wording import plural
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
@@ -193,7 +194,7 @@ class DatasetSpec(Config):
     @model_validator(mode="after")
     def _ids_in_range(self) -> "DatasetSpec":
         if self.colors is not None and len(self.colors) != len(self.classes):
-            raise ValueError(f"colors has {len(self.colors)} entries for {len(self.classes)} classes")
+            raise ValueError(f"colors has {len(self.colors)} colours for {plural(len(self.classes), 'class')}")
         for value, target in (self.value_map or {}).items():
             if not (0 <= target < len(self.classes) or target == self.ignore_label):
                 raise ValueError(

@@ -11,9 +11,13 @@ import numpy as np
 
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
+from encoder_ablations.utils.wording import plural
 
 UNIT = 1 << 24
 """All pixels of a class, or all images: shares are whole numbers in these units, so that all machines agree."""
+
+RULE = 2
+"""Version of :func:`divide`: another one makes another division of the same images with the same seed."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,8 @@ def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, see
     """Positions of images, ascending, by part (see :attr:`Ratios.parts`).
 
     The scenes that hold much of any class go first (in a seeded order among those that hold about as much), each to the
-    part that then lies nearest to its share of every class's pixels and of the images: the greedy rule of Sechidis,
-    Tsoumakas & Vlahavas (ECML 2011), for pixel counts instead of labels.
+    part that then lies nearest to its share of every class's pixels and of the images, in relation to that share: after
+    the greedy rule of Sechidis, Tsoumakas & Vlahavas (ECML 2011), for pixel counts instead of labels.
 
     Args:
         scenes: the name of each image's scene; images of one scene stay together.
@@ -68,7 +72,7 @@ def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, see
     parts = ratios.parts
     if len(members) < len(parts):
         raise InputError(
-            f"{len(members)} scene{'s' if len(members) != 1 else ''} cannot be divided into {len(parts)} parts "
+            f"{plural(len(members), 'scene')} cannot be divided into {len(parts)} parts "
             f"({', '.join(parts)}), because a scene stays whole. Ask for fewer parts, or correct scene_pattern."
         )
     names = sorted(members)
@@ -107,6 +111,8 @@ def _shares(groups: list[list[int]], pixels: np.ndarray | None, count: int) -> n
 def _assign(shares: np.ndarray, sizes: list[int], ratios: list[float], permutation: np.ndarray) -> list[int]:
     """The part of every scene."""
     wanted = np.array([round(ratio * UNIT) for ratio in ratios], np.int64)[:, None]
+    # errors count in relation to a part's size, or the largest part would take a rare class before any other gets some
+    weights = [UNIT * UNIT // max(1, share) for share in wanted[:, 0].tolist()]
     filled = np.zeros((len(ratios), shares.shape[1]), np.int64)
     room = _quotas(sum(sizes), ratios)
     largest = shares.max(axis=1).tolist()
@@ -121,8 +127,8 @@ def _assign(shares: np.ndarray, sizes: list[int], ratios: list[float], permutati
             allowed = fitting or [room.index(max(room))]
         share = shares[scene]
         # growth of the squared distance from what is wanted, summed over classes
-        growth = (share * (2 * (filled[allowed] - wanted[allowed]) + share)).sum(axis=1)
-        part = allowed[int(growth.argmin())]
+        growth = (share * (2 * (filled[allowed] - wanted[allowed]) + share)).sum(axis=1).tolist()
+        part = min(zip(allowed, growth, strict=True), key=lambda each: each[1] * weights[each[0]])[0]
         unused.discard(part)
         filled[part] += share
         room[part] -= sizes[scene]

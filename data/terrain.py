@@ -45,7 +45,7 @@ def generate_terrain(
         if not (image.exists() and mask.exists())
     ]
     for split, index, image, mask in tqdm(
-        missing, "drawing terrain", unit="image", disable=not progress or not missing
+        missing, "drawing terrain", unit="image", disable=not progress or not missing, delay=1, leave=False
     ):
         pixels, labels = draw_scene(size, numpy_stream(seed, "terrain", split, index))
         write_bytes(image, _png(pixels))

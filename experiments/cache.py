@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.stored_set import GIB, planned_bytes, remove_set, set_folder, write_set
@@ -15,6 +13,7 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate cache camvid
   ablate cache ade20k --short-side 512    for studies with short_side 512 and resize_first true
@@ -54,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _require_room(total, int(arguments.max_gb * GIB), set_folder(datasets[0], arguments.short_side))
     for dataset in datasets:
         title = f"{spec.name}/{dataset.split}"
-        with tqdm(total=len(dataset), desc=title, unit="image", mininterval=options.bar_interval()) as bar:
+        with options.bar(title, "image", len(dataset)) as bar:
             folder = write_set(dataset, arguments.short_side, bar.update)
-        print(f"{title}: {len(dataset)} images in {folder}")
+        print(f"{title}: {plural(len(dataset), 'image')} in {folder}")
     print(f"{total / GIB:.2f} GiB together; 'ablate cache {arguments.dataset} --remove' deletes them")
     return 0
 

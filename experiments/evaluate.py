@@ -20,6 +20,7 @@ from encoder_ablations.experiments.transfer_record import transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_json, write_text
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate evaluate outputs/demo
   ablate evaluate outputs/demo --json demo.json --csv demo.csv
@@ -88,7 +89,7 @@ def _evaluate_run(folder: Path, split: str | None, target: Path | None, executio
     result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution)
     confusion = result.evaluation.confusion
     scores = metrics_record(confusion, spec.dataset.classes)
-    title = f"{spec.run_id}, step {result.step}, {spec.dataset.name} {chosen}, {len(result.ids)} images"
+    title = f"{spec.run_id}, step {result.step}, {spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
     print(_table(scores, title))
     if target is not None:
         write_json(target, {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()})
@@ -129,7 +130,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
         records.append(record)
         print(_table(record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"))
         if record.at_home is not None:
-            home = f"on {record.trained_on} itself, over the same {len(record.class_names)} classes"
+            home = f"on {record.trained_on} itself, over the same {plural(len(record.class_names), 'class')}"
             print(f"  {'miou ' + home:<60}{_percent(record.at_home.miou)}")
         print(f"  record: {transfer_file(folder, record)}")
     if arguments.json is not None:

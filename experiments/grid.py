@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, model_validator
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError, nearest
+from encoder_ablations.utils.wording import plural
 
 
 def _listed(value: Any) -> Any:
@@ -90,5 +91,5 @@ def select(
             )
     chosen = [run for run in kept if not include or any(each.matches(run) for each in include)]
     if not chosen:
-        raise InputError(f"study {study}: exclude leaves none of the {len(runs)} runs. Make it narrower.")
+        raise InputError(f"study {study}: exclude leaves none of the {plural(len(runs), 'run')}. Make it narrower.")
     return chosen

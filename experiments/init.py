@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)")
     arguments = parser.parse_args(argv)
     classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
-    with tqdm(desc="reading masks", unit="mask", leave=False, mininterval=options.bar_interval()) as bar:
+    with options.bar("reading masks", "mask") as bar:
         proposal = propose(arguments.folder, arguments.name, classes, arguments.seed, _advancing(bar))
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
@@ -53,13 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"{path} exists already. Choose another --output, or remove it.")
     spec = proposal.spec
     if not proposal.direct:
-        with tqdm(desc="converting masks", unit="mask", leave=False, mininterval=options.bar_interval()) as bar:
+        with options.bar("converting masks", "mask") as bar:
             spec = prepare(proposal, target.with_name(f"{target.stem}_prepared"), _advancing(bar))
     write_text(target, dataset_yaml(spec, proposal))
     load_dataset(str(target))
-    write_sheet(spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}")
+    unwritable = write_sheet(spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}")
     write_text(paths[2], study_yaml(spec, target))
-    print(_summary(spec, proposal, paths))
+    print(_summary(spec, proposal, paths, unwritable))
     return 0
 
 
@@ -71,12 +71,15 @@ def _advancing(bar: tqdm) -> Callable[[int, int], object]:
     return advance
 
 
-def _summary(spec: DatasetSpec, proposal: Proposal, paths: list[Path]) -> str:
+def _summary(spec: DatasetSpec, proposal: Proposal, paths: list[Path], unwritable: list[str]) -> str:
     counts = ", ".join(f"{len(FolderDataset(spec, split))} {split}" for split in spec.splits)
     shown = ", ".join(spec.classes[:12]) + (", …" if len(spec.classes) > 12 else "")
     lines = [f"recognised: {proposal.layout}; masks: {proposal.kind}", f"pairs: {counts}"]
     lines.append(f"classes ({len(spec.classes)}): {shown}")
     lines += [f"note: {remark}" for remark in proposal.remarks]
+    if unwritable:
+        named = ", ".join(unwritable[:5]) + (", …" if len(unwritable) > 5 else "")
+        lines.append(f"note: no font on this machine has the letters of {named}: the contact sheet shows class ids.")
     if not proposal.direct:
         lines.append(f"converted: {spec.root}")
     lines += [f"dataset: {paths[0]}", f"contact sheet: {paths[1]}   look at it before you go on", f"study: {paths[2]}"]

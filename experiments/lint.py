@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from encoder_ablations.data.layouts.recognition import propose
 from encoder_ablations.data.lint.lint import LintReport, lint
 from encoder_ablations.data.lint.repair import Repair, repair
@@ -18,9 +16,10 @@ from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.lint_page import render
-from encoder_ablations.utils.config import build, merge, parse_overrides
+from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_json, write_text
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate lint my_data.yaml
   ablate lint camvid --html camvid.html
@@ -33,8 +32,11 @@ SHOWN = 8
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """See ``ablate lint --help``. Returns 2 when training would be wrong."""
-    about = "Reads every image and mask of a dataset and says what is wrong. Exit code 2: training would be wrong."
+    """See ``ablate lint --help``. Returns 2 when training would be wrong, with --fix on the copy."""
+    about = (
+        "Reads every image and mask of a dataset and says what is wrong. Exit code 2: training would be wrong (with "
+        "--fix: even on the corrected copy)."
+    )
     parser = options.make_parser("lint", about, EXAMPLES)
     parser.add_argument("dataset", help="a name in configs/datasets, a YAML, or a folder of images and masks")
     parser.add_argument("--json", metavar="FILE", help="write the findings for programs; - = to the terminal, alone")
@@ -45,13 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(argv)
     spec = _find(arguments.dataset, parse_overrides(arguments.overrides))
     started = time.perf_counter()
-    with tqdm(desc=f"reading {spec.name}", unit="pair", leave=False, mininterval=options.bar_interval()) as bar:
-
-        def advance(_done: int, total: int) -> None:
-            bar.total = total
-            bar.update()
-
-        report = lint(spec, advance)
+    report = _read(spec)
     seconds = time.perf_counter() - started
     if arguments.json == "-":
         print(json.dumps(report.as_json(), indent=1))
@@ -64,14 +60,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(arguments.html, render(report))
         _say(f"page: {arguments.html}", arguments.json)
     if arguments.fix:
-        _say(_outcome(repair(report, arguments.fix), report), arguments.json)
+        result = repair(report, arguments.fix, find_config("datasets", arguments.dataset))
+        _say(_outcome(result, report), arguments.json)
+        report = _read(load_dataset(str(result.config)))
+        _say(_about_copy(result, report), arguments.json)
     return 2 if report.counts["error"] else 0
+
+
+def _read(spec: DatasetSpec) -> LintReport:
+    with options.bar(f"reading {spec.name}", "pair") as bar:
+
+        def advance(_done: int, total: int) -> None:
+            bar.total = total
+            bar.update()
+
+        return lint(spec, advance)
 
 
 def _find(reference: str, overrides: dict[str, Any]) -> DatasetSpec:
     """A dataset by name or YAML, or a folder that can be used as it is."""
-    folder = Path(reference)
-    if not folder.is_dir():
+    folder = options.as_folder(reference)
+    if folder is None:
         return load_dataset(reference, overrides)
     proposal = propose(folder)
     if not proposal.direct:
@@ -104,7 +113,7 @@ def describe(report: LintReport, seconds: float, shown: int) -> str:
 
 def verdict(report: LintReport) -> str:
     """One line: how many of each severity, and what that means."""
-    counts = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in report.counts.items())
+    counts = ", ".join(plural(count, severity) for severity, count in report.counts.items())
     if report.counts["error"]:
         return f"{counts}. Training would stop or be wrong."
     return f"{counts}. Nothing keeps you from training."
@@ -113,11 +122,19 @@ def verdict(report: LintReport) -> str:
 def _outcome(result: Repair, report: LintReport) -> str:
     lines = [f"\ncorrected {name}: {what}" for name, what in list(result.corrected.items())[:SHOWN]]
     lines += [f"\nleft out {name}: {why}" for name, why in list(result.left_out.items())[:SHOWN]]
-    total = len(report.facts)
+    pairs = plural(len(report.facts), "pair")
     return "".join(lines) + (
-        f"\n{result.written} of {total} pairs written, {len(result.corrected)} of them corrected; "
-        f"{len(result.left_out)} files left out.\ncopy: {result.config}"
+        f"\n{result.written} of {pairs} written, {len(result.corrected)} of them corrected; "
+        f"{plural(len(result.left_out), 'file')} left out."
     )
+
+
+def _about_copy(result: Repair, copy: LintReport) -> str:
+    """What the copy is worth, and how to go on with it."""
+    lines = [f"copy: {result.config}: {verdict(copy)}"]
+    if copy.counts["error"]:
+        return "\n".join([*lines, f"next: ablate lint {result.config}   says what is left to correct"])
+    return "\n".join([*lines, f"next: ablate run STUDY.yaml 'datasets=[{result.config}]'"])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ import math
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.utils.config import find_config
 from encoder_ablations.utils.errors import InputError
 
 
@@ -51,6 +54,20 @@ def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="key.sub=value", help=f"changes to the configuration, e.g. {example}"
     )
+
+
+def as_folder(reference: str) -> Path | None:
+    """The folder that is meant where a dataset's name, its YAML or a folder may stand.
+
+    A built-in name is a name, also where a folder is called like it: that one is ``./name``.
+    """
+    named = "/" not in reference and find_config("datasets", reference) is not None
+    return Path(reference) if Path(reference).is_dir() and not named else None
+
+
+def bar(title: str, unit: str, total: int | None = None) -> tqdm:
+    """A progress bar of what is often quick: nothing is drawn in the first second, and nothing stays."""
+    return tqdm(desc=title, unit=unit, total=total, delay=1, leave=False, mininterval=bar_interval())
 
 
 def bar_interval() -> float:

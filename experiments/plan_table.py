@@ -7,6 +7,7 @@ from encoder_ablations.experiments.estimate import Speeds, duration, measured_sp
 from encoder_ablations.experiments.grid import coordinates
 from encoder_ablations.experiments.locks import is_held
 from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.utils.wording import plural
 
 ORDER = ("finished", "failed", "running", "interrupted", "new", "unreadable")
 COLUMNS = ("state", "encoder", "segmenter", "dataset", "images", "seed", "training left")
@@ -26,7 +27,9 @@ class Standing:
     def counts(self) -> str:
         """``8 runs: 3 finished, 1 failed, 4 new``."""
         counts = Counter(self.states)
-        return f"{len(self.runs)} runs: " + ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+        return f"{plural(len(self.runs), 'run')}: " + ", ".join(
+            f"{counts[state]} {state}" for state in ORDER if counts[state]
+        )
 
     def table(self) -> str:
         rows = [COLUMNS, *(self._row(run, state) for run, state in zip(self.runs, self.states, strict=True))]
@@ -54,18 +57,18 @@ class Standing:
         if not todo:
             return "nothing to do"
         steps = sum(steps_left(run) for run in todo)
-        return f"to do: {len(todo)} runs, {steps} steps; {training_left(todo, self.speeds)}"
+        return f"to do: {plural(len(todo), 'run')}, {plural(steps, 'step')}; {training_left(todo, self.speeds)}"
 
 
 def training_left(runs: Sequence[PlannedRun], speeds: Speeds) -> str:
     """The runs' training time one after the other, in words; nothing is guessed."""
     known = [seconds for run in runs if (seconds := seconds_left(run, speeds)) is not None]
     if not known:
-        return "time unknown: no run like them has finished yet"
+        return f"time unknown: no run like {'them' if len(runs) > 1 else 'it'} has finished yet"
     unknown = len(runs) - len(known)
-    rest = f", and unknown for {unknown} runs of which none like them has finished" if unknown else ""
+    rest = f", and unknown for {plural(unknown, 'run')} (nothing like {'it' if unknown == 1 else 'them'} has finished)"
     return (
-        f"about {duration(sum(known))} of training one after the other{rest} "
+        f"about {duration(sum(known))} of training one after the other{rest if unknown else ''} "
         "(by the seconds per step of this study's finished runs; evaluation comes on top)"
     )
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import micro_batch
+from encoder_ablations.data.subsets import subset
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import build_model, prepare_data
@@ -43,6 +45,28 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution) -> dict[str, s
                 check(alike[0])
             except InputError as error:
                 problems |= {spec.run_id: str(error) for spec in alike}
+    return problems
+
+
+def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
+    """Of :func:`find_problems` what the names of files tell: which runs would have no image. Run id -> a line.
+
+    Datasets that are not on this machine, or whose files are not in order, are passed over: a plan needs none.
+    """
+    problems: dict[str, str] = {}
+    for same_data in _groups(specs, ("dataset",)):
+        dataset = same_data[0].dataset
+        if not dataset.folder.is_dir() or (dataset.hub is not None and not (dataset.folder / "hub.json").exists()):
+            continue
+        try:
+            images = range(len(FolderDataset(dataset, "train")))
+        except InputError:
+            continue
+        for spec in same_data:
+            try:
+                subset(images, spec.fraction)
+            except InputError as error:
+                problems[spec.run_id] = str(error)
     return problems
 
 

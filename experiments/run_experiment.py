@@ -16,7 +16,7 @@ from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.executors import run_here, run_in_processes, slots
 from encoder_ablations.experiments.locks import is_held
 from encoder_ablations.experiments.plan_table import Standing
-from encoder_ablations.experiments.preflight import find_problems
+from encoder_ablations.experiments.preflight import find_problems, impossible_fractions
 from encoder_ablations.experiments.ray_executor import Cluster, connected, run_on_ray
 from encoder_ablations.experiments.report import announce
 from encoder_ablations.experiments.reporting.page import write_report
@@ -25,6 +25,7 @@ from encoder_ablations.experiments.study import OUTPUTS, PlannedRun, StudySpec, 
 from encoder_ablations.experiments.worker import Job, Outcome
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --dry-run
@@ -95,7 +96,10 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
 
 
 def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
-    """Runs what is left and writes the report. Returns the exit code: 1 if a run failed or could not start."""
+    """Runs what is left and writes the report. Returns the exit code: 1 if a run failed or could not start.
+
+    Of a dry run: 2 if a run could not start.
+    """
     shown = int(os.environ.get("RANK", "0")) == 0  # of several processes on one run (torchrun), the first speaks
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (choices.processes or choices.cluster):
         raise InputError("torchrun makes each run span its processes; leave out --processes and --ray.")
@@ -103,10 +107,7 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     if not choices.extend:
         check_same_study(study, folder)
     if choices.dry_run:
-        standing = Standing(runs)
-        print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
-        print(standing.estimate(choices.retry_failed))
-        return 0
+        return _show_plan(study, folder, runs, choices)
     if shown:
         print(f"study {study.name}: {Standing(runs).counts()}, in {folder}")
     pending = _pending(runs, choices.retry_failed)
@@ -124,6 +125,24 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
             save_study(study, folder)
         outcomes = _execute(pending, choices, shown)
     return _conclude(folder, locate(plan(study), folder), outcomes, problems) if shown else 0
+
+
+def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choices: Choices) -> int:
+    """The plan as it stands, and which runs could not start for want of images."""
+    standing = Standing(runs)
+    print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
+    print(standing.estimate(choices.retry_failed))
+    pending = _pending(runs, choices.retry_failed)
+    problems = impossible_fractions([run.spec for run in pending])
+    if problems and len(problems) == len(pending):
+        raise InputError(next(iter(problems.values())))
+    for line in _not_started(problems):
+        print(line, file=sys.stderr)
+    return 2 if problems else 0
+
+
+def _not_started(problems: dict[str, str]) -> list[str]:
+    return [f"not started ({plural(count, 'run')}): {text}" for text, count in Counter(problems.values()).items()]
 
 
 def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]:
@@ -155,15 +174,16 @@ def _conclude(folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outco
         announce(write_report(folder))
     elsewhere = [outcome for outcome in outcomes if outcome.state == "elsewhere"]
     if elsewhere:
-        print(f"{len(elsewhere)} runs are being computed by another process; 'ablate status {folder}' follows them.")
-    lines = [f"not started ({count} runs): {text}" for text, count in Counter(problems.values()).items()]
+        what = plural(len(elsewhere), "run", "is/are being computed by another process")
+        print(f"{what}; 'ablate status {folder}' follows.")
+    lines = _not_started(problems)
     lines += [f"unreadable: {run.problem}" for run in runs if run.problem is not None]
     failed = [run.record for run in runs if run.record is not None and run.record.error is not None]
     for record in failed:
         assert record.error is not None
         lines.append(f"failed: {record.run_id}: {record.error.type}: {' '.join(record.error.message.split())}")
     if failed:
-        lines.append(f"{len(failed)} runs failed; --retry-failed repeats them.")
+        lines.append(f"{plural(len(failed), 'run')} failed; --retry-failed repeats what failed.")
     for line in lines:
         print(line, file=sys.stderr)
     return 1 if lines else 0

@@ -83,4 +83,12 @@ def _comparable(study: StudySpec) -> dict[str, Any]:
         content[kind] = {entry["name"]: entry for entry in content[kind]}
     for kind in ("fractions", "seeds"):
         content[kind] = sorted(content[kind])
+    for kind in ("include", "exclude"):
+        content[kind] = [_as_written(each) for each in content[kind]]
     return content
+
+
+def _as_written(wanted: dict[str, Any]) -> dict[str, Any]:
+    """A filter as a person writes it: without what it does not ask for, one value without brackets."""
+    asked = {key: values for key, values in wanted.items() if values is not None}
+    return {key: values[0] if len(values) == 1 else values for key, values in asked.items()}

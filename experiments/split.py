@@ -15,7 +15,7 @@ from encoder_ablations.data.pairing import Pair, find_all_pairs, find_pairs
 from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.data.scan import scan_masks
 from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.data.splits import Ratios, divide, files_of
+from encoder_ablations.data.splits import RULE, Ratios, divide, files_of
 from encoder_ablations.data.subsets import fingerprint, nested_order, subset
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
@@ -114,6 +114,7 @@ def _settings(arguments: argparse.Namespace, ratios: Ratios, dataset: FolderData
     return {
         "dataset": dataset.spec.name,
         "images_sha256": fingerprint(dataset.ids),
+        "rule": RULE,
         "folds": ratios.folds,
         **ratios.parts,
         "seed": arguments.seed,

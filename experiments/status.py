@@ -12,6 +12,7 @@ from encoder_ablations.experiments.progress import read_progress
 from encoder_ablations.experiments.saved_study import read_study, study_file
 from encoder_ablations.experiments.study import OUTPUTS, PlannedRun, StudySpec, load_study, locate, plan
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate status outputs/demo
   ablate status my_study.yaml --table"""
@@ -56,7 +57,7 @@ def describe(name: str, folder: Path, standing: Standing) -> str:
     known = {run.folder.name for run in standing.runs}
     others = [path for path in (folder / "runs").glob("*/record.json") if path.parent.name not in known]
     if others:
-        lines.append(f"{len(others)} further runs are in the folder, of earlier versions of the study")
+        lines.append(f"{plural(len(others), 'further run', 'is/are in the folder')}, of earlier versions of the study")
     return "\n".join(lines)
 
 
@@ -87,8 +88,11 @@ def _time_left(standing: Standing) -> str:
     rest = [seconds_left(run, standing.speeds) for run in waiting]
     known = [seconds for seconds in own + rest if seconds is not None]
     if len(known) < len(own) + len(rest):
-        return f"time left: unknown; no run like {len(own) + len(rest) - len(known)} of them has finished yet"
-    return f"time left: about {duration(max(sum(known) / len(running), *known))} with {len(running)} runs at a time"
+        unknown = len(own) + len(rest) - len(known)
+        whose = f"{unknown} of the {len(own) + len(rest)} runs" if len(own) + len(rest) > 1 else "it"
+        return f"time left: unknown; nothing like {whose} has finished yet"
+    left = duration(max(sum(known) / len(running), *known))
+    return f"time left: about {left} with {plural(len(running), 'run', 'at a time')}"
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.heatmaps import save_heatmaps
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate taps --encoder dinov2_b14
   ablate taps --encoder vit_ti16 --size 512x640 weights=random
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         maps: dict[str, Tensor] = {f"tap{i}": features[0] for i, features in enumerate(result.maps)}
         maps |= {name: features[0] for name, features in result.pyramid.items()}
         written = save_heatmaps(image, maps, arguments.heatmaps)
-        print(f"wrote {len(written)} pictures to {arguments.heatmaps}")
+        print(f"wrote {plural(len(written), 'picture')} to {arguments.heatmaps}")
     agrees = result.source_difference is None or result.source_difference <= TOLERANCE
     return 0 if agrees else 1
 
@@ -81,7 +82,8 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
     if isinstance(body, ViTBody):
         lines.append(
             f"  patch {body.patch}, read as stride {body.reduction:g}; {body.tokens(height, width)} patch tokens, "
-            f"{body.prefix_tokens} prefix tokens; {body.depth} blocks; final norm on taps: {body.final_norm}"
+            f"{plural(body.prefix_tokens, 'prefix token')}; {plural(body.depth, 'block')}; "
+            f"final norm on taps: {body.final_norm}"
         )
     lines.append(f"  mean {body.normalization.mean}, std {body.normalization.std}")
     for index, (features, reduction) in enumerate(zip(result.maps, body.reductions, strict=True)):

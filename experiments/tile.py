@@ -1,12 +1,11 @@
 """``ablate tile``: cuts rasters and their masks into tiles, as a dataset that everything else here takes."""
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from encoder_ablations.data.folder import FolderDataset, scene_of
 from encoder_ablations.data.layouts.survey import list_files, survey_masks
@@ -20,6 +19,7 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, write_text
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate tile ~/orthophotos                       then: ablate init orthophotos_1024
   ablate tile potsdam --size 512                  then: ablate lint potsdam_512.yaml
@@ -41,8 +41,33 @@ class Work(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate tile --help``."""
+    arguments = _parser().parse_args(argv)
+    if arguments.size < SMALLEST:
+        raise InputError(f"--size {arguments.size}: allowed are {SMALLEST} pixels and more.")
+    scale = Range(*arguments.range) if arguments.range else None
+    if scale is not None and not scale.low < scale.high:
+        raise InputError(f"--range {scale.low:g} {scale.high:g}: LOW must be less than HIGH.")
+
+    folder = options.as_folder(arguments.dataset)
+    if folder is not None:
+        output = arguments.output or Path(f"{folder.resolve().name}_{arguments.size}")
+        _cut_all(_in_folder(folder), arguments.size, scale, output)
+        print(f"next: ablate init {output}")
+        return 0
+    spec = load_dataset(arguments.dataset)
+    output = arguments.output or Path(f"{spec.name}_{arguments.size}")
+    target = output.with_name(f"{output.name}.yaml")
+    if target.exists():
+        raise InputError(f"{target} exists already. Choose another --output, or remove it.")
+    _cut_all(_in_dataset(spec), arguments.size, scale, output)
+    write_text(target, dataset_yaml(spec, arguments.dataset, output, arguments.size))
+    print(f"dataset: {target}\nnext: ablate lint {target}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = options.make_parser("tile", ABOUT, EXAMPLES)
-    parser.add_argument("dataset", help="a folder of images and masks, a dataset's name, or its YAML")
+    parser.add_argument("dataset", help="a dataset's name, its YAML, or a folder of images and masks")
     parser.add_argument("--size", type=int, default=1024, help="longest side of a tile in pixels (default 1024)")
     parser.add_argument(
         "--range",
@@ -52,34 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the numbers that become black and white, for images of more than 8 bits",
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)")
-    arguments = parser.parse_args(argv)
-    if arguments.size < SMALLEST:
-        raise InputError(f"--size {arguments.size}: allowed are {SMALLEST} pixels and more.")
-    scale = Range(*arguments.range) if arguments.range else None
-    if scale is not None and not scale.low < scale.high:
-        raise InputError(f"--range {scale.low:g} {scale.high:g}: LOW must be less than HIGH.")
+    return parser
 
-    spec = None if Path(arguments.dataset).is_dir() else load_dataset(arguments.dataset)
-    name = Path(arguments.dataset).resolve().name if spec is None else spec.name
-    output: Path = arguments.output or Path(f"{name}_{arguments.size}")
-    target = output.with_name(f"{output.name}.yaml")
-    if spec is not None and target.exists():
-        raise InputError(f"{target} exists already. Choose another --output, or remove it.")
-    work = _in_folder(Path(arguments.dataset)) if spec is None else _in_dataset(spec)
-    total = sum(tile_count(each.pair, arguments.size, scale) for each in work)
-    with (
-        new_folder(output) as folder,
-        tqdm(total=total, desc="cutting", unit="tile", mininterval=options.bar_interval()) as bar,
-    ):
+
+def _cut_all(work: Sequence[Work], largest: int, scale: Range | None, output: Path) -> None:
+    """Writes all tiles, or none."""
+    total = sum(tile_count(each.pair, largest, scale) for each in work)
+    with new_folder(output) as folder, options.bar("cutting", "tile", total) as bar:
         for split, pair in work:
-            cut(pair, folder, split, arguments.size, scale, bar.update)
-    print(f"wrote {total} tiles of {len(work)} image{'s' if len(work) > 1 else ''} to {output}")
-    if spec is None:
-        print(f"next: ablate init {output}")
-    else:
-        write_text(target, dataset_yaml(spec, arguments.dataset, output, arguments.size))
-        print(f"dataset: {target}\nnext: ablate lint {target}")
-    return 0
+            cut(pair, folder, split, largest, scale, bar.update)
+    print(f"wrote {plural(total, 'tile')} of {plural(len(work), 'image')} to {output}")
 
 
 def _in_folder(folder: Path) -> list[Work]:

@@ -74,7 +74,7 @@ def evaluate_checkpoint(
         items = _translated(items, torch.from_numpy(shared.truth))
     source = FeatureSource(segmenter.to(accelerator.device), spec.recipe, execution.store())
     read = partial(source.evaluation, images)
-    with tqdm(total=len(images), unit="image", dynamic_ncols=True) as bar:
+    with tqdm(total=len(images), unit="image", dynamic_ncols=True, delay=1, leave=False) as bar:
         result = evaluate(segmenter, items, classes, accelerator, advance=bar.update, read=read, relabel=relabel)
     return CheckpointResult(result, checkpoint["step"], images.ids, str(accelerator.device))
 

@@ -3,6 +3,7 @@
 Unknown keys and impossible values end with one line that names the file, the key, what is allowed and the nearest name.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,6 +72,12 @@ def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def in_yaml(value: Any) -> str:
+    """A value as one line of YAML: ``[a, b]``, ``{encoder: [a]}``, ``null``."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return text.removesuffix("...\n").strip()
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
     """What changed, one phrase for each key: ``recipe.steps 80 → 100``. Lists are compared as a whole."""
     found = []
@@ -83,7 +90,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str
         elif isinstance(before[key], Mapping) and isinstance(after[key], Mapping):
             found += differences(before[key], after[key], f"{name}.")
         elif before[key] != after[key]:
-            found.append(f"{name} {before[key]} → {after[key]}")
+            found.append(f"{name} {in_yaml(before[key])} → {in_yaml(after[key])}")
     return found
 
 

@@ -9,6 +9,12 @@ from encoder_ablations.data.layouts.values import Color
 NAMES = ("classes.txt", "labels.txt", "class_names.txt", "names.txt", "obj.names", "classes.names", "label_names.txt")
 TABLES = ("class_dict.csv", "label_colors.txt", "labelmap.txt", "label_colors.csv", "classes.csv", "class_dict_seg.csv")
 JSONS = ("classes.json", "labels.json")
+UNLABELLED = frozenset({"void", "ignore", "ignored", "unlabeled", "unlabelled", "notlabeled", "notlabelled"})
+
+
+def means_unlabelled(name: str) -> bool:
+    """Whether a list calls pixels so that belong to no class: "Void", "__ignore__", "not labelled"."""
+    return re.sub(r"[\W_]+", "", name.lower()) in UNLABELLED
 
 
 def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | None]:
@@ -21,6 +27,8 @@ def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | N
             except (OSError, UnicodeDecodeError):
                 continue
             names, colors = _read_json(text) if name in JSONS else _read_lines(text)
+            if not colors and names[:1] == ["__ignore__"]:
+                names = names[1:]  # labelme begins its lists with it and counts from -1
             if names:
                 return names, colors, path
     return [], {}, None
@@ -35,7 +43,7 @@ def _read_lines(text: str) -> tuple[list[str], dict[Color, str]]:
         if not line or line.startswith("#"):
             continue
         numbers = [int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d{1,3}(?![A-Za-z_\d.])", line)]
-        name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[A-Za-z])", "", line)).strip()
+        name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[^\W\d])", "", line)).strip()
         if not name or (len(numbers) not in (0, 1) and len(numbers) < 3):
             continue
         if len(numbers) >= 3 and all(number < 256 for number in numbers[-3:]):

@@ -11,10 +11,12 @@ from PIL import Image
 
 from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
 from encoder_ablations.data.layouts.values import THREADS
+from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder
 from encoder_ablations.utils.optional import MissingPackageError
+from encoder_ablations.utils.wording import plural
 
 
 def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, total: None) -> DatasetSpec:
@@ -46,8 +48,8 @@ def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, 
         about = {"layout": proposal.layout, "masks": proposal.kind, "from": proposal.spec.root, "left_out": problems}
         (folder / "prepared.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     if problems:
-        proposal.remarks.append(f"{len(problems)} pairs were left out, e.g. {problems[0]}")
-    changes = {"root": str(output), "images": "images", "masks": "masks", "value_map": None}
+        proposal.remarks.append(f"{plural(len(problems), 'pair', 'was/were left out')}, e.g. {problems[0]}")
+    changes = {"root": str(output), "images": "images", "masks": "masks", "value_map": None, "ignore_ids": (IGNORE,)}
     return proposal.spec.model_copy(update=changes)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,29 @@ class Proposal:
         else:
             values = read_ids(item.source.mask)
         return class_table(self.spec)[values].astype(np.uint8)
+
+    def class_pixels(self) -> np.ndarray:
+        """N×K int64: how much of every class each item shows, by what is known already.
+
+        Pixels where there are masks; the areas of outlines in COCO (1 where none is stated); 1 for each class's file.
+        """
+        counts = np.zeros((len(self.items), len(self.spec.classes)), np.int64)
+        number_of: Callable[[Any], int] = self.colors.__getitem__ if self.colors else class_table(self.spec).__getitem__
+        for row, item in zip(counts, self.items, strict=True):
+            if isinstance(item.source, CocoImage):
+                assert self.coco is not None
+                for note in item.source.annotations:
+                    if not note.get("iscrowd") and note.get("category_id") in self.coco.class_of:
+                        row[self.coco.class_of[note["category_id"]]] += max(1, int(note.get("area") or 1))
+            elif item.source.mask is None:
+                for layer in item.source.layers:
+                    row[self.layers[layer.name]] += 1
+            elif self.meaning is not None:
+                for value, pixels in self.meaning.by_file.get(item.source.mask, {}).items():
+                    number = number_of(value)
+                    if 0 <= number < len(row):
+                        row[number] += pixels
+        return counts
 
     def _stack(self, source: Source) -> np.ndarray:
         """One mask of the files of several classes; where they overlap the smaller object is on top."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.data.layouts.coco import CocoSet, read_coco
-from encoder_ablations.data.layouts.names import read_names
+from encoder_ablations.data.layouts.names import means_unlabelled, read_names
 from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
 from encoder_ablations.data.layouts.splitting import is_direct, settle_splits
 from encoder_ablations.data.layouts.survey import Survey, list_files, survey_masks
@@ -15,6 +15,7 @@ from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 
 def propose(
@@ -76,7 +77,8 @@ def _from_masks(
     for paths, what in ((survey.without_mask, "image"), (survey.without_image, "mask")):
         if paths:
             other = "mask" if what == "image" else "image"
-            remarks.append(f"{len(paths)} {what}s have no {other} and are left out, e.g. {paths[0].relative_to(root)}.")
+            left_out = plural(len(paths), what, f"has/have no {other} and is/are left out")
+            remarks.append(f"{left_out}, e.g. {paths[0].relative_to(root)}.")
     items = [Item(source.id, source.split or "train", source.image, source) for source in survey.sources]
     content: dict[str, object] = {"name": name, "root": str(root), "scene_pattern": survey.scene_pattern}
     if any(source.layers for source in survey.sources):
@@ -84,7 +86,8 @@ def _from_masks(
         given = names or ["background", *found]
         if len(given) != len(found) + 1:
             raise InputError(
-                f"{len(given)} class names for {len(found)} folders and the background: {', '.join(found)}."
+                f"{plural(len(given), 'class name')} for {plural(len(found), 'folder')} and the background: "
+                f"{', '.join(found)}."
             )
         spec = _spec(content | {"classes": given})
         layers = {layer: number for number, layer in enumerate(found, start=1)}
@@ -96,12 +99,12 @@ def _from_masks(
     for path, problem in list(meaning.problems.items())[:3]:
         remarks.append(f"{path.relative_to(root)} cannot be used: {problem}.")
     if len(meaning.problems) > 3:
-        remarks.append(f"So it is with {len(meaning.problems) - 3} more masks; 'ablate lint' names them.")
+        remarks.append(f"So it is with {plural(len(meaning.problems) - 3, 'more mask')}; 'ablate lint' names them.")
     proposal = Proposal(_placeholder(content), survey.layout, meaning.kind, items, False, remarks, meaning)
     if meaning.colors:
         _classes_of_colors(proposal, content, names, {} if names else by_color, known)
     else:
-        _classes_of_values(proposal, content, names or known)
+        _classes_of_values(proposal, content, names, known)
     return proposal
 
 
@@ -113,8 +116,28 @@ def _placeholder(content: dict[str, object]) -> DatasetSpec:
     return _spec({**content, "classes": ["unknown"]})
 
 
-def _classes_of_values(proposal: Proposal, content: dict[str, object], names: list[str]) -> None:
+def _unlabelled(proposal: Proposal, names: list[str], pixels: dict[int, int]) -> set[int]:
+    """Positions of the names in a list that mean "not labelled", with a remark; none where under two classes are left.
+
+    Args:
+        pixels: by position.
+    """
+    found = {number for number, name in enumerate(names) if means_unlabelled(name)}
+    if len(names) - len(found) < 2:
+        return set()
+    for number in sorted(found):
+        share = 100 * pixels.get(number, 0) / max(1, sum(pixels.values()))
+        proposal.remarks.append(
+            f"'{names[number]}' is no class here: its pixels are ignored (255), {share:.3g} % of all. "
+            "Give all names with --classes if it is to be learnt."
+        )
+    return found
+
+
+def _classes_of_values(proposal: Proposal, content: dict[str, object], given: list[str], known: list[str]) -> None:
+    """Values of a list's names for "not labelled" are ignored; names that the person gave are classes."""
     assert proposal.meaning is not None
+    names = given or known
     target, plain = class_values(proposal.meaning.values, len(names))
     count = max(target.values()) + 1
     if not names:
@@ -122,19 +145,29 @@ def _classes_of_values(proposal: Proposal, content: dict[str, object], names: li
         proposal.remarks.append("Class names are invented: write the right ones.")
     elif len(names) < count:
         raise InputError(
-            f"the masks show {count} classes, but only {len(names)} class names are known: {', '.join(names)}."
+            f"the masks show {plural(count, 'class')}, but only {plural(len(names), 'class name', 'is/are known')}: "
+            f"{', '.join(names)}."
         )
-    content["classes"] = names
-    if not plain:
-        content["value_map"] = target
+    pixels: Counter[int] = Counter()
+    for value, number in target.items():
+        pixels[number] += proposal.meaning.values[value]
+    ignored = set() if given else _unlabelled(proposal, names, pixels)
+    kept = [number for number in range(len(names)) if number not in ignored]
+    content["classes"] = [names[number] for number in kept]
+    if plain and kept == list(range(len(kept))):
+        content["ignore_ids"] = [IGNORE, *sorted(ignored)]
+    else:
+        places = {number: place for place, number in enumerate(kept)} | dict.fromkeys(ignored, IGNORE)
+        content["value_map"] = {value: places[number] for value, number in target.items()}
     proposal.spec = _spec(content)
 
 
 def _classes_of_colors(
     proposal: Proposal, content: dict[str, object], names: list[str], by_color: dict[Color, str], known: list[str]
 ) -> None:
-    """Every colour is a class; those of a table have their names, and what the table lacks is ignored."""
+    """Every colour is a class; those of a table have their names. What the table lacks or calls void is ignored."""
     assert proposal.meaning is not None
+    given = bool(names)
     colors = list(proposal.meaning.colors)
     if by_color:
         ordered = list(by_color)
@@ -142,8 +175,8 @@ def _classes_of_colors(
         if strange:
             share = sum(proposal.meaning.colors[color] for color in strange) / proposal.meaning.colors.total()
             proposal.remarks.append(
-                f"{len(strange)} colours stand in no table and are ignored ({100 * share:.3g} % of the pixels), "
-                f"e.g. {strange[0]}."
+                f"{plural(len(strange), 'colour', 'stands/stand in no table and is/are ignored')} "
+                f"({100 * share:.3g} % of the pixels), e.g. {strange[0]}."
             )
         names = list(by_color.values())
     else:
@@ -151,13 +184,19 @@ def _classes_of_colors(
         ordered = sorted(colors, key=lambda color: (color != (0, 0, 0), colors.index(color)))
         if names and len(names) != len(ordered):
             shown = ", ".join(map(str, ordered[:8])) + (", …" if len(ordered) > 8 else "")
-            raise InputError(f"{len(names)} class names for {len(ordered)} colours in the masks: {shown}.")
+            raise InputError(
+                f"{plural(len(names), 'class name')} for {plural(len(ordered), 'colour')} in the masks: {shown}."
+            )
         names = names or known
         if len(names) != len(ordered):
             names = [
                 "background" if color == (0, 0, 0) else "color_{:02x}{:02x}{:02x}".format(*color) for color in ordered
             ]
             proposal.remarks.append("Class names are invented from the colours: write the right ones.")
+    pixels = {number: proposal.meaning.colors[color] for number, color in enumerate(ordered)}
+    for number in sorted(set() if given else _unlabelled(proposal, names, pixels), reverse=True):
+        strange.append(ordered.pop(number))
+        names = names[:number] + names[number + 1 :]
     twice = Counter(names)
     names = [f"{name}_{number}" if twice[name] > 1 else name for number, name in enumerate(names)]
     content |= {"classes": names, "colors": ordered}
@@ -169,12 +208,14 @@ def _from_coco(root: Path, name: str, coco: CocoSet, names: list[str]) -> Propos
     items = [Item(each.id, each.split or "train", each.image, each) for each in coco.images]
     classes = names or coco.classes
     if len(classes) != len(coco.classes):
-        raise InputError(f"{len(classes)} class names for {len(coco.classes)} classes: {', '.join(coco.classes)}.")
+        given, found = plural(len(classes), "class name"), plural(len(coco.classes), "class")
+        raise InputError(f"{given} for {found}: {', '.join(coco.classes)}.")
     remarks = []
     if coco.missing:
-        remarks.append(f"{len(coco.missing)} annotated images are not there and are left out, e.g. {coco.missing[0]}.")
+        left_out = plural(len(coco.missing), "annotated image", "is/are not there and is/are left out")
+        remarks.append(f"{left_out}, e.g. {coco.missing[0]}.")
     empty = sum(not each.annotations for each in coco.images)
     if empty:
-        remarks.append(f"{empty} images have no annotation; their masks are background.")
+        remarks.append(f"{plural(empty, 'image', 'has/have no annotation: all is background')}.")
     spec = _spec({"name": name, "root": str(root), "classes": classes})
     return Proposal(spec, "COCO annotations", "outlines, the smaller object on top", items, False, remarks, coco=coco)

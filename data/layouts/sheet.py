@@ -1,15 +1,14 @@
 """A contact sheet: images beside their masks, so that a person sees at once whether the masks are right."""
 
 import io
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.layouts.lettering import font_for, legible
 from encoder_ablations.data.palette import colorize, colors_of
 from encoder_ablations.data.sample import IGNORE, Sample
 from encoder_ablations.data.spec import DatasetSpec
@@ -33,8 +32,11 @@ class _Shown(NamedTuple):
     split: str
 
 
-def write_sheet(spec: DatasetSpec, path: Path, title: str) -> None:
+def write_sheet(spec: DatasetSpec, path: Path, title: str) -> list[str]:
     """Draws up to twelve pairs that together show as many classes as can be, each with its mask over it.
+
+    Returns:
+        Names of classes whose letters no font here has; their ids stand in the legend.
 
     Raises:
         InputError: no pair can be read.
@@ -42,17 +44,19 @@ def write_sheet(spec: DatasetSpec, path: Path, title: str) -> None:
     shown = _choose(spec)
     colors = colors_of(spec)
     width = GAP + COLUMNS * (2 * SIDE + 2 * GAP)
-    legend, bottom = _legend_places(spec, width)
+    words = _legend_words(spec)
+    legend, bottom = _legend_places(words, width)
     rows = [shown[start : start + COLUMNS] for start in range(0, len(shown), COLUMNS)]
     heights = [max(_fit(each.sample)[1] for each in row) for row in rows]
     sheet = Image.new("RGB", (width, bottom + sum(heights) + len(rows) * (LINE + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, GAP), title, INK, _font(16))
-    for (x, y), name, color in zip(legend, [*spec.classes, "ignored"], [*colors, None], strict=True):
+    text, font = legible(title, 16)
+    draw.text((GAP, GAP), text, INK, font)
+    for (x, y), (word, font), color in zip(legend, words, [*colors, None], strict=True):
         box = Image.new("RGB", (13, 13), color) if color else Image.fromarray(_stripes(13, 13))
         sheet.paste(box, (x, y + 3))
         draw.rectangle((x, y + 3, x + 12, y + 15), outline=SOFT)
-        draw.text((x + 18, y + 1), name, INK, _font(13))
+        draw.text((x + 18, y + 1), word, INK, font)
     top = bottom
     for row, height in zip(rows, heights, strict=True):
         for column, each in enumerate(row):
@@ -61,6 +65,7 @@ def write_sheet(spec: DatasetSpec, path: Path, title: str) -> None:
     file = io.BytesIO()
     sheet.save(file, "PNG")
     write_bytes(path, file.getvalue())
+    return [name for name in spec.classes if font_for(name, 13) is None]
 
 
 def _choose(spec: DatasetSpec) -> list[_Shown]:
@@ -92,23 +97,22 @@ def _choose(spec: DatasetSpec) -> list[_Shown]:
     return [found[position] for position in order if position in chosen]
 
 
-def _legend_places(spec: DatasetSpec, width: int) -> tuple[list[tuple[int, int]], int]:
+def _legend_words(spec: DatasetSpec) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+    """The name of each class (its id where no font has the letters) and "ignored", each with its font."""
+    names = [name if font_for(name, 13) else str(number) for number, name in enumerate(spec.classes)]
+    return [legible(name, 13) for name in (*names, "ignored")]
+
+
+def _legend_places(words: list[tuple[str, ImageFont.FreeTypeFont]], width: int) -> tuple[list[tuple[int, int]], int]:
     """Where each class and "ignored" stand, and where the pictures begin."""
-    font = _font(13)
     places, x, y = [], GAP, GAP + 28
-    for name in (*spec.classes, "ignored"):
-        needed = int(font.getlength(name)) + 36
+    for word, font in words:
+        needed = int(font.getlength(word)) + 36
         if x + needed > width:
             x, y = GAP, y + LINE
         places.append((x, y))
         x += needed
     return places, y + LINE + GAP
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows most alphabets."""
-    return ImageFont.truetype(font_manager.findfont("DejaVu Sans"), size)
 
 
 def _stripes(height: int, width: int) -> np.ndarray:
@@ -141,5 +145,5 @@ def _draw_pair(
     sheet.paste(image, corner)
     sheet.paste(overlay, (corner[0] + SIDE + GAP // 2, corner[1]))
     name = sample.id if len(sample.id) <= 34 else f"{sample.id[:16]}…{sample.id[-17:]}"
-    text = f"{each.split}  {name}  {sample.size[1]}×{sample.size[0]}"
-    draw.text((corner[0], corner[1] + size[1] + 3), text, SOFT, _font(12))
+    text, font = legible(f"{each.split}  {name}  {sample.size[1]}×{sample.size[0]}", 12)
+    draw.text((corner[0], corner[1] + size[1] + 3), text, SOFT, font)

@@ -10,8 +10,8 @@ from encoder_ablations.data.layouts.proposal import Proposal
 from encoder_ablations.data.layouts.survey import SPLIT_WORDS, Source
 from encoder_ablations.data.pairing import Pair, find_pairs
 from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.data.splits import Ratios, divide
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.seeding import numpy_stream
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 VAL_SHARE = 0.2
@@ -25,14 +25,17 @@ def settle_splits(proposal: Proposal, seed: int) -> None:
         raise InputError("the folders hold validation or test images only; training images are needed, too.")
     if not any(item.split == "val" for item in items):
         train = [number for number, item in enumerate(items) if item.split == "train"]
-        count = max(1, round(VAL_SHARE * len(train)))
         if len(train) < 2:
             raise InputError("one image with a mask is not enough: training and validation need one each.")
-        for number in _by_scene(proposal.spec, [items[each].id for each in train], count, seed):
+        scenes = _scenes(proposal.spec, [items[each].id for each in train])
+        ratios = Ratios(val=VAL_SHARE, test=0)
+        chosen = divide(scenes, proposal.class_pixels()[train], ratios, seed)["val"]
+        for number in chosen:
             items[train[number]] = replace(items[train[number]], split="val")
         proposal.remarks.append(
-            f"No folder was named val: {sum(item.split == 'val' for item in items)} images were set apart at random "
-            f"(seed {seed}); 'ablate split' makes stratified splits and folds."
+            f"No folder was named val: {len(chosen)} of {len(train)} images set apart (seed {seed}) so that every "
+            f"class has its share there{', whole scenes' if len(set(scenes)) < len(train) else ''}; "
+            "'ablate split' makes a test set and folds."
         )
     elif None in said:
         proposal.remarks.append("Images outside of train, val and test folders count as training images.")
@@ -48,21 +51,11 @@ def settle_splits(proposal: Proposal, seed: int) -> None:
     proposal.spec = proposal.spec.model_copy(update={"splits": splits})
 
 
-def _by_scene(spec: DatasetSpec, ids: list[str], count: int, seed: int) -> list[int]:
-    """About ``count`` positions, whole scenes at a time where scenes are known."""
-    scenes: dict[str, list[int]] = {}
-    for number, identity in enumerate(ids):
-        match = re.search(spec.scene_pattern, identity) if spec.scene_pattern else None
-        scenes.setdefault(match[1] if match else identity, []).append(number)
-    if len(scenes) == 1:
-        scenes = {identity: [number] for number, identity in enumerate(ids)}
-    chosen: list[int] = []
-    names = sorted(scenes)
-    for position in numpy_stream(seed, "init", "val").permutation(len(names))[:-1]:
-        if len(chosen) >= count:
-            break
-        chosen += scenes[names[position]]
-    return chosen
+def _scenes(spec: DatasetSpec, ids: list[str]) -> list[str]:
+    """The scene of each image; itself where scenes are not known, or where there is but one."""
+    matches = [re.search(spec.scene_pattern, identity) if spec.scene_pattern else None for identity in ids]
+    scenes = [match[1] if match else identity for match, identity in zip(matches, ids, strict=True)]
+    return scenes if len(set(scenes)) > 1 else ids
 
 
 def is_direct(proposal: Proposal, root: Path) -> bool:

@@ -1,7 +1,7 @@
 """What the pixels of mask files mean: ids, 0 and 255, or colours."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ class Meaning:
         kind: in words, for the head of the YAML.
         values: value in the file -> pixels, over all masks; grey levels of colour files that are grey.
         colors: colours, the most frequent first; empty when masks hold values.
+        by_file: the same of each mask file: its values or its colours, with their pixels.
         convert: whether files must be rewritten, as a value map is not enough.
         threshold: masks are JPEGs of black and white.
         problems: file -> why it cannot be used.
@@ -46,6 +47,7 @@ class Meaning:
     kind: str
     values: Counter[int]
     colors: Counter[Color]
+    by_file: Mapping[Path, Mapping[int, int] | Mapping[Color, int]]
     convert: bool
     threshold: bool
     problems: dict[Path, str]
@@ -63,25 +65,25 @@ def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -
             contents[path] = content
             progress(len(contents), len(paths))
     problems = {path: content.problem for path, content in contents.items() if content.problem}
-    usable = [content for content in contents.values() if not content.problem]
+    usable = {path: content for path, content in contents.items() if not content.problem}
     if not usable:
         path, problem = next(iter(problems.items()))
-        raise InputError(f"none of the {len(paths)} masks can be used: {path}: {problem}.")
-    colored = [content for content in usable if content.colors]
+        raise InputError(f"no mask can be used ({len(paths)} found): {path}: {problem}.")
+    colored = [content for content in usable.values() if content.colors]
     gray = all(len({red, green, blue}) == 1 for content in colored for red, green, blue in content.colors)
-    if any(content.lossy for content in usable):
+    if any(content.lossy for content in usable.values()):
         return _black_and_white(usable, problems)
     if colored and not gray:
         return _by_color(usable, problems)
-    if _palettes_differ(usable):
-        return _by_color([_through_palette(content) for content in usable], problems, "palettes that differ by file")
-    values = _sum(content.values for content in usable)
-    for content in colored:
-        values.update({red: count for (red, _, _), count in content.colors.items()})
+    if _palettes_differ(usable.values()):
+        shown = {path: _through_palette(content) for path, content in usable.items()}
+        return _by_color(shown, problems, "palettes that differ by file")
+    by_file = {path: content.values or _grey(content.colors) for path, content in usable.items()}
+    values = _sum(by_file.values())
     if len(values) > MOST_COLORS + 1:
         raise InputError(_too_many(len(values), "values"))
     kind = "grey pictures of several channels" if colored else "one channel of values"
-    return Meaning(kind, values, Counter(), bool(colored), False, problems)
+    return Meaning(kind, values, Counter(), by_file, bool(colored), False, problems)
 
 
 def _read(path: Path) -> MaskContent:
@@ -115,6 +117,10 @@ def _count_colors(pixels: np.ndarray) -> Counter[Color]:
     return Counter({(key >> 16, key >> 8 & 255, key & 255): count for key, count in _count(packed).items()})
 
 
+def _grey(colors: Counter[Color]) -> Counter[int]:
+    return Counter({red: count for (red, _, _), count in colors.items()})
+
+
 def _sum(counters: Iterable[Counter[int]]) -> Counter[int]:
     total: Counter[int] = Counter()
     for counter in counters:
@@ -122,31 +128,37 @@ def _sum(counters: Iterable[Counter[int]]) -> Counter[int]:
     return total
 
 
-def _black_and_white(usable: list[MaskContent], problems: dict[Path, str]) -> Meaning:
-    values = _sum(content.values for content in usable)
+def _black_and_white(usable: dict[Path, MaskContent], problems: dict[Path, str]) -> Meaning:
+    values = _sum(content.values for content in usable.values())
     clear = sum(count for value, count in values.items() if not NEAR_BLACK < value < NEAR_WHITE)
     if clear < 0.97 * values.total():
         raise InputError(
             "the masks are JPEGs of more than black and white: JPEG mixes class ids along every edge, and nothing "
             "brings them back. Export them again as PNG."
         )
-    pixels = Counter({0: sum(count for value, count in values.items() if value < 128)})
-    pixels[255] = values.total() - pixels[0]
-    return Meaning("JPEGs of black and white, cut at half", pixels, Counter(), True, True, problems)
+    by_file = {path: _cut(content.values) for path, content in usable.items()}
+    kind = "JPEGs of black and white, cut at half"
+    return Meaning(kind, _sum(by_file.values()), Counter(), by_file, True, True, problems)
 
 
-def _by_color(usable: list[MaskContent], problems: dict[Path, str], kind: str = "colours") -> Meaning:
+def _cut(values: Counter[int]) -> Counter[int]:
+    dark = sum(count for value, count in values.items() if value < 128)
+    return Counter({0: dark, 255: values.total() - dark})
+
+
+def _by_color(usable: dict[Path, MaskContent], problems: dict[Path, str], kind: str = "colours") -> Meaning:
     colors: Counter[Color] = Counter()
-    for content in usable:
-        colors.update(content.colors)
-        colors.update({(value, value, value): count for value, count in content.values.items()})
+    by_file: dict[Path, Counter[Color]] = {}
+    for path, content in usable.items():
+        by_file[path] = content.colors or Counter({(value,) * 3: count for value, count in content.values.items()})
+        colors.update(by_file[path])
         if len(colors) > MOST_COLORS + 1:
             raise InputError(_too_many(len(colors), "colours"))
     ordered = Counter(dict(sorted(colors.items(), key=lambda each: (-each[1], each[0]))))
-    return Meaning(kind, Counter(), ordered, True, False, problems)
+    return Meaning(kind, Counter(), ordered, by_file, True, False, problems)
 
 
-def _palettes_differ(usable: list[MaskContent]) -> bool:
+def _palettes_differ(usable: Iterable[MaskContent]) -> bool:
     """Whether a value has several colours, and one of them is another value's elsewhere."""
     seen: dict[int, set[Color]] = {}
     for content in usable:

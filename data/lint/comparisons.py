@@ -11,6 +11,7 @@ from encoder_ablations.data.lint.inspection import PairFacts
 from encoder_ablations.data.lint.rules import Finding, finding
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.utils.wording import plural
 
 HASH_DISTANCE = 10
 """Bits of 64 in which the hashes of nearly equal images may differ."""
@@ -116,7 +117,7 @@ def _scenes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
             splits_of[match[1]][each.split] += 1
     for scene, splits in sorted(splits_of.items()):
         if len(splits) > 1:
-            shares = ", ".join(f"{count} images in {split}" for split, count in splits.items())
+            shares = ", ".join(f"{plural(count, 'image')} in {split}" for split, count in splits.items())
             yield finding("scene-leaked", None, "", f"scene '{scene}': {shares}")
 
 

@@ -16,6 +16,7 @@ from encoder_ablations.data.reading import IMAGE_SUFFIXES, FileProblem, opened, 
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 SMALL = 32
 ORIENTATION = 0x0112
@@ -151,7 +152,8 @@ class Inspector:
         shown = ", ".join(map(str, sorted(unknown)[:5])) + (", …" if len(unknown) > 5 else "")
         text = f"{shown} on {100 * share:.3g} % of the pixels; classes are 0..{len(self._spec.classes) - 1}"
         if self._spec.value_map is not None:
-            text = f"{shown} on {100 * share:.3g} % of the pixels; value_map knows {len(self._spec.value_map)} others"
+            known = plural(len(self._spec.value_map), "other")
+            text = f"{shown} on {100 * share:.3g} % of the pixels; value_map knows {known}"
         blurred = len(unknown) >= 8 and share < 0.3
         facts.note("mask-interpolated" if blurred else "mask-ids", path, text)
 

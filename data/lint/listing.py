@@ -17,6 +17,7 @@ from encoder_ablations.data.pairing import KINDS, Kind, Pair, find_pairs
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError, nearest
+from encoder_ablations.utils.wording import plural
 
 OTHER_FORMATS = frozenset({".npy", ".npz", ".mat", ".heic", ".heif", ".exr", ".raw", ".dng", ".nef", ".cr2"})
 """Images that Pillow does not know by suffix."""
@@ -138,7 +139,7 @@ def _walk(
                 continue
             held = sum(name.suffix.lower() in suffixes for name in path.rglob("*"))
             if held:
-                listing.note("unused-folder", path, f"{held} files in it")
+                listing.note("unused-folder", path, f"{plural(held, 'file')} in it")
 
 
 def _wanted(spec: DatasetSpec, where: str, images: Files, listing: Listing) -> set[str] | None:

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import yaml
 from PIL import Image, ImageOps
 
 from encoder_ablations.data.lint.comparisons import usual_palette
+from encoder_ablations.data.lint.copied_yaml import copied_yaml
 from encoder_ablations.data.lint.inspection import PairFacts
 from encoder_ablations.data.lint.lint import SPLITS, THREADS, LintReport
 from encoder_ablations.data.lint.listing import name_problem
 from encoder_ablations.data.lint.rules import readable
 from encoder_ablations.data.reading import opened, read_ids, read_image
 from encoder_ablations.data.sample import IGNORE
-from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder
 
@@ -52,17 +51,20 @@ class _Hopeless(Exception):
     """This pair cannot be corrected; the text says why."""
 
 
-def repair(report: LintReport, output: Path) -> Repair:
+def repair(report: LintReport, output: Path, source: Path | None = None) -> Repair:
     """Writes images, masks and ``dataset.yaml`` into a new folder; the originals are only read.
+
+    Args:
+        source: the dataset's YAML, whose comments are kept.
 
     Raises:
         InputError: the folder exists or lies in the dataset, cannot be written to, or no pair would be left.
     """
-    output = output.absolute()
+    given, output = output, output.absolute()
     spec = report.spec
     if output.resolve().is_relative_to(spec.folder.resolve()):
         raise InputError(f"{output} lies in the dataset itself. Choose a folder outside of {spec.folder.resolve()}.")
-    result = Repair(output / "dataset.yaml")
+    result = Repair(given / "dataset.yaml")
     for found in report.findings:
         if found.path is not None and found.rule.code in WITHOUT_PARTNER:
             result.left_out[report.shorten(found.path)] = found.rule.title
@@ -80,10 +82,12 @@ def repair(report: LintReport, output: Path) -> Repair:
                 result.left_out[report.shorten(each.pair.image)] = why
             elif done:
                 result.corrected[report.shorten(each.pair.image)] = ", ".join(done)
-        left = {each.split for each, (_, why) in zip(report.facts, outcomes, strict=True) if why is None}
-        if set(spec.splits) - left:
-            raise InputError(f"nothing would be left of the split {', '.join(sorted(set(spec.splits) - left))}.")
-        (folder / "dataset.yaml").write_text(_yaml(spec, output), encoding="utf-8")
+        left = [each for each, (_, why) in zip(report.facts, outcomes, strict=True) if why is None]
+        empty = set(spec.splits) - {each.split for each in left}
+        if empty:
+            raise InputError(f"nothing would be left of the split {', '.join(sorted(empty))}.")
+        text = copied_yaml(spec, output, {each.pair.id: names[id(each)] for each in left}, source)
+        (folder / "dataset.yaml").write_text(text, encoding="utf-8")
     return result
 
 
@@ -260,12 +264,3 @@ def _resized(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         raise _Hopeless("the mask has another shape than its image")
     chosen = [((np.arange(to) + 0.5) * of / to).astype(int) for of, to in zip(ids.shape, size, strict=True)]
     return ids[chosen[0][:, None], chosen[1]]
-
-
-def _yaml(spec: DatasetSpec, root: Path) -> str:
-    content = spec.model_dump(mode="json", exclude_defaults=True)
-    content |= {"name": f"{spec.name}_fixed", "root": str(root), "splits": {split: split for split in spec.splits}}
-    for key in ("images", "masks", "hub"):
-        content.pop(key, None)
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    return f"# The dataset {spec.name}, corrected by  ablate lint --fix\n{text}"

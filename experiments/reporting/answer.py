@@ -13,6 +13,7 @@ from encoder_ablations.experiments.reporting.compare import (
 from encoder_ablations.experiments.reporting.gain import gain, gain_headline, no_more
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.stats.seeds import ENOUGH
+from encoder_ablations.utils.wording import plural
 
 VISIBLE = 0.0005
 """Differences of mIoU below this print as 0.0 points; they are not called a lead."""
@@ -169,7 +170,7 @@ def _price(standing: Standing, unit: str = "GFLOPs") -> str:
 
 def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
     counts = sorted({standing.miou.n for standing in ranked})
-    seeds = wording.plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    seeds = plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     sentences = [f"Every encoder was trained with {seeds} (repetitions with other random numbers)."]
     if counts[0] < ENOUGH:
         sentences.append(f"An interval, or a claim that a lead is more than luck, needs at least {ENOUGH}.")
@@ -183,7 +184,7 @@ def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> 
     failed = sum(len(group.failed) for group in setting.groups)
     if failed:
         verb = "is" if failed == 1 else "are"
-        sentences.append(f"{wording.plural(failed, 'run')} failed and {verb} not in the numbers.")
+        sentences.append(f"{plural(failed, 'run')} failed and {verb} not in the numbers.")
     return sentences
 
 

@@ -13,6 +13,7 @@ from encoder_ablations.experiments.run_record import RunRecord, load_record
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
 from encoder_ablations.experiments.transfer_record import TransferRecord, load_transfers
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 Reading = Callable[[RunRecord], float | None]
 
@@ -227,7 +228,8 @@ def _nothing_found(folder: Path, started: int) -> str:
     if others:
         hint = f"Studies in that folder: {', '.join(others)}; name one, e.g. ablate report {folder / others[0]}."
     elif started:
-        hint = f"{started} runs were started there, but none has ended; let the study finish and try again."
+        runs = plural(started, "run", "was/were")
+        hint = f"{runs} started there, but none has ended; let the study finish and try again."
     else:
         hint = "Run a study first (ablate run STUDY.yaml, or ablate demo), or name the folder that one wrote."
     return f"no run records in {folder} (looked for runs/*/record.json). {hint}"

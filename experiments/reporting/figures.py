@@ -28,6 +28,7 @@ from encoder_ablations.experiments.reporting.drawing import (
     share_legend,
     style_context,
 )
+from encoder_ablations.utils.wording import plural
 
 NUMBERED = 12
 """Most classes for which a confusion matrix shows numbers."""
@@ -147,7 +148,10 @@ def class_bars(groups: list[RunGroup], classes: list[str], styles: Styles) -> tu
     axis.grid(visible=False, axis="y")
     axis.set_xlabel("IoU (%)")
     share_legend(figure, axis)
-    return figure, f"IoU of {len(shown)} of {len(classes)} classes for {whose}; the table below has the numbers."
+    return (
+        figure,
+        f"IoU of {len(shown)} of {plural(len(classes), 'class')} for {whose}; the table below has the numbers.",
+    )
 
 
 def class_mean(group: RunGroup, name: str) -> float | None:

@@ -5,6 +5,7 @@ from encoder_ablations.experiments.reporting.collect import Setting
 from encoder_ablations.experiments.reporting.compare import Comparison, pretraining
 from encoder_ablations.experiments.reporting.effort import efficiency, efficiency_texts
 from encoder_ablations.experiments.stats.seeds import ENOUGH
+from encoder_ablations.utils.wording import plural
 
 FEW = 2
 """Most architectures whose gain from pretraining is told one by one."""
@@ -112,4 +113,4 @@ def _bought(pair: Comparison, share: float) -> str:
 
 
 def no_more(seeds: int) -> str:
-    return f"{wording.plural(seeds, 'seed')} cannot show more than that"
+    return f"{plural(seeds, 'seed')} cannot show more than that"

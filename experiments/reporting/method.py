@@ -9,6 +9,7 @@ from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
 from encoder_ablations.experiments.reporting.titles import flatten
 from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.utils.wording import plural
 
 SELECTION = {
     "test": "Of every run, the state with the best mIoU on the validation images was scored on the test images, "
@@ -57,7 +58,7 @@ def warnings(study: Study) -> list[str]:
     for setting in study.settings:
         found += [f"{setting.title}: {text}" if len(study.settings) > 1 else text for text in _uneven(setting)]
     if study.unfinished:
-        count = wording.plural(len(study.unfinished), "run")
+        count = plural(len(study.unfinished), "run")
         found.append(f"{count} has no result yet (running or interrupted); this page shows what there is.")
     return found
 
@@ -116,10 +117,10 @@ def _data_sentences(run: RunRecord) -> list[str]:
     if run.data is None:
         return []
     test = f", {run.data.n_test} for test" if run.data.n_test is not None else ""
-    sizes = f"{wording.plural(len(run.data.class_names), 'class').replace('classs', 'classes')}: "
+    sizes = f"{plural(len(run.data.class_names), 'class')}: "
     return [
         f"Dataset {run.spec.dataset.name} has {sizes}{', '.join(run.data.class_names)}. "
-        f"It holds {run.data.n_val} images for validation{test}.",
+        f"It holds {plural(run.data.n_val, 'image')} for validation{test}.",
         SELECTION[run.data.report_split],
     ]
 
@@ -133,9 +134,9 @@ def _training_sentences(run: RunRecord) -> list[str]:
     optimizer, schedule, augmentation = recipe.optimizer, recipe.schedule, recipe.augmentation
     height, width = augmentation.crop
     low, high = augmentation.scale
-    warmup = f"{wording.plural(schedule.warmup_steps, 'step')} of warm-up" if schedule.warmup_steps else "no warm-up"
+    warmup = f"{plural(schedule.warmup_steps, 'step')} of warm-up" if schedule.warmup_steps else "no warm-up"
     sentences = [
-        f"Every model learns for {recipe.steps} steps with {wording.plural(recipe.batch_size, 'image')} a step "
+        f"Every model learns for {plural(recipe.steps, 'step')} with {plural(recipe.batch_size, 'image')} a step "
         f"(random crops of {height}×{width} pixels at {low:g} to {high:g} times their size), in {recipe.precision}.",
         f"AdamW, learning rate {optimizer.lr:g} ({optimizer.encoder_lr_multiplier:g} times that in the encoder's "
         f"body), weight decay {optimizer.weight_decay:g}; {warmup}, then "
@@ -147,7 +148,7 @@ def _training_sentences(run: RunRecord) -> list[str]:
     if recipe.pos_ratio is not None:
         sentences.append(f"{recipe.pos_ratio:.0%} of the training samples show the object.")
     if recipe.overfit:
-        sentences.append(f"Only {wording.plural(recipe.overfit, 'image')} were used, for training and scoring alike.")
+        sentences.append(f"Only {plural(recipe.overfit, 'image')} were used, for training and scoring alike.")
     if getattr(run.spec.segmenter, "ignored_pixels", "excluded") == "negative":
         sentences.append(
             "In this head's mask loss, ignored pixels count as belonging to no mask, as in the official code."
@@ -165,7 +166,7 @@ def environment(study: Study) -> list[tuple[str, list[str]]]:
     result = []
     for key, counts in seen.items():
         same = len(counts) == 1
-        values = [value if same else f"{value} ({wording.plural(n, 'run')})" for value, n in counts.most_common()]
+        values = [value if same else f"{value} ({plural(n, 'run')})" for value, n in counts.most_common()]
         result.append((key.replace(".", " ").replace("_", " "), values))
     return result
 

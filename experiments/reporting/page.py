@@ -22,6 +22,7 @@ from encoder_ablations.experiments.reporting.stability import across
 from encoder_ablations.experiments.reporting.table import Table
 from encoder_ablations.experiments.reporting.tables import TABLES, write_tables
 from encoder_ablations.utils.files import write_text
+from encoder_ablations.utils.wording import plural
 
 HERE = Path(__file__).parent
 
@@ -192,12 +193,12 @@ def _keep_together(value: Any) -> Any:
 
 def _facts(study: Study) -> list[str]:
     """The study in numbers, for the head of the page."""
-    runs = wording.plural(len(study.finished), "finished run")
+    runs = plural(len(study.finished), "finished run")
     if study.failed:
         runs += f", {len(study.failed)} failed"
     encoders = len(set(study.titles.values()))
     datasets = len({record.spec.dataset.name for record in study.records})
     seeds = len({record.spec.seed for record in study.records})
     ended = max(record.finished for record in study.records)
-    counted = [wording.plural(encoders, "encoder"), wording.plural(datasets, "dataset"), wording.plural(seeds, "seed")]
+    counted = [plural(encoders, "encoder"), plural(datasets, "dataset"), plural(seeds, "seed")]
     return [runs, *counted, f"last run ended {ended[:16].replace('T', ' ')}"]

@@ -76,11 +76,6 @@ def times(ratio: float) -> str:
     return f"{ratio:.1f} times" if ratio < 9.95 else f"{ratio:.0f} times"
 
 
-def plural(count: int, word: str) -> str:
-    """1, "seed" -> "1 seed"; 3 -> "3 seeds"."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 def listing(words: list[str]) -> str:
     """["a", "b", "c"] -> "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

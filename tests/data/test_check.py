@@ -48,7 +48,7 @@ def test_absent_classes_and_unlabelled_masks_are_reported(make_dataset, tmp_path
     assert check_dataset(spec).warnings == [
         "dataset 'toy', split 'train': no mask shows d, e.",
         "dataset 'toy', split 'val': no mask shows d, e.",
-        "dataset 'toy', split 'val': 1 of 2 masks have no labelled pixel.",
+        "dataset 'toy', split 'val': in 1 of 2 masks no pixel is labelled.",
     ]
 
 

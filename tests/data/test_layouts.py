@@ -148,11 +148,45 @@ def test_without_splits_some_are_set_apart_reproducibly(tmp_path, ids):
         save(tmp_path / "d/masks" / f"{number}.png", mask)
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 8, "val": 2}
-    assert any("set apart at random" in remark for remark in proposal.remarks)
+    assert any(
+        remark.startswith("No folder was named val: 2 of 10 images set apart (seed 42)") for remark in proposal.remarks
+    )
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
     again, _ = dataset(tmp_path / "d", tmp_path / "again")
     assert FolderDataset(again, "val").ids == FolderDataset(spec, "val").ids
     assert os.path.islink(next((tmp_path / "out/images/train").iterdir())), "images are not copied"
+
+
+@pytest.mark.parametrize("kind", ["ids", "colors", "grey", "layers", "coco"])
+def test_images_set_apart_show_the_rare_class_too(tmp_path, kind):
+    """Of 30 images 5 show class 2: by chance the 6 for validation lack it every fourth time, divided never."""
+    masks = []
+    for number in range(30):
+        mask = np.zeros(SIZE, np.uint8)
+        mask[5 : 10 + number % 7, 4:30] = 1
+        if number in (3, 4, 11, 20, 29):
+            mask[30:38, 10:40] = 2
+        masks.append(mask)
+    root = tmp_path / "d"
+    if kind == "coco":
+        pytest.importorskip("pycocotools")
+        content = coco(root, masks, run_lengths)
+        content["annotations"] = [note for note in content["annotations"] if len(note["segmentation"]["counts"]) > 1]
+        (root / "all.json").write_text(json.dumps(content))
+    for number, mask in enumerate(masks):
+        save(root / "images" / f"{number}.jpg", picture(number))
+        for label in (1, 2) if kind == "layers" else ():
+            if (mask == label).any():
+                save(root / "masks" / f"class_{label}" / f"{number}.png", np.uint8(255) * (mask == label))
+        if kind in ("ids", "colors", "grey"):
+            drawn = {"ids": mask, "colors": COLORS[mask], "grey": np.dstack([mask] * 3)}[kind]
+            save(root / "masks" / f"{number}.png", drawn)
+    for seed in range(20):
+        items = propose(root, seed=seed).items
+        held = {"train": [], "val": []}
+        for item in items:
+            held[item.split].append(2 in masks[int(item.id)])
+        assert (len(held["val"]), sum(held["val"]), sum(held["train"])) == (6, 1, 4), seed
 
 
 @pytest.mark.parametrize(
@@ -234,12 +268,78 @@ def test_color_tables_give_names_and_order(tmp_path, ids, name, text):
     for mask in expected.values():
         mask[0, 0] = 255
     assert_masks(spec, expected)
-    assert any("stand in no table and are ignored" in remark for remark in proposal.remarks)
+    assert any("1 colour stands in no table and is ignored" in remark for remark in proposal.remarks)
+
+
+VOID = {
+    "class_dict.csv": "name,r,g,b\nground,0,0,0\nVoid,200,30,30\nboulder,30,200,30\n",
+    "label_colors.txt": "0 0 0\tground\n200 30 30\tVoid\n30 200 30\tboulder\n",
+    "labelmap.txt": "# label:color_rgb:parts:actions\nground:0,0,0::\nnot labelled:200,30,30::\nboulder:30,200,30::\n",
+}
+
+
+@pytest.mark.parametrize("name", VOID)
+def test_what_a_color_table_calls_void_is_ignored(tmp_path, ids, name):
+    expected = write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, COLORS[mask]))
+    (tmp_path / "d" / name).write_text(VOID[name])
+    spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
+    assert (spec.classes, spec.colors) == (("ground", "boulder"), ((0, 0, 0), (30, 200, 30)))
+    assert_masks(spec, {key: np.array([0, 255, 1])[mask] for key, mask in expected.items()})
+    share = 100 * np.mean([mask == 1 for mask in expected.values()])
+    word = "not labelled" if name == "labelmap.txt" else "Void"
+    assert any(f"'{word}' is no class here" in each and f"{share:.3g} % of all" in each for each in proposal.remarks)
+
+
+def test_void_stays_a_class_where_the_person_says_so(tmp_path, ids):
+    write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, COLORS[mask]))
+    (tmp_path / "d/class_dict.csv").write_text(VOID["class_dict.csv"])
+    proposal = propose(tmp_path / "d", classes=["ground", "Void", "boulder"])
+    assert proposal.spec.classes == ("ground", "Void", "boulder")
+    assert set(proposal.colors.values()) == {0, 1, 2}
+    assert not any("no class here" in remark for remark in proposal.remarks)
+
+
+@pytest.mark.parametrize(
+    ("words", "classes", "table"),
+    [
+        ("a b unlabelled", ("a", "b"), [0, 1, 255]),
+        ("ignore a b", ("a", "b"), [255, 0, 1]),
+        ("a Unlabeled b", ("a", "b"), [0, 255, 1]),
+        ("__ignore__ _background_ a b", ("_background_", "a", "b"), [0, 1, 2]),
+        ("avoid devoid ignorance", ("avoid", "devoid", "ignorance"), [0, 1, 2]),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ids_of_names_that_mean_not_labelled_are_ignored(tmp_path, ids, words, classes, table, channels):
+    def draw(path, mask):
+        save(path, mask if channels == 1 else np.dstack([mask] * 3))
+
+    expected = write_pairs(tmp_path / "d", ids, draw)
+    (tmp_path / "d/classes.txt").write_text(words.replace(" ", "\n"))
+    spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
+    assert proposal.direct == (channels == 1)
+    assert spec.classes == classes
+    assert_masks(spec, {key: np.array(table)[mask] for key, mask in expected.items()})
+    assert any("is no class here" in remark for remark in proposal.remarks) == (255 in table)
+    assert not names(lint(spec))
+    if 255 in table:
+        assert propose(tmp_path / "d", classes=words.split()).spec.classes == tuple(words.split())
+
+
+def test_of_two_names_none_is_taken_for_void(tmp_path, ids):
+    expected = write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, np.uint8(255) * (mask > 0)))
+    (tmp_path / "d/classes.txt").write_text("unlabelled\nperson\n")
+    spec, _ = dataset(tmp_path / "d", tmp_path / "out")
+    assert spec.classes == ("unlabelled", "person")
+    assert_masks(spec, {key: (mask > 0).astype(int) for key, mask in expected.items()})
 
 
 def test_lists_of_names(tmp_path):
     (tmp_path / "classes.txt").write_text("0 sky\n1: road side\n\n2,car\n")
     assert read_names([tmp_path / "classes.txt"])[0] == ["sky", "road side", "car"]
+    (tmp_path / "label_colors.txt").write_text("128 64 128\t道路\n0 0 0 _background_\n9,9,9,Öl\n", encoding="utf-8")
+    names = {(128, 64, 128): "道路", (0, 0, 0): "_background_", (9, 9, 9): "Öl"}
+    assert read_names([tmp_path / "label_colors.txt"])[:2] == (list(names.values()), names)
     (tmp_path / "labels.json").write_text('{"1": "b", "0": "a", "10": "c"}')
     assert read_names([tmp_path / "labels.json"])[0] == ["a", "b", "c"]
     (tmp_path / "labels.json").write_text("{broken")
@@ -350,7 +450,7 @@ def test_tile_trees(tmp_path, ids):
             save(folder / "L.png", mask)
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert_masks(spec, {f"scene_{n // 4}__tile_{n}": mask for n, mask in enumerate(ids[:9])})
-    assert "1 images have no mask" in proposal.remarks[0]
+    assert "1 image has no mask and is left out" in proposal.remarks[0]
     assert {split: sorted({FolderDataset(spec, split)[0].scene}) for split in spec.splits}
     scenes = {
         split: {FolderDataset(spec, split)[n].scene for n in range(len(FolderDataset(spec, split)))}
@@ -411,7 +511,7 @@ def test_coco(tmp_path, ids, outline):
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert spec.classes == ("background", "crater", "boulder")
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
-    assert any("1 annotated images are not there" in remark for remark in proposal.remarks)
+    assert any("1 annotated image is not there and is left out" in remark for remark in proposal.remarks)
 
 
 def test_coco_with_a_file_for_each_split_and_crowds(tmp_path, ids):
@@ -466,7 +566,7 @@ def test_unusable_masks_are_left_out_and_named(tmp_path, ids):
     assert sorted(masks_of(spec)) == ["0", "1", "3", "4", "5", "6", "7", "9"]
     text = " ".join(proposal.remarks)
     assert "masks/train/2.png cannot be used: is not an image" in text
-    assert "1 images have no mask and are left out, e.g. images/val/8.jpg" in text
+    assert "1 image has no mask and is left out, e.g. images/val/8.jpg" in text
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,19 @@ def test_rare_classes_reach_every_part_in_their_share(seed):
     assert np.abs(careless - wanted).max() > 3 * np.abs(shares - wanted).max()
 
 
+@pytest.mark.parametrize(("count", "shown"), [(30, 5), (30, 10), (100, 5), (100, 20)])
+def test_a_small_part_gets_its_share_of_a_rare_class(count, shown):
+    """Two parts of unequal size: the larger one must not take all images of a class because it lacks most."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        pixels = np.column_stack([np.full(count, 1500), rng.integers(100, 300, count), np.zeros(count, int)])
+        pixels[rng.permutation(count)[:shown], 2] = rng.integers(50, 300, shown)
+        val = divide([str(number) for number in range(count)], pixels, Ratios(val=0.2, test=0), seed)["val"]
+        assert len(val) == count // 5
+        assert abs((pixels[val, 2] > 0).sum() - shown / 5) <= 1.5, seed
+        assert pixels[val, 2].any(), seed
+
+
 def test_another_seed_is_another_division():
     rng = np.random.default_rng(0)
     pixels, ids = rng.integers(1, 5000, (100, 4)), [str(position) for position in range(100)]
@@ -120,7 +133,7 @@ def test_the_division_is_the_same_on_every_machine():
     pixels = np.array([[(7 * i * j + i) % 97 * 1000 for j in range(1, 5)] for i in range(200)])
     parts = divide([f"scene {position // 3}" for position in range(200)], pixels, Ratios(3), 42)
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    assert digest == "cc7f39bc31f83c0231298f89732c1a4ef32a5a5c10ef3b283c34c49216161585"
+    assert digest == "c04d4b18d802947ce1673aeb063de31760b37657400f0e47f8b7d09e963a7e75"
 
 
 def test_counts_of_huge_datasets_do_not_overflow():

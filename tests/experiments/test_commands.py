@@ -55,7 +55,7 @@ def test_taps_with_an_image(tmp_path, capsys):
     assert main([*arguments, "--heatmaps", str(tmp_path / "out"), "weights=random", "channels=32"]) == 0
     out = capsys.readouterr().out
     assert "90×120" in out
-    assert "48 patch tokens, 1 prefix tokens" in out
+    assert "48 patch tokens, 1 prefix token;" in out
     assert "p2: 32×23×30, stride 4" in out
     assert "equal" in out
     written = sorted(path.name for path in (tmp_path / "out").iterdir())

@@ -253,7 +253,7 @@ def test_a_failed_run_is_recorded_and_repeated_only_on_request(study, capsys, mo
     found = {record["spec"]["encoder"]["label"]: record for record in records(Path("outputs/small")).values()}
     assert {name: record["status"] for name, record in found.items()} == {"darknet": "failed", "vit": "finished"}
     assert found["darknet"]["error"]["message"] == "the loss is nan"
-    assert "1 runs failed; --retry-failed repeats them" in capsys.readouterr().err
+    assert "1 run failed; --retry-failed repeats what failed" in capsys.readouterr().err
     assert main(["status", "outputs/small"]) == 0
     out = capsys.readouterr().out
     assert "2 runs: 1 finished, 1 failed" in out
@@ -317,7 +317,7 @@ def test_runs_that_cannot_start_do_not_keep_the_others(study, capsys):
     study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
     assert main(["run", str(study), "--device", "cpu"]) == 1
     error = capsys.readouterr().err
-    assert "not started (1 runs)" in error
+    assert "not started (1 run)" in error
     assert "gone.pth" in error
     assert [record["spec"]["encoder"]["label"] for record in records(Path("outputs/small")).values()] == ["vit"]
 
@@ -353,6 +353,24 @@ def test_a_full_disk_is_no_fault_of_the_run(where, study, capsys, monkeypatch):
     assert "No space left on device" in error[0]
     assert "Free some space" in error[0]
     assert not records(Path("outputs/small")), "the runs are not failed; they go on when there is space"
+
+
+def test_dry_run_sees_that_a_fraction_leaves_no_image(study, capsys):
+    line = (
+        "the fraction 0.0001 of 24 training images is less than half an image; the smallest fraction here is 0.020834."
+    )
+    for arguments in (["--dry-run"], []):
+        assert main(["run", str(study), "--device", "cpu", "fractions=[0.0001]", *arguments]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")
+    assert main(["run", str(study), "--dry-run", "fractions=[0.0001, 1.0]"]) == 2
+    out, error = capsys.readouterr()
+    assert "4 runs: 4 new" in out
+    assert error == f"not started (2 runs): {line}\n"
+    assert not Path("outputs").exists()
+
+
+def test_a_plan_needs_no_dataset(study, capsys):
+    assert main(["run", str(study), "--dry-run", "fractions=[0.0001]", "datasets=[voc2012]"]) == 0
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(study, finished_study, capsys):

@@ -55,9 +55,11 @@ def test_an_interrupted_run_needs_only_the_rest(make):
 
 def test_what_is_unknown_is_said_to_be(make):
     speeds = measured_speeds([make(seconds=600.0)])
-    assert training_left([make("b")], speeds) == "time unknown: no run like them has finished yet"
+    assert training_left([make("b")], speeds) == "time unknown: no run like it has finished yet"
     text = training_left([make(seed=1), make("b")], speeds)
-    assert text.startswith("about 10 min of training one after the other, and unknown for 1 runs")
+    assert text.startswith(
+        "about 10 min of training one after the other, and unknown for 1 run (nothing like it has finished) (by"
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,6 +67,24 @@ def test_what_is_unknown_is_said_to_be(make):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_status_speaks_of_one_and_of_many(make, tmp_path):
+    runs = [make(seed=0), make(seed=1), make(seed=2)]
+    runs[1].folder.mkdir(parents=True)
+    (tmp_path / "runs/earlier").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "runs/earlier/record.json").write_text("{}")
+    with holding(runs[1].folder, 1):
+        assert describe("mine", tmp_path, Standing(runs)).splitlines()[-2:] == [
+            "time left: unknown; nothing like 3 of the 3 runs has finished yet",
+            "1 further run is in the folder, of earlier versions of the study",
+        ]
+        text = describe("mine", tmp_path, Standing(runs[1:2]))
+    assert "study mine: 1 run: 1 running" in text
+    assert "time left: unknown; nothing like it has finished yet" in text
+    assert (
+        Standing(runs[:1]).estimate().startswith("to do: 1 run, 100 steps; time unknown: no run like it has finished")
+    )
 
 
 def test_status_tells_running_from_waiting(make, tmp_path):

@@ -142,7 +142,10 @@ def test_changes_between_studies_are_named(load):
     relabelled = [STUDY["encoders"][0], STUDY["encoders"][1] | {"channels": 64}]
     assert changes(encoders=relabelled) == ["encoders.dark.channels 256 → 64"]
     assert changes(encoders=[*STUDY["encoders"], "clip_b16"]) == ["encoders.clip_b16 is new"]
-    assert changes(exclude=[{"seed": 1}])[0].startswith("exclude [] → ")
+    assert changes(exclude=[{"seed": 1}]) == ["exclude [] → [{seed: 1}]"]
+    wanted = [{"encoder": ["clip_b16", "dark"], "seed": 1}, {"encoder": "clip_b16", "fraction": 0.1}]
+    shown = "[{encoder: [clip_b16, dark], seed: 1}, {encoder: clip_b16, fraction: 0.1}]"
+    assert changes(include=wanted) == [f"include [] → {shown}"]
     assert changes(published=[PUBLISHED]) == [], "a published score changes no run"
 
 

@@ -1,11 +1,15 @@
 """From a folder to a correct study in three commands."""
 
+import shutil
+
 import numpy as np
 import pytest
 import yaml
+from matplotlib import font_manager
 from PIL import Image
 from planted import read, save
 
+from encoder_ablations.data.layouts import lettering
 from encoder_ablations.data.palette import palette
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.cli import main
@@ -69,6 +73,36 @@ def test_contact_sheet_shows_images_and_classes(folder, tmp_path):
     assert {(0, 0, 0), (255, 0, 0), (0, 255, 0)} <= seen, "the legend has the colours of the masks"
     assert len(seen) > 1000
     assert not set(palette(3)) <= seen
+
+
+@pytest.fixture
+def no_fonts(monkeypatch):
+    """A machine without any font but matplotlib's own."""
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
+    forget = (lettering._path_for.cache_clear, lettering._others.cache_clear)
+    for clear in forget:
+        clear()
+    yield
+    for clear in forget:
+        clear()
+
+
+@pytest.mark.usefixtures("no_fonts")
+def test_names_that_no_font_can_write_are_ids_in_the_contact_sheet(folder, tmp_path, capsys):
+    (folder / "photos/地表.png").write_bytes((folder / "photos/train_00000.png").read_bytes())
+    (folder / "labels/地表.png").write_bytes((folder / "labels/train_00000.png").read_bytes())
+    pictures = []
+    for classes in ("ground,环形山,岩石", "ground,1,2"):
+        assert main(["init", str(folder), "--classes", classes]) == 0
+        pictures.append((tmp_path / "mine.png").read_bytes())
+        for path in tmp_path.glob("mine*"):
+            if path != folder:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert pictures[0] == pictures[1]
+    notes = [line for line in capsys.readouterr().out.splitlines() if "no font" in line]
+    assert notes == [
+        "note: no font on this machine has the letters of 环形山, 岩石: the contact sheet shows class ids."
+    ]
 
 
 def test_folders_that_need_nothing_are_linted_directly(terrain, folder, capsys):

@@ -53,8 +53,10 @@ def test_warnings_alone_end_with_code_0(dataset, capsys):
 
 def test_json_on_the_terminal_is_json_alone(dataset, capsys):
     (dataset / "masks/val/val_00002.png").write_bytes(b"")
-    assert main(["lint", "toy.yaml", "--json", "-", "--fix", "fixed"]) == 2
-    found = json.loads(capsys.readouterr().out)
+    assert main(["lint", "toy.yaml", "--json", "-", "--fix", "fixed"]) == 0
+    out, error = capsys.readouterr()
+    found = json.loads(out)
+    assert "copy: fixed/dataset.yaml: 0 errors" in error
     assert found["counts"] == {"error": 1, "warning": 0, "note": 0}
     assert found["pairs"] == {"train": 24, "val": 6, "test": 8}
     (finding,) = found["findings"]
@@ -87,13 +89,51 @@ def test_fix_writes_a_copy_that_lints_clean(dataset, capsys):
     path = dataset / "masks/train/train_00005.png"
     save(path, read(path)[::2, ::2])
     (dataset / "images/test/test_00001.png").write_bytes(b"\x89PNG")
-    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 2
+    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 0
     out = capsys.readouterr().out
+    assert out.endswith(
+        "copy: fixed/dataset.yaml: 0 errors, 0 warnings, 0 notes. Nothing keeps you from training.\n"
+        "next: ablate run STUDY.yaml 'datasets=[fixed/dataset.yaml]'\n"
+    )
     assert "corrected images/train/train_00005.png: mask resized by the nearest pixel" in out
     assert "left out images/test/test_00001.png: a file is not an image" in out
-    assert "37 of 38 pairs written, 1 of them corrected; 1 files left out." in out
+    assert "37 of 38 pairs written, 1 of them corrected; 1 file left out." in out
     assert main(["lint", "fixed/dataset.yaml"]) == 0
     assert "24 train, 6 val, 7 test" in capsys.readouterr().out
+
+
+def test_what_a_copy_cannot_put_right_still_ends_with_code_2(dataset, capsys):
+    for path in (dataset / "masks/train").iterdir():
+        save(path, read(path) * 0)
+    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 2
+    out = capsys.readouterr().out
+    assert "copy: fixed/dataset.yaml: 1 error," in out
+    assert out.endswith("next: ablate lint fixed/dataset.yaml   says what is left to correct\n")
+
+
+def test_the_copy_keeps_the_yaml_s_comments_and_what_holds(dataset, tmp_path):
+    text = (
+        "# Rocks of Crete.\n# Licence: ours.\nname: toy\n"
+        f"# on the old disk\nroot: {tmp_path / 'data'}\n# in id order\nclasses:\n  - background  # 0\n  - crater  # 1\n"
+        "  - boulder\n\n# the two folders\nimages: images\nmasks: masks\nsplits: {train: train, val: val}\n"
+        "# not labelled\nignore_ids: [255, 254]  # 254 is the rover\n# scene_pattern: ^([^_]+)_\n"
+    )
+    (tmp_path / "toy.yaml").write_text(text)
+    (dataset / "masks/train/train_00001.png").write_bytes(b"")
+    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 0
+    lines = (tmp_path / "fixed/dataset.yaml").read_text().splitlines()
+    assert lines == [
+        "# The dataset toy, corrected by  ablate lint --fix",
+        "# Comments are those of toy.yaml.",
+        "# Rocks of Crete.",
+        "# Licence: ours.",
+        "name: toy_fixed",
+        "# on the old disk",
+        f"root: {tmp_path / 'fixed'}",
+        *text.splitlines()[5:10],
+        "splits: {train: train, val: val}",
+        *text.splitlines()[15:],
+    ]
 
 
 def test_settings_can_be_tried_on_the_command_line(dataset, capsys):

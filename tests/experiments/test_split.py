@@ -77,6 +77,16 @@ def test_again_gives_the_same_and_another_seed_is_refused(yaml, tmp_path, capsys
     assert json.loads((marker.parent / "split.json").read_text())["seed"] == 1
 
 
+def test_a_division_of_an_earlier_rule_is_not_written_over(yaml, capsys):
+    assert main(["split", str(yaml)]) == 0
+    marker = next(yaml.parent.rglob("split.json"))
+    earlier = json.loads(marker.read_text())
+    assert earlier.pop("rule") == 2
+    marker.write_text(json.dumps(earlier))
+    assert main(["split", str(yaml)]) == 2
+    assert "holds another division" in capsys.readouterr().err
+
+
 def test_scenes_stay_together(yaml):
     yaml.write_text(yaml.read_text() + "scene_pattern: _0*(\\d)\n")
     assert main(["split", str(yaml), "--val", "0.3", "--test", "0.3"]) == 0

@@ -59,7 +59,7 @@ def test_no_records_names_studies_below(factory):
 
 def test_started_but_unfinished_runs(factory):
     (factory.folder / "study" / "runs" / "x").mkdir(parents=True)
-    with pytest.raises(InputError, match="1 runs were started there"):
+    with pytest.raises(InputError, match="1 run was started there"):
         collect(factory.folder / "study")
     assert collect(factory.write([factory.record("a")])).unfinished == ("x",)
 

@@ -10,7 +10,7 @@ from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.experiments.reporting import method, page
 from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.drawing import EmbeddedFigure
+from encoder_ablations.experiments.reporting.drawing import RC, EmbeddedFigure
 from encoder_ablations.experiments.reporting.page import terminal_ranking, write_report
 from encoder_ablations.experiments.reporting.views import fractions_grid, mistakes
 from encoder_ablations.utils.errors import InputError
@@ -95,6 +95,20 @@ def test_page_is_valid_offline_and_complete(realistic):
         assert heading in shown.text
     assert shown.text.index("How sure is that?") < shown.text.index("Ranking With")
     assert {p.name for p in realistic.iterdir()} == {"runs", "report.html", "runs.csv", "tables", "figures"}
+
+
+def test_figures_stay_legible_on_a_phone(realistic):
+    """Wide ones do not shrink below what can be read, but scroll within a box that the keyboard reaches, too."""
+    source = write_report(realistic).page.read_text(encoding="utf-8")
+    plots = re.findall(r'<figure>\s*<div class="plot"([^>]*)>', source)
+    assert plots
+    for attributes in plots:
+        assert re.search(r'style="--drawn: \d+px" tabindex="0" role="region" aria-label="Figure: [^"]+"', attributes)
+    assert ".plot { max-width: var(--drawn); overflow-x: auto; }" in source
+    factor = re.search(
+        r"@media screen { .plot svg, .plot img { min-width: calc\(([\d.]+) \* var\(--drawn\)\); } }", source
+    )
+    assert float(factor[1]) * RC["font.size"] * 96 / 72 > 9, "CSS pixels"
 
 
 def test_numbers_by_hand(factory, report):

@@ -1,0 +1,67 @@
+"""Fonts for pictures: one that has the letters of a text, where this machine has one."""
+
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+from matplotlib import font_manager
+from matplotlib.ft2font import FT2Font
+from PIL import ImageFont
+
+
+def font_for(text: str, size: int) -> ImageFont.FreeTypeFont | None:
+    """A font of ``size`` pixels that has every letter of ``text``; None where this machine has none.
+
+    DejaVu Sans, which comes with matplotlib, where it will do: it knows most alphabets, but no Chinese, Japanese or
+    Korean.
+    """
+    path = _path_for(frozenset(text))
+    return None if path is None else _font(path, size)
+
+
+def legible(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """The text and a font for it; letters that no font has become question marks."""
+    font = font_for(text, size)
+    if font is None:
+        text = "".join(letter if font_for(letter, size) == _font(_default(), size) else "?" for letter in text)
+    return text, font or _font(_default(), size)
+
+
+@cache
+def _path_for(letters: frozenset[str]) -> str | None:
+    needed = {ord(letter) for letter in letters if unicodedata.category(letter) not in ("Zs", "Cf")}
+    if needed <= _letters(_default()):
+        return _default()
+    return next((path for path in _others() if needed <= _letters(path)), None)
+
+
+@cache
+def _default() -> str:
+    return font_manager.findfont("DejaVu Sans")
+
+
+@cache
+def _others() -> list[str]:
+    """This machine's fonts as they are now (matplotlib's own list may be of yesterday), upright sans serifs first."""
+
+    def oddness(path: str) -> tuple[bool, bool, str]:
+        name = Path(path).stem.lower()
+        odd = any(word in name for word in ("bold", "black", "italic", "oblique", "mono", "light", "thin"))
+        return odd, "sans" not in name and "gothic" not in name, path
+
+    return sorted(font_manager.findSystemFonts(), key=oddness)
+
+
+@cache
+def _letters(path: str) -> frozenset[int]:
+    """Code points that a font has; none where it cannot be used at any size, as fonts of bitmaps."""
+    try:
+        _font(path, 13)
+        return frozenset(FT2Font(path).get_charmap())
+    except (OSError, RuntimeError):
+        return frozenset()
+
+
+@cache
+def _font(path: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
