@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.layouts.lettering import font_for, legible
 from encoder_ablations.data.palette import colorize, colors_of
 from encoder_ablations.data.sample import IGNORE, Sample
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.data.subsets import nested_order
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
+from encoder_ablations.utils.lettering import font_for, legible
 
 LOOKED_AT = 48
 SHOWN = 12

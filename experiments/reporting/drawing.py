@@ -3,7 +3,9 @@
 import base64
 import io
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from matplotlib.transforms import Affine2D
 
 from encoder_ablations.experiments.reporting.collect import Study
 from encoder_ablations.utils.files import write_bytes
+from encoder_ablations.utils.lettering import further_families
 
 WIDTH = 9.6
 """Inches of a figure that fills the page."""
@@ -30,7 +33,6 @@ COLORS = ("#0072b2", "#e69f00", "#009e73", "#a8487f", "#56b4e9", "#d55e00", "#7a
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 
 RC: Any = {
-    "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial"],
     "font.size": 9,
     "text.parse_math": False,  # a "$" in a name is a "$"
@@ -174,9 +176,17 @@ def save_figure(figure: Figure, folder: Path, name: str, alt: str, raster: bool 
     return EmbeddedFigure(name, alt, Markup(svg), "", width)
 
 
-def style_context() -> Any:
-    """matplotlib's settings for our figures, within a ``with`` block."""
-    return matplotlib.rc_context(RC)
+@contextmanager
+def style_context(texts: Iterable[str] = ()) -> Iterator[None]:
+    """matplotlib's settings for our figures, within a ``with`` block.
+
+    Args:
+        texts: names that figures show; fonts are added that have their letters.
+    """
+    families = ["sans-serif", *further_families(texts)]
+    with matplotlib.rc_context(RC | {"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # no font here has it; the page's reader may
+        yield
 
 
 def data_uri(content: bytes, kind: str) -> str:

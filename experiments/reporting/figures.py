@@ -53,7 +53,7 @@ def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) ->
     """
     ranked = standings(setting, setting.reference)
     drawn = {}
-    with style_context():
+    with style_context([*setting.classes, *styles]):
         for name, figure, alt in _figures(setting, ranked, styles):
             drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt, raster=name == "confusion")
     return drawn

@@ -9,11 +9,11 @@ from matplotlib import font_manager
 from PIL import Image
 from planted import read, save
 
-from encoder_ablations.data.layouts import lettering
 from encoder_ablations.data.palette import palette
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.study import load_study, plan
+from encoder_ablations.utils import lettering
 
 TRY = [
     "encoders=[{name: vit_tiny_patch16_224, weights: random, channels: 32}]",

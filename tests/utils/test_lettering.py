@@ -1,11 +1,15 @@
 """Which font writes a text."""
 
+import io
+
+import matplotlib
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 
-from encoder_ablations.data.layouts import lettering
+from encoder_ablations.utils import lettering
 
 
 @pytest.fixture
@@ -65,3 +69,14 @@ def test_letters_that_nothing_has_are_question_marks(fonts):
     text, font = lettering.legible("val  岩_1  64×64", 12)
     assert text == "val  ?_1  64×64"
     assert font.getname()[0] == "DejaVu Sans"
+
+
+def test_figures_have_a_font_for_every_name(fonts, recwarn):
+    fonts(rocks="岩石", craters="坑")
+    families = lettering.further_families(["soil", "岩石", "坑", "岩坑", "☂岩"])
+    assert families == ["craters", "rocks"]
+    with matplotlib.rc_context({"font.family": ["sans-serif", *families]}):
+        figure = Figure()
+        figure.text(0, 0, "soil 岩石 坑 岩坑")
+        figure.savefig(io.BytesIO(), format="png")
+    assert not [each for each in recwarn if "missing from" in str(each.message)]

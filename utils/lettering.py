@@ -1,6 +1,7 @@
 """Fonts for pictures: one that has the letters of a text, where this machine has one."""
 
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def legible(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     if font is None:
         text = "".join(letter if font_for(letter, size) == _font(_default(), size) else "?" for letter in text)
     return text, font or _font(_default(), size)
+
+
+def further_families(texts: Iterable[str]) -> list[str]:
+    """Names of the fonts that matplotlib needs besides the usual one to write all texts, as far as there are some."""
+    paths = {_path_for(frozenset(text)) for text in texts} - {None, _default()}
+    names = []
+    for path in sorted(path for path in paths if path):
+        font_manager.fontManager.addfont(path)
+        names.append(font_manager.FontProperties(fname=path).get_name())
+    return names
 
 
 @cache
