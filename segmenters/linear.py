@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import ignore_label
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.scores import ScoreMaps
@@ -22,6 +22,7 @@ class LinearHead(Head):
 
     def __init__(self, num_classes: int, levels: Sequence[Level]) -> None:
         super().__init__()
+        self.ignore = ignore_label(num_classes)
         self.names = [level.name for level in levels]
         self.stride = levels[0].stride
         channels = sum(level.channels for level in levels)
@@ -31,13 +32,13 @@ class LinearHead(Head):
         nn.init.zeros_(self.classifier.get_parameter("bias"))
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """Number of labelled "pixels" of masks B×H×W int64, 255 = ignore."""
-        return {"pixels": (masks != IGNORE).sum().float()}
+        """Number of labelled "pixels" of masks B×H×W int64."""
+        return {"pixels": (masks != self.ignore).sum().float()}
 
     def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
         """Cross-entropy at the masks' size, summed over labelled pixels, divided by ``totals["pixels"]``: "class"."""
         logits = F.interpolate(self(pyramid).float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
-        total = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum")
+        total = F.cross_entropy(logits, masks, ignore_index=self.ignore, reduction="sum")
         return {"class": total / totals["pixels"].clamp(min=1)}
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:

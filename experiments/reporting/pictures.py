@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.palette import colorize
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import IGNORE, ignore_label
 from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
 from encoder_ablations.experiments.reporting.drawing import data_uri
@@ -103,42 +103,47 @@ def _row(study: Study, runs: list[RunRecord], id: str) -> Row:
     with Image.open(folders[0] / f"{id}.image.jpg") as file:
         image = np.asarray(file.convert("RGB").resize(truth.shape[::-1], Image.Resampling.BILINEAR))
     colors = tuple(runs[0].data.colors) if runs[0].data else ()
+    ignore = ignore_label(len(colors))
     predictions = []
     for run, folder in zip(runs, folders, strict=True):
         labels = _labels(folder / f"{id}.prediction.png")
         if labels.shape != truth.shape:
             raise ValueError(f"{folder / id}.prediction.png has the size {labels.shape}, the truth {truth.shape}")
-        errors = _jpeg(error_map(image, truth, labels))
+        errors = _jpeg(error_map(image, truth, labels, ignore))
         predictions.append(
-            Prediction(study.titles[run.run_id], _png(colorize(labels, colors)), errors, right_share(truth, labels))
+            Prediction(
+                study.titles[run.run_id], _png(colorize(labels, colors)), errors, right_share(truth, labels, ignore)
+            )
         )
     return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions)
 
 
-def error_map(image: np.ndarray, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def error_map(image: np.ndarray, truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> np.ndarray:
     """H×W×3 uint8: the image in pale grey where the prediction is right, orange-red where wrong, black where ignored.
 
     Args:
         image: H×W×3 uint8, RGB.
-        truth, labels: H×W class ids, 255 = ignore.
+        truth, labels: H×W class ids.
+        ignore: id of ignored pixels in ``truth``.
     """
     grey = image.mean(axis=2, keepdims=True)
     shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
     wrong = labels != truth
     shown[wrong] = 0.25 * grey[wrong] + 0.75 * np.array(WRONG)
-    shown[truth == IGNORE] = 0
+    shown[truth == ignore] = 0
     return shown.clip(0, 255).astype(np.uint8)
 
 
-def right_share(truth: np.ndarray, labels: np.ndarray) -> float | None:
+def right_share(truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> float | None:
     """Share of the labelled pixels that is right; None if no pixel is labelled."""
-    labelled = truth != IGNORE
+    labelled = truth != ignore
     return float((labels == truth)[labelled].mean()) if labelled.any() else None
 
 
 def _labels(path: Path) -> np.ndarray:
     with Image.open(path) as file:
-        return np.asarray(file.convert("L") if file.mode not in ("L", "P") else file, dtype=np.int64)
+        known = file.mode in ("L", "P") or file.mode.startswith("I")
+        return np.asarray(file if known else file.convert("L"), dtype=np.int64)
 
 
 def _jpeg(array: np.ndarray) -> str:
