@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.collect import MOST_CLASSES, RunGroup, Setting, Study
 from encoder_ablations.experiments.reporting.titles import flatten
 from encoder_ablations.experiments.run_record import RunRecord
 
@@ -17,6 +17,8 @@ SELECTION = {
     "scored on those same images. The scores are therefore a little too good, for all encoders alike.",
     "train": "The runs were scored on the images that they were trained on: a check that learning works, not a result.",
 }
+NAMED = 20
+"""So many classes are named of a dataset of very many."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,12 @@ def protocol(setting: Setting) -> Protocol:
     group = next((group for group in setting.groups if group.runs), setting.groups[0])
     run = (group.runs + group.failed)[0]
     spec = run.spec
-    values = flatten({key: spec.model_dump(mode="json")[key] for key in ("recipe", "segmenter", "dataset")})
+    content = {key: spec.model_dump(mode="json")[key] for key in ("recipe", "segmenter", "dataset")}
+    if len(spec.dataset.classes) > MOST_CLASSES:
+        for key, value in content["dataset"].items():
+            if isinstance(value, list | dict) and len(value) > MOST_CLASSES:
+                content["dataset"][key] = f"{len(value)} entries, in every run's config.yaml"
+    values = flatten(content)
     shown = [(key, "none" if value is None else str(value)) for key, value in values.items()]
     return Protocol(setting.title, [*_data_sentences(run), *_training_sentences(run)], shown)
 
@@ -117,8 +124,11 @@ def _data_sentences(run: RunRecord) -> list[str]:
         return []
     test = f", {run.data.n_test} for test" if run.data.n_test is not None else ""
     sizes = f"{wording.plural(len(run.data.class_names), 'class').replace('classs', 'classes')}: "
+    few = len(run.data.class_names) <= MOST_CLASSES
+    names = run.data.class_names if few else run.data.class_names[:NAMED]
+    rest = "" if few else f" and {len(run.data.class_names) - NAMED} others"
     return [
-        f"Dataset {run.spec.dataset.name} has {sizes}{', '.join(run.data.class_names)}. "
+        f"Dataset {run.spec.dataset.name} has {sizes}{', '.join(names)}{rest}. "
         f"It holds {run.data.n_val} images for validation{test}.",
         SELECTION[run.data.report_split],
     ]

@@ -10,7 +10,7 @@ from PIL import Image
 from encoder_ablations.data.palette import colorize
 from encoder_ablations.data.sample import IGNORE, ignore_label
 from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.collect import MOST_CLASSES, RunGroup, Setting, Study
 from encoder_ablations.experiments.reporting.drawing import data_uri
 from encoder_ablations.experiments.run_record import RunRecord
 
@@ -18,6 +18,8 @@ MOST_IMAGES = 4
 SIDE = 320
 """Longest side of a picture in the page, in pixels."""
 WRONG = (213, 60, 0)
+MOST_NAMED = 40
+"""Most classes in the legend, in datasets of very many."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,13 @@ def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> Picture
             rows.append(_row(study, runs, id))
         except (OSError, ValueError) as error:
             notes.append(f"The pictures of {id} are not shown: {error}.")
-    return PictureGrid(rows, _legend(runs[0]), setting.reference, shared[0], notes)
+    legend = _legend(runs[0])
+    if len(legend) > MOST_CLASSES:
+        frequent = _frequent(study, runs, [row.id for row in rows])
+        shown = f"{len(frequent)} classes with most pixels in these pictures"
+        notes.append(f"Of {len(legend)} colours those of the {shown} are named.")
+        legend = [legend[place] for place in frequent]
+    return PictureGrid(rows, legend, setting.reference, shared[0], notes)
 
 
 def _missing(encoders: list[str], groups: list[RunGroup]) -> list[str]:
@@ -95,6 +103,19 @@ def _legend(run: RunRecord) -> list[LegendEntry]:
         return []
     pairs = zip(run.data.class_names, run.data.colors, strict=True)
     return [LegendEntry(name, "#{:02x}{:02x}{:02x}".format(*color)) for name, color in pairs]
+
+
+def _frequent(study: Study, runs: list[RunRecord], ids: list[str]) -> list[int]:
+    """Ids of the classes that truth and predictions of these images show most, in id order."""
+    classes = len(runs[0].data.class_names) if runs[0].data else 0
+    pixels = np.zeros(classes, np.int64)
+    folders = [study.run_folder(run.run_id) / "pictures" for run in runs]
+    for id in ids:
+        for path in (folders[0] / f"{id}.truth.png", *(folder / f"{id}.prediction.png" for folder in folders)):
+            labels = _labels(path)
+            pixels += np.bincount(labels[labels < classes], minlength=classes)
+    most = np.argsort(-pixels, kind="stable")[:MOST_NAMED]
+    return sorted(int(place) for place in most if pixels[place])
 
 
 def _row(study: Study, runs: list[RunRecord], id: str) -> Row:

@@ -14,6 +14,9 @@ from encoder_ablations.engine.per_image import load_per_image
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.reporting.collect import collect
+from encoder_ablations.experiments.reporting.figures import row_shares
+from encoder_ablations.experiments.reporting.pictures import picture_grid
+from encoder_ablations.experiments.reporting.views import classes_grid, mistakes
 from encoder_ablations.experiments.run import build_model, execute_run
 from encoder_ablations.experiments.run_record import PER_IMAGE
 from encoder_ablations.experiments.run_spec import RunSpec
@@ -104,13 +107,55 @@ def test_kept_pictures_hold_ids(run, wide):
         assert np.asarray(Image.open(folder / f"{name}.prediction.png")).max() < 300
 
 
+def test_the_page_shows_the_classes_with_most_pixels(run):
+    record, study = run
+    (setting,) = collect(study).settings
+    matrix = np.array(record.confusion_matrix)
+    pixels = matrix.sum(axis=1)
+    shown = [int(name.split()[1]) for name in setting.shown_classes]
+    assert len(shown) == 100
+    assert shown == sorted(shown)
+    assert {0, 255, 299} <= set(shown)  # in all masks
+    assert pixels[shown].min() >= np.delete(pixels, shown).max()
+    assert [name for name, _ in classes_grid(setting, ["vit"]).rows] == setting.shown_classes
+
+    kept = setting.by_pixels[:23]
+    shares = row_shares(setting.groups[0], kept)
+    assert shares.shape == (24, 24)
+    place = kept.index(255)
+    rest = np.delete(matrix[255], kept).sum()
+    assert shares[place] == pytest.approx([*(matrix[255, kept] / pixels[255]), rest / pixels[255]])
+    assert np.nansum(shares, axis=1) == pytest.approx(1)
+    for name, _ in mistakes(setting, ["vit"]).rows:
+        assert int(name.split()[1]) in shown
+
+
+def test_the_legend_names_what_the_pictures_show(run):
+    record, study = run
+    found = collect(study)
+    grid = picture_grid(found, found.settings[0], ["vit"])
+    assert 0 < len(grid.legend) <= 40
+    assert "class 255" in {entry.name for entry in grid.legend}
+    assert f"Of 300 colours those of the {len(grid.legend)} classes" in grid.notes[-1]
+    folder = study / "runs" / record.run_id / "pictures"
+    truth = np.asarray(Image.open(folder / f"{grid.rows[0].id}.truth.png"))
+    found = np.asarray(Image.open(folder / f"{grid.rows[0].id}.prediction.png"))
+    right = (truth == found)[truth != 65535].mean()
+    assert grid.rows[0].predictions[0].right == pytest.approx(right)
+
+
 def test_report_and_evaluation(run, wide, capsys):
     record, study = run
     assert main(["report", str(study)]) == 0
     page = (study / "report.html").read_text()
     assert not collect(study).damaged
     assert "The pictures of" not in page
-    assert len(page) < 3_000_000
+    assert "Of 300 classes the 100 with most pixels, bars for the 24 of them" in page
+    assert "300 entries, in every run&#39;s config.yaml" in page
+    assert "class 19 and 280 others." in page
+    assert len(page) < 1_000_000
+    table = (study / "tables" / "per_class.csv").read_text().splitlines()
+    assert len([line for line in table if ",class " in line]) == 300
     target = study / "scores.json"
     assert main(["evaluate", str(study / "runs" / record.run_id), "--device", "cpu", "--json", str(target)]) == 0
     assert json.loads(target.read_text())["confusion_matrix"] == record.confusion_matrix
