@@ -210,7 +210,7 @@ def row_shares(group: RunGroup, kept: list[int] | None = None) -> np.ndarray:
     """
     counts = np.sum([run.confusion_matrix for run in group.runs if run.confusion_matrix], axis=0, dtype=np.float64)
     if kept is not None:
-        place = np.full(len(counts), len(kept))
+        place = np.full(counts.shape[0], len(kept))
         place[kept] = np.arange(len(kept))
         folded = np.zeros((len(kept) + 1, len(kept) + 1))
         np.add.at(folded, (place[:, None], place), counts)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.linear import LinearHead
+from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.set_loss import SetLoss
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.segmenters.targets import find_targets
@@ -38,6 +39,30 @@ def test_linear_loss_is_the_mean_cross_entropy_over_labelled_pixels():
     gradient = torch.autograd.grad(loss, head.classifier.bias)[0]
     share = (masks[labelled] == 255).float().mean()
     assert gradient[255] < -0.9 * share  # the head learns class 255
+
+
+def test_linear_loss_holds_the_full_scores_of_one_image_at_a_time():
+    """What the backward pass needs of 4 images is no more than coarse scores and one image's full ones."""
+    torch.manual_seed(0)
+    head = LinearHead(CLASSES, [Level("p2", 6, 4)])
+    pyramid, masks = {"p2": torch.randn(4, 6, 10, 12)}, wide_masks().repeat(2, 1, 1)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each.numel()) or each, lambda each: each):
+        loss = head.loss(pyramid, masks, head.totals(masks))["class"]
+    assert max(kept) < CLASSES * 40 * 48
+    assert loss.isfinite()
+
+
+@pytest.mark.parametrize("size", [(40, 48), (37, 91)])
+def test_the_largest_score_by_parts_of_the_classes(size):
+    maps = torch.randn(2, 600, 10, 12, generator=torch.Generator().manual_seed(0))
+    scores = ScoreMaps(maps, (40, 48))
+    full, found = scores.at(size), scores._running_argmax(size)
+    chosen = full.gather(1, found[:, None]).squeeze(1)  # another one only where two differ by rounding
+    torch.testing.assert_close(chosen, full.amax(dim=1), atol=1e-5, rtol=0)
+    assert (found != full.argmax(dim=1)).float().mean() < 0.001
+    maps.clamp_(max=-1)[:, [3, 290, 599]] = 0.0
+    assert (scores._running_argmax(size) == 3).all()  # of equal scores the first counts
 
 
 def test_targets():
