@@ -10,6 +10,7 @@ from encoder_ablations.data.check import MOST_CLASSES, check_dataset
 from encoder_ablations.data.class_map import ClassMap, SharedClass, share_classes
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.layouts.sheet import write_sheet
+from encoder_ablations.data.lint.lint import lint
 from encoder_ablations.data.loading import evaluation_items, training_batches
 from encoder_ablations.data.palette import colorize, palette
 from encoder_ablations.data.sample import ignore_label, mask_type
@@ -57,6 +58,13 @@ def test_too_many_classes_are_refused(wide):
     many = wide.model_copy(update={"classes": tuple(map(str, range(MOST_CLASSES + 1)))})
     with pytest.raises(InputError, match="has 2001 classes; training here takes up to 2000"):
         check_dataset(many)
+    (error,) = (each for each in lint(many).findings if each.rule.severity == "error")
+    assert (error.rule.code, error.detail) == ("many-classes", "2001, at most 2000 can be")
+
+
+def test_lint_has_no_complaint_of_its_own(wide):
+    found = lint(wide)
+    assert [each for each in found.findings if each.rule.severity == "error"] == []
 
 
 def test_crops_take_the_ids_and_pad_with_65535(wide):
