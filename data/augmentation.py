@@ -30,7 +30,7 @@ class AugmentationSpec(Config):
         vertical_flip: probability of an upside-down flip, for images without an up and down, such as those from above.
         quarter_turns: probability of a turn by 90°, 180° or 270°, for the same; needs square crops.
 
-    What a transform brings in from outside of an image has the value 128, and 255 (ignored) in its mask.
+    What a transform brings in from outside of an image has the value 128, and is ignored in its mask.
     """
 
     crop: tuple[Side, Side] = (512, 512)

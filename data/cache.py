@@ -1,5 +1,6 @@
 """Keeps decoded samples: in memory for the length of a run, or in a set on disk that "ablate cache" wrote."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch.utils.data import get_worker_info
 
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.sample import Sample
+from encoder_ablations.data.sample import Sample, mask_type
 from encoder_ablations.data.stored_set import StoredSet, open_set
 
 GIBIBYTE = 1 << 30
@@ -51,13 +52,13 @@ class CachedDataset:
     def __getitem__(self, index: int) -> Sample:
         if index in self._kept:
             sample, mask = self._kept[index]
-            return Sample(sample.image, mask.astype(np.int64), sample.id, sample.size, sample.scene)
+            return replace(sample, mask=mask.astype(np.int64))
         sample = self._dataset[index]
         if sample.mask is not None:
-            mask = sample.mask.astype(np.uint8)
+            mask = sample.mask.astype(mask_type(sample.ignore))
             worker = get_worker_info()
             if self._used + sample.image.nbytes + mask.nbytes <= self._budget // (worker.num_workers if worker else 1):
-                self._kept[index] = (Sample(sample.image, None, sample.id, sample.size, sample.scene), mask)
+                self._kept[index] = (replace(sample, mask=None), mask)
                 self._used += sample.image.nbytes + mask.nbytes
         return sample
 

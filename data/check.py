@@ -11,6 +11,11 @@ from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.wording import plural
 
+MOST_CLASSES = 2000
+"""More make a confusion matrix, which every record holds, too large to work with."""
+MOST_NAMED = 20
+"""Most absent classes that a warning names, in datasets of more classes than 8 bits hold."""
+
 
 @dataclass(frozen=True, eq=False)
 class CheckedDataset:
@@ -33,10 +38,10 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
         InputError: the first thing that is wrong with the files, or a training split that shows a single class, or
             more classes than can be trained on here.
     """
-    if len(spec.classes) > IGNORE:
+    if len(spec.classes) > MOST_CLASSES:
         raise InputError(
-            f"dataset '{spec.name}' has {len(spec.classes)} classes; training here takes up to {IGNORE}, because "
-            f"{IGNORE} marks ignored pixels. Detectron2 takes all, with IGNORE_VALUE 65535: see docs/datasets.md."
+            f"dataset '{spec.name}' has {len(spec.classes)} classes; training here takes up to {MOST_CLASSES}. "
+            "Join rare ones with value_map, or ignore them with ignore_others."
         )
     datasets = {split: FolderDataset(spec, split) for split in spec.splits}
     scans = {split: scan_masks(dataset) for split, dataset in datasets.items()}
@@ -84,7 +89,10 @@ def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> list[str]:
     label = f"dataset '{spec.name}', split '{split}'"
     warnings = []
     absent = [name for name, pixels in zip(spec.classes, scan.pixels, strict=True) if not pixels]
-    if absent:
+    if len(spec.classes) > IGNORE and len(absent) > MOST_NAMED:
+        shown = f"{', '.join(absent[:MOST_NAMED])} and {len(absent) - MOST_NAMED} other classes"
+        warnings.append(f"{label}: no mask shows {shown}.")
+    elif absent:
         warnings.append(f"{label}: no mask shows {', '.join(absent)}.")
     unlabelled = int((~scan.present.any(axis=1)).sum())
     if unlabelled:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import ignore_label
 from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 
@@ -41,7 +41,8 @@ class SharedClasses:
         names: of the S classes.
         trained, tested: the class map, with both sides' names written out.
         prediction: int64, id of the trained classes -> 0..S-1, or S for a class that is not shared.
-        truth: int64 (256,), id in the tested masks -> 0..S-1, or 255 for what is not shared or not labelled.
+        truth: int64 (256,), id in the tested masks -> 0..S-1, or 255 for what is not shared or not labelled. Of more
+            than 255 tested classes (65536,); with more than 255 shared and other classes 65535 in place of 255.
     """
 
     names: tuple[str, ...]
@@ -97,7 +98,7 @@ def share_classes(
                 seen.add(member)
         sides.append(chosen)
     prediction = np.full(len(trained), len(names), np.int64)
-    truth = np.full(IGNORE + 1, IGNORE, np.int64)
+    truth = np.full(ignore_label(len(tested)) + 1, ignore_label(len(names) + 1), np.int64)
     for index, name in enumerate(names):
         prediction[[list(trained).index(member) for member in sides[0][name]]] = index
         truth[[list(tested).index(member) for member in sides[1][name]]] = index

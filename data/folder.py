@@ -8,7 +8,7 @@ import numpy as np
 from encoder_ablations.data.decoding import class_table, read_values
 from encoder_ablations.data.pairing import Pair, find_pairs
 from encoder_ablations.data.reading import image_size, read_image
-from encoder_ablations.data.sample import IGNORE, Sample
+from encoder_ablations.data.sample import IGNORE, Sample, mask_type
 from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.wording import plural
@@ -50,7 +50,8 @@ class FolderDataset:
         mask = self.read_mask(index)
         height, width = image.shape[:2]
         self._check_size(index, mask, (height, width))
-        return Sample(image, mask.astype(np.int64), self.ids[index], (height, width), self.scenes[index])
+        ids, ignore = mask.astype(np.int64), self.spec.ignore_label
+        return Sample(image, ids, self.ids[index], (height, width), self.scenes[index], ignore)
 
     def read_mask(self, index: int) -> np.ndarray:
         """H×W class ids: uint8, 255 = ignore; for more than 255 classes uint16, 65535 = ignore.
@@ -65,7 +66,7 @@ class FolderDataset:
                 raise self._unknown_ids(index, outside)
         from encoder_ablations.data import pixel_kernels as kernels  # brings numba: only when needed
 
-        classes = np.empty(ids.shape, np.uint8 if self.spec.ignore_label == IGNORE else np.uint16)
+        classes = np.empty(ids.shape, mask_type(self.spec.ignore_label))
         if not kernels.translate(np.ascontiguousarray(ids).reshape(-1), self._class_of, classes.reshape(-1)):
             raise self._unknown_ids(index, ids[self._class_of[ids] < 0])
         return classes

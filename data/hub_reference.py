@@ -14,7 +14,7 @@ from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.hub import copy_from_hub, find_splits
 from encoder_ablations.data.index_files import write_index
 from encoder_ablations.data.reading import read_ids
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import IGNORE, ignore_label
 from encoder_ablations.data.scan import scan_masks
 from encoder_ablations.data.spec import DatasetSpec, HubSource
 from encoder_ablations.data.splits import Ratios, divide
@@ -101,10 +101,11 @@ def _ids_in(folder: Path) -> list[int]:
 
 
 def _classes(names: list[str], ids: list[int], repository: str) -> dict[str, Any]:
-    """``classes``, and ``value_map`` where the masks hold 0 and 255."""
+    """``classes``, and ``value_map`` where the masks hold 0 and 255, or ``ignore_ids`` where 255 is a class."""
     if set(ids) <= {0, IGNORE} and len(names) in (0, 2):
         return {"classes": names or ["background", "foreground"], "value_map": {0: 0, IGNORE: 1}}
-    known = [value for value in ids if value != IGNORE]
+    ignore = ignore_label(len(names))
+    known = [value for value in ids if value != ignore]
     if names and known and known[-1] >= len(names):
         raise InputError(
             f"dataset '{repository}': the masks hold the id {known[-1]}, but the hub names "
@@ -116,4 +117,5 @@ def _classes(names: list[str], ids: list[int], repository: str) -> dict[str, Any
             f"dataset '{repository}': the masks hold ids up to {ids[-1] if ids else 0}, and the hub names no classes. "
             "Write a YAML with classes and value_map (docs/datasets.md)."
         )
-    return {"classes": names or [f"class_{value}" for value in range(known[-1] + 1)]}
+    wide = {} if ignore == IGNORE else {"ignore_ids": [ignore]}
+    return {"classes": names or [f"class_{value}" for value in range(known[-1] + 1)], **wide}

@@ -43,7 +43,7 @@ class View(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64 class ids, 255 = ignore.
+    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64 class ids, ignored pixels as in the samples.
 
     ``views`` names each image where the number of views is fixed: equal names, equal images. Empty otherwise.
     """

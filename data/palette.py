@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import ignore_label
 from encoder_ablations.data.spec import DatasetSpec
 
 Color = tuple[int, int, int]
@@ -59,15 +59,16 @@ def colors_of(spec: DatasetSpec) -> tuple[Color, ...]:
 
 
 def colorize(labels: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
-    """Class ids H×W (255 = ignore) -> picture H×W×3 uint8, RGB; ignored pixels are black.
+    """Class ids H×W -> picture H×W×3 uint8, RGB; ignored pixels (:func:`ignore_label`) are black.
 
     Raises:
         ValueError: an id that has no colour.
     """
-    bad = (labels >= len(colors)) & (labels != IGNORE) | (labels < 0)
+    ignore = ignore_label(len(colors))
+    bad = (labels >= len(colors)) & (labels != ignore) | (labels < 0)
     if bad.any():
         raise ValueError(f"class id {labels[bad][0]} has no colour; there are {len(colors)} colours")
-    table = np.zeros((256, 3), np.uint8)
+    table = np.zeros((ignore + 1, 3), np.uint8)
     table[: len(colors)] = colors
     return table[labels]
 

@@ -174,7 +174,8 @@ def place_view(
     Args:
         rows, columns: uintp.
         flip: mirrors the pixels; the columns of the mask are taken in the order that is given.
-        image: 3×H×W uint8, labels: H×W uint8; both are filled, with ``padding`` and ``ignore`` where nothing lies.
+        image: 3×H×W uint8, labels: H×W uint8 or uint16; both are filled, with ``padding`` and ``ignore`` where
+            nothing lies.
     """
     height, width = pixels.shape[:2]
     flat = pixels.reshape(height, -1)

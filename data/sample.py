@@ -1,11 +1,24 @@
 """What every dataset yields."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 IGNORE = 255
-"""Class id of pixels that count neither in a loss nor in a metric; 65535 in datasets of more than 255 classes."""
+"""Class id of pixels that count neither in a loss nor in a metric, in datasets of up to 255 classes."""
+WIDE_IGNORE = 65535
+"""The same where 255 is a class."""
+
+
+def ignore_label(num_classes: int) -> int:
+    """The id of ignored pixels: the largest of 8 bits, or of 16 where more than 255 classes need them."""
+    return IGNORE if num_classes <= IGNORE else WIDE_IGNORE
+
+
+def mask_type(ignore: int) -> np.dtype[Any]:
+    """What masks are kept as: uint8, or uint16 where ignored pixels have the id 65535."""
+    return np.dtype(np.uint8 if ignore == IGNORE else np.uint16)
 
 
 @dataclass(frozen=True)
@@ -14,10 +27,11 @@ class Sample:
 
     Attributes:
         image: H×W×3 uint8, RGB.
-        mask: H×W int64 class ids, 255 = ignore; None where there is no ground truth.
+        mask: H×W int64 class ids, ``ignore`` = ignored; None where there is no ground truth.
         id: unique within its dataset; the file's stem for folder datasets.
         size: (H, W) of the original file, before any transform.
         scene: images of one scene belong together (tiles of a raster, frames of a video).
+        ignore: the id of ignored pixels in ``mask``, see :func:`ignore_label`.
     """
 
     image: np.ndarray
@@ -25,3 +39,4 @@ class Sample:
     id: str
     size: tuple[int, int]
     scene: str
+    ignore: int = IGNORE

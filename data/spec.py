@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.wording import plural
 
@@ -15,7 +15,7 @@ Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
 NEWER = ("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub")
 """Settings that early records lack."""
-LARGEST_VALUE = 65535
+LARGEST_VALUE = WIDE_IGNORE
 """Masks hold 8- or 16-bit values."""
 FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
 MaskFormat = Literal["ids", "colors", "ade20k", "matte", "supervisely"]
@@ -67,7 +67,8 @@ class DatasetSpec(Config):
         round_colors: a channel of such a mask counts as 0 below 128 and as 255 from there on, for masks that were once
             saved with losses; mask_colors then hold 0 and 255 only.
         mask_titles: titles of objects in annotations.
-        ignore_ids: values in the mask files that mean "not labelled"; they become 255.
+        ignore_ids: values in the mask files that mean "not labelled"; they become 255, with more than 255 classes
+            65535.
         value_map: value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255: 1}``).
             Every value needs an entry, here or in ``ignore_ids``; an entry here goes before one there.
         ignore_others: every value that has no other meaning is ignored, too, instead of being an error.
@@ -107,7 +108,7 @@ class DatasetSpec(Config):
     @property
     def ignore_label(self) -> int:
         """The id of ignored pixels: 255, or 65535 where that is a class."""
-        return IGNORE if len(self.classes) <= IGNORE else LARGEST_VALUE
+        return ignore_label(len(self.classes))
 
     @property
     def mask_rules(self) -> list[Any]:

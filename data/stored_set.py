@@ -1,7 +1,8 @@
 """A split's decoded images and masks in one memory-mapped file: written once, read by any number of processes.
 
 ``pixels.bin`` holds for each sample, in the order of the dataset, the image (h×w×3 uint8) and then the mask (h×w uint8
-class ids). ``written.jsonl`` says while the set is made how far it has come; ``index.json`` appears when it is whole.
+class ids; uint16, little-endian, where there are more than 255 classes). ``written.jsonl`` says while the set is made
+how far it has come; ``index.json`` appears when it is whole.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.reading import image_size
-from encoder_ablations.data.sample import Sample
+from encoder_ablations.data.sample import Sample, mask_type
 from encoder_ablations.data.transforms import shrink
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError, write_json
@@ -45,9 +46,14 @@ class Entry(NamedTuple):
     full_width: int
     checksum: int
 
-    @property
-    def end(self) -> int:
-        return self.start + 4 * self.height * self.width
+    def end(self, depth: int) -> int:
+        """Where the next one begins; ``depth`` as :func:`pixel_bytes` gives it."""
+        return self.start + depth * self.height * self.width
+
+
+def pixel_bytes(dataset: FolderDataset) -> int:
+    """Of a pixel's colour and class: 4, or 5 in datasets of more than 255 classes."""
+    return 3 + mask_type(dataset.spec.ignore_label).itemsize
 
 
 def set_folder(dataset: FolderDataset, short_side: int | None) -> Path:
@@ -74,11 +80,12 @@ def describe(dataset: FolderDataset, short_side: int | None) -> str:
 
 def planned_bytes(dataset: FolderDataset, short_side: int | None) -> int:
     """What a set takes on disk, from the headers of the images."""
+    depth = pixel_bytes(dataset)
 
     def size(path: Path) -> int:
         height, width = image_size(path)
         factor = 1.0 if short_side is None else short_side / min(height, width)
-        return 4 * round(height * factor) * round(width * factor)
+        return depth * round(height * factor) * round(width * factor)
 
     with ThreadPoolExecutor(THREADS) as pool:
         return sum(pool.map(size, (pair.image for pair in dataset.pairs)))
@@ -100,7 +107,8 @@ def write_set(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
-            if _read_index(folder, state) is not None and not _damaged(folder, state):
+            found = _read_index(folder, state, pixel_bytes(dataset))
+            if found is not None and not _damaged(folder, found, pixel_bytes(dataset)):
                 advance(len(dataset))
                 return folder
             (folder / "index.json").unlink(missing_ok=True)
@@ -122,9 +130,10 @@ def write_set(
 def _append_missing(
     folder: Path, state: str, dataset: FolderDataset, short_side: int | None, advance: Callable[[int], object]
 ) -> list[Entry]:
-    entries = _resumable(folder, state)
+    depth, kept_as = pixel_bytes(dataset), mask_type(dataset.spec.ignore_label).newbyteorder("<")
+    entries = _resumable(folder, state, depth)
     advance(len(entries))
-    end = entries[-1].end if entries else 0
+    end = entries[-1].end(depth) if entries else 0
     if not entries:  # who has the old file mapped goes on with it
         (folder / "pixels.bin").unlink(missing_ok=True)
     with (
@@ -139,11 +148,11 @@ def _append_missing(
             block = range(first, min(first + BLOCK, len(dataset)))
             for sample in pool.map(lambda index: shrink(dataset[index], short_side), block):
                 assert sample.mask is not None  # a FolderDataset has masks
-                content = sample.image.tobytes() + sample.mask.astype(np.uint8).tobytes()
+                content = sample.image.tobytes() + sample.mask.astype(kept_as).tobytes()
                 height, width = sample.image.shape[:2]
                 entry = Entry(end, height, width, *sample.size, zlib.crc32(content))
                 pixels.write(content)
-                end = entry.end
+                end = entry.end(depth)
                 entries.append(entry)
                 pixels.flush()  # before the line that vouches for it
                 log.write(json.dumps(entry) + "\n")
@@ -153,7 +162,7 @@ def _append_missing(
     return entries
 
 
-def _resumable(folder: Path, state: str) -> list[Entry]:
+def _resumable(folder: Path, state: str, depth: int) -> list[Entry]:
     """What an interrupted write has left that is whole and of the same files."""
     try:
         first, *lines = (folder / "written.jsonl").read_text(encoding="utf-8").splitlines()
@@ -168,20 +177,20 @@ def _resumable(folder: Path, state: str) -> list[Entry]:
             entry = Entry(*json.loads(line))
         except (ValueError, TypeError):
             break  # the line that the process was killed at
-        if entry.end > len(pixels) or zlib.crc32(pixels[entry.start : entry.end].data) != entry.checksum:
+        end = entry.end(depth)
+        if end > len(pixels) or zlib.crc32(pixels[entry.start : end].data) != entry.checksum:
             break
         entries.append(entry)
     return entries
 
 
-def _damaged(folder: Path, state: str) -> bool:
+def _damaged(folder: Path, entries: list[Entry], depth: int) -> bool:
     """Whether a sample of a finished set has other bytes than it was written with."""
-    entries = _read_index(folder, state) or []
     pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
-    return any(zlib.crc32(pixels[entry.start : entry.end].data) != entry.checksum for entry in entries)
+    return any(zlib.crc32(pixels[entry.start : entry.end(depth)].data) != entry.checksum for entry in entries)
 
 
-def _read_index(folder: Path, state: str) -> list[Entry] | None:
+def _read_index(folder: Path, state: str, depth: int) -> list[Entry] | None:
     """The entries of a finished set; None where there is none. A set that cannot be used is named in a warning."""
     advice = "it is not used. 'ablate cache' writes it anew."
     try:
@@ -198,7 +207,7 @@ def _read_index(folder: Path, state: str) -> list[Entry] | None:
     if content["state"] != state:
         logger.warning("the cached set %s is of other files or settings; %s", folder, advice)
         return None
-    if not entries or size != entries[-1].end:
+    if not entries or size != entries[-1].end(depth):
         logger.warning("the cached set %s is damaged (pixels.bin has %d bytes); %s", folder, size, advice)
         return None
     return entries
@@ -219,6 +228,8 @@ class StoredSet:
         self.ids = dataset.ids
         self.short_side = short_side
         self._dataset = dataset
+        self._ignore = dataset.spec.ignore_label
+        self._depth = pixel_bytes(dataset)
         self._folder = folder
         self._entries = entries
         self._checked = np.zeros(len(entries), np.int8)
@@ -233,9 +244,10 @@ class StoredSet:
             return shrink(self._dataset[index], self.short_side)
         pixels = entry.height * entry.width
         image = stored[: 3 * pixels].reshape(entry.height, entry.width, 3)
-        mask = stored[3 * pixels :].reshape(entry.height, entry.width).astype(np.int64)
+        ids = stored[3 * pixels :].view(mask_type(self._ignore).newbyteorder("<"))
+        mask = ids.reshape(entry.height, entry.width).astype(np.int64)
         size = (entry.full_height, entry.full_width)
-        return Sample(image, mask, self.ids[index], size, self._dataset.scenes[index])
+        return Sample(image, mask, self.ids[index], size, self._dataset.scenes[index], self._ignore)
 
     def full_mask(self, index: int) -> np.ndarray:
         """H×W int64 class ids at the size of the mask file."""
@@ -249,7 +261,7 @@ class StoredSet:
         if self._pixels is None:
             self._pixels = np.memmap(self._folder / "pixels.bin", np.uint8, "r").view(np.ndarray)
         entry = self._entries[index]
-        stored = self._pixels[entry.start : entry.end]
+        stored = self._pixels[entry.start : entry.end(self._depth)]
         if not self._checked[index]:
             whole = zlib.crc32(stored.data) == entry.checksum
             self._checked[index] = 1 if whole else -1
@@ -271,7 +283,7 @@ def open_set(dataset: FolderDataset, short_sides: Iterable[int | None]) -> Store
     for short_side in short_sides:
         folder = set_folder(dataset, short_side)
         if folder.is_dir():
-            entries = _read_index(folder, describe(dataset, short_side))
+            entries = _read_index(folder, describe(dataset, short_side), pixel_bytes(dataset))
             if entries is not None:
                 return StoredSet(dataset, short_side, folder, entries)
     return None

@@ -11,7 +11,7 @@ import numpy as np
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.photometric import distort
 from encoder_ablations.data.resampling import Span, resize, whole_span
-from encoder_ablations.data.sample import IGNORE, Sample
+from encoder_ablations.data.sample import Sample, mask_type
 from encoder_ablations.data.warps import draw_places, is_warped, warped
 
 PADDING = 128
@@ -19,10 +19,11 @@ PADDING = 128
 
 
 def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w uint8 (255 = ignore or padding).
+    """A random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w (``sample.ignore`` = ignore or padding).
 
-    All randomness comes from ``rng``. The image is resized bilinearly with antialiasing, the mask takes the nearest
-    pixel; the crop is cut out in the same step, so that nothing outside it is computed.
+    The mask is uint8, or uint16 where the sample has more than 255 classes. All randomness comes from ``rng``. The
+    image is resized bilinearly with antialiasing, the mask takes the nearest pixel; the crop is cut out in the same
+    step, so that nothing outside it is computed.
     """
     if spec.resize_first:
         sample = shrink(sample, spec.short_side)
@@ -38,14 +39,14 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
     taken = rows.nearest(), columns.nearest()
     if is_warped(spec):
         places = draw_places(rows, columns, spec, rng)
-        pixels, mask = warped(sample.image, mask, rows, columns, places, PADDING, IGNORE)
+        pixels, mask = warped(sample.image, mask, rows, columns, places, PADDING, sample.ignore)
         taken = np.arange(rows.length), np.arange(columns.length)
     else:
         pixels = resize(sample.image, rows, columns)
     if spec.photometric:
         pixels = distort(pixels, rng)
     flip = bool(rng.random() < spec.flip)
-    image, labels = _on_canvas(pixels, mask, *taken, flip, spec.crop)
+    image, labels = _on_canvas(pixels, mask, sample.ignore, *taken, flip, spec.crop)
     return _turned(image, labels, spec, rng)
 
 
@@ -95,13 +96,19 @@ def _random_span(pixels: int, factor: float, crop: int, rng: np.random.Generator
 
 
 def _on_canvas(
-    pixels: np.ndarray, mask: np.ndarray, rows: np.ndarray, columns: np.ndarray, flip: bool, crop: tuple[int, int]
+    pixels: np.ndarray,
+    mask: np.ndarray,
+    ignore: int,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    flip: bool,
+    crop: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The pixels and the mask's pixels at ``rows`` × ``columns``, mirrored on demand, in the top left of a crop."""
     from encoder_ablations.data import pixel_kernels as kernels  # brings numba: only when needed
 
-    canvas, labels = np.empty((3, *crop), np.uint8), np.empty(crop, np.uint8)
+    canvas, labels = np.empty((3, *crop), np.uint8), np.empty(crop, mask_type(ignore))
     columns = columns[::-1] if flip else columns
     places = rows.astype(np.uintp), columns.astype(np.uintp)
-    kernels.place_view(pixels, mask, *places, flip, PADDING, IGNORE, canvas, labels)
+    kernels.place_view(pixels, mask, *places, flip, PADDING, ignore, canvas, labels)
     return canvas, labels

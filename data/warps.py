@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.resampling import Span, resize
+from encoder_ablations.data.sample import mask_type
 
 
 def is_warped(spec: AugmentationSpec) -> bool:
@@ -39,7 +40,7 @@ def draw_places(rows: Span, columns: Span, spec: AugmentationSpec, rng: np.rando
 def warped(
     image: np.ndarray, mask: np.ndarray, rows: Span, columns: Span, places: Places, padding: int, ignore: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What lies there: image h×w×3 uint8, bilinear; mask h×w uint8, the pixel that the place lies in.
+    """What lies there: image h×w×3 uint8, bilinear; mask h×w, uint8 or uint16, the pixel that the place lies in.
 
     Args:
         rows, columns: how the image is resized; where they begin and end does not matter.
@@ -49,7 +50,7 @@ def warped(
 
     around = [_around(span, each) for span, each in ((rows, places.y), (columns, places.x))]
     pixels = np.empty((*places.y.shape, 3), np.uint8)
-    labels = np.empty(places.y.shape, np.uint8)
+    labels = np.empty(places.y.shape, mask_type(ignore))
     scales = rows.source / rows.full, columns.source / columns.full
     limits = np.array([rows.full, columns.full, around[0].start, around[1].start], np.int64)
     kernels.warp(resize(image, *around), mask, places.y, places.x, limits, scales, padding, ignore, pixels, labels)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import ignore_label
 
 if TYPE_CHECKING:  # reports compute metrics without PyTorch
     from torch import Tensor
@@ -33,13 +33,15 @@ class ConfusionMatrix:
 
         Args:
             prediction: class ids in 0..classes-1, any integer type.
-            truth: class ids of the same shape, 255 = ignore.
+            truth: class ids of the same shape, ``ignore_label(classes)`` = ignore.
             classes: K.
         """
         import torch
 
         row = truth.flatten().to(torch.int32)
-        row = torch.where(row == IGNORE, classes, row)  # ignored pixels go to an extra row that is cut off
+        row = torch.where(
+            row == ignore_label(classes), classes, row
+        )  # ignored pixels go to an extra row that is cut off
         cells = torch.bincount(row * classes + prediction.flatten().to(torch.int32), minlength=classes * (classes + 1))
         return cls(cells[: classes * classes].view(classes, classes).cpu().numpy().astype(np.int64))
 

@@ -21,7 +21,7 @@ class Picture:
 
     Attributes:
         image: 3×h×w uint8 RGB as the model saw it.
-        truth, prediction: H×W class ids at the mask's own size; 255 in ``truth`` = ignore.
+        truth, prediction: H×W class ids at the mask's own size; in ``truth`` also that of ignored pixels.
     """
 
     id: str

@@ -7,14 +7,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from encoder_ablations.data.sample import ignore_label, mask_type
 from encoder_ablations.engine.evaluate import Picture
 from encoder_ablations.utils.files import write_bytes
 
 LONGEST_SIDE = 512
 
 
-def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
-    """Writes ``pictures/ID.image.jpg``, ``ID.truth.png`` and ``ID.prediction.png`` (class ids, 255 = ignore)."""
+def save_pictures(pictures: Sequence[Picture], folder: Path, classes: int) -> None:
+    """Writes ``pictures/ID.image.jpg``, ``ID.truth.png`` and ``ID.prediction.png``.
+
+    The last two hold class ids, in 8 bits with 255 = ignore, or of more than 255 ``classes`` in 16 bits with 65535.
+    """
+    kept_as = mask_type(ignore_label(classes))
     for picture in pictures:
         image = Image.fromarray(np.ascontiguousarray(picture.image.permute(1, 2, 0).numpy()))
         height, width = picture.truth.shape
@@ -22,7 +27,7 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> None:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         _save(image.resize(size, Image.Resampling.BILINEAR), folder / "pictures" / f"{picture.id}.image.jpg", "JPEG")
         for name, labels in (("truth", picture.truth), ("prediction", picture.prediction)):
-            ids = Image.fromarray(labels.numpy().astype(np.uint8))
+            ids = Image.fromarray(labels.numpy().astype(kept_as))
             resized = ids.resize(size, Image.Resampling.NEAREST)
             _save(resized, folder / "pictures" / f"{picture.id}.{name}.png", "PNG")
 

@@ -207,7 +207,7 @@ def _run(
     result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES, read=read)
     images = PerImage.of(gather_images(result.images, accelerator), len(spec.dataset.classes))
     if accelerator.is_main_process:
-        save_pictures(result.pictures, folder)
+        save_pictures(result.pictures, folder, len(spec.dataset.classes))
         save_per_image(images, folder / PER_IMAGE)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
     return finished_record(spec, data.record, segmenter, progress, result, calls, started, environment, data.warnings)

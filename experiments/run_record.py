@@ -118,7 +118,8 @@ class RunRecord(Part):
     """One run. ``status``: "finished", or "failed" with an ``error`` (then only the first fields are set).
 
     ``pictures`` are ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``, ``ID.truth.png``
-    and ``ID.prediction.png`` (the latter two single-channel class ids, 255 = ignore).
+    and ``ID.prediction.png`` (the latter two single-channel class ids, 255 = ignore; with more than 255 classes 16-bit,
+    65535 = ignore).
     ``deformable_attention``: what computed it ("numba", "triton", "pytorch" or "compiled"; "failed" = the official code
     hid an error and computed slowly); empty for heads without it, and for runs recorded before it was.
     ``disclosures``: sentences about what a reader must know to judge the number.

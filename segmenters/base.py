@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.segmenters.scores import ScoreMaps
 
@@ -23,7 +24,10 @@ class Features(NamedTuple):
 
 
 class Head(nn.Module):
-    """Pyramid to predictions. Masks hold class ids, 255 = ignore."""
+    """Pyramid to predictions. Masks hold class ids, and ``ignore`` where pixels do not count."""
+
+    ignore: int = IGNORE
+    """See :func:`encoder_ablations.data.sample.ignore_label`."""
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """What the losses of ``masks`` (B×H×W int64) are divided by: scalars that add up over micro-batches.
@@ -57,8 +61,8 @@ class Segmenter(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """See :meth:`Head.totals`. masks: B×H×W int64, 255 = ignore."""
-        return self.head.totals(self._pad(masks, 255))
+        """See :meth:`Head.totals`. masks: B×H×W int64."""
+        return self.head.totals(self._pad(masks, self.head.ignore))
 
     def loss(
         self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor] | None = None
@@ -67,13 +71,13 @@ class Segmenter(nn.Module):
 
         Args:
             images: B×3×H×W uint8 or float, RGB 0..255, or the features of such images.
-            masks: B×H×W int64 class ids, 255 = ignore.
+            masks: B×H×W int64 class ids, ``head.ignore`` = ignore.
             totals: what to divide by, when these images are only a part of the batch; by default their own totals.
 
         Returns:
             Named scalars; their sum is the loss.
         """
-        masks = self._pad(masks, 255)
+        masks = self._pad(masks, self.head.ignore)
         return self.head.loss(self.pyramid(images), masks, self.head.totals(masks) if totals is None else totals)
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:

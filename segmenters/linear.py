@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import IGNORE, ignore_label
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.scores import ScoreMaps
@@ -22,6 +23,7 @@ class LinearHead(Head):
 
     def __init__(self, num_classes: int, levels: Sequence[Level]) -> None:
         super().__init__()
+        self.ignore = ignore_label(num_classes)
         self.names = [level.name for level in levels]
         self.stride = levels[0].stride
         channels = sum(level.channels for level in levels)
@@ -31,14 +33,23 @@ class LinearHead(Head):
         nn.init.zeros_(self.classifier.get_parameter("bias"))
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """Number of labelled "pixels" of masks B×H×W int64, 255 = ignore."""
-        return {"pixels": (masks != IGNORE).sum().float()}
+        """Number of labelled "pixels" of masks B×H×W int64."""
+        return {"pixels": (masks != self.ignore).sum().float()}
 
     def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
         """Cross-entropy at the masks' size, summed over labelled pixels, divided by ``totals["pixels"]``: "class"."""
-        logits = F.interpolate(self(pyramid).float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
-        total = F.cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum")
+        scores = self(pyramid).float()
+        if self.ignore == IGNORE:
+            total = self._entropy(scores, masks)
+        else:  # of very many classes the logits of a batch at full size would fill a GPU
+            parts = zip(scores.split(1), masks.split(1), strict=True)
+            total = torch.stack([checkpoint(self._entropy, *part, use_reentrant=False) for part in parts]).sum()
         return {"class": total / totals["pixels"].clamp(min=1)}
+
+    def _entropy(self, scores: Tensor, masks: Tensor) -> Tensor:
+        """Sum of the cross-entropy of scores B×K×h×w, resized to the masks' B×H×W, over labelled pixels."""
+        logits = F.interpolate(scores, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+        return F.cross_entropy(logits, masks, ignore_index=self.ignore, reduction="sum")
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
         """Class logits at the first level's stride."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder, Mask2FormerTransformerModule
 
+from encoder_ablations.data.sample import ignore_label
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.deformable_attention import deformable_attention
@@ -88,6 +89,7 @@ class Mask2FormerHead(Head):
 
     def __init__(self, spec: Mask2FormerSpec, num_classes: int, levels: Sequence[Level]) -> None:
         super().__init__()
+        self.ignore = ignore_label(num_classes)
         config = _config(spec, levels)
         self.names = [level.name for level in levels]
         self.pixel_decoder = Mask2FormerPixelDecoder(config, feature_channels=[level.channels for level in levels])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from encoder_ablations.data.sample import ignore_label
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.official_operator import provide_operator
@@ -67,6 +68,7 @@ class OfficialMask2FormerHead(Head):
 
     def __init__(self, sem_seg_head: nn.Module, criterion: SetCriterion, spec: OfficialMask2FormerSpec) -> None:
         super().__init__()
+        self.ignore = ignore_label(criterion.num_classes)
         self.sem_seg_head = sem_seg_head
         self.criterion = criterion
         self.spec = spec

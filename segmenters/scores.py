@@ -11,6 +11,8 @@ from encoder_ablations.segmenters.upsample_argmax import STRIDE, upsample_argmax
 
 ROWS = 64
 """Rows of the result for which :meth:`ScoreMaps.labels` mixes masks into scores at once."""
+CLASSES = 255
+"""Classes whose scores are brought to full size at once on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,23 @@ class ScoreMaps:
             )
             return torch.cat(list(mixed), dim=1)
         if self.maps.device.type != "cpu":
-            return self.at(size).argmax(dim=1)
+            return self._running_argmax(size) if self.maps.shape[1] > CLASSES else self.at(size).argmax(dim=1)
         return torch.stack(
             [torch.from_numpy(upsample_argmax(maps, self.image_size, size, self.stride)) for maps in self.maps.float()]
         ).long()
+
+    def _running_argmax(self, size: tuple[int, int]) -> Tensor:
+        """``at(size).argmax(dim=1)`` with the scores of ``CLASSES`` classes at a time."""
+        best, labels = None, None
+        for first, part in zip(range(0, self.maps.shape[1], CLASSES), self.maps.split(CLASSES, dim=1), strict=True):
+            values, places = upsample(part.float(), self.image_size, size, self.stride).max(dim=1)
+            if best is None or labels is None:
+                best, labels = values, places
+            else:
+                better = values > best
+                best, labels = torch.where(better, values, best), torch.where(better, places + first, labels)
+        assert labels is not None
+        return labels
 
 
 def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE) -> Tensor:

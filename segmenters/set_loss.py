@@ -29,7 +29,7 @@ class SetLoss:
         """What the terms are divided by; sums over micro-batches and processes are those of the whole batch.
 
         Args:
-            masks: B×H×W int64, 255 = ignore.
+            masks: B×H×W int64 class ids, see :func:`find_targets`.
 
         Returns:
             See :func:`loss_totals`.

@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.data.terrain import generate_terrain
@@ -48,4 +50,33 @@ def terrain(terrain_folder) -> DatasetSpec:
         root=str(terrain_folder),
         classes=("background", "crater", "boulder"),
         splits={"train": "train", "val": "val", "test": "test"},
+    )
+
+
+WIDE_CLASSES = 300
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory) -> DatasetSpec:
+    """300 classes in 16-bit masks of 60×76: blocks of ids, among them 255 in every mask, and ignored pixels (65535)."""
+    folder, rng = tmp_path_factory.mktemp("wide"), np.random.default_rng(0)
+    colors = rng.integers(0, 256, (WIDE_CLASSES, 3))
+    for split, count in (("train", 6), ("val", 3), ("test", 4)):
+        for kind in ("images", "masks"):
+            (folder / kind / split).mkdir(parents=True)
+        for number in range(count):
+            blocks = rng.integers(0, WIDE_CLASSES, (5, 5))
+            blocks[1, 1], blocks[2, 3], blocks[3, :2], blocks[4, 4] = 255, 299, 65535, 0
+            mask = blocks.repeat(12, axis=0).repeat(16, axis=1)[:, :76].astype(np.uint16)
+            image = colors[np.where(mask == 65535, 0, mask)] + rng.integers(-20, 20, (60, 76, 3))
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(
+                folder / "images" / split / f"{split}_{number}.png"
+            )
+            Image.fromarray(mask).save(folder / "masks" / split / f"{split}_{number}.png")
+    return DatasetSpec(
+        name="wide",
+        root=str(folder),
+        classes=tuple(f"class {number}" for number in range(WIDE_CLASSES)),
+        splits={"train": "train", "val": "val", "test": "test"},
+        ignore_ids=(65535,),
     )

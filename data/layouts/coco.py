@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from encoder_ablations.data.layouts.survey import SPLIT_WORDS
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import ignore_label, mask_type
 from encoder_ablations.data.spec import Split
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
@@ -130,7 +130,9 @@ def _split_of(annotations: Path, image: Path, root: Path) -> Split | None:
 
 
 def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
-    """H×W uint8 class ids: the smallest object on top, 0 where there is none, 255 in crowds.
+    """H×W class ids: the smallest object on top, 0 where there is none; crowds are ignored.
+
+    uint8, or uint16 where there are more than 255 classes.
 
     Raises:
         InputError: an annotation has no outline, or pycocotools is not installed.
@@ -140,6 +142,7 @@ def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
     except ImportError as error:
         raise missing("pycocotools", error) from error
     height, width = image.size
+    ignore = ignore_label(1 + len(class_of))
     shapes = []
     for note in image.annotations:
         outline = note.get("segmentation")
@@ -159,9 +162,9 @@ def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
             raise InputError(text) from error
         if inside.shape != (height, width):
             raise InputError(f"{image.image.name}: the outline of annotation {note.get('id')} has another size.")
-        target = IGNORE if note.get("iscrowd") else class_of[note["category_id"]]
+        target = ignore if note.get("iscrowd") else class_of[note["category_id"]]
         shapes.append((int(inside.sum()), target, inside))
-    ids = np.zeros((height, width), np.uint8)
+    ids = np.zeros((height, width), mask_type(ignore))
     for _, target, inside in sorted(shapes, key=lambda shape: -shape[0]):
         ids[inside] = target
     return ids

@@ -11,7 +11,6 @@ from PIL import Image
 
 from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
 from encoder_ablations.data.layouts.values import THREADS
-from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder
@@ -49,8 +48,9 @@ def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, 
         (folder / "prepared.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     if problems:
         proposal.remarks.append(f"{plural(len(problems), 'pair', 'was/were left out')}, e.g. {problems[0]}")
-    changes = {"root": str(output), "images": "images", "masks": "masks", "value_map": None, "ignore_ids": (IGNORE,)}
-    return proposal.spec.model_copy(update=changes)
+    spec = proposal.spec
+    places = {"root": str(output), "images": "images", "masks": "masks"}
+    return spec.model_copy(update={**places, "value_map": None, "ignore_ids": (spec.ignore_label,)})
 
 
 def _write(proposal: Proposal, folder: Path, item: Item) -> str | None:

@@ -51,7 +51,7 @@ class Proposal:
     layers: dict[str, int] = field(default_factory=dict)
 
     def read_mask(self, item: Item) -> np.ndarray:
-        """H×W uint8 class ids, 255 = ignore.
+        """H×W uint8 class ids, 255 = ignore; with more than 255 COCO categories uint16, 65535 = ignore.
 
         Raises:
             InputError: the mask cannot be read.

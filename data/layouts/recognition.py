@@ -11,7 +11,7 @@ from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
 from encoder_ablations.data.layouts.splitting import is_direct, settle_splits
 from encoder_ablations.data.layouts.survey import Survey, list_files, survey_masks
 from encoder_ablations.data.layouts.values import Color, class_values, study_masks
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
@@ -217,5 +217,6 @@ def _from_coco(root: Path, name: str, coco: CocoSet, names: list[str]) -> Propos
     empty = sum(not each.annotations for each in coco.images)
     if empty:
         remarks.append(f"{plural(empty, 'image', 'has/have no annotation: all is background')}.")
-    spec = _spec({"name": name, "root": str(root), "classes": classes})
+    wide = {"ignore_ids": [WIDE_IGNORE]} if ignore_label(len(classes)) == WIDE_IGNORE else {}
+    spec = _spec({"name": name, "root": str(root), "classes": classes, **wide})
     return Proposal(spec, "COCO annotations", "outlines, the smaller object on top", items, False, remarks, coco=coco)

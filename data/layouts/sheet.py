@@ -1,6 +1,7 @@
 """A contact sheet: images beside their masks, so that a person sees at once whether the masks are right."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.palette import colorize, colors_of
-from encoder_ablations.data.sample import IGNORE, Sample
+from encoder_ablations.data.sample import Sample, mask_type
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.data.subsets import nested_order
 from encoder_ablations.utils.errors import InputError
@@ -84,8 +85,8 @@ def _choose(spec: DatasetSpec) -> list[_Shown]:
         assert sample.mask is not None
         small = sample.image.shape[0] // (4 * SIDE) + 1  # of rasters only every n-th pixel is kept
         mask = sample.mask
-        presence.append(np.bincount(mask[mask != IGNORE], minlength=len(spec.classes)))
-        thin = Sample(sample.image[::small, ::small], mask[::small, ::small], sample.id, sample.size, sample.scene)
+        presence.append(np.bincount(mask[mask != sample.ignore], minlength=len(spec.classes)))
+        thin = replace(sample, image=sample.image[::small, ::small], mask=mask[::small, ::small])
         found.append(_Shown(thin, dataset.split))
     if not found:
         raise InputError(f"no pair of '{spec.name}' can be drawn: {problem} 'ablate lint' names all such files.")
@@ -137,10 +138,11 @@ def _draw_pair(
     sample, size = each.sample, _fit(each.sample)
     assert sample.mask is not None
     image = Image.fromarray(np.ascontiguousarray(sample.image)).resize(size, Image.Resampling.BILINEAR)
-    ids = Image.fromarray(sample.mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    ids = Image.fromarray(sample.mask.astype(mask_type(sample.ignore))).resize(size, Image.Resampling.NEAREST)
     mask = np.asarray(ids)
     painted = colorize(mask, colors)
-    painted[mask == IGNORE] = _stripes(*mask.shape)[mask == IGNORE]
+    ignored = mask == sample.ignore
+    painted[ignored] = _stripes(*mask.shape)[ignored]
     overlay = Image.blend(image, Image.fromarray(painted), 0.55)
     sheet.paste(image, corner)
     sheet.paste(overlay, (corner[0] + SIDE + GAP // 2, corner[1]))

@@ -176,7 +176,8 @@ def _through_palette(content: MaskContent) -> MaskContent:
 def _too_many(count: int, what: str) -> str:
     return (
         f"the masks hold {count} and more different {what}: they are photographs, instance ids, or were resized with "
-        "interpolation. A mask holds one value for each class, at most 255 classes."
+        "interpolation. A mask holds one value for each class; of more than 255 classes write the YAML yourself, with "
+        "ignore_ids: [65535]."
     )
 
 

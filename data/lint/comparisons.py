@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from encoder_ablations.data.check import MOST_CLASSES
 from encoder_ablations.data.lint.inspection import PairFacts
 from encoder_ablations.data.lint.rules import Finding, finding
 from encoder_ablations.data.sample import IGNORE
@@ -184,6 +185,8 @@ def _pixels(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
 
 
 def _classes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
+    if len(spec.classes) > MOST_CLASSES:
+        yield finding("many-classes", None, "", f"{len(spec.classes)}, at most {MOST_CLASSES} can be")
     totals: dict[str, np.ndarray] = {}
     for split in spec.splits:
         masks = [each.mask for each in facts if each.mask is not None and each.split == split]

@@ -16,7 +16,6 @@ from detectron2.projects.deeplab import add_deeplab_config
 from encoder_ablations.data.check import check_dataset
 from encoder_ablations.data.detectron2 import register_datasets, register_subset
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.encoders.detectron2 import (
     add_encoder_config,
@@ -131,7 +130,7 @@ def _apply_dataset(cfg: CfgNode, dataset: DatasetSpec) -> None:
     cfg.DATASETS.TRAIN = tuple(name for name in names if name.endswith("_train"))
     cfg.DATASETS.TEST = tuple(name for name in names if name.endswith("_val"))
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(dataset.classes)
-    cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = IGNORE
+    cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = dataset.ignore_label
 
 
 def _check_task(cfg: CfgNode, path: Path) -> None:

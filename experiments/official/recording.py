@@ -78,7 +78,7 @@ def record_run(
     evaluator = ConfusionEvaluator(name, len(spec.dataset.classes))
     inference_on_dataset(model, trainer.build_test_loader(cfg, name), evaluator)
     if comm.is_main_process():
-        save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR))
+        save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR), len(spec.dataset.classes))
         images = PerImage.of(evaluator.images, len(spec.dataset.classes))
         save_per_image(images, Path(cfg.OUTPUT_DIR) / PER_IMAGE)
     result = Evaluation(evaluator.confusion, evaluator.images, evaluator.pictures)

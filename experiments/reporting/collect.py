@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from encoder_ablations.experiments.published import Place, PublishedScore, read_published
 from encoder_ablations.experiments.reporting.titles import canonical, unique_titles
 from encoder_ablations.experiments.run_record import RunRecord, load_record
@@ -16,6 +18,11 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.wording import plural
 
 Reading = Callable[[RunRecord], float | None]
+
+MOST_CLASSES = 255
+"""Most classes that a page shows one by one; of more, only some."""
+SHOWN_CLASSES = 100
+"""So many of them: those with most pixels."""
 
 
 def miou(record: RunRecord) -> float | None:
@@ -116,6 +123,21 @@ class Setting:
         """Class names in id order."""
         group = self.groups[0]
         return list((group.runs + group.failed)[0].spec.dataset.classes)
+
+    @cached_property
+    def shown_classes(self) -> list[str]:
+        """Those that a page shows, in id order: all, or of very many those with most pixels in the truth."""
+        classes = self.classes
+        if len(classes) <= MOST_CLASSES:
+            return classes
+        return [classes[place] for place in sorted(self.by_pixels[:SHOWN_CLASSES])]
+
+    @cached_property
+    def by_pixels(self) -> list[int]:
+        """Class ids by their pixels in the truth of the first run that was counted, most first."""
+        counted = next((run.confusion_matrix for run in self.runs if run.confusion_matrix), None)
+        pixels = np.zeros(len(self.classes)) if counted is None else np.sum(counted, axis=1)
+        return [int(place) for place in np.argsort(-pixels, kind="stable")]
 
 
 @dataclass(frozen=True)

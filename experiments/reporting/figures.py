@@ -75,10 +75,14 @@ def _figures(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterat
     if len([standing for standing in ranked if standing.cost]) > 1:
         yield "cost", *cost_figure(ranked, styles)
     if ranked:
-        yield "classes", *class_bars([standing.group for standing in ranked], setting.classes, styles)
+        yield (
+            "classes",
+            *class_bars([standing.group for standing in ranked], setting.shown_classes, styles, len(setting.classes)),
+        )
     counted = [s.group for s in ranked if any(run.confusion_matrix for run in s.group.runs)]
     if counted:
-        yield "confusion", *confusion_figure(counted[:PANELS], setting.classes)
+        kept = None if len(setting.shown_classes) == len(setting.classes) else setting.by_pixels[: BARS - 1]
+        yield "confusion", *confusion_figure(counted[:PANELS], setting.classes, kept)
 
 
 def cost_figure(ranked: list[Standing], styles: Styles) -> tuple[Figure, str]:
@@ -123,8 +127,14 @@ def _cost_panel(
     axis.set_ylabel("mIoU (%)")
 
 
-def class_bars(groups: list[RunGroup], classes: list[str], styles: Styles) -> tuple[Figure, str]:
-    """IoU of every class, a bar per encoder (``groups`` are ranked): means over seeds with a point for every seed."""
+def class_bars(
+    groups: list[RunGroup], classes: list[str], styles: Styles, total: int | None = None
+) -> tuple[Figure, str]:
+    """IoU of every class, a bar per encoder (``groups`` are ranked): means over seeds with a point for every seed.
+
+    Args:
+        total: number of the dataset's classes, if ``classes`` are only some of them.
+    """
     whose = "each encoder" if len(groups) <= BARS_OF else f"the {BARS_OF} best of {len(groups)} encoders"
     groups = groups[:BARS_OF]
     shown, means = classes, {(group.encoder, c): class_mean(group, c) for group in groups for c in classes}
@@ -148,10 +158,8 @@ def class_bars(groups: list[RunGroup], classes: list[str], styles: Styles) -> tu
     axis.grid(visible=False, axis="y")
     axis.set_xlabel("IoU (%)")
     share_legend(figure, axis)
-    return (
-        figure,
-        f"IoU of {len(shown)} of {plural(len(classes), 'class')} for {whose}; the table below has the numbers.",
-    )
+    counted = plural(total or len(classes), "class")
+    return figure, f"IoU of {len(shown)} of {counted} for {whose}; the table below has the numbers."
 
 
 def class_mean(group: RunGroup, name: str) -> float | None:
@@ -164,8 +172,14 @@ def _spread(values: list[float | None]) -> float:
     return max(known) - min(known) if known else -1.0
 
 
-def confusion_figure(groups: list[RunGroup], classes: list[str]) -> tuple[Figure, str]:
-    """Confusion matrices, counts added over seeds: of each true class's pixels, the share predicted as each class."""
+def confusion_figure(groups: list[RunGroup], classes: list[str], kept: list[int] | None = None) -> tuple[Figure, str]:
+    """Confusion matrices, counts added over seeds: of each true class's pixels, the share predicted as each class.
+
+    Args:
+        kept: ids of the classes that get a row of their own; the others are put together. None = all.
+    """
+    if kept is not None:
+        classes = [*(classes[place] for place in kept), f"{len(classes) - len(kept)} others"]
     count = len(classes)
     columns = min(len(groups), 3 if count <= 6 else 2)
     rows = -(-len(groups) // columns)
@@ -174,7 +188,7 @@ def confusion_figure(groups: list[RunGroup], classes: list[str]) -> tuple[Figure
     figure.set_layout_engine("compressed")  # keeps square panels together
     image = None
     for axis, group in zip(axes, groups, strict=False):
-        shares = row_shares(group)
+        shares = row_shares(group, kept)
         image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
         _label_matrix(axis, group.encoder, classes, first_column=axes.index(axis) % columns == 0)
         if count <= NUMBERED:
@@ -187,9 +201,19 @@ def confusion_figure(groups: list[RunGroup], classes: list[str]) -> tuple[Figure
     return figure, f"Confusion matrices. Mean share of each class's pixels that is found: {diagonal}."
 
 
-def row_shares(group: RunGroup) -> np.ndarray:
-    """K×K: counts added over seeds, divided by each true class's pixels (rows add up to 1); NaN for absent classes."""
+def row_shares(group: RunGroup, kept: list[int] | None = None) -> np.ndarray:
+    """K×K: counts added over seeds, divided by each true class's pixels (rows add up to 1); NaN for absent classes.
+
+    Args:
+        kept: these classes in this order, and as the last one all others together; None = all as they are.
+    """
     counts = np.sum([run.confusion_matrix for run in group.runs if run.confusion_matrix], axis=0, dtype=np.float64)
+    if kept is not None:
+        place = np.full(counts.shape[0], len(kept))
+        place[kept] = np.arange(len(kept))
+        folded = np.zeros((len(kept) + 1, len(kept) + 1))
+        np.add.at(folded, (place[:, None], place), counts)
+        counts = folded
     totals = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.collect import MOST_CLASSES, RunGroup, Setting, Study
 from encoder_ablations.experiments.reporting.titles import flatten
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.utils.wording import plural
@@ -18,6 +18,8 @@ SELECTION = {
     "scored on those same images. The scores are therefore a little too good, for all encoders alike.",
     "train": "The runs were scored on the images that they were trained on: a check that learning works, not a result.",
 }
+NAMED = 20
+"""So many classes are named of a dataset of very many."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,12 @@ def protocol(setting: Setting) -> Protocol:
     group = next((group for group in setting.groups if group.runs), setting.groups[0])
     run = (group.runs + group.failed)[0]
     spec = run.spec
-    values = flatten({key: spec.model_dump(mode="json")[key] for key in ("recipe", "segmenter", "dataset")})
+    content = {key: spec.model_dump(mode="json")[key] for key in ("recipe", "segmenter", "dataset")}
+    if len(spec.dataset.classes) > MOST_CLASSES:
+        for key, value in content["dataset"].items():
+            if isinstance(value, list | dict) and len(value) > MOST_CLASSES:
+                content["dataset"][key] = f"{len(value)} entries, in every run's config.yaml"
+    values = flatten(content)
     shown = [(key, "none" if value is None else str(value)) for key, value in values.items()]
     return Protocol(setting.title, [*_data_sentences(run), *_training_sentences(run)], shown)
 
@@ -118,8 +125,11 @@ def _data_sentences(run: RunRecord) -> list[str]:
         return []
     test = f", {run.data.n_test} for test" if run.data.n_test is not None else ""
     sizes = f"{plural(len(run.data.class_names), 'class')}: "
+    few = len(run.data.class_names) <= MOST_CLASSES
+    names = run.data.class_names if few else run.data.class_names[:NAMED]
+    rest = "" if few else f" and {len(run.data.class_names) - NAMED} others"
     return [
-        f"Dataset {run.spec.dataset.name} has {sizes}{', '.join(run.data.class_names)}. "
+        f"Dataset {run.spec.dataset.name} has {sizes}{', '.join(names)}{rest}. "
         f"It holds {plural(run.data.n_val, 'image')} for validation{test}.",
         SELECTION[run.data.report_split],
     ]

@@ -14,7 +14,7 @@ from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, S
 from encoder_ablations.experiments.reporting.crossing import matrices
 from encoder_ablations.experiments.reporting.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
-from encoder_ablations.experiments.reporting.figures import BARS_OF, PANELS, draw_setting
+from encoder_ablations.experiments.reporting.figures import BARS, BARS_OF, PANELS, draw_setting
 from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
 from encoder_ablations.experiments.reporting.pictures import picture_grid
 from encoder_ablations.experiments.reporting.resampling import Resampling
@@ -148,6 +148,8 @@ def _section(
         "front": [row.encoder for row in rows if row.on_front],
         "mistakes": views.mistakes(setting, encoders[:PANELS]),
         "classes": views.classes_grid(setting, encoders),
+        "rare": len(setting.classes) - len(setting.shown_classes),
+        "matrix_classes": BARS - 1,
         "pictures": picture_grid(study, setting, encoders),
         "protocol": method.protocol(setting),
     }

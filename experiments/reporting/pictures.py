@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.palette import colorize
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import IGNORE, ignore_label
 from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.collect import MOST_CLASSES, RunGroup, Setting, Study
 from encoder_ablations.experiments.reporting.drawing import data_uri
 from encoder_ablations.experiments.run_record import RunRecord
 
@@ -18,6 +18,8 @@ MOST_IMAGES = 4
 SIDE = 320
 """Longest side of a picture in the page, in pixels."""
 WRONG = (213, 60, 0)
+MOST_NAMED = 40
+"""Most classes in the legend, in datasets of very many."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,13 @@ def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> Picture
             rows.append(_row(study, runs, id))
         except (OSError, ValueError) as error:
             notes.append(f"The pictures of {id} are not shown: {error}.")
-    return PictureGrid(rows, _legend(runs[0]), setting.reference, shared[0], notes)
+    legend = _legend(runs[0])
+    if len(legend) > MOST_CLASSES:
+        frequent = _frequent(study, runs, [row.id for row in rows])
+        shown = f"{len(frequent)} classes with most pixels in these pictures"
+        notes.append(f"Of {len(legend)} colours those of the {shown} are named.")
+        legend = [legend[place] for place in frequent]
+    return PictureGrid(rows, legend, setting.reference, shared[0], notes)
 
 
 def _missing(encoders: list[str], groups: list[RunGroup]) -> list[str]:
@@ -97,48 +105,66 @@ def _legend(run: RunRecord) -> list[LegendEntry]:
     return [LegendEntry(name, "#{:02x}{:02x}{:02x}".format(*color)) for name, color in pairs]
 
 
+def _frequent(study: Study, runs: list[RunRecord], ids: list[str]) -> list[int]:
+    """Ids of the classes that truth and predictions of these images show most, in id order."""
+    classes = len(runs[0].data.class_names) if runs[0].data else 0
+    pixels = np.zeros(classes, np.int64)
+    folders = [study.run_folder(run.run_id) / "pictures" for run in runs]
+    for id in ids:
+        for path in (folders[0] / f"{id}.truth.png", *(folder / f"{id}.prediction.png" for folder in folders)):
+            labels = _labels(path)
+            pixels += np.bincount(labels[labels < classes], minlength=classes)
+    most = np.argsort(-pixels, kind="stable")[:MOST_NAMED]
+    return sorted(int(place) for place in most if pixels[place])
+
+
 def _row(study: Study, runs: list[RunRecord], id: str) -> Row:
     folders = [study.run_folder(run.run_id) / "pictures" for run in runs]
     truth = _labels(folders[0] / f"{id}.truth.png")
     with Image.open(folders[0] / f"{id}.image.jpg") as file:
         image = np.asarray(file.convert("RGB").resize(truth.shape[::-1], Image.Resampling.BILINEAR))
     colors = tuple(runs[0].data.colors) if runs[0].data else ()
+    ignore = ignore_label(len(colors))
     predictions = []
     for run, folder in zip(runs, folders, strict=True):
         labels = _labels(folder / f"{id}.prediction.png")
         if labels.shape != truth.shape:
             raise ValueError(f"{folder / id}.prediction.png has the size {labels.shape}, the truth {truth.shape}")
-        errors = _jpeg(error_map(image, truth, labels))
+        errors = _jpeg(error_map(image, truth, labels, ignore))
         predictions.append(
-            Prediction(study.titles[run.run_id], _png(colorize(labels, colors)), errors, right_share(truth, labels))
+            Prediction(
+                study.titles[run.run_id], _png(colorize(labels, colors)), errors, right_share(truth, labels, ignore)
+            )
         )
     return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions)
 
 
-def error_map(image: np.ndarray, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def error_map(image: np.ndarray, truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> np.ndarray:
     """H×W×3 uint8: the image in pale grey where the prediction is right, orange-red where wrong, black where ignored.
 
     Args:
         image: H×W×3 uint8, RGB.
-        truth, labels: H×W class ids, 255 = ignore.
+        truth, labels: H×W class ids.
+        ignore: id of ignored pixels in ``truth``.
     """
     grey = image.mean(axis=2, keepdims=True)
     shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
     wrong = labels != truth
     shown[wrong] = 0.25 * grey[wrong] + 0.75 * np.array(WRONG)
-    shown[truth == IGNORE] = 0
+    shown[truth == ignore] = 0
     return shown.clip(0, 255).astype(np.uint8)
 
 
-def right_share(truth: np.ndarray, labels: np.ndarray) -> float | None:
+def right_share(truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> float | None:
     """Share of the labelled pixels that is right; None if no pixel is labelled."""
-    labelled = truth != IGNORE
+    labelled = truth != ignore
     return float((labels == truth)[labelled].mean()) if labelled.any() else None
 
 
 def _labels(path: Path) -> np.ndarray:
     with Image.open(path) as file:
-        return np.asarray(file.convert("L") if file.mode not in ("L", "P") else file, dtype=np.int64)
+        known = file.mode in ("L", "P") or file.mode.startswith("I")
+        return np.asarray(file if known else file.convert("L"), dtype=np.int64)
 
 
 def _jpeg(array: np.ndarray) -> str:

@@ -190,8 +190,8 @@ def _added(over: Summary) -> str:
 
 
 def classes_grid(setting: Setting, encoders: list[str]) -> Grid:
-    """IoU of every class for every encoder at the reference fraction."""
-    return Grid(encoders, [(name, _across(setting, encoders, iou_of(name))) for name in setting.classes])
+    """IoU of every class that is shown for every encoder at the reference fraction."""
+    return Grid(encoders, [(name, _across(setting, encoders, iou_of(name))) for name in setting.shown_classes])
 
 
 MISTAKES = 12
@@ -217,7 +217,10 @@ def _metric(name: str) -> Reading:
 
 
 def mistakes(setting: Setting, encoders: list[str]) -> Grid:
-    """The most frequent confusions of classes at the reference fraction: share of the true class's pixels."""
+    """The most frequent confusions of classes at the reference fraction: share of the true class's pixels.
+
+    True classes are those that are shown; of very many, each rare one is somewhere taken for another altogether.
+    """
     groups = [setting.group(encoder, setting.reference) for encoder in encoders]
     found = [
         row_shares(group) if group and any(run.confusion_matrix for run in group.runs) else None for group in groups
@@ -226,6 +229,8 @@ def mistakes(setting: Setting, encoders: list[str]) -> Grid:
     if not known or len(setting.classes) < 2:
         return Grid(encoders, [])
     most = np.max(known, axis=0) * (1 - np.eye(len(setting.classes)))
+    if len(setting.shown_classes) < len(setting.classes):
+        most[setting.by_pixels[len(setting.shown_classes) :]] = 0
     cells = [int(cell) for cell in np.argsort(-most, axis=None, kind="stable")[:MISTAKES] if most.flat[cell] >= 0.0005]
     order = [divmod(cell, len(setting.classes)) for cell in cells]
     rows = []

@@ -16,7 +16,7 @@ from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
 datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
-from encoder_ablations.data import hub  # noqa: E402
+from encoder_ablations.data import hub, hub_reference  # noqa: E402
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -202,6 +202,14 @@ def test_classes_are_found(tmp_path):
     (tmp_path / "owner").rename(tmp_path / "gone")
     assert load_dataset("hub:owner/craters") == spec
     assert load_dataset({"base": "hub:owner/craters", "name": "mine"}).name == "mine"
+
+
+def test_of_more_than_255_named_classes_255_is_one():
+    names = [f"class {number}" for number in range(300)]
+    assert hub_reference._classes(names, [0, 255, 299, 65535], "a/b") == {"classes": names, "ignore_ids": [65535]}
+    assert hub_reference._classes(names[:255], [0, 254, 255], "a/b") == {"classes": names[:255]}
+    with pytest.raises(InputError, match="the masks hold the id 300, but the hub names 300 classes"):
+        hub_reference._classes(names, [0, 300, 65535], "a/b")
 
 
 def test_masks_of_0_and_255_are_two_classes():

@@ -531,6 +531,22 @@ def test_coco_with_a_file_for_each_split_and_crowds(tmp_path, ids):
     np.testing.assert_array_equal(masks_of(spec)["train_0"], expected)
 
 
+def test_coco_of_more_than_255_categories(tmp_path, ids):
+    pytest.importorskip("pycocotools")
+    content = coco(tmp_path / "d", ids, run_lengths)
+    content["categories"] = [{"id": 10 * number, "name": f"thing {number}"} for number in range(1, 301)]
+    for note in content["annotations"]:
+        note["category_id"] = {10: 2550, 20: 3000}[note["category_id"]]
+    content["annotations"][0]["iscrowd"] = 1
+    (tmp_path / "d/annotations.json").write_text(json.dumps(content))
+    spec, _ = dataset(tmp_path / "d", tmp_path / "out")
+    assert (len(spec.classes), spec.ignore_ids, spec.ignore_label) == (301, (65535,), 65535)
+    numbers = np.array([0, 255, 300])
+    expected = {str(number): numbers[mask] for number, mask in enumerate(ids)}
+    expected["0"] = np.where(ids[0] == 1, 65535, expected["0"])
+    assert_masks(spec, expected)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.engine.per_image import load_per_image
@@ -454,6 +455,60 @@ def test_failure_is_recorded(dataset, tmp_path):
     record = load_record(folder)
     assert record.status == "failed"
     assert record.error.traceback
+
+
+@pytest.fixture(scope="module")
+def wide_run(wide, tmp_path_factory):
+    """A run of four steps on 300 classes: its folder, and what names it on the command line."""
+    folder = tmp_path_factory.mktemp("wide_run")
+    path = folder / "wide.yaml"
+    path.write_text(yaml.safe_dump(wide.model_dump(mode="json")))
+    named = ["--encoder", "vit_ti16", "--dataset", str(path)]
+    assert main([*named, "--output", str(folder / "study"), *words()]) == 0
+    (run,) = (folder / "study" / "runs").iterdir()
+    return run, named
+
+
+def test_the_official_mapper_reads_300_classes(wide, wide_run):
+    cfg = configured(*wide_run[1], changes={"INPUT.CROP.SIZE": "(96, 96)"}).cfg
+    assert cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE == 65535
+    loader = Trainer.build_train_loader(cfg)
+    for entry, _ in zip((entry for batch in loader for entry in batch), range(6), strict=False):
+        mask = entry["sem_seg"]
+        assert entry["instances"].gt_classes.tolist() == sorted(set(mask.unique().tolist()) - {65535})
+        assert entry["image"].shape[-2:] == mask.shape == (96, 96)
+        assert (mask[(entry["image"] == 128).all(0)] == 65535).all()
+        assert (mask[80:] == 65535).all()  # no image is resized to more than 80 rows
+        whole = set(np.unique(read_png(wide, "train", entry["image_id"])).tolist())
+        assert set(mask.unique().tolist()) <= whole
+
+
+def read_png(wide, split, name):
+    return np.asarray(Image.open(wide.folder / "masks" / split / f"{name}.png")).astype(np.int64)
+
+
+def test_300_classes_are_counted_as_the_files_say(wide, wide_run):
+    folder, named = wide_run
+    record = load_record(folder)
+    assert (record.status, len(record.metrics.per_class_iou)) == ("finished", 300)
+    cfg = configured(*named).cfg
+    model = Trainer.build_model(cfg)
+    model.load_state_dict(torch.load(folder / "model_best.pth", weights_only=True)["model"])
+    expected = np.zeros((300, 300), np.int64)
+    with torch.inference_mode():
+        for (entry,) in Trainer.build_test_loader(cfg, "wide_test"):
+            (output,) = model.eval()([entry])
+            truth = read_png(wide, "test", entry["image_id"])
+            for label, found in zip(truth.flat, output["sem_seg"].argmax(0).numpy().flat, strict=True):
+                if label != 65535:
+                    expected[label, found] += 1
+    np.testing.assert_array_equal(np.array(record.confusion_matrix), expected)
+    assert expected[255].sum() == 4 * 12 * 16
+    evaluator = SemSegEvaluator("wide_test", distributed=False)
+    result = inference_on_dataset(model, Trainer.build_test_loader(cfg, "wide_test"), evaluator)
+    assert 100 * record.metrics.miou == pytest.approx(result["sem_seg"]["mIoU"], rel=1e-9)
+    assert len(record.curves.val_miou) == 2
+    assert command(report.main, [str(folder.parent.parent)]) == 0
 
 
 def test_the_official_configuration_as_it_is():

@@ -136,3 +136,14 @@ def test_the_official_defaults_are_the_official_configuration():
 def test_impossible_heads(make_encoder):
     with pytest.raises(InputError, match=r"segmenter\.heads: 3 does not divide segmenter\.hidden \(32\)"):
         build_segmenter(SPEC.model_copy(update={"heads": 3}), make_encoder(), CLASSES, seed=0)
+
+
+def test_of_300_classes_padding_and_65535_are_ignored_and_255_is_a_class():
+    segmenter = build_segmenter(SPEC, build_encoder(VIT, 0), 300, seed=0)
+    masks = torch.full((2, 64, 80), 65535)
+    masks[0, :32], masks[1, :, :40] = 255, 299
+    assert segmenter.totals(masks)["masks"] == 2  # 80 columns are padded to 96: with no third segment
+    masks[1, :8] = 255
+    assert segmenter.totals(masks)["masks"] == 3
+    losses = segmenter.loss(torch.zeros(2, 3, 64, 80), masks)
+    assert all(value.isfinite() for value in losses.values())
