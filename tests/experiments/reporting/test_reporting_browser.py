@@ -19,8 +19,16 @@ const found = {};
 const across = document.documentElement.clientWidth;
 found.width = across;
 found.page = document.documentElement.scrollWidth;
-found.outside = [...document.querySelectorAll(".ranking td, .ranking th, .plot svg, .plot img")]
+found.outside = [...document.querySelectorAll(".ranking td, .ranking th, .plot")]
   .filter((part) => part.getBoundingClientRect().right > across + 1).length;
+const plots = [...document.querySelectorAll(".plot")].map((box) => ({
+  scrolls: getComputedStyle(box).overflowX === "auto" && box.tabIndex === 0 && Boolean(box.ariaLabel),
+  hidden: box.scrollWidth - box.clientWidth,
+  scale: box.firstElementChild.getBoundingClientRect().width / parseFloat(box.style.getPropertyValue("--drawn")),
+}));
+found.cut = plots.filter((box) => box.hidden > 1 && !box.scrolls).length;
+found.scrolled = plots.filter((box) => box.hidden > 1).length;
+found.scale = Math.min(...plots.map((box) => box.scale));
 found.figures = document.querySelectorAll(".plot > *").length;
 found.plots = [...document.querySelectorAll(".plot > *")].every((part) => part.getBoundingClientRect().height > 60);
 found.dark = getComputedStyle(document.body).backgroundColor;
@@ -101,6 +109,9 @@ def test_nothing_is_cut_off_and_everything_works(page, tmp_path, width):
     assert found["width"] <= width
     assert found["page"] <= found["width"]
     assert found["outside"] == 0
+    assert found["cut"] == 0, "a figure that is wider than the page can be scrolled in its box"
+    assert found["scale"] > 0.79, "letters of 9 points stay larger than 9 pixels"
+    assert (found["scrolled"] > 0) == (width == 420)
     assert found["figures"] == 7
     assert found["plots"]
     assert found["sortedDown"] != found["sortedUp"]
