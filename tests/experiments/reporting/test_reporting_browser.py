@@ -72,10 +72,6 @@ FRAME = """<!DOCTYPE html><iframe src="probed.html" style="width: {width}px; hei
 <script>addEventListener("message", (event) => { document.body.dataset.found = event.data; });</script>"""
 
 
-FRAME = """<!DOCTYPE html><iframe src="probed.html" style="width: {width}px; height: 900px; border: 0"></iframe>
-<script>addEventListener("message", (event) => { document.body.dataset.found = event.data; });</script>"""
-
-
 def browse(page, folder, width, *options):
     """What the probe finds in the page, in a frame that is ``width`` pixels wide: a window has a least width."""
     probed, frame = folder / "probed.html", folder / "frame.html"
