@@ -68,14 +68,12 @@ def set_folder(dataset: FolderDataset, short_side: int | None) -> Path:
 
 def describe(dataset: FolderDataset, short_side: int | None) -> str:
     """A digest of all that the pixels depend on: the files' names, sizes and times, and what masks mean."""
-    spec = dataset.spec
-    meaning = [len(spec.classes), sorted(spec.ignore_ids), spec.value_map and sorted(spec.value_map.items())]
     files = []
     for pair in dataset.pairs:
         for path in (pair.image, pair.mask):
             state = path.stat()
             files.append([str(path), state.st_size, state.st_mtime_ns])
-    return hashlib.sha256(json.dumps([VERSION, short_side, meaning, files]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([VERSION, short_side, dataset.spec.mask_rules, files]).encode()).hexdigest()
 
 
 def planned_bytes(dataset: FolderDataset, short_side: int | None) -> int:

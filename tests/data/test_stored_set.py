@@ -17,6 +17,7 @@ from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import evaluation_items, training_batches
 from encoder_ablations.data.stored_set import (
     StoredSet,
+    describe,
     open_set,
     planned_bytes,
     remove_set,
@@ -192,6 +193,30 @@ def test_a_set_of_other_files_or_settings_is_named_and_not_used(dataset, caplog,
     assert "is of other files or settings" in caplog.text
     write_set(changed, None)
     assert batches(for_training(changed, PLAIN), PLAIN) == batches(changed, PLAIN)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ignore_ids": (2,)},
+        {"value_map": {0: 1, 1: 0, 2: 2}},
+        {"reduce_zero_label": True},
+        {"ignore_others": True},
+        {"mask_format": "matte"},
+        {"mask_format": "supervisely", "mask_titles": ("rock",)},
+        {"mask_format": "colors", "mask_colors": ((0, 0, 0), (255, 255, 255))},
+        {"mask_format": "colors", "mask_colors": ((0, 0, 0), (255, 255, 255)), "round_colors": True},
+        {"classes": ("soil", "rock")},
+    ],
+    ids=lambda changes: ", ".join(changes),
+)
+def test_whatever_decides_what_masks_mean_decides_whether_a_set_is_current(dataset, changes):
+    known = {describe(dataset, None)}
+    spec = dataset.spec
+    for key, value in changes.items():
+        spec = spec.model_copy(update={key: value})
+        known.add(describe(FolderDataset(spec, "train", dataset.pairs), None))
+    assert len(known) == 1 + len(changes)
 
 
 def test_who_reads_an_old_set_is_not_disturbed_by_a_new_one(dataset):
