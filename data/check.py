@@ -8,6 +8,7 @@ from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.scan import MaskScan, scan_masks
 from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.data.subsets import fingerprint
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.wording import plural
 
@@ -29,6 +30,15 @@ class CheckedDataset:
     datasets: dict[Split, FolderDataset]
     scans: dict[Split, MaskScan]
     warnings: list[str]
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what was read: every split's images by name and size of file, and the class of each pixel."""
+        return fingerprint(
+            f"{split} {identity} {mask:08x} {size}"
+            for split, dataset in self.datasets.items()
+            for identity, (mask, size) in zip(dataset.ids, self.scans[split].digests.tolist(), strict=True)
+        )
 
 
 def check_dataset(spec: DatasetSpec) -> CheckedDataset:

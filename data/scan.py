@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
 
 THREADS = 4
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +29,12 @@ class MaskScan:
     Attributes:
         counts: N×K int64, pixels of each class in each mask.
         ignored: N int64, pixels that count neither in a loss nor in a metric.
+        digests: N×2 int64, CRC-32 of each mask's class ids, and the size of its image's file in bytes.
     """
 
     counts: np.ndarray
     ignored: np.ndarray
+    digests: np.ndarray
 
     @property
     def present(self) -> np.ndarray:
@@ -59,7 +62,7 @@ def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
         if cache:
             _write_cache(cache, rows)
     classes = len(dataset.spec.classes)
-    return MaskScan(counts=rows[:, :classes], ignored=rows[:, classes])
+    return MaskScan(counts=rows[:, :classes], ignored=rows[:, classes], digests=rows[:, classes + 1 :])
 
 
 def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
@@ -70,12 +73,14 @@ def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
 
 
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:
-    """Pixels of each class, ignored pixels: int64."""
+    """Pixels of each class, ignored pixels, and the two digests: int64."""
     mask = dataset.read_checked_mask(index)
-    check_whole(dataset.pairs[index].image)
+    image = dataset.pairs[index].image
+    check_whole(image)
+    digests = [zlib.crc32(np.ascontiguousarray(mask).data), image.stat().st_size]
     counts = np.bincount(mask.ravel(), minlength=dataset.spec.ignore_label + 1)
     ignored = counts[dataset.spec.ignore_label :]
-    return np.concatenate([counts[: len(dataset.spec.classes)], ignored]).astype(np.int64)
+    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, digests]).astype(np.int64)
 
 
 def _cache_file(dataset: FolderDataset) -> Path | None:
@@ -102,7 +107,7 @@ def _read_cache(path: Path, dataset: FolderDataset) -> np.ndarray | None:
     checksum, payload = content[:32], content[32:]
     if hashlib.sha256(payload).digest() != checksum:
         return None
-    return np.frombuffer(payload, np.int64).reshape(len(dataset), len(dataset.spec.classes) + 1)
+    return np.frombuffer(payload, np.int64).reshape(len(dataset), len(dataset.spec.classes) + 3)
 
 
 def _write_cache(path: Path, rows: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Everything that can be checked before hours of training: data, subsets, weights, device, batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import micro_batch
@@ -9,6 +10,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import build_model, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files
 from encoder_ablations.utils.errors import InputError
 
 
@@ -22,8 +24,11 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
         raise InputError(problem)
 
 
-def find_problems(specs: Sequence[RunSpec], execution: Execution) -> dict[str, str]:
+def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Iterable[Path] = ()) -> dict[str, str]:
     """What would stop which run: run id -> a line.
+
+    Args:
+        earlier: folders of runs that these will be compared with.
 
     Raises:
         InputError: the device does not exist, which concerns all.
@@ -33,9 +38,14 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution) -> dict[str, s
     def check_batch(spec: RunSpec) -> None:
         micro_batch(spec.recipe.batch_size, spec.recipe.accumulation, processes)
 
+    runs = files_of_runs(earlier)
+
+    def check_data(spec: RunSpec) -> None:
+        refuse_other_files(spec.dataset, prepare_data(spec).record, runs)
+
     checks: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (check_batch, ("recipe",)),
-        (prepare_data, ("dataset", "fraction")),
+        (check_data, ("dataset", "fraction")),
         (build_model, ("encoder", "segmenter", "dataset")),
     ]
     problems: dict[str, str] = {}

@@ -34,6 +34,7 @@ from encoder_ablations.experiments.run_record import (
     save_record,
 )
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files, save_files
 from encoder_ablations.experiments.study import save_config
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
@@ -105,6 +106,7 @@ def prepare_data(spec: RunSpec) -> RunData:
         class_names=list(spec.dataset.classes),
         colors=colors_of(spec.dataset),
         report_split=report[2],
+        dataset_sha256=checked.fingerprint,
     )
     return RunData(training, report[0], report[1], record, tuple(checked.warnings))
 
@@ -187,8 +189,10 @@ def _run(
 ) -> RunRecord:
     calls = attention_calls()
     data = prepare_data(spec)
+    refuse_other_files(spec.dataset, data.record, files_of_runs([folder]))
     if accelerator.is_main_process:
         save_config(spec, folder)
+        save_files(spec.dataset, data.record, folder)
     segmenter = build_model(spec)
     trainer = Trainer(
         segmenter, data.training, spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store()

@@ -116,7 +116,7 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
             save_study(study, folder)  # its published scores may be new
         return _conclude(folder, runs, [], {}) if shown else 0
     with connected(choices.cluster) if choices.cluster else nullcontext():
-        problems = find_problems([run.spec for run in pending], _checked_on(choices))
+        problems = find_problems([run.spec for run in pending], _checked_on(choices), folder.glob("runs/*"))
         pending = [run for run in pending if run.spec.run_id not in problems]
         if not pending:
             raise InputError(next(iter(problems.values())))

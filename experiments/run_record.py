@@ -28,6 +28,8 @@ class DataRecord(Part):
 
     ``train_ids_sha256`` names the training images; ``train_masks_sha256`` also covers how many pixels of each class
     their masks hold, so that it changes when labels do. ``report_split`` is "test" where the dataset has one.
+    ``dataset_sha256`` changes with anything in any split: names, sizes of images' files, the class of a pixel; None in
+    records of earlier versions.
     """
 
     train_ids_sha256: str
@@ -39,6 +41,7 @@ class DataRecord(Part):
     class_names: list[str]
     colors: list[tuple[int, int, int]]
     report_split: Literal["val", "test", "train"]
+    dataset_sha256: str | None = None
 
 
 class MetricsRecord(Part):

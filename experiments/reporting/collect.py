@@ -12,6 +12,7 @@ import numpy as np
 from encoder_ablations.experiments.published import Place, PublishedScore, read_published
 from encoder_ablations.experiments.reporting.titles import canonical, unique_titles
 from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.same_files import changed_files
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
 from encoder_ablations.experiments.transfer_record import TransferRecord, load_transfers
 from encoder_ablations.utils.errors import InputError
@@ -199,6 +200,7 @@ def collect(folder: Path) -> Study:
             records.append(record)
     if not records:
         raise InputError(damaged[0] if damaged else _nothing_found(folder, len(candidates)))
+    damaged += changed_files(records)
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = unique_titles([(record.spec.encoder.title, record.spec.encoder.model_dump_json()) for record in records])
     by_id = dict(zip([record.run_id for record in records], titles, strict=True))
