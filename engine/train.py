@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,9 +109,8 @@ class Trainer:
         self.segmenter.train()
         # several processes would stop at different steps, each waiting for the others: they are interrupted at once
         alone = self.accelerator.num_processes == 1
-        with deferred_interrupt() if alone else nullcontext(Interrupt()) as interrupt:
+        with closing(curves), deferred_interrupt() if alone else nullcontext(Interrupt()) as interrupt:
             self._train(curves, interrupt, advance)
-        curves.close()
         return self.progress
 
     def _train(self, curves: Curves, interrupt: Interrupt, advance: Callable[[int, str], object]) -> None:
@@ -125,10 +124,10 @@ class Trainer:
             due = self.progress.step == self.recipe.steps or self.progress.step % self.recipe.evaluate_every == 0
             if due:
                 self._evaluate(curves)
+            advance(self.progress.step, f"loss {loss:.3f}")  # may ask for an interruption, which saves this step, too
             if due or interrupt.requested or time.monotonic() - saved > CHECKPOINT_SECONDS:
                 self._save()
                 saved = time.monotonic()
-            advance(self.progress.step, f"loss {loss:.3f}")
             if interrupt.requested:
                 raise KeyboardInterrupt
 

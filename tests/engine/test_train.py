@@ -94,20 +94,25 @@ def test_interrupted_and_resumed_same_bits(terrain, tmp_path, stop_at):
     assert digest(best[0]["model"].values()) == digest(best[1]["model"].values())
 
 
-def test_ctrl_c_finishes_the_step_and_saves_it(terrain, tmp_path):
+@pytest.mark.parametrize("reported", [False, True], ids=["within the step", "as the step is reported"])
+def test_ctrl_c_finishes_the_step_and_saves_it(terrain, tmp_path, reported):
     undisturbed = trainer_of(terrain, tmp_path / "whole")
     undisturbed.run()
     first = trainer_of(terrain, tmp_path / "parts")
     step = first._step
 
     def pressed_within(batches):
-        if first.progress.step == 2:
+        if first.progress.step == 2 and not reported:
             os.kill(os.getpid(), signal.SIGINT)
         return step(batches)
 
+    def pressed_as_reported(done, _status):
+        if done == 3 and reported:
+            signal.raise_signal(signal.SIGINT)
+
     first._step = pressed_within
     with pytest.raises(KeyboardInterrupt):
-        first.run()
+        first.run(pressed_as_reported)
     assert load_checkpoint(tmp_path / "parts" / "checkpoints" / "last.pt")["progress"]["step"] == 3
     second = trainer_of(terrain, tmp_path / "parts")
     second.run()
