@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import wait as wait_for_end
@@ -94,11 +95,10 @@ def _follow(futures: dict[Future[Outcome], PlannedRun], display: Display) -> Non
 def _let_end(futures: Sequence[Future[Outcome]]) -> None:
     """Waits until every run has saved its step; at a second Ctrl-C their processes are killed."""
     print("stopping: every run finishes and saves its step (Ctrl-C again: at once)", file=sys.stderr)
-    try:
+    with suppress(KeyboardInterrupt):
         wait(futures)
-    except KeyboardInterrupt:
-        for process in multiprocessing.active_children():
-            process.kill()
+    for process in multiprocessing.active_children():  # nothing is left to be saved, and their own end takes seconds
+        process.kill()
 
 
 class _Slot:
