@@ -18,7 +18,7 @@ from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.lint_page import render
 from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_json, write_text
+from encoder_ablations.utils.files import together, write_json, write_text
 from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate lint my_data.yaml
@@ -63,9 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(arguments.html, render(report))
         _say(f"page: {arguments.html}", arguments.json)
     if arguments.fix:
-        result = repair(report, arguments.fix, find_config("datasets", arguments.dataset))
-        _say(_outcome(result, report, shown), arguments.json)
-        report = _read(load_dataset(str(result.config)))
+        with together(arguments.fix):
+            result = repair(report, arguments.fix, find_config("datasets", arguments.dataset))
+            _say(_outcome(result, report, shown), arguments.json)
+            report = _read(load_dataset(str(result.config)))
         _say(_about_copy(result, report), arguments.json)
     return 2 if report.counts["error"] else 0
 
@@ -145,4 +146,4 @@ def _about_copy(result: Repair, copy: LintReport) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, resumes=False))

@@ -18,7 +18,7 @@ from encoder_ablations.data.tiles import cut, tile_count
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import new_folder, write_text
+from encoder_ablations.utils.files import new_folder, require_free, together, write_text
 from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate tile ~/orthophotos                       then: ablate init orthophotos_1024
@@ -59,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = output.with_name(f"{output.name}.yaml")
     if target.exists():
         raise InputError(f"{target} exists already. Choose another --output, or remove it.")
-    _cut_all(_in_dataset(spec), arguments.size, scale, output)
-    write_text(target, dataset_yaml(spec, arguments.dataset, output, arguments.size))
+    require_free(output)
+    with together(output, target):
+        _cut_all(_in_dataset(spec), arguments.size, scale, output)
+        write_text(target, dataset_yaml(spec, arguments.dataset, output, arguments.size))
     print(f"dataset: {target}\nnext: ablate lint {target}")
     return 0
 
@@ -157,4 +159,4 @@ def dataset_yaml(spec: DatasetSpec, reference: str, output: Path, size: int) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, resumes=False))

@@ -79,6 +79,21 @@ def new_folder(path: Path | str) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def together(*paths: Path) -> Iterator[None]:
+    """What the block writes at ``paths``, where nothing was before, is removed unless the block ends well."""
+    whole = False
+    try:
+        yield
+        whole = True
+    finally:
+        for path in () if whole else paths:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path | str, content: bytes) -> None:
     with replacing(path, "wb") as file:
         file.write(content)

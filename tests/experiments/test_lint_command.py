@@ -6,6 +6,8 @@ import pytest
 import yaml
 from planted import read, save
 
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments import lint
 from encoder_ablations.experiments.cli import main
 
 
@@ -191,3 +193,21 @@ def test_what_is_required_is_the_dataset(capsys):
         main(["lint"])
     error = capsys.readouterr().err
     assert "required: dataset\n" in error
+
+
+def test_a_copy_that_was_not_read_to_its_end_is_removed(dataset, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as stopped:
+
+        def interrupt(*_arguments):
+            assert (tmp_path / "fixed").is_dir()
+            raise KeyboardInterrupt
+
+        stopped.setattr(
+            lint,
+            "load_dataset",
+            lambda reference, *rest: interrupt() if "fixed" in reference else load_dataset(reference, *rest),
+        )
+        assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 130
+    assert capsys.readouterr().err == "stopped; the same command begins anew.\n"
+    assert not (tmp_path / "fixed").exists()
+    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 0

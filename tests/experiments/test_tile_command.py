@@ -9,6 +9,7 @@ from PIL import Image
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments import tile
 from encoder_ablations.experiments.cli import main
 
 pytest.importorskip("rasterio")
@@ -139,3 +140,18 @@ def test_rasters_that_would_share_names_are_refused(rasters, capsys):
     (rasters / "photos.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     assert main(["tile", "photos.yaml", "--size", "48"]) == 2
     assert "would give tiles of the same names" in capsys.readouterr().err
+
+
+def test_tiles_and_their_yaml_appear_together_or_not_at_all(rasters, monkeypatch, capsys):
+    before = sorted(rasters.rglob("*"))
+    with monkeypatch.context() as stopped:
+
+        def interrupt(*_arguments):
+            assert (rasters / "photos_48").is_dir()
+            raise KeyboardInterrupt
+
+        stopped.setattr(tile, "write_text", interrupt)
+        assert main(["tile", "photos.yaml", "--size", "48"]) == 130
+    assert capsys.readouterr().err == "stopped; the same command begins anew.\n"
+    assert sorted(rasters.rglob("*")) == before
+    assert main(["tile", "photos.yaml", "--size", "48"]) == 0
