@@ -271,6 +271,14 @@ def test_color_tables_give_names_and_order(tmp_path, ids, name, text):
     assert any("1 colour stands in no table and is ignored" in remark for remark in proposal.remarks)
 
 
+@pytest.mark.parametrize("row", ["crater,256,30,30", "crater,200,30,1000"])
+def test_a_color_over_255_is_named_with_its_row(tmp_path, ids, row):
+    write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, COLORS[mask]))
+    (tmp_path / "d/class_dict.csv").write_text(f"name,r,g,b\nground,0,0,0\n{row}\nboulder,30,200,30\n")
+    with pytest.raises(InputError, match=r"class_dict.csv, row 3: the colour .* of 'crater' has a number over 255"):
+        propose(tmp_path / "d")
+
+
 VOID = {
     "class_dict.csv": "name,r,g,b\nground,0,0,0\nVoid,200,30,30\nboulder,30,200,30\n",
     "label_colors.txt": "0 0 0\tground\n200 30 30\tVoid\n30 200 30\tboulder\n",
