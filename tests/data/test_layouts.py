@@ -199,6 +199,9 @@ def test_images_set_apart_show_the_rare_class_too(tmp_path, kind):
         ([0, 128], ({0: 0, 128: 1}, False)),
         ([0, 1, 3, 4], ({0: 0, 1: 1, 2: 2, 3: 3, 4: 4}, True)),
         ([0, 1000, 2000], ({0: 0, 1000: 1, 2000: 2}, False)),
+        ([0, 1, 2, 65535], ({0: 0, 1: 1, 2: 2}, True)),
+        ([1, 2, 255, 65535], ({1: 0, 2: 1}, False)),
+        ([0, 32768, 65535], ({0: 0, 32768: 1, 65535: 2}, False)),
     ],
 )
 def test_values_become_classes(values, expected):
