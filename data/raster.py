@@ -11,6 +11,7 @@ import numpy as np
 
 from encoder_ablations.data.pairing import Kind
 from encoder_ablations.data.reading import FileProblem, is_upright
+from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.data.spec import LARGEST_VALUE
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
@@ -39,43 +40,84 @@ class Range(NamedTuple):
     high: float
 
 
+class Reading(NamedTuple):
+    """What the files do not say themselves.
+
+    Attributes:
+        scale: how an image's numbers become 8 bits; needed unless it holds 8 bits, or 16-bit grey levels.
+        bands: an image's red, green and blue band, or its grey one, counted from 1; () = the first ones.
+        ignored: values of masks that mean "not labelled"; the largest that fits marks pixels without data.
+    """
+
+    scale: Range | None = None
+    bands: tuple[int, ...] = ()
+    ignored: tuple[int, ...] = (IGNORE, WIDE_IGNORE)
+
+
 class Raster:
     """An image or a mask of which a stretch of rows can be read.
 
     Attributes:
         size: (H, W).
         palette: RGB of each value, of files with a palette.
+        nodata: the number that the file declares to be none.
+        ignore: what marks pixels without data in a mask of ids; None = they keep their ids.
     """
 
-    def __init__(self, path: Path, kind: Kind, source: Any, scale: Range | None) -> None:
+    def __init__(self, path: Path, kind: Kind, source: Any, reading: Reading) -> None:
         self.path = path
         self.size: tuple[int, int] = source.height, source.width
         self.palette = _palette(source)
         self._kind = kind
         self._source = source
-        self._scale = scale
+        self._scale = reading.scale
         self._type = np.dtype(source.dtypes[0])
+        self.nodata: float | None = source.nodata
+        self._bands = [1] if source.count < 3 else [1, 2, 3]
+        self.ignore: int | None = None
+        if kind == "images":
+            self._bands = list(reading.bands) or self._bands
+        elif source.count == 1:
+            largest = IGNORE if self._type == np.uint8 else LARGEST_VALUE
+            self.ignore = max((value for value in reading.ignored if value <= largest), default=None)
         self._check()
 
     def rows(self, first: int, last: int) -> np.ndarray:
         """The rows ``first`` to ``last - 1``, as they can be saved as PNG: h×W or h×W×3 uint8, or h×W uint16.
 
-        Of an image's bands the first three are red, green and blue, one or two are grey (and opacity, which is
-        dropped). A mask of three and four bands is one of colours, one of one band holds values.
+        Of an image's bands the first three are red, green and blue unless others were named; one or two are grey (and
+        opacity, which is dropped). A mask of three and four bands is one of colours, one of one band holds values.
 
         Raises:
             InputError: the file is damaged, or a mask holds what is no id.
         """
-        bands = [1] if self._source.count < 3 else [1, 2, 3]
-        pixels = self._source.read(bands, window=Window(0, first, self.size[1], last - first))
-        pixels = pixels[0] if len(bands) == 1 else pixels.transpose(1, 2, 0)
+        pixels = self._source.read(self._bands, window=Window(0, first, self.size[1], last - first))
+        pixels = pixels[0] if len(self._bands) == 1 else pixels.transpose(1, 2, 0)
         if self._kind == "masks":
             return self._ids(pixels)
         return pixels if self._scale is None else self._scaled(pixels, self._scale)
 
+    def void(self, first: int, last: int) -> np.ndarray | None:
+        """h×W bool: where no band holds data; None where the file declares no number to be none."""
+        nodata = self.nodata
+        if nodata is None:
+            return None
+        window = Window(0, first, self.size[1], last - first)
+        # not dataset_mask: GDAL takes the last of four bands for opacity where the file does not say better
+        bands = (_equal(self._source.read(band + 1, window=window), nodata) for band in range(self._source.count))
+        return np.logical_and.reduce(list(bands))
+
+    @property
+    def spare_bands(self) -> list[int]:
+        """Bands that are not read."""
+        return [band for band in range(1, self._source.count + 1) if band not in self._bands]
+
     def _check(self) -> None:
         source, path = self._source, self.path
-        types = {np.dtype(each) for each in source.dtypes[:3]}
+        for band in self._bands:
+            if not 1 <= band <= source.count:
+                raise InputError(f"{path} has no band {band}; allowed for --bands are 1 to {source.count}.")
+        types = {np.dtype(source.dtypes[band - 1]) for band in self._bands}
         block = math.prod(source.block_shapes[0]) * self._type.itemsize * source.count
         if block > LARGEST_BLOCK:
             raise FileProblem(
@@ -95,15 +137,40 @@ class Raster:
                     "(8 bits).",
                 )
         elif (
-            self._scale is None and types != {np.dtype(np.uint8)} and not (self._type == np.uint16 and source.count < 3)
+            self._scale is None
+            and types != {np.dtype(np.uint8)}
+            and not (types == {np.dtype(np.uint16)} and len(self._bands) == 1)
         ):
             raise FileProblem(
                 "image-range",
                 f"{path} holds {plural(source.count, 'band')} of {self._type}; an image has 8 "
-                "bits. Say which numbers become black and white, e.g. --range 0 3000",
+                f"bits. Say which numbers become black and white, {self._sampled()}",
             )
 
+    def _sampled(self) -> str:
+        """What numbers the bands hold, by at most 1024² places of each."""
+        shape = (len(self._bands), *(min(side, 1024) for side in self.size))
+        numbers = self._source.read(self._bands, out_shape=shape, masked=True).compressed().astype(np.float64)
+        numbers = numbers[np.isfinite(numbers)]
+        if not numbers.size:
+            return "e.g. --range 0 3000"
+        low, high = np.percentile(numbers, [1, 99])
+        return (
+            f"e.g. --range {low:.4g} {high:.4g}: a sample of its pixels lies in {numbers.min():.6g} to "
+            f"{numbers.max():.6g}, 98 % of it in this range"
+        )
+
     def _ids(self, pixels: np.ndarray) -> np.ndarray:
+        void = None
+        if self.nodata is not None and self.ignore is not None:
+            void = _equal(pixels, self.nodata)
+            pixels = np.where(void, 0, pixels)
+        ids = self._checked(pixels)
+        if void is not None:
+            ids[void] = self.ignore
+        return ids
+
+    def _checked(self, pixels: np.ndarray) -> np.ndarray:
         if pixels.dtype == np.uint8:
             return pixels
         wrong = ~((pixels >= 0) & (pixels <= LARGEST_VALUE) & (pixels == np.floor(pixels)))
@@ -122,15 +189,15 @@ class Raster:
         return np.nan_to_num(levels.round(), nan=0).clip(0, 255).astype(np.uint8)
 
 
+READ_AS_IT_IS = Reading()
+
+
 @contextmanager
-def opened_raster(path: Path, kind: Kind, scale: Range | None = None) -> Iterator[Raster]:
+def opened_raster(path: Path, kind: Kind, reading: Reading = READ_AS_IT_IS) -> Iterator[Raster]:
     """A raster in any format that GDAL reads; whatever fails within the block becomes an :class:`InputError`.
 
-    Args:
-        scale: how an image's numbers become 8 bits; needed unless it holds 8 bits, or 16-bit grey levels.
-
     Raises:
-        InputError: the file is missing or damaged, can only be read whole, or is no image or mask.
+        InputError: the file is missing or damaged, lacks a band, can only be read whole, or is no image or mask.
     """
     if not is_upright(path):
         raise FileProblem("image-rotated", f"{path} is turned by its EXIF data; save it upright.")
@@ -139,12 +206,16 @@ def opened_raster(path: Path, kind: Kind, scale: Range | None = None) -> Iterato
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             source = rasterio.open(path)
         with rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE), source:
-            yield Raster(path, kind, source, scale)
+            yield Raster(path, kind, source, reading)
     except InputError:
         raise
     except RasterioError as error:
         reason = " ".join(str(error.__cause__ or error).split()).removeprefix(f"{path}: ")
         raise FileProblem("damaged", f"{path} cannot be read ({reason}); replace it or remove it.") from error
+
+
+def _equal(pixels: np.ndarray, number: float) -> np.ndarray:
+    return np.isnan(pixels) if math.isnan(number) else pixels == number
 
 
 def _is_lossy(source: Any) -> bool:

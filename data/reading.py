@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from encoder_ablations.data.tiff import tiff_content
 from encoder_ablations.utils.errors import InputError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -20,6 +21,7 @@ _LOSSY_COMPRESSIONS = {"jpeg", "tiff_jpeg", "webp"}
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 0x0112
 _ROTATED = (5, 6, 7, 8)
+_SAVE_AS_8_BITS = "save it as an 8-bit RGB image, or use 'ablate tile FOLDER --range LOW HIGH'."
 _GRAY_STEP = {2: 85, 4: 17}
 
 
@@ -44,12 +46,10 @@ def read_image(path: Path) -> np.ndarray:
         if image.mode.startswith("I"):
             gray = np.asarray(image)
             if gray.min() < 0 or gray.max() > 65535:
-                raise FileProblem(
-                    "image-range", f"{path} holds 32-bit numbers beyond 0..65535; save it as an 8-bit RGB image."
-                )
+                raise FileProblem("image-range", f"{path} holds 32-bit numbers beyond 0..65535; {_SAVE_AS_8_BITS}")
             return np.repeat(((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
         if image.mode == "F":
-            raise FileProblem("image-float", f"{path} holds floating-point numbers; save it as an 8-bit RGB image.")
+            raise FileProblem("image-float", f"{path} holds floating-point numbers; {_SAVE_AS_8_BITS}")
         upright = image.convert("RGBA") if image.mode in ("P", "PA") else image
         return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
@@ -67,7 +67,7 @@ def is_upright(path: Path) -> bool:
         with opened(path) as image:
             return image.getexif().get(_ORIENTATION, 1) == 1
     except FileProblem as problem:
-        if problem.rule in ("too-large", "not-an-image"):
+        if problem.rule in ("too-large", "not-an-image", "tiff-bands"):
             return True
         raise
 
@@ -176,6 +176,12 @@ def _decoded(path: Path, file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file)
     except UnidentifiedImageError as error:
+        if content := tiff_content(path):
+            raise FileProblem(
+                "tiff-bands",
+                f"{path} is a TIFF of {content}, which is read by 'ablate tile' only. First make 8-bit tiles of the "
+                "folder: ablate tile FOLDER --range LOW HIGH.",
+            ) from error
         raise FileProblem(
             "not-an-image", f"{path} is not an image, or its beginning is damaged; replace it or remove it."
         ) from error

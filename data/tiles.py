@@ -1,16 +1,17 @@
 """Cuts rasters and their masks into tiles that everything here reads, a row of tiles at a time."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.pairing import KINDS, Pair
-from encoder_ablations.data.raster import Range, Raster, opened_raster
+from encoder_ablations.data.raster import READ_AS_IT_IS, Raster, Reading, opened_raster
 from encoder_ablations.data.tile_names import tile_id
 from encoder_ablations.utils.errors import InputError
 
@@ -24,15 +25,43 @@ def stretches(pixels: int, largest: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def tile_count(pair: Pair, largest: int, scale: Range | None = None) -> int:
-    """How many tiles a pair gives, from the headers of its files.
+class Outline(NamedTuple):
+    """What the headers of a pair say.
+
+    Attributes:
+        tiles: how many it gives.
+        spare_bands: bands of the image that are not taken.
+        void: which number is declared to be none, in a mask of ids or its image; "" for nothing of the kind.
+    """
+
+    tiles: int
+    spare_bands: list[int]
+    void: str
+
+
+def outline(pair: Pair, largest: int, reading: Reading = READ_AS_IT_IS) -> Outline:
+    """Looks at a pair before it is cut.
 
     Raises:
         InputError: a file cannot be cut, or the two differ in size.
     """
-    with opened_raster(pair.image, "images", scale) as image, opened_raster(pair.mask, "masks") as mask:
+    with opened_raster(pair.image, "images", reading) as image, opened_raster(pair.mask, "masks", reading) as mask:
         _require_equal_sizes(image, mask)
-        return math.prod(len(stretches(side, largest)) for side in image.size)
+        tiles = math.prod(len(stretches(side, largest)) for side in image.size)
+        declaring = [each for each in (mask, image) if each.nodata is not None] if mask.ignore is not None else []
+        void = f"{declaring[0].nodata:g} in {declaring[0].path}" if declaring else ""
+        return Outline(tiles, image.spare_bands, void)
+
+
+def held_ids(path: Path) -> set[int]:
+    """All ids of a mask but the one that is declared to be none; an empty set for one of colours."""
+    found: set[int] = set()
+    with opened_raster(path, "masks") as mask:
+        for first, last in stretches(mask.size[0], 512) if mask.ignore is not None else ():
+            ids = mask.rows(first, last)
+            void = mask.void(first, last)
+            found.update(np.unique(ids if void is None else ids[~void]).tolist())
+    return found
 
 
 def cut(
@@ -40,45 +69,43 @@ def cut(
     folder: Path,
     split: str,
     largest: int,
-    scale: Range | None = None,
+    reading: Reading = READ_AS_IT_IS,
     advance: Callable[[int], object] = lambda count: None,
 ) -> None:
     """Writes ``images/SPLIT/ID_y00000_x00000.png``, … and ``masks/SPLIT/…``; each pixel lies in exactly one tile.
 
-    Values, colours and palettes of masks stay as they are. Two rows of tiles are in memory at once.
+    Colours, palettes and values of masks stay as they are, but for ids where there is no data. Two rows of tiles are in
+    memory at once.
 
     Args:
         largest: longest side of a tile in pixels.
         advance: called with the number of tiles that are written.
 
     Raises:
-        InputError: as :func:`tile_count`, or a file is damaged further on.
+        InputError: as :func:`outline`, or a file is damaged further on.
     """
     with (
-        opened_raster(pair.image, "images", scale) as image,
-        opened_raster(pair.mask, "masks") as mask,
+        opened_raster(pair.image, "images", reading) as image,
+        opened_raster(pair.mask, "masks", reading) as mask,
         ThreadPoolExecutor(THREADS) as pool,
     ):
         _require_equal_sizes(image, mask)
         columns = stretches(image.size[1], largest)
         for top, bottom in stretches(image.size[0], largest):
             work = []
+            void = image.void(top, bottom) if mask.ignore is not None else None
             for kind, raster in zip(KINDS, (image, mask), strict=True):
                 target = folder / kind / split
                 target.mkdir(parents=True, exist_ok=True)
-                for name, pixels in _row(pair.id, raster, (top, bottom), columns):
-                    work.append(pool.submit(_save, pixels, raster.palette, target / f"{name}.png"))
+                pixels = raster.rows(top, bottom)
+                if raster is mask and void is not None:
+                    pixels[void] = mask.ignore
+                for left, right in columns:
+                    path = target / f"{tile_id(pair.id, top, left)}.png"
+                    work.append(pool.submit(_save, pixels[:, left:right], raster.palette, path))
             for each in work:
                 each.result()
             advance(len(columns))
-
-
-def _row(
-    identity: str, raster: Raster, rows: tuple[int, int], columns: list[tuple[int, int]]
-) -> Iterator[tuple[str, np.ndarray]]:
-    pixels = raster.rows(*rows)
-    for left, right in columns:
-        yield tile_id(identity, rows[0], left), pixels[:, left:right]
 
 
 def _save(pixels: np.ndarray, palette: list[int] | None, path: Path) -> None:

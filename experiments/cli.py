@@ -27,6 +27,9 @@ COMMANDS = {
     "bench": ("bench", "measure the speed of the package's own code"),
 }
 
+RESUMABLE = {"demo", "run", "train", "train-net", "evaluate", "cache"}
+"""What goes on where Ctrl-C has stopped it; the other commands leave nothing unfinished and begin anew."""
+
 USAGE = """usage: ablate COMMAND [options]
 
 How much does a pretrained vision encoder help segmentation on my data, which one, at what cost, and how sure are we?
@@ -62,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     module = importlib.import_module(f"encoder_ablations.experiments.{COMMANDS[name][0]}")
-    return command(module.main, arguments[1:])
+    return command(module.main, arguments[1:], name in RESUMABLE)
 
 
 def quiet_imports() -> None:
@@ -71,8 +74,12 @@ def quiet_imports() -> None:
     warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)  # the official Mask2Former
 
 
-def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
-    """Runs a sub-command's ``main``; bad input becomes one line and exit code 2."""
+def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, resumes: bool = True) -> int:
+    """Runs a sub-command's ``main``; bad input becomes one line and exit code 2.
+
+    Args:
+        resumes: it can go on where Ctrl-C has stopped it.
+    """
     try:
         code = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
@@ -84,7 +91,8 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("stopped; the same command goes on where this one ended.", file=sys.stderr)
+        again = "goes on where this one ended" if resumes else "begins anew"
+        print(f"stopped; the same command {again}.", file=sys.stderr)
         return 130
 
 

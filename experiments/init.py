@@ -14,13 +14,13 @@ from encoder_ablations.data.layouts.prepare import prepare
 from encoder_ablations.data.layouts.proposal import Proposal
 from encoder_ablations.data.layouts.recognition import propose
 from encoder_ablations.data.layouts.sheet import write_sheet
-from encoder_ablations.data.reading import image_size
+from encoder_ablations.data.reading import FileProblem, image_size
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_text
+from encoder_ablations.utils.files import require_free, together, write_text
 
 EXAMPLES = """  ablate init ~/photos/craters
   ablate init ~/coco --output my_coco.yaml
@@ -51,16 +51,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in paths:
         if path.exists():
             raise InputError(f"{path} exists already. Choose another --output, or remove it.")
+    prepared = target.with_name(f"{target.stem}_prepared")
+    if not proposal.direct:
+        require_free(prepared)
+    _refuse_bands(proposal)
+    with together(*paths, *([] if proposal.direct else [prepared])):
+        spec, unwritable = _write(proposal, prepared, paths)
+    print(_summary(spec, proposal, paths, unwritable))
+    return 0
+
+
+def _refuse_bands(proposal: Proposal) -> None:
+    """Before masks are converted in vain.
+
+    Raises:
+        InputError: the first image is a TIFF that has to be cut first.
+    """
+    try:
+        image_size(proposal.items[0].image)
+    except FileProblem as problem:
+        if problem.rule == "tiff-bands":
+            raise
+
+
+def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[DatasetSpec, list[str]]:
+    """The dataset as it is written, and the classes that no font has the letters of.
+
+    Args:
+        paths: of the dataset's YAML, the contact sheet and the study's YAML.
+    """
     spec = proposal.spec
     if not proposal.direct:
         with options.bar("converting masks", "mask") as bar:
-            spec = prepare(proposal, target.with_name(f"{target.stem}_prepared"), _advancing(bar))
-    write_text(target, dataset_yaml(spec, proposal))
-    load_dataset(str(target))
+            spec = prepare(proposal, prepared, _advancing(bar))
+    write_text(paths[0], dataset_yaml(spec, proposal))
+    load_dataset(str(paths[0]))
     unwritable = write_sheet(spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}")
-    write_text(paths[2], study_yaml(spec, target))
-    print(_summary(spec, proposal, paths, unwritable))
-    return 0
+    write_text(paths[2], study_yaml(spec, paths[0]))
+    return spec, unwritable
 
 
 def _advancing(bar: tqdm) -> Callable[[int, int], object]:
@@ -149,4 +177,4 @@ def _inline(value: object) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, resumes=False))

@@ -9,7 +9,7 @@ from typing import Any
 
 from encoder_ablations.data.layouts.recognition import propose
 from encoder_ablations.data.lint.lint import LintReport, lint
-from encoder_ablations.data.lint.repair import Repair, repair
+from encoder_ablations.data.lint.repair import ABOUT, Repair, repair, require_apart
 from encoder_ablations.data.lint.rules import readable
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec
@@ -18,7 +18,7 @@ from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.lint_page import render
 from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_json, write_text
+from encoder_ablations.utils.files import together, write_json, write_text
 from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate lint my_data.yaml
@@ -46,13 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_overrides(parser, "'ignore_ids=[255, 11]'")
     arguments = parser.parse_intermixed_args(argv)
     spec = _find(arguments.dataset, parse_overrides(arguments.overrides))
+    shown = sys.maxsize if arguments.all else SHOWN
+    if arguments.fix:
+        require_apart(spec, arguments.fix)
     started = time.perf_counter()
     report = _read(spec)
     seconds = time.perf_counter() - started
     if arguments.json == "-":
         print(json.dumps(report.as_json(), indent=1))
     else:
-        print(describe(report, seconds, sys.maxsize if arguments.all else SHOWN))
+        print(describe(report, seconds, shown))
         if arguments.json:
             write_json(arguments.json, report.as_json())
             print(f"findings: {arguments.json}")
@@ -60,9 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(arguments.html, render(report))
         _say(f"page: {arguments.html}", arguments.json)
     if arguments.fix:
-        result = repair(report, arguments.fix, find_config("datasets", arguments.dataset))
-        _say(_outcome(result, report), arguments.json)
-        report = _read(load_dataset(str(result.config)))
+        with together(arguments.fix):
+            result = repair(report, arguments.fix, find_config("datasets", arguments.dataset))
+            _say(_outcome(result, report, shown), arguments.json)
+            report = _read(load_dataset(str(result.config)))
         _say(_about_copy(result, report), arguments.json)
     return 2 if report.counts["error"] else 0
 
@@ -119,14 +123,18 @@ def verdict(report: LintReport) -> str:
     return f"{counts}. Nothing keeps you from training."
 
 
-def _outcome(result: Repair, report: LintReport) -> str:
-    lines = [f"\ncorrected {name}: {what}" for name, what in list(result.corrected.items())[:SHOWN]]
-    lines += [f"\nleft out {name}: {why}" for name, why in list(result.left_out.items())[:SHOWN]]
-    pairs = plural(len(report.facts), "pair")
-    return "".join(lines) + (
-        f"\n{result.written} of {pairs} written, {len(result.corrected)} of them corrected; "
+def _outcome(result: Repair, report: LintReport, shown: int) -> str:
+    about = result.config.with_name(ABOUT)
+    lines = [""]
+    for what, found in (("corrected", result.corrected), ("left out", result.left_out)):
+        lines += [f"{what} {name}: {readable(why)}" for name, why in list(found.items())[:shown]]
+        if len(found) > shown:
+            lines.append(f"… and {len(found) - shown} more {what}: {about} names all")
+    lines.append(
+        f"{result.written} of {plural(len(report.facts), 'pair')} written, {len(result.corrected)} of them corrected; "
         f"{plural(len(result.left_out), 'file')} left out."
     )
+    return "\n".join(lines)
 
 
 def _about_copy(result: Repair, copy: LintReport) -> str:
@@ -138,4 +146,4 @@ def _about_copy(result: Repair, copy: LintReport) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, resumes=False))

@@ -52,7 +52,11 @@ def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
-        "overrides", nargs="*", metavar="key.sub=value", help=f"changes to the configuration, e.g. {example}"
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="key.sub=value",
+        help=f"changes to the configuration, e.g. {example}",
     )
 
 

@@ -184,4 +184,4 @@ def _usage(spec: DatasetSpec, reference: str, ratios: Ratios, folder: Path) -> s
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, resumes=False))

@@ -3,27 +3,30 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from encoder_ablations.data.decoding import class_table
 from encoder_ablations.data.folder import FolderDataset, scene_of
 from encoder_ablations.data.layouts.survey import list_files, survey_masks
 from encoder_ablations.data.pairing import Pair
-from encoder_ablations.data.raster import Range
+from encoder_ablations.data.raster import Range, Reading
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.data.tile_names import SCENE_PATTERN, tile_id
-from encoder_ablations.data.tiles import cut, tile_count
+from encoder_ablations.data.tiles import cut, held_ids, outline
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import new_folder, write_text
+from encoder_ablations.utils.files import new_folder, require_free, together, write_text
 from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate tile ~/orthophotos                       then: ablate init orthophotos_1024
   ablate tile potsdam --size 512                  then: ablate lint potsdam_512.yaml
-  ablate tile ~/sentinel --range 0 3000           numbers of 16 bits: 0 becomes black, 3000 white"""
+  ablate tile ~/sentinel --range 0 3000           numbers of 16 bits: 0 becomes black, 3000 white
+  ablate tile ~/sentinel --range 0 3000 --bands 4 3 2     bands 4, 3, 2 are red, green, blue"""
 
 ABOUT = """Cuts large images and their masks into PNG tiles, because training reads whole files. They are read some
 rows at a time and never whole, so that any size will do; formats are those of GDAL, GeoTIFF first of all. Each
@@ -47,11 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale = Range(*arguments.range) if arguments.range else None
     if scale is not None and not scale.low < scale.high:
         raise InputError(f"--range {scale.low:g} {scale.high:g}: LOW must be less than HIGH.")
+    if len(arguments.bands) not in (0, 1, 3):
+        raise InputError(f"--bands names {plural(len(arguments.bands), 'band')}: allowed are three, or one of grey.")
+    reading = Reading(scale, tuple(arguments.bands))
 
     folder = options.as_folder(arguments.dataset)
     if folder is not None:
         output = arguments.output or Path(f"{folder.resolve().name}_{arguments.size}")
-        _cut_all(_in_folder(folder), arguments.size, scale, output)
+        work = _in_folder(folder)
+        _cut_all(work, arguments.size, reading, output, lambda: _free_values(work))
         print(f"next: ablate init {output}")
         return 0
     spec = load_dataset(arguments.dataset)
@@ -59,8 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = output.with_name(f"{output.name}.yaml")
     if target.exists():
         raise InputError(f"{target} exists already. Choose another --output, or remove it.")
-    _cut_all(_in_dataset(spec), arguments.size, scale, output)
-    write_text(target, dataset_yaml(spec, arguments.dataset, output, arguments.size))
+    require_free(output)
+    with together(output, target):
+        _cut_all(_in_dataset(spec), arguments.size, reading, output, lambda: _ignored(spec))
+        write_text(target, dataset_yaml(spec, arguments.dataset, output, arguments.size))
     print(f"dataset: {target}\nnext: ablate lint {target}")
     return 0
 
@@ -76,17 +85,57 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("LOW", "HIGH"),
         help="the numbers that become black and white, for images of more than 8 bits",
     )
+    parser.add_argument(
+        "--bands",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="an image's red, green and blue band, or the one that is grey, counted from 1 (default 1 2 3)",
+    )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)")
     return parser
 
 
-def _cut_all(work: Sequence[Work], largest: int, scale: Range | None, output: Path) -> None:
-    """Writes all tiles, or none."""
-    total = sum(tile_count(each.pair, largest, scale) for each in work)
+def _cut_all(
+    work: Sequence[Work], largest: int, reading: Reading, output: Path, ignored: Callable[[], tuple[int, ...]]
+) -> None:
+    """Writes all tiles, or none.
+
+    Args:
+        ignored: asked for the values that mean "not labelled" where a raster declares that it has pixels without data.
+    """
+    outlines = [outline(each.pair, largest, reading) for each in work]
+    total = sum(each.tiles for each in outlines)
+    spare = [(each.pair, found.spare_bands) for each, found in zip(work, outlines, strict=True) if found.spare_bands]
+    if spare and not reading.bands:
+        pair, bands = spare[0]
+        taken = f"of {plural(len(spare), 'image')} only the first bands are taken"
+        print(f"note: {taken}, not {', '.join(map(str, bands))} of {pair.image.name}; --bands takes others.")
+    void = [each.void for each in outlines if each.void]
+    if void:
+        reading = reading._replace(ignored=ignored())
+        what = "these are not labelled in the tiles (255, in 16-bit masks 65535)"
+        if not reading.ignored:
+            what = "but 255 is a class in these masks, and the pixels keep their ids"
+        print(
+            f"note: {plural(len(void), 'pair', 'has/have')} pixels that are declared to be no data, {void[0]}; {what}."
+        )
     with new_folder(output) as folder, options.bar("cutting", "tile", total) as bar:
         for split, pair in work:
-            cut(pair, folder, split, largest, scale, bar.update)
+            cut(pair, folder, split, largest, reading, bar.update)
     print(f"wrote {plural(total, 'tile')} of {plural(len(work), 'image')} to {output}")
+
+
+def _free_values(work: Sequence[Work]) -> tuple[int, ...]:
+    """As ``ablate init`` will see it: 255 is "not labelled" unless the masks hold nothing but 0 and 255."""
+    held = {value for each in work for value in held_ids(each.pair.mask)}
+    return () if held <= {0, IGNORE} else (IGNORE, WIDE_IGNORE)
+
+
+def _ignored(spec: DatasetSpec) -> tuple[int, ...]:
+    classes = class_table(spec)
+    return tuple(value for value in {IGNORE, WIDE_IGNORE, *spec.ignore_ids} if classes[value] == spec.ignore_label)
 
 
 def _in_folder(folder: Path) -> list[Work]:
@@ -103,6 +152,8 @@ def _in_folder(folder: Path) -> list[Work]:
             f"{folder} holds no image with a mask of the same name. Put them into 'images' and 'masks', with "
             "sub-folders train, val and test if you have them."
         )
+    for remark in survey.without_partner(root):
+        print(f"note: {remark}")
     return _distinct(work)
 
 
@@ -157,4 +208,4 @@ def dataset_yaml(spec: DatasetSpec, reference: str, output: Path, size: int) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(command(main, resumes=False))

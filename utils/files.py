@@ -45,6 +45,15 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
             os.unlink(temporary)
 
 
+def require_free(path: Path) -> None:
+    """
+    Raises:
+        InputError: something is there, other than an empty folder.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise InputError(f"{path.absolute()} exists already. Choose another folder, or remove this one.")
+
+
 @contextmanager
 def new_folder(path: Path | str) -> Iterator[Path]:
     """Gives a temporary folder that is renamed to ``path`` at the end of the block, or removed if it fails.
@@ -53,8 +62,7 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         InputError: ``path`` exists and is not an empty folder, it cannot be written to, or the disk is full.
     """
     path = Path(path).absolute()
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path} exists already. Choose another folder, or remove this one.")
+    require_free(path)
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +77,21 @@ def new_folder(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def together(*paths: Path) -> Iterator[None]:
+    """What the block writes at ``paths``, where nothing was before, is removed unless the block ends well."""
+    whole = False
+    try:
+        yield
+        whole = True
+    finally:
+        for path in () if whole else paths:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

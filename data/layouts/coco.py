@@ -135,7 +135,7 @@ def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
     uint8, or uint16 where there are more than 255 classes.
 
     Raises:
-        InputError: an annotation has no outline, or pycocotools is not installed.
+        InputError: an annotation has no outline or an unknown category, or pycocotools is not installed.
     """
     try:
         from pycocotools import mask as coco_mask
@@ -146,7 +146,12 @@ def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
     shapes = []
     for note in image.annotations:
         outline = note.get("segmentation")
-        if not outline or note.get("category_id") not in class_of:
+        if note.get("category_id") not in class_of:
+            raise InputError(
+                f"{image.image.name}: annotation {note.get('id')} is of the category {note.get('category_id')}, which "
+                f'is not in "categories"; there are {", ".join(map(str, sorted(class_of)))}.'
+            )
+        if not outline:
             raise InputError(f"{image.image.name}: annotation {note.get('id')} has only a box, no outline.")
         try:
             runs: Any

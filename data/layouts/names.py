@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from encoder_ablations.data.layouts.values import Color
+from encoder_ablations.utils.errors import InputError
 
 NAMES = ("classes.txt", "labels.txt", "class_names.txt", "names.txt", "obj.names", "classes.names", "label_names.txt")
 TABLES = ("class_dict.csv", "label_colors.txt", "labelmap.txt", "label_colors.csv", "classes.csv", "class_dict_seg.csv")
@@ -18,7 +19,11 @@ def means_unlabelled(name: str) -> bool:
 
 
 def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | None]:
-    """Names in id order, names by colour, and the file they come from; empty where there is none."""
+    """Names in id order, names by colour, and the file they come from; empty where there is none.
+
+    Raises:
+        InputError: a colour in a table has a number over 255.
+    """
     for path in sorted(files, key=lambda path: len(path.parts)):
         name = path.name.lower()
         if name in TABLES + NAMES + JSONS:
@@ -26,7 +31,7 @@ def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | N
                 text = path.read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError):
                 continue
-            names, colors = _read_json(text) if name in JSONS else _read_lines(text)
+            names, colors = _read_json(text) if name in JSONS else _read_lines(text, path)
             if not colors and names[:1] == ["__ignore__"]:
                 names = names[1:]  # labelme begins its lists with it and counts from -1
             if names:
@@ -34,25 +39,31 @@ def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | N
     return [], {}, None
 
 
-def _read_lines(text: str) -> tuple[list[str], dict[Color, str]]:
+def _read_lines(text: str, path: Path) -> tuple[list[str], dict[Color, str]]:
     """Lines of a name, or of a name and three numbers in any order ("Sky 128 128 128", "sky:128,128,128::")."""
     names: list[str] = []
     colors: dict[Color, str] = {}
-    for line in text.splitlines():
+    beyond = []  # in a file without any colour the numbers mean something else
+    for row, line in enumerate(text.splitlines(), start=1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        numbers = [int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d{1,3}(?![A-Za-z_\d.])", line)]
+        numbers = [int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d+(?![A-Za-z_\d.])", line)]
         name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[^\W\d])", "", line)).strip()
         if not name or (len(numbers) not in (0, 1) and len(numbers) < 3):
             continue
-        if len(numbers) >= 3 and all(number < 256 for number in numbers[-3:]):
-            red, green, blue = numbers[-3:] if len(numbers) > 3 else numbers
-            colors[red, green, blue] = name
+        if len(numbers) >= 3:
+            red, green, blue = numbers[-3:]
+            if max(red, green, blue) < 256:
+                colors[red, green, blue] = name
+            else:
+                beyond.append(f"row {row}: the colour {red}, {green}, {blue} of '{name}'")
         elif re.search(r"(?i)\bname\b.*\b(r|red)\b", line):
             continue
         if name not in names:
             names.append(name)
+    if colors and beyond:
+        raise InputError(f"{path}, {beyond[0]} has a number over 255; correct it.")
     return names, colors
 
 

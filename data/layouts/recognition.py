@@ -73,12 +73,7 @@ def _endings(files: list[Path]) -> Counter[str]:
 def _from_masks(
     root: Path, name: str, survey: Survey, files: list[Path], names: list[str], progress: Progress
 ) -> Proposal:
-    remarks = []
-    for paths, what in ((survey.without_mask, "image"), (survey.without_image, "mask")):
-        if paths:
-            other = "mask" if what == "image" else "image"
-            left_out = plural(len(paths), what, f"has/have no {other} and is/are left out")
-            remarks.append(f"{left_out}, e.g. {paths[0].relative_to(root)}.")
+    remarks = survey.without_partner(root)
     items = [Item(source.id, source.split or "train", source.image, source) for source in survey.sources]
     content: dict[str, object] = {"name": name, "root": str(root), "scene_pattern": survey.scene_pattern}
     if any(source.layers for source in survey.sources):
@@ -159,6 +154,9 @@ def _classes_of_values(proposal: Proposal, content: dict[str, object], given: li
     else:
         places = {number: place for place, number in enumerate(kept)} | dict.fromkeys(ignored, IGNORE)
         content["value_map"] = {value: places[number] for value, number in target.items()}
+    if WIDE_IGNORE in proposal.meaning.values and WIDE_IGNORE not in target:
+        content["ignore_ids"] = [IGNORE, *sorted(ignored if "value_map" not in content else ()), WIDE_IGNORE]
+        proposal.remarks.append("65535 is taken for 'not labelled'.")
     proposal.spec = _spec(content)
 
 

@@ -26,7 +26,10 @@ def settle_splits(proposal: Proposal, seed: int) -> None:
     if not any(item.split == "val" for item in items):
         train = [number for number, item in enumerate(items) if item.split == "train"]
         if len(train) < 2:
-            raise InputError("one image with a mask is not enough: training and validation need one each.")
+            raise InputError(
+                "one image with a mask is not enough: training and validation need one each. A large raster is cut "
+                f"into tiles first: ablate tile {proposal.spec.root}"
+            )
         scenes = _scenes(proposal.spec, [items[each].id for each in train])
         ratios = Ratios(val=VAL_SHARE, test=0)
         chosen = divide(scenes, proposal.class_pixels()[train], ratios, seed)["val"]

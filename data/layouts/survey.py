@@ -12,6 +12,7 @@ from encoder_ablations.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.spec import Split
 from encoder_ablations.data.tile_names import find_scenes
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.wording import plural
 
 Role = Literal["image", "mask"]
 
@@ -71,6 +72,15 @@ class Survey:
     without_mask: list[Path] = field(default_factory=list)
     without_image: list[Path] = field(default_factory=list)
     scene_pattern: str | None = None
+
+    def without_partner(self, root: Path) -> list[str]:
+        """Sentences about the files that are left out."""
+        remarks = []
+        for paths, what, other in ((self.without_mask, "image", "mask"), (self.without_image, "mask", "image")):
+            if paths:
+                left_out = plural(len(paths), what, f"has/have no {other} and is/are left out")
+                remarks.append(f"{left_out}, e.g. {paths[0].relative_to(root)}.")
+        return remarks
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder_ablations.data.reading import FileProblem, opened, read_ids
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.utils.errors import InputError
 
 THREADS = 4
@@ -182,7 +182,9 @@ def _too_many(count: int, what: str) -> str:
 
 
 def class_values(values: Iterable[int], names: int) -> tuple[dict[int, int], bool]:
-    """Value -> class id, and whether values are class ids already; 255 is left out where it means "not labelled".
+    """Value -> class id, and whether values are class ids already.
+
+    Left out is what means "not labelled": 255, and 65535 among ids, as ``ablate tile`` writes it into 16-bit masks.
 
     Args:
         values: all values of all masks.
@@ -192,6 +194,8 @@ def class_values(values: Iterable[int], names: int) -> tuple[dict[int, int], boo
     if found in ([0, IGNORE], [IGNORE]):
         return {0: 0, IGNORE: 1}, False
     kept = [value for value in found if value != IGNORE] or found
+    if len(kept) > 2 and kept[-1] == WIDE_IGNORE and kept[-2] < IGNORE:
+        kept = kept[:-1]
     highest = kept[-1]
     if highest < names or (highest <= 1 and not names) or (kept[0] == 0 and highest < min(IGNORE, 1.5 * len(kept))):
         return {value: value for value in range(max(highest + 1, names))}, True

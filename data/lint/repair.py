@@ -1,5 +1,6 @@
 """Writes a corrected copy of a dataset. What cannot be corrected without knowing better is left out, and said so."""
 
+import json
 import re
 import shutil
 import unicodedata
@@ -19,15 +20,19 @@ from encoder_ablations.data.lint.listing import name_problem
 from encoder_ablations.data.lint.rules import readable
 from encoder_ablations.data.reading import opened, read_ids, read_image
 from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import new_folder
+from encoder_ablations.utils.files import new_folder, require_free
 
 SAVED_ANEW = frozenset({"image-rotated", "image-alpha", "image-frames", "format-differs"})
 """Rules whose images are written as what training would have read from them."""
 
 HARMLESS = frozenset({"mask-constant", "mask-repeated", "mask-unlabelled"})
 """Rules about what a mask says and not about its file."""
-WITHOUT_PARTNER = frozenset({"image-missing", "mask-missing", "stem-twice", "link-broken", "not-a-file"})
+WITHOUT_PARTNER = frozenset({"image-missing", "mask-missing", "mask-lossy", "stem-twice", "link-broken", "not-a-file"})
+"""Rules about files that make no pair; a lossy mask may be in one."""
+ABOUT = "fixed.json"
+"""In the copy: what became of every file that was corrected or left out."""
 
 
 @dataclass
@@ -62,11 +67,11 @@ def repair(report: LintReport, output: Path, source: Path | None = None) -> Repa
     """
     given, output = output, output.absolute()
     spec = report.spec
-    if output.resolve().is_relative_to(spec.folder.resolve()):
-        raise InputError(f"{output} lies in the dataset itself. Choose a folder outside of {spec.folder.resolve()}.")
+    require_apart(spec, output)
     result = Repair(given / "dataset.yaml")
+    paired = {path for each in report.facts for path in (each.pair.image, each.pair.mask)}
     for found in report.findings:
-        if found.path is not None and found.rule.code in WITHOUT_PARTNER:
+        if found.path is not None and found.path not in paired and found.rule.code in WITHOUT_PARTNER:
             result.left_out[report.shorten(found.path)] = found.rule.title
     fixer = _Fixer(report)
     names = _names(report.facts)
@@ -88,7 +93,22 @@ def repair(report: LintReport, output: Path, source: Path | None = None) -> Repa
             raise InputError(f"nothing would be left of the split {', '.join(sorted(empty))}.")
         text = copied_yaml(spec, output, {each.pair.id: names[id(each)] for each in left}, source)
         (folder / "dataset.yaml").write_text(text, encoding="utf-8")
+        about = {
+            "corrected": result.corrected,
+            "left_out": {name: readable(why) for name, why in result.left_out.items()},
+        }
+        (folder / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def require_apart(spec: DatasetSpec, output: Path) -> None:
+    """
+    Raises:
+        InputError: a copy cannot be written there: something is there, or it lies in the dataset.
+    """
+    if output.resolve().is_relative_to(spec.folder.resolve()):
+        raise InputError(f"{output} lies in the dataset itself. Choose a folder outside of {spec.folder.resolve()}.")
+    require_free(output)
 
 
 def _names(facts: list[PairFacts]) -> dict[int, str]:

@@ -1,5 +1,6 @@
 """What can be wrong with a dataset: the rules of ``rules.yaml``, and findings, which say where one is broken."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,6 +8,7 @@ from typing import Literal
 from encoder_ablations.utils.config import Config, build, read_yaml
 
 Severity = Literal["error", "warning", "note"]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -56,5 +58,5 @@ def finding(code: str, path: Path | None, split: str, detail: str) -> Finding:
 
 
 def readable(text: str | Path) -> str:
-    """A name that any terminal and file can hold: undecodable bytes become �."""
-    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """A name that any terminal and file can hold, on one line: undecodable bytes and control characters become �."""
+    return _CONTROL.sub("�", str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))

@@ -199,6 +199,9 @@ def test_images_set_apart_show_the_rare_class_too(tmp_path, kind):
         ([0, 128], ({0: 0, 128: 1}, False)),
         ([0, 1, 3, 4], ({0: 0, 1: 1, 2: 2, 3: 3, 4: 4}, True)),
         ([0, 1000, 2000], ({0: 0, 1000: 1, 2000: 2}, False)),
+        ([0, 1, 2, 65535], ({0: 0, 1: 1, 2: 2}, True)),
+        ([1, 2, 255, 65535], ({1: 0, 2: 1}, False)),
+        ([0, 32768, 65535], ({0: 0, 32768: 1, 65535: 2}, False)),
     ],
 )
 def test_values_become_classes(values, expected):
@@ -269,6 +272,14 @@ def test_color_tables_give_names_and_order(tmp_path, ids, name, text):
         mask[0, 0] = 255
     assert_masks(spec, expected)
     assert any("1 colour stands in no table and is ignored" in remark for remark in proposal.remarks)
+
+
+@pytest.mark.parametrize("row", ["crater,256,30,30", "crater,200,30,1000"])
+def test_a_color_over_255_is_named_with_its_row(tmp_path, ids, row):
+    write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, COLORS[mask]))
+    (tmp_path / "d/class_dict.csv").write_text(f"name,r,g,b\nground,0,0,0\n{row}\nboulder,30,200,30\n")
+    with pytest.raises(InputError, match=r"class_dict.csv, row 3: the colour .* of 'crater' has a number over 255"):
+        propose(tmp_path / "d")
 
 
 VOID = {
@@ -553,6 +564,10 @@ def test_coco_of_more_than_255_categories(tmp_path, ids):
         (lambda text: text[:-30], "is not valid JSON .* may be truncated"),
         (lambda text: text.replace('"counts"', '"count"'), "outline of annotation 0 is damaged"),
         (lambda text: text.replace('"segmentation"', '"segments"'), "has only a box, no outline"),
+        (
+            lambda text: text.replace('"category_id": 10', '"category_id": 77'),
+            'annotation \\d+ is of the category 77, which is not in "categories"; there are ',
+        ),
         (lambda text: text.replace(".jpg", ".gif"), "none of the images that .* annotates lies below"),
     ],
 )
@@ -602,7 +617,7 @@ def test_unusable_masks_are_left_out_and_named(tmp_path, ids):
         ),
         (
             lambda root: [save(root / f"{kind}/1.png", picture(1)[..., 0] // 99) for kind in ("images", "masks")],
-            "one image with a mask is not enough",
+            "one image with a mask is not enough.* ablate tile /.*/d$",
         ),
     ],
 )

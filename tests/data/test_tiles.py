@@ -12,10 +12,10 @@ from PIL import Image
 
 from encoder_ablations.data import raster
 from encoder_ablations.data.pairing import Pair
-from encoder_ablations.data.raster import Range
+from encoder_ablations.data.raster import Range, Reading
 from encoder_ablations.data.reading import read_channels, read_ids, read_image
 from encoder_ablations.data.tile_names import ROW_PATTERN, SCENE_PATTERN, find_scenes, tile_id
-from encoder_ablations.data.tiles import cut, stretches, tile_count
+from encoder_ablations.data.tiles import cut, held_ids, outline, stretches
 from encoder_ablations.utils.errors import InputError
 
 rasterio = pytest.importorskip("rasterio")
@@ -40,7 +40,7 @@ def save(path: Path, pixels: np.ndarray, **profile) -> Path:
 
 
 def cut_pair(folder: Path, image: Path, mask: Path, largest: int = 32, scale: Range | None = None) -> Path:
-    cut(Pair("scene", image, mask), folder / "tiles", "train", largest, scale)
+    cut(Pair("scene", image, mask), folder / "tiles", "train", largest, Reading(scale))
     return folder / "tiles"
 
 
@@ -78,7 +78,7 @@ def test_tiles_of_an_image_are_the_image(tmp_path, name, mode):
     picture.save(image)
     mask = save(tmp_path / "m.tif", IDS)
     tiles = cut_pair(tmp_path, image, mask)
-    assert len(list((tiles / "images" / "train").iterdir())) == 3 * 4 == tile_count(Pair("scene", image, mask), 32)
+    assert len(list((tiles / "images" / "train").iterdir())) == 3 * 4 == outline(Pair("scene", image, mask), 32).tiles
     np.testing.assert_array_equal(joined(tiles, "images", read_image), read_image(image))
     np.testing.assert_array_equal(joined(tiles, "masks", read_ids), IDS)
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_cut(tmp_path, monkeypatch):
     small = save(tmp_path / "small.tif", IDS[:50])
     assert "small.tif has 101×50 pixels" in refused(tmp_path, image, small)
     with pytest.raises(InputError, match="101×50"):
-        tile_count(Pair("scene", image, small), 32)
+        outline(Pair("scene", image, small), 32)
     negative = IDS.astype(np.int16)
     negative[-1, -1] = -9999
     assert "holds -9999; ids are" in refused(tmp_path, image, save(tmp_path / "n.tif", negative))
@@ -219,3 +219,55 @@ def test_a_raster_of_20000_pixels_is_never_read_whole(tmp_path):
     tile = read_ids(tmp_path / "masks" / "train" / "a_y10000_x10000.png")
     assert tile[240 : 240 + 512, 240 : 240 + 512].min() == 2
     assert tile.sum() == 2 * 512 * 512
+
+
+def test_bands_can_be_chosen(tmp_path):
+    four = np.concatenate([COLORS, 255 - COLORS[..., :1]], axis=2)
+    image, mask = save(tmp_path / "i.tif", four), save(tmp_path / "m.tif", IDS)
+    assert outline(Pair("scene", image, mask), 32).spare_bands == [4]
+    for bands in ((4, 3, 2), (4,)):
+        folder = tmp_path / str(len(bands))
+        cut(Pair("scene", image, mask), folder, "train", 32, Reading(bands=bands))
+        found = joined(folder, "images", read_image)
+        np.testing.assert_array_equal(found, np.broadcast_to(four[..., [band - 1 for band in bands]], found.shape))
+    with pytest.raises(InputError, match=r"i\.tif has no band 5; allowed for --bands are 1 to 4"):
+        outline(Pair("scene", image, mask), 32, Reading(bands=(1, 2, 5)))
+
+
+def test_the_numbers_of_an_image_help_to_choose_a_range(tmp_path):
+    numbers = np.full((HEIGHT, WIDTH, 3), 700, np.uint16)
+    numbers[:35] = 300
+    numbers[0, 0], numbers[0, 1], numbers[0, 2] = 20, 9000, 65535
+    image = save(tmp_path / "i.tif", numbers, nodata=65535)
+    text = refused(tmp_path, image, save(tmp_path / "m.tif", IDS))
+    assert "e.g. --range 300 700: a sample of its pixels lies in 20 to 9000" in text
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pixels_without_data_are_not_labelled(tmp_path, dtype):
+    ignore = 255 if dtype == np.uint8 else 65535
+    pixels = COLORS.clip(1)
+    pixels[:5], pixels[6, 6, 0] = 0, 0  # in one band only: a dark pixel
+    image = save(tmp_path / "i.tif", pixels, nodata=0)
+    plain, expected = save(tmp_path / "m.tif", IDS.astype(dtype)), IDS.astype(np.uint16)
+    expected[:5] = ignore
+    np.testing.assert_array_equal(joined(cut_pair(tmp_path / "a", image, plain), "masks", read_ids), expected)
+    own = save(tmp_path / "own.tif", IDS.astype(dtype), nodata=2)
+    assert outline(Pair("scene", image, own), 32).void == f"2 in {own}"
+    expected[IDS == 2] = ignore
+    np.testing.assert_array_equal(joined(cut_pair(tmp_path / "b", image, own), "masks", read_ids), expected)
+    cut(Pair("scene", image, own), tmp_path / "c", "train", 32, Reading(ignored=()))
+    np.testing.assert_array_equal(joined(tmp_path / "c", "masks", read_ids), IDS)
+    assert held_ids(own) == {0, 1}
+    colors = save(tmp_path / "colors.tif", COLORS, nodata=0)
+    assert outline(Pair("scene", image, colors), 32).void == ""
+    np.testing.assert_array_equal(joined(cut_pair(tmp_path / "d", image, colors), "masks", read_channels), COLORS)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("float32", float("nan"))])
+def test_a_number_that_is_no_id_is_none_where_the_mask_says_so(tmp_path, dtype, nodata):
+    ids = np.where(IDS == 2, nodata, IDS.astype(float)).astype(dtype)
+    mask = save(tmp_path / "m.tif", ids, nodata=nodata)
+    tiles = cut_pair(tmp_path, save(tmp_path / "i.tif", COLORS), mask)
+    np.testing.assert_array_equal(joined(tiles, "masks", read_ids), np.where(IDS == 2, 65535, IDS.astype(int)))
+    assert held_ids(mask) == {0, 1}

@@ -11,9 +11,11 @@ from planted import read, save
 
 from encoder_ablations.data.palette import palette
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments import init
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.study import load_study, plan
 from encoder_ablations.utils import lettering
+from encoder_ablations.utils.errors import InputError
 
 TRY = [
     "encoders=[{name: vit_tiny_patch16_224, weights: random, channels: 32}]",
@@ -140,3 +142,21 @@ def test_bad_input_is_one_line(folder, arguments, message, capsys):
     error = capsys.readouterr().err
     assert message in error.splitlines()[-1]
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, InputError("the disk is full")])
+@pytest.mark.parametrize("step", ["load_dataset", "write_sheet", "study_yaml"])
+def test_all_outputs_appear_or_none(folder, tmp_path, monkeypatch, capsys, step, failure):
+    before = sorted(tmp_path.rglob("*"))
+    with monkeypatch.context() as stopped:
+
+        def fail(*_arguments):
+            assert (tmp_path / "mine_prepared").is_dir()
+            raise failure
+
+        stopped.setattr(init, step, fail)
+        assert main(["init", str(folder)]) == (130 if failure is KeyboardInterrupt else 2)
+    if failure is KeyboardInterrupt:
+        assert capsys.readouterr().err == "stopped; the same command begins anew.\n"
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(["init", str(folder)]) == 0

@@ -6,6 +6,8 @@ import pytest
 import yaml
 from planted import read, save
 
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments import lint
 from encoder_ablations.experiments.cli import main
 
 
@@ -147,3 +149,65 @@ def test_bad_input_is_one_line(dataset, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["lint", "toy.yaml", "--fix", "data"]) == 2
     assert "lies in the dataset itself" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_every_file_that_is_left_out_is_named(dataset, tmp_path, capsys):
+    for path in sorted((dataset / "masks/train").iterdir())[:11]:
+        path.write_bytes(b"")
+    lossy = dataset / "masks/train/train_00020.png"
+    save(lossy.with_suffix(".jpg"), read(lossy))
+    lossy.unlink()
+    binary = dataset / "masks/val/val_00002.png"  # only a warning, and left out nevertheless
+    save(binary, (read(binary) > 0).astype(np.uint8) * 255)
+    main(["lint", "toy.yaml", "--fix", "fixed"])
+    out = capsys.readouterr().out
+    assert out.count("\nleft out ") == 8
+    assert "… and 5 more left out: fixed/fixed.json names all" in out
+    assert "13 files left out" in out
+    left_out = json.loads((tmp_path / "fixed/fixed.json").read_text())["left_out"]
+    assert len(left_out) == 13
+    assert left_out["images/val/val_00002.png"] == "a mask holds only 0 and 255 among masks of class ids"
+    assert left_out["masks/train/train_00020.jpg"] == "a mask is stored with a loss, which changes ids"
+    main(["lint", "toy.yaml", "--fix", "again", "--all"])
+    assert capsys.readouterr().out.count("\nleft out ") == 13
+
+
+def test_a_copy_that_cannot_be_written_is_refused_before_anything_is_read(dataset, tmp_path, capsys):
+    (tmp_path / "fixed").mkdir()
+    (tmp_path / "fixed/kept").touch()
+    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "fixed exists already" in error
+
+
+def test_a_line_break_in_a_name_breaks_no_line(dataset, capsys):
+    for kind in ("images", "masks"):
+        (dataset / kind / "train/train_00000.png").rename(dataset / kind / "train/a\nb.png")
+    assert main(["lint", "toy.yaml"]) == 0
+    assert "    images/train/a�b.png: a control character" in capsys.readouterr().out
+
+
+def test_what_is_required_is_the_dataset(capsys):
+    with pytest.raises(SystemExit):
+        main(["lint"])
+    error = capsys.readouterr().err
+    assert "required: dataset\n" in error
+
+
+def test_a_copy_that_was_not_read_to_its_end_is_removed(dataset, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as stopped:
+
+        def interrupt(*_arguments):
+            assert (tmp_path / "fixed").is_dir()
+            raise KeyboardInterrupt
+
+        stopped.setattr(
+            lint,
+            "load_dataset",
+            lambda reference, *rest: interrupt() if "fixed" in reference else load_dataset(reference, *rest),
+        )
+        assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 130
+    assert capsys.readouterr().err == "stopped; the same command begins anew.\n"
+    assert not (tmp_path / "fixed").exists()
+    assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 0

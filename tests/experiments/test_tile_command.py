@@ -9,9 +9,11 @@ from PIL import Image
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.experiments import tile
 from encoder_ablations.experiments.cli import main
 
-pytest.importorskip("rasterio")
+rasterio = pytest.importorskip("rasterio")
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 SIDE = 96
 
@@ -97,6 +99,8 @@ def test_a_scene_pattern_holds_for_the_tiles_too(rasters, capsys):
     [
         (["photos", "--size", "8"], "--size 8: allowed are 32 pixels and more"),
         (["photos", "--range", "5", "5"], "LOW must be less than HIGH"),
+        (["photos", "--bands", "1", "2"], "--bands names 2 bands: allowed are three, or one of grey"),
+        (["photos", "--bands", "4", "2", "1"], "has no band 4; allowed for --bands are 1 to 3"),
         (["photos/images"], "holds no image with a mask of the same name"),
         (["nowhere"], "unknown dataset 'nowhere'"),
         (["photos", "--output", "photos"], "photos exists already"),
@@ -139,3 +143,59 @@ def test_rasters_that_would_share_names_are_refused(rasters, capsys):
     (rasters / "photos.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     assert main(["tile", "photos.yaml", "--size", "48"]) == 2
     assert "would give tiles of the same names" in capsys.readouterr().err
+
+
+def test_tiles_and_their_yaml_appear_together_or_not_at_all(rasters, monkeypatch, capsys):
+    before = sorted(rasters.rglob("*"))
+    with monkeypatch.context() as stopped:
+
+        def interrupt(*_arguments):
+            assert (rasters / "photos_48").is_dir()
+            raise KeyboardInterrupt
+
+        stopped.setattr(tile, "write_text", interrupt)
+        assert main(["tile", "photos.yaml", "--size", "48"]) == 130
+    assert capsys.readouterr().err == "stopped; the same command begins anew.\n"
+    assert sorted(rasters.rglob("*")) == before
+    assert main(["tile", "photos.yaml", "--size", "48"]) == 0
+
+
+def rewrite(folder: Path, kind: str, change, nodata: int | None = None) -> None:
+    """Every raster of a kind, changed, as GDAL writes it."""
+    for path in (folder / "photos" / kind).rglob("*.tif"):
+        pixels = change(np.asarray(Image.open(path)))
+        bands = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        shape = {"height": SIDE, "width": SIDE, "count": len(bands)}
+        with rasterio.open(path, "w", driver="GTiff", dtype=str(pixels.dtype), nodata=nodata, **shape) as file:
+            file.write(bands)
+
+
+def test_what_is_not_taken_is_said(rasters, capsys):
+    rewrite(rasters, "images", lambda pixels: np.concatenate([pixels, pixels[..., :2]], axis=2))
+    (rasters / "photos/masks/train/north_1.tif").unlink()
+    assert main(["tile", "photos", "--size", "48"]) == 0
+    out = capsys.readouterr().out
+    assert "note: 1 image has no mask and is left out, e.g. images/train/north_1.tif.\n" in out
+    assert "note: of 2 images only the first bands are taken, not 4, 5 of south_1.tif; --bands takes others.\n" in out
+    assert main(["tile", "photos", "--size", "48", "--bands", "4", "3", "2", "--output", "other"]) == 0
+    assert "bands" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_without_data_is_not_labelled_for_init_either(rasters, capsys, dtype):
+    rewrite(rasters, "masks", lambda ids: np.where(ids == 255, 2, ids // 10).astype(dtype), 0)
+    assert main(["tile", "photos", "--size", "48"]) == 0
+    out = capsys.readouterr().out
+    assert "note: 3 pairs have pixels that are declared to be no data, 0 in " in out
+    assert "these are not labelled in the tiles" in out
+    assert main(["init", "photos_48", "--classes", "soil,rock"]) == 0
+    assert main(["lint", "photos_48.yaml"]) == 0
+    mask = FolderDataset(load_dataset("photos_48.yaml"), "val").read_mask(0)
+    assert set(np.unique(mask)) == {0, 1, 255}
+
+
+def test_masks_of_0_and_255_keep_their_ids(rasters, capsys):
+    rewrite(rasters, "masks", lambda ids: (ids // 255 * 255).astype(np.uint8))
+    rewrite(rasters, "images", lambda pixels: pixels, 7)
+    assert main(["tile", "photos", "--size", "48"]) == 0
+    assert "but 255 is a class in these masks, and the pixels keep their ids" in capsys.readouterr().out

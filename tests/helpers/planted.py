@@ -103,6 +103,36 @@ def bomb(side: int = 60000) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+def write_deep_tiff(path: Path, pixels: np.ndarray, order: str = "<", big: bool = False) -> Path:
+    """A sound TIFF, or BigTIFF, of H×W×bands numbers of any type, not compressed nor called RGB, as GDAL writes it."""
+    height, width, bands = pixels.shape
+    short, long, at = (("H", "Q", 16), ("H", "I", 8))[not big]
+    per_entry, start = ("HHQ", 16 + 8 + 20 * 9 + 8) if big else ("HHI", 8 + 2 + 12 * 9 + 4)
+    kind = {"u": 1, "i": 2, "f": 3}[pixels.dtype.kind]
+    bits = struct.pack(f"{order}{bands}H", *[8 * pixels.itemsize] * bands)
+    kinds = struct.pack(f"{order}{bands}H", *[kind] * bands)
+    data = start + len(bits) + len(kinds)
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, start), (259, 3, 1, 1), (262, 3, 1, 1)]
+    tags += [(273, 4, 1, data), (277, 3, 1, bands), (278, 4, 1, height), (339, 3, bands, start + len(bits))]
+    head = (
+        struct.pack(f"{order}2sHHHQ", b"II" if order == "<" else b"MM", 43, 8, 0, at)
+        if big
+        else struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, at)
+    )
+    body = struct.pack(f"{order}{'Q' if big else 'H'}", len(tags))
+    room = 8 if big else 4
+    for tag, form, count, value in tags:
+        letter = {3: short, 4: "I"}[form]
+        shown = struct.pack(f"{order}{letter if count == 1 else long}", value).ljust(room, b"\0")
+        if form == 3 and 1 < count <= room // 2:  # few numbers stand in the entry itself
+            shown = (bits if tag == 258 else kinds).ljust(room, b"\0")
+        body += struct.pack(f"{order}{per_entry}", tag, form, count) + shown
+    path.write_bytes(
+        head + body + bytes(room) + bits + kinds + pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    )
+    return path
+
+
 def index(copy: Copy, lines: list[str]) -> Path:
     path = copy.root / "train.txt"
     path.write_text("\n".join(lines))
@@ -493,6 +523,14 @@ def ids_that_start_at_one(copy):
         mask = read(path)
         save(path, np.where(mask < len(copy.classes), mask + 1, 255).astype(np.uint8))
     copy.changes["ignore_ids"] = (255,)
+
+
+@defect("tiff-bands")
+def image_of_16_bits_and_three_bands(copy):
+    path = copy.image()
+    deep = read(path).astype(np.uint16) * 257
+    path.unlink()
+    return write_deep_tiff(path.with_suffix(".tif"), deep)
 
 
 @defect("single-class", "mask-constant", "mask-unlabelled", "mask-repeated", "mostly-unlabelled", "class-absent")

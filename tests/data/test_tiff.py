@@ -1,0 +1,64 @@
+"""Sound TIFFs that Pillow cannot open are told from damaged ones."""
+
+import numpy as np
+import pytest
+from planted import save, write_deep_tiff
+
+from encoder_ablations.data.layouts.recognition import propose
+from encoder_ablations.data.reading import FileProblem, image_size, is_upright, read_ids, read_image
+from encoder_ablations.data.tiff import tiff_content
+from encoder_ablations.experiments.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what it makes no sense of
+PIXELS = np.random.default_rng(0).integers(0, 3000, (8, 9, 4))
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("bands", "kind", "said"), [
+    (3, np.uint16, "3 bands of 16-bit unsigned integers"),
+    (4, np.uint16, "4 bands of 16-bit unsigned integers"),
+    (4, np.float32, "4 bands of 32-bit floating-point numbers"),
+    (2, np.int16, "2 bands of 16-bit signed integers"),
+])  # fmt: skip
+def test_a_sound_header_is_put_into_words(tmp_path, big, order, bands, kind, said):
+    path = write_deep_tiff(tmp_path / "a.tif", PIXELS[..., :bands].astype(kind), order, big)
+    assert tiff_content(path) == said
+    for read in (read_image, image_size, read_ids):
+        with pytest.raises(FileProblem, match=f"a.tif is a TIFF of {said}, .*ablate tile FOLDER --range") as caught:
+            read(path)
+        assert caught.value.rule == "tiff-bands"
+    assert is_upright(path), "which 'ablate tile' asks first"
+
+
+def test_the_files_of_these_tests_are_what_gdal_takes_them_for(tmp_path):
+    rasterio = pytest.importorskip("rasterio")
+    for big in (False, True):
+        path = write_deep_tiff(tmp_path / "a.tif", PIXELS.astype(np.uint16), ">", big)
+        with pytest.warns(rasterio.errors.NotGeoreferencedWarning), rasterio.open(path) as file:
+            np.testing.assert_array_equal(file.read().transpose(1, 2, 0), PIXELS)
+
+
+@pytest.mark.parametrize("length", [2, 4, 7, 9, 40, 100])
+def test_a_damaged_beginning_stays_a_damaged_beginning(tmp_path, length):
+    path = write_deep_tiff(tmp_path / "a.tif", PIXELS.astype(np.uint16))
+    path.write_bytes(path.read_bytes()[:length])
+    assert tiff_content(path) is None
+    with pytest.raises(FileProblem, match="beginning is damaged"):
+        read_image(path)
+
+
+def test_init_says_what_to_do_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ids = PIXELS[..., 0] % 2
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (tmp_path / "d" / kind / split).mkdir(parents=True)
+        for name in "12":
+            write_deep_tiff(tmp_path / f"d/images/{split}/{name}.tif", PIXELS.astype(np.uint16))
+            save(tmp_path / f"d/masks/{split}/{name}.tif", ids.astype(np.uint8))
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["init", "d"]) == 2
+    assert "images/train/1.tif is a TIFF of 4 bands of 16-bit unsigned integers" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+    assert len(propose(tmp_path / "d").items) == 4
