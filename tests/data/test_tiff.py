@@ -13,8 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, abou
 PIXELS = np.random.default_rng(0).integers(0, 3000, (8, 9, 4))
 
 
-@pytest.mark.parametrize("big", [False, True])
-@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("big", "order"), [(False, "<"), (False, ">"), (True, "<")])
 @pytest.mark.parametrize(("bands", "kind", "said"), [
     (3, np.uint16, "3 bands of 16-bit unsigned integers"),
     (4, np.uint16, "4 bands of 16-bit unsigned integers"),
