@@ -17,6 +17,7 @@ from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encode
 from encoder_ablations.experiments.reporting.figures import BARS, BARS_OF, PANELS, draw_setting
 from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
 from encoder_ablations.experiments.reporting.pictures import picture_grid
+from encoder_ablations.experiments.reporting.price import front_sentence
 from encoder_ablations.experiments.reporting.resampling import Resampling
 from encoder_ablations.experiments.reporting.stability import across
 from encoder_ablations.experiments.reporting.table import Table
@@ -145,7 +146,7 @@ def _section(
         "parts": views.flops_by_part(setting, encoders),
         "input_size": views.input_size(setting),
         "convergence": views.convergence_rows(setting, everyone),
-        "front": [row.encoder for row in rows if row.on_front],
+        "front": front_sentence(setting),
         "mistakes": views.mistakes(setting, encoders[:PANELS]),
         "classes": views.classes_grid(setting, encoders),
         "rare": len(setting.classes) - len(setting.shown_classes),
