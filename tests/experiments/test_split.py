@@ -81,7 +81,7 @@ def test_a_division_of_an_earlier_rule_is_not_written_over(yaml, capsys):
     assert main(["split", str(yaml)]) == 0
     marker = next(yaml.parent.rglob("split.json"))
     earlier = json.loads(marker.read_text())
-    assert earlier.pop("rule") == 2
+    assert earlier.pop("rule") == 3
     marker.write_text(json.dumps(earlier))
     assert main(["split", str(yaml)]) == 2
     assert "holds another division" in capsys.readouterr().err
