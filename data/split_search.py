@@ -66,7 +66,7 @@ class Pool:
     @cached_property
     def shown(self) -> np.ndarray:
         """K bool: classes that any scene has."""
-        return self.shares.any(axis=0)
+        return np.count_nonzero(self.shares, axis=0) > 0
 
     def filled(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """P×…: the sum of ``values`` (G×…) over every part."""
