@@ -1,13 +1,16 @@
 """Everything that can be checked before hours of training: data, subsets, weights, device, batch."""
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import micro_batch
+from encoder_ablations.data.loading import Samples, micro_batch
+from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.subsets import subset
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.run import build_model, prepare_data
+from encoder_ablations.experiments.run import RunData, build_model, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
@@ -23,7 +26,7 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
 
 
 def find_problems(specs: Sequence[RunSpec], execution: Execution) -> dict[str, str]:
-    """What would stop which run: run id -> a line.
+    """What would stop which run: run id -> a line. Says where images come from if that is a set of ``ablate cache``.
 
     Raises:
         InputError: the device does not exist, which concerns all.
@@ -33,9 +36,16 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution) -> dict[str, s
     def check_batch(spec: RunSpec) -> None:
         micro_batch(spec.recipe.batch_size, spec.recipe.accumulation, processes)
 
+    stored: dict[Path, list[str]] = {}
+
+    def look_at_data(spec: RunSpec) -> None:
+        for samples in _samples(prepare_data(spec)):
+            if isinstance(samples, StoredSet):
+                stored.setdefault(samples.folder.parent, []).append(samples.folder.name)
+
     checks: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (check_batch, ("recipe",)),
-        (prepare_data, ("dataset", "fraction")),
+        (look_at_data, ("dataset", "fraction")),
         (build_model, ("encoder", "segmenter", "dataset")),
     ]
     problems: dict[str, str] = {}
@@ -45,7 +55,14 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution) -> dict[str, s
                 check(alike[0])
             except InputError as error:
                 problems |= {spec.run_id: str(error) for spec in alike}
+    if int(os.environ.get("RANK", "0")) == 0:
+        for folder, names in stored.items():
+            print(f"reading images from the cached set in {folder} ({', '.join(dict.fromkeys(names))})")
     return problems
+
+
+def _samples(data: RunData) -> list[Samples]:
+    return [data.training.train, data.training.val, data.report]
 
 
 def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
