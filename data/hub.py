@@ -33,6 +33,8 @@ except ImportError as error:
 
 HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 """Base of all errors of the HTTP library that huggingface_hub uses, which is another one from version to version."""
+CONTACT_SECONDS = 10.0
+"""Longest wait for the hub's first answer."""
 MARKER = "hub.json"
 USUAL: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -83,6 +85,7 @@ def find_splits(source: HubSource) -> dict[Split, str]:
         InputError: the hub cannot be reached or has no such dataset.
     """
     with _reaching(source):
+        _commit(source)  # asks once; what follows asks again and again, for half a minute, where there is no network
         theirs = get_dataset_split_names(source.repository, source.config, revision=source.revision)
     found: dict[Split, str] = {}
     for split, names in USUAL.items():
@@ -111,7 +114,7 @@ def _reaching(source: HubSource) -> Iterator[None]:
 
 def _commit(source: HubSource) -> str:
     """The commit that the revision means today."""
-    return str(HfApi().dataset_info(source.repository, revision=source.revision).sha)
+    return str(HfApi().dataset_info(source.repository, revision=source.revision, timeout=CONTACT_SECONDS).sha)
 
 
 def _class_names(stream: IterableDataset, source: HubSource) -> list[str]:

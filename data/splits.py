@@ -9,14 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoder_ablations.data.split_search import UNIT, Pool, improve
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 from encoder_ablations.utils.wording import plural
 
-UNIT = 1 << 24
-"""All pixels of a class, or all images: shares are whole numbers in these units, so that all machines agree."""
-
-RULE = 2
+RULE = 3
 """Version of :func:`divide`: another one makes another division of the same images with the same seed."""
 
 
@@ -57,7 +55,8 @@ def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, see
 
     The scenes that hold much of any class go first (in a seeded order among those that hold about as much), each to the
     part that then lies nearest to its share of every class's pixels and of the images, in relation to that share: after
-    the greedy rule of Sechidis, Tsoumakas & Vlahavas (ECML 2011), for pixel counts instead of labels.
+    the greedy rule of Sechidis, Tsoumakas & Vlahavas (ECML 2011), for pixel counts instead of labels. Where a part then
+    lacks much of a class, scenes are exchanged (:func:`~encoder_ablations.data.split_search.improve`).
 
     Args:
         scenes: the name of each image's scene; images of one scene stay together.
@@ -78,7 +77,11 @@ def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, see
     names = sorted(members)
     shares = _shares([members[name] for name in names], pixels, len(scenes))
     sizes = [len(members[name]) for name in names]
-    chosen = _assign(shares, sizes, list(parts.values()), numpy_stream(seed, "split").permutation(len(names)))
+    ratios_of_parts = list(parts.values())
+    quotas = np.array(_quotas(len(scenes), ratios_of_parts), np.int64)
+    pool = Pool(shares[:, :-1], np.array(sizes, np.int64), _wanted(ratios_of_parts), quotas)
+    greedy = _assign(shares, sizes, ratios_of_parts, numpy_stream(seed, "split").permutation(len(names)))
+    chosen = improve(pool, np.array(greedy, np.int64)).tolist()
     result: dict[str, list[int]] = {part: [] for part in parts}
     for name, part in zip(names, chosen, strict=True):
         result[list(parts)[part]] += members[name]
@@ -109,8 +112,8 @@ def _shares(groups: list[list[int]], pixels: np.ndarray | None, count: int) -> n
 
 
 def _assign(shares: np.ndarray, sizes: list[int], ratios: list[float], permutation: np.ndarray) -> list[int]:
-    """The part of every scene."""
-    wanted = np.array([round(ratio * UNIT) for ratio in ratios], np.int64)[:, None]
+    """The part of every scene, by the greedy rule."""
+    wanted = _wanted(ratios)[:, None]
     # errors count in relation to a part's size, or the largest part would take a rare class before any other gets some
     weights = [UNIT * UNIT // max(1, share) for share in wanted[:, 0].tolist()]
     filled = np.zeros((len(ratios), shares.shape[1]), np.int64)
@@ -134,6 +137,11 @@ def _assign(shares: np.ndarray, sizes: list[int], ratios: list[float], permutati
         room[part] -= sizes[scene]
         chosen[scene] = part
     return chosen
+
+
+def _wanted(ratios: list[float]) -> np.ndarray:
+    """P int64: the share of every part, in :data:`UNIT`."""
+    return np.array([round(ratio * UNIT) for ratio in ratios], np.int64)
 
 
 def _leading(value: int) -> int:

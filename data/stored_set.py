@@ -228,7 +228,7 @@ class StoredSet:
         self._dataset = dataset
         self._ignore = dataset.spec.ignore_label
         self._depth = pixel_bytes(dataset)
-        self._folder = folder
+        self.folder = folder
         self._entries = entries
         self._checked = np.zeros(len(entries), np.int8)
         self._pixels: np.ndarray | None = None
@@ -257,7 +257,7 @@ class StoredSet:
 
     def _bytes(self, index: int) -> np.ndarray | None:
         if self._pixels is None:
-            self._pixels = np.memmap(self._folder / "pixels.bin", np.uint8, "r").view(np.ndarray)
+            self._pixels = np.memmap(self.folder / "pixels.bin", np.uint8, "r").view(np.ndarray)
         entry = self._entries[index]
         stored = self._pixels[entry.start : entry.end(self._depth)]
         if not self._checked[index]:
@@ -266,7 +266,7 @@ class StoredSet:
             if not whole:
                 logger.warning(
                     "the cached set %s is damaged at '%s', read from its files; 'ablate cache' writes it anew.",
-                    self._folder,
+                    self.folder,
                     self.ids[index],
                 )
         return stored if self._checked[index] == 1 else None

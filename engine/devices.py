@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
+from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -19,20 +20,18 @@ def make_accelerator(device: str = "auto") -> Accelerator:
     Raises:
         InputError: another name, or a CUDA device where there is none.
     """
-    kind = device.partition(":")[0]
-    if kind not in ("auto", "cpu", "cuda"):
-        raise InputError(f"unknown device '{device}'. Allowed: auto, cpu, cuda, cuda:N.")
+    check_device_name(device)
+    kind, _, number = device.partition(":")
     if kind == "cuda":
         count = torch.cuda.device_count()
         if not torch.cuda.is_available():
             raise InputError(
                 f"device '{device}' asked for, but PyTorch sees no CUDA device here. Use --device cpu or auto."
             )
-        if device != "cuda":
-            index = device.partition(":")[2]
-            if not index.isdigit() or int(index) >= count:
+        if number:
+            if int(number) >= count:
                 raise InputError(f"device '{device}' does not exist. Allowed: cuda:0..cuda:{count - 1}, cpu, auto.")
-            torch.cuda.set_device(int(index))
+            torch.cuda.set_device(int(number))
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
     return Accelerator(cpu=kind == "cpu", kwargs_handlers=handlers)
 

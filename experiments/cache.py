@@ -50,20 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.remove:
         return _remove(datasets, arguments.short_side)
     total = sum(planned_bytes(dataset, arguments.short_side) for dataset in datasets)
-    _require_room(total, int(arguments.max_gb * GIB), set_folder(datasets[0], arguments.short_side))
+    _require_room(total, arguments.max_gb, set_folder(datasets[0], arguments.short_side))
     for dataset in datasets:
         title = f"{spec.name}/{dataset.split}"
         with options.bar(title, "image", len(dataset)) as bar:
             folder = write_set(dataset, arguments.short_side, bar.update)
         print(f"{title}: {plural(len(dataset), 'image')} in {folder}")
-    print(f"{total / GIB:.2f} GiB together; 'ablate cache {arguments.dataset} --remove' deletes them")
+    print(f"{_gib(total)} together; 'ablate cache {arguments.dataset} --remove' deletes them")
     return 0
 
 
-def _require_room(needed: int, allowed: int, folder: Path) -> None:
+def _require_room(needed: int, allowed: float, folder: Path) -> None:
+    """``needed`` in bytes, ``allowed`` in GiB."""
     advice = "Choose a smaller --short-side, or raise --max-gb."
-    if needed > allowed:
-        raise InputError(f"the set takes {needed / GIB:.2f} GiB, more than --max-gb {allowed / GIB:g}. {advice}")
+    if needed > allowed * GIB:
+        raise InputError(f"the set takes {_gib(needed)}, more than --max-gb {allowed:g}. {advice}")
     place = next(parent for parent in folder.parents if parent.exists())
     used = sum(path.stat().st_size for path in folder.parent.glob("*/pixels.bin"))
     free = shutil.disk_usage(place).free + used
@@ -72,6 +73,10 @@ def _require_room(needed: int, allowed: int, folder: Path) -> None:
             f"the set takes {needed / GIB:.2f} GiB, but {place} has {free / GIB:.2f} GiB left. Choose a smaller "
             "--short-side, free some space, or set XDG_CACHE_HOME to another disk."
         )
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f} GiB" if size >= GIB / 10 else f"{size / GIB:.2g} GiB"
 
 
 def _remove(datasets: Sequence[FolderDataset], short_side: int | None) -> int:

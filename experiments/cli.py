@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 from encoder_ablations.utils.errors import InputError, nearest
 
@@ -44,7 +45,7 @@ examples:
   ablate train --encoder dinov2_b14 --segmenter mask2former --dataset my_data.yaml recipe.steps=5000
   ablate report outputs/camvid_small
 
-'ablate COMMAND --help' explains a command.
+'ablate COMMAND --help' explains a command, 'ablate --version' says which version this is.
 """
 
 
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        print(f"ablate {version('encoder-ablations')}")
         return 0
     name = arguments[0]
     if name not in COMMANDS:

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from encoder_ablations.data.class_map import read_class_map, share_classes
@@ -19,13 +20,17 @@ from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate
 from encoder_ablations.experiments.transfer_record import transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
-from encoder_ablations.utils.files import write_json, write_text
+from encoder_ablations.utils.files import as_json, write_text
 from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate evaluate outputs/demo
   ablate evaluate outputs/demo --json demo.json --csv demo.csv
+  ablate evaluate outputs/demo --csv - | head           the table alone, on the terminal
   ablate evaluate outputs/demo/runs/RUN --split val
   ablate evaluate outputs/demo/runs/RUN --dataset other.yaml --class-map shared.yaml"""
+
+
+TERMINAL = Path("-")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,11 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", help="train, val or test (default: the one that the run reported)")
     parser.add_argument("--dataset", help="another dataset, for one run or all of a study: a name or a YAML")
     parser.add_argument("--class-map", type=Path, help="a YAML that says which of its classes mean the same")
-    parser.add_argument("--json", type=Path, help="also write all metrics (of a run: with the confusion matrix) here")
-    parser.add_argument("--csv", type=Path, help="of a study: also write every run, means and deviations here")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="also write all metrics (of a run: with the confusion matrix) here; - = to the terminal, alone",
+    )
+    parser.add_argument(
+        "--csv", type=Path, help="of a study: also write every run, means and deviations here; - = as above"
+    )
     options.add_execution_options(parser)
     arguments = parser.parse_args(argv)
     _refuse_detectron2(arguments.folder)
+    if arguments.json == arguments.csv == TERMINAL:
+        raise InputError("--json - and --csv - cannot share the terminal: write one of them to a file.")
     if arguments.dataset is not None:
         _evaluate_elsewhere(arguments, options.read_execution(arguments))
         return 0
@@ -71,15 +84,27 @@ def _refuse_detectron2(folder: Path) -> None:
 
 def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
     """Prints both tables, and writes what was asked for."""
-    print(study_results.text(study))
+    say = _voice(json, table)
+    say(study_results.text(study))
     for line in study.damaged:
         print(f"left out: {line}", file=sys.stderr)
     if json is not None:
-        write_json(json, study_results.as_json(study))
-        print(f"wrote {json}")
+        _write(json, as_json(study_results.as_json(study)), say)
     if table is not None:
-        write_text(table, study_results.as_csv(study))
-        print(f"wrote {table}")
+        _write(table, study_results.as_csv(study), say)
+
+
+def _voice(*targets: Path | None) -> Callable[[str], None]:
+    """Prints for people: beside what goes to the terminal for programs."""
+    return partial(print, file=sys.stderr if TERMINAL in targets else sys.stdout)
+
+
+def _write(target: Path, content: str, say: Callable[[str], None]) -> None:
+    if target == TERMINAL:
+        print(content, end="")
+    else:
+        write_text(target, content)
+        say(f"wrote {target}")
 
 
 def _evaluate_run(folder: Path, split: str | None, target: Path | None, execution: Execution) -> None:
@@ -90,10 +115,11 @@ def _evaluate_run(folder: Path, split: str | None, target: Path | None, executio
     confusion = result.evaluation.confusion
     scores = metrics_record(confusion, spec.dataset.classes)
     title = f"{spec.run_id}, step {result.step}, {spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
-    print(_table(scores, title))
+    say = _voice(target)
+    say(_table(scores, title))
     if target is not None:
-        write_json(target, {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()})
-        print(f"wrote {target}")
+        found = {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()}
+        _write(target, as_json(found), say)
 
 
 def _table(scores: MetricsRecord, title: str) -> str:
@@ -125,17 +151,17 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     source = arguments.class_map or f"--dataset {arguments.dataset}"
     tables = [share_classes(class_map, run.spec.dataset.classes, data.classes, source) for _, run in finished]
     records = []
+    say = _voice(arguments.json)
     for (folder, run), shared in zip(finished, tables, strict=True):
         record = evaluate_elsewhere(folder, run, data, split, shared, execution)
         records.append(record)
-        print(_table(record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"))
+        say(_table(record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"))
         if record.at_home is not None:
             home = f"on {record.trained_on} itself, over the same {plural(len(record.class_names), 'class')}"
-            print(f"  {'miou ' + home:<60}{_percent(record.at_home.miou)}")
-        print(f"  record: {transfer_file(folder, record)}")
+            say(f"  {'miou ' + home:<60}{_percent(record.at_home.miou)}")
+        say(f"  record: {transfer_file(folder, record)}")
     if arguments.json is not None:
-        write_json(arguments.json, [record.model_dump(mode="json") for record in records])
-        print(f"wrote {arguments.json}")
+        _write(arguments.json, as_json([record.model_dump(mode="json") for record in records]), say)
 
 
 def _choose_split(data: DatasetSpec, wanted: str | None) -> Split:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.utils.config import find_config
+from encoder_ablations.utils.device_names import ALLOWED, check_device_name
 from encoder_ablations.utils.errors import InputError
 
 
@@ -23,7 +24,7 @@ def make_parser(name: str, description: str, examples: str) -> argparse.Argument
 
 
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help=f"{ALLOWED} (default auto)")
     parser.add_argument("--workers", type=int, default=0, help="processes that load data (default 0: the main one)")
     parser.add_argument(
         "--feature-cache-gb",
@@ -36,6 +37,7 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_execution(arguments: argparse.Namespace) -> Execution:
+    check_device_name(arguments.device)
     if arguments.workers < 0:
         raise InputError(f"--workers {arguments.workers}: allowed are 0 and more.")
     budget = arguments.feature_cache_gb

@@ -1,14 +1,16 @@
 """Everything that can be checked before hours of training: data, subsets, weights, device, batch."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import micro_batch
+from encoder_ablations.data.loading import Samples, micro_batch
+from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.subsets import subset
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.run import build_model, prepare_data
+from encoder_ablations.experiments.run import RunData, build_model, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files
 from encoder_ablations.utils.errors import InputError
@@ -25,7 +27,7 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
 
 
 def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Iterable[Path] = ()) -> dict[str, str]:
-    """What would stop which run: run id -> a line.
+    """What would stop which run: run id -> a line. Says where images come from if that is a set of ``ablate cache``.
 
     Args:
         earlier: folders of runs that these will be compared with.
@@ -39,13 +41,18 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Itera
         micro_batch(spec.recipe.batch_size, spec.recipe.accumulation, processes)
 
     runs = files_of_runs(earlier)
+    stored: dict[Path, list[str]] = {}
 
-    def check_data(spec: RunSpec) -> None:
-        refuse_other_files(spec.dataset, prepare_data(spec).record, runs)
+    def look_at_data(spec: RunSpec) -> None:
+        data = prepare_data(spec)
+        refuse_other_files(spec.dataset, data.record, runs)
+        for samples in _samples(data):
+            if isinstance(samples, StoredSet):
+                stored.setdefault(samples.folder.parent, []).append(samples.folder.name)
 
     checks: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (check_batch, ("recipe",)),
-        (check_data, ("dataset", "fraction")),
+        (look_at_data, ("dataset", "fraction")),
         (build_model, ("encoder", "segmenter", "dataset")),
     ]
     problems: dict[str, str] = {}
@@ -55,7 +62,14 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Itera
                 check(alike[0])
             except InputError as error:
                 problems |= {spec.run_id: str(error) for spec in alike}
+    if int(os.environ.get("RANK", "0")) == 0:
+        for folder, names in stored.items():
+            print(f"reading images from the cached set in {folder} ({', '.join(dict.fromkeys(names))})")
     return problems
+
+
+def _samples(data: RunData) -> list[Samples]:
+    return [data.training.train, data.training.val, data.report]
 
 
 def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:

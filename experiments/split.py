@@ -43,13 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.val is not None and arguments.folds > 1:
         raise InputError("--val is not needed with --folds: each fold is once val. Leave one of them out.")
     ratios = Ratios(arguments.folds, 0.15 if arguments.val is None else arguments.val, test)
+    folder = _folder(spec, arguments.output)
 
     dataset = FolderDataset(spec, "train", pool)
     counts = None if arguments.by == "count" else scan_masks(dataset, progress=True).counts
     parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
     files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
-    folder = _write(dataset, files, arguments.output, _settings(arguments, ratios, dataset), arguments.replace)
+    _write(dataset, files, folder, _settings(arguments, ratios, dataset), arguments.replace)
     print(_table(spec, parts, dataset.scenes, counts))
     print(f"\nwrote {2 * len(files)} files to {folder}. In a study or a dataset's YAML:")
     print(_usage(spec, arguments.dataset, ratios, folder))
@@ -74,6 +75,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("splits"), help="folder in the dataset's (default splits)")
     parser.add_argument("--replace", action="store_true", help="write over another division in that folder")
     return parser
+
+
+def _folder(spec: DatasetSpec, output: Path) -> Path:
+    """Where the lists go: inside the dataset's folder, for a dataset's YAML may name no other."""
+    root = spec.folder.resolve()
+    folder = (root / output).resolve()
+    if not folder.is_relative_to(root):
+        raise InputError(
+            f"--output {output} leads out of the dataset's folder {root}, where no YAML could name the lists; allowed "
+            "is a folder inside it, e.g. --output splits/second."
+        )
+    return folder
 
 
 def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
@@ -126,11 +139,10 @@ def _settings(arguments: argparse.Namespace, ratios: Ratios, dataset: FolderData
 
 
 def _write(
-    dataset: FolderDataset, files: dict[str, list[int]], output: Path, settings: dict[str, Any], replace: bool
-) -> Path:
-    """Writes ``NAME_images.txt`` and ``NAME_masks.txt`` for every part; returns the folder."""
+    dataset: FolderDataset, files: dict[str, list[int]], folder: Path, settings: dict[str, Any], replace: bool
+) -> None:
+    """Writes ``NAME_images.txt`` and ``NAME_masks.txt`` for every part."""
     root = dataset.spec.folder.resolve()
-    folder = root / output
     marker = folder / "split.json"
     if marker.exists() and not replace:
         try:
@@ -147,7 +159,6 @@ def _write(
         write_index(folder / f"{name}_images.txt", root, [pair.image for pair in pairs])
         write_index(folder / f"{name}_masks.txt", root, [pair.mask for pair in pairs])
     write_json(marker, settings)
-    return folder
 
 
 def _table(spec: DatasetSpec, parts: dict[str, list[int]], scenes: list[str], counts: np.ndarray | None) -> str:
@@ -169,8 +180,7 @@ def _table(spec: DatasetSpec, parts: dict[str, list[int]], scenes: list[str], co
 
 
 def _usage(spec: DatasetSpec, reference: str, ratios: Ratios, folder: Path) -> str:
-    root = spec.folder.resolve()
-    where = folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.as_posix()
+    where = folder.relative_to(spec.folder.resolve()).as_posix()
     test = f", test: {where}/test_images.txt" if "test" in ratios.parts else ""
     if ratios.folds == 1:
         return f"  splits: {{train: {where}/train_images.txt, val: {where}/val_images.txt{test}}}"

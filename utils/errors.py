@@ -10,8 +10,14 @@ class InputError(ValueError):
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the closest of ``allowed``, or "" when nothing is close."""
-    match = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean '{match[0]}'?" if match else ""
+    names = list(allowed)
+    close = difflib.get_close_matches(name, names, n=max(len(names), 1), cutoff=0.5)
+
+    def likeness(other: str) -> tuple[float, bool]:
+        return difflib.SequenceMatcher(None, other, name).ratio(), other[:1] == name[:1]
+
+    # of equally close ones that with the first letter: it is seldom the wrong one
+    return f" Did you mean '{max(close, key=likeness)}'?" if close else ""
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:

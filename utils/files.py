@@ -104,8 +104,12 @@ def write_text(path: Path | str, content: str) -> None:
         file.write(content)
 
 
+def as_json(content: Any) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path | str, content: Any) -> None:
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(path, as_json(content))
 
 
 def write_with(path: Path | str, save: Callable[[IO[bytes]], object]) -> None:

@@ -11,6 +11,7 @@ from encoder_ablations.experiments.reporting.compare import (
     standings,
 )
 from encoder_ablations.experiments.reporting.gain import gain, gain_headline, no_more
+from encoder_ablations.experiments.reporting.price import cost_sentences
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.wording import plural
@@ -58,7 +59,7 @@ def answer(setting: Setting, resampling: Resampling | None = None) -> Answer:
         " ".join([*gain_headline(setting, fraction), _headline(ranked, pairs)]),
         _scores(ranked, pairs),
         gain(setting, fraction),
-        _cost(ranked),
+        cost_sentences(ranked, pairs),
         [*_sure(setting, ranked, pairs), *_other_images(ranked, resampling)],
     )
 
@@ -132,40 +133,6 @@ def _behind(pair: Comparison) -> str:
         return "at no seed that can be compared"
     text = f"{wording.bare(over.mean)} points {'less' if over.mean >= 0 else 'more'} on the seeds that both have"
     return f"{text} ({over.spread} {wording.signed_range(over.low, over.high, over.mean)})" if over.spread else text
-
-
-def _cost(ranked: list[Standing]) -> list[str]:
-    priced = [standing for standing in ranked if standing.cost is not None]
-    leader = ranked[0]
-    if leader.cost is None:
-        return ["The cost of the leading encoder was not measured."]
-    price = _price(leader, unit="GFLOPs (billion multiply-adds)")
-    sentences = [f"{leader.encoder} needs {price} and {wording.duration(leader.cost.train_seconds)} of training."]
-    cheapest = min(priced, key=lambda standing: standing.cost.flops if standing.cost else 0)
-    if len(priced) > 1 and cheapest is leader:
-        sentences.append("No other encoder needs less computation.")
-    elif cheapest.cost is not None and cheapest is not leader:
-        less = wording.bare((leader.miou.mean or 0.0) - (cheapest.miou.mean or 0.0))
-        ratio = wording.times(leader.cost.flops / max(cheapest.cost.flops, 1))
-        sentences.append(
-            f"That is {ratio} the computation of the cheapest, {cheapest.encoder} ({_price(cheapest)}), "
-            f"which scores {less} points less."
-        )
-    front = [standing.encoder for standing in priced if standing.on_flops_front]
-    if len(priced) > len(front) > 1:
-        names = wording.listing(front) if len(front) <= 4 else f"{len(front)} of the {len(priced)} encoders"
-        sentences.append(
-            f"Worth their computation: {names}; each of the others costs no less and scores no more than one of these."
-        )
-    return sentences
-
-
-def _price(standing: Standing, unit: str = "GFLOPs") -> str:
-    cost = standing.cost
-    if cost is None:
-        return wording.DASH
-    text = f"{wording.giga(cost.flops)} {unit} for an image"
-    return text if cost.latency is None else f"{text}, {wording.milliseconds(cost.latency[1])} ms"
 
 
 def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> list[str]:

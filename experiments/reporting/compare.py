@@ -35,7 +35,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Standing:
-    """One encoder at one fraction. ``on_front``: no other encoder is both cheaper (or equal) and better."""
+    """One encoder at one fraction. ``on_front``: no other encoder is both cheaper (or equal) and of a higher mean."""
 
     group: RunGroup
     miou: Summary

@@ -86,7 +86,7 @@ def _figures(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterat
 
 
 def cost_figure(ranked: list[Standing], styles: Styles) -> tuple[Figure, str]:
-    """mIoU against FLOPs and against latency; the line joins encoders that none beats on both."""
+    """mIoU against FLOPs and against latency; the line joins encoders that no mean beats on both."""
     timed = any(standing.cost and standing.cost.latency for standing in ranked)
     figure, axes = new_figure(WIDTH if timed else 6.4, 4.1, 2 if timed else 1, same_scale=True)
     flops = {s.encoder: s.cost.flops / 1e9 for s in ranked if s.cost}
@@ -98,8 +98,8 @@ def cost_figure(ranked: list[Standing], styles: Styles) -> tuple[Figure, str]:
         axes[1].set_ylabel("")
         axes[1].set_xlabel("milliseconds for one image")
     share_legend(figure, axes[0])
-    best = ", ".join(standing.encoder for standing in ranked if standing.on_flops_front)
-    return figure, f"Accuracy against computation. No encoder is both cheaper and better than these: {best}."
+    front = ", ".join(standing.encoder for standing in ranked if standing.on_flops_front)
+    return figure, f"Accuracy against computation. None is cheaper and has a higher mean score than these: {front}."
 
 
 def _cost_panel(

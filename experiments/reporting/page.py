@@ -15,8 +15,10 @@ from encoder_ablations.experiments.reporting.crossing import matrices
 from encoder_ablations.experiments.reporting.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures import BARS, BARS_OF, PANELS, draw_setting
+from encoder_ablations.experiments.reporting.folds import folds_table
 from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
 from encoder_ablations.experiments.reporting.pictures import picture_grid
+from encoder_ablations.experiments.reporting.price import front_sentence
 from encoder_ablations.experiments.reporting.resampling import Resampling
 from encoder_ablations.experiments.reporting.stability import across
 from encoder_ablations.experiments.reporting.table import Table
@@ -61,7 +63,8 @@ def write_report(study_folder: Path | str) -> ReportFiles:
     tables = write_tables(study, resampling)
     page = study.folder / "report.html"
     problems = [*study.damaged, *resampling.problems]
-    write_text(page, _render(study, styles, sections, across(further["stability"]), problems))
+    between = {"between": across(further["stability"]), "folds": folds_table(study)}
+    write_text(page, _render(study, styles, sections, between, problems))
     drawn = [
         figures / f"{figure.name}.{ending}"
         for section in sections
@@ -145,7 +148,7 @@ def _section(
         "parts": views.flops_by_part(setting, encoders),
         "input_size": views.input_size(setting),
         "convergence": views.convergence_rows(setting, everyone),
-        "front": [row.encoder for row in rows if row.on_front],
+        "front": front_sentence(setting),
         "mistakes": views.mistakes(setting, encoders[:PANELS]),
         "classes": views.classes_grid(setting, encoders),
         "rare": len(setting.classes) - len(setting.shown_classes),
@@ -159,7 +162,7 @@ def _render(
     study: Study,
     styles: dict[str, EncoderStyle],
     sections: list[dict[str, Any]],
-    between: Table,
+    between: dict[str, Table],
     problems: list[str],
 ) -> str:
     templates = Environment(
@@ -174,7 +177,7 @@ def _render(
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         study=study,
-        between=between,
+        **between,
         matrices=matrices(study),
         problems=problems,
         facts=_facts(study),

@@ -10,6 +10,7 @@ from encoder_ablations.experiments.reporting.collect import RunGroup, Study, cla
 from encoder_ablations.experiments.reporting.compare import Comparison, Cost, comparisons, cost_of, pretraining
 from encoder_ablations.experiments.reporting.crossing import transfer_table
 from encoder_ablations.experiments.reporting.effort import efficiency_table, target_table
+from encoder_ablations.experiments.reporting.folds import folds_table
 from encoder_ablations.experiments.reporting.literature import Cited, citations
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.reporting.stability import deviations_table, stability_table
@@ -172,5 +173,6 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "stability": stability_table,
     "deviations": deviations_table,
     "transfer": transfer_table,
+    "folds": folds_table,
 }
 """File name -> what makes the table; the ranking comes before them."""

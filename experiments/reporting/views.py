@@ -41,7 +41,6 @@ class RankingRow:
     behind: str
     behind_spread: str
     cost: dict[str, str]
-    on_front: bool
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,6 @@ def ranking(setting: Setting, resampling: Resampling | None = None) -> list[Rank
                 behind=wording.points(-(pair.difference.over.mean or 0.0)) if pair else "",
                 behind_spread=_behind_spread(pair.difference.over) if pair else "",
                 cost=cost_texts(standing.cost),
-                on_front=standing.on_flops_front,
             )
         )
     return rows

@@ -49,7 +49,7 @@ class Summary:
         if self.half_width is not None:
             return f"{center} ± {self.half_width * scale:.{digits}f}" + (f" ({n})" if with_n else "")
         low, high = (f"{value * scale:.{digits}f}" for value in (self.low, self.high))
-        inside = [f"range {low}–{high}"] if low != high else []
+        inside = [f"range {low}–{high}"] if self.n > 1 else []
         inside += [n] if with_n else []
         return f"{center} ({', '.join(inside)})" if inside else center
 

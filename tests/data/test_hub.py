@@ -21,6 +21,9 @@ from encoder_ablations.data import hub, hub_reference  # noqa: E402
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+CONTACT = hub._commit
+
+
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     """The library takes a folder 'owner/name' for the hub's repository of that name."""
@@ -241,7 +244,8 @@ def test_class_names_that_contradict_the_masks_are_refused():
         ("hbu:owner/name", r"unknown dataset .*hub:owner/name"),
     ],
 )
-def test_bad_references_end_with_one_line(reference, message):
+def test_bad_references_end_with_one_line(reference, message, monkeypatch):
+    monkeypatch.setattr(hub, "_commit", CONTACT)
     with pytest.raises(InputError, match=message) as caught:
         load_dataset(reference)
     assert "\n" not in str(caught.value)
@@ -256,6 +260,21 @@ def test_an_unreachable_hub_is_one_line(error, monkeypatch):
     with pytest.raises(InputError, match=r"cannot get .*'owner/far' .*(no route|timed out).*network") as caught:
         FolderDataset(spec_of("far"), "train")
     assert "\n" not in str(caught.value)
+
+
+def test_an_unreachable_hub_is_asked_once(monkeypatch):
+    """The library itself asks again for half a minute."""
+    asked = []
+
+    def fail(source):
+        asked.append(source)
+        raise hub.HTTP_ERROR("no route to host")
+
+    monkeypatch.setattr(hub, "_commit", fail)
+    monkeypatch.setattr(hub, "get_dataset_split_names", lambda *_, **__: pytest.fail("asked again"))
+    with pytest.raises(InputError, match="no route"):
+        load_dataset("hub:owner/far")
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("half", [False, True], ids=["absent", "a folder called datasets"])

@@ -37,9 +37,12 @@ def test_runs_read_the_set_and_end_with_the_same_numbers(own_cache, dataset_yaml
     arguments += ["encoder.weights=random", "recipe.steps=2", "recipe.batch_size=2", "recipe.evaluate_every=1"]
     arguments += ["recipe.augmentation.crop=[32,32]", "--device", "cpu", "--output"]
     assert main([*arguments, str(tmp_path / "before")]) == 0
+    assert "cached set" not in capsys.readouterr().out
     assert main(["cache", dataset_yaml]) == 0
     assert "mars_terrain/test: 8 images in" in capsys.readouterr().out
     assert main([*arguments, str(tmp_path / "after")]) == 0
+    folder = set_folder(FolderDataset(terrain, "train"), None).parent
+    assert capsys.readouterr().out.count(f"reading images from the cached set in {folder} (train-full, val-full") == 1
     first, second = (
         json.loads(next((tmp_path / name).rglob("record.json")).read_text()) for name in ("before", "after")
     )
@@ -63,7 +66,7 @@ def test_a_prepared_run_reads_all_its_splits_from_sets(own_cache, dataset_yaml, 
     [
         (["--short-side", "7"], "--short-side 7: allowed are 32 and more."),
         (["--max-gb", "0"], "--max-gb 0: allowed is more than 0."),
-        (["--max-gb", "0.0001"], ". Choose a smaller --short-side, or raise --max-gb"),
+        (["--max-gb", "0.0001"], " GiB, more than --max-gb 0.0001. Choose a smaller --short-side, or raise --max-gb"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(own_cache, dataset_yaml, extra, message, capsys):

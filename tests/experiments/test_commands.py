@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -20,6 +21,27 @@ def test_help_names_every_command_and_is_quick(capsys):
     program = "import sys; from encoder_ablations.experiments.cli import main; main([]); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False"), "the help must not import torch"
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"ablate {version('encoder-ablations')}\n"
+
+
+def test_a_misspelt_command_gets_the_nearest(capsys):
+    """'lint' has as many letters of 'inti' as 'init' has, but begins with another."""
+    assert main(["inti"]) == 2
+    assert "Did you mean 'init'?" in capsys.readouterr().err
+
+
+def test_an_unknown_device_is_refused_before_anything_is_said_or_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for device in ("gpu", "cuda:x", "cuda:"):
+        assert main(["demo", "--device", device]) == 2
+        out, error = capsys.readouterr()
+        assert error == f"error: unknown device '{device}'. Allowed: auto, cpu, cuda, cuda:N.\n"
+        assert not out
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

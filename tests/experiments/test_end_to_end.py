@@ -118,6 +118,9 @@ def test_study(study, capsys):
     assert main(["evaluate", str(run), "--json", "scores.json", "--device", "cpu"]) == 0
     scores = json.loads(Path("scores.json").read_text())
     assert scores["confusion_matrix"] == first[run.name]["confusion_matrix"]
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json", "-", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == Path("scores.json").read_text()
     assert main(["evaluate", str(folder)]) == 0
     assert main(["report", str(folder)]) == 0
 

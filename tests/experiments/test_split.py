@@ -81,7 +81,7 @@ def test_a_division_of_an_earlier_rule_is_not_written_over(yaml, capsys):
     assert main(["split", str(yaml)]) == 0
     marker = next(yaml.parent.rglob("split.json"))
     earlier = json.loads(marker.read_text())
-    assert earlier.pop("rule") == 2
+    assert earlier.pop("rule") == 3
     marker.write_text(json.dumps(earlier))
     assert main(["split", str(yaml)]) == 2
     assert "holds another division" in capsys.readouterr().err
@@ -121,6 +121,26 @@ def test_bad_input(yaml, tmp_path, capsys, arguments, message):
     assert main(["split", str(yaml), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "rocks/splits").exists()
+
+
+@pytest.mark.parametrize("output", ["../../out", "..", "{outside}", "link/lists"])
+def test_lists_outside_of_the_dataset_are_refused(yaml, tmp_path, capsys, output):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "rocks/link").symlink_to(tmp_path / "elsewhere")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["split", str(yaml), "--output", output.format(outside=tmp_path / "elsewhere")]) == 2
+    shown = capsys.readouterr()
+    assert "leads out of the dataset's folder" in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert not shown.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_lists_in_another_folder_of_the_dataset(yaml, tmp_path, capsys):
+    assert main(["split", str(yaml), "--output", "lists/second"]) == 0
+    assert "train: lists/second/train_images.txt" in capsys.readouterr().out
+    assert main(["split", str(yaml), "--output", str(tmp_path / "rocks/third")]) == 0
+    assert "train: third/train_images.txt" in capsys.readouterr().out
 
 
 def test_by_count_reads_no_mask(yaml, tmp_path):

@@ -36,8 +36,8 @@ class RecordFactory:
         self.folder = folder
 
     def record(self, encoder="vit-a", miou=0.7, fraction=1.0, seed=0, **options):
-        """A finished run. Options: weights, label, dataset, classes, steps, gflops, latency, report_split, pictures,
-        disclosures, sha, environment."""
+        """A finished run. Options: weights, label, dataset, root, splits, classes, steps, gflops, latency,
+        report_split, pictures, disclosures, sha, environment."""
         spec = self.spec(encoder, fraction, seed, **options)
         classes = spec.dataset.classes
         spread = np.linspace(0.08, -0.08, len(classes)) if len(classes) > 1 else np.zeros(1)
@@ -86,7 +86,12 @@ class RecordFactory:
         return RunSpec(
             encoder=EncoderSpec(name=encoder, weights=options.get("weights", "pretrained"), label=options.get("label")),
             segmenter=LinearSpec(name="linear"),
-            dataset=DatasetSpec(name=dataset, root=dataset, classes=classes, splits={"train": "train", "val": "val"}),
+            dataset=DatasetSpec(
+                name=dataset,
+                root=options.get("root", dataset),
+                classes=classes,
+                splits=options.get("splits", {"train": "train", "val": "val"}),
+            ),
             fraction=fraction,
             seed=seed,
             recipe=Recipe(steps=options.get("steps", STEPS), evaluate_every=40),

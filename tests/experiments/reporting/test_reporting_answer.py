@@ -6,6 +6,7 @@ from encoder_ablations.experiments.reporting.answer import answer
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.compare import comparisons, pareto_front, standings
 from encoder_ablations.experiments.reporting.effort import efficiency
+from encoder_ablations.experiments.reporting.price import front_sentence
 
 
 @pytest.fixture
@@ -124,8 +125,53 @@ def test_cost_against_the_cheapest(factory, said):
     assert found.cost[0].startswith("a needs 100 GFLOPs (billion multiply-adds) for an image, 50.0 ms and 3 min 20 s")
     assert found.cost[1] == (
         "That is 5.0 times the computation of the cheapest, b (20.0 GFLOPs for an image, 12.5 ms), "
-        "which scores 10.0 points less."
+        "whose mean score is 10.0 points lower in this small sample."
     )
+
+
+def test_words_about_cost_claim_no_more_than_the_headline(factory, said):
+    """The front goes by means; "scores less" is said only where the seeds show it."""
+
+    def cost(dear, cheap, *others):
+        records = [*runs(factory, "a", dear, gflops=100), *runs(factory, "b", cheap, gflops=20), *others]
+        return " ".join(said(*records).cost)
+
+    level = cost([0.70, 0.72, 0.74], [0.75, 0.66, 0.70], factory.record("c", 0.1, gflops=500))
+    assert "whose mean score is 1.7 points lower; the seeds do not separate the two." in level
+    assert "The seeds do not show that a scores more than the cheaper b." in level
+    assert "scores no more" not in level
+    assert "1.7 points less" not in level
+
+
+def test_a_shown_difference_is_said_with_the_cost(factory, said):
+    records = [*runs(factory, "a", [0.70, 0.72, 0.74], gflops=100), *runs(factory, "b", [0.65, 0.66, 0.70], gflops=20)]
+    text = " ".join(said(*records).cost)
+    assert "which scores 5.0 points less." in text
+    assert "do not" not in text
+    (setting,) = collect(factory.write(records)).settings
+    assert front_sentence(setting).startswith("The dotted line goes by mean scores")
+
+
+@pytest.mark.parametrize(
+    ("others", "sentence"),
+    [
+        ([0.75, 0.66, 0.70], "and has the highest mean score, but the seeds do not separate it from b."),
+        ([0.65, 0.66, 0.70], "and scores more than all others."),
+        ([0.65, 0.66], "and has the highest mean score; 2 seeds cannot show more than that."),
+    ],
+)
+def test_the_cheapest_that_ranks_first(factory, others, sentence):
+    records = [*runs(factory, "a", [0.70, 0.72, 0.74], gflops=5), *runs(factory, "b", others, gflops=20)]
+    (setting,) = collect(factory.write(records)).settings
+    assert front_sentence(setting) == f"a needs no more computation than any other encoder {sentence}"
+
+
+def test_equal_computation_is_not_called_less(factory):
+    """Loaded and random weights of one network cost the same."""
+    records = [*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "a", [0.65, 0.66, 0.70], weights="random")]
+    (setting,) = collect(factory.write(records)).settings
+    assert "needs no more computation" in front_sentence(setting)
+    assert "No other encoder needs less computation." in answer(setting).cost
 
 
 def test_failures_are_mentioned(factory, said):

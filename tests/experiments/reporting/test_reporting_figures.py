@@ -77,7 +77,7 @@ def test_front_joins_what_nothing_beats(study):
     with style_context():
         figure, alt = cost_figure(standings(setting, 1.0), encoder_styles(study))
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[10, 61], [30, 71]])
-    assert alt.endswith("better than these: a, b.")
+    assert alt.endswith("higher mean score than these: a, b.")
 
 
 def test_control_has_the_colour_of_its_network_and_another_dash(study):

@@ -59,6 +59,24 @@ def test_csv(study, capsys):
     assert (rows["b", "1"]["status"], rows["b", "1"]["miou"], rows["b", "std"]["miou"]) == ("failed", "", "")
 
 
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_a_minus_prints_for_programs_alone(study, capsys, option):
+    assert main(["evaluate", str(study), option, "file"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(study), option, "-"]) == 0
+    out, error = capsys.readouterr()
+    assert out == Path("file").read_text()
+    assert "over seeds" in error
+    assert not Path("-").exists()
+
+
+def test_two_tables_cannot_share_the_terminal(study, capsys):
+    assert main(["evaluate", str(study), "--csv", "-", "--json", "-"]) == 2
+    out, error = capsys.readouterr()
+    assert "cannot share the terminal" in error
+    assert not out
+
+
 def test_unreadable_record_is_named_and_left_out(study, capsys):
     path = sorted(study.glob("runs/a-*/record.json"))[0]
     path.write_text("{")

@@ -34,6 +34,7 @@ def test_two_seeds_give_a_range_that_is_called_a_range():
     assert summary.half_width is None
     assert (summary.low, summary.high, summary.spread) == (0.70, 0.73, "range")
     assert summary.text() == "71.5 (range 70.0–73.0, n=2)"
+    assert summarize([0.71201, 0.71203]).text(with_n=False) == "71.2 (range 71.2–71.2)", "one seed looks otherwise"
     assert summary.std == pytest.approx(0.03 / math.sqrt(2))
 
 
