@@ -1,6 +1,7 @@
 """What all tests share: a small real dataset on disk, one thread per test process, caches in temporary folders."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.data.terrain import generate_terrain
 
 torch.set_num_threads(1)
+# a shell starts background jobs with Ctrl-C ignored, which the commands that tests start and interrupt would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
