@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +21,9 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
 
 THREADS = 4
+PROBE = 16
+"""Masks by which it is decided whether threads help."""
+QUICK_SECONDS = 0.0005
 CACHE_VERSION = 4
 
 
@@ -66,10 +71,24 @@ def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
 
 
 def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
-    with ThreadPoolExecutor(THREADS) as pool:
-        rows: Iterable[np.ndarray] = pool.map(partial(_row, dataset), range(len(dataset)))
-        title = f"checking masks of {dataset.spec.name}/{dataset.split}"
-        return np.stack(list(tqdm(rows, title, len(dataset), unit="mask", disable=not progress, delay=1, leave=False)))
+    title = f"checking masks of {dataset.spec.name}/{dataset.split}"
+    rows = tqdm(_rows(dataset), title, len(dataset), unit="mask", disable=not progress, delay=1, leave=False)
+    return np.stack(list(rows))
+
+
+def _rows(dataset: FolderDataset) -> Iterator[np.ndarray]:
+    """In threads, unless files are so small that threads would only wait for each other."""
+    seconds = []
+    for index in range(min(PROBE, len(dataset))):
+        began = time.perf_counter()
+        yield _row(dataset, index)
+        seconds.append(time.perf_counter() - began)
+    rest = range(len(seconds), len(dataset))
+    if rest and median(seconds) < QUICK_SECONDS:
+        yield from map(partial(_row, dataset), rest)
+    elif rest:
+        with ThreadPoolExecutor(THREADS) as pool:
+            yield from pool.map(partial(_row, dataset), rest)
 
 
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:
