@@ -1,6 +1,5 @@
 """``ablate lint``: reads a whole dataset and says what is wrong with it."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.lint_page import render
 from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import together, write_json, write_text
+from encoder_ablations.utils.files import as_json, together, write_json, write_text
 from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate lint my_data.yaml
@@ -53,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = _read(spec)
     seconds = time.perf_counter() - started
     if arguments.json == "-":
-        print(json.dumps(report.as_json(), indent=1))
+        print(as_json(report.as_json()), end="")
     else:
         print(describe(report, seconds, shown))
         if arguments.json:
