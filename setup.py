@@ -36,6 +36,7 @@ setup(
         "pillow>=10",  # reading and resizing images and masks
         "pydantic>=2.12",  # configuration and records with checked keys
         "pyyaml>=6",  # configuration files
+        "platformdirs>=4",  # the user's cache folder on every system
         "filelock>=4",  # one process for a run or a cache, also after crashes
         "tqdm>=4.66",  # progress with time left
         "fvcore>=0.1.5",  # FLOP counts by module

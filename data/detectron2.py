@@ -10,7 +10,6 @@ which Detectron2 would clip, are copied as 8-bit.
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,9 @@ from encoder_ablations.data.palette import colors_of
 from encoder_ablations.data.reading import image_size, is_deep, read_image
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import write_bytes
 from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.references import Reference
@@ -123,9 +124,8 @@ def _record(dataset: FolderDataset, index: int) -> dict[str, Any]:
 
 def _copy(path: Path, settings: list[Any], read: Callable[[], np.ndarray]) -> Path:
     """A PNG of what ``read`` makes of the file, written where there is none yet for this state of file and settings."""
-    state = path.stat()
-    key = json.dumps([CACHE_VERSION, str(path), state.st_size, state.st_mtime_ns, settings])
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "encoder_ablations" / "detectron2"
+    key = json.dumps([CACHE_VERSION, str(path), file_state(path), settings])
+    folder = cache_folder("detectron2")
     copy = folder / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.png"
     if not copy.exists():
         file = io.BytesIO()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -17,7 +16,9 @@ from tqdm import tqdm
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.reading import check_whole
+from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import write_bytes
 
 THREADS = 4
@@ -61,11 +62,10 @@ def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
         InputError: for the first bad mask or image, in the order of the dataset.
     """
     cache = _cache_file(dataset)
-    rows = _read_cache(cache, dataset) if cache else None
+    rows = _read_cache(cache, dataset)
     if rows is None:
         rows = _scan(dataset, progress)
-        if cache:
-            _write_cache(cache, rows)
+        _write_cache(cache, rows)
     classes = len(dataset.spec.classes)
     return MaskScan(counts=rows[:, :classes], ignored=rows[:, classes], digests=rows[:, classes + 1 :])
 
@@ -102,19 +102,12 @@ def _row(dataset: FolderDataset, index: int) -> np.ndarray:
     return np.concatenate([counts[: len(dataset.spec.classes)], ignored, digests]).astype(np.int64)
 
 
-def _cache_file(dataset: FolderDataset) -> Path | None:
-    """Where the scan of exactly these files with these settings is kept; None without a home folder."""
-    folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if folder.startswith("~"):
-        return None
+def _cache_file(dataset: FolderDataset) -> Path:
+    """Where the scan of exactly these files with these settings is kept."""
     spec = dataset.spec
-    files = []
-    for pair in dataset.pairs:
-        for path in (pair.image, pair.mask):
-            state = path.stat()
-            files.append([str(path), state.st_size, state.st_mtime_ns])
+    files = [[str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)]
     key = hashlib.sha256(json.dumps([CACHE_VERSION, spec.mask_rules, files]).encode()).hexdigest()
-    return Path(folder) / "encoder_ablations" / "scans" / key
+    return cache_folder("scans") / key
 
 
 def _read_cache(path: Path, dataset: FolderDataset) -> np.ndarray | None:

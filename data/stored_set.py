@@ -23,7 +23,9 @@ from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.reading import image_size
 from encoder_ablations.data.sample import Sample, mask_type
 from encoder_ablations.data.transforms import shrink
+from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import StorageError, write_json
 
 VERSION = 1
@@ -58,21 +60,15 @@ def pixel_bytes(dataset: FolderDataset) -> int:
 
 def set_folder(dataset: FolderDataset, short_side: int | None) -> Path:
     """Where the set of a split is kept: in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
     spec = dataset.spec
     place = hashlib.sha256(str(spec.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     size = "full" if short_side is None else str(short_side)
-    cache = (Path(base) if base else Path.home() / ".cache") / "encoder_ablations"
-    return cache / "datasets" / f"{spec.name}-{place}" / f"{dataset.split}-{size}"
+    return cache_folder("datasets") / f"{spec.name}-{place}" / f"{dataset.split}-{size}"
 
 
 def describe(dataset: FolderDataset, short_side: int | None) -> str:
     """A digest of all that the pixels depend on: the files' names, sizes and times, and what masks mean."""
-    files = []
-    for pair in dataset.pairs:
-        for path in (pair.image, pair.mask):
-            state = path.stat()
-            files.append([str(path), state.st_size, state.st_mtime_ns])
+    files = [[str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)]
     return hashlib.sha256(json.dumps([VERSION, short_side, dataset.spec.mask_rules, files]).encode()).hexdigest()
 
 

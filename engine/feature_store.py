@@ -34,12 +34,6 @@ LOCK_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
 
-def default_folder() -> Path:
-    """``encoder_ablations/features`` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "encoder_ablations" / "features"
-
-
 class FeatureStore:
     """A folder of groups.
 

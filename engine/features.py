@@ -13,6 +13,7 @@ from encoder_ablations.engine.feature_store import FeatureGroup, FeatureStore
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.environment import processor, versions
+from encoder_ablations.utils.file_state import file_state
 
 FORMAT = 2
 """Raise it when the transforms or the encoders' code begin to give other numbers."""
@@ -79,8 +80,7 @@ class FeatureSource:
             return Features(self._compute(image, precision), size)
         group = self._group(transform, precision)
         path = dataset.image_file(place).resolve()
-        about = path.stat()
-        name, state = f"{path} {view}", f"{about.st_size} {about.st_mtime_ns}"
+        name, state = f"{path} {view}", file_state(path)
         kept = group.read(name, state)
         if kept is not None:
             self.read += 1
