@@ -34,15 +34,3 @@ def seconds_left(run: PlannedRun, speeds: Speeds) -> float | None:
 def _kind(spec: RunSpec) -> str:
     recipe = {"batch_size", "accumulation", "precision", "augmentation"}
     return spec.model_dump_json(include={"encoder": True, "segmenter": True, "dataset": {"name"}, "recipe": recipe})
-
-
-def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    minutes = round(seconds / 60)
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if minutes < 100:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"

@@ -7,6 +7,7 @@ from encoder_ablations.experiments.reporting.collect import Setting
 from encoder_ablations.experiments.reporting.compare import Comparison, Standing, comparisons, standings
 from encoder_ablations.experiments.reporting.gain import no_more
 from encoder_ablations.experiments.stats.seeds import ENOUGH
+from encoder_ablations.utils.wording import duration
 
 NAMED = 4
 """Most encoders that are worth their computation and named one by one."""
@@ -19,7 +20,7 @@ def cost_sentences(ranked: list[Standing], pairs: list[Comparison]) -> list[str]
     if leader.cost is None:
         return ["The cost of the leading encoder was not measured."]
     price = _price(leader, unit="GFLOPs (billion multiply-adds)")
-    sentences = [f"{leader.encoder} needs {price} and {wording.duration(leader.cost.train_seconds)} of training."]
+    sentences = [f"{leader.encoder} needs {price} and {duration(leader.cost.train_seconds)} of training."]
     cheapest = min(priced, key=_flops)
     if len(priced) > 1 and _flops(cheapest) == _flops(leader):
         sentences.append("No other encoder needs less computation.")

@@ -14,6 +14,7 @@ from encoder_ablations.experiments.reporting.literature import Cited, citations
 from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.stats.seeds import Summary
+from encoder_ablations.utils.wording import duration
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def cost_texts(cost: Cost | None) -> dict[str, str]:
         "latency_range": f"{p10}–{p90}" if cost.latency else wording.DASH,
         "tokens": wording.DASH if cost.tokens is None else str(cost.tokens),
         "images_per_second": f"{cost.images_per_second:.1f}",
-        "training": wording.duration(cost.train_seconds),
+        "training": duration(cost.train_seconds),
         "memory": wording.memory(cost.memory),
     }
 

@@ -50,20 +50,6 @@ def milliseconds(value: float | None) -> str:
     return DASH if value is None else _three_digits(value)
 
 
-def duration(seconds: float | None) -> str:
-    """3723 -> "1 h 02 min"; 900 -> "15 min"; 200 -> "3 min 20 s"; 4.2 -> "4.2 s"."""
-    if seconds is None:
-        return DASH
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole, minutes = round(seconds), round(seconds / 60)
-    if whole < 600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def memory(size: float | None) -> str:
     """Bytes: 1300000000 -> "1.30 GB"."""
     if size is None:

@@ -1,6 +1,22 @@
 import pytest
 
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.wording import duration, plural
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (65, "1 min 05 s"),
+        (605, "10 min"),
+        (12_000, "3 h 20 min"),
+        (187_200, "2 d 04 h"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
