@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.scan import MaskScan, scan_masks
 from encoder_ablations.data.spec import DatasetSpec, Split
@@ -53,6 +54,7 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
             f"dataset '{spec.name}' has {len(spec.classes)} classes; training here takes up to {MOST_CLASSES}. "
             "Join rare ones with value_map, or ignore them with ignore_others."
         )
+    prepare_dataset(spec)
     datasets = {split: FolderDataset(spec, split) for split in spec.splits}
     scans = {split: scan_masks(dataset) for split, dataset in datasets.items()}
     _require_two_classes(spec, scans["train"])

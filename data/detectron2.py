@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.palette import colors_of
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.reading import image_size, is_deep, read_image
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
@@ -86,6 +87,7 @@ class _Entry:
         Raises:
             InputError: a file is missing or damaged, or a mask holds an id that no class has.
         """
+        prepare_dataset(self.spec)
         dataset = FolderDataset(self.spec, self.split)
         title = f"preparing {self.spec.name}/{self.split} for Detectron2"
         indices = range(len(dataset)) if self.indices is None else self.indices

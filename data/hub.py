@@ -19,6 +19,7 @@ from PIL import Image as Pillow
 from tqdm import tqdm
 
 from encoder_ablations.data.decoding import read_ade20k
+from encoder_ablations.data.preparation import HUB_MARKER
 from encoder_ablations.data.reading import read_channels, read_ids, read_image
 from encoder_ablations.data.spec import HubSource, Split
 from encoder_ablations.utils.errors import InputError, nearest
@@ -35,7 +36,6 @@ HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
 """Base of all errors of the HTTP library that huggingface_hub uses, which is another one from version to version."""
 CONTACT_SECONDS = 10.0
 """Longest wait for the hub's first answer."""
-MARKER = "hub.json"
 USUAL: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("validation", "val", "valid", "dev"),
@@ -54,7 +54,7 @@ def copy_from_hub(root: Path, source: HubSource) -> dict[str, Any]:
         InputError: the hub cannot be reached, has no such dataset, split or column, or ``root`` holds another copy.
     """
     requested = source.model_dump(mode="json", exclude_defaults=True)
-    marker = root / MARKER
+    marker = root / HUB_MARKER
     if marker.exists():
         facts: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
         if facts["requested"] != requested:

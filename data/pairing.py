@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from encoder_ablations.data.index_files import read_index
 from encoder_ablations.data.listing import Files, list_folder, list_pattern
+from encoder_ablations.data.preparation import is_prepared
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError
@@ -61,11 +62,11 @@ def find_all_pairs(spec: DatasetSpec) -> list[Pair]:
 
 
 def _require_root(spec: DatasetSpec) -> None:
-    if spec.hub is not None and not (spec.folder / "hub.json").exists():
-        # here and not above, because it needs an optional package
-        from encoder_ablations.data.hub import copy_from_hub
-
-        copy_from_hub(spec.folder, spec.hub)
+    if spec.hub is not None and not is_prepared(spec):
+        raise InputError(
+            f"dataset '{spec.name}' has not been copied from the Hugging Face hub yet: "
+            f"'ablate lint' does it, or prepare_dataset() in Python."
+        )
     if not spec.folder.is_dir():
         raise InputError(f"dataset '{spec.name}': there is no folder {spec.folder.resolve()}. {_how_found(spec)}")
 

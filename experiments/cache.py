@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.stored_set import GIB, planned_bytes, remove_set, set_folder, write_set
 from encoder_ablations.experiments import options
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < arguments.max_gb < math.inf:
         raise InputError(f"--max-gb {arguments.max_gb:g}: allowed is more than 0.")
     spec = load_dataset(arguments.dataset, parse_overrides(arguments.overrides))
+    prepare_dataset(spec)
     datasets = [FolderDataset(spec, split) for split in spec.splits]
     if arguments.remove:
         return _remove(datasets, arguments.short_side)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import Samples, micro_batch
+from encoder_ablations.data.preparation import is_prepared
 from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.subsets import subset
 from encoder_ablations.engine.devices import make_accelerator
@@ -80,7 +81,7 @@ def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
     problems: dict[str, str] = {}
     for same_data in _groups(specs, ("dataset",)):
         dataset = same_data[0].dataset
-        if not dataset.folder.is_dir() or (dataset.hub is not None and not (dataset.folder / "hub.json").exists()):
+        if not is_prepared(dataset):
             continue
         try:
             images = range(len(FolderDataset(dataset, "train")))

@@ -12,6 +12,7 @@ import numpy as np
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.index_files import write_index
 from encoder_ablations.data.pairing import Pair, find_all_pairs, find_pairs
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.data.scan import scan_masks
 from encoder_ablations.data.spec import DatasetSpec, Split
@@ -90,6 +91,7 @@ def _folder(spec: DatasetSpec, output: Path) -> Path:
 
 
 def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
+    prepare_dataset(spec)
     if names is None:
         return find_all_pairs(spec)
     pool: dict[str, Pair] = {}

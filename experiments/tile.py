@@ -11,6 +11,7 @@ from encoder_ablations.data.decoding import class_table
 from encoder_ablations.data.folder import FolderDataset, scene_of
 from encoder_ablations.data.layouts.survey import list_files, survey_masks
 from encoder_ablations.data.pairing import Pair
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.raster import Range, Reading
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
@@ -160,6 +161,7 @@ def _in_folder(folder: Path) -> list[Work]:
 def _in_dataset(spec: DatasetSpec) -> list[Work]:
     if spec.mask_format == "supervisely":
         raise InputError(f"dataset '{spec.name}': its masks are outlines and cannot be cut; draw them first.")
+    prepare_dataset(spec)
     work = []
     for split in spec.splits:
         dataset = FolderDataset(spec, split)

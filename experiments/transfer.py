@@ -14,6 +14,7 @@ from encoder_ablations.data.cache import for_evaluation
 from encoder_ablations.data.class_map import OTHER, SharedClasses
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import EvaluationItem, evaluation_items
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.data.subsets import fingerprint
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
@@ -61,6 +62,7 @@ def evaluate_checkpoint(
     checkpoint = load_checkpoint(path)
     segmenter = build_model(spec.model_copy(update={"encoder": spec.encoder.model_copy(update={"weights": "random"})}))
     load_model(segmenter, checkpoint["model"], path)
+    prepare_dataset(data)
     images = FolderDataset(data, split)
     items: Iterable[EvaluationItem] = evaluation_items(
         for_evaluation(images, spec.recipe.augmentation),

@@ -16,6 +16,7 @@ from encoder_ablations.data.lint.inspection import Inspector, PairFacts
 from encoder_ablations.data.lint.listing import Listing, list_split
 from encoder_ablations.data.lint.rules import SEVERITIES, Finding, Rule, Severity, readable
 from encoder_ablations.data.pairing import find_pairs
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
 
 THREADS = 4
@@ -102,8 +103,9 @@ def lint(spec: DatasetSpec, progress: Callable[[int, int], object] = lambda done
     Raises:
         InputError: the dataset's folder is not there at all.
     """
-    if not spec.folder.is_dir() or (spec.hub is not None and not (spec.folder / "hub.json").exists()):
-        find_pairs(spec, "train")  # copies it from the hub, or says where it was looked up
+    prepare_dataset(spec)
+    if not spec.folder.is_dir():
+        find_pairs(spec, "train")  # says where it was looked up
     listings = [list_split(spec, split) for split in spec.splits]
     facts = _inspect(spec, listings, progress)
     findings = [each for listing in listings for each in listing.findings]

@@ -10,6 +10,7 @@ from PIL import Image
 
 from encoder_ablations.data.check import check_dataset
 from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.config import build
@@ -66,25 +67,37 @@ def spec_of(name, **changes):
     return build(DatasetSpec, {**content, "hub": {"repository": f"owner/{name}"}, **changes}, "test")
 
 
-def test_a_dataset_is_copied_when_it_is_first_used(tmp_path):
+def copied(spec, split):
+    prepare_dataset(spec)
+    return FolderDataset(spec, split)
+
+
+def test_reading_never_downloads():
+    publish("rocks", {"train": 5, "validation": 2}, ids)
+    with pytest.raises(InputError, match=r"'rocks' has not been copied .*ablate lint"):
+        FolderDataset(spec_of("rocks"), "train")
+    assert not Path("rocks").exists()
+
+
+def test_a_dataset_is_copied_when_it_is_prepared(tmp_path):
     publish("rocks", {"train": 5, "validation": 2}, ids)
     spec = spec_of("rocks")
     assert not spec.folder.exists()
-    dataset = FolderDataset(spec, "train")
+    dataset = copied(spec, "train")
     assert dataset.ids == [f"train_{number:06d}" for number in range(5)]
     np.testing.assert_array_equal(dataset[3].mask, (np.arange(600).reshape(20, 30) + 3) % 3)
-    assert len(FolderDataset(spec, "val")) == 2
+    assert len(copied(spec, "val")) == 2
     assert f'"revision": "{COMMIT}"' in (spec.folder / "hub.json").read_text()
     assert not list(spec.folder.rglob(".*"))
     (tmp_path / "owner").rename(tmp_path / "gone")
-    assert len(FolderDataset(spec, "train")) == 5
+    assert len(copied(spec, "train")) == 5
     assert check_dataset(spec).scans["train"].counts.shape == (5, 3)
 
 
 def test_images_are_copied_to_the_byte():
     publish("photos", {"train": 1, "val": 1}, ids, kind="JPEG")
     spec = spec_of("photos")
-    image = FolderDataset(spec, "train").pairs[0].image
+    image = copied(spec, "train").pairs[0].image
     assert image.suffix == ".jpg"
     row = datasets.load_dataset("owner/photos", split="train").cast_column("image", datasets.Image(decode=False))[0]
     assert image.read_bytes() == row["image"]["bytes"]
@@ -103,11 +116,11 @@ def test_an_interrupted_copy_goes_on(monkeypatch):
 
     monkeypatch.setattr(hub, "_write_mask", stop)
     with pytest.raises(KeyboardInterrupt):
-        FolderDataset(spec, "train")
+        copied(spec, "train")
     assert not (spec.folder / "hub.json").exists()
     first = (spec.folder / "masks/train/train_000000.png").stat().st_mtime_ns
     monkeypatch.setattr(hub, "_write_mask", write)
-    dataset = FolderDataset(spec, "train")
+    dataset = copied(spec, "train")
     assert len(dataset) == 4
     np.testing.assert_array_equal(dataset[3].mask, (np.arange(600).reshape(20, 30) + 3) % 3)
     assert (spec.folder / "masks/train/train_000000.png").stat().st_mtime_ns == first
@@ -120,20 +133,20 @@ def test_columns_splits_and_numbers_of_samples():
         table.to_parquet(path)
     source = {"repository": "owner/named", "image_column": "img", "mask_column": "label", "max_samples": 2}
     spec = spec_of("named", hub={**source, "splits": {"train": "dev", "val": "holdout"}})
-    assert [len(FolderDataset(spec, split)) for split in ("train", "val")] == [2, 2]
+    assert [len(copied(spec, split)) for split in ("train", "val")] == [2, 2]
     other = spec_of("named", hub={**source, "splits": {"train": "dev", "val": "holdout"}, "max_samples": 3})
     with pytest.raises(InputError, match="holds another copy from the hub"):
         hub.copy_from_hub(other.folder, other.hub)
     with pytest.raises(InputError, match=r"has no column 'mask'.*It has: img, label"):
-        FolderDataset(spec_of("named", root="else", hub={**source, "mask_column": "mask"}), "train")
+        copied(spec_of("named", root="else", hub={**source, "mask_column": "mask"}), "train")
 
 
 def test_grey_masks_saved_as_rgb_are_ids_and_colours_are_refused():
     publish("rgb", {"train": 1, "val": 1}, lambda n: {"bytes": encoded(np.full((20, 30, 3), 2, np.uint8))})
-    assert FolderDataset(spec_of("rgb"), "train").read_mask(0)[0, 0] == 2
+    assert copied(spec_of("rgb"), "train").read_mask(0)[0, 0] == 2
     publish("colors", {"train": 1, "val": 1}, lambda n: {"bytes": encoded(np.full((20, 30, 3), (9, 0, 2), np.uint8))})
     with pytest.raises(InputError, match="are colour pictures"):
-        FolderDataset(spec_of("colors"), "train")
+        copied(spec_of("colors"), "train")
 
 
 def test_ade20k_is_decoded_to_16_bit_tiff():
@@ -158,7 +171,7 @@ def test_ade20k_is_decoded_to_16_bit_tiff():
     spec = full.model_copy(
         update={"hub": full.hub.model_copy(update={"repository": "owner/ADE20K", "mask_column": "mask"})}
     )
-    dataset = FolderDataset(spec, "train")
+    dataset = copied(spec, "train")
     with Image.open(dataset.pairs[0].mask) as stored:
         assert (stored.format, stored.mode) == ("TIFF", "I;16")
         assert np.asarray(stored)[0, :3].tolist() == [2978, 312, 0]
@@ -185,8 +198,8 @@ def test_mars_bench_as_the_hub_has_it():
     Path("owner/mb-boulder_seg/README.md").write_text(f"{CARD}{files}---\n")
     named = load_dataset("mb_boulder")
     spec = named.model_copy(update={"hub": named.hub.model_copy(update={"repository": "owner/mb-boulder_seg"})})
-    assert [len(FolderDataset(spec, split)) for split in spec.splits] == [4, 2, 1]
-    sample = FolderDataset(spec, "train")[0]
+    assert [len(copied(spec, split)) for split in spec.splits] == [4, 2, 1]
+    sample = copied(spec, "train")[0]
     assert sample.image.shape == (20, 30, 3)
     assert (sample.image == sample.image[..., :1]).all()
     np.testing.assert_array_equal(sample.mask, np.eye(20, 30))
@@ -199,9 +212,9 @@ def test_classes_are_found(tmp_path):
     spec = load_dataset("hub:owner/craters")
     assert spec.classes == ("Background", "Crater", "Boulder")
     assert spec.hub.revision == COMMIT
-    train, val = (set(FolderDataset(spec, split).ids) for split in ("train", "val"))
+    train, val = (set(copied(spec, split).ids) for split in ("train", "val"))
     assert (len(train), len(val), len(train | val)) == (10, 2, 12), "15 % of train become val, seed 42"
-    assert len(FolderDataset(spec, "test")) == 2
+    assert len(copied(spec, "test")) == 2
     (tmp_path / "owner").rename(tmp_path / "gone")
     assert load_dataset("hub:owner/craters") == spec
     assert load_dataset({"base": "hub:owner/craters", "name": "mine"}).name == "mine"
@@ -219,7 +232,7 @@ def test_masks_of_0_and_255_are_two_classes():
     publish("binary", {"train": 2, "validation": 1}, lambda n: {"bytes": encoded(np.eye(20, dtype=np.uint8) * 255)})
     spec = load_dataset("hub:owner/binary?max_samples=1")
     assert spec.classes == ("background", "foreground")
-    assert np.unique(FolderDataset(spec, "train").read_mask(0)).tolist() == [0, 1]
+    assert np.unique(copied(spec, "train").read_mask(0)).tolist() == [0, 1]
     assert spec.folder.name.startswith("owner__binary-")
 
 
@@ -258,7 +271,7 @@ def test_an_unreachable_hub_is_one_line(error, monkeypatch):
 
     monkeypatch.setattr(hub, "_commit", fail)
     with pytest.raises(InputError, match=r"cannot get .*'owner/far' .*(no route|timed out).*network") as caught:
-        FolderDataset(spec_of("far"), "train")
+        copied(spec_of("far"), "train")
     assert "\n" not in str(caught.value)
 
 
@@ -286,5 +299,5 @@ def test_without_the_package(half, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "datasets", type(sys)("datasets") if half else None)
     monkeypatch.delitem(sys.modules, "encoder_ablations.data.hub")
     with pytest.raises(InputError, match=r"Hugging Face datasets cannot be imported .*pip install datasets") as caught:
-        FolderDataset(spec_of("rocks"), "train")
+        copied(spec_of("rocks"), "train")
     assert "\n" not in str(caught.value)
