@@ -2,10 +2,12 @@
 
 Its modules and its loss functions are used as they are in https://github.com/facebookresearch/Mask2Former; only the
 sums over a batch are divided by what our engine counts, so that accumulation gives the loss of one large batch.
-Importing this needs Detectron2 and a clone of that repository on PYTHONPATH.
+Building such a head needs Detectron2 and a clone of that repository on PYTHONPATH; importing this file does not.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,20 +22,6 @@ from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
 from encoder_ablations.segmenters.targets import Targets, find_targets
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
-
-try:
-    from detectron2.config import CfgNode, get_cfg
-    from detectron2.layers import ShapeSpec
-    from detectron2.modeling import build_sem_seg_head
-except ImportError as error:
-    raise missing("detectron2", error) from error
-provide_operator()
-try:
-    from mask2former import add_maskformer2_config
-    from mask2former.modeling.criterion import SetCriterion
-    from mask2former.modeling.matcher import HungarianMatcher
-except ImportError as error:
-    raise missing("mask2former", error) from error
 
 HEAD, FORMER = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER"
 KEYS = {
@@ -63,10 +51,44 @@ FIXED = {
 """What all of the official semantic configurations say."""
 
 
+class Official(NamedTuple):
+    """What is used of Detectron2 and of the official repository, by the names it has there."""
+
+    get_cfg: Any
+    ShapeSpec: Any
+    build_sem_seg_head: Any
+    add_maskformer2_config: Any
+    SetCriterion: Any
+    HungarianMatcher: Any
+
+
+@cache
+def import_official() -> Official:
+    """Import Detectron2 and the official Mask2Former, which finds our operator where it looks for its own.
+
+    Raises:
+        MissingPackageError: one of them is not installed; it says how to get it.
+    """
+    try:
+        from detectron2.config import get_cfg
+        from detectron2.layers import ShapeSpec
+        from detectron2.modeling import build_sem_seg_head
+    except ImportError as error:
+        raise missing("detectron2", error) from error
+    provide_operator()
+    try:
+        from mask2former import add_maskformer2_config
+        from mask2former.modeling.criterion import SetCriterion
+        from mask2former.modeling.matcher import HungarianMatcher
+    except ImportError as error:
+        raise missing("mask2former", error) from error
+    return Official(get_cfg, ShapeSpec, build_sem_seg_head, add_maskformer2_config, SetCriterion, HungarianMatcher)
+
+
 class OfficialMask2FormerHead(Head):
     """The official ``MaskFormerHead`` and ``SetCriterion``."""
 
-    def __init__(self, sem_seg_head: nn.Module, criterion: SetCriterion, spec: OfficialMask2FormerSpec) -> None:
+    def __init__(self, sem_seg_head: nn.Module, criterion: Any, spec: OfficialMask2FormerSpec) -> None:
         super().__init__()
         self.ignore = ignore_label(criterion.num_classes)
         self.sem_seg_head = sem_seg_head
@@ -117,12 +139,13 @@ def build_official_head(
     """A head with new weights, as the official code initialises them."""
     if spec.hidden % spec.heads:
         raise InputError(f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden}).")
-    shapes = {level.name: ShapeSpec(channels=level.channels, stride=level.stride) for level in levels}
-    sem_seg_head = build_sem_seg_head(config_of(spec, num_classes, levels), shapes)
-    matcher = HungarianMatcher(
+    official = import_official()
+    shapes = {level.name: official.ShapeSpec(channels=level.channels, stride=level.stride) for level in levels}
+    sem_seg_head = official.build_sem_seg_head(config_of(spec, num_classes, levels), shapes)
+    matcher = official.HungarianMatcher(
         cost_class=spec.class_weight, cost_mask=spec.mask_weight, cost_dice=spec.dice_weight, num_points=spec.points
     )
-    criterion = SetCriterion(
+    criterion = official.SetCriterion(
         num_classes,
         matcher=matcher,
         weight_dict={},  # read by the official MaskFormer, whose place is taken by loss()
@@ -135,10 +158,11 @@ def build_official_head(
     return OfficialMask2FormerHead(sem_seg_head, criterion, spec)
 
 
-def config_of(spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[Level]) -> CfgNode:
-    """Detectron2's configuration of such a head."""
-    cfg = get_cfg()
-    add_maskformer2_config(cfg)
+def config_of(spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[Level]) -> Any:
+    """Return the ``CfgNode`` of such a head."""
+    official = import_official()
+    cfg = official.get_cfg()
+    official.add_maskformer2_config(cfg)
     names = [level.name for level in levels]
     settings = FIXED | {key: getattr(spec, field) for field, key in KEYS.items()}
     settings |= {f"{FORMER}.DEC_LAYERS": spec.decoder_layers + 1, f"{HEAD}.NUM_CLASSES": num_classes}
@@ -148,7 +172,7 @@ def config_of(spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[
     return cfg
 
 
-def spec_of(cfg: CfgNode) -> OfficialMask2FormerSpec:
+def spec_of(cfg: Any) -> OfficialMask2FormerSpec:
     """The settings that a configuration of the official repository holds."""
 
     def read(key: str) -> object:

@@ -44,8 +44,9 @@ def official_mapper(dataset: DatasetSpec) -> Callable[[], None]:
     Raises:
         InputError: Detectron2 or the official Mask2Former is not installed.
     """
-    from encoder_ablations.segmenters import mask2former_official  # noqa: F401  provides the operator, or says why not
+    from encoder_ablations.segmenters.mask2former_official import import_official
 
+    import_official()  # provides the operator, or says why not
     from detectron2.config import get_cfg  # isort: skip
     from detectron2.data import DatasetCatalog  # isort: skip
     from detectron2.projects.deeplab import add_deeplab_config  # isort: skip

@@ -28,7 +28,7 @@ from encoder_ablations.experiments.official.repository import DEFAULT, find_yaml
 from encoder_ablations.experiments.official.translation import run_spec_of
 from encoder_ablations.experiments.run import RunData, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.segmenters.mask2former_official import add_maskformer2_config
+from encoder_ablations.segmenters.mask2former_official import import_official
 from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError, nearest, unknown
 
@@ -96,7 +96,7 @@ def configure(arguments: argparse.Namespace) -> Setup:
 def _default_config() -> CfgNode:
     cfg = get_cfg()
     add_deeplab_config(cfg)
-    add_maskformer2_config(cfg)
+    import_official().add_maskformer2_config(cfg)
     add_encoder_config(cfg)
     cfg.SOLVER.AMP.DTYPE = "float16"
     return cfg

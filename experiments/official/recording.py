@@ -17,7 +17,7 @@ from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluate import Evaluation, Picture
 from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.experiments.finished import finished_record
-from encoder_ablations.experiments.official.trainer import Recorder, Trainer, unwrapped
+from encoder_ablations.experiments.official.trainer import Recorder, unwrapped
 from encoder_ablations.experiments.pictures import save_pictures
 from encoder_ablations.experiments.run import PICTURES, RunData
 from encoder_ablations.experiments.run_record import PER_IMAGE, RunRecord
@@ -61,7 +61,7 @@ class ConfusionEvaluator(DatasetEvaluator):
 
 
 def record_run(
-    trainer: Trainer, cfg: CfgNode, spec: RunSpec, data: RunData, started: str, calls: Counter[str]
+    trainer: Any, cfg: CfgNode, spec: RunSpec, data: RunData, started: str, calls: Counter[str]
 ) -> RunRecord:
     """Evaluates the best checkpoint on the split that is reported, and measures the cost. All processes take part.
 

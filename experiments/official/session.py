@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
@@ -17,7 +18,7 @@ from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.official.checkpoint import check_encoder, check_weights, checkpoint_to_load
 from encoder_ablations.experiments.official.configuration import Setup, configure
 from encoder_ablations.experiments.official.recording import record_run
-from encoder_ablations.experiments.official.trainer import Trainer
+from encoder_ablations.experiments.official.trainer import trainer_class
 from encoder_ablations.experiments.run import FAILURES, failed_record
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
@@ -61,7 +62,7 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     if arguments.resume and not resumed:
         logger.warning("--resume: there is no checkpoint in %s yet, starting from the beginning", cfg.OUTPUT_DIR)
     started, calls = now(), attention_calls()
-    trainer = Trainer(cfg, setup.spec.encoder if setup.spec else None)
+    trainer = trainer_class()(cfg, setup.spec.encoder if setup.spec else None)
     check_weights(path, trainer.model, whole=resumed)
     trainer.resume_or_load(resume=arguments.resume)
     record = _train(trainer, setup, started, calls)
@@ -70,7 +71,7 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
         _announce(record, Path(cfg.OUTPUT_DIR))
 
 
-def _train(trainer: Trainer, setup: Setup, started: str, calls: Counter[str]) -> RunRecord | None:
+def _train(trainer: Any, setup: Setup, started: str, calls: Counter[str]) -> RunRecord | None:
     if setup.spec is None or setup.data is None:
         trainer.train()
         return None
@@ -90,12 +91,13 @@ def _train(trainer: Trainer, setup: Setup, started: str, calls: Counter[str]) ->
 
 def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:
     """As the official ``--eval-only``, with test-time augmentation if TEST.AUG.ENABLED."""
-    model = Trainer.build_model(cfg)
+    official = trainer_class()
+    model = official.build_model(cfg)
     check_weights(path, model, whole=True)
     DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
-    results = Trainer.test(cfg, model)
+    results = official.test(cfg, model)
     if cfg.TEST.AUG.ENABLED:
-        results.update(Trainer.test_with_TTA(cfg, model))
+        results.update(official.test_with_TTA(cfg, model))
     if comm.is_main_process():
         verify_results(cfg, results)
 

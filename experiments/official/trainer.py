@@ -1,6 +1,7 @@
 """The official Mask2Former ``Trainer``, with what our encoders need and a record of what happened."""
 
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,26 @@ from encoder_ablations.engine.optimizer import undecayed_names
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import LOSS_POINTS
 from encoder_ablations.experiments.official.configuration import DTYPES
-from encoder_ablations.experiments.official.repository import OfficialTrainer
+from encoder_ablations.experiments.official.repository import official_trainer
 from encoder_ablations.utils.interrupts import Interrupt
 
 KEPT = 2
 """How many of Detectron2's checkpoints a recorded run keeps on disk, besides the best and the final weights."""
 
 
-class Trainer(OfficialTrainer):
-    """Differs from the official one in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`.
+class RecordedTraining:
+    """What :func:`trainer_class` adds to the official ``Trainer``.
+
+    It differs in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`.
 
     Attributes:
         interrupt: when it is requested, the step is finished and saved before training stops.
     """
 
     _trainer: Any
+    cfg: CfgNode
+    checkpointer: Any
+    iter: int
     interrupt = Interrupt()
 
     def __init__(self, cfg: CfgNode, encoder: EncoderSpec | None = None) -> None:
@@ -40,7 +46,7 @@ class Trainer(OfficialTrainer):
             encoder: what is trained; None where no record is kept.
         """
         self.recorder = Recorder(cfg, encoder) if encoder is not None else None
-        super().__init__(cfg)
+        super().__init__(cfg)  # type: ignore[call-arg]
         if cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE != "float16":
             inner = self._trainer
             self._trainer = AMPTrainer(
@@ -53,12 +59,12 @@ class Trainer(OfficialTrainer):
 
     def run_step(self) -> None:
         began = time.perf_counter()
-        super().run_step()
+        super().run_step()  # type: ignore[misc]
         if self.recorder is not None:
             self.recorder.progress.seconds += time.perf_counter() - began
 
     def after_step(self) -> None:
-        super().after_step()
+        super().after_step()  # type: ignore[misc]
         if self.interrupt.requested:
             self.checkpointer.save(f"model_{self.iter:07d}")
             raise KeyboardInterrupt
@@ -70,7 +76,7 @@ class Trainer(OfficialTrainer):
         ``SOLVER.BACKBONE_MULTIPLIER`` holds for the pretrained body only, and nothing of the encoder decays that our
         engine does not decay: position embeddings, tokens, biases, norms, LayerScale.
         """
-        optimizer: torch.optim.Optimizer = super().build_optimizer(cfg, model)
+        optimizer: torch.optim.Optimizer = super().build_optimizer(cfg, model)  # type: ignore[misc]
         if isinstance(model.backbone, EncoderBackbone):
             undecayed = {f"backbone.{name}" for name in undecayed_names(model.backbone)}
             names = {parameter: name for name, parameter in model.named_parameters()}
@@ -84,7 +90,7 @@ class Trainer(OfficialTrainer):
 
     def build_hooks(self) -> list[HookBase]:
         """Evaluation comes before the checkpoint, so that a resumed run knows of it."""
-        found: list[HookBase] = super().build_hooks()
+        found: list[HookBase] = super().build_hooks()  # type: ignore[misc]
         if self.recorder is None:
             return found
         (evaluation,) = [hook for hook in found if isinstance(hook, hooks.EvalHook)]
@@ -96,6 +102,16 @@ class Trainer(OfficialTrainer):
                 hook.recent_checkpoints = sorted(map(str, Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth")))
         earlier = [hook for hook in found if hook not in later]
         return [*earlier, evaluation, self.recorder, *later]
+
+
+@cache
+def trainer_class() -> Any:
+    """Return the official ``Trainer``, extended by :class:`RecordedTraining`; executes the official script.
+
+    Raises:
+        InputError: the clone of Mask2Former is missing or incomplete.
+    """
+    return type("Trainer", (RecordedTraining, official_trainer()), {})
 
 
 class Recorder(HookBase):

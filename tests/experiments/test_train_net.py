@@ -32,9 +32,9 @@ from detectron2.evaluation import DatasetEvaluators, SemSegEvaluator, inference_
 from encoder_ablations.experiments import evaluate, report, train  # noqa: E402
 from encoder_ablations.experiments.official.configuration import configure  # noqa: E402
 from encoder_ablations.experiments.official.recording import ConfusionEvaluator  # noqa: E402
-from encoder_ablations.experiments.official.repository import ROOT  # noqa: E402
+from encoder_ablations.experiments.official.repository import clone_root  # noqa: E402
 from encoder_ablations.experiments.official.session import work  # noqa: E402
-from encoder_ablations.experiments.official.trainer import Trainer  # noqa: E402
+from encoder_ablations.experiments.official.trainer import trainer_class  # noqa: E402
 from encoder_ablations.experiments.run import prepare_data  # noqa: E402
 
 HEAD, FORMER, OURS = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER", "MODEL.ENCODER_ABLATIONS"
@@ -130,13 +130,13 @@ def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
 
     assert record.convergence.best_step < 4  # or the next lines would not tell the best weights from the last
     setup = configured("--encoder", "vit_ti16", "--dataset", dataset, "--seed", "4")
-    model = Trainer.build_model(setup.cfg)
+    model = trainer_class().build_model(setup.cfg)
     model.load_state_dict(torch.load(folder / "model_best.pth", weights_only=True)["model"])
     for split, expected in (("val", record.convergence.best_val_miou), ("test", record.metrics.miou)):
         name = f"mars_terrain_{split}"
         ours = ConfusionEvaluator(name, 3)
         both = DatasetEvaluators([SemSegEvaluator(name, distributed=False), ours])
-        result = inference_on_dataset(model, Trainer.build_test_loader(setup.cfg, name), both)
+        result = inference_on_dataset(model, trainer_class().build_test_loader(setup.cfg, name), both)
         assert 100 * mean_iou(ours.confusion) == pytest.approx(result["sem_seg"]["mIoU"], rel=1e-12)
         assert mean_iou(ours.confusion) == pytest.approx(expected, rel=1e-9)
 
@@ -250,8 +250,8 @@ def test_it_learns(dataset, tmp_path):
 
 def test_optimizer_follows_the_encoders_parts(dataset):
     setup = configured("--encoder", "vit_ti16", "--dataset", dataset, "--freeze", "2")
-    model = Trainer.build_model(setup.cfg)
-    optimizer = Trainer.build_optimizer(setup.cfg, model)
+    model = trainer_class().build_model(setup.cfg)
+    optimizer = trainer_class().build_optimizer(setup.cfg, model)
     names = {parameter: name for name, parameter in model.named_parameters()}
     groups = {names[group["params"][0]]: group for group in optimizer.param_groups}
     assert not any("body.reader.model.blocks.1." in name for name in groups)
@@ -308,7 +308,7 @@ def test_bfloat16_needs_no_loss_scale(dataset):
     """Only built here: Detectron2's mixed precision runs on CUDA alone."""
     cfg = configured("--encoder", "vit_ti16", "--dataset", dataset).cfg
     cfg.merge_from_list(["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.DTYPE", "bfloat16"])
-    inner = Trainer(cfg)._trainer
+    inner = trainer_class()(cfg)._trainer
     assert inner.precision == torch.bfloat16
     assert not inner.grad_scaler.is_enabled()
 
@@ -380,7 +380,7 @@ BAD = {
 def build(argv, options):
     """What happens before a folder is made: the configuration is read and checked, the model is built."""
     setup = configure(make_parser().parse_args([*argv, *(word for pair in options.items() for word in pair)]))
-    return Trainer.build_model(setup.cfg)
+    return trainer_class().build_model(setup.cfg)
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -472,7 +472,7 @@ def wide_run(wide, tmp_path_factory):
 def test_the_official_mapper_reads_300_classes(wide, wide_run):
     cfg = configured(*wide_run[1], changes={"INPUT.CROP.SIZE": "(96, 96)"}).cfg
     assert cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE == 65535
-    loader = Trainer.build_train_loader(cfg)
+    loader = trainer_class().build_train_loader(cfg)
     for entry, _ in zip((entry for batch in loader for entry in batch), range(6), strict=False):
         mask = entry["sem_seg"]
         assert entry["instances"].gt_classes.tolist() == sorted(set(mask.unique().tolist()) - {65535})
@@ -492,11 +492,11 @@ def test_300_classes_are_counted_as_the_files_say(wide, wide_run):
     record = load_record(folder)
     assert (record.status, len(record.metrics.per_class_iou)) == ("finished", 300)
     cfg = configured(*named).cfg
-    model = Trainer.build_model(cfg)
+    model = trainer_class().build_model(cfg)
     model.load_state_dict(torch.load(folder / "model_best.pth", weights_only=True)["model"])
     expected = np.zeros((300, 300), np.int64)
     with torch.inference_mode():
-        for (entry,) in Trainer.build_test_loader(cfg, "wide_test"):
+        for (entry,) in trainer_class().build_test_loader(cfg, "wide_test"):
             (output,) = model.eval()([entry])
             truth = read_png(wide, "test", entry["image_id"])
             for label, found in zip(truth.flat, output["sem_seg"].argmax(0).numpy().flat, strict=True):
@@ -505,7 +505,7 @@ def test_300_classes_are_counted_as_the_files_say(wide, wide_run):
     np.testing.assert_array_equal(np.array(record.confusion_matrix), expected)
     assert expected[255].sum() == 4 * 12 * 16
     evaluator = SemSegEvaluator("wide_test", distributed=False)
-    result = inference_on_dataset(model, Trainer.build_test_loader(cfg, "wide_test"), evaluator)
+    result = inference_on_dataset(model, trainer_class().build_test_loader(cfg, "wide_test"), evaluator)
     assert 100 * record.metrics.miou == pytest.approx(result["sem_seg"]["mIoU"], rel=1e-9)
     assert len(record.curves.val_miou) == 2
     assert command(report.main, [str(folder.parent.parent)]) == 0
@@ -518,5 +518,5 @@ def test_the_official_configuration_as_it_is():
     assert setup.cfg.MODEL.BACKBONE.NAME == "build_resnet_backbone"
     assert setup.cfg.INPUT.SIZE_DIVISIBILITY == 512
     assert any("no record" in note for note in setup.notes)
-    assert (ROOT / "configs" / SEMANTIC).exists()
+    assert (clone_root() / "configs" / SEMANTIC).exists()
     assert callable(work)

@@ -27,8 +27,8 @@ from detectron2.structures import Instances  # noqa: E402
 from encoder_ablations.encoders.detectron2 import add_encoder_config, apply_encoder  # noqa: E402
 from encoder_ablations.segmenters.mask2former_official import (  # noqa: E402
     OfficialMask2FormerHead,
-    add_maskformer2_config,
     config_of,
+    import_official,
     spec_of,
 )
 
@@ -127,7 +127,7 @@ def test_the_official_defaults_are_the_official_configuration():
 
     cfg = get_cfg()
     add_deeplab_config(cfg)
-    add_maskformer2_config(cfg)
+    import_official().add_maskformer2_config(cfg)
     root = mask2former.__file__.removesuffix("mask2former/__init__.py")
     cfg.merge_from_file(f"{root}configs/ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml")
     assert spec_of(cfg) == OfficialMask2FormerSpec(name="mask2former_official")

@@ -1,14 +1,16 @@
 """What someone without an optional package is told."""
 
 import importlib
+import subprocess
 import sys
 
 import pytest
 
+from encoder_ablations.segmenters.mask2former_official import import_official
 from encoder_ablations.utils.errors import InputError
 
 
-@pytest.mark.parametrize("module", ["encoders.detectron2", "data.detectron2", "segmenters.mask2former_official"])
+@pytest.mark.parametrize("module", ["encoders.detectron2", "data.detectron2"])
 def test_without_detectron2(module, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("detectron2.")]:
         monkeypatch.delitem(sys.modules, name)
@@ -28,7 +30,7 @@ def test_without_a_whole_mask2former(content, monkeypatch, tmp_path):
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     for name in [name for name in sys.modules if name.split(".")[0] == "mask2former"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delitem(sys.modules, "encoder_ablations.segmenters.mask2former_official", raising=False)
+    import_official.cache_clear()
     if content is None:
         monkeypatch.setitem(sys.modules, "mask2former", None)
     else:
@@ -36,5 +38,13 @@ def test_without_a_whole_mask2former(content, monkeypatch, tmp_path):
         (tmp_path / "mask2former" / "__init__.py").write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(InputError, match=r"official Mask2Former cannot be imported .*github\.com.*PYTHONPATH") as e:
-        importlib.import_module("encoder_ablations.segmenters.mask2former_official")
+        import_official()
     assert "\n" not in str(e.value)
+
+
+def test_importing_our_head_imports_nothing_of_theirs():
+    program = (
+        "import sys, encoder_ablations.segmenters.mask2former_official; "
+        "sys.exit(bool({'detectron2', 'mask2former', 'MultiScaleDeformableAttention'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
