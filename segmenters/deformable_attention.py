@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -114,7 +113,16 @@ def _kernels(value: Tensor, direction: str) -> ModuleType | None:
     """The seam: the module whose ``forward`` and ``backward`` compute for tensors like this; None for plain PyTorch."""
     path = deformable_attention_path(value.device, value.dtype)
     _calls[f"{path} {direction}"] += 1
-    return None if path == "pytorch" else import_module(f"{__name__}_{path}")
+    # imported here, because numba and Triton take a second, and are needed for their own path alone
+    if path == "numba":
+        from encoder_ablations.segmenters import deformable_attention_numba
+
+        return deformable_attention_numba
+    if path == "triton":
+        from encoder_ablations.segmenters import deformable_attention_triton
+
+        return deformable_attention_triton
+    return None
 
 
 @cache
