@@ -13,7 +13,10 @@ from encoder_ablations.utils.wording import plural
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
-NEWER = ("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub")
+NEWER = (
+    *("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub"),
+    "masks_drawn_on",
+)
 """Settings that early records lack."""
 LARGEST_VALUE = WIDE_IGNORE
 """Masks hold 8- or 16-bit values."""
@@ -76,6 +79,9 @@ class DatasetSpec(Config):
         colors: RGB 0..255 of every class for pictures; chosen automatically when left out.
         scene_pattern: regular expression whose first group, searched in the stem, names the scene.
         hub: where on the Hugging Face hub the dataset comes from.
+        masks_drawn_on: for images with an orientation in their EXIF data: "upright" = masks fit the image as viewers
+            turn it; "stored" = masks fit the pixels as they are stored, and the orientation is ignored. Left out:
+            images are turned, and a mask whose size or edges contradict that is an error.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -95,6 +101,7 @@ class DatasetSpec(Config):
     reduce_zero_label: bool = False
     ignore_others: bool = False
     hub: HubSource | None = None
+    masks_drawn_on: Literal["upright", "stored"] | None = None
 
     @model_serializer(mode="wrap")
     def _without_newer_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -111,8 +118,13 @@ class DatasetSpec(Config):
         return ignore_label(len(self.classes))
 
     @property
+    def upright(self) -> bool:
+        """Whether images are turned by the orientation in their EXIF data."""
+        return self.masks_drawn_on != "stored"
+
+    @property
     def mask_rules(self) -> list[Any]:
-        """Everything that decides what a mask file means, for keys of caches."""
+        """Everything that decides what a mask file means and which way up its image is, for keys of caches."""
         value_map = None if self.value_map is None else sorted(self.value_map.items())
         rules = [len(self.classes), sorted(self.ignore_ids), value_map]
         return [
@@ -123,6 +135,7 @@ class DatasetSpec(Config):
             self.reduce_zero_label,
             self.ignore_others,
             *(["round_colors"] if self.round_colors else []),
+            *([self.masks_drawn_on] if self.masks_drawn_on else []),
         ]
 
     @property

@@ -388,6 +388,21 @@ def several_frames(copy):
 def image_upside_down_in_exif(copy):
     exif = Image.Exif()
     exif[ORIENTATION] = 3
+    return save(copy.image(), read(copy.image())[::-1, ::-1], exif=exif)
+
+
+@defect("exif-contradicts")
+def image_upside_down_in_exif_and_its_mask_not(copy):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    return save(copy.image(), read(copy.image()), exif=exif)
+
+
+@defect("exif-unclear", "mask-constant")
+def image_upside_down_in_exif_without_borders(copy):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    save(copy.mask(), np.zeros_like(read(copy.mask())))
     return save(copy.image(), read(copy.image()), exif=exif)
 
 
