@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from encoder_ablations.data.class_names import names_problem
 from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.wording import plural
@@ -143,12 +144,12 @@ class DatasetSpec(Config):
         """Where the dataset lies on this machine."""
         return Path(os.environ.get("DATASETS_ROOT", "datasets")) / Path(self.root).expanduser()
 
-    @field_validator("classes")
+    @field_validator("classes", "mask_titles")
     @classmethod
-    def _classes_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in classes if classes.count(name) > 1})
-        if twice:
-            raise ValueError(f"every class needs a name of its own; {', '.join(twice)} stands twice")
+    def _classes_differ(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        problem = names_problem(classes or ())
+        if problem is not None:
+            raise ValueError(problem)
         return classes
 
     @field_validator("splits")

@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from encoder_ablations.data.check import MOST_CLASSES
+from encoder_ablations.data.class_names import invented_names
 from encoder_ablations.data.lint.inspection import PairFacts
 from encoder_ablations.data.lint.rules import Finding, finding
 from encoder_ablations.data.sample import IGNORE
@@ -206,6 +207,9 @@ def _pixels(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
 def _classes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
     if len(spec.classes) > MOST_CLASSES:
         yield finding("many-classes", None, "", f"{len(spec.classes)}, at most {MOST_CLASSES} can be")
+    if invented := invented_names(spec.classes):
+        names = ", ".join(invented[:8]) + (", …" if len(invented) > 8 else "")
+        yield finding("class-unnamed", None, "", f"{plural(len(invented), 'class')}: {names}")
     totals: dict[str, np.ndarray] = {}
     for split in spec.splits:
         masks = [each.mask for each in facts if each.mask is not None and each.split == split]

@@ -627,6 +627,22 @@ def scene_in_two_splits(copy):
     rename(copy, 0, f"{copy.image().stem.split('_')[0]}_900", split="val")
 
 
+@defect("scene-likely")
+def frames_of_one_video_in_two_splits(copy):
+    copy.changes["scene_pattern"] = None
+    for split, count, first in (("train", 10, 0), ("val", 4, 100)):
+        files = [copy.image(split, number) for number in range(count)]
+        for number, image in enumerate(files):
+            mask = copy.root / "masks" / split / f"{image.stem}.png"
+            for path in (image, mask):
+                path.rename(path.with_name(f"video{number % 2}_{first + number:04d}{path.suffix}"))
+
+
+@defect("class-unnamed")
+def classes_without_names(copy):
+    copy.changes["classes"] = tuple(f"class_{number}" for number in range(len(copy.classes)))
+
+
 @defect("scene-unnamed")
 def name_without_scene(copy):
     return rename(copy, 0, "frame")
