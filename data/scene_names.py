@@ -49,7 +49,7 @@ class LikelyScenes(NamedTuple):
     """
 
     pattern: str
-    count: int
+    scenes: int
     largest: str
     sure: bool
 

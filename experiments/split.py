@@ -119,7 +119,7 @@ def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | No
         f"keep each scene in one part with --scenes '{found.pattern}' (in the YAML: scene_pattern), or say "
         f"--scenes {INDEPENDENT} if the images are independent"
     )
-    groups = f"{plural(found.count, 'group')}, the largest '{found.largest}'"
+    groups = f"{plural(found.scenes, 'group')}, the largest '{found.largest}'"
     if found.sure:
         raise InputError(
             f"the names look like {what} ({groups}); parts that share a scene make scores too good: {way_out}."

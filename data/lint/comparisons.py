@@ -138,7 +138,7 @@ def _likely_scenes(facts: list[PairFacts]) -> Iterator[Finding]:
     shared = sorted(scene for scene, splits in splits_of.items() if len(splits) > 1)
     if shared:
         names = ", ".join(shared[:3]) + (", …" if len(shared) > 3 else "")
-        detail = f"{len(shared)} of {plural(found.count, 'group')} by '{found.pattern}' ({names})"
+        detail = f"{len(shared)} of {plural(found.scenes, 'group')} by '{found.pattern}' ({names})"
         yield finding("scene-likely", None, "", detail)
 
 

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.layouts.recognition import propose
 from encoder_ablations.data.scene_names import likely_scenes
 from encoder_ablations.data.tile_names import tile_id
 
@@ -66,7 +69,7 @@ def test_scenes_are_found(name):
     ids, count = SCENES[name]
     found = likely_scenes(ids)
     assert found is not None
-    assert (found.sure, found.count) == (True, count)
+    assert (found.sure, found.scenes) == (True, count)
 
 
 @pytest.mark.parametrize("frames", [None, False])
@@ -87,7 +90,7 @@ def test_masks_decide_what_names_leave_open(name):
 def test_numbers_whose_neighbours_have_nearly_equal_masks_may_be_a_video():
     ids = numbered("", count=400)
     found = likely_scenes(ids, drawn(400, frames=True))
-    assert (found.sure, found.count) == (False, 40)
+    assert (found.sure, found.scenes) == (False, 40)
 
 
 def test_the_order_of_names_does_not_matter():
@@ -98,8 +101,20 @@ def test_the_order_of_names_does_not_matter():
 
 
 def test_camvid(camvid):
-    from encoder_ablations.data.folder import FolderDataset
-
     ids = [name for split in ("train", "val") for name in FolderDataset(camvid, split).ids]
     found = likely_scenes(ids)
-    assert (found.sure, found.count, found.largest) == (True, 3, "0016E5")
+    assert (found.sure, found.scenes, found.largest) == (True, 3, "0016E5")
+
+
+def test_validation_images_that_init_sets_apart_are_of_scenes_of_their_own(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in numbered("scene1_", "scene2_", "scene3_", "scene4_", count=5):
+        for kind, shape in (("images", (8, 8, 3)), ("masks", (8, 8))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(rng.integers(0, 3, shape, dtype=np.uint8)).save(tmp_path / kind / f"{name}.png")
+    proposal = propose(tmp_path)
+    scenes = ["scene1", "scene2", "scene3", "scene4"]
+    splits_of = {scene: {item.split for item in proposal.items if item.id[:6] == scene} for scene in scenes}
+    assert all(len(splits) == 1 for splits in splits_of.values())
+    assert proposal.spec.scene_pattern is not None
+    assert any("scene_pattern" in remark for remark in proposal.remarks)
