@@ -62,6 +62,7 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
     for first, second in combinations(datasets.values(), 2):
         warnings += _overlap(first, second)
     for split, scan in scans.items():
+        warnings += _orientations(datasets[split], scan)
         warnings += _absences(spec, split, scan)
     return CheckedDataset(datasets, scans, warnings)
 
@@ -94,6 +95,19 @@ def _overlap(first: FolderDataset, second: FolderDataset) -> list[str]:
     return [
         f"dataset '{first.spec.name}': the splits {first.split} and {second.split} share {count} ({names}); "
         f"scores on {second.split} will be better than on new images."
+    ]
+
+
+def _orientations(dataset: FolderDataset, scan: MaskScan) -> list[str]:
+    """A warning if images are turned and nothing shows that their masks are, too."""
+    names = [identity for identity, unsure in zip(dataset.ids, scan.unsure.tolist(), strict=True) if unsure]
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return [
+        f"dataset '{dataset.spec.name}', split '{dataset.split}': {plural(len(names), 'image', 'is/are turned')} by "
+        f"EXIF data ({shown}), and neither sizes nor edges tell whether the masks are, too. Look at them, and write "
+        "masks_drawn_on: upright or masks_drawn_on: stored in the dataset's YAML."
     ]
 
 

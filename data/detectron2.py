@@ -3,8 +3,8 @@
 Detectron2, its evaluator and Mask2Former read mask files themselves, each in its own way, and know neither
 ``ignore_ids`` nor ``value_map``. So every mask is read and checked here once and stored as an 8-bit PNG of class ids
 (255 = ignore; with more than 255 classes 16-bit, 65535 = ignore) in ``$XDG_CACHE_HOME/encoder_ablations/detectron2``
-(default ``~/.cache``); a changed mask or setting makes a new copy. Images are used where they lie; only 16-bit ones,
-which Detectron2 would clip, are copied as 8-bit.
+(default ``~/.cache``); a changed mask or setting makes a new copy. Images are used where they lie; copied are 16-bit
+ones, which Detectron2 would clip, and those that it would turn by their EXIF data in another way than training here.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from tqdm import tqdm
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.palette import colors_of
 from encoder_ablations.data.preparation import prepare_dataset
-from encoder_ablations.data.reading import image_size, is_deep, read_image
+from encoder_ablations.data.reading import geometry, image_size, is_deep, read_image
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.utils.cache_folder import cache_folder
@@ -37,7 +37,8 @@ try:
 except ImportError as error:
     raise missing("detectron2", error) from error
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
 
 def register_datasets(*datasets: Reference | DatasetSpec) -> list[str]:
@@ -113,15 +114,26 @@ def _register(name: str, entry: _Entry) -> None:
 
 def _record(dataset: FolderDataset, index: int) -> dict[str, Any]:
     identity, image, mask = dataset.pairs[index]
-    height, width = image_size(image)
+    height, width = image_size(image, dataset.spec.upright)
     rules = [dataset.spec.mask_rules, height, width]
     return {
-        "file_name": str(_copy(image, [], lambda: read_image(image)) if is_deep(image) else image),
+        "file_name": str(_image(image, dataset.spec)),
         "sem_seg_file_name": str(_copy(mask, rules, lambda: dataset.read_checked_mask(index))),
         "height": height,
         "width": width,
         "image_id": identity,
     }
+
+
+def _image(path: Path, spec: DatasetSpec) -> Path:
+    """The file that Detectron2 reads as training here reads ``path``.
+
+    Detectron2 turns every image by its EXIF data; a TIFF, which Pillow has turned before, it turns twice.
+    """
+    turned_otherwise = geometry(path).orientation != 1 and (not spec.upright or path.suffix.lower() in TIFF_SUFFIXES)
+    if not turned_otherwise and not is_deep(path):
+        return path
+    return _copy(path, ["upright" if spec.upright else "stored"], lambda: read_image(path, spec.upright))
 
 
 def _copy(path: Path, settings: list[Any], read: Callable[[], np.ndarray]) -> Path:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from encoder_ablations.data.decoding import class_table, read_values
+from encoder_ablations.data.orientation import drawn_on
 from encoder_ablations.data.pairing import Pair, find_pairs
-from encoder_ablations.data.reading import image_size, read_image
+from encoder_ablations.data.reading import geometry, read_image
 from encoder_ablations.data.sample import IGNORE, Sample, mask_type
 from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
@@ -46,7 +47,7 @@ class FolderDataset:
         Raises:
             InputError: one of the two files is damaged, or they do not belong together.
         """
-        image = read_image(self.pairs[index].image)
+        image = read_image(self.pairs[index].image, self.spec.upright)
         mask = self.read_mask(index)
         height, width = image.shape[:2]
         self._check_size(index, mask, (height, width))
@@ -76,18 +77,45 @@ class FolderDataset:
         return self.pairs[index].image
 
     def read_checked_mask(self, index: int) -> np.ndarray:
-        """:meth:`read_mask`, compared in size with the header of its image."""
+        """:meth:`read_mask`, compared with its image (:meth:`check_mask`)."""
         mask = self.read_mask(index)
-        self._check_size(index, mask, image_size(self.pairs[index].image))
+        self.check_mask(index, mask)
         return mask
+
+    def check_mask(self, index: int, mask: np.ndarray) -> bool:
+        """Return whether a mask surely lies on its image as training reads it; unsure are some that EXIF data turn.
+
+        Images are decoded only where their EXIF data turn them and sizes do not tell.
+
+        Raises:
+            InputError: the sizes differ, or the mask was drawn on the other side of a turned image.
+        """
+        path = self.pairs[index].image
+        sizes = geometry(path)
+        self._check_size(index, mask, sizes.upright if self.spec.upright else sizes.stored)
+        if sizes.orientation == 1 or self.spec.masks_drawn_on is not None:
+            return True
+        drawn = drawn_on(path, mask)
+        if drawn == "stored":
+            raise InputError(
+                f"{path} is turned by its EXIF data, but its mask {self.pairs[index].mask} was drawn on the pixels as "
+                "they are stored: its borders lie on their edges. If that holds for all such images, write "
+                "masks_drawn_on: stored in the dataset's YAML; otherwise make a copy with 'ablate lint --fix'."
+            )
+        return drawn is not None
 
     def _check_size(self, index: int, mask: np.ndarray, size: tuple[int, int]) -> None:
         if mask.shape != size:
             _, image_path, mask_path = self.pairs[index]
             raise InputError(
                 f"{mask_path} has {mask.shape[1]}×{mask.shape[0]} pixels (width × height), but its image {image_path} "
-                f"has {size[1]}×{size[0]} (after its EXIF rotation, if it has one). Replace one of them or remove both."
+                f"has {size[1]}×{size[0]}{self._turn()}. Replace one of them or remove both."
             )
+
+    def _turn(self) -> str:
+        if self.spec.upright:
+            return " (after its EXIF rotation, if it has one; masks_drawn_on: stored ignores that)"
+        return " as stored (masks_drawn_on)"
 
     def _unknown_ids(self, index: int, values: np.ndarray) -> InputError:
         found, spec = np.unique(values).tolist(), self.spec

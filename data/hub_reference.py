@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 import yaml
 
+from encoder_ablations.data.class_names import require_names
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.hub import copy_from_hub, find_splits
 from encoder_ablations.data.index_files import write_index
@@ -102,6 +103,7 @@ def _ids_in(folder: Path) -> list[int]:
 
 def _classes(names: list[str], ids: list[int], repository: str) -> dict[str, Any]:
     """``classes``, and ``value_map`` where the masks hold 0 and 255, or ``ignore_ids`` where 255 is a class."""
+    require_names(names, f"dataset '{repository}': the hub's class names")
     if set(ids) <= {0, IGNORE} and len(names) in (0, 2):
         return {"classes": names or ["background", "foreground"], "value_map": {0: 0, IGNORE: 1}}
     ignore = ignore_label(len(names))

@@ -5,10 +5,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
 from encoder_ablations.data.tiff import tiff_content
 from encoder_ablations.utils.errors import InputError
@@ -20,7 +21,18 @@ LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 _LOSSY_COMPRESSIONS = {"jpeg", "tiff_jpeg", "webp"}
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 0x0112
-_ROTATED = (5, 6, 7, 8)
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image of this orientation upright."""
+_TURN_BACK = _TURN | {6: _TURN[8], 8: _TURN[6]}
+_ON_ITS_SIDE = (5, 6, 7, 8)
 _SAVE_AS_8_BITS = "save it as an 8-bit RGB image, or use 'ablate tile FOLDER --range LOW HIGH'."
 _GRAY_STEP = {2: 85, 4: 17}
 
@@ -33,16 +45,27 @@ class FileProblem(InputError):
         self.rule = rule
 
 
-def read_image(path: Path) -> np.ndarray:
-    """H×W×3 uint8, RGB, upright: the orientation in the file's EXIF data is applied.
+class Geometry(NamedTuple):
+    """An image's sizes, (H, W): as stored, and as its EXIF data turn it; ``orientation`` is 1..8, 1 = upright."""
+
+    stored: tuple[int, int]
+    upright: tuple[int, int]
+    orientation: int
+
+
+def read_image(path: Path, upright: bool = True) -> np.ndarray:
+    """Return H×W×3 uint8, RGB.
 
     Grey levels are repeated, transparency is dropped, 16-bit grey levels are divided by 257.
+
+    Args:
+        upright: apply the orientation in the file's EXIF data; False keeps the pixels as they are stored.
 
     Raises:
         InputError: the file is missing, damaged or truncated, or holds numbers without a known range.
     """
-    with opened(path) as image:
-        ImageOps.exif_transpose(image, in_place=True)
+    with opened(path) as file:
+        image = _turned(file, upright)
         if image.mode.startswith("I"):
             gray = np.asarray(image)
             if gray.min() < 0 or gray.max() > 65535:
@@ -50,22 +73,46 @@ def read_image(path: Path) -> np.ndarray:
             return np.repeat(((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
         if image.mode == "F":
             raise FileProblem("image-float", f"{path} holds floating-point numbers; {_SAVE_AS_8_BITS}")
-        upright = image.convert("RGBA") if image.mode in ("P", "PA") else image
-        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+        opaque = image.convert("RGBA") if image.mode in ("P", "PA") else image
+        return np.asarray(opaque if opaque.mode == "RGB" else opaque.convert("RGB"))
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) of :func:`read_image`'s result, from the file's header alone."""
+def _turned(image: Image.Image, upright: bool) -> Image.Image:
+    """The decoded image upright, or as stored. Pillow itself turns TIFFs when it decodes them, and no other format."""
+    if upright == (image.format == "TIFF"):
+        return image
+    orientation = _orientation(image)
+    image.load()
+    return image if orientation == 1 else image.transpose((_TURN if upright else _TURN_BACK)[orientation])
+
+
+def _orientation(image: Image.Image) -> int:
+    """1..8, before the image is decoded; 1 where the file says nothing, or nonsense."""
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in _TURN else 1
+
+
+def geometry(path: Path) -> Geometry:
+    """Return an image's sizes and orientation, from the file's header alone."""
     with opened(path) as image:
-        width, height = image.size
-        return (width, height) if image.getexif().get(_ORIENTATION) in _ROTATED else (height, width)
+        orientation = _orientation(image)
+        if isinstance(image, TiffImageFile):  # its size is the upright one in some versions of Pillow
+            stored = (int(image.tag_v2[IMAGELENGTH]), int(image.tag_v2[IMAGEWIDTH]))
+        else:
+            stored = (image.height, image.width)
+    return Geometry(stored, stored[::-1] if orientation in _ON_ITS_SIDE else stored, orientation)
+
+
+def image_size(path: Path, upright: bool = True) -> tuple[int, int]:
+    """Return (H, W) of :func:`read_image`'s result, from the file's header alone."""
+    sizes = geometry(path)
+    return sizes.upright if upright else sizes.stored
 
 
 def is_upright(path: Path) -> bool:
     """Whether no orientation in EXIF data has to be applied; a file too large for that is taken as it is."""
     try:
-        with opened(path) as image:
-            return image.getexif().get(_ORIENTATION, 1) == 1
+        return geometry(path).orientation == 1
     except FileProblem as problem:
         if problem.rule in ("too-large", "not-an-image", "tiff-bands"):
             return True
@@ -101,13 +148,15 @@ def is_deep(path: Path) -> bool:
 def read_ids(path: Path) -> np.ndarray:
     """The integers stored in a mask file: H×W, of an integer type, before any value map.
 
-    A palette image's ids are its palette indices, as in Pascal VOC; a bilevel image's are 0 and 1.
+    A palette image's ids are its palette indices, as in Pascal VOC; a bilevel image's are 0 and 1. EXIF data never
+    turn a mask.
 
     Raises:
         InputError: the file is missing, damaged, lossy, or not a single channel of integers.
     """
-    with opened(path) as image:
-        _require_lossless(path, image)
+    with opened(path) as file:
+        _require_lossless(path, file)
+        image = _turned(file, upright=False)
         if image.mode == "F":
             raise FileProblem(
                 "mask-float", f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG."
@@ -121,7 +170,7 @@ def read_ids(path: Path) -> np.ndarray:
                 f"{path} is a colour picture ({image.mode}, {channels} channels); a mask holds one class id per pixel. "
                 "Turn the colours into ids and save them as an 8-bit single-channel PNG.",
             )
-        step = _GRAY_STEP.get(_png_bit_depth(path), 1) if image.format == "PNG" and image.mode == "L" else 1
+        step = _GRAY_STEP.get(_png_bit_depth(path), 1) if file.format == "PNG" and image.mode == "L" else 1
         ids = np.asarray(image)
         return ids if step == 1 else ids // step
 
@@ -138,7 +187,7 @@ def read_channels(path: Path) -> np.ndarray:
             raise FileProblem(
                 "mask-format", f"{path} holds numbers of more than 8 bits, not colours; save it as an 8-bit RGB PNG."
             )
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(_turned(image, upright=False).convert("RGB"))
 
 
 def _require_lossless(path: Path, image: Image.Image) -> None:

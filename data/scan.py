@@ -25,7 +25,7 @@ THREADS = 4
 PROBE = 16
 """Masks by which it is decided whether threads help."""
 QUICK_SECONDS = 0.0005
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,13 @@ class MaskScan:
         counts: N×K int64, pixels of each class in each mask.
         ignored: N int64, pixels that count neither in a loss nor in a metric.
         digests: N×2 int64, CRC-32 of each mask's class ids, and the size of its image's file in bytes.
+        unsure: N int64, 1 where an image is turned by its EXIF data and its mask perhaps is not.
     """
 
     counts: np.ndarray
     ignored: np.ndarray
     digests: np.ndarray
+    unsure: np.ndarray
 
     @property
     def present(self) -> np.ndarray:
@@ -67,7 +69,8 @@ def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
         rows = _scan(dataset, progress)
         _write_cache(cache, rows)
     classes = len(dataset.spec.classes)
-    return MaskScan(counts=rows[:, :classes], ignored=rows[:, classes], digests=rows[:, classes + 1 :])
+    ignored, digests, unsure = rows[:, classes], rows[:, classes + 1 : classes + 3], rows[:, classes + 3]
+    return MaskScan(rows[:, :classes], ignored, digests, unsure)
 
 
 def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
@@ -92,14 +95,15 @@ def _rows(dataset: FolderDataset) -> Iterator[np.ndarray]:
 
 
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:
-    """Pixels of each class, ignored pixels, and the two digests: int64."""
-    mask = dataset.read_checked_mask(index)
+    """Pixels of each class, ignored pixels, the two digests, and whether the mask is unsure: int64."""
+    mask = dataset.read_mask(index)
+    unsure = [not dataset.check_mask(index, mask)]
     image = dataset.pairs[index].image
     check_whole(image)
     digests = [zlib.crc32(np.ascontiguousarray(mask).data), image.stat().st_size]
     counts = np.bincount(mask.ravel(), minlength=dataset.spec.ignore_label + 1)
     ignored = counts[dataset.spec.ignore_label :]
-    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, digests]).astype(np.int64)
+    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, digests, unsure]).astype(np.int64)
 
 
 def _cache_file(dataset: FolderDataset) -> Path:
@@ -119,7 +123,7 @@ def _read_cache(path: Path, dataset: FolderDataset) -> np.ndarray | None:
     checksum, payload = content[:32], content[32:]
     if hashlib.sha256(payload).digest() != checksum:
         return None
-    return np.frombuffer(payload, np.int64).reshape(len(dataset), len(dataset.spec.classes) + 3)
+    return np.frombuffer(payload, np.int64).reshape(len(dataset), len(dataset.spec.classes) + 4)
 
 
 def _write_cache(path: Path, rows: np.ndarray) -> None:

@@ -7,13 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from encoder_ablations.data.class_names import names_problem
 from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.wording import plural
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
-NEWER = ("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub")
+NEWER = (
+    *("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub"),
+    "masks_drawn_on",
+)
 """Settings that early records lack."""
 LARGEST_VALUE = WIDE_IGNORE
 """Masks hold 8- or 16-bit values."""
@@ -76,6 +80,9 @@ class DatasetSpec(Config):
         colors: RGB 0..255 of every class for pictures; chosen automatically when left out.
         scene_pattern: regular expression whose first group, searched in the stem, names the scene.
         hub: where on the Hugging Face hub the dataset comes from.
+        masks_drawn_on: for images with an orientation in their EXIF data: "upright" = masks fit the image as viewers
+            turn it; "stored" = masks fit the pixels as they are stored, and the orientation is ignored. Left out:
+            images are turned, and a mask whose size or edges contradict that is an error.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -95,6 +102,7 @@ class DatasetSpec(Config):
     reduce_zero_label: bool = False
     ignore_others: bool = False
     hub: HubSource | None = None
+    masks_drawn_on: Literal["upright", "stored"] | None = None
 
     @model_serializer(mode="wrap")
     def _without_newer_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -111,8 +119,13 @@ class DatasetSpec(Config):
         return ignore_label(len(self.classes))
 
     @property
+    def upright(self) -> bool:
+        """Whether images are turned by the orientation in their EXIF data."""
+        return self.masks_drawn_on != "stored"
+
+    @property
     def mask_rules(self) -> list[Any]:
-        """Everything that decides what a mask file means, for keys of caches."""
+        """Everything that decides what a mask file means and which way up its image is, for keys of caches."""
         value_map = None if self.value_map is None else sorted(self.value_map.items())
         rules = [len(self.classes), sorted(self.ignore_ids), value_map]
         return [
@@ -123,6 +136,7 @@ class DatasetSpec(Config):
             self.reduce_zero_label,
             self.ignore_others,
             *(["round_colors"] if self.round_colors else []),
+            *([self.masks_drawn_on] if self.masks_drawn_on else []),
         ]
 
     @property
@@ -130,12 +144,12 @@ class DatasetSpec(Config):
         """Where the dataset lies on this machine."""
         return Path(os.environ.get("DATASETS_ROOT", "datasets")) / Path(self.root).expanduser()
 
-    @field_validator("classes")
+    @field_validator("classes", "mask_titles")
     @classmethod
-    def _classes_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in classes if classes.count(name) > 1})
-        if twice:
-            raise ValueError(f"every class needs a name of its own; {', '.join(twice)} stands twice")
+    def _classes_differ(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        problem = names_problem(classes or ())
+        if problem is not None:
+            raise ValueError(problem)
         return classes
 
     @field_validator("splits")

@@ -28,7 +28,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import StorageError, write_json
 
-VERSION = 1
+VERSION = 2
 """Raise it when reading or the first resize begin to give other pixels."""
 GIB = 1 << 30
 THREADS = 4
@@ -77,7 +77,7 @@ def planned_bytes(dataset: FolderDataset, short_side: int | None) -> int:
     depth = pixel_bytes(dataset)
 
     def size(path: Path) -> int:
-        height, width = image_size(path)
+        height, width = image_size(path, dataset.spec.upright)
         factor = 1.0 if short_side is None else short_side / min(height, width)
         return depth * round(height * factor) * round(width * factor)
 

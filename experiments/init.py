@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
+from encoder_ablations.data.class_names import require_names
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.layouts.prepare import prepare
 from encoder_ablations.data.layouts.proposal import Proposal
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=42, help="chooses validation images where no folder does")
     parser.add_argument("--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)")
     arguments = parser.parse_args(argv)
-    classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
+    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else []
+    require_names(classes, "--classes")
     with options.bar("reading masks", "mask") as bar:
         proposal = propose(arguments.folder, arguments.name, classes, arguments.seed, _advancing(bar))
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")

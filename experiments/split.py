@@ -15,20 +15,25 @@ from encoder_ablations.data.pairing import Pair, find_all_pairs, find_pairs
 from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.data.scan import scan_masks
+from encoder_ablations.data.scene_names import likely_scenes
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.data.splits import RULE, Ratios, divide, files_of
 from encoder_ablations.data.subsets import fingerprint, nested_order, subset
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.utils.config import build, merge
+from encoder_ablations.utils.config import build, in_yaml, merge
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_json
+from encoder_ablations.utils.wording import plural
 
 EXAMPLES = """  ablate split my_data.yaml
   ablate split my_data.yaml --folds 5 --test 0.2
   ablate split my_data.yaml --val 0.1 --test 0.1 --fractions 0.01 0.1
+  ablate split my_data.yaml --scenes '^([^_]+)_'        what stands before the first _ names the scene
   ablate split oxford_pet --of train --val 0.1 --output splits/pet"""
 
+INDEPENDENT = "none"
+"""``--scenes`` of images that do not belong together."""
 LATER = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
 """Stands for the splits of a YAML that has none yet."""
 
@@ -37,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate split --help``."""
     arguments = _parser().parse_args(argv)
     content, source = resolve_dataset(arguments.dataset)
-    spec = build(DatasetSpec, merge({"splits": LATER}, content), source)
+    spec = _with_scenes(build(DatasetSpec, merge({"splits": LATER}, content), source), arguments.scenes)
     pool = _pool(spec, arguments.of)
     kept_test = arguments.of is not None and "test" in spec.splits and "test" not in arguments.of
     test = arguments.test if arguments.test is not None else 0.0 if kept_test else 0.15
@@ -47,14 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = _folder(spec, arguments.output)
 
     dataset = FolderDataset(spec, "train", pool)
+    known = spec.scene_pattern is not None or arguments.scenes is not None
+    doubt = None if known else _refuse_likely_scenes(dataset.ids, None)  # before masks are read in vain
     counts = None if arguments.by == "count" else scan_masks(dataset, progress=True).counts
+    if not known and counts is not None:
+        doubt = _refuse_likely_scenes(dataset.ids, counts)
+    if doubt:
+        print(f"note: {doubt}", file=sys.stderr)
     parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
     files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
     _write(dataset, files, folder, _settings(arguments, ratios, dataset), arguments.replace)
     print(_table(spec, parts, dataset.scenes, counts))
     print(f"\nwrote {2 * len(files)} files to {folder}. In a study or a dataset's YAML:")
-    print(_usage(spec, arguments.dataset, ratios, folder))
+    print(_usage(spec, arguments, ratios, folder))
     return 0
 
 
@@ -69,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--val", type=float, help="share of the images for val (default 0.15; not with --folds)")
     parser.add_argument("--test", type=float, help="share of the images for test (default 0.15; 0 = none)")
     parser.add_argument("--seed", type=int, default=42, help="another seed gives another division (default 42)")
+    parser.add_argument(
+        "--scenes",
+        metavar="PATTERN",
+        help="regular expression whose first group names an image's scene (default: the YAML's scene_pattern); "
+        f"{INDEPENDENT} = the images are independent",
+    )
     parser.add_argument("--of", nargs="+", metavar="SPLIT", help="divide only these splits (default: all images)")
     parser.add_argument("--by", choices=["pixels", "count"], default="pixels", help="count does not read the masks")
     parser.add_argument("--fractions", type=float, nargs="+", default=[], help="also nested parts of train, e.g. 0.01")
@@ -76,6 +93,39 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("splits"), help="folder in the dataset's (default splits)")
     parser.add_argument("--replace", action="store_true", help="write over another division in that folder")
     return parser
+
+
+def _with_scenes(spec: DatasetSpec, scenes: str | None) -> DatasetSpec:
+    """The dataset with the scenes that ``--scenes`` names."""
+    if scenes is None:
+        return spec
+    pattern = None if scenes == INDEPENDENT else scenes
+    return build(DatasetSpec, {**spec.model_dump(mode="json"), "scene_pattern": pattern}, f"--scenes {scenes}")
+
+
+def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | None:
+    """Return one line about scenes that names make possible; None where there is no sign of any.
+
+    Args:
+        counts: N×K pixels of each class; None = not known yet.
+
+    Raises:
+        InputError: scenes are likely.
+    """
+    found = likely_scenes(ids, counts)
+    if found is None:
+        return None
+    what = "frames or tiles of the same scenes"
+    way_out = (
+        f"keep each scene in one part with --scenes '{found.pattern}' (in the YAML: scene_pattern), or say "
+        f"--scenes {INDEPENDENT} if the images are independent"
+    )
+    groups = f"{plural(found.scenes, 'group')}, the largest '{found.largest}'"
+    if found.sure:
+        raise InputError(
+            f"the names look like {what} ({groups}); parts that share a scene make scores too good: {way_out}."
+        )
+    return f"the names may be {what} ({groups}), and every image is taken for independent. If they are, {way_out}."
 
 
 def _folder(spec: DatasetSpec, output: Path) -> Path:
@@ -177,20 +227,26 @@ def _table(spec: DatasetSpec, parts: dict[str, list[int]], scenes: list[str], co
         number = len({scenes[position] for position in positions})
         lines.append(f"{part:<8}{len(positions):>8}{number:>8}  {share}")
     if spec.scene_pattern is None:
-        lines.append("Every image counts as a scene of its own; if some belong together, say so with scene_pattern.")
+        lines.append("Every image counts as a scene of its own; if some belong together, say so with --scenes.")
     return "\n".join(lines)
 
 
-def _usage(spec: DatasetSpec, reference: str, ratios: Ratios, folder: Path) -> str:
+def _usage(spec: DatasetSpec, arguments: argparse.Namespace, ratios: Ratios, folder: Path) -> str:
+    """The lines for a study or a dataset's YAML; with ``--scenes`` also its pattern, by which reports resample."""
+    reference = arguments.dataset
+    scenes = {} if arguments.scenes is None else {"scene_pattern": spec.scene_pattern}
     where = folder.relative_to(spec.folder.resolve()).as_posix()
     test = f", test: {where}/test_images.txt" if "test" in ratios.parts else ""
     if ratios.folds == 1:
-        return f"  splits: {{train: {where}/train_images.txt, val: {where}/val_images.txt{test}}}"
+        lines = [f"  splits: {{train: {where}/train_images.txt, val: {where}/val_images.txt{test}}}"]
+        return "\n".join([*lines, *(f"  {key}: {in_yaml(value)}" for key, value in scenes.items())])
     lines = []
+    also = "".join(f"{in_yaml({key: value})[1:-1]}, " for key, value in scenes.items())
     for fold in range(ratios.folds):
         train, val = (f"{where}/fold_{fold}_{part}_images.txt" for part in ("train", "val"))
         lines.append(
-            f"  - {{base: {reference}, name: {spec.name}_fold_{fold}, splits: {{train: {train}, val: {val}{test}}}}}"
+            f"  - {{base: {reference}, name: {spec.name}_fold_{fold}, {also}"
+            f"splits: {{train: {train}, val: {val}{test}}}}}"
         )
     return "\n".join(lines)
 

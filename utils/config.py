@@ -4,7 +4,7 @@ Unknown keys and impossible values end with one line that names the file, the ke
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,15 +23,30 @@ class Config(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a mapping in which a key stands twice, of which YAML would keep the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys: list[object] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<, whose keys others may replace
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in keys:
+                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
+            keys.append(key)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """Reads a YAML file that holds a mapping.
 
     Raises:
-        InputError: the file is missing, is not YAML, or holds something else.
+        InputError: the file is missing, is not YAML, says a key twice, or holds something else.
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -102,7 +102,9 @@ def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
     heads = set()
     for path, content in contents.items():
         for entry in content["categories"]:
-            key, name = int(entry["id"]), str(entry["name"])
+            key, name = int(entry["id"]), str(entry.get("name") or "")
+            if not name.strip():
+                raise InputError(f"{path}, categories: the category {key} has an empty name; give it one.")
             if names.setdefault(key, name) != name:
                 raise InputError(f"{path} calls category {key} '{name}', another file calls it '{names[key]}'.")
             heads.add(str(entry.get("supercategory", "")))

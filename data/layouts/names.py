@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from encoder_ablations.data.class_names import require_names
 from encoder_ablations.data.layouts.values import Color
 from encoder_ablations.utils.errors import InputError
 
@@ -22,7 +23,7 @@ def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | N
     """Names in id order, names by colour, and the file they come from; empty where there is none.
 
     Raises:
-        InputError: a colour in a table has a number over 255.
+        InputError: a colour in a table has a number over 255 or no name, or a name in a list is empty or stands twice.
     """
     for path in sorted(files, key=lambda path: len(path.parts)):
         name = path.name.lower()
@@ -34,6 +35,8 @@ def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | N
             names, colors = _read_json(text) if name in JSONS else _read_lines(text, path)
             if not colors and names[:1] == ["__ignore__"]:
                 names = names[1:]  # labelme begins its lists with it and counts from -1
+            if not colors:
+                require_names(names, str(path))
             if names:
                 return names, colors, path
     return [], {}, None
@@ -43,6 +46,7 @@ def _read_lines(text: str, path: Path) -> tuple[list[str], dict[Color, str]]:
     """Lines of a name, or of a name and three numbers in any order ("Sky 128 128 128", "sky:128,128,128::")."""
     names: list[str] = []
     colors: dict[Color, str] = {}
+    unnamed = []  # in a file without any name the numbers mean something else
     beyond = []  # in a file without any colour the numbers mean something else
     for row, line in enumerate(text.splitlines(), start=1):
         line = line.strip()
@@ -50,6 +54,8 @@ def _read_lines(text: str, path: Path) -> tuple[list[str], dict[Color, str]]:
             continue
         numbers = [int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d+(?![A-Za-z_\d.])", line)]
         name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[^\W\d])", "", line)).strip()
+        if re.fullmatch(r"\d+\s*[:,;]+", line) or (len(numbers) == 3 and not re.search(r"[^\W_]", name)):
+            unnamed.append(row)
         if not name or (len(numbers) not in (0, 1) and len(numbers) < 3):
             continue
         if len(numbers) >= 3:
@@ -60,8 +66,10 @@ def _read_lines(text: str, path: Path) -> tuple[list[str], dict[Color, str]]:
                 beyond.append(f"row {row}: the colour {red}, {green}, {blue} of '{name}'")
         elif re.search(r"(?i)\bname\b.*\b(r|red)\b", line):
             continue
-        if name not in names:
+        if name not in names or not numbers or len(numbers) == 1:
             names.append(name)
+    if names and unnamed:
+        raise InputError(f"{path}, row {unnamed[0]}: a class has an empty name; give it one, or remove the row.")
     if colors and beyond:
         raise InputError(f"{path}, {beyond[0]} has a number over 255; correct it.")
     return names, colors

@@ -6,9 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from encoder_ablations.data.layouts.proposal import Proposal
 from encoder_ablations.data.layouts.survey import SPLIT_WORDS, Source
 from encoder_ablations.data.pairing import Pair, find_pairs
+from encoder_ablations.data.scene_names import likely_scenes
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.data.splits import Ratios, divide
 from encoder_ablations.utils.errors import InputError
@@ -30,9 +33,11 @@ def settle_splits(proposal: Proposal, seed: int) -> None:
                 "one image with a mask is not enough: training and validation need one each. A large raster is cut "
                 f"into tiles first: ablate tile {proposal.spec.root}"
             )
+        pixels = proposal.class_pixels()[train]
+        _take_likely_scenes(proposal, [items[each].id for each in train], pixels)
         scenes = _scenes(proposal.spec, [items[each].id for each in train])
         ratios = Ratios(val=VAL_SHARE, test=0)
-        chosen = divide(scenes, proposal.class_pixels()[train], ratios, seed)["val"]
+        chosen = divide(scenes, pixels, ratios, seed)["val"]
         for number in chosen:
             items[train[number]] = replace(items[train[number]], split="val")
         proposal.remarks.append(
@@ -52,6 +57,22 @@ def settle_splits(proposal: Proposal, seed: int) -> None:
     proposal.items = items
     splits = {split: split for split in SPLITS if any(item.split == split for item in items)}
     proposal.spec = proposal.spec.model_copy(update={"splits": splits})
+
+
+def _take_likely_scenes(proposal: Proposal, ids: list[str], pixels: np.ndarray) -> None:
+    """Gives the dataset the scenes that its names speak of, so that no scene is in train and val."""
+    found = likely_scenes(ids, pixels) if proposal.spec.scene_pattern is None else None
+    if found is None:
+        return
+    groups = f"the names look like {found.scenes} scenes, the largest '{found.largest}'"
+    if found.sure:
+        proposal.spec = proposal.spec.model_copy(update={"scene_pattern": found.pattern})
+        proposal.remarks.append(f"Scenes stay whole: {groups}. Correct scene_pattern if that is wrong.")
+    else:
+        proposal.remarks.append(
+            f"Every image is taken for independent, but perhaps {groups}: then write scene_pattern: '{found.pattern}' "
+            "into the YAML, and divide it with 'ablate split'."
+        )
 
 
 def _scenes(spec: DatasetSpec, ids: list[str]) -> list[str]:

@@ -8,9 +8,11 @@ from itertools import combinations
 import numpy as np
 
 from encoder_ablations.data.check import MOST_CLASSES
+from encoder_ablations.data.class_names import invented_names
 from encoder_ablations.data.lint.inspection import PairFacts
 from encoder_ablations.data.lint.rules import Finding, finding
 from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.scene_names import likely_scenes
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.wording import plural
 
@@ -108,6 +110,7 @@ def _repeated_masks(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Find
 
 def _scenes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
     if spec.scene_pattern is None:
+        yield from _likely_scenes(facts)
         return
     splits_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for each in facts:
@@ -120,6 +123,23 @@ def _scenes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
         if len(splits) > 1:
             shares = ", ".join(f"{plural(count, 'image')} in {split}" for split, count in splits.items())
             yield finding("scene-leaked", None, "", f"scene '{scene}': {shares}")
+
+
+def _likely_scenes(facts: list[PairFacts]) -> Iterator[Finding]:
+    """Scenes that only names speak of, and that several splits share."""
+    read = [each for each in facts if each.mask is not None]
+    found = likely_scenes([each.pair.id for each in read], np.array([each.mask.counts for each in read if each.mask]))
+    if found is None or not found.sure:
+        return
+    splits_of: defaultdict[str, set[str]] = defaultdict(set)
+    for each in read:
+        if match := re.search(found.pattern, each.pair.id):
+            splits_of[match[1]].add(each.split)
+    shared = sorted(scene for scene, splits in splits_of.items() if len(splits) > 1)
+    if shared:
+        names = ", ".join(shared[:3]) + (", …" if len(shared) > 3 else "")
+        detail = f"{len(shared)} of {plural(found.scenes, 'group')} by '{found.pattern}' ({names})"
+        yield finding("scene-likely", None, "", detail)
 
 
 def _palettes(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
@@ -187,6 +207,9 @@ def _pixels(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
 def _classes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
     if len(spec.classes) > MOST_CLASSES:
         yield finding("many-classes", None, "", f"{len(spec.classes)}, at most {MOST_CLASSES} can be")
+    if invented := invented_names(spec.classes):
+        names = ", ".join(invented[:8]) + (", …" if len(invented) > 8 else "")
+        yield finding("class-unnamed", None, "", f"{plural(len(invented), 'class')}: {names}")
     totals: dict[str, np.ndarray] = {}
     for split in spec.splits:
         masks = [each.mask for each in facts if each.mask is not None and each.split == split]

@@ -11,6 +11,7 @@ from scipy.fft import dctn
 
 from encoder_ablations.data.decoding import class_table, read_values
 from encoder_ablations.data.lint.rules import Finding, finding
+from encoder_ablations.data.orientation import Drawn, drawn_on
 from encoder_ablations.data.pairing import Pair
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, FileProblem, opened, read_image
 from encoder_ablations.data.sample import IGNORE
@@ -32,7 +33,8 @@ class ImageFacts:
     """An image that could be read.
 
     Attributes:
-        size: (H, W), upright.
+        size: (H, W), as training reads it: upright, unless masks_drawn_on says otherwise.
+        orientation: in its EXIF data, 1..8; 1 = upright.
         gray: whether it is stored without colour.
         sums: 2×3 float64: mean and mean square of each channel in 0..1.
         digest: of the pixels, whatever the format.
@@ -46,6 +48,7 @@ class ImageFacts:
     digest: bytes
     thumbnail: np.ndarray
     phash: np.ndarray
+    orientation: int = 1
 
 
 @dataclass
@@ -70,12 +73,17 @@ class MaskFacts:
 
 @dataclass
 class PairFacts:
-    """Everything about a pair; what could not be read is None."""
+    """Everything about a pair; what could not be read is None.
+
+    Attributes:
+        drawn_on: which pixels of an image that EXIF data turn the mask was drawn on; None = not known, or not turned.
+    """
 
     split: Split
     pair: Pair
     image: ImageFacts | None = None
     mask: MaskFacts | None = None
+    drawn_on: Drawn | None = None
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, code: str, path: Path, detail: str) -> None:
@@ -91,7 +99,7 @@ class Inspector:
 
     def __call__(self, split: Split, pair: Pair) -> PairFacts:
         facts = PairFacts(split, pair)
-        for path, read in ((pair.image, _read_image), (pair.mask, self._read_mask)):
+        for path, read in ((pair.image, self._read_image), (pair.mask, self._read_mask)):
             try:
                 if path.stat().st_size == 0:
                     facts.note("file-empty", path, "")
@@ -105,9 +113,38 @@ class Inspector:
                 facts.note("unreadable", path, error.strerror or str(error))
             except MemoryError:
                 facts.note("too-large", path, "does not fit into memory")
-        if facts.image and facts.mask and facts.image.size != facts.mask.size:
+        if facts.image and facts.image.orientation > 1:
+            self._note_turn(facts, facts.image.orientation)
+        explained = facts.drawn_on == "stored" and self._spec.upright
+        if facts.image and facts.mask and facts.image.size != facts.mask.size and not explained:
             facts.note("size-differs", pair.mask, _compare(facts.mask.size, facts.image.size, pair.image))
         return facts
+
+    def _note_turn(self, facts: PairFacts, orientation: int) -> None:
+        """Says whether the mask fits an image that EXIF data turn."""
+        said = self._spec.masks_drawn_on
+        mask_is_turned = any(each.rule.code == "mask-rotated" for each in facts.findings)
+        facts.drawn_on = said or facts.drawn_on
+        detail = f"orientation {orientation}" + (f"; masks_drawn_on: {said}" if said else "")
+        code = "image-rotated"
+        if said is None and facts.mask is not None and not mask_is_turned:
+            code = {"upright": "image-rotated", "stored": "exif-contradicts"}.get(facts.drawn_on or "", "exif-unclear")
+        facts.note(code, facts.pair.image, detail)
+
+    def _read_image(self, path: Path, facts: PairFacts) -> None:
+        header = _header(path)
+        pixels = read_image(path, self._spec.upright)
+        image = Image.fromarray(pixels)
+        facts.image = ImageFacts(
+            (pixels.shape[0], pixels.shape[1]),
+            header.mode in ("1", "L", "LA") or header.mode.startswith("I"),
+            moments(image),
+            hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest(),
+            *perceptual_hash(image),
+            header.orientation,
+        )
+        _note_format(header, path, facts)
+        _note_image(header, pixels, path, facts)
 
     def _read_mask(self, path: Path, facts: PairFacts) -> None:
         spec = self._spec
@@ -119,6 +156,9 @@ class Inspector:
         counts, ignored, unknown = self._classify(values)
         digest = hashlib.blake2b(np.ascontiguousarray(ids).data, digest_size=16).digest()
         facts.mask = MaskFacts((ids.shape[0], ids.shape[1]), values, counts, ignored, digest, palette)
+        if facts.image and facts.image.orientation > 1 and self._spec.masks_drawn_on is None:
+            classes = self._class_of[ids.clip(0, LARGEST_VALUE)]
+            facts.drawn_on = drawn_on(facts.pair.image, classes)
         if header and header.orientation > 1:
             facts.note("mask-rotated", path, f"orientation {header.orientation}")
         if header and header.frames > 1:
@@ -182,27 +222,14 @@ def _header(path: Path) -> _Header:
         )
 
 
-def _read_image(path: Path, facts: PairFacts) -> None:
-    header = _header(path)
-    pixels = read_image(path)
-    image = Image.fromarray(pixels)
-    facts.image = ImageFacts(
-        (pixels.shape[0], pixels.shape[1]),
-        header.mode in ("1", "L", "LA") or header.mode.startswith("I"),
-        moments(image),
-        hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest(),
-        *perceptual_hash(image),
-    )
-    _note_format(header, path, facts)
-    if header.orientation > 1:
-        facts.note("image-rotated", path, f"orientation {header.orientation}")
+def _note_image(header: _Header, pixels: np.ndarray, path: Path, facts: PairFacts) -> None:
     if header.frames > 1 and header.format != "MPO":
         facts.note("image-frames", path, f"{header.frames} frames")
     if header.width * header.height > (Image.MAX_IMAGE_PIXELS or np.inf):
         facts.note("very-large", path, f"{header.width}×{header.height} pixels")
     if min(pixels.shape[:2]) < SMALL:
         facts.note("image-small", path, f"{header.width}×{header.height} pixels")
-    extrema = np.array(image.getextrema())
+    extrema = np.array(Image.fromarray(pixels).getextrema())
     spread = int((extrema[:, 1] - extrema[:, 0]).max())
     if header.mode.startswith("I") and pixels.max() < 64:
         facts.note("image-dim", path, f"the brightest pixel has {pixels.max() / 2.55:.0f} % of 16 bits")

@@ -18,13 +18,13 @@ from encoder_ablations.data.lint.inspection import PairFacts
 from encoder_ablations.data.lint.lint import SPLITS, THREADS, LintReport
 from encoder_ablations.data.lint.listing import name_problem
 from encoder_ablations.data.lint.rules import readable
-from encoder_ablations.data.reading import opened, read_ids, read_image
+from encoder_ablations.data.reading import image_size, opened, read_ids, read_image
 from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free
 
-SAVED_ANEW = frozenset({"image-rotated", "image-alpha", "image-frames", "format-differs"})
+SAVED_ANEW = frozenset({"image-rotated", "exif-contradicts", "image-alpha", "image-frames", "format-differs"})
 """Rules whose images are written as what training would have read from them."""
 
 HARMLESS = frozenset({"mask-constant", "mask-repeated", "mask-unlabelled"})
@@ -149,6 +149,11 @@ class _Fixer:
                 raise _Hopeless(why)
             if facts.image is None:
                 raise _Hopeless(self._reason(facts.pair.image))
+            if "exif-unclear" in self._codes[facts.pair.image]:
+                raise _Hopeless(
+                    "EXIF data turn the image, and nothing tells whether its mask is turned, too: look at it, and say "
+                    "masks_drawn_on=upright or masks_drawn_on=stored"
+                )
             ids = self._mask(facts, done)
             self._save_image(facts, folder / "images" / facts.split, name, done)
             target = folder / "masks" / facts.split
@@ -169,10 +174,17 @@ class _Fixer:
         path = facts.pair.image
         codes = self._codes[path] & SAVED_ANEW
         if codes:
-            Image.fromarray(read_image(path)).save(folder / f"{name}.png")
-            done.append(f"image saved as an upright RGB PNG ({', '.join(sorted(codes))})")
+            upright = self._is_upright(facts)
+            Image.fromarray(read_image(path, upright)).save(folder / f"{name}.png")
+            way = "an upright RGB PNG" if upright else "an RGB PNG of the pixels as they were stored, as its mask is"
+            done.append(f"image saved as {way} ({', '.join(sorted(codes))})")
         else:
             shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
+
+    def _is_upright(self, facts: PairFacts) -> bool:
+        """Whether the copy holds the image as its EXIF data turn it: the way up that its mask was drawn on."""
+        turned_mask = "mask-rotated" in self._codes[facts.pair.mask]
+        return self._spec.upright and (turned_mask or facts.drawn_on != "stored")
 
     def _mask(self, facts: PairFacts, done: list[str]) -> np.ndarray | None:
         """The corrected values, or None when the file is right as it is."""
@@ -199,9 +211,9 @@ class _Fixer:
             ids = self._corrected(facts, codes, done)
         else:
             return None
-        assert facts.image is not None  # the caller has checked it
-        if ids.shape != facts.image.size:
-            ids = _resized(ids, facts.image.size)
+        size = image_size(facts.pair.image, self._is_upright(facts))
+        if ids.shape != size:
+            ids = _resized(ids, size)
             done.append("mask resized by the nearest pixel")
         return ids
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from yaml import safe_load
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.references import load_dataset
@@ -95,6 +96,79 @@ def test_scenes_stay_together(yaml):
     ]
     assert not scenes[0] & scenes[1]
     assert not scenes[1] & scenes[2]
+
+
+def renamed(yaml, names):
+    """The dataset with other names, all in one folder."""
+    folder = yaml.parent / "rocks"
+    for kind in ("images", "masks"):
+        files = sorted((folder / kind).rglob("*.png"))
+        for path, name in zip(files, names, strict=True):
+            path.rename(folder / kind / f"{name}.png")
+
+
+FRAMES = [f"scene{scene}_{number:04d}" for scene in range(6) for number in range(4)]
+
+
+def test_likely_scenes_are_refused_before_anything_is_written(yaml, tmp_path, capsys):
+    renamed(yaml, FRAMES)
+    assert main(["split", str(yaml)]) == 2
+    shown = capsys.readouterr()
+    assert len(shown.err.splitlines()) == 1
+    assert "6 groups" in shown.err
+    assert "--scenes none" in shown.err
+    assert not (tmp_path / "rocks/splits").exists()
+    pattern = shown.err.split("--scenes '")[1].split("'")[0]
+    assert main(["split", str(yaml), "--scenes", pattern]) == 0
+    assert f"  scene_pattern: {pattern}" in capsys.readouterr().out
+    parts = [{name.split("_")[0] for name in part} for part in split_of(yaml, "train", "val", "test")]
+    assert sum(map(len, parts)) == 6
+
+
+def test_images_that_are_said_to_be_independent_are_divided(yaml, capsys):
+    renamed(yaml, FRAMES)
+    assert main(["split", str(yaml), "--scenes", "none"]) == 0
+    assert not capsys.readouterr().err
+    assert len(split_of(yaml, "train", "val", "test")[1]) == 4
+
+
+@pytest.mark.parametrize("names", [FRAMES, [f"{number:06d}" for number in range(24)]])
+def test_scenes_that_are_known_are_not_asked_about(yaml, names, capsys):
+    renamed(yaml, names)
+    yaml.write_text(yaml.read_text() + "scene_pattern: ^(.+)$\n")
+    assert main(["split", str(yaml)]) == 0
+    assert not capsys.readouterr().err
+
+
+def test_running_numbers_are_divided_without_a_word(yaml, capsys):
+    renamed(yaml, [f"{number:06d}" for number in range(24)])
+    assert main(["split", str(yaml)]) == 0
+    assert not capsys.readouterr().err
+
+
+def test_what_may_be_scenes_is_said_in_one_line(yaml, capsys):
+    renamed(yaml, [f"{word}_{number}" for word in ("bear", "camel", "goat") for number in range(8)])
+    assert main(["split", str(yaml)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "3 groups" in line
+    assert "--scenes" in line
+
+
+def test_folds_carry_the_scenes(yaml, capsys):
+    renamed(yaml, FRAMES)
+    assert main(["split", str(yaml), "--folds", "2", "--scenes", "^([a-z]+[0-9])_"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  - {")]
+    (entry,) = safe_load(lines[0])
+    assert entry["scene_pattern"] == "^([a-z]+[0-9])_"
+    assert entry["splits"]["train"] == "splits/fold_0_train_images.txt"
+
+
+@pytest.mark.parametrize(("pattern", "message"), [("(", "not a regular expression"), ("abc", "exactly one group")])
+def test_an_impossible_pattern_is_named(yaml, capsys, pattern, message):
+    assert main(["split", str(yaml), "--scenes", pattern]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert f"--scenes {pattern}" in shown
 
 
 def test_only_some_splits_leave_the_test_set_alone(yaml, capsys):

@@ -388,6 +388,21 @@ def several_frames(copy):
 def image_upside_down_in_exif(copy):
     exif = Image.Exif()
     exif[ORIENTATION] = 3
+    return save(copy.image(), read(copy.image())[::-1, ::-1], exif=exif)
+
+
+@defect("exif-contradicts")
+def image_upside_down_in_exif_and_its_mask_not(copy):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    return save(copy.image(), read(copy.image()), exif=exif)
+
+
+@defect("exif-unclear", "mask-constant")
+def image_upside_down_in_exif_without_borders(copy):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    save(copy.mask(), np.zeros_like(read(copy.mask())))
     return save(copy.image(), read(copy.image()), exif=exif)
 
 
@@ -610,6 +625,22 @@ def mask_of_another_image(copy):
 @defect("scene-leaked")
 def scene_in_two_splits(copy):
     rename(copy, 0, f"{copy.image().stem.split('_')[0]}_900", split="val")
+
+
+@defect("scene-likely")
+def frames_of_one_video_in_two_splits(copy):
+    copy.changes["scene_pattern"] = None
+    for split, count, first in (("train", 10, 0), ("val", 4, 100)):
+        files = [copy.image(split, number) for number in range(count)]
+        for number, image in enumerate(files):
+            mask = copy.root / "masks" / split / f"{image.stem}.png"
+            for path in (image, mask):
+                path.rename(path.with_name(f"video{number % 2}_{first + number:04d}{path.suffix}"))
+
+
+@defect("class-unnamed")
+def classes_without_names(copy):
+    copy.changes["classes"] = tuple(f"class_{number}" for number in range(len(copy.classes)))
 
 
 @defect("scene-unnamed")
