@@ -73,10 +73,8 @@ def _taps(source: int, pixels: int, target: int, stride: int, divisible: bool) -
         source: length of the maps; pixels: of the image; target: of the result; stride: pixels per step of the maps.
         divisible: the image needed no padding. Otherwise ``scores.upsample`` gives PyTorch a factor in place of a size.
     """
-    if divisible:
-        step = np.float32(source) / np.float32(target)
-    else:
-        step = np.float32(1 / (stride * target / pixels))
+    factor = stride * target / pixels
+    step = np.float32(source) / np.float32(target) if divisible else np.float32(1 / factor)
     half = np.float32(0.5)
     position = np.maximum(step * (np.arange(target, dtype=np.float32) + half) - half, np.float32(0))
     lower = np.minimum(position.astype(np.int64), source - 1)
