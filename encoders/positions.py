@@ -16,7 +16,8 @@ Rule = Callable[[Tensor, tuple[int, int]], Tensor]
 
 def _dinov2(square: Tensor, grid: tuple[int, int]) -> Tensor:
     """Bicubic with the offset 0.1: ``interpolate_pos_encoding`` of facebookresearch/dinov2."""
-    factors = [(n + 0.1) / square.shape[-1] for n in grid]
+    side = int(square.shape[-1])  # a tensor while FLOPs are counted
+    factors = [(n + 0.1) / side for n in grid]
     return F.interpolate(square, scale_factor=factors, mode="bicubic", antialias=False)
 
 
