@@ -10,6 +10,7 @@ from encoder_ablations.encoders.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
+from encoder_ablations.encoders.positions import TIMM
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import DarkNetRow, ViTRow, find_row, source_of
 from encoder_ablations.encoders.taps import DEFAULT_TAPS, tap_indices
@@ -66,7 +67,7 @@ def _check(spec: EncoderSpec, row: ViTRow | DarkNetRow) -> str:
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
     source = source_of(row)
-    options: dict[str, Any] = {"dynamic_img_size": row.position_rule == "timm", "dynamic_img_pad": True}
+    options: dict[str, Any] = {"dynamic_img_size": row.position_rule == TIMM, "dynamic_img_pad": True}
     shape: Any = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta")
     patch: int = shape.patch_embed.patch_size[0]
     input_scale = 1.0
@@ -79,7 +80,7 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
             size = source.input_size[-1] // patch * REGULAR_PATCH  # keeps the grid of the position embeddings
             options |= {"patch_size": REGULAR_PATCH, "img_size": size}
     model = _timm_model(row, spec.weights, options)
-    if row.position_rule != "timm":
+    if row.position_rule != TIMM:
         model.patch_embed.strict_img_size = False  # the position embedding is brought to the grid by the body
     fractions = spec.taps or DEFAULT_TAPS
     taps = tap_indices(fractions, len(model.blocks))

@@ -26,9 +26,34 @@ def resize_to_stride(features: Tensor, reduction: float, stride: int, size: tupl
     scale = reduction / stride
     if all(n * scale == target for n, target in zip(features.shape[-2:], size, strict=True)):
         return F.interpolate(features, size=size, mode="bilinear", align_corners=False)
-    more = math.ceil(1 / scale)  # so that rounding down never leaves too few rows
-    padded = F.pad(features, (0, more, 0, more), mode="replicate")
-    resized = F.interpolate(
-        padded, scale_factor=scale, mode="bilinear", align_corners=False, recompute_scale_factor=False
+    return scale_bilinear(features, (scale, scale), size)
+
+
+def scale_bilinear(maps: Tensor, factors: tuple[float, float], size: tuple[int, int]) -> Tensor:
+    """Return maps scaled bilinearly by ``factors`` (half-pixel centres) and cut to ``size``: B×C×size.
+
+    Pixel i of the result lies at (i + 0.5) / factor - 0.5 of the map, whatever ``size`` is. Beyond the map its last
+    row and column go on.
+
+    Args:
+        maps: B×C×h×w.
+        factors: pixels of the result per step of the maps, along the rows and along the columns.
+        size: (rows, columns) of the result, at most h and w times their factors, rounded up.
+    """
+    below, right = (_added_length(length, factor) for length, factor in zip(maps.shape[-2:], factors, strict=True))
+    padded = F.pad(maps, (0, right, 0, below), mode="replicate")
+    scaled = F.interpolate(
+        padded, scale_factor=factors, mode="bilinear", align_corners=False, recompute_scale_factor=False
     )
-    return resized[..., : size[0], : size[1]]
+    return scaled[..., : size[0], : size[1]]
+
+
+def _added_length(length: int, factor: float) -> int:
+    """Return by how many rows (or columns) a map is extended before it is scaled by ``factor``."""
+    enough = math.ceil(1 / factor)  # PyTorch rounds the length of the result down: never one row too few
+    if factor <= 1:
+        return enough
+    # Where the result is as long as its source, PyTorch copies on the CPU (on CUDA if both sides are), although the
+    # factor is not 1. From this length on the result is longer than its source.
+    longer = math.ceil(1 / (factor - 1)) + 1
+    return max(enough, longer - length)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import timm
 from timm.models import PretrainedCfg, is_model_in_modules
 
+from encoder_ablations.encoders.positions import TIMM
 from encoder_ablations.utils.errors import InputError, nearest
 
 
@@ -15,16 +16,18 @@ class ViTRow:
     Attributes:
         model: timm's model name with its weights' tag.
         family: how people call it.
-        position_rule: how the source resizes position embeddings: "timm" (bicubic with antialiasing; also the rule of
-            DINOv2 with registers) or "dinov2" (bicubic, offset 0.1, no antialiasing).
         activation: timm's name of the activation, where the weights were trained with another one than timm builds.
     """
 
     name: str
     model: str
     family: str
-    position_rule: str = "timm"
     activation: str | None = None
+
+    @property
+    def position_rule(self) -> str:
+        """How position embeddings are resized, see :func:`position_rule_of`."""
+        return position_rule_of(self.model)
 
     @property
     def licence(self) -> str | None:
@@ -69,6 +72,25 @@ def source_of(row: EncoderRow) -> PretrainedCfg:
     return source
 
 
+def position_rule_of(model: str) -> str:
+    """Return the rule by which the authors of a timm model's weights resize position embeddings.
+
+    The published code of DINOv2 with registers and OpenCLIP's do it as timm does; OpenAI's CLIP has no rule; DINOv3 has
+    no learned positions. Any other model is resized as timm does it.
+    """
+    architecture, _, tag = model.partition(".")
+    if not tag:
+        default = timm.get_pretrained_cfg(architecture)
+        tag = (default.tag if default else None) or ""
+    if "patch14_dinov2" in architecture:
+        return "dinov2"
+    if tag == "mae":
+        return "mae"
+    if "siglip" in architecture or tag.startswith("augreg_"):
+        return "big_vision"
+    return TIMM
+
+
 ROWS: tuple[EncoderRow, ...] = (
     ViTRow("clip_b32", "vit_base_patch32_clip_quickgelu_224.openai", "CLIP"),
     ViTRow("clip_b16", "vit_base_patch16_clip_quickgelu_224.openai", "CLIP"),
@@ -78,9 +100,9 @@ ROWS: tuple[EncoderRow, ...] = (
     ViTRow("siglip_l16", "vit_large_patch16_siglip_256.webli", "SigLIP", activation="gelu_tanh"),
     ViTRow("siglip2_b16", "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2", activation="gelu_tanh"),
     ViTRow("siglip2_l16", "vit_large_patch16_siglip_256.v2_webli", "SigLIP 2", activation="gelu_tanh"),
-    ViTRow("dinov2_s14", "vit_small_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
-    ViTRow("dinov2_b14", "vit_base_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
-    ViTRow("dinov2_l14", "vit_large_patch14_dinov2.lvd142m", "DINOv2", "dinov2"),
+    ViTRow("dinov2_s14", "vit_small_patch14_dinov2.lvd142m", "DINOv2"),
+    ViTRow("dinov2_b14", "vit_base_patch14_dinov2.lvd142m", "DINOv2"),
+    ViTRow("dinov2_l14", "vit_large_patch14_dinov2.lvd142m", "DINOv2"),
     ViTRow("dinov2_reg_s14", "vit_small_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
     ViTRow("dinov2_reg_b14", "vit_base_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
     ViTRow("dinov2_reg_l14", "vit_large_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
@@ -133,6 +155,5 @@ def find_row(name: str) -> EncoderRow:
         name,
         name,
         "timm",
-        position_rule="dinov2" if "patch14_dinov2" in architecture else "timm",
         activation="gelu_tanh" if "siglip" in architecture else None,
     )

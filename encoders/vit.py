@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Normalization
+from encoder_ablations.encoders.positions import TIMM, resize_positions
 
 
 class ViTBody(Body):
@@ -22,6 +23,8 @@ class ViTBody(Body):
     Attributes:
         patch: side of a patch in the pixels that the model sees.
         input_scale: factor by which images are resized before the model sees them.
+        position_rule: how position embeddings are resized: "timm" (by the model itself) or a key of
+            :data:`encoder_ablations.encoders.positions.RULES`.
     """
 
     def __init__(
@@ -31,7 +34,7 @@ class ViTBody(Body):
         final_norm: bool,
         normalization: Normalization,
         input_scale: float = 1.0,
-        position_rule: str = "timm",
+        position_rule: str = TIMM,
     ) -> None:
         super().__init__()
         self.taps = tuple(taps)
@@ -56,11 +59,12 @@ class ViTBody(Body):
         """See :class:`Body`."""
         if self.input_scale != 1:
             images = self._rescale(images)
-        if self.position_rule == "timm":
+        if self.position_rule == TIMM:
             return self.reader(images)
-        grid = tuple(math.ceil(n / self.patch) for n in images.shape[-2:])
+        rows, columns = (math.ceil(n / self.patch) for n in images.shape[-2:])
         learned: Tensor = self.get_parameter("reader.model.pos_embed")
-        positions = dinov2_position_embedding(learned, (grid[0], grid[1]), self.prefix_tokens)
+        prefix = learned.shape[1] - self.model.patch_embed.num_patches
+        positions = resize_positions(learned, (rows, columns), prefix, self.position_rule)
         if torch.jit.is_tracing():  # for counting FLOPs; functional_call refuses to be traced
             reader = copy.deepcopy(self.reader).requires_grad_(False)
             reader.model.pos_embed = nn.Parameter(positions.detach(), requires_grad=False)
@@ -128,23 +132,3 @@ class _Reader(nn.Module):
             intermediates_only=True,
         )
         return maps
-
-
-def dinov2_position_embedding(positions: Tensor, grid: tuple[int, int], prefix_tokens: int) -> Tensor:
-    """Position embeddings for another grid by DINOv2's rule: ``interpolate_pos_encoding`` of facebookresearch/dinov2.
-
-    Args:
-        positions: 1×(P+N)×C with P prefix tokens and N patches of a square grid.
-        grid: (rows, columns) of patches.
-
-    Returns:
-        1×(P+rows·columns)×C.
-    """
-    side = math.isqrt(positions.shape[1] - prefix_tokens)
-    if grid == (side, side):
-        return positions
-    prefix, patches = positions[:, :prefix_tokens], positions[:, prefix_tokens:]
-    square = patches.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    factors = [(n + 0.1) / side for n in grid]
-    resized = F.interpolate(square, scale_factor=factors, mode="bicubic", antialias=False)
-    return torch.cat([prefix, resized.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)

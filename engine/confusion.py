@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from encoder_ablations.data.sample import ignore_label
+from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:  # reports compute metrics without PyTorch
     from torch import Tensor
+
+INT32_CLASSES = 2**15 - 1
+"""Most classes whose cells, also those of every 16-bit id, are numbered in int32."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,59 @@ class ConfusionMatrix:
 
         Args:
             prediction: class ids in 0..classes-1, any integer type.
-            truth: class ids of the same shape, ``ignore_label(classes)`` = ignore.
+            truth: class ids of the same shape, any integer type, ``ignore_label(classes)`` = ignore.
             classes: K.
+
+        Raises:
+            InputError: an id that is no class, tensors of two shapes, or of another type.
         """
         import torch
 
-        row = truth.flatten().to(torch.int32)
-        row = torch.where(
-            row == ignore_label(classes), classes, row
-        )  # ignored pixels go to an extra row that is cut off
-        cells = torch.bincount(row * classes + prediction.flatten().to(torch.int32), minlength=classes * (classes + 1))
-        return cls(cells[: classes * classes].view(classes, classes).cpu().numpy().astype(np.int64))
+        ignore = ignore_label(classes)
+        prediction, truth = _checked(prediction, truth)
+        if not truth.numel():
+            return cls.empty(classes)
+        kind = torch.int32 if classes <= INT32_CLASSES else torch.int64
+        # The ignored id has all bits set: adding 1 makes it row 0, and class k row k + 1.
+        row = (truth.flatten().to(kind) + 1).bitwise_and_(ignore)
+        extremes = torch.stack([end.long() for each in (prediction, truth, row) for end in each.aminmax()])
+        least, most, lowest, highest, _, last_row = extremes.tolist()
+        if least < 0 or most >= classes:
+            raise _unknown_id("prediction", prediction, f"0..{classes - 1}", classes)
+        if lowest < 0 or highest > ignore or last_row > classes:
+            allowed = f"0..{classes - 1}, or {ignore} to ignore"
+            raise _unknown_id("truth", truth, allowed, classes, ignore)
+        cells = row.mul_(classes).add_(prediction.flatten().to(kind))
+        counts = torch.bincount(cells, minlength=(classes + 1) * classes).view(classes + 1, classes)
+        return cls(counts[1:].cpu().numpy().astype(np.int64))
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
         return ConfusionMatrix(self.counts + other.counts)
+
+
+def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both tensors in a type of which PyTorch finds the extremes (it lacks them for 16 to 64 unsigned bits)."""
+    import torch
+
+    if prediction.shape != truth.shape:
+        shapes = f"prediction {tuple(prediction.shape)}, truth {tuple(truth.shape)}"
+        raise InputError(f"confusion matrix: both tensors must have the same shape. Given: {shapes}.")
+    for name, ids in (("prediction", prediction), ("truth", truth)):
+        if ids.is_floating_point() or ids.is_complex():
+            raise InputError(f"confusion matrix: {name} must hold integers. Given: {ids.dtype}.")
+    unsigned = (torch.uint16, torch.uint32, torch.uint64)
+    first, second = (ids.long() if ids.dtype in unsigned else ids for ids in (prediction, truth))
+    return first, second
+
+
+def _unknown_id(name: str, ids: Tensor, allowed: str, classes: int, ignore: int | None = None) -> InputError:
+    """Return the error that names the smallest id which is neither a class nor ``ignore``."""
+    ids = ids.long()
+    wrong = (ids < 0) | (ids >= classes)
+    if ignore is not None:
+        wrong &= ids != ignore
+    smallest, pixels = int(ids[wrong].min()), int(wrong.sum())
+    return InputError(
+        f"confusion matrix: {name} holds the class id {smallest} (pixels with unknown ids: {pixels}). "
+        f"Allowed: {allowed}."
+    )

@@ -13,6 +13,7 @@ from encoder_ablations.data.loading import EvaluationItem
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.per_image import ImageCounts
 from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def evaluate(
             prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
             prediction = prediction if relabel is None else relabel[prediction]
             truth = item.mask.to(prediction.device)
-            counts = ConfusionMatrix.of(prediction, truth, classes)
+            counts = count_image(item.id, prediction, truth, classes)
             result.confusion += counts
             result.images.append(ImageCounts.of(item.id, counts))
             if len(result.pictures) < keep_pictures:
@@ -81,6 +82,14 @@ def evaluate(
     total = accelerator.reduce(torch.from_numpy(result.confusion.counts).to(accelerator.device), "sum")
     result.confusion = ConfusionMatrix(total.cpu().numpy())
     return result
+
+
+def count_image(id: str, prediction: Tensor, truth: Tensor, classes: int) -> ConfusionMatrix:
+    """Return one image's counts, see :meth:`ConfusionMatrix.of`; errors begin with its ``id``."""
+    try:
+        return ConfusionMatrix.of(prediction, truth, classes)
+    except InputError as error:
+        raise InputError(f"{id}: {error}") from error
 
 
 def gather_images(images: Sequence[ImageCounts], accelerator: Accelerator) -> list[ImageCounts]:

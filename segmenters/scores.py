@@ -1,12 +1,12 @@
 """Class scores on a coarse grid, and the one way to bring them to full resolution."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from encoder_ablations.encoders.resize import scale_bilinear
 from encoder_ablations.segmenters.upsample_argmax import STRIDE, upsample_argmax
 
 ROWS = 64
@@ -76,10 +76,5 @@ def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], s
     """B×N×h×w at ``stride`` of a padded image -> B×N×size for the image without its padding (half-pixel centres)."""
     if all(n * stride == pixels for n, pixels in zip(maps.shape[-2:], image_size, strict=True)):
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    factors = [stride * target / pixels for target, pixels in zip(size, image_size, strict=True)]
-    more = [math.ceil(1 / factor) for factor in factors]  # so that rounding down never leaves too few rows
-    padded = F.pad(maps, (0, more[1], 0, more[0]), mode="replicate")
-    full = F.interpolate(
-        padded, scale_factor=factors, mode="bilinear", align_corners=False, recompute_scale_factor=False
-    )
-    return full[..., : size[0], : size[1]]
+    rows, columns = (stride * target / pixels for target, pixels in zip(size, image_size, strict=True))
+    return scale_bilinear(maps, (rows, columns), size)

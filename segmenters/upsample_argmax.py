@@ -1,6 +1,5 @@
 """Upsampling and argmax in one pass: labels at full resolution without scores at full resolution."""
 
-import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -72,21 +71,15 @@ def _taps(source: int, pixels: int, target: int, stride: int, divisible: bool) -
 
     Args:
         source: length of the maps; pixels: of the image; target: of the result; stride: pixels per step of the maps.
-        divisible: the image needed no padding. Otherwise ``scores.upsample`` repeats the last row and gives PyTorch a
-            factor in place of a size.
+        divisible: the image needed no padding. Otherwise ``scores.upsample`` gives PyTorch a factor in place of a size.
     """
-    if divisible:
-        extent, length, scale = source, target, np.float32(source) / np.float32(target)
-    else:
-        factor = stride * target / pixels
-        extent = source + math.ceil(1 / factor)
-        length, scale = int(extent * factor), np.float32(1 / factor)
-    pixel, half = np.arange(target, dtype=np.float32), np.float32(0.5)
-    copied = length == extent  # PyTorch then copies, even if the factor is not quite 1
-    position = pixel if copied else np.maximum(scale * (pixel + half) - half, np.float32(0))
-    lower = np.minimum(position.astype(np.int64), extent - 1)
+    factor = stride * target / pixels
+    step = np.float32(source) / np.float32(target) if divisible else np.float32(1 / factor)
+    half = np.float32(0.5)
+    position = np.maximum(step * (np.arange(target, dtype=np.float32) + half) - half, np.float32(0))
+    lower = np.minimum(position.astype(np.int64), source - 1)
     t = np.clip(position - lower.astype(np.float32), 0, 1)
-    return Taps(np.minimum(lower, source - 1), np.minimum(lower + 1, source - 1), t)
+    return Taps(lower, np.minimum(lower + 1, source - 1), t)
 
 
 def _bands(lower: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from detectron2.utils import comm
 from encoder_ablations.data.reading import read_ids
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.evaluate import Evaluation, Picture
+from encoder_ablations.engine.evaluate import Evaluation, Picture, count_image
 from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.experiments.finished import finished_record
 from encoder_ablations.experiments.official.trainer import Recorder, unwrapped
@@ -45,7 +45,7 @@ class ConfusionEvaluator(DatasetEvaluator):
         for entry, output in zip(inputs, outputs, strict=True):
             prediction = output["sem_seg"].argmax(dim=0).cpu()
             truth = torch.from_numpy(read_ids(self.masks[entry["file_name"]]).astype(np.int64))
-            counts = ConfusionMatrix.of(prediction, truth, self.classes)
+            counts = count_image(entry["image_id"], prediction, truth, self.classes)
             self.confusion += counts
             self.images.append(ImageCounts.of(entry["image_id"], counts))
             if len(self.pictures) < PICTURES:

@@ -19,7 +19,7 @@ from encoder_ablations.experiments.reporting.folds import folds_table
 from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
 from encoder_ablations.experiments.reporting.pictures import picture_grid
 from encoder_ablations.experiments.reporting.price import front_sentence
-from encoder_ablations.experiments.reporting.resampling import Resampling
+from encoder_ablations.experiments.reporting.resampling import Resampling, caution
 from encoder_ablations.experiments.reporting.stability import across
 from encoder_ablations.experiments.reporting.table import Table
 from encoder_ablations.experiments.reporting.tables import TABLES, write_tables
@@ -125,6 +125,9 @@ def _section(
     encoders = [row.encoder for row in rows]
     everyone = encoders + [encoder for encoder in setting.encoders if encoder not in encoders]
     figures = draw_setting(setting, styles, folder, key)
+    few: dict[str, int] = {}
+    for group in setting.groups:
+        few |= resampling.few(group)
     return {
         "key": key,
         "setting": setting,
@@ -137,6 +140,7 @@ def _section(
         "figures": figures,
         "toggles": everyone if any("data-series" in figure.svg for figure in figures.values()) else [],
         "wide": any(row.wide for row in rows),
+        "caution": caution(few),
         "fractions": views.fractions_grid(setting, everyone),
         "pretraining": views.pretraining_grid(setting),
         "panels": PANELS,

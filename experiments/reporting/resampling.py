@@ -1,21 +1,29 @@
 """What the ranking would be with other test images: intervals over seeds and images, from the stored counts."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
 
 from encoder_ablations.engine.per_image import load_per_image
+from encoder_ablations.experiments.reporting import wording
 from encoder_ablations.experiments.reporting.collect import RunGroup, Study
 from encoder_ablations.experiments.run_record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.stats.bootstrap import (
+    FEW_OCCURRENCES,
+    Resampled,
     interval_over_seeds_and_images,
     miou_of_draws,
+    miou_without_each,
+    occurrences,
     resampling_weights,
 )
 from encoder_ablations.utils.errors import InputError
 
 Interval = tuple[float, float]
+NAMED = 5
+"""Classes that the caution names, at most."""
 
 
 class Resampling:
@@ -28,7 +36,8 @@ class Resampling:
     def __init__(self, study: Study) -> None:
         self.problems: list[str] = []
         self._study = study
-        self._draws: dict[str, np.ndarray | None] = {}
+        self._resampled: dict[str, Resampled | None] = {}
+        self._occurrences: dict[str, np.ndarray] = {}
 
     def interval(self, group: RunGroup) -> Interval | None:
         """95 % interval of the group's mean mIoU over seeds and test images; None where it cannot be told."""
@@ -39,26 +48,34 @@ class Resampling:
         others = {run.spec.seed: run for run in second.runs}
         return self._interval([(run, others[run.spec.seed]) for run in first.runs if run.spec.seed in others])
 
+    def few(self, group: RunGroup) -> dict[str, int]:
+        """Classes that occur in too few test images (or scenes) for the group's interval, with that number."""
+        for run in group.runs:
+            if self._of(run) is not None:
+                named = zip(run.spec.dataset.classes, self._occurrences[run.run_id].tolist(), strict=True)
+                return {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
+        return {}
+
     def _interval(self, pairs: list[tuple[RunRecord, RunRecord | None]]) -> Interval | None:
-        values, draws = [], []
+        values, others = [], []
         for run, other in pairs:
-            value, drawn = _miou(run), self._of(run)
+            value, resampled = _miou(run), self._of(run)
             if other is not None:
                 minus, less = _miou(other), self._of(other)
                 value = None if value is None or minus is None else value - minus
-                drawn = None if drawn is None or less is None else drawn - less
-            if value is None or drawn is None:
+                resampled = None if resampled is None or less is None else resampled.minus(less)
+            if value is None or resampled is None:
                 return None
             values.append(value)
-            draws.append(drawn)
-        return interval_over_seeds_and_images(values, np.array(draws)) if values else None
+            others.append(resampled)
+        return interval_over_seeds_and_images(values, others) if values else None
 
-    def _of(self, run: RunRecord) -> np.ndarray | None:
-        if run.run_id not in self._draws:
-            self._draws[run.run_id] = self._read(run)
-        return self._draws[run.run_id]
+    def _of(self, run: RunRecord) -> Resampled | None:
+        if run.run_id not in self._resampled:
+            self._resampled[run.run_id] = self._read(run)
+        return self._resampled[run.run_id]
 
-    def _read(self, run: RunRecord) -> np.ndarray | None:
+    def _read(self, run: RunRecord) -> Resampled | None:
         try:
             path = self._study.run_folder(run.run_id) / PER_IMAGE
             images = load_per_image(path, np.array(run.confusion_matrix))
@@ -67,8 +84,26 @@ class Resampling:
             return None
         if images is None:
             return None
-        weights = _weights(tuple(_scenes(images.ids, run.spec.dataset.scene_pattern)))
-        return None if weights is None else miou_of_draws(weights, images.margins())
+        scenes, margins = _scenes(images.ids, run.spec.dataset.scene_pattern), images.margins()
+        weights = _weights(tuple(scenes))
+        if weights is None:
+            return None
+        self._occurrences[run.run_id] = occurrences(scenes, margins)
+        return Resampled(miou_of_draws(weights, margins), miou_without_each(scenes, margins))
+
+
+def caution(few: Mapping[str, int]) -> str:
+    """The sentence about classes in too few test images, see :meth:`Resampling.few`; empty without such classes."""
+    if not few:
+        return ""
+    named = [f"{name} ({count})" for name, count in few.items()]
+    if len(named) > NAMED:
+        named = [*named[:NAMED], f"{len(named) - NAMED} more"]
+    return (
+        f"In fewer than {FEW_OCCURRENCES} test images or scenes: {wording.listing(named)}. How such classes fare "
+        "elsewhere cannot be told from so few, and the interval is then too narrow: in simulations it held the truth "
+        "in 93 of 100 studies."
+    )
 
 
 def _miou(run: RunRecord) -> float | None:

@@ -6,14 +6,21 @@ encoders are scored on the same images, so the two are crossed, not nested, and 
 them, and mIoU is computed from the resampled sum of counts, as it is from the whole set. Seeds are too few for that:
 three give only ten different resamples, whose percentile interval holds the truth in about 75 of 100 studies. Their
 level is therefore drawn from Student's t about the mean. Without variation between images the interval becomes the t
-interval over seeds; without variation between seeds, the percentile bootstrap over images.
+interval over seeds.
+
+The spread of the resamples is itself an estimate. Where a few images decide, those that show a rare class, it is a poor
+one, and plain percentiles would be too narrow. The deviations are therefore divided by a random root of chi-square
+over its degrees of freedom, as Student's t does with a normal variable; the degrees follow from how unequally the
+images weigh. With many images of equal weight this is the percentile bootstrap.
 
 Assumed: images (or scenes) are independent draws from what the encoder will meet, seeds independent, their scores
-about normal. Images that belong together but are not declared as a scene make the interval too short.
+about normal. Images that belong together but are not declared as a scene make the interval too short; so does a class
+that occurs in one or two images only, whose score elsewhere nobody can tell from them (:func:`occurrences`).
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -24,6 +31,24 @@ from encoder_ablations.utils.seeding import numpy_stream
 DRAWS = 1000
 ENOUGH_SCENES = 10
 """Fewest images (or scenes) that are resampled."""
+FEW_OCCURRENCES = 3
+"""A class in fewer images (or scenes) than this makes intervals over images too narrow."""
+
+
+class Resampled(NamedTuple):
+    """A score on other images.
+
+    Attributes:
+        draws: (draws,), on each resample of the images.
+        left_out: (scenes,), on all images but those of each scene.
+    """
+
+    draws: np.ndarray
+    left_out: np.ndarray
+
+    def minus(self, other: "Resampled") -> "Resampled":
+        """The difference of two scores on the same images."""
+        return Resampled(self.draws - other.draws, self.left_out - other.left_out)
 
 
 def resampling_weights(scenes: Sequence[str], draws: int = DRAWS) -> np.ndarray | None:
@@ -50,31 +75,85 @@ def miou_of_draws(weights: np.ndarray, margins: np.ndarray) -> np.ndarray:
         margins: N×3×K pixels that are hits, truth, prediction (:meth:`PerImage.margins`).
     """
     sums = weights @ margins.reshape(len(margins), -1)
-    hits, truth, guess = np.moveaxis(sums.reshape(len(weights), *margins.shape[1:]), 1, 0)
+    return _miou(sums.reshape(len(weights), *margins.shape[1:]))
+
+
+def miou_without_each(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
+    """mIoU over the classes present in the truth without each scene in turn (the jackknife): (scenes,).
+
+    Args:
+        scenes: as for :func:`resampling_weights`.
+        margins: N×3×K, as for :func:`miou_of_draws`.
+    """
+    sums = _sums_of_scenes(scenes, margins)
+    return _miou(sums.sum(axis=0) - sums)
+
+
+def occurrences(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
+    """In how many scenes each class occurs in the truth: (K,), see :data:`FEW_OCCURRENCES`."""
+    return (_sums_of_scenes(scenes, margins)[:, 1] > 0).sum(axis=0)
+
+
+def _sums_of_scenes(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
+    names, member = np.unique(np.asarray(scenes, dtype=np.str_), return_inverse=True)
+    sums = np.zeros((len(names), *margins.shape[1:]))
+    np.add.at(sums, member, margins)
+    return sums
+
+
+def _miou(sums: np.ndarray) -> np.ndarray:
+    """D×3×K sums of hits, truth, prediction -> (D,)."""
+    hits, truth, guess = np.moveaxis(sums, 1, 0)
     present = truth > 0
     iou = np.divide(hits, truth + guess - hits, out=np.zeros_like(hits), where=present)
     return iou.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
 
 
-def interval_over_seeds_and_images(values: Sequence[float], draws: np.ndarray) -> tuple[float, float] | None:
+def interval_over_seeds_and_images(values: Sequence[float], others: Sequence[Resampled]) -> tuple[float, float] | None:
     """The 95 % interval of the mean over seeds and images; None below three seeds.
 
-    Differences of two encoders go in as they are: values and draws of the first minus those of the second.
+    Differences of two encoders go in as they are: values and resampled scores of the first minus those of the second.
 
     Args:
         values: one score per seed, on all images.
-        draws: seeds×draws, the same scores on each resample of the images.
+        others: for each seed, the same score on other images.
     """
     n = len(values)
     if n < ENOUGH:
         return None
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    by_images = draws.mean(axis=0)
-    by_seeds = spread / np.sqrt(n) * _student(n - 1, draws.shape[1])
+    draws = np.mean([each.draws for each in others], axis=0)
+    left_out = np.mean([each.left_out for each in others], axis=0)
     # about the mean of the resamples: resampled sums miss rare classes, which shifts all draws alike
-    total = mean + (by_images - by_images.mean()) + by_seeds
-    low, high = np.quantile(total, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    deviations = (draws - draws.mean()) * np.sqrt(len(left_out) / (len(left_out) - 1))
+    by_images = deviations * _root_of_chi_square(degrees_of_freedom(left_out), len(draws))
+    by_seeds = spread / np.sqrt(n) * _student(n - 1, len(draws))
+    low, high = np.quantile(mean + by_images + by_seeds, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def degrees_of_freedom(left_out: np.ndarray) -> float:
+    """How well the spread between images is known: their number - 1 at most, near 2 if a single one decides.
+
+    A variance of n values of kurtosis k has itself the relative variance (k - 1) / n; that of chi-square with f
+    degrees of freedom is 2 / f (Satterthwaite, 1946). Hence f = 2 n / (k - 1).
+
+    Args:
+        left_out: the score without each of the n images.
+    """
+    n = len(left_out)
+    squares = (left_out - left_out.mean()) ** 2
+    if not squares.sum():
+        return n - 1.0
+    kurtosis = n * (squares**2).sum() / squares.sum() ** 2
+    return float(min(n - 1, 2 * n / max(kurtosis - 1, 1e-9)))
+
+
+def _root_of_chi_square(freedom: float, draws: int) -> np.ndarray:
+    """Quantiles of sqrt(f / chi-square with f degrees) in random order: a normal variable times it is Student's t."""
+    places = (np.arange(draws) + 0.5) / draws
+    roots = np.sqrt(freedom / stats.chi2.ppf(places, freedom))
+    return numpy_stream(0, "spread of images", draws).permutation(roots)
 
 
 @lru_cache(maxsize=64)

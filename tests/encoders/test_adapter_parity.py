@@ -3,14 +3,13 @@
 import pytest
 import timm
 import torch
-from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Normalization
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.inspection import source_difference
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import ROWS, find_row
-from encoder_ablations.encoders.vit import ViTBody, dinov2_position_embedding
+from encoder_ablations.encoders.vit import ViTBody
 
 TINY = {"embed_dim": 48, "depth": 5, "num_heads": 3}
 SOURCES = {
@@ -72,49 +71,6 @@ def test_final_norm_is_the_same_rule_for_every_tap():
         for before, after in zip(plain, normed, strict=True):
             tokens = model.norm(before.flatten(2).transpose(1, 2))
             assert (after.flatten(2).transpose(1, 2) - tokens).abs().max() <= 1e-5
-
-
-def original_dinov2_rule(positions, rows, columns, prefix):
-    """``interpolate_pos_encoding`` of facebookresearch/dinov2 restated: scale (n + 0.1) / M, bicubic, no antialias."""
-    side = int((positions.shape[1] - prefix) ** 0.5)
-    if (rows, columns) == (side, side):
-        return positions
-    patches = positions[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    scale = (float(rows + 0.1) / side, float(columns + 0.1) / side)
-    patches = F.interpolate(patches, mode="bicubic", antialias=False, scale_factor=scale)
-    assert patches.shape[-2:] == (rows, columns)
-    return torch.cat([positions[:, :prefix], patches.permute(0, 2, 3, 1).flatten(1, 2)], 1)
-
-
-@pytest.mark.parametrize("size", [(224, 224), (518, 518), (512, 512), (512, 640), (500, 333)])
-def test_dinov2_positions_by_its_own_rule(size):
-    """Rule 8. The reference model is built at exactly this grid and holds embeddings resized by the original's rule."""
-    torch.manual_seed(0)
-    options = {"num_classes": 0, "global_pool": "", "dynamic_img_pad": True, **TINY}
-    model = timm.create_model("vit_small_patch14_dinov2", **options).eval()
-    torch.nn.init.normal_(model.pos_embed)
-    grid = tuple(-(-n // 14) for n in size)
-    resized = original_dinov2_rule(model.pos_embed.data, *grid, 1)
-    assert torch.equal(dinov2_position_embedding(model.pos_embed.data, grid, 1), resized)
-    reference = timm.create_model("vit_small_patch14_dinov2", img_size=tuple(14 * n for n in grid), **options).eval()
-    reference.load_state_dict(model.state_dict() | {"pos_embed": resized})
-    reference.patch_embed.strict_img_size = False
-    model.patch_embed.strict_img_size = False
-    body = ViTBody(model, [1, 4], True, IMAGENET, position_rule="dinov2").eval()
-    images = torch.randn(1, 3, *size)
-    with torch.inference_mode():
-        for ours, theirs in zip(body(images), hooked(reference, images, [1, 4], True), strict=True):
-            assert (ours - theirs).abs().max() <= 1e-5
-
-
-def test_which_encoders_resize_positions_how():
-    """Rule 8: only DINOv2 without registers has a rule of its own; by timm name it is the same encoder."""
-    own = {row.name for row in ROWS if getattr(row, "position_rule", "") == "dinov2"}
-    assert own == {"dinov2_s14", "dinov2_b14", "dinov2_l14"}
-    for name in ("dinov2_s14", "vit_small_patch14_dinov2", "vit_small_patch14_dinov2.lvd142m"):
-        body = build_encoder(EncoderSpec(name=name, weights="random")).body
-        assert body.position_rule == "dinov2"
-        assert not body.model.dynamic_img_size
 
 
 def test_siglip_is_built_with_the_activation_it_was_trained_with():

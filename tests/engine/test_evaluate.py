@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -16,6 +17,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import evaluate
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.utils.errors import InputError
 
 MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
@@ -87,3 +89,11 @@ def test_training_mode_is_restored_and_pictures_are_kept(terrain):
     assert segmenter.training
     assert [picture.id for picture in result.pictures] == FolderDataset(terrain, "val").ids[:2]
     assert result.pictures[0].prediction.shape == result.pictures[0].truth.shape == (64, 64)
+
+
+def test_an_unknown_id_is_named_with_its_image():
+    segmenter = make(LinearSpec(name="linear"))
+    image, mask = torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64, dtype=torch.int64)
+    mask[3, 4] = 3
+    with pytest.raises(InputError, match=r"^street_7: .*class id 3 .*0\.\.2, or 255"):
+        evaluate(segmenter, [EvaluationItem(image, mask, "street_7")], 3, make_accelerator("cpu"))

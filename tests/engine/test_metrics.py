@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from encoder_ablations.engine import metrics as m
 from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.utils.errors import InputError
 
 IMAGES = st.integers(1, 4)
 
@@ -174,3 +175,76 @@ def test_equals_detectron2_itself(tmp_path):
     assert 100 * m.mean_class_accuracy(ours) == pytest.approx(theirs["mACC"], rel=1e-12)
     assert 100 * m.pixel_accuracy(ours) == pytest.approx(theirs["pACC"], rel=1e-12)
     assert json.dumps(ours.counts.tolist())
+
+
+TYPES = [torch.uint8, torch.int16, torch.int32, torch.int64]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("wrong", [4, 5, 7, 19, 254, -1, -4, 2**32 + 1, 2**31, -(2**32) + 2, 65535])
+@pytest.mark.parametrize("where", ["prediction", "truth"])
+def test_ids_that_are_no_class_are_refused(dtype, wrong, where):
+    """Many would fall into a valid cell: 5 in the next row, 4 in that of ignored pixels, 2^32 + 1 as 1."""
+    bounds = torch.iinfo(dtype)
+    if not bounds.min <= wrong <= bounds.max:
+        pytest.skip("the type cannot hold this id")
+    ids = {"prediction": torch.tensor([[0, 1, 2], [3, 2, 1]]), "truth": torch.tensor([[3, 1, 0], [1, 1, 2]])}
+    ids[where][1, 0] = wrong
+    if bounds.min <= 255 <= bounds.max:
+        ids["truth"][0, 0] = 255
+    ids = {name: each.to(dtype) for name, each in ids.items()}
+    with pytest.raises(InputError, match=rf"{where} holds the class id {wrong} .*0\.\.3"):
+        ConfusionMatrix.of(ids["prediction"], ids["truth"], 4)
+
+
+def test_the_ignored_id_is_no_prediction():
+    with pytest.raises(InputError, match="prediction holds the class id 255"):
+        ConfusionMatrix.of(torch.tensor([255]), torch.tensor([255]), 4)
+
+
+@pytest.mark.parametrize(("classes", "ignore"), [(255, 255), (256, 65535), (2000, 65535)])
+def test_wide_ids(classes, ignore):
+    last = classes - 1
+    truth = torch.tensor([0, last, last, ignore, 200])
+    found = ConfusionMatrix.of(torch.tensor([last, last, 0, last, 200]), truth, classes).counts
+    assert found.sum() == 4
+    assert [found[0, last], found[last, last], found[last, 0], found[200, 200]] == [1, 1, 1, 1]
+    for wrong in (classes + 1, 65534, 65536):
+        with pytest.raises(InputError, match=f"truth holds the class id {wrong}"):
+            ConfusionMatrix.of(torch.tensor([0]), torch.tensor([wrong]), classes)
+
+
+def test_255_is_a_class_among_256_in_any_type():
+    small = torch.tensor([255, 254], dtype=torch.uint8)
+    assert ConfusionMatrix.of(small, small, 256).counts[255, 255] == 1
+
+
+def test_cells_of_very_many_classes_do_not_overflow():
+    """65534 · 40,000 is beyond int32; as a negative number it would be another error, or another cell."""
+    with pytest.raises(InputError, match="truth holds the class id 65534"):
+        ConfusionMatrix.of(torch.tensor([39_999]), torch.tensor([65534]), 40_000)
+
+
+@pytest.mark.parametrize("dtype", [*TYPES, torch.uint16])
+def test_every_integer_type_counts_alike_and_is_left_as_it_was(dtype):
+    generator = torch.Generator().manual_seed(0)
+    prediction = torch.randint(0, 9, (40, 50), generator=generator)
+    truth = torch.where(torch.rand(40, 50, generator=generator) < 0.2, 255, prediction.roll(3))
+    expected = ConfusionMatrix.of(prediction, truth, 9).counts
+    wanted = np.zeros((9, 9), np.int64)
+    labelled = truth != 255
+    np.add.at(wanted, (truth[labelled].numpy(), prediction[labelled].numpy()), 1)
+    assert np.array_equal(expected, wanted)
+    given = [prediction.to(dtype), truth.to(dtype)]
+    before = [each.clone() for each in given]
+    assert np.array_equal(ConfusionMatrix.of(*given, 9).counts, expected)
+    assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
+
+
+def test_wrong_shapes_and_types():
+    ids = torch.zeros(2, 3, dtype=torch.int64)
+    with pytest.raises(InputError, match=r"\(2, 3\), truth \(3, 2\)"):
+        ConfusionMatrix.of(ids, ids.T, 2)
+    with pytest.raises(InputError, match="float32"):
+        ConfusionMatrix.of(ids.float(), ids, 2)
+    assert ConfusionMatrix.of(ids[:0], ids[:0], 2).counts.tolist() == [[0, 0], [0, 0]]

@@ -39,9 +39,9 @@ def test_scores_are_a_linear_map_of_the_sources_own_features(taps, blocks):
         positions = {"pos_embed": source.pos_embed}
         source.load_state_dict(own | positions)
         positions = segmenter.encoder.body.model.pos_embed
-        from encoder_ablations.encoders.vit import dinov2_position_embedding
+        from encoder_ablations.encoders.positions import resize_positions
 
-        source.pos_embed.copy_(dinov2_position_embedding(positions, (5, 7), 1))
+        source.pos_embed.copy_(resize_positions(positions, (5, 7), 1, "dinov2"))
         mean, std = (torch.tensor(value).view(3, 1, 1) for value in segmenter.encoder.normalization.__dict__.values())
         normalized = (images / 255 - mean) / std
         maps = source.forward_intermediates(normalized, indices=blocks, norm=True, intermediates_only=True)

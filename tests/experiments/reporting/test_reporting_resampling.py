@@ -11,7 +11,7 @@ from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_i
 from encoder_ablations.experiments.reporting import page
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.page import write_report
-from encoder_ablations.experiments.reporting.resampling import Resampling
+from encoder_ablations.experiments.reporting.resampling import Resampling, caution
 from encoder_ablations.experiments.run_record import PER_IMAGE
 
 
@@ -106,3 +106,35 @@ def test_scenes_are_resampled_whole(factory):
     scenes = type(group)(**{**vars(group), "runs": tuple(r.model_copy(update={"spec": spec}) for r in group.runs)})
     by_image, by_scene = Resampling(study).interval(group), Resampling(study).interval(scenes)
     assert by_image != by_scene
+
+
+def test_classes_in_few_test_images_are_named(factory, plain):
+    """Boulders are true in two of 40 images only; without counts of the images nothing is said."""
+    random = np.random.default_rng(0)
+    records, kept = [], {}
+    for seed in range(3):
+        matrices = random.integers(1, 50, (40, 3, 3)) + np.diag([300, 200, 100])
+        matrices[2:, 2] = 0
+        total = ConfusionMatrix(matrices.sum(axis=0))
+        record = factory.record("a", metrics.mean_iou(total), seed=seed, report_split="test")
+        record = record.model_copy(update={"confusion_matrix": total.counts.tolist()})
+        records.append(record)
+        kept[record.run_id] = PerImage.of(
+            [ImageCounts.of(f"i{n}", ConfusionMatrix(m)) for n, m in enumerate(matrices)], 3
+        )
+    folder = factory.write(records)
+    for run_id, images in kept.items():
+        save_per_image(images, folder / "runs" / run_id / PER_IMAGE)
+    study = collect(folder)
+    assert Resampling(study).few(study.groups[0]) == {"boulder": 2}
+    source = " ".join(write_report(folder).page.read_text().split())
+    assert "In fewer than 3 test images or scenes: boulder (2)." in source
+    common = write_report(write(factory, {"a": 1.6, "b": 1.4})).page.read_text()
+    assert "In fewer than" not in common
+
+
+def test_many_rare_classes_are_counted():
+    assert caution({f"c{n}": 1 for n in range(8)}).startswith(
+        "In fewer than 3 test images or scenes: c0 (1), c1 (1), c2 (1), c3 (1), c4 (1) and 3 more."
+    )
+    assert caution({}) == ""

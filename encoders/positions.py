@@ -1,0 +1,61 @@
+"""Learned position embeddings for another grid of patches, by the rule of the code that the weights come from."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TIMM = "timm"
+"""The rule that timm applies by itself: bicubic with antialiasing."""
+
+Rule = Callable[[Tensor, tuple[int, int]], Tensor]
+"""1×C×side×side float32, (rows, columns) -> 1×C×rows×columns."""
+
+
+def _dinov2(square: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Bicubic with the offset 0.1: ``interpolate_pos_encoding`` of facebookresearch/dinov2."""
+    side = int(square.shape[-1])  # a tensor while FLOPs are counted
+    factors = [(n + 0.1) / side for n in grid]
+    return F.interpolate(square, scale_factor=factors, mode="bicubic", antialias=False)
+
+
+def _mae(square: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Bicubic without antialiasing: ``interpolate_pos_embed`` of facebookresearch/mae, util/pos_embed.py."""
+    return F.interpolate(square, size=grid, mode="bicubic", align_corners=False, antialias=False)
+
+
+def _big_vision(square: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Linear from corner to corner: ``resample_posemb`` of google-research/big_vision, models/vit.py.
+
+    That is ``scipy.ndimage.zoom(…, order=1)``, also in google-research/vision_transformer.
+    """
+    return F.interpolate(square, size=grid, mode="bilinear", align_corners=True)
+
+
+RULES: dict[str, Rule] = {"dinov2": _dinov2, "mae": _mae, "big_vision": _big_vision}
+"""All rules but timm's own."""
+
+
+def resize_positions(positions: Tensor, grid: tuple[int, int], prefix_tokens: int, rule: str) -> Tensor:
+    """Return the position embeddings of another grid; at the native grid the very same tensor.
+
+    The sources resize square grids only; rows and columns follow the same rule here.
+
+    Args:
+        positions: 1×(P+N)×C with P prefix tokens, which stay as they are, and N patches of a square grid.
+        grid: (rows, columns) of patches.
+        prefix_tokens: P.
+        rule: a key of ``RULES``.
+
+    Returns:
+        1×(P+rows·columns)×C.
+    """
+    side = math.isqrt(positions.shape[1] - prefix_tokens)
+    if grid == (side, side):
+        return positions
+    prefix, patches = positions[:, :prefix_tokens], positions[:, prefix_tokens:]
+    square = patches.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = RULES[rule](square, grid)
+    return torch.cat([prefix, resized.flatten(2).transpose(1, 2).to(positions.dtype)], dim=1)
