@@ -93,7 +93,10 @@ class Trainer(OfficialTrainer):
         for hook in later:
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.max_to_keep = KEPT
-                hook.recent_checkpoints = sorted(map(str, Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth")))
+                saved = sorted(Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth"))
+                for path in saved[:-KEPT]:  # left by a process that was killed before it removed them
+                    path.unlink()
+                hook.recent_checkpoints = list(map(str, saved[-KEPT:]))
         earlier = [hook for hook in found if hook not in later]
         return [*earlier, evaluation, self.recorder, *later]
 
