@@ -11,13 +11,13 @@ from detectron2.engine import AMPTrainer, HookBase, hooks
 from torch import nn
 
 from encoder_ablations.encoders.detectron2 import EncoderBackbone
-from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.checkpoints import save_checkpoint
 from encoder_ablations.engine.optimizer import undecayed_names
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import LOSS_POINTS
 from encoder_ablations.experiments.official.configuration import DTYPES
 from encoder_ablations.experiments.official.repository import OfficialTrainer
+from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.utils.interrupts import Interrupt
 
 KEPT = 2
@@ -34,12 +34,12 @@ class Trainer(OfficialTrainer):
     _trainer: Any
     interrupt = Interrupt()
 
-    def __init__(self, cfg: CfgNode, encoder: EncoderSpec | None = None) -> None:
+    def __init__(self, cfg: CfgNode, spec: RunSpec | None = None) -> None:
         """
         Args:
-            encoder: what is trained; None where no record is kept.
+            spec: what is trained; None where no record is kept.
         """
-        self.recorder = Recorder(cfg, encoder) if encoder is not None else None
+        self.recorder = Recorder(cfg, spec) if spec is not None else None
         super().__init__(cfg)
         if cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE != "float16":
             inner = self._trainer
@@ -104,9 +104,10 @@ class Trainer(OfficialTrainer):
 class Recorder(HookBase):
     """Curves, time, memory and the best weights. Its state is part of Detectron2's checkpoints."""
 
-    def __init__(self, cfg: CfgNode, encoder: EncoderSpec) -> None:
+    def __init__(self, cfg: CfgNode, spec: RunSpec) -> None:
         self.progress = Progress()
-        self.encoder = encoder.model_dump(mode="json")
+        self.run_id = spec.run_id
+        self.encoder = spec.encoder.model_dump(mode="json")
         self.best = Path(cfg.OUTPUT_DIR) / "model_best.pth"
         self.log_every = max(1, cfg.SOLVER.MAX_ITER // LOSS_POINTS)
         self.resumed_at: list[int] = []
@@ -138,10 +139,11 @@ class Recorder(HookBase):
         miou = float(value) / 100
         if progress.record_evaluation(None if miou != miou else miou):
             content = {"model": unwrapped(self.trainer.model).state_dict(), "encoder": self.encoder}
-            save_checkpoint(self.best, content | {"step": progress.step, "val_miou": miou})
+            save_checkpoint(self.best, content | {"run_id": self.run_id, "step": progress.step, "val_miou": miou})
 
     def state_dict(self) -> dict[str, Any]:
-        return {"progress": self.progress.state_dict(), "encoder": self.encoder, "resumed_at": self.resumed_at}
+        state = {"run_id": self.run_id, "encoder": self.encoder, "resumed_at": self.resumed_at}
+        return state | {"progress": self.progress.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.progress.load_state_dict(state["progress"])

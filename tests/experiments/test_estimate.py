@@ -48,7 +48,7 @@ def test_an_interrupted_run_needs_only_the_rest(make):
     run = make(seed=1)
     (run.folder / "checkpoints").mkdir(parents=True)
     (run.folder / "checkpoints" / "last.pt").touch()
-    progress = RunProgress(step=75, steps=100, seconds_per_step=None, status="")
+    progress = RunProgress(run_id=run.spec.run_id, step=75, steps=100, seconds_per_step=None, status="")
     write_json(run.folder / "progress.json", progress.model_dump())
     assert seconds_left(run, measured_speeds([make(seconds=200.0)])) == pytest.approx(50.0)
 
@@ -77,7 +77,7 @@ def test_status_speaks_of_one_and_of_many(make, tmp_path):
     with holding(runs[1].folder, 1):
         assert describe("mine", tmp_path, Standing(runs)).splitlines()[-2:] == [
             "time left: unknown; nothing like 3 of the 3 runs has finished yet",
-            "1 further run is in the folder, of earlier versions of the study",
+            "1 further run is in the folder, of earlier versions of the study or of other studies",
         ]
         text = describe("mine", tmp_path, Standing(runs[1:2]))
     assert "study mine: 1 run: 1 running" in text
@@ -92,7 +92,7 @@ def test_status_tells_running_from_waiting(make, tmp_path):
     runs = [make(seed=0, seconds=100.0), make(seed=1), make(seed=2), make(seed=3)]
     for run, step in ((runs[1], 20), (runs[2], 40)):
         run.folder.mkdir(parents=True)
-        progress = RunProgress(step=step, steps=100, seconds_per_step=2.0, status="loss 0.5")
+        progress = RunProgress(run_id=run.spec.run_id, step=step, steps=100, seconds_per_step=2.0, status="loss 0.5")
         write_json(run.folder / "progress.json", progress.model_dump())
     with holding(runs[1].folder, 1), holding(runs[2].folder, 1):
         text = describe("mine", tmp_path, Standing(runs))
@@ -109,7 +109,7 @@ def test_writing_progress_takes_next_to_nothing(tmp_path):
     """A step costs far less than a hundredth of a millisecond when nothing is due."""
     import time
 
-    file = ProgressFile(tmp_path, 10**6)
+    file = ProgressFile(tmp_path, "run", 10**6)
     file(0, "")
     began = time.perf_counter()
     for step in range(1, 10_001):
