@@ -181,7 +181,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
 def _finished_runs(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
     """The finished runs of a study, or the one run that ``folder`` is; and why others cannot be used, a line each."""
     runs_folder = folder / "runs"
-    folders = sorted(runs_folder.iterdir()) if runs_folder.is_dir() else [folder]
+    folders = sorted(path for path in runs_folder.iterdir() if path.is_dir()) if runs_folder.is_dir() else [folder]
     finished, problems = [], []
     for path in folders:
         try:

@@ -195,6 +195,7 @@ def earlier_step(path):
 def test_weights_that_are_not_the_runs_own_are_not_evaluated(damage, message, runs, terrain, capsys):
     bad, good = runs
     damage(bad / "checkpoints/best.pt")
+    (bad.parent / "notes.txt").write_text("no run")
     assert main(["evaluate", str(bad), "--device", "cpu"]) == 2
     assert message in capsys.readouterr().err
     Path("moon.yaml").write_text(yaml.safe_dump(terrain.model_dump(mode="json") | {"name": "moon"}))
