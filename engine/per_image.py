@@ -79,27 +79,28 @@ class PerImage:
         return np.stack([part.reshape(n, k) for part in parts], axis=1)
 
 
-def save_per_image(images: PerImage, path: Path) -> None:
-    """Writes a compressed ``.npz``, whole or not at all."""
+def save_per_image(images: PerImage, path: Path, run_id: str = "") -> None:
+    """Write a compressed ``.npz``, whole or not at all, which names the run that it is of."""
     arrays = {"ids": np.array(images.ids, np.str_), "starts": images.starts, "cells": images.cells}
-    counts = {"counts": images.counts, "classes": np.array(images.classes)}
+    counts = {"counts": images.counts, "classes": np.array(images.classes), "run_id": np.array(run_id)}
     write_with(path, lambda file: np.savez_compressed(file, **arrays, **counts))  # type: ignore[arg-type]
 
 
-def load_per_image(path: Path, total: np.ndarray) -> PerImage | None:
+def load_per_image(path: Path, total: np.ndarray, run_id: str | None = None) -> PerImage | None:
     """Reads what :func:`save_per_image` wrote; None if there is no file.
 
     Args:
         total: K×K counts that the images must add up to.
+        run_id: the run that it must be of; None = of any.
 
     Raises:
-        InputError: the file is damaged, or does not belong to ``total``.
+        InputError: the file is damaged, of another run, or does not belong to ``total``.
     """
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("ids", "starts", "cells", "counts", "classes")}
+            found = {name: file[name] for name in ("ids", "starts", "cells", "counts", "classes", "run_id")}
         images = PerImage(
             found["ids"].tolist(), found["starts"], found["cells"], found["counts"], int(found["classes"])
         )
@@ -109,6 +110,11 @@ def load_per_image(path: Path, total: np.ndarray) -> PerImage | None:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}); delete it to report without intervals over images."
         ) from error
+    if run_id is not None and found["run_id"].item() != run_id:
+        raise InputError(
+            f"{path} is that of another run, {found['run_id'].item()}; this is the run {run_id}. Restore the run's own "
+            "file, or delete this one to report without intervals over images."
+        )
     if not same:
         raise InputError(
             f"{path} does not add up to the confusion matrix of the record beside it; "

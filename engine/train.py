@@ -75,12 +75,18 @@ class Trainer:
         accelerator: Accelerator,
         workers: int = 0,
         store: FeatureStore | None = None,
+        run_id: str | None = None,
     ) -> None:
+        """
+        Args:
+            run_id: whose checkpoints ``folder`` holds; None = the run that the folder is named by.
+        """
         self.segmenter = segmenter.to(accelerator.device)
         self.data = data
         self.recipe = recipe
         self.seed = seed
         self.folder = folder
+        self.run_id = run_id or folder.name
         self.accelerator = accelerator
         self.workers = workers
         self.features = FeatureSource(self.segmenter, recipe, store)
@@ -214,7 +220,7 @@ class Trainer:
         self._write_metrics()
         if best and self.accelerator.is_main_process:
             content = {"model": self.segmenter.state_dict(), "step": self.progress.step, "val_miou": miou}
-            save_checkpoint(self.best, content)
+            save_checkpoint(self.best, {"run_id": self.run_id, **content})
 
     def _save(self) -> None:
         if self.accelerator.is_main_process:
@@ -224,13 +230,13 @@ class Trainer:
                 "scaler": self.scaler.state_dict(),
                 "progress": self.progress.state_dict(),
             }
-            save_checkpoint(self.last, content)
+            save_checkpoint(self.last, {"run_id": self.run_id, **content})
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> None:
         if not self.last.exists():
             return
-        content = load_checkpoint(self.last)
+        content = load_checkpoint(self.last, self.run_id)
         load_model(self.segmenter, content["model"], self.last)
         self.optimizer.load_state_dict(content["optimizer"])
         self.scaler.load_state_dict(content["scaler"])

@@ -23,7 +23,7 @@ class Display:
 
     def __init__(self, runs: Sequence[PlannedRun], shown: bool = True) -> None:
         self.runs = {run.spec.run_id: run for run in runs}
-        self.before = {id: read_progress(run.folder) for id, run in self.runs.items()}
+        self.before = {id: read_progress(run.folder, id) for id, run in self.runs.items()}
         self.steps = {id: before.step if before else 0 for id, before in self.before.items()}
         self.outcomes: list[Outcome] = []
         self.bar = tqdm(
@@ -56,7 +56,7 @@ class Display:
         """Reads the progress files of runs that others may be computing."""
         running = 0
         for run in runs:
-            id, found = run.spec.run_id, read_progress(run.folder)
+            id, found = run.spec.run_id, read_progress(run.folder, run.spec.run_id)
             if found is not None and found != self.before[id]:
                 running += 1
                 self._move(id, found.step)

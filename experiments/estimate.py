@@ -21,7 +21,7 @@ def measured_speeds(runs: Sequence[PlannedRun]) -> Speeds:
 
 def steps_left(run: PlannedRun) -> int:
     """Steps still to train, as far as can be seen from outside."""
-    progress = read_progress(run.folder) if run.state == "interrupted" else None
+    progress = read_progress(run.folder, run.spec.run_id) if run.state == "interrupted" else None
     return run.spec.recipe.steps - (progress.step if progress else 0)
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from encoder_ablations.data.class_map import read_class_map, share_classes
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.engine.checkpoints import CheckpointError
 from encoder_ablations.experiments import options, study_results
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.finished import metrics_record
+from encoder_ablations.experiments.metrics_record import MetricsRecord, metrics_record
 from encoder_ablations.experiments.reporting.collect import Study, collect
-from encoder_ablations.experiments.run_record import MetricsRecord, load_record
+from encoder_ablations.experiments.run_folder import CONFIG, folder_name, load_run
+from encoder_ablations.experiments.run_record import RunRecord, load_record
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate_elsewhere
 from encoder_ablations.experiments.transfer_record import transfer_file
@@ -56,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json == arguments.csv == TERMINAL:
         raise InputError("--json - and --csv - cannot share the terminal: write one of them to a file.")
     if arguments.dataset is not None:
-        _evaluate_elsewhere(arguments, options.read_execution(arguments))
-        return 0
+        return _evaluate_elsewhere(arguments, options.read_execution(arguments))
     if arguments.class_map is not None:
         raise InputError("--class-map compares the run's classes with those of another dataset: add --dataset.")
     if (arguments.folder / "runs").is_dir():
@@ -109,9 +110,16 @@ def _write(target: Path, content: str, say: Callable[[str], None]) -> None:
 
 def _evaluate_run(folder: Path, split: str | None, target: Path | None, execution: Execution) -> None:
     """The run's own dataset again."""
-    spec = build(RunSpec, read_yaml(folder / "config.yaml"), folder / "config.yaml")
+    record = load_run(folder)
+    spec = build(RunSpec, read_yaml(folder / CONFIG), folder / CONFIG)
+    if spec.run_id != folder_name(folder):
+        raise InputError(
+            f"{folder / CONFIG} is that of the run {spec.run_id}, and lies in the folder of another. Rename the "
+            "folder, or restore the run's own file."
+        )
     chosen = _choose_split(spec.dataset, split)
-    result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution)
+    step = record.convergence.best_step if record is not None and record.convergence is not None else None
+    result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution, step=step)
     confusion = result.evaluation.confusion
     scores = metrics_record(confusion, spec.dataset.classes)
     title = f"{spec.run_id}, step {result.step}, {spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
@@ -137,31 +145,53 @@ def _percent(value: float | None) -> str:
     return "      –" if value is None else f"{100 * value:7.2f}"
 
 
-def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> None:
-    """A run, or every finished run of a study, on another dataset."""
-    runs_folder = arguments.folder / "runs"
-    folders = sorted(runs_folder.iterdir()) if runs_folder.is_dir() else [arguments.folder]
+def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> int:
+    """A run, or every finished run of a study, on another dataset. Returns the exit code: 1 if one was left out."""
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
     class_map = None if arguments.class_map is None else read_class_map(arguments.class_map)
-    runs = [(folder, run) for folder in folders if (run := load_record(folder)) is not None]
-    finished = [(folder, run) for folder, run in runs if run.status == "finished"]
+    finished, problems = _finished_runs(arguments.folder)
     if not finished:
-        raise InputError(f"{arguments.folder} has no finished run to evaluate on {data.name}.")
+        raise InputError(next(iter(problems), f"{arguments.folder} has no finished run to evaluate on {data.name}."))
     source = arguments.class_map or f"--dataset {arguments.dataset}"
     tables = [share_classes(class_map, run.spec.dataset.classes, data.classes, source) for _, run in finished]
     records = []
     say = _voice(arguments.json)
     for (folder, run), shared in zip(finished, tables, strict=True):
-        record = evaluate_elsewhere(folder, run, data, split, shared, execution)
+        try:
+            record = evaluate_elsewhere(folder, run, data, split, shared, execution)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
         records.append(record)
         say(_table(record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"))
         if record.at_home is not None:
             home = f"on {record.trained_on} itself, over the same {plural(len(record.class_names), 'class')}"
             say(f"  {'miou ' + home:<60}{_percent(record.at_home.miou)}")
         say(f"  record: {transfer_file(folder, record)}")
+    if not records:
+        raise InputError(problems[0])
+    for line in problems:
+        print(f"left out: {line}", file=sys.stderr)
     if arguments.json is not None:
         _write(arguments.json, as_json([record.model_dump(mode="json") for record in records]), say)
+    return 1 if problems else 0
+
+
+def _finished_runs(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """The finished runs of a study, or the one run that ``folder`` is; and why others cannot be used, a line each."""
+    runs_folder = folder / "runs"
+    folders = sorted(path for path in runs_folder.iterdir() if path.is_dir()) if runs_folder.is_dir() else [folder]
+    finished, problems = [], []
+    for path in folders:
+        try:
+            record = load_run(path)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if record is not None and record.status == "finished":
+            finished.append((path, record))
+    return finished, problems
 
 
 def _choose_split(data: DatasetSpec, wanted: str | None) -> Split:

@@ -1,6 +1,5 @@
 """What is left of a run that ended well: its record, from the best weights' result, the curves and the model's cost."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,18 +8,16 @@ from typing import Any
 
 import torch
 
-from encoder_ablations.engine import metrics as m
-from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.cost import measure_cost
 from encoder_ablations.engine.evaluate import Evaluation
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.experiments.disclosures import disclosures
+from encoder_ablations.experiments.metrics_record import metrics_record
 from encoder_ablations.experiments.run_record import (
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
     DataRecord,
-    MetricsRecord,
     RunRecord,
 )
 from encoder_ablations.experiments.run_spec import RunSpec
@@ -79,28 +76,6 @@ def finished_record(
 def paths_since(calls: Counter[str]) -> list[str]:
     """What has computed deformable attention since :func:`attention_calls` gave ``calls``."""
     return sorted({name.split()[0] for name in attention_calls() - calls})
-
-
-def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
-    """All quality metrics of one confusion matrix; NaN becomes None."""
-
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
-
-    def by_class(values: object) -> dict[str, float | None]:
-        return {name: number(value) for name, value in zip(classes, values, strict=True)}  # type: ignore[call-overload]
-
-    return MetricsRecord(
-        miou=number(m.mean_iou(confusion)),
-        miou_union=number(m.mean_iou_union(confusion)),
-        miou_all=m.mean_iou_all(confusion),
-        mean_class_accuracy=number(m.mean_class_accuracy(confusion)),
-        pixel_accuracy=number(m.pixel_accuracy(confusion)),
-        frequency_weighted_iou=number(m.frequency_weighted_iou(confusion)),
-        per_class_iou=by_class(m.class_iou(confusion)),
-        per_class_dice=by_class(m.class_dice(confusion)),
-        per_class_accuracy=by_class(m.class_accuracy(confusion)),
-    )
 
 
 def curves_record(progress: Progress) -> CurvesRecord:

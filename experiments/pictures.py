@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from encoder_ablations.data.sample import ignore_label, mask_type
 from encoder_ablations.engine.evaluate import Picture
@@ -14,10 +15,11 @@ from encoder_ablations.utils.files import write_bytes
 LONGEST_SIDE = 512
 
 
-def save_pictures(pictures: Sequence[Picture], folder: Path, classes: int) -> None:
+def save_pictures(pictures: Sequence[Picture], folder: Path, classes: int, run_id: str) -> None:
     """Writes ``pictures/ID.image.jpg``, ``ID.truth.png`` and ``ID.prediction.png``.
 
     The last two hold class ids, in 8 bits with 255 = ignore, or of more than 255 ``classes`` in 16 bits with 65535.
+    Every file names the run that it is of: a PNG in the text ``run``, a JPEG in its comment.
     """
     kept_as = mask_type(ignore_label(classes))
     for picture in pictures:
@@ -25,14 +27,20 @@ def save_pictures(pictures: Sequence[Picture], folder: Path, classes: int) -> No
         height, width = picture.truth.shape
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        _save(image.resize(size, Image.Resampling.BILINEAR), folder / "pictures" / f"{picture.id}.image.jpg", "JPEG")
+        start = folder / "pictures" / picture.id
+        _save(image.resize(size, Image.Resampling.BILINEAR), Path(f"{start}.image.jpg"), run_id)
         for name, labels in (("truth", picture.truth), ("prediction", picture.prediction)):
             ids = Image.fromarray(labels.numpy().astype(kept_as))
             resized = ids.resize(size, Image.Resampling.NEAREST)
-            _save(resized, folder / "pictures" / f"{picture.id}.{name}.png", "PNG")
+            _save(resized, Path(f"{start}.{name}.png"), run_id)
 
 
-def _save(image: Image.Image, path: Path, kind: str) -> None:
+def _save(image: Image.Image, path: Path, run_id: str) -> None:
     buffer = io.BytesIO()
-    image.save(buffer, kind, quality=90)
+    if path.suffix == ".jpg":
+        image.save(buffer, "JPEG", quality=90, comment=run_id)
+    else:
+        text = PngInfo()
+        text.add_text("run", run_id)
+        image.save(buffer, "PNG", pnginfo=text)
     write_bytes(path, buffer.getvalue())

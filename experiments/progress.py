@@ -15,8 +15,12 @@ SHARE = 0.005
 
 
 class RunProgress(BaseModel):
-    """``seconds_per_step`` is measured over the present start, with evaluations; None before its second step."""
+    """``run_id``: whose file it is.
 
+    ``seconds_per_step`` is measured over the present start, with evaluations; None before its second step.
+    """
+
+    run_id: str
     step: int
     steps: int
     seconds_per_step: float | None
@@ -26,8 +30,9 @@ class RunProgress(BaseModel):
 class ProgressFile:
     """Called after every step; writes now and then."""
 
-    def __init__(self, folder: Path, steps: int) -> None:
+    def __init__(self, folder: Path, run_id: str, steps: int) -> None:
         self.path = folder / NAME
+        self.run_id = run_id
         self.steps = steps
         self.first: tuple[int, float] | None = None
         self.due = 0.0
@@ -40,18 +45,18 @@ class ProgressFile:
             return
         done, seconds = step - self.first[0], now - self.first[1]
         speed = seconds / done if done else None
-        write_json(
-            self.path, RunProgress(step=step, steps=self.steps, seconds_per_step=speed, status=status).model_dump()
-        )
+        written = RunProgress(run_id=self.run_id, step=step, steps=self.steps, seconds_per_step=speed, status=status)
+        write_json(self.path, written.model_dump())
         self.due = now + max(SECONDS, (time.monotonic() - now) / SHARE)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
 
 
-def read_progress(folder: Path) -> RunProgress | None:
-    """What was last written; None if there is nothing, or nothing that this version understands."""
+def read_progress(folder: Path, run_id: str) -> RunProgress | None:
+    """Return what the run wrote last; None if there is nothing, or nothing of this run and version."""
     try:
-        return RunProgress.model_validate_json((folder / NAME).read_text(encoding="utf-8"))
+        found = RunProgress.model_validate_json((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None
+    return found if found.run_id == run_id else None

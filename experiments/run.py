@@ -26,6 +26,7 @@ from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.finished import finished_record, now
 from encoder_ablations.experiments.pictures import save_pictures
+from encoder_ablations.experiments.run_folder import check_run_files, save_config
 from encoder_ablations.experiments.run_record import (
     PER_IMAGE,
     DataRecord,
@@ -35,7 +36,6 @@ from encoder_ablations.experiments.run_record import (
 )
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files, save_files
-from encoder_ablations.experiments.study import save_config
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.official_operator import attention_calls
@@ -188,17 +188,27 @@ def _run(
     started: str,
 ) -> RunRecord:
     calls = attention_calls()
+    check_run_files(folder, spec.run_id)
     data = prepare_data(spec)
     refuse_other_files(spec.dataset, data.record, files_of_runs([folder]))
     if accelerator.is_main_process:
         save_config(spec, folder)
-        save_files(spec.dataset, data.record, folder)
+        save_files(spec.run_id, spec.dataset, data.record, folder)
     segmenter = build_model(spec)
     trainer = Trainer(
-        segmenter, data.training, spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store()
+        segmenter,
+        data.training,
+        spec.recipe,
+        spec.seed,
+        folder,
+        accelerator,
+        execution.workers,
+        execution.store(),
+        spec.run_id,
     )
     progress = trainer.run(advance)
-    load_model(segmenter, load_checkpoint(trainer.best)["model"], trainer.best)
+    best = load_checkpoint(trainer.best, spec.run_id, progress.best_step)
+    load_model(segmenter, best["model"], trainer.best)
     items = evaluation_items(
         data.report,
         data.report_indices,
@@ -211,7 +221,7 @@ def _run(
     result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES, read=read)
     images = PerImage.of(gather_images(result.images, accelerator), len(spec.dataset.classes))
     if accelerator.is_main_process:
-        save_pictures(result.pictures, folder, len(spec.dataset.classes))
-        save_per_image(images, folder / PER_IMAGE)
+        save_pictures(result.pictures, folder, len(spec.dataset.classes), spec.run_id)
+        save_per_image(images, folder / PER_IMAGE, spec.run_id)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
     return finished_record(spec, data.record, segmenter, progress, result, calls, started, environment, data.warnings)

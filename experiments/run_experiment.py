@@ -116,7 +116,8 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
             save_study(study, folder)  # its published scores may be new
         return _conclude(folder, runs, [], {}) if shown else 0
     with connected(choices.cluster) if choices.cluster else nullcontext():
-        problems = find_problems([run.spec for run in pending], _checked_on(choices), folder.glob("runs/*"))
+        earlier = _usable(folder, runs)
+        problems = find_problems([run.spec for run in pending], _checked_on(choices), earlier)
         pending = [run for run in pending if run.spec.run_id not in problems]
         if not pending:
             raise InputError(next(iter(problems.values())))
@@ -149,6 +150,12 @@ def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]
     """What is to be computed; runs that another process seems to compute come last."""
     states = ("new", "interrupted", "failed") if retry_failed else ("new", "interrupted")
     return sorted((run for run in runs if run.state in states), key=lambda run: is_held(run.folder))
+
+
+def _usable(folder: Path, runs: Sequence[PlannedRun]) -> list[Path]:
+    """Folders of the runs that new ones will be compared with: those that are refused hold nothing to compare with."""
+    refused = {run.folder.name for run in runs if run.problem is not None}
+    return [path for path in sorted(folder.glob("runs/*")) if path.name not in refused]
 
 
 def _checked_on(choices: Choices) -> Execution:

@@ -1,18 +1,22 @@
 """The result of a run as it is stored: the only thing that reports read."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.experiments.metrics_record import MetricsRecord, metrics_record, wrong_metric
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_text
 
 SCHEMA_VERSION = 1
-NO_CHECKSUM = "0" * 64
+WAY_OUT = "restore it, or delete the file to run it again."
+RESULTS = ("data", "metrics", "confusion_matrix", "curves", "convergence", "cost")
+"""What the record of a finished run always holds."""
 PER_IMAGE = "per_image.npz"
 """Beside the record: the confusion matrix of every image, which add up to the record's."""
 STUDY_FILE = "study.yaml"
@@ -28,8 +32,7 @@ class DataRecord(Part):
 
     ``train_ids_sha256`` names the training images; ``train_masks_sha256`` also covers how many pixels of each class
     their masks hold, so that it changes when labels do. ``report_split`` is "test" where the dataset has one.
-    ``dataset_sha256`` changes with anything in any split: names, sizes of images' files, the class of a pixel; None in
-    records of earlier versions.
+    ``dataset_sha256`` changes with anything in any split: names, sizes of images' files, the class of a pixel.
     """
 
     train_ids_sha256: str
@@ -41,26 +44,7 @@ class DataRecord(Part):
     class_names: list[str]
     colors: list[tuple[int, int, int]]
     report_split: Literal["val", "test", "train"]
-    dataset_sha256: str | None = None
-
-
-class MetricsRecord(Part):
-    """Quality in 0..1 on the report split, all from one confusion matrix; None = nothing to divide by.
-
-    ``miou`` is the mean IoU over the classes present in the ground truth (Detectron2's rule);
-    ``miou_union`` over the classes present in ground truth or prediction (torchmetrics'); ``miou_all`` over all
-    classes with absent ones as 0.
-    """
-
-    miou: float | None
-    miou_union: float | None
-    miou_all: float
-    mean_class_accuracy: float | None
-    pixel_accuracy: float | None
-    frequency_weighted_iou: float | None
-    per_class_iou: dict[str, float | None]
-    per_class_dice: dict[str, float | None]
-    per_class_accuracy: dict[str, float | None]
+    dataset_sha256: str
 
 
 class CurvesRecord(Part):
@@ -126,7 +110,7 @@ class RunRecord(Part):
     ``deformable_attention``: what computed it ("numba", "triton", "pytorch" or "compiled"; "failed" = the official code
     hid an error and computed slowly); empty for heads without it, and for runs recorded before it was.
     ``disclosures``: sentences about what a reader must know to judge the number.
-    ``checksum``: of the file, with zeros in the checksum's place; set when it is written.
+    ``checksum``: of the file (see ``utils/checked_json.py``); set when it is written.
     """
 
     schema_version: Literal[1] = 1
@@ -151,16 +135,16 @@ class RunRecord(Part):
 
 
 def save_record(record: RunRecord, folder: Path) -> None:
-    """Writes ``folder/record.json``, whole or not at all."""
-    text = json.dumps(record.model_dump(mode="json") | {"checksum": NO_CHECKSUM}, indent=1, allow_nan=False) + "\n"
-    write_text(folder / "record.json", text.replace(NO_CHECKSUM, _checksum(text)))
+    """Write ``folder/record.json``, whole or not at all, with a checksum of itself."""
+    write_checked(folder / "record.json", record.model_dump(mode="json"))
 
 
 def load_record(folder: Path) -> RunRecord | None:
-    """Reads ``folder/record.json``; None if there is none.
+    """Read ``folder/record.json``; None if there is none.
 
     Raises:
-        InputError: the file is damaged, was edited, or was written by a version with another schema.
+        InputError: the file is damaged, was edited, contradicts itself, or was written by a version with another
+            schema.
     """
     path = folder / "record.json"
     if not path.exists():
@@ -176,9 +160,35 @@ def load_record(folder: Path) -> RunRecord | None:
         raise _unreadable(path, text, error) from error
     if "schema_version" not in record.model_fields_set:
         raise _other_version(path, None)
-    if record.checksum is not None and record.checksum != _checksum(text.replace(record.checksum, NO_CHECKSUM)):
-        raise InputError(f"{path} was edited after it was written; restore it, or delete the file to run it again.")
+    check_text(path, text, record.checksum, WAY_OUT)
+    problem = _contradiction(record)
+    if problem is not None:
+        raise InputError(f"{path} contradicts itself: {problem}; {WAY_OUT}")
     return record
+
+
+def _contradiction(record: RunRecord) -> str | None:
+    """What in a record cannot be true of one run; None if all of it fits together."""
+    if record.run_id != record.spec.run_id:
+        return f"it names the run {record.run_id}, but its settings are those of {record.spec.run_id}"
+    if record.status == "failed":
+        return None if record.error is not None else "the run failed without an error"
+    missing = [name for name in RESULTS if getattr(record, name) is None]
+    if missing:
+        return f"the run is finished without {', '.join(missing)}"
+    assert record.data is not None
+    assert record.metrics is not None
+    assert record.confusion_matrix is not None
+    classes = record.spec.dataset.classes
+    if tuple(record.data.class_names) != tuple(classes):
+        return "its data have other classes than its dataset"
+    if [len(row) for row in record.confusion_matrix] != [len(classes)] * len(classes):
+        return f"its confusion matrix is not one of {len(classes)} classes"
+    counts = np.array(record.confusion_matrix, dtype=np.int64)
+    if counts.min() < 0:
+        return "its confusion matrix holds negative counts"
+    wrong = wrong_metric(record.metrics, metrics_record(ConfusionMatrix(counts), classes))
+    return None if wrong is None else f"a metric is not that of its confusion matrix ({wrong})"
 
 
 def _unreadable(path: Path, text: str, error: ValidationError) -> InputError:
@@ -202,7 +212,3 @@ def _other_version(path: Path, version: object) -> InputError:
 
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(f"{path} is damaged ({type(error).__name__}); delete the file to run it again.")
-
-
-def _checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

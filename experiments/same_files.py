@@ -1,40 +1,105 @@
 """Whether all runs that are compared have seen the same files. Their specification does not say so: files change."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.experiments.run_record import DataRecord, RunRecord
+from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_json
 from encoder_ablations.utils.wording import plural
 
 NAME = "data.json"
+WAY_OUT = "restore it, or delete the run's folder to run it again."
 
 FilesOfRuns = Mapping[str, Mapping[str, list[str]]]
 """Digest of a dataset's specification -> digest of its files -> the runs that have seen these."""
 
 
-def save_files(dataset: DatasetSpec, data: DataRecord, folder: Path) -> None:
-    """Writes down, as a run begins, which files it sees."""
-    write_json(folder / NAME, {"dataset": _digest(dataset), "dataset_sha256": data.dataset_sha256})
+class SeenFiles(BaseModel):
+    """What a run's ``data.json`` holds.
+
+    Attributes:
+        dataset: digest of the dataset's specification.
+        dataset_sha256: digest of all of its files, as in :class:`DataRecord`.
+        checksum: of the file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str
+    dataset: str
+    dataset_sha256: str
+    checksum: str | None = None
+
+
+def save_files(run_id: str, dataset: DatasetSpec, data: DataRecord, folder: Path) -> None:
+    """Write down, as a run begins, which files it sees."""
+    seen = SeenFiles(run_id=run_id, dataset=_digest(dataset), dataset_sha256=data.dataset_sha256)
+    write_checked(folder / NAME, seen.model_dump())
+
+
+def read_files(folder: Path) -> SeenFiles:
+    """Return which files the run in ``folder`` has seen.
+
+    Raises:
+        InputError: nothing tells, for the file is missing, damaged or edited.
+    """
+    path = folder / NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+        seen = SeenFiles.model_validate_json(text)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} is missing, so nothing tells whether the dataset's files have changed since; {WAY_OUT}"
+        ) from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except (UnicodeDecodeError, ValidationError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}); {WAY_OUT}") from error
+    check_text(path, text, seen.checksum, WAY_OUT)
+    return seen
+
+
+def check_files(folder: Path, run_id: str, record: RunRecord | None) -> None:
+    """Check that ``data.json`` is that of the run and, where it is finished, of its record.
+
+    Raises:
+        InputError: it is missing, damaged, or belongs to another run.
+    """
+    seen = read_files(folder)
+    if seen.run_id != run_id:
+        raise InputError(f"{folder / NAME} is that of another run, {seen.run_id}; this is {run_id}; {WAY_OUT}")
+    if record is None or record.data is None:
+        return
+    if (seen.dataset, seen.dataset_sha256) != (_digest(record.spec.dataset), record.data.dataset_sha256):
+        raise InputError(f"{folder / NAME} names other files than the record beside it; {WAY_OUT}")
 
 
 def files_of_runs(folders: Iterable[Path]) -> FilesOfRuns:
-    """What the runs in these folders have seen; those that have done nothing yet, or do not say it, are left out."""
+    """Return what the runs in these folders have seen.
+
+    Left out are those that have learnt nothing yet, and those whose ``data.json`` cannot be used: whoever plans or
+    reports them refuses them by name.
+    """
     found: dict[str, dict[str, list[str]]] = {}
     for folder in folders:
-        if not ((folder / "record.json").exists() or (folder / "checkpoints" / "last.pt").exists()):
+        if not ((folder / "record.json").exists() or has_learnt(folder)):
             continue
         try:
-            content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-            known = found.setdefault(content["dataset"], {})
-            known.setdefault(content["dataset_sha256"], []).append(folder.name)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # of an earlier version, or of another machine that is writing it now
+            seen = read_files(folder)
+        except InputError:
+            continue
+        found.setdefault(seen.dataset, {}).setdefault(seen.dataset_sha256, []).append(folder.name)
     return found
+
+
+def has_learnt(folder: Path) -> bool:
+    """Whether a checkpoint of ours or of Detectron2's loop lies in a run's folder."""
+    return any((folder / "checkpoints").glob("*.pt")) or (folder / "last_checkpoint").exists()
 
 
 def refuse_other_files(dataset: DatasetSpec, data: DataRecord, runs: FilesOfRuns) -> None:
@@ -56,7 +121,7 @@ def changed_files(records: Sequence[RunRecord]) -> list[str]:
     """A line for every dataset whose files were not the same for all of its runs."""
     seen: dict[str, list[RunRecord]] = {}
     for record in records:
-        if record.data is not None and record.data.dataset_sha256 is not None:
+        if record.data is not None:
             seen.setdefault(record.spec.dataset.name, []).append(record)
     lines = []
     for name, runs in seen.items():

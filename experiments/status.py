@@ -57,12 +57,13 @@ def describe(name: str, folder: Path, standing: Standing) -> str:
     known = {run.folder.name for run in standing.runs}
     others = [path for path in (folder / "runs").glob("*/record.json") if path.parent.name not in known]
     if others:
-        lines.append(f"{plural(len(others), 'further run', 'is/are in the folder')}, of earlier versions of the study")
+        found = plural(len(others), "further run", "is/are in the folder")
+        lines.append(f"{found}, of earlier versions of the study or of other studies")
     return "\n".join(lines)
 
 
 def _running_line(run: PlannedRun) -> str:
-    progress = read_progress(run.folder)
+    progress = read_progress(run.folder, run.spec.run_id)
     if progress is None:
         return f"  running      {run.spec.run_id}: starting"
     left = "" if progress.seconds_per_step is None else f", about {duration(_own_seconds(run) or 0)} left"
@@ -71,7 +72,7 @@ def _running_line(run: PlannedRun) -> str:
 
 def _own_seconds(run: PlannedRun) -> float | None:
     """What a running run still needs at the speed that it has now."""
-    progress = read_progress(run.folder)
+    progress = read_progress(run.folder, run.spec.run_id)
     if progress is None or progress.seconds_per_step is None:
         return None
     return (progress.steps - progress.step) * progress.seconds_per_step

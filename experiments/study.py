@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, field_validator
 
 from encoder_ablations.data.references import load_dataset
@@ -14,12 +13,12 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.grid import RunFilter, select
 from encoder_ablations.experiments.published import PublishedScore, check_published, refuse_second
-from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.run_folder import load_run
+from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import Config, build, config_names, find_config, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
-from encoder_ablations.utils.files import write_text
 
 OUTPUTS = Path("outputs")
 KINDS = ("encoders", "segmenters", "datasets")
@@ -146,7 +145,7 @@ RunState = Literal["finished", "failed", "interrupted", "new", "unreadable"]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a study and how far it has got. ``problem``: why its record cannot be read."""
+    """A run of a study and how far it has got. ``problem``: why what lies in its folder cannot be used."""
 
     spec: RunSpec
     folder: Path
@@ -169,16 +168,7 @@ def locate(specs: Sequence[RunSpec], study_folder: Path) -> list[PlannedRun]:
 
 def _locate(spec: RunSpec, folder: Path) -> PlannedRun:
     try:
-        record = load_record(folder)
-        if record is not None and record.run_id != spec.run_id:
-            raise InputError(
-                f"{folder / 'record.json'} is the record of another run, {record.run_id}; delete the file."
-            )
+        record = load_run(folder)
     except InputError as error:
         return PlannedRun(spec, folder, None, str(error))
     return PlannedRun(spec, folder, record)
-
-
-def save_config(spec: RunSpec, folder: Path) -> None:
-    """Writes the resolved spec; ``ablate train --config`` on it gives the same run id."""
-    write_text(folder / "config.yaml", yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))

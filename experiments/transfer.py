@@ -11,25 +11,23 @@ import torch
 from tqdm import tqdm
 
 from encoder_ablations.data.cache import for_evaluation
-from encoder_ablations.data.class_map import OTHER, SharedClasses
+from encoder_ablations.data.class_map import SharedClasses
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import EvaluationItem, evaluation_items
 from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.data.subsets import fingerprint
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
-from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.features import FeatureSource
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.finished import metrics_record
+from encoder_ablations.experiments.metrics_record import shared_metrics
 from encoder_ablations.experiments.run import build_model
-from encoder_ablations.experiments.run_record import MetricsRecord, RunRecord
+from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.transfer_record import TransferRecord, transfer_file
+from encoder_ablations.experiments.transfer_record import TransferRecord, save_transfer
 from encoder_ablations.utils.environment import describe_environment
-from encoder_ablations.utils.files import write_json
 
 
 class CheckpointResult(NamedTuple):
@@ -48,18 +46,20 @@ def evaluate_checkpoint(
     split: Split,
     execution: Execution,
     shared: SharedClasses | None = None,
+    step: int | None = None,
 ) -> CheckpointResult:
     """A run's best checkpoint on a split of any dataset.
 
     Args:
         shared: counts these classes, and as the last one all others; None = the dataset is the run's own.
+        step: when the best checkpoint was saved, as the run's record says; None = the run has no record.
 
     Raises:
-        InputError: there is no checkpoint, or a file of the dataset is damaged.
+        InputError: there is no checkpoint, it is damaged or of another run, or a file of the dataset is damaged.
     """
     accelerator = make_accelerator(execution.device)
     path = folder / "checkpoints" / "best.pt"
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, spec.run_id, step)
     segmenter = build_model(spec.model_copy(update={"encoder": spec.encoder.model_copy(update={"weights": "random"})}))
     load_model(segmenter, checkpoint["model"], path)
     prepare_dataset(data)
@@ -93,7 +93,8 @@ def evaluate_elsewhere(
     Raises:
         InputError: see :func:`evaluate_checkpoint`.
     """
-    result = evaluate_checkpoint(folder, run.spec, data, split, execution, shared)
+    step = None if run.convergence is None else run.convergence.best_step
+    result = evaluate_checkpoint(folder, run.spec, data, split, execution, shared, step)
     counts = result.evaluation.confusion.counts
     home = None if run.confusion_matrix is None else shared.fold(np.array(run.confusion_matrix))
     record = TransferRecord(
@@ -113,20 +114,5 @@ def evaluate_elsewhere(
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=describe_environment(result.device),
     )
-    write_json(transfer_file(folder, record), record.model_dump(mode="json"))
+    save_transfer(folder, record)
     return record
-
-
-def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
-    """Metrics over S classes from (S+1)×(S+1) counts, whose last row is empty and whose last column is "other".
-
-    "Other" is no class: it makes its pixels misses, and is not averaged over.
-    """
-    record = metrics_record(ConfusionMatrix(counts), (*names, OTHER))
-    by_class = {
-        key: {name: value for name, value in getattr(record, key).items() if name != OTHER}
-        for key in ("per_class_iou", "per_class_dice", "per_class_accuracy")
-    }
-    known = [value for value in by_class["per_class_iou"].values() if value is not None]
-    means = {"miou_union": sum(known) / len(known) if known else None, "miou_all": sum(known) / len(names)}
-    return record.model_copy(update={**by_class, **means})

@@ -5,11 +5,16 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from encoder_ablations.data.spec import Split
-from encoder_ablations.experiments.run_record import MetricsRecord, Part
+from encoder_ablations.experiments.metrics_record import MetricsRecord, shared_metrics, wrong_metric
+from encoder_ablations.experiments.run_record import Part
+from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
+
+WAY_OUT = "delete it and evaluate again."
 
 
 class TransferRecord(Part):
@@ -23,6 +28,7 @@ class TransferRecord(Part):
         confusion_matrix: S rows (truth) and S+1 columns (prediction); the last is "a class that is not shared".
         metrics: over the S classes. Pixels of other classes are left out; other predictions count as wrong.
         at_home: the same for the run's own report split, with the classes merged in the same way.
+        checksum: of the file; set when it is written.
     """
 
     schema_version: Literal[1] = 1
@@ -41,6 +47,7 @@ class TransferRecord(Part):
     checkpoint_step: int
     finished: str
     environment: dict[str, Any]
+    checksum: str | None = None
 
 
 def transfer_file(folder: Path, record: TransferRecord) -> Path:
@@ -50,16 +57,35 @@ def transfer_file(folder: Path, record: TransferRecord) -> Path:
     return folder / "transfer" / f"{record.tested_on}-{record.split}-{digest}.json"
 
 
-def load_transfers(folder: Path) -> list[TransferRecord]:
-    """All transfer records of a run, by file name.
+def save_transfer(folder: Path, record: TransferRecord) -> None:
+    """Write a record beside the one of its run."""
+    write_checked(transfer_file(folder, record), record.model_dump(mode="json"))
+
+
+def transfer_files(folder: Path) -> list[Path]:
+    """All transfer records of a run, by name."""
+    return sorted((folder / "transfer").glob("*.json"))
+
+
+def load_transfer(path: Path, run_id: str) -> TransferRecord:
+    """Read a transfer record of the run ``run_id``.
 
     Raises:
-        InputError: a file is damaged or of another version.
+        InputError: the file is damaged, edited, of another version or of another run, or contradicts itself.
     """
-    found = []
-    for path in sorted((folder / "transfer").glob("*.json")):
-        try:
-            found.append(TransferRecord.model_validate_json(path.read_text(encoding="utf-8")))
-        except (ValidationError, UnicodeDecodeError, OSError) as error:
-            raise InputError(f"{path} is damaged, or of another version; delete it and evaluate again.") from error
-    return found
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = TransferRecord.model_validate_json(text)
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} is damaged, or of another version; {WAY_OUT}") from error
+    check_text(path, text, record.checksum, WAY_OUT)
+    if record.run_id != run_id:
+        raise InputError(f"{path} is a result of another run, {record.run_id}; move it there, or delete it.")
+    classes = len(record.class_names)
+    if [len(row) for row in record.confusion_matrix] != [classes + 1] * classes:
+        raise InputError(f"{path} holds no confusion matrix of {classes} classes; {WAY_OUT}")
+    counts = np.array([*record.confusion_matrix, [0] * (classes + 1)], dtype=np.int64)
+    wrong = wrong_metric(record.metrics, shared_metrics(counts, tuple(record.class_names)))
+    if wrong is not None:
+        raise InputError(f"{path}: a metric is not that of its confusion matrix ({wrong}); {WAY_OUT}")
+    return record

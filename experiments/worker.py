@@ -14,7 +14,8 @@ from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.locks import holding
 from encoder_ablations.experiments.progress import ProgressFile
 from encoder_ablations.experiments.run import execute_run, failed_record
-from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
+from encoder_ablations.experiments.run_folder import load_run
+from encoder_ablations.experiments.run_record import RunRecord, save_record
 from encoder_ablations.experiments.study import PlannedRun
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
@@ -68,7 +69,7 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
         broadcast_object_list(settled)
         if settled[0] is not None:
             return settled[0]
-        progress = ProgressFile(run.folder, run.spec.recipe.steps)
+        progress = ProgressFile(run.folder, run.spec.run_id, run.spec.recipe.steps)
 
         def report(step: int, status: str) -> None:
             if accelerator.is_main_process:
@@ -87,7 +88,7 @@ def _claim(run: PlannedRun, job: Job, stack: ExitStack) -> Outcome | None:
     if not stack.enter_context(holding(run.folder, job.lock_seconds)):
         return Outcome(run_id, "elsewhere")
     try:
-        record = load_record(run.folder)
+        record = load_run(run.folder)
     except InputError as error:
         return Outcome(run_id, "failed", message=str(error))
     if record is None:

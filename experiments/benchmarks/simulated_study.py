@@ -14,7 +14,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.finished import metrics_record
+from encoder_ablations.experiments.metrics_record import metrics_record
 from encoder_ablations.experiments.run_record import (
     PER_IMAGE,
     ConvergenceRecord,
@@ -26,6 +26,7 @@ from encoder_ablations.experiments.run_record import (
     save_record,
 )
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.same_files import save_files
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.seeding import numpy_stream
 
@@ -109,8 +110,9 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
     total = images.total()
     scores = metrics_record(total, spec.dataset.classes)
     target = folder / "runs" / spec.run_id
-    save_per_image(images, target / PER_IMAGE)
+    save_per_image(images, target / PER_IMAGE, spec.run_id)
     miou, trained = scores.miou or 0.0, max(1, round(2000 * spec.fraction))
+    data = _data(spec, trained)
     epochs = STEPS * spec.recipe.batch_size / trained
     rate = float(random.uniform(4, 6)) * (0.6 if spec.encoder.weights == "random" else 1.0)
     record = RunRecord(
@@ -120,7 +122,7 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         started="2025-03-01T10:00:00+00:00",
         finished="2025-03-01T11:00:00+00:00",
         environment={"processor": "simulated", "versions": {"python": "3.12"}, "command": "ablate bench report"},
-        data=_data(spec, trained),
+        data=data,
         metrics=scores,
         confusion_matrix=total.counts.tolist(),
         curves=_curves(random, miou, rate),
@@ -136,6 +138,7 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         disclosures=["Simulated: no network was trained."],
     )
     save_record(record, target)
+    save_files(spec.run_id, spec.dataset, data, target)
 
 
 def _data(spec: RunSpec, trained: int) -> DataRecord:
@@ -150,6 +153,7 @@ def _data(spec: RunSpec, trained: int) -> DataRecord:
         class_names=list(spec.dataset.classes),
         colors=list(palette(CLASSES)),
         report_split="test",
+        dataset_sha256=fingerprint([spec.dataset.name]),
     )
 
 

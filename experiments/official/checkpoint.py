@@ -8,6 +8,7 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.checkpoints import DIGEST, check_digest
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.torch_files import DAMAGED
 
@@ -46,6 +47,20 @@ def check_encoder(path: str, encoder: EncoderSpec, resume: bool) -> None:
         raise InputError(f"{path} is a checkpoint of another encoder ({'; '.join(changed)}). {FIX}")
 
 
+def check_run(path: str, run_id: str) -> None:
+    """Compares the run that a checkpoint of Detectron2's trainer notes with the one that is to go on from it.
+
+    Raises:
+        InputError: it is of another run, or does not say of which.
+    """
+    stored = _hook(_read(path)).get("run_id")
+    if stored != run_id:
+        raise InputError(
+            f"{path} is a checkpoint of another run, {stored}; what is asked for is {run_id}. Give the settings that "
+            "it was begun with, or another OUTPUT_DIR."
+        )
+
+
 def check_weights(path: str, model: nn.Module, whole: bool) -> None:
     """Compares names and shapes with the model.
 
@@ -82,6 +97,8 @@ def _read(path: str) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGED as error:
         raise InputError(f"{path} is damaged or not a checkpoint.") from error
+    if DIGEST in content:  # ours, the best weights of a recorded run
+        check_digest(Path(path), content)
     return content
 
 

@@ -72,15 +72,15 @@ def record_run(
     assert recorder is not None
     segmenter = as_segmenter(model, spec_of(cfg))
     if recorder.best.exists():
-        load_model(model, load_checkpoint(recorder.best)["model"], recorder.best)
+        load_model(model, load_checkpoint(recorder.best, spec.run_id)["model"], recorder.best)
     comm.synchronize()
     name = f"{spec.dataset.name}_{data.record.report_split}"
     evaluator = ConfusionEvaluator(name, len(spec.dataset.classes))
     inference_on_dataset(model, trainer.build_test_loader(cfg, name), evaluator)
     if comm.is_main_process():
-        save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR), len(spec.dataset.classes))
+        save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR), len(spec.dataset.classes), spec.run_id)
         images = PerImage.of(evaluator.images, len(spec.dataset.classes))
-        save_per_image(images, Path(cfg.OUTPUT_DIR) / PER_IMAGE)
+        save_per_image(images, Path(cfg.OUTPUT_DIR) / PER_IMAGE, spec.run_id)
     result = Evaluation(evaluator.confusion, evaluator.images, evaluator.pictures)
     environment = describe_environment(cfg.MODEL.DEVICE)
     further = [*_of_detectron2(recorder), *data.warnings]

@@ -15,12 +15,19 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from encoder_ablations.experiments.finished import now
-from encoder_ablations.experiments.official.checkpoint import check_encoder, check_weights, checkpoint_to_load
+from encoder_ablations.experiments.official.checkpoint import (
+    check_encoder,
+    check_run,
+    check_weights,
+    checkpoint_to_load,
+)
 from encoder_ablations.experiments.official.configuration import Setup, configure
 from encoder_ablations.experiments.official.recording import record_run
 from encoder_ablations.experiments.official.trainer import trainer_class
 from encoder_ablations.experiments.run import FAILURES, failed_record
+from encoder_ablations.experiments.run_folder import check_run_files
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
+from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files, save_files
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
@@ -44,6 +51,8 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     path, resumed = checkpoint_to_load(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, arguments.resume)
     if setup.spec is not None:
         check_encoder(path, setup.spec.encoder, resumed)
+        if resumed and not arguments.eval_only:
+            check_run(path, setup.spec.run_id)
         if not (arguments.resume or arguments.eval_only) and checkpoint_to_load(cfg.OUTPUT_DIR, "", True)[1]:
             raise InputError(
                 f"{cfg.OUTPUT_DIR} holds an unfinished run. Add --resume to go on with it, or delete it to begin anew."
@@ -62,7 +71,8 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     if arguments.resume and not resumed:
         logger.warning("--resume: there is no checkpoint in %s yet, starting from the beginning", cfg.OUTPUT_DIR)
     started, calls = now(), attention_calls()
-    trainer = trainer_class()(cfg, setup.spec.encoder if setup.spec else None)
+    _note_files(setup)
+    trainer = trainer_class()(cfg, setup.spec)
     check_weights(path, trainer.model, whole=resumed)
     trainer.resume_or_load(resume=arguments.resume)
     record = _train(trainer, setup, started, calls)
@@ -87,6 +97,21 @@ def _train(trainer: Any, setup: Setup, started: str, calls: Counter[str]) -> Run
         if comm.is_main_process():
             save_record(failed_record(setup.spec, error, started, cfg.MODEL.DEVICE), Path(cfg.OUTPUT_DIR))
         raise
+
+
+def _note_files(setup: Setup) -> None:
+    """Writes down which files of the dataset the run sees.
+
+    Raises:
+        InputError: they have changed since the run began, or nothing tells.
+    """
+    if setup.spec is None or setup.data is None:
+        return
+    folder, dataset = Path(setup.cfg.OUTPUT_DIR), setup.spec.dataset
+    check_run_files(folder, setup.spec.run_id)
+    refuse_other_files(dataset, setup.data.record, files_of_runs([folder]))
+    if comm.is_main_process():
+        save_files(setup.spec.run_id, dataset, setup.data.record, folder)
 
 
 def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:

@@ -12,13 +12,13 @@ from detectron2.engine import AMPTrainer, HookBase, hooks
 from torch import nn
 
 from encoder_ablations.encoders.detectron2 import EncoderBackbone
-from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.checkpoints import save_checkpoint
 from encoder_ablations.engine.optimizer import undecayed_names
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import LOSS_POINTS
 from encoder_ablations.experiments.official.configuration import DTYPES
 from encoder_ablations.experiments.official.repository import official_trainer
+from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.utils.interrupts import Interrupt
 
 KEPT = 2
@@ -40,12 +40,12 @@ class RecordedTraining:
     iter: int
     interrupt = Interrupt()
 
-    def __init__(self, cfg: CfgNode, encoder: EncoderSpec | None = None) -> None:
+    def __init__(self, cfg: CfgNode, spec: RunSpec | None = None) -> None:
         """
         Args:
-            encoder: what is trained; None where no record is kept.
+            spec: what is trained; None where no record is kept.
         """
-        self.recorder = Recorder(cfg, encoder) if encoder is not None else None
+        self.recorder = Recorder(cfg, spec) if spec is not None else None
         super().__init__(cfg)  # type: ignore[call-arg]
         if cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE != "float16":
             inner = self._trainer
@@ -99,7 +99,10 @@ class RecordedTraining:
         for hook in later:
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.max_to_keep = KEPT
-                hook.recent_checkpoints = sorted(map(str, Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth")))
+                saved = sorted(Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth"))
+                for path in saved[:-KEPT]:  # left by a process that was killed before it removed them
+                    path.unlink()
+                hook.recent_checkpoints = list(map(str, saved[-KEPT:]))
         earlier = [hook for hook in found if hook not in later]
         return [*earlier, evaluation, self.recorder, *later]
 
@@ -117,9 +120,10 @@ def trainer_class() -> Any:
 class Recorder(HookBase):
     """Curves, time, memory and the best weights. Its state is part of Detectron2's checkpoints."""
 
-    def __init__(self, cfg: CfgNode, encoder: EncoderSpec) -> None:
+    def __init__(self, cfg: CfgNode, spec: RunSpec) -> None:
         self.progress = Progress()
-        self.encoder = encoder.model_dump(mode="json")
+        self.run_id = spec.run_id
+        self.encoder = spec.encoder.model_dump(mode="json")
         self.best = Path(cfg.OUTPUT_DIR) / "model_best.pth"
         self.log_every = max(1, cfg.SOLVER.MAX_ITER // LOSS_POINTS)
         self.resumed_at: list[int] = []
@@ -151,10 +155,11 @@ class Recorder(HookBase):
         miou = float(value) / 100
         if progress.record_evaluation(None if miou != miou else miou):
             content = {"model": unwrapped(self.trainer.model).state_dict(), "encoder": self.encoder}
-            save_checkpoint(self.best, content | {"step": progress.step, "val_miou": miou})
+            save_checkpoint(self.best, content | {"run_id": self.run_id, "step": progress.step, "val_miou": miou})
 
     def state_dict(self) -> dict[str, Any]:
-        return {"progress": self.progress.state_dict(), "encoder": self.encoder, "resumed_at": self.resumed_at}
+        state = {"run_id": self.run_id, "encoder": self.encoder, "resumed_at": self.resumed_at}
+        return state | {"progress": self.progress.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.progress.load_state_dict(state["progress"])

@@ -11,10 +11,11 @@ import numpy as np
 
 from encoder_ablations.experiments.published import Place, PublishedScore, read_published
 from encoder_ablations.experiments.reporting.titles import canonical, unique_titles
-from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.run_folder import load_run
+from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.same_files import changed_files
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
-from encoder_ablations.experiments.transfer_record import TransferRecord, load_transfers
+from encoder_ablations.experiments.transfer_record import TransferRecord, load_transfer, transfer_files
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.wording import plural
 
@@ -180,7 +181,8 @@ class Study:
 def collect(folder: Path) -> Study:
     """Reads ``folder/runs/*/record.json``; what cannot be read is named in ``damaged``.
 
-    Those that are damaged, edited, of another schema or in a folder of another run are left out.
+    Those that are damaged, edited, of another schema, in a folder of another run or beside another run's files are
+    left out.
 
     Raises:
         InputError: there is no record, or none that can be read.
@@ -190,7 +192,7 @@ def collect(folder: Path) -> Study:
     records, unfinished, damaged = [], [], []
     for path in candidates:
         try:
-            record = _load(path)
+            record = load_run(path)
         except InputError as error:
             damaged.append(str(error))
             continue
@@ -222,29 +224,15 @@ def collect(folder: Path) -> Study:
     )
 
 
-def _load(path: Path) -> RunRecord | None:
-    """The record in a run's folder, which must be that run's."""
-    record = load_record(path)
-    if record is None:
-        return None
-    if record.run_id != path.name:
-        raise InputError(
-            f"{path} holds the record of the run {record.run_id}; "
-            "every run lies in the folder of its own name. Rename that folder, or delete it if it is a copy."
-        )
-    return record
-
-
-def _transfers(path: Path, damaged: list[str]) -> list[TransferRecord]:
-    """How the run in ``path`` does on other datasets; what is wrong is added to ``damaged``."""
-    try:
-        found = load_transfers(path)
-    except InputError as error:
-        damaged.append(str(error))
-        return []
-    strange = sorted({record.run_id for record in found} - {path.name})
-    damaged += [f"{path / 'transfer'} holds a result of the run {run}; move it there, or delete it." for run in strange]
-    return [record for record in found if record.run_id == path.name]
+def _transfers(folder: Path, damaged: list[str]) -> list[TransferRecord]:
+    """How the run in ``folder`` does on other datasets; what is wrong is added to ``damaged``."""
+    found = []
+    for path in transfer_files(folder):
+        try:
+            found.append(load_transfer(path, folder.name))
+        except InputError as error:
+            damaged.append(str(error))
+    return found
 
 
 def _nothing_found(folder: Path, started: int) -> str:

@@ -1,8 +1,9 @@
 """The qualitative grid: image, truth, and every encoder's prediction and errors on the same few images."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -109,27 +110,28 @@ def _frequent(study: Study, runs: list[RunRecord], ids: list[str]) -> list[int]:
     """Ids of the classes that truth and predictions of these images show most, in id order."""
     classes = len(runs[0].data.class_names) if runs[0].data else 0
     pixels = np.zeros(classes, np.int64)
-    folders = [study.run_folder(run.run_id) / "pictures" for run in runs]
+    shown = [(runs[0], "truth"), *((run, "prediction") for run in runs)]
     for id in ids:
-        for path in (folders[0] / f"{id}.truth.png", *(folder / f"{id}.prediction.png" for folder in folders)):
-            labels = _labels(path)
+        for run, kind in shown:
+            labels = _labels(study, run, f"{id}.{kind}.png")
             pixels += np.bincount(labels[labels < classes], minlength=classes)
     most = np.argsort(-pixels, kind="stable")[:MOST_NAMED]
     return sorted(int(place) for place in most if pixels[place])
 
 
 def _row(study: Study, runs: list[RunRecord], id: str) -> Row:
-    folders = [study.run_folder(run.run_id) / "pictures" for run in runs]
-    truth = _labels(folders[0] / f"{id}.truth.png")
-    with Image.open(folders[0] / f"{id}.image.jpg") as file:
+    truth = _labels(study, runs[0], f"{id}.truth.png")
+    with _opened(study, runs[0], f"{id}.image.jpg") as file:
         image = np.asarray(file.convert("RGB").resize(truth.shape[::-1], Image.Resampling.BILINEAR))
     colors = tuple(runs[0].data.colors) if runs[0].data else ()
     ignore = ignore_label(len(colors))
     predictions = []
-    for run, folder in zip(runs, folders, strict=True):
-        labels = _labels(folder / f"{id}.prediction.png")
+    for run in runs:
+        labels = _labels(study, run, f"{id}.prediction.png")
         if labels.shape != truth.shape:
-            raise ValueError(f"{folder / id}.prediction.png has the size {labels.shape}, the truth {truth.shape}")
+            raise ValueError(
+                f"{run.run_id}/pictures/{id}.prediction.png has the size {labels.shape}, the truth {truth.shape}"
+            )
         errors = _jpeg(error_map(image, truth, labels, ignore))
         predictions.append(
             Prediction(
@@ -161,8 +163,19 @@ def right_share(truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> 
     return float((labels == truth)[labelled].mean()) if labelled.any() else None
 
 
-def _labels(path: Path) -> np.ndarray:
+@contextmanager
+def _opened(study: Study, run: RunRecord, name: str) -> Iterator[Image.Image]:
+    """Open a picture of a run, which says itself whose it is (see ``experiments/pictures.py``)."""
+    path = study.run_folder(run.run_id) / "pictures" / name
     with Image.open(path) as file:
+        owner = file.info.get("run") or file.info.get("comment", b"").decode(errors="replace")
+        if owner != run.run_id:
+            raise ValueError(f"{path} is of another run, {owner or 'which it does not name'}")
+        yield file
+
+
+def _labels(study: Study, run: RunRecord, name: str) -> np.ndarray:
+    with _opened(study, run, name) as file:
         known = file.mode in ("L", "P") or file.mode.startswith("I")
         return np.asarray(file if known else file.convert("L"), dtype=np.int64)
 

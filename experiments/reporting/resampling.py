@@ -78,7 +78,7 @@ class Resampling:
     def _read(self, run: RunRecord) -> Resampled | None:
         try:
             path = self._study.run_folder(run.run_id) / PER_IMAGE
-            images = load_per_image(path, np.array(run.confusion_matrix))
+            images = load_per_image(path, np.array(run.confusion_matrix), run.run_id)
         except InputError as error:
             self.problems.append(str(error))
             return None

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoder_ablations.engine.checkpoints import load_checkpoint, load_model, save_checkpoint
+from encoder_ablations.engine.checkpoints import CheckpointError, load_checkpoint, load_model, save_checkpoint
 from encoder_ablations.utils.errors import InputError
 
 
@@ -56,6 +56,59 @@ def test_what_is_not_a_checkpoint(tmp_path):
     torch.save({"schema_version": 99}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="schema version 99, this program reads 1"):
         load_checkpoint(tmp_path / "other.pt")
+
+
+def flip_a_bit(path, tensor):
+    """Change one bit of a tensor's bytes where they lie in the file."""
+    content = bytearray(path.read_bytes())
+    place = content.index(tensor.numpy().tobytes()) + 5
+    content[place] ^= 16
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer"])
+def test_one_flipped_bit_is_noticed(tmp_path, part):
+    path = tmp_path / "last.pt"
+    tensors = {"model": torch.arange(100.0), "optimizer": torch.arange(200.0, 300.0)}
+    state = {"model": {"weight": tensors["model"]}, "optimizer": {"state": {0: {"exp_avg": tensors["optimizer"]}}}}
+    save_checkpoint(path, {"run_id": "mine", **state})
+    load_checkpoint(path, "mine")
+    flip_a_bit(path, tensors[part])
+    with pytest.raises(CheckpointError, match=r"last\.pt is damaged.*wrong checksum.*delete the run's folder"):
+        load_checkpoint(path, "mine")
+
+
+@pytest.mark.parametrize("change", [{"step": 3}, {"model": {"b": torch.ones(2)}}, {"run_id": "mine"}, {"sha256": None}])
+def test_what_was_changed_after_saving_is_noticed(tmp_path, change):
+    path = tmp_path / "best.pt"
+    save_checkpoint(path, {"run_id": "other", "model": {"a": torch.ones(2)}, "step": 2})
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_checkpoint(path, "mine")
+
+
+def test_the_checkpoint_of_another_run_or_step_is_refused(tmp_path):
+    path = tmp_path / "best.pt"
+    save_checkpoint(path, {"run_id": "other", "step": 2})
+    with pytest.raises(CheckpointError, match=r"best\.pt is a checkpoint of another run, other; this is the run mine"):
+        load_checkpoint(path, "mine")
+    with pytest.raises(CheckpointError, match=r"step 2, but the best ones of the run are those of step 4"):
+        load_checkpoint(path, "other", step=4)
+    assert load_checkpoint(path, "other", step=2)["step"] == 2
+    save_checkpoint(path, {"step": 2})
+    with pytest.raises(CheckpointError, match="another run, None"):
+        load_checkpoint(path, "mine")
+
+
+def test_every_kind_of_value_keeps_its_digest(tmp_path):
+    path = tmp_path / "last.pt"
+    values = [torch.tensor(3), torch.empty(0), torch.ones(2, dtype=torch.bfloat16), torch.tensor([True, False])]
+    values += [torch.arange(6.0).reshape(2, 3).T, torch.ones(1, 2, 4, 4).to(memory_format=torch.channels_last)]
+    plain = {"loss": [0.1, None, float("nan")], "betas": (0.9, 0.999), "empty": {}, 0: "text"}
+    save_checkpoint(path, {"model": dict(enumerate(values)), "plain": plain})
+    content = load_checkpoint(path)
+    assert all(torch.equal(content["model"][key], value) for key, value in enumerate(values))
+    assert content["plain"]["betas"] == (0.9, 0.999)
 
 
 class Payload:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 
 import pytest
@@ -22,6 +23,7 @@ from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.utils.errors import InputError
 
 AUGMENTATION = AugmentationSpec(crop=(64, 64))
 RECIPE = Recipe(steps=6, batch_size=4, evaluate_every=2, augmentation=AUGMENTATION, optimizer=OptimizerSpec(lr=1e-3))
@@ -117,6 +119,16 @@ def test_ctrl_c_finishes_the_step_and_saves_it(terrain, tmp_path, reported):
     second = trainer_of(terrain, tmp_path / "parts")
     second.run()
     assert result(second) == result(undisturbed)
+
+
+def test_a_run_does_not_go_on_from_another_ones_checkpoint(terrain, tmp_path):
+    """The weights fit and the bytes are whole; only the name tells."""
+    for name, seed in (("mine", 0), ("other", 1)):
+        with pytest.raises(KeyboardInterrupt):
+            trainer_of(terrain, tmp_path / name, seed=seed).run(lambda *_: signal.raise_signal(signal.SIGINT))
+    shutil.copy(tmp_path / "other/checkpoints/last.pt", tmp_path / "mine/checkpoints/last.pt")
+    with pytest.raises(InputError, match=r"mine/checkpoints/last\.pt is a checkpoint of another run, other"):
+        trainer_of(terrain, tmp_path / "mine").run()
 
 
 def test_loss_falls(terrain, tmp_path):

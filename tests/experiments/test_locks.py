@@ -73,38 +73,40 @@ def test_looking_at_a_lock_keeps_nobody_out(tmp_path):
 def test_progress_is_written_now_and_then(tmp_path, monkeypatch):
     clock = iter([100.0, 100.0, 101.0, 104.0, 104.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    file = ProgressFile(tmp_path, 50)
+    file = ProgressFile(tmp_path, "run", 50)
     file(11, "loss 2")
-    assert read_progress(tmp_path).model_dump() == {
+    assert read_progress(tmp_path, "run").model_dump() == {
+        "run_id": "run",
         "step": 11,
         "steps": 50,
         "seconds_per_step": None,
         "status": "loss 2",
     }
     file(12, "loss 1")
-    assert read_progress(tmp_path).step == 11, "too soon"
+    assert read_progress(tmp_path, "run").step == 11, "too soon"
     file(19, "loss 1")
-    assert read_progress(tmp_path).model_dump() == {
+    assert read_progress(tmp_path, "run").model_dump() == {
+        "run_id": "run",
         "step": 19,
         "steps": 50,
         "seconds_per_step": 0.5,
         "status": "loss 1",
     }
     file.remove()
-    assert read_progress(tmp_path) is None
+    assert read_progress(tmp_path, "run") is None
     file.remove()
 
 
 def test_slow_disks_are_written_to_less_often(tmp_path, monkeypatch):
     clock = iter([0.0, 0.5, 99.0, 101.0, 101.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    file = ProgressFile(tmp_path, 50)
+    file = ProgressFile(tmp_path, "run", 50)
     for step in (1, 2, 3):
         file(step, "")
-        assert read_progress(tmp_path).step == (3 if step == 3 else 1)
+        assert read_progress(tmp_path, "run").step == (3 if step == 3 else 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"step": 3}'])
 def test_progress_that_makes_no_sense_is_none(tmp_path, text):
     (tmp_path / "progress.json").write_text(text)
-    assert read_progress(tmp_path) is None
+    assert read_progress(tmp_path, "run") is None

@@ -17,6 +17,7 @@ from PIL import Image
 from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.engine.per_image import load_per_image
 from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.run_folder import load_run
 from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
 from encoder_ablations.experiments.train_net import main, make_parser
 from encoder_ablations.utils.errors import InputError
@@ -98,7 +99,7 @@ def finished(dataset, tmp_path_factory):
 
 def test_record_is_whole(finished, dataset):
     folder, _ = finished
-    record = load_record(folder)
+    record = load_run(folder)
     assert record is not None
     assert record.status == "finished"
     assert folder.name == record.run_id == record.spec.run_id
@@ -190,6 +191,17 @@ def test_eval_only_with_augmentation(finished, dataset, capsys):
     assert (folder / "config.yaml").read_bytes() == state
 
 
+def test_best_weights_with_a_changed_bit_are_refused(finished, dataset, tmp_path):
+    folder, _ = finished
+    content = torch.load(folder / "model_best.pth", weights_only=True)
+    assert content["run_id"] == folder.name
+    next(iter(content["model"].values())).view(-1)[0] += 1e-3
+    torch.save(content, tmp_path / "model_best.pth")
+    weights = {"MODEL.WEIGHTS": str(tmp_path / "model_best.pth")}
+    with pytest.raises(InputError, match=r"model_best\.pth is damaged.*checksum"):
+        main(["--encoder", "vit_ti16", "--dataset", dataset, "--seed", "4", "--eval-only", *words(weights)])
+
+
 def test_our_evaluate_sends_to_theirs(finished):
     with pytest.raises(InputError, match=r"train-net --eval-only .*model_best\.pth"):
         evaluate.main([str(finished[0])])
@@ -197,7 +209,7 @@ def test_our_evaluate_sends_to_theirs(finished):
 
 def test_killed_and_resumed(dataset, tmp_path):
     """``kill -9`` after a checkpoint; the rest is trained, the curves are whole, and the record tells."""
-    changes = {"SOLVER.CHECKPOINT_PERIOD": "2", "SOLVER.MAX_ITER": "400", "TEST.EVAL_PERIOD": "4"}
+    changes = {"SOLVER.CHECKPOINT_PERIOD": "2", "SOLVER.MAX_ITER": "60", "TEST.EVAL_PERIOD": "4"}
     argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
     start = [sys.executable, "-m", "encoder_ablations.experiments.cli", "train-net", *argv]
     with subprocess.Popen(
@@ -212,12 +224,19 @@ def test_killed_and_resumed(dataset, tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     assert load_record(folder) is None
     reached = int((folder / "last_checkpoint").read_text().removeprefix("model_").removesuffix(".pth")) + 1
-    shorter = changes | {"SOLVER.MAX_ITER": str(reached + 6)}
-    assert main([*argv, "--resume", *words(shorter | {"OUTPUT_DIR": str(folder)})]) == 0
-    record = load_record(folder)
-    assert record.curves.loss_steps[-1] == reached + 6
+    for other in ({"SOLVER.MAX_ITER": "50"}, {"SEED": "3"}):
+        with pytest.raises(InputError, match=f"is a checkpoint of another run, {folder.name}; what is asked for is"):
+            main([*argv, "--resume", *words(changes | other | {"OUTPUT_DIR": str(folder)})])
+    files = (folder / "data.json").read_bytes()
+    (folder / "data.json").unlink()
+    with pytest.raises(InputError, match=r"data\.json is missing"):
+        main([*argv, "--resume", *words(changes)])
+    (folder / "data.json").write_bytes(files)
+    assert main([*argv, "--resume", *words(changes)]) == 0
+    record = load_run(folder)
+    assert record.curves.loss_steps[-1] == 60
     assert len(list(folder.glob("model_0*.pth"))) == 2
-    assert record.curves.val_steps == [*range(4, reached + 6, 4), reached + 6]
+    assert record.curves.val_steps == list(range(4, 61, 4))
     assert any(f"checkpoint after step {reached}" in sentence for sentence in record.disclosures)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.metrics_record import shared_metrics
 from encoder_ablations.experiments.run_record import load_record
-from encoder_ablations.experiments.transfer import shared_metrics
-from encoder_ablations.experiments.transfer_record import load_transfers
+from encoder_ablations.experiments.transfer_record import load_transfer, transfer_files
 from encoder_ablations.utils.errors import InputError
 
 SETTINGS = ["encoder.weights=random", "encoder.channels=32", "recipe.steps=6", "recipe.batch_size=2"]
@@ -38,6 +38,10 @@ def other(tmp_path, terrain, monkeypatch):
     Path("other.yaml").write_text(json.dumps(content))
     Path("map.yaml").write_text(json.dumps(MAP))
     return ["--dataset", "other.yaml", "--device", "cpu"]
+
+
+def load_transfers(run):
+    return [load_transfer(path, run.name) for path in transfer_files(run)]
 
 
 def run_in(study):

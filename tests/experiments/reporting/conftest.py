@@ -5,11 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from encoder_ablations.data.palette import palette
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.experiments.metrics_record import metrics_record
 from encoder_ablations.experiments.run_record import (
     ConvergenceRecord,
     CostRecord,
@@ -17,11 +20,11 @@ from encoder_ablations.experiments.run_record import (
     DataRecord,
     ErrorRecord,
     LatencyRecord,
-    MetricsRecord,
     RunRecord,
     save_record,
 )
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.same_files import save_files
 from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.seeding import numpy_stream
 
@@ -41,7 +44,7 @@ class RecordFactory:
         spec = self.spec(encoder, fraction, seed, **options)
         classes = spec.dataset.classes
         spread = np.linspace(0.08, -0.08, len(classes)) if len(classes) > 1 else np.zeros(1)
-        iou = dict(zip(classes, np.clip(miou + spread, 0, 1).tolist(), strict=True))
+        matrix = confusion(miou + spread)
         return RunRecord(
             run_id=spec.run_id,
             status="finished",
@@ -50,8 +53,8 @@ class RecordFactory:
             finished="2025-03-01T10:20:00+00:00",
             environment=options.get("environment", self.environment()),
             data=self.data(spec, options),
-            metrics=self.metrics(miou, iou),
-            confusion_matrix=confusion(len(classes), miou),
+            metrics=metrics_record(ConfusionMatrix(matrix), classes),
+            confusion_matrix=matrix.tolist(),
             curves=self.curves(miou, seed, spec.recipe.steps),
             convergence=ConvergenceRecord(
                 best_step=360,
@@ -67,6 +70,11 @@ class RecordFactory:
             pictures=options.get("pictures", []),
             disclosures=options.get("disclosures", []),
         )
+
+    def counted(self, record, matrix):
+        """The record of a finished run as if its confusion matrix were ``matrix``."""
+        scores = metrics_record(ConfusionMatrix(np.array(matrix)), record.spec.dataset.classes)
+        return record.model_copy(update={"confusion_matrix": np.array(matrix).tolist(), "metrics": scores})
 
     def failure(self, encoder="vit-a", fraction=1.0, seed=0, message="CUDA out of memory", **options):
         spec = self.spec(encoder, fraction, seed, **options)
@@ -110,19 +118,7 @@ class RecordFactory:
             class_names=list(spec.dataset.classes),
             colors=list(palette(len(spec.dataset.classes))),
             report_split=split,
-        )
-
-    def metrics(self, miou, iou):
-        return MetricsRecord(
-            miou=miou,
-            miou_union=miou - 0.01,
-            miou_all=miou - 0.02,
-            mean_class_accuracy=min(miou + 0.1, 1),
-            pixel_accuracy=min(miou + 0.2, 1),
-            frequency_weighted_iou=miou + 0.05,
-            per_class_iou=iou,
-            per_class_dice={name: 2 * value / (1 + value) for name, value in iou.items()},
-            per_class_accuracy={name: min(value + 0.1, 1) for name, value in iou.items()},
+            dataset_sha256=hashlib.sha256(spec.dataset.name.encode()).hexdigest(),
         )
 
     def curves(self, miou, seed, steps):
@@ -166,6 +162,8 @@ class RecordFactory:
             folder = self.folder / name / "runs" / record.run_id
             folder.mkdir(parents=True, exist_ok=True)
             save_record(record, folder)
+            if record.data is not None:
+                save_files(record.run_id, record.spec.dataset, record.data, folder)
             for position, id in enumerate(record.pictures):
                 self.write_pictures(folder / "pictures", id, position, record)
         return self.folder / name
@@ -174,11 +172,13 @@ class RecordFactory:
         folder.mkdir(parents=True, exist_ok=True)
         image, truth = scene(position)
         shift = 3 + int(40 * (1 - record.metrics.miou))
-        Image.fromarray(image).save(folder / f"{id}.image.jpg", quality=90)
-        Image.fromarray(truth).save(folder / f"{id}.truth.png")
+        Image.fromarray(image).save(folder / f"{id}.image.jpg", quality=90, comment=record.run_id)
+        owner = PngInfo()
+        owner.add_text("run", record.run_id)
+        Image.fromarray(truth).save(folder / f"{id}.truth.png", pnginfo=owner)
         prediction = np.roll(truth, shift, axis=1)
         prediction[prediction == 255] = 0
-        Image.fromarray(prediction).save(folder / f"{id}.prediction.png")
+        Image.fromarray(prediction).save(folder / f"{id}.prediction.png", pnginfo=owner)
 
 
 def scene(number, height=120, width=160):
@@ -198,12 +198,17 @@ def scene(number, height=120, width=160):
     return image, truth
 
 
-def confusion(count, miou):
-    """K×K counts in which every class has the IoU ``miou``: a share h of it found, as much taken for it elsewhere."""
-    hits = 2 * miou / (1 + miou)
-    matrix = np.full((count, count), (1 - hits) / max(count - 1, 1))
-    matrix[np.diag_indices(count)] = hits
-    return np.round(matrix * 1e9).astype(int).tolist()
+def confusion(wanted):
+    """K×K counts in which class k has the IoU ``wanted[k]``, to a part in a million.
+
+    Every pair of classes is taken for one another equally often, so that truth and prediction of a class are as large:
+    its IoU is hits / (hits + 2 · misses).
+    """
+    count = len(wanted)
+    iou = np.clip(wanted, 0, 1 - 1e-7)
+    matrix = np.full((count, count), 10**9, np.int64)
+    matrix[np.diag_indices(count)] = np.round(2e9 * max(count - 1, 1) * iou / (1 - iou))
+    return matrix
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_copied_run_folder_is_not_counted_twice(factory):
     save_record(record, folder / "runs" / "copy")
     study = collect(folder)
     assert len(study.records) == 1
-    assert "copy holds the record of the run a-linear-mars" in study.damaged[0]
+    assert "copy/record.json is the record of another run, a-linear-mars" in study.damaged[0]
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,28 @@
 
 import csv
 import io
+import json
 import re
 
+import numpy as np
 import pytest
 
+from encoder_ablations.experiments.metrics_record import shared_metrics
 from encoder_ablations.experiments.reporting import page
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.crossing import crossings, matrices, transfer_table
 from encoder_ablations.experiments.reporting.page import write_report
-from encoder_ablations.experiments.transfer_record import TransferRecord, transfer_file
-from encoder_ablations.utils.files import write_json
+from encoder_ablations.experiments.transfer_record import TransferRecord, save_transfer, transfer_file
+from encoder_ablations.utils.checked_json import write_checked
+
+
+def elsewhere(miou, classes):
+    """(S+1)×(S+1) counts in which each of S classes has the IoU ``miou``: what is missed is taken for "other"."""
+    counts = np.zeros((classes + 1, classes + 1), np.int64)
+    hits = round(miou * 10**9)
+    counts[range(classes), range(classes)] = hits
+    counts[:classes, -1] = 10**9 - hits
+    return counts
 
 
 @pytest.fixture
@@ -20,6 +32,7 @@ def cross(factory):
 
     def cross(record, tested_on, there, home, split="test", classes=("crater", "boulder"), run_id=None):
         name = {each: [each] for each in classes}
+        counts = elsewhere(there, len(classes))
         found = TransferRecord(
             run_id=run_id or record.run_id,
             trained_on=record.spec.dataset.name,
@@ -30,16 +43,16 @@ def cross(factory):
             trained=name,
             tested=name,
             class_names=list(classes),
-            confusion_matrix=[[1, 0, 0], [0, 1, 0]],
-            metrics=factory.metrics(there, dict.fromkeys(classes, there)),
-            at_home=None if home is None else factory.metrics(home, dict.fromkeys(classes, home)),
+            confusion_matrix=counts[:-1].tolist(),
+            metrics=shared_metrics(counts, classes),
+            at_home=None if home is None else shared_metrics(elsewhere(home, len(classes)), classes),
             checkpoint_step=400,
             finished="2025-03-02T10:00:00+00:00",
             environment={},
         )
-        path = transfer_file(factory.folder / "study" / "runs" / record.run_id, found)
-        write_json(path, found.model_dump(mode="json"))
-        return path
+        folder = factory.folder / "study" / "runs" / record.run_id
+        save_transfer(folder, found)
+        return transfer_file(folder, found)
 
     return cross
 
@@ -148,5 +161,30 @@ def test_damaged_and_misplaced_results_are_named(factory, cross):
     cross(c, "moon", 0.4, 0.6)
     study = collect(folder)
     assert any(f"{path} is damaged" in line for line in study.damaged)
-    assert any(f"holds a result of the run {a.run_id}" in line for line in study.damaged)
+    assert any(f"is a result of another run, {a.run_id}" in line for line in study.damaged)
     assert [each.group.encoder for each in crossings(study)] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrics": shared_metrics(elsewhere(0.9, 2), ("crater", "boulder")).model_dump()}, "miou 0.9"),
+        ({"confusion_matrix": [[1, 0], [0, 1]]}, "no confusion matrix of 2 classes"),
+        ({"checksum": None}, "has no checksum"),
+    ],
+)
+def test_an_edited_result_is_named_and_the_others_are_shown(factory, cross, change, message):
+    record = factory.record("a")
+    folder = factory.write([record])
+    path = cross(record, "moon", 0.4, 0.6)
+    cross(record, "venus", 0.5, 0.6)
+    content = json.loads(path.read_text()) | change
+    if "checksum" in change:
+        path.write_text(json.dumps(content))
+    else:
+        write_checked(path, content)
+    study = collect(folder)
+    (line,) = study.damaged
+    assert message in line
+    assert str(path) in line
+    assert [each.place for each in crossings(study)] == ["venus"]

@@ -4,8 +4,6 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.compare import standings
 from encoder_ablations.experiments.reporting.curves import CROWDED, fraction_curves, learning_curves, panel_shares
@@ -88,12 +86,7 @@ def test_control_has_the_colour_of_its_network_and_another_dash(study):
 
 def test_confusion_adds_seeds_and_normalises_rows(factory):
     counts = [[[6, 2, 0], [0, 0, 0], [1, 0, 1]], [[2, 0, 0], [0, 0, 0], [0, 2, 4]]]
-    records = [
-        factory.record("a", mean_iou(ConfusionMatrix(np.array(matrix))), seed=seed).model_copy(
-            update={"confusion_matrix": matrix}
-        )
-        for seed, matrix in enumerate(counts)
-    ]
+    records = [factory.counted(factory.record("a", seed=seed), matrix) for seed, matrix in enumerate(counts)]
     (group,) = collect(factory.write(records)).groups
     expected = [[0.8, 0.2, 0], [np.nan] * 3, [1 / 8, 2 / 8, 5 / 8]]
     np.testing.assert_allclose(row_shares(group), expected)

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.experiments.reporting import method, page
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.reporting.drawing import RC, EmbeddedFigure
@@ -231,11 +229,8 @@ def test_headlines_for_the_terminal(factory, monkeypatch):
 
 
 def test_metrics_that_do_not_exist_are_dashes(factory, report):
-    record = factory.record("a", 0.7)
-    nothing = record.metrics.model_copy(
-        update={"miou": None, "per_class_iou": dict.fromkeys(["background", "crater", "boulder"])}
-    )
-    shown = report(record.model_copy(update={"metrics": nothing}), factory.record("b", 0.5))
+    nothing = factory.counted(factory.record("a", 0.7), np.zeros((3, 3), int))
+    shown = report(nothing, factory.record("b", 0.5))
     assert "b reaches 50.0 % mIoU; no other encoder has a result" in shown.text
 
 
@@ -251,8 +246,7 @@ def test_bold_only_where_the_print_differs(factory):
 
 def test_mistakes_are_ordered_and_never_right_answers(factory):
     matrix = [[80, 15, 5], [10, 90, 0], [40, 0, 60]]  # rows add up to 100: counts are percent
-    score = mean_iou(ConfusionMatrix(np.array(matrix)))
-    record = factory.record("a", score).model_copy(update={"confusion_matrix": matrix})
+    record = factory.counted(factory.record("a"), matrix)
     grid = mistakes(collect(factory.write([record])).settings[0], ["a"])
     assert [(name, cells[0].text) for name, cells in grid.rows] == [
         ("boulder taken for background", "40.0"),

@@ -28,12 +28,12 @@ def write(factory, levels, images=40, seeds=3, spread=0.3):
             matrices = np.round(matrices * 1e4).astype(int)
             total = ConfusionMatrix(matrices.sum(axis=0))
             record = factory.record(encoder, metrics.mean_iou(total), seed=seed, report_split="test")
-            records.append(record.model_copy(update={"confusion_matrix": total.counts.tolist()}))
+            records.append(factory.counted(record, total.counts))
             counts = [ImageCounts.of(f"i{n}", ConfusionMatrix(m)) for n, m in enumerate(matrices)]
             kept[record.run_id] = PerImage.of(counts, 3)
     folder = factory.write(records)
     for run_id, images_of in kept.items():
-        save_per_image(images_of, folder / "runs" / run_id / PER_IMAGE)
+        save_per_image(images_of, folder / "runs" / run_id / PER_IMAGE, run_id)
     return folder
 
 

@@ -22,7 +22,7 @@ def test_runs_csv_has_every_run_with_everything(factory):
         "3",
         "finished",
     )
-    assert float(finished["metrics.miou"]) == 0.7
+    assert float(finished["metrics.miou"]) == done.metrics.miou == pytest.approx(0.7)
     assert float(finished["metrics.per_class_iou.crater"]) == done.metrics.per_class_iou["crater"]
     assert finished["cost.flops"] == "20000000000"
     assert finished["cost.latency_ms.batch_1.median"] == "30.0"

@@ -1,0 +1,96 @@
+"""Quality as records hold it: all numbers that follow from one confusion matrix."""
+
+import math
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from encoder_ablations.data.class_map import OTHER
+from encoder_ablations.engine import metrics as m
+from encoder_ablations.engine.confusion import ConfusionMatrix
+
+
+class MetricsRecord(BaseModel):
+    """Quality in 0..1 on the report split, all from one confusion matrix; None = nothing to divide by.
+
+    ``miou`` is the mean IoU over the classes present in the ground truth (Detectron2's rule);
+    ``miou_union`` over the classes present in ground truth or prediction (torchmetrics'); ``miou_all`` over all
+    classes with absent ones as 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    miou: float | None
+    miou_union: float | None
+    miou_all: float
+    mean_class_accuracy: float | None
+    pixel_accuracy: float | None
+    frequency_weighted_iou: float | None
+    per_class_iou: dict[str, float | None]
+    per_class_dice: dict[str, float | None]
+    per_class_accuracy: dict[str, float | None]
+
+
+def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
+    """All quality metrics of one confusion matrix; NaN becomes None."""
+
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else float(value)
+
+    def by_class(values: object) -> dict[str, float | None]:
+        return {name: number(value) for name, value in zip(classes, values, strict=True)}  # type: ignore[call-overload]
+
+    return MetricsRecord(
+        miou=number(m.mean_iou(confusion)),
+        miou_union=number(m.mean_iou_union(confusion)),
+        miou_all=m.mean_iou_all(confusion),
+        mean_class_accuracy=number(m.mean_class_accuracy(confusion)),
+        pixel_accuracy=number(m.pixel_accuracy(confusion)),
+        frequency_weighted_iou=number(m.frequency_weighted_iou(confusion)),
+        per_class_iou=by_class(m.class_iou(confusion)),
+        per_class_dice=by_class(m.class_dice(confusion)),
+        per_class_accuracy=by_class(m.class_accuracy(confusion)),
+    )
+
+
+def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
+    """Metrics over S classes from (S+1)×(S+1) counts, whose last row is empty and whose last column is "other".
+
+    "Other" is no class: it makes its pixels misses, and is not averaged over.
+    """
+    record = metrics_record(ConfusionMatrix(counts), (*names, OTHER))
+    by_class = {
+        key: {name: value for name, value in getattr(record, key).items() if name != OTHER}
+        for key in ("per_class_iou", "per_class_dice", "per_class_accuracy")
+    }
+    known = [value for value in by_class["per_class_iou"].values() if value is not None]
+    means = {"miou_union": sum(known) / len(known) if known else None, "miou_all": sum(known) / len(names)}
+    return record.model_copy(update={**by_class, **means})
+
+
+def wrong_metric(stated: MetricsRecord, computed: MetricsRecord) -> str | None:
+    """Return the first metric whose stated value is not the computed one, with both; None if all agree."""
+    found, expected = _flat(stated), _flat(computed)
+    for name in expected | found:
+        if name not in found or name not in expected:
+            return f"{name} {'is missing' if name in expected else 'is of no class'}"
+        if not _equal(found[name], expected[name]):
+            return f"{name} {found[name]}, computed {expected[name]}"
+    return None
+
+
+def _flat(record: MetricsRecord) -> dict[str, float | None]:
+    """Every number by its name, those of classes as ``per_class_iou.NAME``."""
+    flat: dict[str, float | None] = {}
+    for key, value in record.model_dump().items():
+        entries: dict[str, Any] = value if isinstance(value, dict) else {}
+        flat |= {f"{key}.{name}": entry for name, entry in entries.items()} if entries else {key: value}
+    return flat
+
+
+def _equal(first: float | None, second: float | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    # another version of NumPy may add in another order, no more
+    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)

@@ -1,0 +1,90 @@
+"""A run's folder: whose files lie in it. Every run lies in the folder of its own name, with its own files."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import yaml
+
+from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.same_files import check_files, has_learnt
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import write_text
+
+CONFIG = "config.yaml"
+HEADER = "# run"
+WAY_OUT = "restore the run's own file, or delete the run's folder to run it again."
+
+
+def save_config(spec: RunSpec, folder: Path) -> None:
+    """Write the resolved spec; ``ablate train --config`` on it gives the same run id.
+
+    The first line, a comment, names the run and holds the digest of the others: both can be checked without the
+    time that reading YAML takes.
+    """
+    text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+    write_text(folder / CONFIG, f"{_header(spec.run_id, text)}\n{text}")
+
+
+def load_run(folder: Path) -> RunRecord | None:
+    """Read the record of the run that ``folder`` is named by; None if it has none yet.
+
+    Raises:
+        InputError: the record cannot be used, or a file in the folder is damaged or of another run.
+    """
+    record = load_record(folder)
+    run_id = folder_name(folder)
+    if record is not None and record.run_id != run_id:
+        raise InputError(
+            f"{folder / 'record.json'} is the record of another run, {record.run_id}; every run lies in the folder of "
+            "its own name. Rename the folder, or delete it if it is a copy."
+        )
+    check_run_files(folder, run_id, record)
+    return record
+
+
+def check_run_files(folder: Path, run_id: str, record: RunRecord | None = None) -> None:
+    """Check ``config.yaml`` and ``data.json``, as far as the run has got.
+
+    Raises:
+        InputError: one of them is missing, damaged, or of another run.
+    """
+    finished = record is not None and record.status == "finished"
+    learnt = finished or has_learnt(folder)
+    # Detectron2 writes a config.yaml of its own kind
+    if record is None or record.spec.detectron2 is None:
+        _check_config(folder / CONFIG, run_id, ours=(folder / "checkpoints").exists())
+    if learnt:
+        check_files(folder, run_id, record if finished else None)
+
+
+def folder_name(folder: Path) -> str:
+    """The name of a folder, also of one that is given as ``.``."""
+    return Path(os.path.abspath(folder)).name
+
+
+def _check_config(path: Path, run_id: str, ours: bool) -> None:
+    """
+    Args:
+        ours: the run is known to be one of our own engine, so the file must be one of :func:`save_config`.
+    """
+    try:
+        header, _, text = path.read_text(encoding="utf-8").partition("\n")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged; {WAY_OUT}") from error
+    if not header.startswith(f"{HEADER} ") and not ours:
+        return
+    if not header.startswith(f"{HEADER} {run_id},") and header.startswith(f"{HEADER} "):
+        other = header.removeprefix(f"{HEADER} ").partition(",")[0]
+        raise InputError(f"{path} is that of another run, {other}; this is the run {run_id}; {WAY_OUT}")
+    if header != _header(run_id, text):
+        raise InputError(f"{path} was edited after it was written (wrong checksum); {WAY_OUT}")
+
+
+def _header(run_id: str, text: str) -> str:
+    return f"{HEADER} {run_id}, sha256 of what follows: {hashlib.sha256(text.encode()).hexdigest()}"
