@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from encoder_ablations.data.loading import Batch, Samples, evaluation_items, training_batches
 from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.engine.batch_norm import synchronise
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model, save_checkpoint
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.evaluate import evaluate
@@ -87,6 +88,8 @@ class Trainer:
         self.progress = Progress()
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
+        if accelerator.num_processes > 1:
+            synchronise(segmenter)
         self.losses = accelerator.prepare_model(_Losses(segmenter))
         self.log_every = max(1, recipe.steps // LOSS_POINTS)
         self.last = folder / "checkpoints" / "last.pt"
