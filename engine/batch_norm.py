@@ -1,8 +1,8 @@
 """BatchNorm whose statistics are those of the whole batch, however many processes share it.
 
-BatchNorm (Ioffe & Szegedy, ICML 2015) normalises by the mean and variance of the images that one forward pass sees. With
-several processes each would see its own share: another loss, other gradients, and other running statistics in each
-process. PyTorch's ``SyncBatchNorm`` puts that right on GPUs alone; this one computes the same on every device.
+BatchNorm (Ioffe & Szegedy, ICML 2015) normalises by the mean and variance of the images that one forward pass sees.
+With several processes each would see its own share: another loss, other gradients, and other running statistics in
+each process. PyTorch's ``SyncBatchNorm`` puts that right on GPUs alone; this one computes the same on every device.
 
 Micro-batches (accumulation) are forward passes one after the other, so no BatchNorm can know their common statistics.
 Runs that are concerned are told by :func:`images_per_statistic`.

@@ -13,6 +13,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from encoder_ablations.engine.processes import lost_contact
 from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.official.checkpoint import check_encoder, check_weights, checkpoint_to_load
 from encoder_ablations.experiments.official.configuration import Setup, configure
@@ -21,6 +22,7 @@ from encoder_ablations.experiments.official.trainer import Trainer
 from encoder_ablations.experiments.run import FAILURES, failed_record
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
+from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 
@@ -83,8 +85,9 @@ def _train(trainer: Trainer, setup: Setup, started: str, calls: Counter[str]) ->
     except InputError:
         raise
     except FAILURES as error:
-        if comm.is_main_process():
-            save_record(failed_record(setup.spec, error, started, cfg.MODEL.DEVICE), Path(cfg.OUTPUT_DIR))
+        if not lost_contact(error):  # whichever process failed; in the others only the connection to it breaks
+            environment = describe_environment(cfg.MODEL.DEVICE)
+            save_record(failed_record(setup.spec, error, started, environment), Path(cfg.OUTPUT_DIR))
         raise
 
 

@@ -63,8 +63,8 @@ def build(encoder, head):
 
 
 def run(options):
-    """Options: name, terrain (a dataset's JSON), folder; encoder, head, steps, evaluate_every, accumulation, views, store,
-    val (images to validate on), device; and what is done to the trainer:
+    """Options: name, terrain (a dataset's JSON), folder; encoder, head, steps, evaluate_every, accumulation, views,
+    store, val (images to validate on), device; and what is done to the trainer:
 
     save_seconds: for each rank, after how long its own clock wants a checkpoint.
     interrupt: [rank, step] at which that process gets Ctrl-C.
