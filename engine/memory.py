@@ -28,6 +28,11 @@ class PeakMemory:
             self.kind = "resident in the process" if resets else "resident in the process at the end of a step"
             self._now_only = not resets
 
+    def words(self, processes: int) -> str:
+        """Say for a record what was measured; of several processes the largest value counts."""
+        words = f"{self.kind}, during training steps"
+        return words if processes == 1 else f"{words}; the largest of {processes} processes"
+
     def restart(self) -> None:
         """Forget the peak so far."""
         if self.device.type == "cuda":

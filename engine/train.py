@@ -111,7 +111,7 @@ class Trainer:
                 after the same step, whichever of them it reached.
         """
         self._resume()
-        self.progress.peak_memory_of = self._memory_words()
+        self.progress.peak_memory_of = self.memory.words(self.accelerator.num_processes)
         self.memory.restart()
         curves = Curves(self.folder, self.progress.step, enabled=self.accelerator.is_main_process)
         self.segmenter.train()
@@ -214,12 +214,6 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-
-    def _memory_words(self) -> str:
-        """What ``progress.peak_memory_bytes`` is."""
-        words = f"{self.memory.kind}, during training steps"
-        count = self.accelerator.num_processes
-        return words if count == 1 else f"{words}; the largest of {count} processes"
 
     def _evaluate(self, curves: Curves) -> None:
         items = evaluation_items(

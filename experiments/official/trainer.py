@@ -4,15 +4,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, HookBase, hooks
+from detectron2.utils import comm
 from torch import nn
 
 from encoder_ablations.encoders.detectron2 import EncoderBackbone
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.batch_norm import synchronise
 from encoder_ablations.engine.checkpoints import save_checkpoint
+from encoder_ablations.engine.memory import PeakMemory
 from encoder_ablations.engine.optimizer import undecayed_names
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import LOSS_POINTS
@@ -56,12 +58,21 @@ class Trainer(OfficialTrainer):
         super().run_step()
         if self.recorder is not None:
             self.recorder.progress.seconds += time.perf_counter() - began
+            self.recorder.note_memory()
 
     def after_step(self) -> None:
         super().after_step()
         if self.interrupt.requested:
             self.checkpointer.save(f"model_{self.iter:07d}")
             raise KeyboardInterrupt
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The official model; with several processes our encoders' BatchNorms see the whole batch."""
+        model: nn.Module = super().build_model(cfg)
+        if comm.get_world_size() > 1 and isinstance(model.backbone, EncoderBackbone):
+            synchronise(model.backbone)
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -103,6 +114,7 @@ class Recorder(HookBase):
 
     def __init__(self, cfg: CfgNode, encoder: EncoderSpec) -> None:
         self.progress = Progress()
+        self.memory = PeakMemory(torch.device(cfg.MODEL.DEVICE))
         self.encoder = encoder.model_dump(mode="json")
         self.best = Path(cfg.OUTPUT_DIR) / "model_best.pth"
         self.log_every = max(1, cfg.SOLVER.MAX_ITER // LOSS_POINTS)
@@ -111,21 +123,26 @@ class Recorder(HookBase):
     def before_train(self) -> None:
         if self.trainer.start_iter:
             self.resumed_at.append(self.trainer.start_iter)
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        self.memory.restart()
+
+    def note_memory(self) -> None:
+        """After the training part of a step: evaluation and saving come later."""
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, self.memory.read())
 
     def after_step(self) -> None:
         progress = self.progress
         progress.step = self.trainer.iter + 1
-        progress.peak_memory_bytes = max(progress.peak_memory_bytes, _memory())
         latest = self.trainer.storage.latest()
         if "total_loss" in latest:  # only the main process writes it
             progress.record_loss(latest["total_loss"][0], self.log_every)
         self._note_evaluation()
+        self.memory.restart()
 
     def after_train(self) -> None:
         """The last evaluation takes place after the last step."""
         self._note_evaluation()
+        self.progress.peak_memory_bytes = max(comm.all_gather(self.progress.peak_memory_bytes))
+        self.progress.peak_memory_of = self.memory.words(comm.get_world_size())
 
     def _note_evaluation(self) -> None:
         progress, latest = self.progress, self.trainer.storage.latest()
@@ -148,9 +165,3 @@ class Recorder(HookBase):
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside of DistributedDataParallel."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-
-
-def _memory() -> int:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return psutil.Process().memory_info().rss
