@@ -48,7 +48,7 @@ def synchronise(model: nn.Module) -> None:
     learning = {id(module) for module in learning_norms(model)}
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if id(child) in learning and not isinstance(child, nn.SyncBatchNorm):
+            if id(child) in learning and not isinstance(child, DONE):
                 setattr(parent, name, _synchronised(child))
 
 
@@ -61,10 +61,8 @@ def _synchronised(norm: nn.Module) -> "WholeBatchNorm":
     assert isinstance(norm, _BatchNorm)
     whole = WholeBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
     # the optimiser holds the parameters themselves: they move, they are not copied
-    for name, parameter in norm.named_parameters():
-        setattr(whole, name, parameter)
-    for name, buffer in norm.named_buffers():
-        setattr(whole, name, buffer)
+    for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+        setattr(whole, name, getattr(norm, name))
     return whole.train(norm.training)
 
 
@@ -83,10 +81,11 @@ class WholeBatchNorm(_BatchNorm):
         self._check_input_dim(input)
         normalised, mean, variance, count = _Normalise.apply(input, self.eps)
         self._track(mean, variance, count)
-        if not self.affine:
-            return normalised.to(input.dtype)
-        shape = (1, -1) + (1,) * (input.dim() - 2)
-        return (normalised * self.weight.view(shape) + self.bias.view(shape)).to(input.dtype)
+        if self.weight is not None:
+            normalised = normalised * _like(self.weight, input)
+        if self.bias is not None:
+            normalised = normalised + _like(self.bias, input)
+        return normalised.to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -100,6 +99,10 @@ class WholeBatchNorm(_BatchNorm):
         unbiased = variance * count / (count - 1).clamp(min=1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
+
+
+DONE = (WholeBatchNorm, nn.SyncBatchNorm)
+"""BatchNorms that see the whole batch already."""
 
 
 class _Normalise(torch.autograd.Function):

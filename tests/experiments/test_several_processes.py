@@ -46,6 +46,10 @@ sys.exit(code)
 
 def record_of(folder):
     (path,) = Path(folder).glob("runs/*/record.json")
+    return read(path)
+
+
+def read(path):
     return json.loads(path.read_text())
 
 
@@ -145,3 +149,18 @@ def test_several_processes_of_a_run_take_a_gpu_each(two_gpus, monkeypatch, count
         monkeypatch.setenv(name, str(count))
     with pytest.raises(InputError, match=words):
         make_accelerator(device)
+
+
+def test_batch_norm_over_micro_batches_is_said_before_training_and_recorded(studies, capsys):
+    study = studies.write(steps=2)
+    assert main(["run", study, "recipe.accumulation=2", "--device", "cpu", "--output", "parts"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert [line.split()[1] for line in lines] == ["dark", "vit"]
+    assert all("1 image each, not of the whole batch of 2" in line for line in lines)
+    for record in map(read, Path("parts").glob("runs/*/record.json")):
+        assert record["images_per_statistic"] == 1
+        assert any("BatchNorm's training statistics" in text for text in record["disclosures"])
+        assert record["cost"]["peak_memory_of"].endswith("during training steps")
+    assert main(["run", study, "--device", "cpu", "--output", "whole"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert {record["images_per_statistic"] for record in map(read, Path("whole").glob("runs/*/record.json"))} == {None}
