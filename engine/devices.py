@@ -1,5 +1,6 @@
 """Where a model computes, and with which precision."""
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -21,6 +22,7 @@ def make_accelerator(device: str = "auto") -> Accelerator:
         InputError: another name, or a CUDA device where there is none.
     """
     check_device_name(device)
+    _check_processes(device)
     kind, _, number = device.partition(":")
     if kind == "cuda":
         count = torch.cuda.device_count()
@@ -34,6 +36,28 @@ def make_accelerator(device: str = "auto") -> Accelerator:
             torch.cuda.set_device(int(number))
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
     return Accelerator(cpu=kind == "cpu", kwargs_handlers=handlers)
+
+
+def _check_processes(device: str) -> None:
+    """Of several processes on one run (torchrun) each must have a GPU of its own, or all the CPU.
+
+    Raises:
+        InputError: one GPU for all of them, or fewer GPUs than processes.
+    """
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or device == "cpu":
+        return
+    if device.startswith("cuda:"):
+        raise InputError(
+            f"device '{device}' is one GPU, but every process of torchrun takes a GPU of its own. Say --device cuda, "
+            "and choose the GPUs by CUDA_VISIBLE_DEVICES."
+        )
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < here:
+        raise InputError(
+            f"torchrun started {here} processes on this machine, but PyTorch sees {gpus} GPUs. Allowed are "
+            f"--nproc_per_node 1..{gpus}, or --device cpu."
+        )
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -50,7 +50,8 @@ class Recipe(Config):
     Attributes:
         steps: optimiser steps.
         batch_size: images per optimiser step, over all processes and accumulation steps together.
-        accumulation: micro-batches per optimiser step and process.
+        accumulation: micro-batches per optimiser step and process. A BatchNorm that learns has their statistics, not
+            the batch's: such runs are compared only with each other.
         precision: "fp32", "bf16" or "fp16" (mixed precision).
         augmentation: the joint image-mask transforms.
         optimizer, schedule: see there.

@@ -12,6 +12,7 @@ class Progress:
         step: optimiser steps done.
         seconds: time spent in them, over all starts.
         peak_memory_bytes: the most seen.
+        peak_memory_of: what that is, in words.
         loss_steps, loss: mean loss of the steps since the entry before.
         val_steps, val_miou: evaluations on the validation split (mIoU in 0..1; None = no labelled pixel).
         best_step, best_miou: the evaluation that the best checkpoint belongs to.
@@ -20,6 +21,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    peak_memory_of: str = ""
     loss_steps: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     val_steps: list[int] = field(default_factory=list)

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import psutil
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from encoder_ablations.data.loading import Batch, Samples, evaluation_items, training_batches
 from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.engine.batch_norm import synchronise
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model, save_checkpoint
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.evaluate import evaluate
 from encoder_ablations.engine.feature_store import FeatureStore
 from encoder_ablations.engine.features import FeatureSource
+from encoder_ablations.engine.memory import PeakMemory
 from encoder_ablations.engine.metrics import mean_iou
 from encoder_ablations.engine.optimizer import build_optimizer, rate_factor, set_rates
 from encoder_ablations.engine.recipe import Recipe
@@ -93,7 +94,13 @@ class Trainer:
         self.progress = Progress()
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
+        if accelerator.num_processes > 1:
+            synchronise(segmenter)
         self.losses = accelerator.prepare_model(_Losses(segmenter))
+        self.memory = PeakMemory(accelerator.device)
+        self.interrupt = Interrupt()
+        self.saved = time.monotonic()
+        self.save_agreed = False
         self.log_every = max(1, recipe.steps // LOSS_POINTS)
         self.last = folder / "checkpoints" / "last.pt"
         self.best = folder / "checkpoints" / "best.pt"
@@ -106,21 +113,21 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is not finite.
-            KeyboardInterrupt: Ctrl-C, after the step has been finished and saved.
+            KeyboardInterrupt: Ctrl-C, after the step has been finished and saved; of several processes in all of them
+                after the same step, whichever of them it reached.
         """
         self._resume()
-        if self.accelerator.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.accelerator.device)
+        self.progress.peak_memory_of = self.memory.words(self.accelerator.num_processes)
+        self.memory.restart()
         curves = Curves(self.folder, self.progress.step, enabled=self.accelerator.is_main_process)
         self.segmenter.train()
-        # several processes would stop at different steps, each waiting for the others: they are interrupted at once
-        alone = self.accelerator.num_processes == 1
-        with closing(curves), deferred_interrupt() if alone else nullcontext(Interrupt()) as interrupt:
-            self._train(curves, interrupt, advance)
+        with closing(curves), deferred_interrupt() as self.interrupt:
+            self._train(curves, advance)
         return self.progress
 
-    def _train(self, curves: Curves, interrupt: Interrupt, advance: Callable[[int, str], object]) -> None:
-        saved = time.monotonic()
+    def _train(self, curves: Curves, advance: Callable[[int, str], object]) -> None:
+        alone = self.accelerator.num_processes == 1
+        self.saved = time.monotonic()
         for batches in self._batches():
             loss = self._step(batches)
             if self.progress.record_loss(loss, self.log_every):
@@ -130,12 +137,22 @@ class Trainer:
             due = self.progress.step == self.recipe.steps or self.progress.step % self.recipe.evaluate_every == 0
             if due:
                 self._evaluate(curves)
+                self.memory.restart()
             advance(self.progress.step, f"loss {loss:.3f}")  # may ask for an interruption, which saves this step, too
-            if due or interrupt.requested or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if due or self.save_agreed or (alone and self.interrupt.requested):
+                stop = self._share()
                 self._save()
-                saved = time.monotonic()
-            if interrupt.requested:
-                raise KeyboardInterrupt
+                self.saved = time.monotonic()
+                if stop:
+                    raise KeyboardInterrupt
+
+    def _share(self) -> bool:
+        """Take the largest memory of all processes; return whether any of them was interrupted."""
+        own = [self.progress.peak_memory_bytes, int(self.interrupt.requested)]
+        everyone = self.accelerator.gather(torch.tensor([own], device=self.accelerator.device))
+        memory, stop = everyone.amax(dim=0).tolist()
+        self.progress.peak_memory_bytes = memory
+        return bool(stop)
 
     def _batches(self) -> Iterable[list[Batch]]:
         return training_batches(
@@ -172,14 +189,22 @@ class Trainer:
                 # DistributedDataParallel averages over processes; the totals are those of all of them together
                 self.scaler.scale(loss * self.accelerator.num_processes).backward()
             value += loss.detach()
-        value = self.accelerator.reduce(value, "sum")
-        if not math.isfinite(value.item()):
-            raise FloatingPointError(f"the loss is {value.item()} at step {step}; a lower learning rate may help")
+        # saving is done together, so it is decided together: the wish to save travels with the loss
+        wish = torch.tensor(float(self._wants_to_save()), device=device)
+        loss_sum, wishes = self.accelerator.reduce(torch.stack([value, wish]), "sum").tolist()
+        if not math.isfinite(loss_sum):
+            raise FloatingPointError(f"the loss is {loss_sum} at step {step}; a lower learning rate may help")
         self._update()
         self.progress.step += 1
         self.progress.seconds += time.perf_counter() - started
-        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, self._memory())
-        return value.item()
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, self.memory.read())
+        self.save_agreed = wishes > 0
+        return loss_sum
+
+    def _wants_to_save(self) -> bool:
+        """The first process's clock counts for all, and an interruption of any."""
+        due = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        return self.interrupt.requested or (self.accelerator.is_main_process and due)
 
     def _totals(self, masks: list[Tensor]) -> dict[str, Tensor]:
         """Counts of the whole batch: over micro-batches and processes."""
@@ -195,11 +220,6 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-
-    def _memory(self) -> int:
-        if self.accelerator.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.accelerator.device)
-        return psutil.Process().memory_info().rss
 
     def _evaluate(self, curves: Curves) -> None:
         items = evaluation_items(

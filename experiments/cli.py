@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from encoder_ablations.utils.errors import InputError, nearest
+from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
 
 COMMANDS = {
     "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
@@ -91,6 +91,9 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except CannotContinue as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # who reads our output, such as head, has seen enough; there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

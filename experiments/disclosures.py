@@ -4,20 +4,37 @@ from collections.abc import Collection
 
 import torch
 
+from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.experiments.run_record import DataRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.official_operator import FAILED
 from encoder_ablations.utils.config import differences
+from encoder_ablations.utils.wording import plural
+
+
+def of_micro_batches(images: int, recipe: Recipe) -> str:
+    """The sentence about a run whose BatchNorm saw ``images`` at a time, see :func:`images_per_statistic`."""
+    return (
+        f"BatchNorm's training statistics are of {plural(images, 'image')} each, not of the whole batch of "
+        f"{recipe.batch_size} (recipe.accumulation {recipe.accumulation}): the result is not that of one large batch, "
+        "and reports do not compare it with runs whose statistics are of other numbers of images."
+    )
 
 
 def disclosures(
-    spec: RunSpec, data: DataRecord, device: torch.device, progress: Progress, attention: Collection[str] = ()
+    spec: RunSpec,
+    data: DataRecord,
+    device: torch.device,
+    progress: Progress,
+    attention: Collection[str] = (),
+    statistics: int | None = None,
 ) -> list[str]:
     """One sentence for every rule of a fair comparison that this run bends, or that limits what it says.
 
     Args:
         attention: what computed deformable attention, see ``RunRecord``.
+        statistics: ``RunRecord.images_per_statistic``.
     """
     found = []
     if spec.recipe.overfit:
@@ -40,6 +57,8 @@ def disclosures(
         found.append("Validation mIoU was highest at the last step: longer training may still raise the score.")
     if spec.recipe.precision != "fp32":
         found.append(f"Trained in {spec.recipe.precision} mixed precision; evaluated in float32.")
+    if statistics is not None:
+        found.append(of_micro_batches(statistics, spec.recipe))
     if FAILED in attention:
         found.append(
             "Deformable attention failed and the official code went on with its slow path: costs are not comparable."

@@ -18,12 +18,14 @@ from multiprocessing.synchronize import Event
 
 import torch
 
+from encoder_ablations.engine.processes import device_is_lost
 from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.display import Display
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.study import PlannedRun
 from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.utils.errors import CannotContinue
 
 ATTEMPTS = 2
 """How often a run is begun whose process dies."""
@@ -31,10 +33,20 @@ LOOK_SECONDS = 1.0
 
 
 def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
-    """One run after the other, in this process."""
+    """One run after the other, in this process.
+
+    Raises:
+        CannotContinue: a run failed and left the device unusable, so that all later ones would fail, too.
+    """
     for run in runs:
         display.begin(run)
-        display.done(compute(run, job, partial(display.advance, run)))
+        outcome = compute(run, job, partial(display.advance, run))
+        display.done(outcome)
+        if outcome.state == "failed" and device_is_lost():
+            raise CannotContinue(
+                f"the GPU no longer works in this process since {outcome.run_id} failed ({outcome.message}). "
+                "That is recorded; the same command goes on with what is left."
+            )
 
 
 def slots(count: int, execution: Execution) -> list[Execution]:

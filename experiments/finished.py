@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from encoder_ablations.engine.batch_norm import images_per_statistic
 from encoder_ablations.engine.cost import measure_cost
 from encoder_ablations.engine.evaluate import Evaluation
 from encoder_ablations.engine.state import Progress
@@ -50,6 +51,7 @@ def finished_record(
     """
     cost = cost_record(segmenter, spec, progress)
     attention = paths_since(calls)
+    statistics = images_per_statistic(segmenter, spec.recipe)
     return RunRecord(
         run_id=spec.run_id,
         status="finished",
@@ -66,8 +68,9 @@ def finished_record(
         encoder=segmenter.encoder.body.facts(),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
+        images_per_statistic=statistics,
         disclosures=[
-            *disclosures(spec, data, segmenter.mean.device, progress, attention),
+            *disclosures(spec, data, segmenter.mean.device, progress, attention, statistics),
             *further,
         ],
     )
@@ -118,4 +121,5 @@ def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> Cost
         images_per_second=throughput,
         train_seconds=progress.seconds,
         peak_memory_bytes=progress.peak_memory_bytes,
+        peak_memory_of=progress.peak_memory_of,
     )

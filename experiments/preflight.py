@@ -1,6 +1,7 @@
 """Everything that can be checked before hours of training: data, subsets, weights, device, batch."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from encoder_ablations.data.loading import Samples, micro_batch
 from encoder_ablations.data.preparation import is_prepared
 from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.subsets import subset
+from encoder_ablations.engine.batch_norm import images_per_statistic
 from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.experiments.disclosures import of_micro_batches
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.run import RunData, build_model, prepare_data
 from encoder_ablations.experiments.run_spec import RunSpec
@@ -28,7 +31,9 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
 
 
 def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Iterable[Path] = ()) -> dict[str, str]:
-    """What would stop which run: run id -> a line. Says where images come from if that is a set of ``ablate cache``.
+    """What would stop which run: run id -> a line.
+
+    Says where images come from if that is a set of ``ablate cache``, and whose BatchNorm will not see whole batches.
 
     Args:
         earlier: folders of runs that these will be compared with.
@@ -51,10 +56,18 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Itera
             if isinstance(samples, StoredSet):
                 stored.setdefault(samples.folder.parent, []).append(samples.folder.name)
 
+    notes: list[str] = []
+
+    def look_at_model(spec: RunSpec) -> None:
+        images = images_per_statistic(build_model(spec), spec.recipe)
+        if images is not None:
+            text = of_micro_batches(images, spec.recipe)
+            notes.append(f"{spec.encoder.title} with {spec.segmenter.name}: {text} recipe.accumulation=1 avoids that.")
+
     checks: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (check_batch, ("recipe",)),
         (look_at_data, ("dataset", "fraction")),
-        (build_model, ("encoder", "segmenter", "dataset")),
+        (look_at_model, ("encoder", "segmenter", "dataset", "recipe")),
     ]
     problems: dict[str, str] = {}
     for check, fields in checks:
@@ -64,6 +77,8 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Itera
             except InputError as error:
                 problems |= {spec.run_id: str(error) for spec in alike}
     if int(os.environ.get("RANK", "0")) == 0:
+        for note in dict.fromkeys(notes):
+            print(f"warning: {note}", file=sys.stderr)
         for folder, names in stored.items():
             print(f"reading images from the cached set in {folder} ({', '.join(dict.fromkeys(names))})")
     return problems

@@ -119,13 +119,19 @@ def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
     """GPUs of a run.
 
     Raises:
-        InputError: no machine of the cluster can ever take a run.
+        InputError: no machine of the cluster can ever take a run, or none has the device that was asked for.
     """
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     most_cpus, most_gpus = (max((each.get(kind, 0) for each in machines), default=0) for kind in ("CPU", "GPU"))
     gpus = cluster.gpus
     if gpus is None:
         gpus = 1 if most_gpus and device != "cpu" else 0
+    if device == "cuda" and not gpus:
+        reason = "--gpus-per-run 0 gives it none" if most_gpus else "no machine of the cluster has a GPU"
+        raise InputError(
+            f"--device cuda asks for a GPU, but {reason}. Say --device cpu, or --gpus-per-run 1 where "
+            "machines have GPUs (ray start --num-gpus N says how many)."
+        )
     if cluster.cpus > most_cpus or gpus > most_gpus:
         raise InputError(
             f"a run asks for {cluster.cpus} cores and {gpus:g} GPUs, but the largest machines of the cluster offer "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
@@ -22,6 +23,7 @@ from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluate import evaluate, gather_images
 from encoder_ablations.engine.per_image import PerImage, save_per_image
+from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.finished import finished_record, now
@@ -40,7 +42,7 @@ from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.official_operator import attention_calls
 from encoder_ablations.utils.environment import describe_environment
-from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.seeding import use_deterministic_kernels
 
@@ -137,34 +139,56 @@ def execute_run(
 ) -> RunRecord:
     """Trains (or goes on training), evaluates and records one run in ``folder``.
 
-    A failure inside is recorded as such and returned; bad input is raised.
+    A failure inside is recorded as such and returned; bad input is raised. Of several processes the one that fails
+    records it and ends, for the others wait for it: whoever started them (torchrun) then ends these, too.
 
     Args:
         advance: called after every training step with the number of steps done and a short status.
 
     Raises:
         InputError: something that the user can put right.
+        CannotContinue: this process or another one that works on the run has failed.
     """
     if spec.detectron2 is not None:
         raise InputError(f"the run {spec.run_id} is one of Detectron2's engine; repeat it with ablate train-net.")
     started = now()
     accelerator = make_accelerator(execution.device)
     use_deterministic_kernels()
+    environment = describe_environment(str(accelerator.device))  # after some errors of CUDA it cannot be asked any more
     try:
-        record = _run(spec, folder, execution, accelerator, advance, started)
+        with in_contact():
+            record = _run(spec, folder, execution, accelerator, advance, started)
+            if accelerator.is_main_process:
+                save_record(record, folder)
+            accelerator.wait_for_everyone()
     except InputError:
         raise
     except FAILURES as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
-        record = failed_record(spec, error, started, str(accelerator.device))
-    if accelerator.is_main_process:
+        record = failed_record(spec, error, started, environment)
         save_record(record, folder)
-    accelerator.wait_for_everyone()
+        end_with_others(record, accelerator)
     return record
 
 
-def failed_record(spec: RunSpec, error: BaseException, started: str, device: str) -> RunRecord:
+def end_with_others(failed: RunRecord, accelerator: Accelerator) -> None:
+    """Do nothing where this process works alone, which goes on with the next run.
+
+    Raises:
+        CannotContinue: others wait for this process.
+    """
+    if accelerator.num_processes == 1:
+        return
+    assert failed.error is not None
+    raise CannotContinue(
+        f"{failed.run_id} failed in process {accelerator.process_index} of {accelerator.num_processes}: "
+        f"{failed.error.type}: {' '.join(failed.error.message.split())}. It is recorded; the same command goes on with "
+        "what is left."
+    )
+
+
+def failed_record(spec: RunSpec, error: BaseException, started: str, environment: dict[str, Any]) -> RunRecord:
     """What is kept of a run that ended with ``error``."""
     return RunRecord(
         run_id=spec.run_id,
@@ -172,7 +196,7 @@ def failed_record(spec: RunSpec, error: BaseException, started: str, device: str
         spec=spec,
         started=started,
         finished=now(),
-        environment=describe_environment(device),
+        environment=environment,
         error=ErrorRecord(
             type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
         ),

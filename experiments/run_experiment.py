@@ -82,6 +82,11 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
         raise InputError("--processes and --ray exclude each other: Ray decides how many runs there are at a time.")
     if arguments.processes is not None and arguments.processes < 1:
         raise InputError(f"--processes {arguments.processes}: allowed are 1 and more.")
+    if arguments.ray and arguments.device.startswith("cuda:"):
+        raise InputError(
+            f"--device {arguments.device} with --ray: Ray chooses each run's GPU, and a run sees only that one. "
+            "Say --device cuda."
+        )
     if arguments.cpus_per_run < 1 or (arguments.gpus_per_run or 0) < 0:
         raise InputError("--cpus-per-run must be 1 or more, --gpus-per-run 0 or more.")
     cluster = Cluster(arguments.ray, arguments.cpus_per_run, arguments.gpus_per_run) if arguments.ray else None

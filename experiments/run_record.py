@@ -80,7 +80,8 @@ class CostRecord(Part):
     """What the model costs at ``input_size`` (H, W).
 
     ``flops`` counts one multiply-add as one, as fvcore and the literature do; ``tokens`` are patch tokens per image
-    (None for convolutional encoders).
+    (None for convolutional encoders). ``peak_memory_of`` says what ``peak_memory_bytes`` is: on which device, in which
+    phase, and of how many processes the largest.
     """
 
     input_size: tuple[int, int]
@@ -93,6 +94,7 @@ class CostRecord(Part):
     images_per_second: float
     train_seconds: float
     peak_memory_bytes: int
+    peak_memory_of: str = ""
 
 
 class ErrorRecord(Part):
@@ -109,6 +111,8 @@ class RunRecord(Part):
     65535 = ignore).
     ``deformable_attention``: what computed it ("numba", "triton", "pytorch" or "compiled"; "failed" = the official code
     hid an error and computed slowly); empty for heads without it, and for runs recorded before it was.
+    ``images_per_statistic``: how many images BatchNorm's statistics in training were of, where that was fewer than the
+    batch (accumulation); None = the whole batch, or no BatchNorm was trained.
     ``disclosures``: sentences about what a reader must know to judge the number.
     ``checksum``: of the file (see ``utils/checked_json.py``); set when it is written.
     """
@@ -129,6 +133,7 @@ class RunRecord(Part):
     encoder: dict[str, Any] | None = None
     pictures: list[str] = []
     deformable_attention: list[str] = []
+    images_per_statistic: int | None = None
     disclosures: list[str] = []
     error: ErrorRecord | None = None
     checksum: str | None = None

@@ -6,17 +6,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.locks import holding
 from encoder_ablations.experiments.progress import ProgressFile
-from encoder_ablations.experiments.run import execute_run, failed_record
+from encoder_ablations.experiments.run import end_with_others, execute_run, failed_record
 from encoder_ablations.experiments.run_folder import load_run
 from encoder_ablations.experiments.run_record import RunRecord, save_record
 from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
 
@@ -59,6 +62,7 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
 
     Raises:
         StorageError: results cannot be written; the run is not to blame and goes on when they can.
+        CannotContinue: this process or another one that works on the run has failed.
         KeyboardInterrupt: Ctrl-C, after the step has been finished and saved.
     """
     began = time.monotonic()
@@ -66,7 +70,8 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
     with ExitStack() as stack:
         # of several processes that work on one run, the first decides for all
         settled = [_claim(run, job, stack) if accelerator.is_main_process else None]
-        broadcast_object_list(settled)
+        with in_contact():
+            broadcast_object_list(settled)
         if settled[0] is not None:
             return settled[0]
         progress = ProgressFile(run.folder, run.spec.run_id, run.spec.recipe.steps)
@@ -76,7 +81,7 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
                 progress(step, status)
             advance(step, status)
 
-        record = _execute(run, job, report)
+        record = _execute(run, job, report, accelerator)
         if accelerator.is_main_process:
             progress.remove()
     return Outcome.of(record, time.monotonic() - began)
@@ -99,18 +104,21 @@ def _claim(run: PlannedRun, job: Job, stack: ExitStack) -> Outcome | None:
     return None
 
 
-def _execute(run: PlannedRun, job: Job, advance: Advance) -> RunRecord:
+def _execute(run: PlannedRun, job: Job, advance: Advance, accelerator: Accelerator) -> RunRecord:
     started = now()
     try:
         return execute_run(run.spec, run.folder, job.execution, advance)
     except StorageError:
         raise
     except InputError as error:
-        return record_failure(run, error, started, job.execution.device)
+        record = record_failure(run, error, started, job.execution.device)
+        end_with_others(record, accelerator)
+        return record
 
 
 def record_failure(run: PlannedRun, error: BaseException, started: str, device: str) -> RunRecord:
     """Writes the record of a run that ended with ``error`` outside of :func:`execute_run`."""
-    record = failed_record(run.spec, error, started, "cpu" if device == "auto" else device)
+    environment = describe_environment("cpu" if device == "auto" else device)
+    record = failed_record(run.spec, error, started, environment)
     save_record(record, run.folder)
     return record

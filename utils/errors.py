@@ -8,6 +8,13 @@ class InputError(ValueError):
     """Bad input: the message says what was given, what is allowed and how to fix it. Commands exit with code 2."""
 
 
+class CannotContinue(Exception):
+    """This process has to end, though the input is good: the message says why, and what is on disk.
+
+    Commands exit with code 1. No ``RuntimeError``, so that nobody takes it for the failure of one run.
+    """
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the closest of ``allowed``, or "" when nothing is close."""
     names = list(allowed)

@@ -14,6 +14,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from encoder_ablations.engine.processes import lost_contact
 from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.official.checkpoint import (
     check_encoder,
@@ -29,6 +30,7 @@ from encoder_ablations.experiments.run_folder import check_run_files
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files, save_files
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
+from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 
@@ -94,8 +96,9 @@ def _train(trainer: Any, setup: Setup, started: str, calls: Counter[str]) -> Run
     except InputError:
         raise
     except FAILURES as error:
-        if comm.is_main_process():
-            save_record(failed_record(setup.spec, error, started, cfg.MODEL.DEVICE), Path(cfg.OUTPUT_DIR))
+        if not lost_contact(error):  # whichever process failed; in the others only the connection to it breaks
+            environment = describe_environment(cfg.MODEL.DEVICE)
+            save_record(failed_record(setup.spec, error, started, environment), Path(cfg.OUTPUT_DIR))
         raise
 
 

@@ -5,14 +5,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import AMPTrainer, HookBase, hooks
+from detectron2.utils import comm
 from torch import nn
 
 from encoder_ablations.encoders.detectron2 import EncoderBackbone
+from encoder_ablations.engine.batch_norm import synchronise
 from encoder_ablations.engine.checkpoints import save_checkpoint
+from encoder_ablations.engine.memory import PeakMemory
 from encoder_ablations.engine.optimizer import undecayed_names
 from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import LOSS_POINTS
@@ -62,12 +64,21 @@ class RecordedTraining:
         super().run_step()  # type: ignore[misc]
         if self.recorder is not None:
             self.recorder.progress.seconds += time.perf_counter() - began
+            self.recorder.note_memory()
 
     def after_step(self) -> None:
         super().after_step()  # type: ignore[misc]
         if self.interrupt.requested:
             self.checkpointer.save(f"model_{self.iter:07d}")
             raise KeyboardInterrupt
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The official model; with several processes our encoders' BatchNorms see the whole batch."""
+        model: nn.Module = super().build_model(cfg)
+        if comm.get_world_size() > 1 and isinstance(model.backbone, EncoderBackbone):
+            synchronise(model.backbone)
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -122,6 +133,7 @@ class Recorder(HookBase):
 
     def __init__(self, cfg: CfgNode, spec: RunSpec) -> None:
         self.progress = Progress()
+        self.memory = PeakMemory(torch.device(cfg.MODEL.DEVICE))
         self.run_id = spec.run_id
         self.encoder = spec.encoder.model_dump(mode="json")
         self.best = Path(cfg.OUTPUT_DIR) / "model_best.pth"
@@ -131,21 +143,26 @@ class Recorder(HookBase):
     def before_train(self) -> None:
         if self.trainer.start_iter:
             self.resumed_at.append(self.trainer.start_iter)
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+        self.memory.restart()
+
+    def note_memory(self) -> None:
+        """After the training part of a step: evaluation and saving come later."""
+        self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, self.memory.read())
 
     def after_step(self) -> None:
         progress = self.progress
         progress.step = self.trainer.iter + 1
-        progress.peak_memory_bytes = max(progress.peak_memory_bytes, _memory())
         latest = self.trainer.storage.latest()
         if "total_loss" in latest:  # only the main process writes it
             progress.record_loss(latest["total_loss"][0], self.log_every)
         self._note_evaluation()
+        self.memory.restart()
 
     def after_train(self) -> None:
         """The last evaluation takes place after the last step."""
         self._note_evaluation()
+        self.progress.peak_memory_bytes = max(comm.all_gather(self.progress.peak_memory_bytes))
+        self.progress.peak_memory_of = self.memory.words(comm.get_world_size())
 
     def _note_evaluation(self) -> None:
         progress, latest = self.progress, self.trainer.storage.latest()
@@ -169,9 +186,3 @@ class Recorder(HookBase):
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside of DistributedDataParallel."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-
-
-def _memory() -> int:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return psutil.Process().memory_info().rss

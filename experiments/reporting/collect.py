@@ -250,8 +250,13 @@ def _nothing_found(folder: Path, started: int) -> str:
 def _settings(
     records: Sequence[RunRecord], titles: dict[str, str], published: dict[Place, PublishedScore]
 ) -> list[Setting]:
-    """Runs with another recipe, segmenter or dataset never share a setting, even when the names are equal."""
-    names = unique_titles([(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", _fixed_part(r)) for r in records])
+    """Runs with another recipe, segmenter or dataset never share a setting, even when the names are equal.
+
+    Nor do runs whose BatchNorm saw other numbers of images at a time.
+    """
+    statistics = {_model(record): record.images_per_statistic for record in records if record.status == "finished"}
+    contents = [(record, _fixed_part(record, statistics.get(_model(record)))) for record in records]
+    names = unique_titles([(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", content) for r, content in contents])
     members: dict[str, dict[tuple[str, float], list[RunRecord]]] = {}
     for record, name in zip(records, names, strict=True):
         key = (titles[record.run_id], record.spec.fraction)
@@ -278,12 +283,22 @@ def _group(
     return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited)
 
 
-def _fixed_part(record: RunRecord) -> str:
-    """JSON. An encoder with a recipe of its own is compared with the others, under the study's; it is disclosed."""
+def _model(record: RunRecord) -> str:
+    """What decides how BatchNorm is trained; a failed run does not know it, others of the same model do."""
+    return record.spec.model_dump_json(include={"encoder", "segmenter", "recipe"})
+
+
+def _fixed_part(record: RunRecord, statistics: int | None) -> str:
+    """JSON. An encoder with a recipe of its own is compared with the others, under the study's; it is disclosed.
+
+    Args:
+        statistics: ``RunRecord.images_per_statistic``.
+    """
     spec = record.spec
     parts = {"segmenter": spec.segmenter, "dataset": spec.dataset, "recipe": spec.study_recipe or spec.recipe}
     texts = [f'"{name}": {part.model_dump_json()}' for name, part in parts.items()]
     loop = json.dumps("Detectron2" if spec.detectron2 else "ours")
+    texts.append(f'"images_per_statistic": {canonical(statistics)}')
     return f'{{{", ".join(texts)}, "detectron2": {canonical(spec.detectron2)}, "loop": {loop}}}'
 
 

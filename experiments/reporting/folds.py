@@ -18,7 +18,7 @@ def folds_table(study: Study) -> Table:
     No interval: folds share most of their training images, and the test set, so that their scores are not independent.
     """
     families = _families(study)
-    names = unique_titles([(_title(folds), _common(_spec(folds[0]))) for folds in families])
+    names = unique_titles([(_title(folds), _common(folds[0])) for folds in families])
     rows = []
     for name, folds in zip(names, families, strict=True):
         found: dict[tuple[float, str], list[float]] = {}
@@ -45,7 +45,7 @@ def _families(study: Study) -> list[list[Setting]]:
     """Settings that differ in nothing but which images train and which validate."""
     alike: dict[str, list[Setting]] = {}
     for setting in study.settings:
-        alike.setdefault(_common(_spec(setting)), []).append(setting)
+        alike.setdefault(_common(setting), []).append(setting)
     return [settings for settings in alike.values() if _are_folds(settings)]
 
 
@@ -60,13 +60,17 @@ def _spec(setting: Setting) -> RunSpec:
     return (group.runs + group.failed)[0].spec
 
 
-def _common(spec: RunSpec) -> str:
+def _common(setting: Setting) -> str:
     """JSON of all that folds have in common."""
+    spec = _spec(setting)
+    statistics = next((run.images_per_statistic for run in setting.runs), None)
     dataset = spec.dataset.model_dump(mode="json", exclude={"name", "splits"})
     parts = {"segmenter": spec.segmenter, "recipe": spec.study_recipe or spec.recipe}
     fixed = {name: part.model_dump(mode="json") for name, part in parts.items()}
     return canonical(
-        fixed | {"dataset": dataset, "test": spec.dataset.splits.get("test"), "detectron2": spec.detectron2}
+        fixed
+        | {"dataset": dataset, "test": spec.dataset.splits.get("test"), "detectron2": spec.detectron2}
+        | {"images_per_statistic": statistics}
     )
 
 

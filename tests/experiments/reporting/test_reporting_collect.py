@@ -111,3 +111,17 @@ def test_one_bad_record_is_named_and_the_others_are_read(factory, damage, messag
 
 def test_flatten():
     assert flatten({"a": {"b": [1, 2]}, "c": None}) == {"a.b.0": 1, "a.b.1": 2, "c": None}
+
+
+def test_runs_whose_batch_norm_saw_other_numbers_of_images_are_not_compared(factory):
+    """Not even when one encoder alone has a BatchNorm that learns; a failed run stays with those of its model."""
+    whole = [factory.record("vit-a", seed=seed) for seed in (0, 1)]
+    parts = [factory.record("darknet", seed=seed).model_copy(update={"images_per_statistic": 4}) for seed in (0, 1)]
+    failed = factory.failure("darknet", seed=2)
+    study = collect(factory.write([*whole, *parts, failed]))
+    encoders = {setting.title: setting.encoders for setting in study.settings}
+    assert encoders == {
+        "mars · linear (images_per_statistic=4)": ["darknet"],
+        "mars · linear (images_per_statistic=None)": ["vit-a"],
+    }
+    assert [len(group.failed) for group in study.groups] == [1, 0]

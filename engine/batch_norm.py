@@ -1,0 +1,155 @@
+"""BatchNorm whose statistics are those of the whole batch, however many processes share it.
+
+BatchNorm (Ioffe & Szegedy, ICML 2015) normalises by the mean and variance of the images that one forward pass sees.
+With several processes each would see its own share: another loss, other gradients, and other running statistics in
+each process. PyTorch's ``SyncBatchNorm`` puts that right on GPUs alone; this one computes the same on every device.
+
+Micro-batches (accumulation) are forward passes one after the other, so no BatchNorm can know their common statistics.
+Runs that are concerned are told by :func:`images_per_statistic`.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.utils.errors import InputError
+
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def images_per_statistic(model: nn.Module, recipe: Recipe) -> int | None:
+    """Return how many images BatchNorm's training statistics are of, where that is fewer than the batch.
+
+    None: they are of the whole batch, or no BatchNorm of ``model`` is in training mode (a frozen one is not).
+    """
+    if recipe.accumulation == 1 or not learning_norms(model):
+        return None
+    return recipe.batch_size // recipe.accumulation
+
+
+def learning_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the BatchNorms that normalise by the statistics of a batch when ``model`` is trained."""
+    was_training = model.training
+    model.train()
+    found = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    model.train(was_training)
+    return found
+
+
+def synchronise(model: nn.Module) -> None:
+    """Replace, in place, every BatchNorm that learns by one over all processes, with the same parameters and buffers.
+
+    Raises:
+        InputError: a BatchNorm of a kind that is not known here, whose further steps would be lost.
+    """
+    learning = {id(module) for module in learning_norms(model)}
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if id(child) in learning and not isinstance(child, DONE):
+                setattr(parent, name, _synchronised(child))
+
+
+def _synchronised(norm: nn.Module) -> "WholeBatchNorm":
+    if type(norm) not in PLAIN:
+        raise InputError(
+            f"{type(norm).__name__} is a BatchNorm that cannot be synchronised over several processes; "
+            "allowed are BatchNorm1d, BatchNorm2d and BatchNorm3d. Train this model with one process."
+        )
+    assert isinstance(norm, _BatchNorm)
+    whole = WholeBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    # the optimiser holds the parameters themselves: they move, they are not copied
+    for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+        setattr(whole, name, getattr(norm, name))
+    return whole.train(norm.training)
+
+
+class WholeBatchNorm(_BatchNorm):
+    """BatchNorm of B×C or B×C×…; in training over the images of all processes, each of which must call it."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """See PyTorch's: the channels are the second dimension."""
+        if input.dim() < 2:
+            raise ValueError(f"BatchNorm needs B×C or B×C×…, got {input.dim()} dimensions")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """B×C×… -> the same shape and dtype."""
+        if not self.training:
+            return super().forward(input)
+        self._check_input_dim(input)
+        normalised, mean, variance, count = _Normalise.apply(input, self.eps)
+        self._track(mean, variance, count)
+        if self.weight is not None:
+            normalised = normalised * _like(self.weight, input)
+        if self.bias is not None:
+            normalised = normalised + _like(self.bias, input)
+        return normalised.to(input.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Move the running statistics towards those of this batch, of ``count`` values a channel."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = self.momentum
+        if momentum is None:  # then PyTorch's is the plain average over all batches
+            momentum = 1.0 / float(self.num_batches_tracked)
+        unbiased = variance * count / (count - 1).clamp(min=1)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
+
+
+DONE = (WholeBatchNorm, nn.SyncBatchNorm)
+"""BatchNorms that see the whole batch already."""
+
+
+class _Normalise(torch.autograd.Function):
+    """``(x - mean) / sqrt(variance + eps)`` with mean and variance over the processes, in float32 at least."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, images: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """images: B×C×…. Returns them normalised, mean C, variance C (biased), and the number of values a channel."""
+        values = images if images.dtype == torch.float64 else images.float()
+        variance, mean = torch.var_mean(values, _all_but_channels(values), correction=0)
+        count = torch.full_like(mean[:1], values.numel() // values.shape[1])
+        # one message a layer: every process's mean, variance and count
+        parts = _gathered(torch.cat([mean, variance, count]))
+        means, variances, counts = parts.split([len(mean), len(mean), 1], dim=1)
+        total = counts.sum()
+        mean = (means * counts).sum(dim=0) / total
+        # Chan, Golub & LeVeque (1979), eq. 2.1: the variance within the parts plus that between them
+        variance = ((variances + (means - mean) ** 2) * counts).sum(dim=0) / total
+        inverse = torch.rsqrt(variance + eps)
+        normalised = (values - _like(mean, values)) * _like(inverse, values)
+        ctx.save_for_backward(normalised, inverse, total)
+        ctx.mark_non_differentiable(mean, variance, total)
+        return normalised, mean, variance, total
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None]:
+        """The derivative also through mean and variance, to which every process's images have contributed."""
+        normalised, inverse, total = ctx.saved_tensors  # type: ignore[attr-defined]
+        dims = _all_but_channels(gradient)
+        sums = torch.stack([gradient.sum(dims), (gradient * normalised).sum(dims)])
+        dist.all_reduce(sums)
+        # Ioffe & Szegedy, section 3, with sums over the whole batch
+        shift, slope = (_like(each / total, gradient) for each in sums)
+        return (gradient - shift - normalised * slope) * _like(inverse, gradient), None
+
+
+def _gathered(own: Tensor) -> Tensor:
+    """Every process's row, by rank: P×n."""
+    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, own)
+    return torch.stack(parts)
+
+
+def _all_but_channels(values: Tensor) -> list[int]:
+    return [dim for dim in range(values.dim()) if dim != 1]
+
+
+def _like(per_channel: Tensor, values: Tensor) -> Tensor:
+    """C numbers, shaped so that they broadcast over B×C×…."""
+    return per_channel.view(1, -1, *[1] * (values.dim() - 2))

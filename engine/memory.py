@@ -1,0 +1,62 @@
+"""Peak memory of training, without what validation and loading models take."""
+
+from pathlib import Path
+
+import psutil
+import torch
+
+CLEAR = Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+
+
+class PeakMemory:
+    """The most memory that this process has held since the last :meth:`restart`.
+
+    On a GPU that is what PyTorch has allocated there. On the CPU it is the process's resident memory, with libraries
+    and decoded images; Linux keeps its peak and lets it be reset. Where it does not (some containers), the memory at
+    the moment of :meth:`read` takes its place.
+
+    Attributes:
+        kind: which of these it is, in words.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.kind = "allocated on the GPU by PyTorch"
+        if device.type != "cuda":
+            resets = _reset_resident_peak()
+            self.kind = "resident in the process" if resets else "resident in the process at the end of a step"
+            self._now_only = not resets
+
+    def words(self, processes: int) -> str:
+        """Say for a record what was measured; of several processes the largest value counts."""
+        words = f"{self.kind}, during training steps"
+        return words if processes == 1 else f"{words}; the largest of {processes} processes"
+
+    def restart(self) -> None:
+        """Forget the peak so far."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        elif not self._now_only:
+            _reset_resident_peak()
+
+    def read(self) -> int:
+        """Return bytes."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return psutil.Process().memory_info().rss if self._now_only else _resident_peak()
+
+
+def _reset_resident_peak() -> bool:
+    """Whether Linux could be told to (proc(5), clear_refs, since 4.0)."""
+    try:
+        CLEAR.write_text("5")
+        return _resident_peak() > 0
+    except (OSError, StopIteration):
+        return False
+
+
+def _resident_peak() -> int:
+    """VmHWM, in bytes."""
+    lines = STATUS.read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])
