@@ -96,7 +96,8 @@ class CostRecord(Part):
     """What the model costs at ``input_size`` (H, W).
 
     ``flops`` counts one multiply-add as one, as fvcore and the literature do; ``tokens`` are patch tokens per image
-    (None for convolutional encoders).
+    (None for convolutional encoders). Latencies are in ``precision`` and with the fastest kernels, whatever training
+    was in; "fp32" is true float32, without TF32.
     """
 
     input_size: tuple[int, int]
@@ -109,6 +110,7 @@ class CostRecord(Part):
     images_per_second: float
     train_seconds: float
     peak_memory_bytes: int
+    precision: Literal["fp32"] = "fp32"
 
 
 class ErrorRecord(Part):

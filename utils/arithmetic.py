@@ -5,13 +5,13 @@ On the CPU neither setting changes a bit of a result.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 IEEE, TF32 = "ieee", "tf32"
 
 
 @contextmanager
-def deterministic_kernels(on: bool) -> Iterator[None]:
+def deterministic_kernels(on: bool, gpu: bool = False) -> Iterator[None]:
     """Within the block PyTorch takes deterministic kernels where they exist, and warns where they do not.
 
     cuDNN's benchmark mode, which chooses convolutions by their speed at the moment, is off then. Elsewhere it stays as
@@ -19,6 +19,8 @@ def deterministic_kernels(on: bool) -> Iterator[None]:
 
     Args:
         on: False gives the fastest kernels, also inside of a block that asks for deterministic ones.
+        gpu: choose attention's kernels, too, which the CPU must keep. The fused ones know a deterministic gradient, but
+            PyTorch takes it only where it may raise an error for every operation that has none, as ``grid_sample``.
     """
     import torch
 
@@ -31,10 +33,27 @@ def deterministic_kernels(on: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(on, warn_only=True)
     try:
-        yield
+        with fused_attention(not on) if gpu else nullcontext():
+            yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=only_warned)
         torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def fused_attention(on: bool) -> Iterator[None]:
+    """Within the block attention may use fused kernels, or is made of matrix products and a softmax."""
+    from torch.backends import cuda
+
+    before = cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled()
+    switches = (cuda.enable_flash_sdp, cuda.enable_mem_efficient_sdp, cuda.enable_cudnn_sdp)
+    for switch in switches:
+        switch(on)
+    try:
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch(value)
 
 
 @contextmanager

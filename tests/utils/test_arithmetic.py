@@ -16,7 +16,14 @@ def settings():
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.backends.cudnn.benchmark,
         *(backend.fp32_precision for backend in backends),
+        *attention(),
     )
+
+
+def attention():
+    """Which fused kernels attention may use."""
+    cuda = torch.backends.cuda
+    return cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled()
 
 
 def test_tf32_is_for_matrix_products_and_convolutions_alike():
@@ -41,16 +48,29 @@ def test_cpus_have_no_tf32():
         assert float32_products("cpu") == IEEE
 
 
+def divide_by_zero(deterministic):
+    with deterministic_kernels(deterministic, gpu=True):
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert set(attention()) == {not deterministic}
+        1 / 0  # noqa: B018
+
+
+def test_the_cpu_keeps_its_fused_attention():
+    """Another kernel would round otherwise."""
+    before = attention()
+    with deterministic_kernels(True):
+        assert attention() == before == (True, True, True)
+
+
 @pytest.mark.parametrize("outer", [False, True])
 @pytest.mark.parametrize("inner", [False, True])
 def test_determinism_lasts_as_long_as_the_block(outer, inner):
     before = settings()
     with deterministic_kernels(outer):
         around = settings()
-        with pytest.raises(ZeroDivisionError), deterministic_kernels(inner):
-            assert torch.are_deterministic_algorithms_enabled() == inner
-            assert torch.is_deterministic_algorithms_warn_only_enabled()
-            1 / 0  # noqa: B018
+        with pytest.raises(ZeroDivisionError):
+            divide_by_zero(inner)
         assert settings() == around
     assert settings() == before
 
