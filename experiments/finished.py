@@ -70,7 +70,7 @@ def finished_record(
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         disclosures=[
-            *disclosures(spec, data, segmenter.mean.device, progress, attention),
+            *disclosures(spec, data, segmenter.mean.device, progress, attention, environment),
             *further,
         ],
     )

@@ -19,7 +19,7 @@ from encoder_ablations.data.spec import Split
 from encoder_ablations.data.subsets import fingerprint, nested_order, subset
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
-from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluate import evaluate, gather_images
 from encoder_ablations.engine.per_image import PerImage, save_per_image
 from encoder_ablations.engine.train import Trainer, TrainingData
@@ -42,7 +42,6 @@ from encoder_ablations.segmenters.official_operator import attention_calls
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
-from encoder_ablations.utils.seeding import use_deterministic_kernels
 
 PICTURES = 6
 FAILURES = (
@@ -149,15 +148,15 @@ def execute_run(
         raise InputError(f"the run {spec.run_id} is one of Detectron2's engine; repeat it with ablate train-net.")
     started = now()
     accelerator = make_accelerator(execution.device)
-    use_deterministic_kernels()
-    try:
-        record = _run(spec, folder, execution, accelerator, advance, started)
-    except InputError:
-        raise
-    except FAILURES as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
-        record = failed_record(spec, error, started, str(accelerator.device))
+    with computing(accelerator.device, spec.recipe.precision, execution.deterministic):
+        try:
+            record = _run(spec, folder, execution, accelerator, advance, started)
+        except InputError:
+            raise
+        except FAILURES as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
+            record = failed_record(spec, error, started, str(accelerator.device))
     if accelerator.is_main_process:
         save_record(record, folder)
     accelerator.wait_for_everyone()

@@ -6,6 +6,7 @@ On the CPU neither setting changes a bit of a result.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 IEEE, TF32 = "ieee", "tf32"
 
@@ -64,7 +65,8 @@ def tensor_float32(on: bool) -> Iterator[None]:
     """
     import torch
 
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    cudnn: Any = torch.backends.cudnn  # type checkers see no sub-modules of it
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
     before = [backend.fp32_precision for backend in backends]
     for backend in backends:
         backend.fp32_precision = TF32 if on else IEEE
@@ -81,8 +83,9 @@ def float32_products(device: str) -> dict[str, str]:
 
     if not device.startswith("cuda"):
         return {"matrix_products": IEEE, "convolutions": IEEE}
+    cudnn: Any = torch.backends.cudnn
     asked = {
         "matrix_products": torch.backends.cuda.matmul.fp32_precision,
-        "convolutions": torch.backends.cudnn.conv.fp32_precision,
+        "convolutions": cudnn.conv.fp32_precision,
     }
     return {kind: TF32 if value == TF32 else IEEE for kind, value in asked.items()}

@@ -18,6 +18,7 @@ from encoder_ablations.engine.state import Progress
 from encoder_ablations.engine.train import LOSS_POINTS
 from encoder_ablations.experiments.official.configuration import DTYPES
 from encoder_ablations.experiments.official.repository import OfficialTrainer
+from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.interrupts import Interrupt
 
 KEPT = 2
@@ -26,6 +27,8 @@ KEPT = 2
 
 class Trainer(OfficialTrainer):
     """Differs from the official one in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`.
+
+    What it tests is computed in true float32.
 
     Attributes:
         interrupt: when it is requested, the step is finished and saved before training stops.
@@ -62,6 +65,12 @@ class Trainer(OfficialTrainer):
         if self.interrupt.requested:
             self.checkpointer.save(f"model_{self.iter:07d}")
             raise KeyboardInterrupt
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
+        """As in Detectron2, in true float32 whatever training is in."""
+        with tensor_float32(False):
+            return super().test(cfg, model, evaluators)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
