@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from encoder_ablations.engine.flops import count_flops
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.utils.arithmetic import deterministic_kernels, tensor_float32
 
 PARTS = ("encoder.body", "encoder.neck", "head")
 
@@ -29,7 +31,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Cost:
-    """See ``CostRecord``; ``flops`` counts a multiply-add as one."""
+    """See ``CostRecord``; ``flops`` counts a multiply-add as one, ``precision`` is that of the latencies."""
 
     input_size: tuple[int, int]
     tokens: int | None
@@ -38,12 +40,16 @@ class Cost:
     flops: int
     flops_by_part: dict[str, int]
     latencies: list[Latency] = field(default_factory=list)
+    precision: Literal["fp32"] = "fp32"
 
 
 def measure_cost(
     segmenter: Segmenter, input_size: tuple[int, int], batch_sizes: tuple[int, ...], seconds: float = 1.0
 ) -> Cost:
-    """Measures on the device that the segmenter is on, in float32.
+    """Measures on the device that the segmenter is on, in true float32 and with the fastest kernels.
+
+    So the numbers of all encoders compare, whatever their runs were trained with. Deterministic kernels would be more
+    than slow here: with them ``F.interpolate`` takes a path on GPUs that cannot be traced for counting FLOPs.
 
     Args:
         input_size: (H, W), the same for all encoders that are compared.
@@ -53,7 +59,8 @@ def measure_cost(
     was_training = segmenter.training
     segmenter.eval()
     device = segmenter.mean.device
-    with torch.inference_mode(), _quiet("fvcore"):
+    fastest = deterministic_kernels(False, gpu=device.type == "cuda")
+    with torch.inference_mode(), fastest, tensor_float32(False), _quiet("fvcore"):
         flops, by_part = count_flops(segmenter, torch.zeros(1, 3, *input_size, device=device), PARTS)
         latencies = [measure_latency(segmenter, input_size, batch, seconds) for batch in batch_sizes]
     segmenter.train(was_training)

@@ -1,11 +1,13 @@
 """Where a model computes, and with which precision."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
+from encoder_ablations.utils.arithmetic import deterministic_kernels, tensor_float32
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError
 
@@ -61,7 +63,25 @@ def _check_processes(device: str) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Mixed precision for the forward pass: "fp32" does nothing, "bf16" and "fp16" autocast."""
-    if precision == "fp32":
+    """Mixed precision for the forward pass: "fp32" and "tf32" do nothing, "bf16" and "fp16" autocast."""
+    if precision not in DTYPES:
         return nullcontext()
     return torch.autocast(device.type, dtype=DTYPES[precision])
+
+
+@contextmanager
+def computing(device: torch.device, precision: str, deterministic: bool) -> Iterator[None]:
+    """Within the block PyTorch computes as a run asks for; afterwards as before, so that runs do not see each other.
+
+    Args:
+        precision: that of training, see ``Recipe``. All but "tf32" leave float32 what it is.
+        deterministic: whether a GPU takes deterministic kernels. The CPU always does.
+    """
+    gpu = device.type == "cuda"
+    with deterministic_kernels(deterministic or not gpu, gpu), tensor_float32(precision == "tf32"):
+        yield
+
+
+def precision_on(device: torch.device, precision: str) -> str:
+    """What ``precision`` is on a device: where there is no TF32 it is "fp32"."""
+    return "fp32" if precision == "tf32" and device.type != "cuda" else precision

@@ -13,6 +13,7 @@ from encoder_ablations.data.loading import EvaluationItem
 from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.per_image import ImageCounts
 from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError
 
 
@@ -52,9 +53,8 @@ def evaluate(
 ) -> Evaluation:
     """Predicts every image and counts.
 
-    One image at a time, in float32; nothing is kept of an image but its counts (and the first few as pictures), a
-    few kilobytes. With several processes each takes its share of ``items`` and all
-    get the sum.
+    One image at a time, in true float32 (no TF32); nothing is kept of an image but its counts (and the first few as
+    pictures), a few kilobytes. With several processes each takes its share of ``items`` and all get the sum.
 
     Args:
         keep_pictures: how many of the first items are returned as pictures.
@@ -65,7 +65,7 @@ def evaluate(
     was_training = segmenter.training
     segmenter.eval()
     result = Evaluation(ConfusionMatrix.empty(classes))
-    with torch.inference_mode():
+    with torch.inference_mode(), tensor_float32(False):
         for item in items:
             given = item.image.unsqueeze(0).to(accelerator.device) if read is None else read(item)
             maps = segmenter.predict(given)

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from encoder_ablations.data.loading import Batch, EvaluationItem, Samples
-from encoder_ablations.engine.devices import autocast
+from encoder_ablations.engine.devices import autocast, precision_on
 from encoder_ablations.engine.feature_store import FeatureGroup, FeatureStore
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.environment import processor, versions
 from encoder_ablations.utils.file_state import file_state
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when the transforms or the encoders' code begin to give other numbers."""
 PACKAGES = ("encoder-ablations", "torch", "timm", "numpy", "pillow")
 
@@ -52,8 +53,9 @@ class FeatureSource:
         if not batch.views or not self.segmenter.encoder.body_is_frozen:
             return images
         augmentation = self.recipe.augmentation.model_dump(mode="json", exclude={"views"})
+        precision = precision_on(images.device, self.recipe.precision)
         features = [
-            self._features(dataset, view.place, f"view {view.number}", image, augmentation, self.recipe.precision)
+            self._features(dataset, view.place, f"view {view.number}", image, augmentation, precision)
             for view, image in zip(batch.views, images, strict=True)
         ]
         maps = [torch.cat(parts) for parts in zip(*(each.maps for each in features), strict=True)]
@@ -91,7 +93,7 @@ class FeatureSource:
         return Features(maps, size)
 
     def _compute(self, image: Tensor, precision: str) -> list[Tensor]:
-        with torch.no_grad(), autocast(image.device, precision):
+        with torch.no_grad(), tensor_float32(precision == "tf32"), autocast(image.device, precision):
             return self.segmenter.features(image.unsqueeze(0)).maps
 
     def _group(self, transform: Mapping[str, Any], precision: str) -> FeatureGroup:
@@ -111,8 +113,6 @@ def _describe(segmenter: Segmenter) -> dict[str, Any]:
     for name, value in encoder.body.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    device = segmenter.mean.device
-    cpu = f"{processor()}, {torch.get_num_threads()} threads"
     installed = versions()
     return {
         "format": FORMAT,
@@ -121,5 +121,13 @@ def _describe(segmenter: Segmenter) -> dict[str, Any]:
         "rounded_to": str(encoder.map_dtype),
         "divisibility": encoder.divisibility,
         "versions": {name: installed.get(name) for name in PACKAGES},
-        "computed_on": cpu if device.type == "cpu" else torch.cuda.get_device_name(device),
+        "computed_on": _describe_device(segmenter.mean.device),
     }
+
+
+def _describe_device(device: torch.device) -> str:
+    """What rounds the maps: on a GPU also the kind of kernels; whether TF32 is used is in the group's precision."""
+    if device.type == "cpu":
+        return f"{processor()}, {torch.get_num_threads()} threads"
+    kernels = "deterministic" if torch.are_deterministic_algorithms_enabled() else "fastest"
+    return f"{torch.cuda.get_device_name(device)}, {kernels} kernels"

@@ -52,7 +52,9 @@ class Recipe(Config):
         batch_size: images per optimiser step, over all processes and accumulation steps together.
         accumulation: micro-batches per optimiser step and process. A BatchNorm that learns has their statistics, not
             the batch's: such runs are compared only with each other.
-        precision: "fp32", "bf16" or "fp16" (mixed precision).
+        precision: of training: "fp32", "tf32", "bf16" or "fp16". "bf16" and "fp16" are mixed precision. "fp32" is true
+            float32 on every device; "tf32" lets GPUs round the factors of matrix products and convolutions to 10 bits
+            of fraction, and is the same as "fp32" on the CPU. Evaluation and latency are in true float32 always.
         augmentation: the joint image-mask transforms.
         optimizer, schedule: see there.
         evaluate_every: steps between evaluations on the validation split; the last step is always evaluated.
@@ -66,7 +68,7 @@ class Recipe(Config):
     steps: Positive = 20000
     batch_size: Positive = 16
     accumulation: Positive = 1
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     augmentation: AugmentationSpec = AugmentationSpec()
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()

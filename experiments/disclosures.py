@@ -1,6 +1,7 @@
 """What a reader must know to judge a run's number."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 
@@ -27,13 +28,15 @@ def disclosures(
     data: DataRecord,
     device: torch.device,
     progress: Progress,
-    attention: Collection[str] = (),
+    attention: Collection[str],
+    environment: Mapping[str, Any],
     statistics: int | None = None,
 ) -> list[str]:
     """One sentence for every rule of a fair comparison that this run bends, or that limits what it says.
 
     Args:
         attention: what computed deformable attention, see ``RunRecord``.
+        environment: what ``describe_environment`` gave during the run.
         statistics: ``RunRecord.images_per_statistic``.
     """
     found = []
@@ -49,13 +52,12 @@ def disclosures(
     if getattr(spec.segmenter, "ignored_pixels", None) == "negative" or spec.segmenter.name == "mask2former_official":
         found.append("Ignored pixels count as background in the mask loss, as in the official Mask2Former.")
     if device.type == "cuda":
-        found.append(
-            "Computed on a GPU, where some kernels have no deterministic version: repeating the run gives slightly "
-            "different numbers."
-        )
+        found.append(_repeatability(bool(environment["deterministic_kernels"])))
     if progress.best_step == spec.recipe.steps:
         found.append("Validation mIoU was highest at the last step: longer training may still raise the score.")
-    if spec.recipe.precision != "fp32":
+    if spec.recipe.precision == "tf32":
+        found.append(_tensor_float32(device))
+    elif spec.recipe.precision != "fp32":
         found.append(f"Trained in {spec.recipe.precision} mixed precision; evaluated in float32.")
     if statistics is not None:
         found.append(of_micro_batches(statistics, spec.recipe))
@@ -64,3 +66,23 @@ def disclosures(
             "Deformable attention failed and the official code went on with its slow path: costs are not comparable."
         )
     return found
+
+
+def _repeatability(deterministic: bool) -> str:
+    """What a repetition of the run on the same GPU would give."""
+    if deterministic:
+        return (
+            "Computed on a GPU with deterministic kernels (--deterministic), which exist for most operations, not for "
+            "all: repeating the run may give slightly different numbers."
+        )
+    return (
+        "Computed on a GPU without deterministic kernels: repeating the run gives slightly different numbers. "
+        "--deterministic asks for them."
+    )
+
+
+def _tensor_float32(device: torch.device) -> str:
+    """What became of the wish for TF32."""
+    if device.type == "cuda":
+        return "Trained with TF32 in matrix products and convolutions; evaluated in true float32."
+    return "TF32 was asked for, which the CPU does not have: trained and evaluated in true float32."

@@ -19,12 +19,14 @@ class Execution:
         workers: processes that load data; 0 = the main process.
         feature_cache_gb: space in GiB for what frozen bodies make of images; 0 = it is computed every time.
         feature_cache: where that is kept; None = in the user's cache folder.
+        deterministic: whether a GPU takes deterministic kernels, which are slower and need more memory.
     """
 
     device: str = "auto"
     workers: int = 0
     feature_cache_gb: float = 0.0
     feature_cache: Path | None = None
+    deterministic: bool = False
 
     def store(self) -> "FeatureStore | None":
         """Where features are kept, if they are."""

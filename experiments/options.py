@@ -34,6 +34,15 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
         help="keep what frozen encoders make of images on disk, in at most N GiB (default 0: compute it every time)",
     )
     parser.add_argument("--feature-cache", type=Path, metavar="DIR", help="where (default: in the user's cache folder)")
+    add_deterministic_option(parser)
+
+
+def add_deterministic_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="on a GPU: deterministic kernels where they exist, slower and with more memory (the CPU always has them)",
+    )
 
 
 def read_execution(arguments: argparse.Namespace) -> Execution:
@@ -45,7 +54,7 @@ def read_execution(arguments: argparse.Namespace) -> Execution:
         raise InputError(f"--feature-cache-gb {budget:g}: allowed are 0 (off) and more.")
     if arguments.feature_cache and not budget:
         raise InputError("--feature-cache says where, but not how much: add --feature-cache-gb N.")
-    return Execution(arguments.device, arguments.workers, budget, arguments.feature_cache)
+    return Execution(arguments.device, arguments.workers, budget, arguments.feature_cache, arguments.deterministic)
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:

@@ -20,7 +20,7 @@ from encoder_ablations.data.spec import Split
 from encoder_ablations.data.subsets import fingerprint, nested_order, subset
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
-from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluate import evaluate, gather_images
 from encoder_ablations.engine.per_image import PerImage, save_per_image
 from encoder_ablations.engine.processes import in_contact
@@ -44,7 +44,6 @@ from encoder_ablations.segmenters.official_operator import attention_calls
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import StorageError
-from encoder_ablations.utils.seeding import use_deterministic_kernels
 
 PICTURES = 6
 FAILURES = (
@@ -153,22 +152,23 @@ def execute_run(
         raise InputError(f"the run {spec.run_id} is one of Detectron2's engine; repeat it with ablate train-net.")
     started = now()
     accelerator = make_accelerator(execution.device)
-    use_deterministic_kernels()
-    environment = describe_environment(str(accelerator.device))  # after some errors of CUDA it cannot be asked any more
-    try:
-        with in_contact():
-            record = _run(spec, folder, execution, accelerator, advance, started)
-            if accelerator.is_main_process:
-                save_record(record, folder)
-            accelerator.wait_for_everyone()
-    except InputError:
-        raise
-    except FAILURES as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
-        record = failed_record(spec, error, started, environment)
-        save_record(record, folder)
-        end_with_others(record, accelerator)
+    with computing(accelerator.device, spec.recipe.precision, execution.deterministic):
+        environment = describe_environment(str(accelerator.device))  # some errors of CUDA leave it speechless
+        try:
+            with in_contact():
+                record = _run(spec, folder, execution, accelerator, advance, started)
+                if accelerator.is_main_process:
+                    save_record(record, folder)
+                accelerator.wait_for_everyone()
+            return record
+        except InputError:
+            raise
+        except FAILURES as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
+            record = failed_record(spec, error, started, environment)
+    save_record(record, folder)
+    end_with_others(record, accelerator)
     return record
 
 

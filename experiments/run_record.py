@@ -80,8 +80,9 @@ class CostRecord(Part):
     """What the model costs at ``input_size`` (H, W).
 
     ``flops`` counts one multiply-add as one, as fvcore and the literature do; ``tokens`` are patch tokens per image
-    (None for convolutional encoders). ``peak_memory_of`` says what ``peak_memory_bytes`` is: on which device, in which
-    phase, and of how many processes the largest.
+    (None for convolutional encoders). Latencies are in ``precision`` and with the fastest kernels, whatever training
+    was in; "fp32" is true float32, without TF32. ``peak_memory_of`` says what ``peak_memory_bytes`` is: on which
+    device, in which phase, and of how many processes the largest.
     """
 
     input_size: tuple[int, int]
@@ -95,6 +96,7 @@ class CostRecord(Part):
     train_seconds: float
     peak_memory_bytes: int
     peak_memory_of: str = ""
+    precision: Literal["fp32"] = "fp32"
 
 
 class ErrorRecord(Part):

@@ -68,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="",
         help="a path, or one below the official configs/ (default: ADE20K's semantic R50 one)",
     )
+    options.add_deterministic_option(parser)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or with --resume the last")
     parser.add_argument(

@@ -18,7 +18,7 @@ from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.data.subsets import fingerprint
 from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
-from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.features import FeatureSource
 from encoder_ablations.experiments.execution import Execution
@@ -31,12 +31,17 @@ from encoder_ablations.utils.environment import describe_environment
 
 
 class CheckpointResult(NamedTuple):
-    """What evaluating a checkpoint gives; ``step`` is the training step that it was saved at."""
+    """What evaluating a checkpoint gives.
+
+    Attributes:
+        step: the training step that it was saved at.
+        environment: what computed it, see ``describe_environment``.
+    """
 
     evaluation: Evaluation
     step: int
     ids: list[str]
-    device: str
+    environment: dict[str, object]
 
 
 def evaluate_checkpoint(
@@ -76,9 +81,13 @@ def evaluate_checkpoint(
         items = _translated(items, torch.from_numpy(shared.truth))
     source = FeatureSource(segmenter.to(accelerator.device), spec.recipe, execution.store())
     read = partial(source.evaluation, images)
-    with tqdm(total=len(images), unit="image", dynamic_ncols=True, delay=1, leave=False) as bar:
+    with (
+        computing(accelerator.device, "fp32", execution.deterministic),
+        tqdm(total=len(images), unit="image", dynamic_ncols=True, delay=1, leave=False) as bar,
+    ):
+        environment = describe_environment(str(accelerator.device))
         result = evaluate(segmenter, items, classes, accelerator, advance=bar.update, read=read, relabel=relabel)
-    return CheckpointResult(result, checkpoint["step"], images.ids, str(accelerator.device))
+    return CheckpointResult(result, checkpoint["step"], images.ids, environment)
 
 
 def _translated(items: Iterable[EvaluationItem], truth: torch.Tensor) -> Iterator[EvaluationItem]:
@@ -112,7 +121,7 @@ def evaluate_elsewhere(
         at_home=None if home is None else shared_metrics(home, shared.names),
         checkpoint_step=result.step,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        environment=describe_environment(result.device),
+        environment=result.environment,
     )
     save_transfer(folder, record)
     return record

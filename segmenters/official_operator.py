@@ -170,8 +170,12 @@ def _import_compiled() -> ModuleType | None:
     return None
 
 
+@torch.inference_mode(False)
 def _problem(module: Any, device: torch.device) -> str | None:
-    """Why the module cannot be used on the device, found by a small input in both directions; None if it can."""
+    """Why the module cannot be used on the device, found by a small input in both directions; None if it can.
+
+    Outside of inference mode, where the first call may come from: what is made there can have no gradient.
+    """
     shapes = [(3, 4), (2, 2)]
     value = torch.arange(2 * 16 * 2 * 4).sin().view(2, 16, 2, 4)
     locations = torch.arange(2 * 3 * 2 * 2 * 2 * 2).cos().mul(0.7).add(0.5).view(2, 3, 2, 2, 2, 2)  # some outside

@@ -1,5 +1,6 @@
 """Class scores on a coarse grid, and the one way to bring them to full resolution."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +9,10 @@ from torch.nn import functional as F
 
 from encoder_ablations.encoders.resize import scale_bilinear
 from encoder_ablations.segmenters.upsample_argmax import STRIDE, upsample_argmax
+from encoder_ablations.utils.arithmetic import deterministic_kernels
 
-ROWS = 64
-"""Rows of the result for which :meth:`ScoreMaps.labels` mixes masks into scores at once."""
-CLASSES = 255
-"""Classes whose scores are brought to full size at once on a GPU."""
+BAND_VALUES = 2**24
+"""Scores that :meth:`ScoreMaps.bands` holds at once: 64 MiB of float32."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,39 @@ class ScoreMaps:
     stride: int = STRIDE
 
     def at(self, size: tuple[int, int]) -> Tensor:
-        """Scores B×K×size of the images resized to ``size``: one bilinear step from ``maps``, padding cropped."""
-        maps = upsample(self.maps.float(), self.image_size, size, self.stride)
+        """Scores B×K×size of the images resized to ``size``: one bilinear step from ``maps``, padding cropped.
+
+        The native kernel computes it, also where deterministic ones are asked for: its forward pass repeats its bits,
+        and what PyTorch puts in its place on GPUs needs seven times the memory.
+        """
+        with deterministic_kernels(False):
+            return self._mixed(upsample(self.maps.float(), self.image_size, size, self.stride))
+
+    def bands(self, size: tuple[int, int]) -> Iterator[Tensor]:
+        """Yield what :meth:`at` gives, up to rounding, as B×K×rows×width from top to bottom.
+
+        A band has at most ``BAND_VALUES`` values, but at least one row. For evaluation: gradients do not flow.
+        """
+        channels = max(self.maps.shape[1], 0 if self.mixing is None else self.mixing.shape[1])
+        rows = max(1, BAND_VALUES // (len(self.maps) * channels * size[1]))
+        with torch.no_grad(), deterministic_kernels(False):
+            places, weights = row_taps(self.maps, self.image_size[0], size[0], self.stride)
+        for taps in zip(places.split(rows, dim=1), weights.split(rows, dim=1), strict=True):
+            with torch.no_grad(), deterministic_kernels(False):
+                band = self._band(*taps, size[1])
+            yield band
+
+    def _band(self, places: Tensor, weights: Tensor, width: int) -> Tensor:
+        """Scores B×K×R×width of R rows; ``places`` and ``weights`` are theirs, see :func:`row_taps`."""
+        # between rows first, while the maps are narrow
+        taps = [self.maps[:, :, place].float() * weight[:, None] for place, weight in zip(places, weights, strict=True)]
+        narrow = torch.stack(taps).sum(dim=0)
+        height = narrow.shape[2]
+        covered = (height * self.stride, self.image_size[1])  # so that upsample leaves the rows as they are
+        return self._mixed(upsample(narrow, covered, (height, width), self.stride))
+
+    def _mixed(self, maps: Tensor) -> Tensor:
+        """Scores of upsampled maps B×N×H×W."""
         if self.mixing is None:
             return maps
         return torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), maps.sigmoid())
@@ -43,33 +74,37 @@ class ScoreMaps:
         """The class with the largest score at every pixel, the first one where several are equal: B×size int64.
 
         Equal to ``at(size).argmax(dim=1)`` up to rounding where two scores are all but equal. The scores of all classes
-        never lie in memory at full size, except on a GPU, where that is faster.
+        never lie in memory at full size.
         """
-        if self.mixing is not None:
-            masks = upsample(self.maps.float(), self.image_size, size, self.stride)
-            mixed = (
-                torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), rows.sigmoid()).argmax(dim=1)
-                for rows in masks.split(ROWS, dim=2)
-            )
-            return torch.cat(list(mixed), dim=1)
-        if self.maps.device.type != "cpu":
-            return self._running_argmax(size) if self.maps.shape[1] > CLASSES else self.at(size).argmax(dim=1)
-        return torch.stack(
-            [torch.from_numpy(upsample_argmax(maps, self.image_size, size, self.stride)) for maps in self.maps.float()]
-        ).long()
+        if self.mixing is None and self.maps.device.type == "cpu":
+            fused = [upsample_argmax(maps, self.image_size, size, self.stride) for maps in self.maps.float()]
+            return torch.stack([torch.from_numpy(labels) for labels in fused]).long()
+        return self.labels_by_bands(size)
 
-    def _running_argmax(self, size: tuple[int, int]) -> Tensor:
-        """``at(size).argmax(dim=1)`` with the scores of ``CLASSES`` classes at a time."""
-        best, labels = None, None
-        for first, part in zip(range(0, self.maps.shape[1], CLASSES), self.maps.split(CLASSES, dim=1), strict=True):
-            values, places = upsample(part.float(), self.image_size, size, self.stride).max(dim=1)
-            if best is None or labels is None:
-                best, labels = values, places
-            else:
-                better = values > best
-                best, labels = torch.where(better, values, best), torch.where(better, places + first, labels)
-        assert labels is not None
-        return labels
+    def labels_by_bands(self, size: tuple[int, int]) -> Tensor:
+        """:meth:`labels` for any device and for mixed masks."""
+        return torch.cat([band.argmax(dim=1) for band in self.bands(size)], dim=1)
+
+
+def row_taps(maps: Tensor, image_height: int, height: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Return between which rows of the maps each row of the result lies, and how much each of them counts.
+
+    Both are read off :func:`upsample` itself, applied to one map for each row that is 1 there and 0 elsewhere.
+
+    Args:
+        maps: B×N×h×w.
+        image_height: rows of the image without padding.
+        height: rows of the result, H.
+
+    Returns:
+        Indices T×H and weights T×H float32, T = 2 (1 where the maps have one row).
+    """
+    extent = maps.shape[2]
+    single = torch.eye(extent, device=maps.device)[None, :, :, None]
+    shares = upsample(single, (image_height, stride), (height, 1), stride)[0, :, :, 0]
+    weights, places = shares.topk(min(2, extent), dim=0)
+    # a row that does not count may be anywhere, and may hold infinity there: the one that counts stands in
+    return torch.where(weights > 0, places, places[:1]), weights
 
 
 def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE) -> Tensor:

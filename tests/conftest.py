@@ -1,5 +1,6 @@
 """What all tests share: a small real dataset on disk, one thread per test process, caches in temporary folders."""
 
+import inspect
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.data.terrain import generate_terrain
@@ -54,6 +56,30 @@ def terrain(terrain_folder) -> DatasetSpec:
         classes=("background", "crater", "boulder"),
         splits={"train": "train", "val": "val", "test": "test"},
     )
+
+
+ONLY_ON_GPUS = "if not input.is_cpu and torch.are_deterministic_algorithms_enabled():"
+
+
+@pytest.fixture
+def interpolated_as_on_gpus(monkeypatch):
+    """``F.interpolate`` as it is on a GPU: with deterministic kernels it takes another path.
+
+    It is compiled from PyTorch's own source, without its test for the CPU. Returns how deterministic each call was.
+    """
+    source = inspect.getsource(F.interpolate)
+    if ONLY_ON_GPUS not in source:
+        pytest.skip(f"F.interpolate of PyTorch {torch.__version__} does not hold the line: {ONLY_ON_GPUS}")
+    scope = dict(vars(F))
+    exec(source.replace("not input.is_cpu and ", ""), scope)
+    calls = []
+
+    def interpolate(*args, **kwargs):
+        calls.append(torch.are_deterministic_algorithms_enabled())
+        return scope["interpolate"](*args, **kwargs)
+
+    monkeypatch.setattr(F, "interpolate", interpolate)
+    return calls
 
 
 WIDE_CLASSES = 300

@@ -7,6 +7,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from encoder_ablations.utils.arithmetic import float32_products
+
 PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "numba", "pillow", "detectron2"]
 
 
@@ -52,6 +54,10 @@ def describe_environment(device: str) -> dict[str, object]:
 
     Args:
         device: what the run computes on, e.g. "cpu" or "cuda:0".
+
+    Returns:
+        ``deterministic_kernels`` and ``float32`` among others, as they are at this moment: called during a run, they
+        are those of its training.
     """
     import torch
 
@@ -67,5 +73,6 @@ def describe_environment(device: str) -> dict[str, object]:
         "gpu": gpu,
         "cuda": torch.version.cuda if gpu else None,
         "deterministic_kernels": torch.are_deterministic_algorithms_enabled(),
+        "float32": float32_products(device),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }

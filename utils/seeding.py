@@ -6,7 +6,6 @@ interrupted run continues with the numbers that it would have had.
 """
 
 import hashlib
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,12 +41,3 @@ def seed_global(seed: int, *labels: str | int) -> None:
     random.seed(value)
     np.random.seed(value % 2**32)
     torch.manual_seed(value)
-
-
-def use_deterministic_kernels() -> None:
-    """Asks PyTorch for deterministic kernels where they exist, and to warn where they do not."""
-    import torch
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)

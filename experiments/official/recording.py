@@ -25,6 +25,7 @@ from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.mask2former_official import OfficialMask2FormerHead, spec_of
 from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.environment import describe_environment
 
 
@@ -76,7 +77,8 @@ def record_run(
     comm.synchronize()
     name = f"{spec.dataset.name}_{data.record.report_split}"
     evaluator = ConfusionEvaluator(name, len(spec.dataset.classes))
-    inference_on_dataset(model, trainer.build_test_loader(cfg, name), evaluator)
+    with tensor_float32(False):
+        inference_on_dataset(model, trainer.build_test_loader(cfg, name), evaluator)
     if comm.is_main_process():
         save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR), len(spec.dataset.classes), spec.run_id)
         images = PerImage.of(evaluator.images, len(spec.dataset.classes))

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.engine import default_setup
@@ -14,6 +15,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from encoder_ablations.engine.devices import computing
 from encoder_ablations.engine.processes import lost_contact
 from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.official.checkpoint import (
@@ -25,6 +27,7 @@ from encoder_ablations.experiments.official.checkpoint import (
 from encoder_ablations.experiments.official.configuration import Setup, configure
 from encoder_ablations.experiments.official.recording import record_run
 from encoder_ablations.experiments.official.trainer import trainer_class
+from encoder_ablations.experiments.official.translation import precision_of
 from encoder_ablations.experiments.run import FAILURES, failed_record
 from encoder_ablations.experiments.run_folder import check_run_files
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
@@ -67,9 +70,17 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     for note in setup.notes:
         logger.info(note)
     logger.info("deformable attention in float32 is computed by: %s", provide_operator(cfg.MODEL.DEVICE))
-    if arguments.eval_only:
-        _evaluate(cfg, path, arguments.resume)
-        return
+    # after default_setup, which sets the same things in PyTorch's older way
+    with computing(torch.device(cfg.MODEL.DEVICE), precision_of(cfg), arguments.deterministic):
+        if arguments.eval_only:
+            _evaluate(cfg, path, arguments.resume)
+        else:
+            _train_and_record(arguments, setup, path, resumed)
+
+
+def _train_and_record(arguments: argparse.Namespace, setup: Setup, path: str, resumed: bool) -> None:
+    """``path``: where the weights come from; ``resumed``: whether that is a checkpoint of this run."""
+    cfg = setup.cfg
     if arguments.resume and not resumed:
         logger.warning("--resume: there is no checkpoint in %s yet, starting from the beginning", cfg.OUTPUT_DIR)
     started, calls = now(), attention_calls()

@@ -21,6 +21,7 @@ from encoder_ablations.engine.train import LOSS_POINTS
 from encoder_ablations.experiments.official.configuration import DTYPES
 from encoder_ablations.experiments.official.repository import official_trainer
 from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.interrupts import Interrupt
 
 KEPT = 2
@@ -31,6 +32,8 @@ class RecordedTraining:
     """What :func:`trainer_class` adds to the official ``Trainer``.
 
     It differs in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`.
+
+    What it tests is computed in true float32.
 
     Attributes:
         interrupt: when it is requested, the step is finished and saved before training stops.
@@ -75,10 +78,16 @@ class RecordedTraining:
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
         """The official model; with several processes our encoders' BatchNorms see the whole batch."""
-        model: nn.Module = super().build_model(cfg)
+        model: nn.Module = super().build_model(cfg)  # type: ignore[misc]
         if comm.get_world_size() > 1 and isinstance(model.backbone, EncoderBackbone):
             synchronise(model.backbone)
         return model
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
+        """As in Detectron2, in true float32 whatever training is in."""
+        with tensor_float32(False):
+            return super().test(cfg, model, evaluators)  # type: ignore[misc]
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

@@ -39,6 +39,13 @@ def run_spec_of(cfg: CfgNode, encoder: EncoderSpec, dataset: DatasetSpec, fracti
     return build(RunSpec, content, "the Detectron2 configuration")
 
 
+def precision_of(cfg: CfgNode) -> str:
+    """``Recipe.precision`` of a configuration; without mixed precision Detectron2's FLOAT32_PRECISION decides."""
+    if cfg.SOLVER.AMP.ENABLED:
+        return SHORT_NAMES[cfg.SOLVER.AMP.DTYPE]
+    return "tf32" if cfg.get("FLOAT32_PRECISION", "") in ("high", "medium") else "fp32"
+
+
 def _recipe(cfg: CfgNode) -> dict[str, Any]:
     solver, inputs = cfg.SOLVER, cfg.INPUT
     clipped = solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model"
@@ -47,7 +54,7 @@ def _recipe(cfg: CfgNode) -> dict[str, Any]:
     return {
         "steps": solver.MAX_ITER,
         "batch_size": solver.IMS_PER_BATCH,
-        "precision": SHORT_NAMES[solver.AMP.DTYPE] if solver.AMP.ENABLED else "fp32",
+        "precision": precision_of(cfg),
         "evaluate_every": cfg.TEST.EVAL_PERIOD or solver.MAX_ITER,
         "augmentation": {
             "crop": [int(side) for side in crop],

@@ -1,12 +1,18 @@
 """Rule 20 and the FLOPs of attention, by hand."""
 
 import pytest
+import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost import PARTS, measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.utils.arithmetic import deterministic_kernels, float32_products, tensor_float32
+
+SMALL_FORMER = Mask2FormerSpec(
+    name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
+)
 
 
 def make(segmenter, encoder="vit_tiny_patch16_224", **options):
@@ -114,3 +120,36 @@ def test_what_nothing_depends_on_is_not_counted_as_trainable():
 
 def test_convolutional_encoders_have_no_tokens():
     assert measure_cost(make(LinearSpec(name="linear"), "darknet_tiny"), (64, 64), (1,), seconds=0.0).tokens is None
+
+
+@pytest.mark.parametrize("head", [LinearSpec(name="linear"), SMALL_FORMER], ids=["linear", "mask2former"])
+def test_deterministic_runs_on_gpus_can_be_measured(head, interpolated_as_on_gpus):
+    """On GPUs the deterministic ``F.interpolate`` cannot be traced, and its latency is not what anybody deploys."""
+    expected = measure_cost(make(head), (64, 64), (1,), seconds=0.0)
+    interpolated_as_on_gpus.clear()
+    with deterministic_kernels(True):
+        cost = measure_cost(make(head), (64, 64), (1,), seconds=0.0)
+        assert torch.are_deterministic_algorithms_enabled()
+    assert (cost.flops, cost.flops_by_part) == (expected.flops, expected.flops_by_part)
+    assert interpolated_as_on_gpus
+    assert not any(interpolated_as_on_gpus)
+
+
+def test_measuring_puts_the_settings_back_when_it_fails():
+    segmenter = make(LinearSpec(name="linear"))
+    segmenter.head.forward = None
+    with deterministic_kernels(True), tensor_float32(True):
+        with pytest.raises(TypeError):
+            measure_cost(segmenter, (64, 64), (1,), seconds=0.0)
+        assert torch.are_deterministic_algorithms_enabled()
+        assert set(float32_products("cuda").values()) == {"tf32"}
+
+
+def test_latency_is_in_true_float32_whatever_training_is_in():
+    segmenter, seen = make(LinearSpec(name="linear")), []
+    segmenter.encoder.body.register_forward_hook(lambda *_: seen.append(float32_products("cuda")))
+    with tensor_float32(True):
+        cost = measure_cost(segmenter, (64, 64), (1,), seconds=0.0)
+    assert cost.precision == "fp32"
+    assert seen
+    assert all(set(products.values()) == {"ieee"} for products in seen)

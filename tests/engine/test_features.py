@@ -12,8 +12,9 @@ from encoder_ablations.data.loading import evaluation_items, training_batches
 from encoder_ablations.data.terrain import generate_terrain
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine import features
 from encoder_ablations.engine.checkpoints import load_checkpoint
-from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluate import evaluate
 from encoder_ablations.engine.feature_store import FeatureStore
 from encoder_ablations.engine.features import FeatureSource
@@ -22,6 +23,7 @@ from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.segmenters.base import Features
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.utils.arithmetic import float32_products
 from encoder_ablations.utils.errors import InputError
 
 VIEWS = AugmentationSpec(crop=(64, 64), views=2)
@@ -218,6 +220,37 @@ def test_what_the_key_covers(terrain, store, name):
     assert features_of(terrain, store) == 2
     assert features_of(terrain, store, **options) == again
     assert features_of(terrain, store) == 0
+
+
+def test_the_cpu_has_no_features_in_tf32(terrain, store):
+    assert features_of(terrain, store) == 2
+    assert features_of(terrain, store, recipe=RECIPE.model_copy(update={"precision": "tf32"})) == 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_features_on_gpus_are_kept_by_how_they_are_multiplied(terrain, tmp_path, monkeypatch, precision):
+    """Training follows the recipe, evaluation is in true float32; and what is said in the key is what was done."""
+    monkeypatch.setattr(features, "precision_on", lambda device, name: name)  # as on a GPU
+    segmenter, keys, done = segmenter_of(), [], []
+    segmenter.encoder.body.register_forward_hook(lambda *_: done.append(set(float32_products("cuda").values())))
+    store = FeatureStore(tmp_path / "gpu", 1 << 30)
+    monkeypatch.setattr(store, "group", lambda key, group=store.group: keys.append(key) or group(key))
+    source = FeatureSource(segmenter, RECIPE.model_copy(update={"precision": precision}), store)
+    dataset = FolderDataset(terrain, "train")
+    ((batch,),) = training_batches(dataset, [0, 1], VIEWS, seed=0, batch_size=1, steps=1)
+    with computing(torch.device("cuda"), precision, False):
+        source.training(dataset, batch, batch.images)
+        source.evaluation(dataset, next(iter(evaluation_items(dataset, [0], VIEWS))))
+    assert [key["precision"] for key in keys] == [precision, "fp32"]
+    assert done == [{"tf32" if precision == "tf32" else "ieee"}, {"ieee"}]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_features_on_gpus_are_kept_by_kind_of_kernels(monkeypatch, deterministic):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H100")
+    with computing(torch.device("cuda"), "fp32", deterministic):
+        kept_by = features._describe_device(torch.device("cuda"))
+    assert kept_by == ("H100, deterministic kernels" if deterministic else "H100, fastest kernels")
 
 
 def test_threads_are_part_of_the_key(terrain, store):

@@ -323,6 +323,14 @@ def test_run_id_depends_on_what_decides_the_result(dataset):
     assert len({same, run_id("--seed", "1"), run_id(SOLVER__MAX_ITER="5"), run_id(INPUT__MAX_SIZE_TEST="99")}) == 4
 
 
+@pytest.mark.parametrize(("key", "expected"), [("", "fp32"), ("highest", "fp32"), ("high", "tf32")])
+def test_detectron2s_key_decides_about_tf32(dataset, key, expected):
+    """PyTorch's default, TF32 in convolutions alone, is neither."""
+    changes = {"FLOAT32_PRECISION": key} if key else {}
+    spec = configured("--encoder", "vit_ti16", "--dataset", dataset, changes=changes).spec
+    assert spec.recipe.precision == expected
+
+
 def test_bfloat16_needs_no_loss_scale(dataset):
     """Only built here: Detectron2's mixed precision runs on CUDA alone."""
     cfg = configured("--encoder", "vit_ti16", "--dataset", dataset).cfg

@@ -168,3 +168,16 @@ def test_too_late(monkeypatch):
     with pytest.raises(InputError, match="before the first import of mask2former"):
         provide_operator()
     assert NAME not in sys.modules
+
+
+def test_a_compiled_module_is_tried_in_inference_mode_too(installed, caplog):
+    """Evaluation may be the first to meet a device; the small input needs gradients, which inference mode forbids."""
+    installed(WORKING)
+    with torch.inference_mode():
+        assert provide_operator() == "compiled"
+        inputs = make()
+        output = sys.modules[NAME].ms_deform_attn_forward(*inputs[:1], SHAPES, STARTS, *inputs[1:3], 128)
+        torch.testing.assert_close(output, expected(*inputs)[0], rtol=1e-4, atol=1e-5)
+        assert torch.is_inference_mode_enabled()
+    assert operator_calls() == {"compiled forward": 1}
+    assert not caplog.records

@@ -54,15 +54,15 @@ def test_linear_loss_holds_the_full_scores_of_one_image_at_a_time():
 
 
 @pytest.mark.parametrize("size", [(40, 48), (37, 91)])
-def test_the_largest_score_by_parts_of_the_classes(size):
+def test_the_largest_score_of_many_classes_on_gpus(size):
     maps = torch.randn(2, 600, 10, 12, generator=torch.Generator().manual_seed(0))
     scores = ScoreMaps(maps, (40, 48))
-    full, found = scores.at(size), scores._running_argmax(size)
+    full, found = scores.at(size), scores.labels_by_bands(size)
     chosen = full.gather(1, found[:, None]).squeeze(1)  # another one only where two differ by rounding
     torch.testing.assert_close(chosen, full.amax(dim=1), atol=1e-5, rtol=0)
     assert (found != full.argmax(dim=1)).float().mean() < 0.001
     maps.clamp_(max=-1)[:, [3, 290, 599]] = 0.0
-    assert (scores._running_argmax(size) == 3).all()  # of equal scores the first counts
+    assert (scores.labels_by_bands(size) == 3).all()  # of equal scores the first counts
 
 
 def test_targets():

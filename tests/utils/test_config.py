@@ -21,7 +21,7 @@ def test_layers_win_from_the_right():
             r"unknown key 'optimizer\.learning'.*Allowed: betas, clip_norm, encoder_lr_mult",
         ),
         ({"steps": 0}, r"'steps': input should be greater than or equal to 1 \(given: 0\)"),
-        ({"precision": "fp8"}, r"'precision': input should be 'fp32', 'bf16' or 'fp16' \(given: 'fp8'\)"),
+        ({"precision": "fp8"}, r"'precision': input should be 'fp32', 'tf32', 'bf16' or 'fp16' \(given: 'fp8'\)"),
         ({"batch_size": 3, "accumulation": 2}, "batch_size 3 is not a multiple of accumulation 2"),
         ({"schedule": {"warmup_steps": 10}, "steps": 10}, "must be less than steps 10"),
         ({"augmentation": {"scale": [2, 1]}}, r"scale is a range"),

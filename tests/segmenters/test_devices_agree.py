@@ -1,0 +1,155 @@
+"""Every head on a GPU that is not there: each tensor knows its device, and an operation on two devices is an error.
+
+``FakeTensorMode`` gives tensors a device, a shape and a type, but no values. Two functions read values, which decides
+shapes: which classes the masks show, and the matching. They cross to the CPU on purpose and are tested with values in
+their own tests; here stand-ins give what they give, on the device on which they give it.
+"""
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoderEncoderLayer
+
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.segmenters import deformable_attention as attention
+from encoder_ablations.segmenters import mask2former, set_loss
+from encoder_ablations.segmenters.base import Features
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.matching import Matches
+from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.targets import Targets
+
+CUDA = torch.device("cuda", 0)
+LINEAR = LinearSpec(name="linear")
+FORMER = Mask2FormerSpec(
+    name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=2, points=64
+)
+VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+CASES = {
+    "linear": (LINEAR, VIT, 3),
+    "mask2former": (FORMER, VIT, 3),
+    "mask2former, ignored pixels negative": (FORMER.model_copy(update={"ignored_pixels": "negative"}), VIT, 3),
+    "more classes than a byte": (LINEAR, VIT, 300),
+    "bare taps": (LINEAR, VIT.model_copy(update={"neck": "none", "channels": None, "freeze": "body"}), 3),
+    "frozen body": (FORMER, VIT.model_copy(update={"freeze": "body"}), 3),
+    "DINOv2's positions": (LINEAR, VIT.model_copy(update={"name": "vit_small_patch14_dinov2"}), 3),
+    "darknet": (LINEAR, VIT.model_copy(update={"name": "darknet_tiny"}), 3),
+    "simple pyramid": (LINEAR, VIT.model_copy(update={"neck": "simple_feature_pyramid"}), 3),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES)
+def built(request):
+    """A segmenter with parameters and buffers on a GPU, its spec, and the mode in which they can be worked with."""
+    head, encoder, classes = request.param
+    spec = EncoderSpec(**encoder.model_dump(exclude_unset=True, exclude_none=True))
+    segmenter = build_segmenter(head, build_encoder(spec), classes, 0)
+    mode = FakeTensorMode()
+    with mode:
+        for module in segmenter.modules():
+            for name, value in module._parameters.items():
+                if value is not None:
+                    fake = torch.empty(value.shape, dtype=value.dtype, device=CUDA)
+                    module._parameters[name] = nn.Parameter(fake, requires_grad=value.requires_grad)
+            for name, value in module._buffers.items():
+                if value is not None:
+                    module._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=CUDA)
+    return segmenter, classes, mode
+
+
+@pytest.fixture
+def without_values(monkeypatch):
+    """Every mask shows the classes 0 and 2 and ignored pixels; queries are matched with them in order."""
+
+    def find_targets(masks, num_classes):
+        return Targets(masks, ((0, 2),) * len(masks), (True,) * len(masks))
+
+    def assign(costs, counts):
+        places = torch.zeros(len(costs), sum(counts), dtype=torch.int64).to(costs.device)
+        return Matches(places, places)
+
+    for module in (mask2former, set_loss):
+        monkeypatch.setattr(module, "find_targets", find_targets)
+    monkeypatch.setattr(set_loss, "assign", assign)
+
+
+def for_training(segmenter):
+    """Training mode, but for the layers that ask then whether their values are finite; nothing else differs in them."""
+    segmenter.train()
+    for module in segmenter.modules():
+        if isinstance(module, Mask2FormerPixelDecoderEncoderLayer):
+            assert module.dropout == module.activation_dropout == 0
+            module.training = False
+
+
+def images_and_masks():
+    images = torch.zeros(2, 3, 70, 93, dtype=torch.uint8, device=CUDA)
+    return images, torch.zeros(2, 70, 93, dtype=torch.int64, device=CUDA)
+
+
+def test_losses(built, without_values):
+    segmenter, _, mode = built
+    with mode:
+        images, masks = images_and_masks()
+        for_training(segmenter)
+        losses = segmenter.loss(images, masks, segmenter.totals(masks))
+        assert {value.device for value in losses.values()} == {CUDA}
+        assert all(value.requires_grad for value in losses.values())
+
+
+def test_scores_and_labels(built):
+    segmenter, classes, mode = built
+    segmenter.eval()
+    with mode, torch.inference_mode():
+        images, _ = images_and_masks()
+        maps = segmenter.predict(images)
+        assert maps.at((70, 93)).shape == (2, classes, 70, 93)
+        labels = maps.labels((141, 90))
+        assert labels.shape == (2, 141, 90)
+        assert {maps.maps.device, maps.at((70, 93)).device, labels.device} == {CUDA}
+
+
+def test_features_in_the_place_of_images(built, without_values):
+    segmenter, _, mode = built
+    with mode:
+        images, masks = images_and_masks()
+        with torch.no_grad():
+            features = segmenter.features(images)
+        features = Features([each.detach() for each in features.maps], features.image_size)
+        for_training(segmenter)
+        losses = segmenter.loss(features, masks)
+        assert {value.device for value in losses.values()} == {CUDA}
+        segmenter.eval()
+        with torch.inference_mode():
+            assert segmenter.predict(features).labels((70, 93)).device == CUDA
+
+
+def test_deformable_attention_in_both_directions():
+    """Of all gradients the one that is written here; PyTorch's engine runs none for a GPU that is not there."""
+    shapes, there = [(4, 6), (3, 2), (0, 5)], {"device": CUDA}
+    with FakeTensorMode():
+        value, locations = torch.empty(2, 30, 4, 8, **there), torch.empty(2, 7, 4, 3, 4, 2, **there)
+        weights, upstream = torch.empty(2, 7, 4, 3, 4, **there), torch.empty(2, 7, 32, **there)
+        found = attention.deformable_attention_reference(value, shapes, locations, weights)
+        assert (found.device, found.shape) == (CUDA, upstream.shape)
+        gradients = attention._reference_backward(upstream, value, locations, weights, shapes)
+        assert [each.device for each in gradients] == [CUDA] * 3
+        assert [each.shape for each in gradients] == [value.shape, locations.shape, weights.shape]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("head", [LINEAR, FORMER], ids=["linear", "mask2former"])
+def test_labels_of_a_gpu_are_those_of_the_cpu(head):
+    segmenter = build_segmenter(head, build_encoder(VIT), 7, 0).eval()
+    images = torch.randint(0, 256, (2, 3, 130, 155), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with torch.inference_mode():
+        on_cpu = segmenter.predict(images)
+        full = on_cpu.at((261, 310))
+        segmenter.cuda()
+        labels = segmenter.predict(images.cuda()).labels((261, 310)).cpu()
+    best = full.max(1, keepdim=True).values
+    assert (best - full.gather(1, labels[:, None])).max() < 1e-3 * (full.max() - full.min())
+    assert (labels != full.argmax(1)).float().mean() < 1e-2
