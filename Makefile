@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FOLDERS := utils data encoders segmenters engine experiments
-TYPES := .mypy_cache/src/encoder_ablations
+PACKAGE := .package
 STAMP := $(VENV)/.installed
+# mypy and mkdocstrings find modules by their place in a folder: they are given the package as it is installed
+COPY_PACKAGE = rm -rf $(PACKAGE) && $(BIN)/python setup.py -q build_py --build-lib $(PACKAGE)
 
 .PHONY: demo test lint install clean
 
@@ -26,9 +27,8 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	mkdir -p $(TYPES)
-	for folder in $(FOLDERS); do ln -sfn $(CURDIR)/$$folder $(TYPES)/$$folder; done
-	MYPYPATH=.mypy_cache/src $(BIN)/mypy -p encoder_ablations
+	$(COPY_PACKAGE)
+	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build outputs *.egg-info
+	rm -rf $(VENV) $(PACKAGE) build site outputs *.egg-info

@@ -7,13 +7,15 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from encoder_ablations import __version__
+
 PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "numba", "pillow", "detectron2"]
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of every package that a result may depend on; absent ones are left out."""
-    found = {"python": platform.python_version()}
-    for name in ["encoder-ablations", *PACKAGES]:
+    found = {"python": platform.python_version(), "encoder-ablations": __version__}
+    for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
