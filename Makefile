@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # mypy and mkdocstrings find modules by their place in a folder: they are given the package as it is installed
 COPY_PACKAGE = rm -rf $(PACKAGE) && $(BIN)/python setup.py -q build_py --build-lib $(PACKAGE)
 
-.PHONY: demo test lint install clean
+.PHONY: demo test lint docs install clean
 
 install: $(STAMP)
 
@@ -15,7 +15,7 @@ $(STAMP): setup.py
 	@echo "Installing into $(VENV). PyTorch with its CUDA libraries is about 5 GB; this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[test,dev]'
+	$(BIN)/python -m pip install --quiet -e '.[test,dev,docs]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -29,6 +29,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(COPY_PACKAGE)
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(COPY_PACKAGE)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) $(PACKAGE) build site outputs *.egg-info

@@ -79,6 +79,11 @@ setup(
             "types-PyYAML",  # types of PyYAML
             "pre-commit>=4",  # the same checks before each commit
         ],
+        "docs": [
+            "mkdocs>=1.6,<2",  # builds the site; its second version drops plugins
+            "mkdocs-material>=9.6,<10",  # the site's theme and search
+            "mkdocstrings-python>=2",  # API pages from docstrings, without importing the code
+        ],
     },
     entry_points={"console_scripts": ["ablate = encoder_ablations.experiments.cli:main"]},
 )
