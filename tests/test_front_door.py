@@ -19,8 +19,8 @@ SOURCE = ROOT / "encoder_ablations" / "__init__.py"
 def typed_names() -> dict[str, str]:
     """What type checkers and editors see: each name imported under TYPE_CHECKING, and its module."""
     statements = ast.parse(SOURCE.read_text()).body
-    conditions = [node for node in statements if isinstance(node, ast.If)]
-    (block,) = [node for node in conditions if "TYPE_CHECKING" in ast.dump(node.test)]
+    (block,) = [node for node in statements if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+    assert block.test.id == "TYPE_CHECKING"
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module for node in imports for alias in node.names}
 
