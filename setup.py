@@ -1,20 +1,26 @@
-"""Installs each top-level folder as ``encoder_ablations.<folder>``, as Detectron2 does for its projects."""
+"""Installs ``encoder_ablations/`` and, within it, each top-level folder, as Detectron2 does for its projects."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 FOLDERS = ["utils", "data", "encoders", "segmenters", "engine", "experiments", "configs"]
 
-package_dir = {f"encoder_ablations.{folder}": folder for folder in FOLDERS}
+package_dir = {"encoder_ablations": "encoder_ablations"}
+package_dir |= {f"encoder_ablations.{folder}": folder for folder in FOLDERS}
 packages = list(package_dir)
 for folder in FOLDERS:
     packages += [f"encoder_ablations.{folder}.{name}" for name in find_packages(folder)]
 packages += [f"encoder_ablations.configs.{path.name}" for path in Path("configs").iterdir() if path.is_dir()]
 
+# read, not imported: a build has none of the requirements
+front_door = Path("encoder_ablations/__init__.py").read_text(encoding="utf-8")
+version = re.findall(r'^__version__ = "(.+)"$', front_door, re.MULTILINE)[0]
+
 setup(
     name="encoder-ablations",
-    version="0.1.0",
+    version=version,
     description="How much does a pretrained vision encoder help segmentation on your data, which one, at what cost?",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -22,7 +28,7 @@ setup(
     python_requires=">=3.11",
     package_dir=package_dir,
     packages=packages,
-    package_data={"": ["*.yaml", "*.html", "*.css", "*.js"]},
+    package_data={"": ["*.yaml", "*.html", "*.css", "*.js"], "encoder_ablations": ["py.typed"]},
     install_requires=[
         "torch>=2.11",  # models and training
         "torchvision",  # needed by timm
@@ -73,6 +79,11 @@ setup(
             "mypy>=1.14",  # types
             "types-PyYAML",  # types of PyYAML
             "pre-commit>=4",  # the same checks before each commit
+        ],
+        "docs": [
+            "mkdocs>=1.6,<2",  # builds the site; its second version drops plugins
+            "mkdocs-material>=9.6,<10",  # the site's theme and search
+            "mkdocstrings-python>=2",  # API pages from docstrings, without importing the code
         ],
     },
     entry_points={"console_scripts": ["ablate = encoder_ablations.experiments.cli:main"]},

@@ -5,8 +5,8 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
+from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
 
 COMMANDS = {
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
         return 0
     if arguments[0] == "--version":
-        print(f"ablate {version('encoder-ablations')}")
+        print(f"ablate {__version__}")
         return 0
     name = arguments[0]
     if name not in COMMANDS:

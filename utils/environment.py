@@ -7,6 +7,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from encoder_ablations import __version__
 from encoder_ablations.utils.arithmetic import float32_products
 
 PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "numba", "pillow", "detectron2"]
@@ -14,8 +15,8 @@ PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy
 
 def versions() -> dict[str, str]:
     """Versions of Python and of every package that a result may depend on; absent ones are left out."""
-    found = {"python": platform.python_version()}
-    for name in ["encoder-ablations", *PACKAGES]:
+    found = {"python": platform.python_version(), "encoder-ablations": __version__}
+    for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

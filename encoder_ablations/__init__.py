@@ -1,0 +1,98 @@
+"""The public names of the package.
+
+    import encoder_ablations as ea
+
+    encoder = ea.build_encoder(ea.load_encoder({"base": "dinov2_b14", "weights": "random"}))
+    segmenter = ea.build_segmenter(ea.load_segmenter("linear"), encoder, num_classes=3, seed=0)
+
+Each name is imported when it is first used, so that importing the package is quick. What needs an optional package is
+imported from its own module: ``encoder_ablations.encoders.detectron2`` and ``encoder_ablations.data.detectron2``
+register encoders and datasets with Detectron2, ``encoder_ablations.encoders.transformers_backbone`` with transformers.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoder_ablations.data.references import load_dataset
+    from encoder_ablations.data.spec import DatasetSpec
+    from encoder_ablations.data.terrain import generate_terrain
+    from encoder_ablations.encoders.base import Encoder
+    from encoder_ablations.encoders.build import build_encoder
+    from encoder_ablations.encoders.references import load_encoder
+    from encoder_ablations.encoders.spec import EncoderSpec
+    from encoder_ablations.engine.recipe import Recipe
+    from encoder_ablations.experiments.run_record import RunRecord, load_record
+    from encoder_ablations.experiments.run_spec import RunSpec
+    from encoder_ablations.experiments.study import StudySpec, load_study, plan
+    from encoder_ablations.segmenters.base import Segmenter
+    from encoder_ablations.segmenters.build import build_segmenter
+    from encoder_ablations.segmenters.references import load_segmenter
+    from encoder_ablations.utils.errors import InputError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DatasetSpec",
+    "Encoder",
+    "EncoderSpec",
+    "InputError",
+    "Recipe",
+    "RunRecord",
+    "RunSpec",
+    "Segmenter",
+    "StudySpec",
+    "build_encoder",
+    "build_segmenter",
+    "generate_terrain",
+    "load_dataset",
+    "load_encoder",
+    "load_record",
+    "load_segmenter",
+    "load_study",
+    "plan",
+]
+
+_MODULES = {
+    "DatasetSpec": "encoder_ablations.data.spec",
+    "Encoder": "encoder_ablations.encoders.base",
+    "EncoderSpec": "encoder_ablations.encoders.spec",
+    "InputError": "encoder_ablations.utils.errors",
+    "Recipe": "encoder_ablations.engine.recipe",
+    "RunRecord": "encoder_ablations.experiments.run_record",
+    "RunSpec": "encoder_ablations.experiments.run_spec",
+    "Segmenter": "encoder_ablations.segmenters.base",
+    "StudySpec": "encoder_ablations.experiments.study",
+    "build_encoder": "encoder_ablations.encoders.build",
+    "build_segmenter": "encoder_ablations.segmenters.build",
+    "generate_terrain": "encoder_ablations.data.terrain",
+    "load_dataset": "encoder_ablations.data.references",
+    "load_encoder": "encoder_ablations.encoders.references",
+    "load_record": "encoder_ablations.experiments.run_record",
+    "load_segmenter": "encoder_ablations.segmenters.references",
+    "load_study": "encoder_ablations.experiments.study",
+    "plan": "encoder_ablations.experiments.study",
+}
+"""Where each public name is defined; a test holds it equal to the imports above and to ``__all__``."""
+
+# An installation has the folders within this one; a clone has them beside it, and its root may come first on sys.path.
+_HERE = Path(__file__).resolve().parent
+if not (_HERE / "utils").is_dir():
+    __path__.append(str(_HERE.parent))
+
+
+if not TYPE_CHECKING:  # type checkers know the names by the imports above, and report any other
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that have not been used yet."""
+    return sorted({*globals(), *__all__})
