@@ -26,8 +26,7 @@ def test_vit_by_hand():
     patches, tokens, width = 24, 25, 192
     embed = patches * width * 3 * 16 * 16
     block = tokens * (width * 3 * width + width * width + 2 * width * 4 * width) + 2 * tokens * tokens * width
-    positions = 4 * patches * width  # their linear resize from 14×14
-    norms = cost.flops_by_part["encoder.body"] - embed - positions - 12 * block
+    norms = cost.flops_by_part["encoder.body"] - embed - 12 * block
     # fvcore also counts LayerNorm (5 per element): two a block and one for each of four taps
     assert norms == 5 * tokens * width * (2 * 12 + 4)
     assert cost.tokens == patches
