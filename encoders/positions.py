@@ -26,15 +26,7 @@ def _mae(square: Tensor, grid: tuple[int, int]) -> Tensor:
     return F.interpolate(square, size=grid, mode="bicubic", align_corners=False, antialias=False)
 
 
-def _big_vision(square: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Linear from corner to corner: ``resample_posemb`` of google-research/big_vision, models/vit.py.
-
-    That is ``scipy.ndimage.zoom(…, order=1)``, also in google-research/vision_transformer.
-    """
-    return F.interpolate(square, size=grid, mode="bilinear", align_corners=True)
-
-
-RULES: dict[str, Rule] = {"dinov2": _dinov2, "mae": _mae, "big_vision": _big_vision}
+RULES: dict[str, Rule] = {"dinov2": _dinov2, "mae": _mae}
 """All rules but timm's own."""
 
 

@@ -76,7 +76,8 @@ def position_rule_of(model: str) -> str:
     """Return the rule by which the authors of a timm model's weights resize position embeddings.
 
     The published code of DINOv2 with registers and OpenCLIP's do it as timm does; OpenAI's CLIP has no rule; DINOv3 has
-    no learned positions. Any other model is resized as timm does it.
+    no learned positions. SigLIP's authors resized once, before they trained on at another size, and everybody who uses
+    the weights resizes as timm or transformers do. Any other model is resized as timm does it.
     """
     architecture, _, tag = model.partition(".")
     if not tag:
@@ -86,8 +87,6 @@ def position_rule_of(model: str) -> str:
         return "dinov2"
     if tag == "mae":
         return "mae"
-    if "siglip" in architecture or tag.startswith("augreg_"):
-        return "big_vision"
     return TIMM
 
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import scipy.ndimage
 import timm
 import torch
 import transformers
@@ -50,14 +49,7 @@ def original_mae(square, grid):
     return torch.from_numpy(np.einsum("hr,bcrs,ws->bchw", rows, square.double().numpy(), columns)).float()
 
 
-def original_big_vision(square, grid):
-    """``resample_posemb`` of google-research/big_vision: scipy's zoom of order 1."""
-    factors = (grid[0] / square.shape[-2], grid[1] / square.shape[-1], 1)
-    zoomed = scipy.ndimage.zoom(square[0].permute(1, 2, 0).numpy(), factors, order=1)
-    return torch.from_numpy(zoomed).permute(2, 0, 1)[None]
-
-
-ORIGINALS = {"dinov2": original_dinov2, "mae": original_mae, "big_vision": original_big_vision}
+ORIGINALS = {"dinov2": original_dinov2, "mae": original_mae}
 
 
 @pytest.mark.parametrize("grid", [(32, 32), (32, 40), (32, 21), (10, 14), (14, 15), (1, 3)])
@@ -82,8 +74,6 @@ def test_native_positions_are_untouched(rule):
     ("name", "rule"),
     [
         ("vit_base_patch16_224.mae", "mae"),
-        ("vit_base_patch16_siglip_224.webli", "big_vision"),
-        ("vit_tiny_patch16_224.augreg_in21k", "big_vision"),
         ("vit_small_patch14_dinov2.lvd142m", "dinov2"),
     ],
 )
@@ -150,13 +140,13 @@ def test_mae_equals_transformers_at_every_size(size, tmp_path):
 
 FAMILIES = {
     "CLIP": "timm",
-    "SigLIP": "big_vision",
-    "SigLIP 2": "big_vision",
+    "SigLIP": "timm",
+    "SigLIP 2": "timm",
     "DINOv2": "dinov2",
     "DINOv2 + registers": "timm",
     "DINOv3": "timm",
     "MAE": "mae",
-    "ViT, supervised": "big_vision",
+    "ViT, supervised": "timm",
 }
 
 
@@ -173,8 +163,8 @@ def test_every_family_has_its_rule():
         ("vit_small_patch14_dinov2.lvd142m", "dinov2"),
         ("vit_small_patch14_reg4_dinov2", "timm"),
         ("vit_base_patch16_224.mae", "mae"),
-        ("vit_tiny_patch16_224", "big_vision"),
-        ("vit_base_patch16_siglip_224", "big_vision"),
+        ("vit_tiny_patch16_224", "timm"),
+        ("vit_base_patch16_siglip_224", "timm"),
         ("vit_small_patch16_dinov3", "timm"),
     ],
 )
