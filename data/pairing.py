@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple
 
 from encoder_ablations.data.index_files import read_index
 from encoder_ablations.data.listing import Files, list_folder, list_pattern
-from encoder_ablations.data.preparation import is_prepared
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError
@@ -62,7 +61,7 @@ def find_all_pairs(spec: DatasetSpec) -> list[Pair]:
 
 
 def _require_root(spec: DatasetSpec) -> None:
-    if spec.hub is not None and not is_prepared(spec):
+    if spec.hub is not None and not spec.is_prepared:
         raise InputError(
             f"dataset '{spec.name}' has not been copied from the Hugging Face hub yet: "
             f"'ablate lint' does it, or prepare_dataset() in Python."

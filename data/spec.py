@@ -25,6 +25,10 @@ FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
 MaskFormat = Literal["ids", "colors", "ade20k", "matte", "supervisely"]
 
 
+HUB_MARKER = "hub.json"
+"""Is written last into the copy of a dataset of the hub, and says which commit it is of."""
+
+
 class HubSource(Config):
     """Where on the Hugging Face hub a dataset comes from; it is copied to its ``root`` once, when it is first used.
 
@@ -143,6 +147,13 @@ class DatasetSpec(Config):
     def folder(self) -> Path:
         """Where the dataset lies on this machine."""
         return Path(os.environ.get("DATASETS_ROOT", "datasets")) / Path(self.root).expanduser()
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the folder is there and, if it is a copy from the hub, complete."""
+        if self.hub is not None:
+            return (self.folder / HUB_MARKER).exists()
+        return self.folder.is_dir()
 
     @field_validator("classes", "mask_titles")
     @classmethod

@@ -22,9 +22,9 @@ from encoder_ablations.engine.processes import device_is_lost
 from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.display import Display
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.finished import now
-from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.experiments.planned_run import PlannedRun
 from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import CannotContinue
 
 ATTEMPTS = 2

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -24,11 +23,7 @@ from encoder_ablations.experiments.run_record import (
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.official_operator import attention_calls
-
-
-def now() -> str:
-    """The time for records, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+from encoder_ablations.utils.clock import now
 
 
 def finished_record(

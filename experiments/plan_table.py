@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from encoder_ablations.experiments.estimate import Speeds, measured_speeds, seconds_left, steps_left
 from encoder_ablations.experiments.grid import coordinates
 from encoder_ablations.experiments.locks import is_held
-from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.experiments.planned_run import PlannedRun
 from encoder_ablations.utils.wording import duration, plural
 
 ORDER = ("finished", "failed", "running", "interrupted", "new", "unreadable")

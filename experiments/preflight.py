@@ -7,7 +7,6 @@ from pathlib import Path
 
 from encoder_ablations.data.folder import FolderDataset
 from encoder_ablations.data.loading import Samples, micro_batch
-from encoder_ablations.data.preparation import is_prepared
 from encoder_ablations.data.stored_set import StoredSet
 from encoder_ablations.data.subsets import subset
 from encoder_ablations.engine.batch_norm import images_per_statistic
@@ -96,7 +95,7 @@ def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
     problems: dict[str, str] = {}
     for same_data in _groups(specs, ("dataset",)):
         dataset = same_data[0].dataset
-        if not is_prepared(dataset):
+        if not dataset.is_prepared:
             continue
         try:
             images = range(len(FolderDataset(dataset, "train")))

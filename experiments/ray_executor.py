@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from encoder_ablations.experiments.display import Display
-from encoder_ablations.experiments.finished import now
-from encoder_ablations.experiments.study import PlannedRun
+from encoder_ablations.experiments.planned_run import PlannedRun
 from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.optional import missing

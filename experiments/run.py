@@ -26,7 +26,7 @@ from encoder_ablations.engine.per_image import PerImage, save_per_image
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.train import Trainer, TrainingData
 from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.finished import finished_record, now
+from encoder_ablations.experiments.finished import finished_record
 from encoder_ablations.experiments.pictures import save_pictures
 from encoder_ablations.experiments.run_folder import check_run_files, save_config
 from encoder_ablations.experiments.run_record import (
@@ -41,6 +41,7 @@ from encoder_ablations.experiments.same_files import files_of_runs, refuse_other
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.official_operator import attention_calls
+from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import StorageError

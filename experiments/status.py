@@ -8,9 +8,10 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.estimate import seconds_left
 from encoder_ablations.experiments.plan_table import Standing, training_left
+from encoder_ablations.experiments.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.progress import read_progress
 from encoder_ablations.experiments.saved_study import read_study, study_file
-from encoder_ablations.experiments.study import OUTPUTS, PlannedRun, StudySpec, load_study, locate, plan
+from encoder_ablations.experiments.study import OUTPUTS, StudySpec, load_study, plan
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.wording import duration, plural
 

@@ -1,9 +1,8 @@
 """A study: the grid of runs that one YAML describes, and where it is kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -13,8 +12,6 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.grid import RunFilter, select
 from encoder_ablations.experiments.published import PublishedScore, check_published, refuse_second
-from encoder_ablations.experiments.run_folder import load_run
-from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import Config, build, config_names, find_config, merge, parse_overrides, read_yaml
@@ -138,37 +135,3 @@ def load_own_recipe(study: StudySpec, entry: Entry) -> tuple[EncoderSpec, Recipe
         raise InputError(f"study {study.name}: the recipe of {encoder.title} must be a mapping, e.g. {{steps: 100}}.")
     content = merge(study.recipe.model_dump(), entry["recipe"])
     return encoder, build(Recipe, content, f"study {study.name}: recipe of {encoder.title}")
-
-
-RunState = Literal["finished", "failed", "interrupted", "new", "unreadable"]
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """A run of a study and how far it has got. ``problem``: why what lies in its folder cannot be used."""
-
-    spec: RunSpec
-    folder: Path
-    record: RunRecord | None
-    problem: str | None = None
-
-    @property
-    def state(self) -> RunState:
-        if self.problem is not None:
-            return "unreadable"
-        if self.record is not None:
-            return self.record.status
-        return "interrupted" if (self.folder / "checkpoints" / "last.pt").exists() else "new"
-
-
-def locate(specs: Sequence[RunSpec], study_folder: Path) -> list[PlannedRun]:
-    """Where each run is kept, and its record if it has one."""
-    return [_locate(spec, study_folder / "runs" / spec.run_id) for spec in specs]
-
-
-def _locate(spec: RunSpec, folder: Path) -> PlannedRun:
-    try:
-        record = load_run(folder)
-    except InputError as error:
-        return PlannedRun(spec, folder, None, str(error))
-    return PlannedRun(spec, folder, record)

@@ -1,7 +1,6 @@
 """Trained on A, tested on B: a checkpoint on another dataset, over the classes that both know."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +26,7 @@ from encoder_ablations.experiments.run import build_model
 from encoder_ablations.experiments.run_record import RunRecord
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.transfer_record import TransferRecord, save_transfer
+from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 
 
@@ -120,7 +120,7 @@ def evaluate_elsewhere(
         metrics=shared_metrics(counts, shared.names),
         at_home=None if home is None else shared_metrics(home, shared.names),
         checkpoint_step=result.step,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=now(),
         environment=result.environment,
     )
     save_transfer(folder, record)

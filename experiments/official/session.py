@@ -17,7 +17,6 @@ from detectron2.utils.logger import setup_logger
 
 from encoder_ablations.engine.devices import computing
 from encoder_ablations.engine.processes import lost_contact
-from encoder_ablations.experiments.finished import now
 from encoder_ablations.experiments.official.checkpoint import (
     check_encoder,
     check_run,
@@ -33,6 +32,7 @@ from encoder_ablations.experiments.run_folder import check_run_files
 from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
 from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files, save_files
 from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
+from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt

@@ -19,10 +19,11 @@ from encoder_ablations.engine.per_image import load_per_image
 from encoder_ablations.engine.train import Trainer
 from encoder_ablations.experiments import worker
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.planned_run import locate
 from encoder_ablations.experiments.reporting.collect import collect
 from encoder_ablations.experiments.run import execute_run
 from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
-from encoder_ablations.experiments.study import load_study, locate, plan
+from encoder_ablations.experiments.study import load_study, plan
 from encoder_ablations.utils.errors import InputError
 
 STUDY = {

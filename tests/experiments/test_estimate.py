@@ -11,10 +11,10 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.estimate import measured_speeds, seconds_left
 from encoder_ablations.experiments.locks import holding
 from encoder_ablations.experiments.plan_table import Standing, training_left
+from encoder_ablations.experiments.planned_run import PlannedRun
 from encoder_ablations.experiments.progress import ProgressFile, RunProgress
 from encoder_ablations.experiments.run_spec import RunSpec
 from encoder_ablations.experiments.status import describe
-from encoder_ablations.experiments.study import PlannedRun
 from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.files import write_json
 

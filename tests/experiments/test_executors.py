@@ -14,8 +14,9 @@ from encoder_ablations.experiments import executors
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.execution import Execution
 from encoder_ablations.experiments.executors import run_in_processes, slots
+from encoder_ablations.experiments.planned_run import locate
 from encoder_ablations.experiments.run_record import load_record
-from encoder_ablations.experiments.study import load_study, locate, plan
+from encoder_ablations.experiments.study import load_study, plan
 from encoder_ablations.experiments.worker import Job, Outcome, compute
 from encoder_ablations.utils.seeding import numpy_stream
 

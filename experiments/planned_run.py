@@ -1,0 +1,44 @@
+"""A run that a study asks for, and how far it has got."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from encoder_ablations.experiments.run_folder import load_run
+from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.utils.errors import InputError
+
+RunState = Literal["finished", "failed", "interrupted", "new", "unreadable"]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a study and how far it has got. ``problem``: why what lies in its folder cannot be used."""
+
+    spec: RunSpec
+    folder: Path
+    record: RunRecord | None
+    problem: str | None = None
+
+    @property
+    def state(self) -> RunState:
+        if self.problem is not None:
+            return "unreadable"
+        if self.record is not None:
+            return self.record.status
+        return "interrupted" if (self.folder / "checkpoints" / "last.pt").exists() else "new"
+
+
+def locate(specs: Sequence[RunSpec], study_folder: Path) -> list[PlannedRun]:
+    """Where each run is kept, and its record if it has one."""
+    return [_locate(spec, study_folder / "runs" / spec.run_id) for spec in specs]
+
+
+def _locate(spec: RunSpec, folder: Path) -> PlannedRun:
+    try:
+        record = load_run(folder)
+    except InputError as error:
+        return PlannedRun(spec, folder, None, str(error))
+    return PlannedRun(spec, folder, record)
