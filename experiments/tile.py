@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from encoder_ablations.data.decoding import class_table
 from encoder_ablations.data.folder import FolderDataset, scene_of
-from encoder_ablations.data.layouts.survey import list_files, survey_masks
+from encoder_ablations.data.layouts.choices import Unsure
+from encoder_ablations.data.layouts.mask_folders import survey_masks
+from encoder_ablations.data.layouts.survey import list_files
 from encoder_ablations.data.pairing import Pair
 from encoder_ablations.data.raster import Range, Reading
 from encoder_ablations.data.references import load_dataset
@@ -141,7 +143,13 @@ def _ignored(spec: DatasetSpec) -> tuple[int, ...]:
 def _in_folder(folder: Path) -> list[Work]:
     """The pairs that ``ablate init`` would recognise."""
     root = folder.absolute()
-    survey = survey_masks(root, list_files(root))
+    try:
+        survey = survey_masks(root, list_files(root))
+    except Unsure as error:
+        kinds = ", ".join(reading.option.removeprefix("--masks ") for reading in error.readings)
+        raise InputError(
+            f"{folder}: {error.question} Leave one of {kinds} in the folder, or give the YAML of a dataset."
+        ) from error
     work = [
         Work(source.split or "", Pair(source.id, source.image, source.mask))
         for source in survey.sources
