@@ -24,7 +24,8 @@ def blends_in(by_file: Mapping[Path, Mapping[int, int]], channels: int, wishes: 
         return None
     blends = blending.find_blends(by_file, channels)
     what = "values" if channels == 1 else "colours"
-    blending.refuse_pictures(blends, len(codes), what)
+    if not wishes.blends:
+        blending.refuse_pictures(blends, len(codes), what)
     if not blends.blended:
         return None
     if blends.sure or wishes.blends or len(wishes.names) == len(blends.real):

@@ -25,6 +25,8 @@ SURELY = 3
 """From so many blended values on they are no thin classes."""
 MOST_BLENDED = 0.3
 """Largest share of blended pixels; pictures have more."""
+FEW = 16
+"""So many values are masks, even if each pixel is a class of its own."""
 ECHO, RARER = 16, 20
 """A value this near to one that is so many times as frequent is an echo of it, as JPEG leaves them."""
 
@@ -175,8 +177,9 @@ def refuse_pictures(blends: Blends, kinds: int, what: str) -> None:
     Raises:
         InputError: what forms no areas is too much for smoothed edges.
     """
-    if max(blends.share, blends.rough) > MOST_BLENDED:
+    if max(blends.share, blends.rough) > MOST_BLENDED and kinds > FEW:
         raise InputError(
             f"the masks hold {kinds} {what}, of which only {len(blends.real)} form areas: they are photographs, "
-            "instance ids, or were resized with interpolation. Export them again, resized with 'nearest'."
+            "instance ids, or were resized with interpolation. Export them again, resized with 'nearest'; if these are "
+            "soft edges after all: --blends."
         )

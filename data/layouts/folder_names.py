@@ -41,7 +41,9 @@ def _kind_parts(name: str) -> list[str]:
 
 def without_split(part: str) -> str:
     """A folder's name without the words that say the split: ``annotations_train`` -> ``annotations``."""
-    return "_".join(word for word in words_of(part) if split_of(word) is None)
+    words = words_of(part)
+    left = [word for word in words if split_of(word) is None]
+    return part if len(left) == len(words) else "_".join(left)
 
 
 def split_of(word: str) -> Split | None:

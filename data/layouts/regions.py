@@ -15,6 +15,8 @@ BLACK_AND_WHITE = 0.97
 NEAR_WHITE, NEAR_BLACK = 224, 31
 MOST_GREYS, MOST_COLORS = 64, 256
 """Values in one picture that a mask hardly has."""
+SMOOTH = 3
+"""So many values between 0 and 255 without areas are no thin classes."""
 ROUGH = 0.3
 """Share of pixels outside of areas from which on a file of many values is a picture."""
 _PACK = np.array([65536, 256, 1], np.int32)
@@ -46,7 +48,7 @@ def view(path: Path) -> View | None:
         codes = _thin(read_ids(path)).astype(np.int32)
     except FileProblem:
         return None
-    return View(codes, False, _is_picture(codes, MOST_GREYS))
+    return _grey(codes)
 
 
 def _thin(pixels: np.ndarray) -> np.ndarray:
@@ -61,10 +63,19 @@ def _lossy(pixels: np.ndarray) -> View:
 
 def _channels(pixels: np.ndarray) -> View:
     if (pixels == pixels[..., :1]).all():
-        codes = pixels[..., 0].astype(np.int32)
-        return View(codes, False, _is_picture(codes, MOST_GREYS))
+        return _grey(pixels[..., 0].astype(np.int32))
     codes = pixels.astype(np.int32) @ _PACK
     return View(codes, True, _is_picture(codes, MOST_COLORS))
+
+
+def _grey(codes: np.ndarray) -> View:
+    """Values; 0 and 255 alone where all others are smoothed edges between these."""
+    edges = (codes != 0) & (codes != 255)
+    if codes.max() == 255 and len(np.unique(codes[edges])) >= SMOOTH:
+        areas = inside_areas(codes)
+        if not areas[edges].any() and edges.mean() <= ROUGH and (areas & (codes == 255)).any():
+            return View((codes >= 128) * np.int32(255), False, False)
+    return View(codes, False, _is_picture(codes, MOST_GREYS))
 
 
 def _is_picture(codes: np.ndarray, most: int) -> bool:

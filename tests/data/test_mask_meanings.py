@@ -133,6 +133,14 @@ def test_thin_classes_of_neighbouring_ids_stay_classes(tmp_path):
     assert len(propose(tmp_path / "d").spec.classes) == 3
 
 
+def test_soft_edges_are_read_where_the_person_says_so(tmp_path):
+    ramp = np.tile((np.arange(64) * 6 - 60).clip(0, 255).astype(np.uint8), (48, 1))
+    write(tmp_path / "d", lambda n, path: save(path, np.roll(ramp, n)))
+    with pytest.raises(InputError, match=r"photographs.* --blends"):
+        propose(tmp_path / "d")
+    assert propose(tmp_path / "d", blends=True).spec.mask_format == "matte"
+
+
 def test_grey_photographs_are_no_masks(tmp_path):
     noise = np.random.default_rng(0)
     write(tmp_path / "d", lambda n, path: save(path, noise.integers(0, 256, (48, 64), dtype=np.uint8)))
@@ -263,6 +271,33 @@ def test_a_folder_called_background_is_the_background(tmp_path):
     spec, _ = made(root, tmp_path / "out")
     assert spec.classes == ("background", "boulder", "crater")
     np.testing.assert_array_equal(read(spec)["1"], (disk(1, 40) > 0) + 2 * (disk(1, 10) > 0))
+
+
+def test_smoothed_masks_in_folders_are_classes_too(tmp_path):
+    def soft(left):
+        return lambda n: np.asarray(Image.fromarray(disk(n, left)).resize((128, 96)).resize((64, 48)))
+
+    root = pairs(tmp_path, ("masks/crater", soft(10)), ("masks/boulder_jpg", soft(40)))
+    spec, _ = made(root, tmp_path / "out")
+    assert spec.classes == ("background", "boulder_jpg", "crater")
+    np.testing.assert_array_equal(read(spec)["1"], (disk(1, 40) > 0) + 2 * (disk(1, 10) > 0))
+
+
+def test_cityscapes_as_it_is_downloaded(tmp_path):
+    """labelIds without labelTrainIds; instanceIds hold id · 1000 + number; several ids are black in color."""
+    colors = np.vstack([np.zeros((2, 3), np.uint8), voc_colormap()[1:]])
+    for number in range(COUNT):
+        city = f"{'train' if number < 6 else 'val'}/ulm/ulm_{number:06d}_000019"
+        mask, numbers = scene(number, 6, objects=2 + number % 3)
+        photo(tmp_path / f"leftImg8bit/{city}_leftImg8bit.png", number)
+        save(tmp_path / f"gtFine/{city}_gtFine_labelIds.png", mask)
+        many = np.where(mask > 2, mask.astype(np.uint16) * 1000 + numbers, mask).astype(np.uint16)
+        save(tmp_path / f"gtFine/{city}_gtFine_instanceIds.png", many)
+        save(tmp_path / f"gtFine/{city}_gtFine_color.png", colors[mask])
+    spec, proposal = made(tmp_path, tmp_path / "out")
+    assert spec.masks == "gtFine/{split}/ulm/{id}_gtFine_labelIds.png"
+    np.testing.assert_array_equal(read(spec)["ulm_000003_000019"], scene(3, 6, objects=2)[0])
+    assert not errors(spec)
 
 
 @pytest.mark.parametrize("kind", ["overlays", "overlays_jpg", "nir", "depth"])

@@ -198,7 +198,7 @@ def test_without_a_terminal_one_line_names_the_option(two_versions, tmp_path, ca
 
 def test_smoothed_masks_say_so_in_the_yaml_and_lint_agrees(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    levels = (np.arange(64) * 8 - 200).clip(0, 255).astype(np.uint8)
+    levels = (np.arange(64) * 32 - 900).clip(0, 255).astype(np.uint8)
     for number in range(6):
         split = "train" if number < 4 else "val"
         for kind, pixels in (("images", None), ("masks", np.tile(np.roll(levels, -number), (64, 1)))):
