@@ -294,7 +294,7 @@ def test_cityscapes_as_it_is_downloaded(tmp_path):
         many = np.where(mask > 2, mask.astype(np.uint16) * 1000 + numbers, mask).astype(np.uint16)
         save(tmp_path / f"gtFine/{city}_gtFine_instanceIds.png", many)
         save(tmp_path / f"gtFine/{city}_gtFine_color.png", colors[mask])
-    spec, proposal = made(tmp_path, tmp_path / "out")
+    spec, _ = made(tmp_path, tmp_path / "out")
     assert spec.masks == "gtFine/{split}/ulm/{id}_gtFine_labelIds.png"
     np.testing.assert_array_equal(read(spec)["ulm_000003_000019"], scene(3, 6, objects=2)[0])
     assert not errors(spec)
