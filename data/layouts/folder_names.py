@@ -1,6 +1,7 @@
 """What the names of folders and files say about them: images or masks, which split."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +34,13 @@ def kind_matches(kind: str, wanted: str) -> bool:
     own, parts = _kind_parts(kind), _kind_parts(wanted)
     starts = range(len(own) - len(parts) + 1)
     return bool(parts) and any(own[start : start + len(parts)] == parts for start in starts)
+
+
+def kinds_meant(kinds: Iterable[str], wanted: str) -> list[str]:
+    """The kinds that a name means: the one that is called so, else all that lie in or below such a folder."""
+    every = list(kinds)
+    exact = [kind for kind in every if _kind_parts(kind) == _kind_parts(wanted)]
+    return exact or [kind for kind in every if kind_matches(kind, wanted)]
 
 
 def _kind_parts(name: str) -> list[str]:

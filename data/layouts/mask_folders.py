@@ -9,7 +9,7 @@ import numpy as np
 
 from encoder_ablations.data.layouts import relations
 from encoder_ablations.data.layouts.choices import Reading, Unsure
-from encoder_ablations.data.layouts.folder_names import kind_matches
+from encoder_ablations.data.layouts.folder_names import kinds_meant
 from encoder_ablations.data.layouts.regions import view
 from encoder_ablations.data.layouts.relations import Kind
 from encoder_ablations.data.layouts.survey import Candidate, Found, Layer, Source, Survey, survey_files
@@ -52,14 +52,13 @@ def _choose(survey: Survey, masks: Sequence[str]) -> None:
 def _as_asked(survey: Survey, masks: Sequence[str], kinds: Iterable[str]) -> None:
     """What the person said: one folder holds all masks; of several each holds those of a class."""
     for name in masks:
-        if not any(kind_matches(kind, name) for kind in kinds):
+        if not kinds_meant(kinds, name):
             raise InputError(f"--masks {name}: no such folder holds masks; there are {', '.join(sorted(kinds))}.")
     if len(masks) == 1:
-        chosen = {kind for kind in kinds if kind_matches(kind, masks[0])}
-        _take(survey, chosen)
+        _take(survey, kinds_meant(kinds, masks[0]))
         return
     label_of = {each.kind: each for found in survey.found for each in found.masks}
-    _stack(survey, [label_of[kind] for name in masks for kind in kinds if kind_matches(kind, name)])
+    _stack(survey, [label_of[kind] for name in masks for kind in kinds_meant(kinds, name)])
 
 
 def _take(survey: Survey, kinds: Iterable[str]) -> None:

@@ -59,14 +59,15 @@ def propose(
     panoptic = read_panoptic(root, files)
     numbered = panoptic.folders if panoptic and not masks else set()
     survey = survey_masks(root, [path for path in files if path.parent not in numbered], masks)
+    wishes = Wishes(list(classes), objects=objects, blends=blends)
     if survey.sources:
         if numbered:
             where = ", ".join(sorted(str(folder.relative_to(root)) for folder in numbered))
             survey.remarks.append(f"{where}: left out, these PNGs number the segments of panoptic annotations.")
         take_lists(survey, root, files)
-        wishes = Wishes(list(classes), objects=objects, blends=blends)
         proposal = _from_masks(root, name, survey, files, wishes, progress)
     else:
+        _refuse_unread(root, wishes, masks)
         proposal = _from_annotations(root, name, files, survey, panoptic, list(classes))
     settle_splits(proposal, seed)
     if survey.sources:
@@ -78,6 +79,20 @@ def _below(root: Path, folder: str) -> str:
     """A folder that is given as a path from here, as a path below ``root``; anything else as it is."""
     path = Path(folder).absolute()
     return str(path.relative_to(root)) if path.is_dir() and path.is_relative_to(root) else folder
+
+
+def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> None:
+    """
+    Raises:
+        InputError: the person decided something that has no meaning for what was recognised.
+    """
+    said = {"--masks": bool(masks), "--objects": wishes.objects is not None, "--blends": wishes.blends is not None}
+    unread = [option for option, given in said.items() if given]
+    if unread:
+        raise InputError(
+            f"{root} holds no images with one mask file each, so that {' and '.join(unread)} decides nothing; leave "
+            "it out."
+        )
 
 
 def _require_names(classes: Sequence[str]) -> None:
@@ -131,7 +146,8 @@ def _from_masks(
     remarks = [*survey.remarks, *survey.without_partner(root)]
     items = [Item(source.id, source.split or "train", source.image, source) for source in survey.sources]
     content: dict[str, object] = {"name": name, "root": str(root), "scene_pattern": survey.scene_pattern}
-    if any(source.layers for source in survey.sources):
+    if survey.classes:
+        _refuse_unread(root, wishes)
         return _from_layers(survey, content, items, wishes.given, remarks)
     masks = [source.mask for source in survey.sources if source.mask]
     listed, by_color, origin = read_names(files, masks)

@@ -227,7 +227,7 @@ def _kind(image: _File, mask: _File, root: Path) -> str:
     folders = mask.path.relative_to(root).parts[:-1]
     parts = [without_split(part) for part in folders if part not in shared]
     ending = mask.path.stem.removeprefix(mask.stem)
-    return "/".join([*filter(None, parts), *([f"*{ending}"] if ending else [])])
+    return "/".join([*filter(None, parts), *([f"*{ending}"] if ending else [])]) or f"*{mask.path.suffix.lower()}"
 
 
 def _read_path(path: Path, root: Path, wanted: Sequence[str]) -> _File:

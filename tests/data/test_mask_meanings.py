@@ -234,6 +234,35 @@ def test_masks_of_two_people_are_no_two_classes(tmp_path):
         propose(root, masks=["carl"])
 
 
+def test_a_folder_within_another_can_be_chosen_and_the_other_too(tmp_path):
+    root = pairs(tmp_path, ("labels", lambda n: scene(n, 5)[0]), ("labels/coarse", lambda n: scene(n, 5)[0] // 2))
+    with pytest.raises(Unsure) as caught:
+        propose(root)
+    for reading, divisor in zip(caught.value.readings, (1, 2), strict=True):
+        spec, _ = made(root, tmp_path / f"out_{divisor}", **reading.choice)
+        np.testing.assert_array_equal(read(spec)["3"], scene(3, 5)[0] // divisor)
+
+
+def test_masks_beside_images_are_a_kind_too(tmp_path):
+    for number in range(COUNT):
+        photo(tmp_path / f"{number}.jpg", number)
+        save(tmp_path / f"{number}.png", scene(number, 5)[0])
+        save(tmp_path / f"{number}_mask.png", scene(number, 5)[0] // 2)
+    with pytest.raises(Unsure) as caught:
+        propose(tmp_path)
+    for reading in caught.value.readings:
+        assert len(propose(tmp_path, **reading.choice).items) == COUNT
+
+
+def test_options_that_decide_nothing_are_refused(tmp_path):
+    root = pairs(tmp_path / "a", ("masks/crater", lambda n: disk(n, 10)), ("masks/boulder", lambda n: disk(n, 40)))
+    with pytest.raises(InputError, match=r"--objects decides nothing"):
+        propose(root, objects=True)
+    coco_panoptic(tmp_path / "b")
+    with pytest.raises(InputError, match=r"--blends decides nothing"):
+        propose(tmp_path / "b", blends=True)
+
+
 def test_folders_of_binary_masks_of_other_images_are_a_question(tmp_path):
     root = pairs(
         tmp_path,

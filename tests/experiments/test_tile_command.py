@@ -205,8 +205,9 @@ def test_what_is_without_data_is_not_labelled_for_init_either(rasters, capsys, d
     assert set(np.unique(mask)) == {0, 1, 255}
 
 
-def test_masks_of_0_and_255_keep_their_ids(rasters, capsys):
-    rewrite(rasters, "masks", lambda ids: (ids // 255 * 255).astype(np.uint8))
+@pytest.mark.parametrize("values", [(0, 0, 255), (0, 127, 255)])
+def test_masks_whose_255_is_a_class_keep_their_ids(rasters, capsys, values):
+    rewrite(rasters, "masks", lambda ids: np.array(values, np.uint8)[np.searchsorted([0, 10, 255], ids)])
     rewrite(rasters, "images", lambda pixels: pixels, 7)
     assert main(["tile", "photos", "--size", "48"]) == 0
     assert "but 255 is a class in these masks, and the pixels keep their ids" in capsys.readouterr().out
