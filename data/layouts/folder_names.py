@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +48,7 @@ def _kind_parts(name: str) -> list[str]:
     return [part.lower() for part in map(without_split, Path(name).parts) if part not in ("", "/", ".")]
 
 
+@lru_cache(maxsize=4096)
 def without_split(part: str) -> str:
     """A folder's name without the words that say the split: ``annotations_train`` -> ``annotations``."""
     words = words_of(part)
@@ -59,7 +61,8 @@ def split_of(word: str) -> Split | None:
     return SPLIT_WORDS.get(_YEAR.sub("", word.lower()))
 
 
-def words_of(name: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def words_of(name: str) -> tuple[str, ...]:
     """Words of a name: ``val_labels`` -> val, labels; ``SegmentationClassPNG`` -> Segmentation, Class, PNG.
 
     A word of several capitals is taken apart only where that gives a word with a meaning.
@@ -69,7 +72,7 @@ def words_of(name: str) -> list[str]:
         pieces = _CAMEL.findall(word)
         known = has_meaning(word) or not any(map(has_meaning, pieces))
         words += [word] if known or "".join(pieces) != word else pieces
-    return words
+    return tuple(words)
 
 
 def has_meaning(word: str) -> bool:
