@@ -1,5 +1,6 @@
 """``ablate init``: from a folder of images and masks to a dataset YAML, a contact sheet and a first study."""
 
+import argparse
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from encoder_ablations.data.class_names import require_names
 from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.layouts.choices import Reading, Unsure
 from encoder_ablations.data.layouts.prepare import prepare
 from encoder_ablations.data.layouts.proposal import Proposal
 from encoder_ablations.data.layouts.recognition import propose
@@ -25,11 +27,14 @@ from encoder_ablations.utils.files import require_free, together, write_text
 
 EXAMPLES = """  ablate init ~/photos/craters
   ablate init ~/coco --output my_coco.yaml
-  ablate init ~/tiles --classes background,crater,boulder --name mars"""
+  ablate init ~/tiles --classes background,crater,boulder --name mars
+  ablate init ~/vistas --masks v1.2/labels"""
 
 ABOUT = """Looks at a folder, and writes a dataset YAML, a contact sheet (PNG) and a first study YAML. Understood are
 images and masks of equal names (with or without train, val, test folders), a folder of masks for each class,
 trees of tiles (R_G_B_IR.png, L.png), masks of ids, of 0 and 255, of colours or with a palette, and COCO JSON.
+What masks mean is decided by the values in them. Where these allow several readings you are asked; without a
+terminal the command ends and names the option that decides: --masks, --objects or --blends.
 Masks that need converting go into a new folder; your files stay as they are."""
 
 
@@ -39,13 +44,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="the folder that holds images and masks")
     parser.add_argument("--name", default="", help="name of the dataset (default: the folder's)")
     parser.add_argument("--classes", default="", metavar="A,B,…", help="class names in the order of their ids")
+    parser.add_argument(
+        "--masks", nargs="+", default=[], metavar="DIR", help="the folder of the masks; several: one for each class"
+    )
+    parser.add_argument(
+        "--objects",
+        action=argparse.BooleanOptionalAction,
+        help="values number the objects of an image: all objects become one class",
+    )
+    parser.add_argument(
+        "--blends",
+        action=argparse.BooleanOptionalAction,
+        help="values that form no areas are blends along smoothed edges, and no classes",
+    )
     parser.add_argument("--seed", type=int, default=42, help="chooses validation images where no folder does")
     parser.add_argument("--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)")
     arguments = parser.parse_args(argv)
-    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else []
-    require_names(classes, "--classes")
-    with options.bar("reading masks", "mask") as bar:
-        proposal = propose(arguments.folder, arguments.name, classes, arguments.seed, _advancing(bar))
+    proposal = _propose(arguments)
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
         raise InputError(f"--output {target}: the dataset YAML's name ends with .yaml.")
@@ -61,6 +76,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         spec, unwritable = _write(proposal, prepared, paths)
     print(_summary(spec, proposal, paths, unwritable))
     return 0
+
+
+def _propose(arguments: argparse.Namespace) -> Proposal:
+    """What was recognised; where the masks allow several readings the person at the terminal chooses.
+
+    Raises:
+        Unsure: there is no terminal, or no answer.
+    """
+    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else []
+    require_names(classes, "--classes")
+    choices = {"masks": arguments.masks, "objects": arguments.objects, "blends": arguments.blends}
+    while True:
+        try:
+            with options.bar("reading masks", "mask") as bar:
+                return propose(arguments.folder, arguments.name, classes, arguments.seed, _advancing(bar), **choices)
+        except Unsure as unsure:
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise
+            choices |= _ask(unsure).choice
+
+
+def _ask(unsure: Unsure) -> Reading:
+    """The reading that the person chooses, by its number.
+
+    Raises:
+        Unsure: the input ends.
+    """
+    lines = [unsure.question]
+    for number, reading in enumerate(unsure.readings, start=1):
+        lines.append(f"  {number}  {reading.text}   [{reading.option}]")
+    print("\n".join(lines), file=sys.stderr)
+    allowed = {str(number): reading for number, reading in enumerate(unsure.readings, start=1)}
+    while True:
+        print(f"Which one? 1..{len(allowed)}: ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            raise unsure
+        if answer.strip() in allowed:
+            return allowed[answer.strip()]
 
 
 def _refuse_bands(proposal: Proposal) -> None:
@@ -130,6 +184,8 @@ def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
     lines += ["# values in the masks that mean 'not labelled'", f"ignore_ids: {_inline(spec.ignore_ids)}"]
     if spec.value_map is not None:
         lines += ["# value in the mask file: class id (255 = ignore)", f"value_map: {_inline(spec.value_map)}"]
+    if spec.mask_format != "ids":
+        lines += ["# grey levels: background below 128, the object from 128 on", f"mask_format: {spec.mask_format}"]
     if spec.colors is not None:
         lines += ["# RGB of each class in pictures", "colors:", *(f"  - {_inline(color)}" for color in spec.colors)]
     if spec.scene_pattern is not None:

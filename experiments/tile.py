@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from encoder_ablations.data.decoding import class_table
 from encoder_ablations.data.folder import FolderDataset, scene_of
-from encoder_ablations.data.layouts.survey import list_files, survey_masks
+from encoder_ablations.data.layouts.choices import Unsure
+from encoder_ablations.data.layouts.mask_folders import survey_masks
+from encoder_ablations.data.layouts.survey import list_files
+from encoder_ablations.data.layouts.values import class_values
 from encoder_ablations.data.pairing import Pair
 from encoder_ablations.data.preparation import prepare_dataset
 from encoder_ablations.data.raster import Range, Reading
@@ -129,9 +132,10 @@ def _cut_all(
 
 
 def _free_values(work: Sequence[Work]) -> tuple[int, ...]:
-    """As ``ablate init`` will see it: 255 is "not labelled" unless the masks hold nothing but 0 and 255."""
+    """As ``ablate init`` will see it: 255 is "not labelled" unless values are spread over 0..255 or only these two."""
     held = {value for each in work for value in held_ids(each.pair.mask)}
-    return () if held <= {0, IGNORE} else (IGNORE, WIDE_IGNORE)
+    is_class = held <= {0, IGNORE} or IGNORE in class_values(held, 0)[0]
+    return () if is_class else (IGNORE, WIDE_IGNORE)
 
 
 def _ignored(spec: DatasetSpec) -> tuple[int, ...]:
@@ -142,7 +146,13 @@ def _ignored(spec: DatasetSpec) -> tuple[int, ...]:
 def _in_folder(folder: Path) -> list[Work]:
     """The pairs that ``ablate init`` would recognise."""
     root = folder.absolute()
-    survey = survey_masks(root, list_files(root))
+    try:
+        survey = survey_masks(root, list_files(root))
+    except Unsure as error:
+        kinds = ", ".join(reading.option.removeprefix("--masks ") for reading in error.readings)
+        raise InputError(
+            f"{folder}: {error.question} Leave one of {kinds} in the folder, or give the YAML of a dataset."
+        ) from error
     work = [
         Work(source.split or "", Pair(source.id, source.image, source.mask))
         for source in survey.sources

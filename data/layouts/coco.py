@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from encoder_ablations.data.layouts.survey import SPLIT_WORDS
+from encoder_ablations.data.layouts.folder_names import split_of
 from encoder_ablations.data.sample import ignore_label, mask_type
 from encoder_ablations.data.spec import Split
 from encoder_ablations.utils.errors import InputError
@@ -68,12 +68,12 @@ def read_coco(root: Path, files: Iterable[Path]) -> CocoSet | None:
             notes[note.get("image_id")].append(note)
         for entry in content["images"]:
             name = str(entry.get("file_name", ""))
-            image = _find(name, path.parent, root, by_name)
+            image = find_image(name, path.parent, root, by_name)
             if image is None:
                 result.missing.append(name)
                 continue
             size = (int(entry["height"]), int(entry["width"]))
-            split = _split_of(path, image, root)
+            split = split_of_annotations(path, image, root)
             result.images.append(CocoImage(image.stem, split, image, size, tuple(notes[entry["id"]])))
     if not result.images:
         raise InputError(f"none of the images that {next(iter(contents))} annotates lies below {root}.")
@@ -92,7 +92,7 @@ def _load(path: Path) -> list[dict[str, Any]]:
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
         return []
     if any("segments_info" in note for note in content["annotations"][:1]):
-        raise InputError(f"{path} is a panoptic COCO file; use its instances or 'stuff' file, or PNG masks.")
+        return []  # panoptic.py reads it
     return [content]
 
 
@@ -102,8 +102,8 @@ def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
     heads = set()
     for path, content in contents.items():
         for entry in content["categories"]:
-            key, name = int(entry["id"]), str(entry.get("name") or "")
-            if not name.strip():
+            key, name = int(entry["id"]), str(entry.get("name") or "").strip()
+            if not name:
                 raise InputError(f"{path}, categories: the category {key} has an empty name; give it one.")
             if names.setdefault(key, name) != name:
                 raise InputError(f"{path} calls category {key} '{name}', another file calls it '{names[key]}'.")
@@ -114,7 +114,7 @@ def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
     return {key: f"{name}_{key}" if name in twice else name for key, name in kept.items()}
 
 
-def _find(name: str, folder: Path, root: Path, by_name: dict[str, list[Path]]) -> Path | None:
+def find_image(name: str, folder: Path, root: Path, by_name: dict[str, list[Path]]) -> Path | None:
     """Where an image lies; a name that leads out of ``root`` is as good as missing."""
     for candidate in (folder / name, root / name, root / "images" / name):
         if candidate.is_file() and candidate.resolve().is_relative_to(root.resolve()):
@@ -123,11 +123,12 @@ def _find(name: str, folder: Path, root: Path, by_name: dict[str, list[Path]]) -
     return same[0] if len(same) == 1 else None
 
 
-def _split_of(annotations: Path, image: Path, root: Path) -> Split | None:
+def split_of_annotations(annotations: Path, image: Path, root: Path) -> Split | None:
+    """The split that the name of the annotation file says, or a folder above the image."""
     for text in (annotations.stem, *reversed(image.relative_to(root).parts[:-1] if image.is_relative_to(root) else ())):
         for word in re.split(r"[^a-z]+", text.lower()):
-            if word in SPLIT_WORDS:
-                return SPLIT_WORDS[word]
+            if split_of(word) is not None:
+                return split_of(word)
     return None
 
 

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from encoder_ablations.data.class_names import require_names
 from encoder_ablations.data.layouts.values import Color
@@ -11,6 +13,8 @@ from encoder_ablations.utils.errors import InputError
 NAMES = ("classes.txt", "labels.txt", "class_names.txt", "names.txt", "obj.names", "classes.names", "label_names.txt")
 TABLES = ("class_dict.csv", "label_colors.txt", "labelmap.txt", "label_colors.csv", "classes.csv", "class_dict_seg.csv")
 JSONS = ("classes.json", "labels.json")
+CONFIGS = re.compile(r"config(?:_(v[\d.]+))?\.json")
+"""Mapillary Vistas' lists, one for each version of its labels."""
 UNLABELLED = frozenset({"void", "ignore", "ignored", "unlabeled", "unlabelled", "notlabeled", "notlabelled"})
 
 
@@ -19,20 +23,46 @@ def means_unlabelled(name: str) -> bool:
     return re.sub(r"[\W_]+", "", name.lower()) in UNLABELLED
 
 
-def read_names(files: list[Path]) -> tuple[list[str], dict[Color, str], Path | None]:
+def unlabelled_places(remarks: list[str], names: list[str], pixels: Mapping[int, int]) -> set[int]:
+    """Positions of the names in a list that mean "not labelled", with a remark; none where under two classes are left.
+
+    Args:
+        remarks: where the remark goes.
+        pixels: by position.
+    """
+    found = {number for number, name in enumerate(names) if means_unlabelled(name)}
+    if len(names) - len(found) < 2:
+        return set()
+    for number in sorted(found):
+        share = 100 * pixels.get(number, 0) / max(1, sum(pixels.values()))
+        remarks.append(
+            f"'{names[number]}' is no class here: its pixels are ignored (255), {share:.3g} % of all. "
+            "Give all names with --classes if it is to be learnt."
+        )
+    return found
+
+
+def read_names(files: list[Path], masks: Sequence[Path] = ()) -> tuple[list[str], dict[Color, str], Path | None]:
     """Names in id order, names by colour, and the file they come from; empty where there is none.
+
+    Args:
+        masks: files that the names are for: ``config_v1.2.json`` belongs to masks below a folder ``v1.2``.
 
     Raises:
         InputError: a colour in a table has a number over 255 or no name, or a name in a list is empty or stands twice.
     """
+    folders = {part.lower() for mask in masks for part in mask.parts[:-1]}
     for path in sorted(files, key=lambda path: len(path.parts)):
         name = path.name.lower()
-        if name in TABLES + NAMES + JSONS:
+        config = CONFIGS.fullmatch(name)
+        if config and config[1] and masks and config[1] not in folders:
+            continue
+        if config or name in TABLES + NAMES + JSONS:
             try:
                 text = path.read_text(encoding="utf-8-sig")
             except (OSError, UnicodeDecodeError):
                 continue
-            names, colors = _read_json(text) if name in JSONS else _read_lines(text, path)
+            names, colors = _read_json(text) if name.endswith(".json") else _read_lines(text, path)
             if not colors and names[:1] == ["__ignore__"]:
                 names = names[1:]  # labelme begins its lists with it and counts from -1
             if not colors:
@@ -76,12 +106,29 @@ def _read_lines(text: str, path: Path) -> tuple[list[str], dict[Color, str]]:
 
 
 def _read_json(text: str) -> tuple[list[str], dict[Color, str]]:
+    """A list of names, names by id, or Mapillary Vistas' ``config.json``."""
     try:
         content = json.loads(text)
     except ValueError:
         return [], {}
     if isinstance(content, list) and all(isinstance(each, str) for each in content):
         return content, {}
-    if isinstance(content, dict) and all(str(key).isdigit() and isinstance(each, str) for key, each in content.items()):
+    if not isinstance(content, dict):
+        return [], {}
+    if isinstance(content.get("labels"), list):
+        return _read_vistas(content["labels"])
+    if all(str(key).isdigit() and isinstance(each, str) for key, each in content.items()):
         return [content[key] for key in sorted(content, key=int)], {}
     return [], {}
+
+
+def _read_vistas(labels: list[Any]) -> tuple[list[str], dict[Color, str]]:
+    """Names in id order; their colours only where no two are equal, for else they tell nothing."""
+    if not all(isinstance(label, dict) and isinstance(label.get("readable"), str) for label in labels):
+        return [], {}
+    names = [label["readable"] for label in labels]
+    rows = [label.get("color") for label in labels]
+    if not all(isinstance(row, list) and len(row) == 3 and all(isinstance(each, int) for each in row) for row in rows):
+        return names, {}
+    colors: dict[Color, str] = {(row[0], row[1], row[2]): name for row, name in zip(rows, names, strict=True)}
+    return names, colors if len(colors) == len(names) else {}

@@ -49,8 +49,9 @@ def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, 
     if problems:
         proposal.remarks.append(f"{plural(len(problems), 'pair', 'was/were left out')}, e.g. {problems[0]}")
     spec = proposal.spec
-    places = {"root": str(output), "images": "images", "masks": "masks"}
-    return spec.model_copy(update={**places, "value_map": None, "ignore_ids": (spec.ignore_label,)})
+    places: dict[str, object] = {"root": str(output), "images": "images", "masks": "masks"}
+    rules = {"value_map": None, "mask_format": "ids", "ignore_ids": (spec.ignore_label,)}
+    return spec.model_copy(update=places | rules)
 
 
 def _write(proposal: Proposal, folder: Path, item: Item) -> str | None:

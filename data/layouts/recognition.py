@@ -3,15 +3,21 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from encoder_ablations.data.layouts.coco import CocoSet, read_coco
-from encoder_ablations.data.layouts.names import means_unlabelled, read_names
+from encoder_ablations.data.layouts.choices import Wishes
+from encoder_ablations.data.layouts.classes import classes_of_masks
+from encoder_ablations.data.layouts.coco import BACKGROUND, CocoSet, read_coco
+from encoder_ablations.data.layouts.mask_folders import survey_masks
+from encoder_ablations.data.layouts.names import read_names
+from encoder_ablations.data.layouts.panoptic import PanopticSet, read_panoptic
 from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
+from encoder_ablations.data.layouts.split_lists import take_lists
 from encoder_ablations.data.layouts.splitting import is_direct, settle_splits
-from encoder_ablations.data.layouts.survey import Survey, list_files, survey_masks
-from encoder_ablations.data.layouts.values import Color, class_values, study_masks
-from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
+from encoder_ablations.data.layouts.survey import Survey, list_files
+from encoder_ablations.data.layouts.values import study_masks
+from encoder_ablations.data.sample import WIDE_IGNORE, ignore_label
 from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
@@ -24,33 +30,97 @@ def propose(
     classes: Sequence[str] = (),
     seed: int = 42,
     progress: Progress = lambda done, total: None,
+    *,
+    masks: Sequence[str] = (),
+    objects: bool | None = None,
+    blends: bool | None = None,
 ) -> Proposal:
     """Looks at every file below a folder.
 
     Args:
         classes: class names in id order, where you know them.
         seed: decides which images are set apart for validation, where the folders do not say it.
+        masks: the folder of the masks, or one folder for each class.
+        objects: whether values number objects.
+        blends: whether values that form no areas are blends of others.
+            Of these three the values in the masks decide where you say nothing.
 
     Raises:
+        Unsure: the values in the masks allow several readings.
         InputError: nothing that could be trained on is recognised.
     """
     root = root.absolute()
     files = list_files(root)
     if not files:
         raise InputError(f"the folder {root} holds no file.")
+    _require_names(classes)
+    masks = [_below(root, folder) for folder in masks]
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", root.name).strip("_.-") or "my_data"
-    survey = survey_masks(root, files)
+    panoptic = read_panoptic(root, files)
+    numbered = panoptic.folders if panoptic and not masks else set()
+    survey = survey_masks(root, [path for path in files if path.parent not in numbered], masks)
+    wishes = Wishes(list(classes), objects=objects, blends=blends)
     if survey.sources:
-        proposal = _from_masks(root, name, survey, files, list(classes), progress)
+        if numbered:
+            where = ", ".join(sorted(str(folder.relative_to(root)) for folder in numbered))
+            survey.remarks.append(f"{where}: left out, these PNGs number the segments of panoptic annotations.")
+        take_lists(survey, root, files)
+        proposal = _from_masks(root, name, survey, files, wishes, progress)
     else:
-        coco = read_coco(root, files)
-        if coco is None:
-            raise _nothing(root, files, survey)
-        proposal = _from_coco(root, name, coco, list(classes))
+        _refuse_unread(root, wishes, masks)
+        proposal = _from_annotations(root, name, files, survey, panoptic, list(classes))
     settle_splits(proposal, seed)
     if survey.sources:
-        proposal.direct = is_direct(proposal, root)
+        proposal.direct = is_direct(proposal, root, survey.lists)
     return proposal
+
+
+def _below(root: Path, folder: str) -> str:
+    """A folder that is given as a path from here, as a path below ``root``; anything else as it is."""
+    path = Path(folder).absolute()
+    return str(path.relative_to(root)) if path.is_dir() and path.is_relative_to(root) else folder
+
+
+def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> None:
+    """
+    Raises:
+        InputError: the person decided something that has no meaning for what was recognised.
+    """
+    said = {"--masks": bool(masks), "--objects": wishes.objects is not None, "--blends": wishes.blends is not None}
+    unread = [option for option, given in said.items() if given]
+    if unread:
+        raise InputError(
+            f"{root} holds no images with one mask file each, so that {' and '.join(unread)} decides nothing; leave "
+            "it out."
+        )
+
+
+def _require_names(classes: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: a name is empty.
+    """
+    if not all(name.strip() for name in classes):
+        raise InputError(f"--classes {','.join(classes)}: a name is empty; write one for every class.")
+
+
+def _from_annotations(
+    root: Path, name: str, files: list[Path], survey: Survey, panoptic: PanopticSet | None, classes: list[str]
+) -> Proposal:
+    """From COCO's outlines, or its panoptic segments."""
+    outlines = read_coco(root, files)
+    if panoptic is None and outlines is None:
+        raise _nothing(root, files, survey)
+    if panoptic is None:
+        assert outlines is not None
+        return _from_coco(root, name, outlines, classes)
+    if outlines is not None:
+        raise InputError(
+            f"{root} holds both COCO outlines ({len(outlines.classes)} classes with background) and panoptic segments "
+            f"({len(panoptic.classes)} classes), and their classes differ. Keep the JSONs of one, and move "
+            "the others out of the folder."
+        )
+    return _from_panoptic(root, name, panoptic, classes)
 
 
 def _nothing(root: Path, files: list[Path], survey: Survey) -> InputError:
@@ -71,39 +141,55 @@ def _endings(files: list[Path]) -> Counter[str]:
 
 
 def _from_masks(
-    root: Path, name: str, survey: Survey, files: list[Path], names: list[str], progress: Progress
+    root: Path, name: str, survey: Survey, files: list[Path], wishes: Wishes, progress: Progress
 ) -> Proposal:
-    remarks = survey.without_partner(root)
+    remarks = [*survey.remarks, *survey.without_partner(root)]
     items = [Item(source.id, source.split or "train", source.image, source) for source in survey.sources]
     content: dict[str, object] = {"name": name, "root": str(root), "scene_pattern": survey.scene_pattern}
-    if any(source.layers for source in survey.sources):
-        found = sorted({layer.name for source in survey.sources for layer in source.layers})
-        given = names or ["background", *found]
-        if len(given) != len(found) + 1:
-            raise InputError(
-                f"{plural(len(given), 'class name')} for {plural(len(found), 'folder')} and the background: "
-                f"{', '.join(found)}."
-            )
-        spec = _spec(content | {"classes": given})
-        layers = {layer: number for number, layer in enumerate(found, start=1)}
-        return Proposal(spec, survey.layout, "a file for each class", items, False, remarks, layers=layers)
-    known, by_color, origin = read_names(files)
-    if origin is not None and not names:
+    if survey.classes:
+        _refuse_unread(root, wishes)
+        return _from_layers(survey, content, items, wishes.given, remarks)
+    masks = [source.mask for source in survey.sources if source.mask]
+    listed, by_color, origin = read_names(files, masks)
+    if origin is not None and not wishes.given:
         remarks.append(f"Class names come from {origin.relative_to(root)}.")
-    meaning = study_masks([source.mask for source in survey.sources if source.mask], progress)
+    meaning = study_masks(masks, progress)
     for path, problem in list(meaning.problems.items())[:3]:
         remarks.append(f"{path.relative_to(root)} cannot be used: {problem}.")
     if len(meaning.problems) > 3:
         remarks.append(f"So it is with {plural(len(meaning.problems) - 3, 'more mask')}; 'ablate lint' names them.")
     proposal = Proposal(_placeholder(content), survey.layout, meaning.kind, items, False, remarks, meaning)
-    if meaning.colors:
-        _classes_of_colors(proposal, content, names, {} if names else by_color, known)
-    else:
-        _classes_of_values(proposal, content, names, known)
+    found = classes_of_masks(proposal, replace(wishes, listed=listed, colors=by_color))
+    proposal.spec = _spec(content | found)
     return proposal
 
 
+def _from_layers(
+    survey: Survey, content: dict[str, object], items: list[Item], given: list[str], remarks: list[str]
+) -> Proposal:
+    """Every folder is a class; one that is called background shows what no other does."""
+    objects = [name for name in survey.classes if name.lower() != BACKGROUND]
+    names = given or [BACKGROUND, *objects]
+    if len(names) != len(objects) + 1:
+        raise InputError(
+            f"{plural(len(names), 'class name')} for {plural(len(objects), 'folder')} and the background: "
+            f"{', '.join(objects)}."
+        )
+    layers = {name: objects.index(name) + 1 if name in objects else 0 for name in survey.classes}
+    spec = _spec(content | {"classes": names})
+    return Proposal(spec, survey.layout, "a file for each class", items, False, remarks, layers=layers)
+
+
 def _spec(content: dict[str, object]) -> DatasetSpec:
+    """
+    Raises:
+        InputError: the classes cannot be those of a dataset, e.g. a name is empty.
+    """
+    classes = content["classes"]
+    assert isinstance(classes, list)
+    empty = [number for number, name in enumerate(classes) if not name.strip()]
+    if empty:
+        raise InputError(f"class {empty[0]} of {content['root']} has an empty name; give all names with --classes.")
     return build(DatasetSpec, {"splits": {"train": "train", "val": "val"}, **content}, str(content["root"]))
 
 
@@ -111,95 +197,27 @@ def _placeholder(content: dict[str, object]) -> DatasetSpec:
     return _spec({**content, "classes": ["unknown"]})
 
 
-def _unlabelled(proposal: Proposal, names: list[str], pixels: dict[int, int]) -> set[int]:
-    """Positions of the names in a list that mean "not labelled", with a remark; none where under two classes are left.
-
-    Args:
-        pixels: by position.
-    """
-    found = {number for number, name in enumerate(names) if means_unlabelled(name)}
-    if len(names) - len(found) < 2:
-        return set()
-    for number in sorted(found):
-        share = 100 * pixels.get(number, 0) / max(1, sum(pixels.values()))
-        proposal.remarks.append(
-            f"'{names[number]}' is no class here: its pixels are ignored (255), {share:.3g} % of all. "
-            "Give all names with --classes if it is to be learnt."
-        )
-    return found
-
-
-def _classes_of_values(proposal: Proposal, content: dict[str, object], given: list[str], known: list[str]) -> None:
-    """Values of a list's names for "not labelled" are ignored; names that the person gave are classes."""
-    assert proposal.meaning is not None
-    names = given or known
-    target, plain = class_values(proposal.meaning.values, len(names))
-    count = max(target.values()) + 1
-    if not names:
-        names = ["background", "foreground"] if count == 2 else [f"class_{number}" for number in range(count)]
-        proposal.remarks.append("Class names are invented: write the right ones.")
-    elif len(names) < count:
+def _from_panoptic(root: Path, name: str, panoptic: PanopticSet, names: list[str]) -> Proposal:
+    """Every category is a class, things and stuff; what has no segment is ignored."""
+    if not panoptic.images:
         raise InputError(
-            f"the masks show {plural(count, 'class')}, but only {plural(len(names), 'class name', 'is/are known')}: "
-            f"{', '.join(names)}."
+            f"{root} holds COCO panoptic annotations, but no image with its PNG (e.g. {panoptic.missing[0]}). Unpack "
+            "panoptic_train2017.zip beside panoptic_train2017.json, and the images into train2017."
         )
-    pixels: Counter[int] = Counter()
-    for value, number in target.items():
-        pixels[number] += proposal.meaning.values[value]
-    ignored = set() if given else _unlabelled(proposal, names, pixels)
-    kept = [number for number in range(len(names)) if number not in ignored]
-    content["classes"] = [names[number] for number in kept]
-    if plain and kept == list(range(len(kept))):
-        content["ignore_ids"] = [IGNORE, *sorted(ignored)]
-    else:
-        places = {number: place for place, number in enumerate(kept)} | dict.fromkeys(ignored, IGNORE)
-        content["value_map"] = {value: places[number] for value, number in target.items()}
-    if WIDE_IGNORE in proposal.meaning.values and WIDE_IGNORE not in target:
-        content["ignore_ids"] = [IGNORE, *sorted(ignored if "value_map" not in content else ()), WIDE_IGNORE]
-        proposal.remarks.append("65535 is taken for 'not labelled'.")
-    proposal.spec = _spec(content)
-
-
-def _classes_of_colors(
-    proposal: Proposal, content: dict[str, object], names: list[str], by_color: dict[Color, str], known: list[str]
-) -> None:
-    """Every colour is a class; those of a table have their names. What the table lacks or calls void is ignored."""
-    assert proposal.meaning is not None
-    given = bool(names)
-    colors = list(proposal.meaning.colors)
-    if by_color:
-        ordered = list(by_color)
-        strange = [color for color in colors if color not in by_color]
-        if strange:
-            share = sum(proposal.meaning.colors[color] for color in strange) / proposal.meaning.colors.total()
-            proposal.remarks.append(
-                f"{plural(len(strange), 'colour', 'stands/stand in no table and is/are ignored')} "
-                f"({100 * share:.3g} % of the pixels), e.g. {strange[0]}."
-            )
-        names = list(by_color.values())
-    else:
-        strange = []
-        ordered = sorted(colors, key=lambda color: (color != (0, 0, 0), colors.index(color)))
-        if names and len(names) != len(ordered):
-            shown = ", ".join(map(str, ordered[:8])) + (", …" if len(ordered) > 8 else "")
-            raise InputError(
-                f"{plural(len(names), 'class name')} for {plural(len(ordered), 'colour')} in the masks: {shown}."
-            )
-        names = names or known
-        if len(names) != len(ordered):
-            names = [
-                "background" if color == (0, 0, 0) else "color_{:02x}{:02x}{:02x}".format(*color) for color in ordered
-            ]
-            proposal.remarks.append("Class names are invented from the colours: write the right ones.")
-    pixels = {number: proposal.meaning.colors[color] for number, color in enumerate(ordered)}
-    for number in sorted(set() if given else _unlabelled(proposal, names, pixels), reverse=True):
-        strange.append(ordered.pop(number))
-        names = names[:number] + names[number + 1 :]
-    twice = Counter(names)
-    names = [f"{name}_{number}" if twice[name] > 1 else name for number, name in enumerate(names)]
-    content |= {"classes": names, "colors": ordered}
-    proposal.colors = {color: number for number, color in enumerate(ordered)} | dict.fromkeys(strange, IGNORE)
-    proposal.spec = _spec(content)
+    items = [Item(each.id, each.split or "train", each.image, each) for each in panoptic.images]
+    classes = names or panoptic.classes
+    if len(classes) != len(panoptic.classes):
+        raise InputError(
+            f"{plural(len(classes), 'class name')} for {len(panoptic.classes)}: {', '.join(panoptic.classes)}."
+        )
+    remarks = ["What belongs to no segment is ignored."]
+    if panoptic.missing:
+        left_out = plural(len(panoptic.missing), "annotated image", "is/are not there and is/are left out")
+        remarks.append(f"{left_out}, e.g. {panoptic.missing[0]}.")
+    wide = {"ignore_ids": [WIDE_IGNORE]} if ignore_label(len(classes)) == WIDE_IGNORE else {}
+    spec = _spec({"name": name, "root": str(root), "classes": classes, **wide})
+    kind = "PNGs of segment numbers, by the categories in the JSON"
+    return Proposal(spec, "COCO panoptic annotations", kind, items, False, remarks, panoptic=panoptic)
 
 
 def _from_coco(root: Path, name: str, coco: CocoSet, names: list[str]) -> Proposal:

@@ -2,14 +2,16 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encoder_ablations.data.layouts.folder_names import split_of
 from encoder_ablations.data.layouts.proposal import Proposal
-from encoder_ablations.data.layouts.survey import SPLIT_WORDS, Source
+from encoder_ablations.data.layouts.survey import Source
 from encoder_ablations.data.pairing import Pair, find_pairs
 from encoder_ablations.data.scene_names import likely_scenes
 from encoder_ablations.data.spec import DatasetSpec, Split
@@ -82,16 +84,19 @@ def _scenes(spec: DatasetSpec, ids: list[str]) -> list[str]:
     return scenes if len(set(scenes)) > 1 else ids
 
 
-def is_direct(proposal: Proposal, root: Path) -> bool:
-    """Tries whether the files can be used where they lie; then the spec says where."""
+def is_direct(proposal: Proposal, root: Path, lists: Mapping[Split, Path]) -> bool:
+    """Tries whether the files can be used where they lie; then the spec says where.
+
+    Args:
+        lists: index files that say the splits, if folders do not.
+    """
     if proposal.meaning is None or proposal.meaning.convert:
         return False
     sources = {item: item.source for item in proposal.items if isinstance(item.source, Source)}
     if any(source.split is None or source.mask is None for source in sources.values()):
         return False
     wanted = {(item.split, Pair(item.id, item.image, source.mask or item.image)) for item, source in sources.items()}
-    for guess in (_as_folders, _as_patterns):
-        places = guess(wanted, root)
+    for places in _places(wanted, root, lists):
         if places is None:
             continue
         spec = proposal.spec.model_copy(update=places)
@@ -103,6 +108,22 @@ def is_direct(proposal: Proposal, root: Path) -> bool:
 
 
 Wanted = set[tuple[Split, Pair]]
+
+
+def _places(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> list[dict[str, Any] | None]:
+    """Ways to write in a YAML where the files lie; some may not fit."""
+    if lists:
+        return [_as_lists(wanted, root, lists)]
+    return [_as_folders(wanted, root), _as_patterns(wanted, root)]
+
+
+def _as_lists(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> dict[str, Any] | None:
+    """Two folders, and index files for the splits."""
+    parents = {kind: {getattr(pair, kind).parent for _, pair in wanted} for kind in ("image", "mask")}
+    if any(len(found) != 1 for found in parents.values()):
+        return None
+    where = {f"{kind}s": found.pop().relative_to(root).as_posix() for kind, found in parents.items()}
+    return {**where, "splits": _ordered({split: path.relative_to(root).as_posix() for split, path in lists.items()})}
 
 
 def _as_folders(wanted: Wanted, root: Path) -> dict[str, Any] | None:
@@ -137,7 +158,7 @@ def _as_patterns(wanted: Wanted, root: Path) -> dict[str, Any] | None:
 
 def _words(part: str, split: Split) -> list[str]:
     """The word in a folder's name that means the split, as it is written there."""
-    return [word for word in re.split(r"[_\-\s]+", part) if SPLIT_WORDS.get(word.lower()) == split]
+    return [word for word in re.split(r"[_\-\s]+", part) if split_of(word) == split]
 
 
 def _common(shapes: set[tuple[str, ...]]) -> str | None:

@@ -1,38 +1,59 @@
 """Which files below a folder are images, which are masks, and which belong together."""
 
 import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
+from encoder_ablations.data.layouts.folder_names import (
+    IMAGE_WORDS,
+    MASK_WORDS,
+    Role,
+    has_meaning,
+    kind_matches,
+    split_of,
+    strip_role,
+    without_split,
+    words_of,
+)
 from encoder_ablations.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.spec import Split
 from encoder_ablations.data.tile_names import find_scenes
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.wording import plural
 
-Role = Literal["image", "mask"]
-
-SPLIT_WORDS: dict[str, Split] = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "tst"), "test"),
-}
-IMAGE_WORDS = frozenset({
-    "image", "images", "img", "imgs", "jpegimages", "photo", "photos", "picture", "pictures", "input", "inputs", "rgb",
-    "frame", "frames", "sat", "leftimg8bit", "original", "originals",
-})  # fmt: skip
-MASK_WORDS = frozenset({
-    "mask", "masks", "label", "labels", "annotation", "annotations", "annot", "annots", "gt", "groundtruth", "truth",
-    "seg", "segs", "segmentation", "segmentations", "segmentationclass", "target", "targets", "gtfine", "trimap",
-    "trimaps", "labelids", "labeltrainids",
-})  # fmt: skip
 TILE_IMAGES = frozenset({"r_g_b_ir", "r_g_b", "rgb", "rgbir", "rgb_ir"})
 TILE_MASKS = frozenset({"l", "label", "labels", "mask", "gt"})
-_SPLIT_NAME = "|".join(sorted(SPLIT_WORDS, key=len, reverse=True))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that may be an image's mask.
+
+    Attributes:
+        kind: its folder below the root, without splits and without folders that the image lies in, too; then what its
+            name adds to the image's: ``v1.2/labels``, ``gtFine/*_gtFine_labelIds``. Masks of one kind belong together.
+        label: what the class would be called if files of this kind showed one class.
+    """
+
+    kind: str
+    label: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image with every file that may be its mask, one of each kind.
+
+    Attributes:
+        split: None where the folder says nothing about it.
+    """
+
+    id: str
+    split: Split | None
+    image: Path
+    masks: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True)
@@ -64,14 +85,23 @@ class Survey:
 
     Attributes:
         layout: in words, for the head of the YAML.
+        found: images with all files that may be their masks.
+        sources: what was decided, by the values in these files.
         without_mask, without_image: files that have no partner.
+        remarks: what was decided and why, in sentences.
+        classes: names of the layers in their order, where each shows a class.
+        lists: index file of each split, where such files and not folders say it.
     """
 
     layout: str
-    sources: list[Source]
+    found: list[Found] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
     without_mask: list[Path] = field(default_factory=list)
     without_image: list[Path] = field(default_factory=list)
     scene_pattern: str | None = None
+    remarks: list[str] = field(default_factory=list)
+    lists: dict[Split, Path] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
 
     def without_partner(self, root: Path) -> list[str]:
         """Sentences about the files that are left out."""
@@ -111,10 +141,14 @@ def list_files(root: Path) -> list[Path]:
     return found
 
 
-def survey_masks(root: Path, files: Iterable[Path]) -> Survey:
-    """Pairs of images and mask files; an empty ``sources`` where there are none."""
+def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) -> Survey:
+    """Images with the files that may be their masks; an empty ``found`` where there are none.
+
+    Args:
+        wanted: folders that are known to hold masks.
+    """
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    return _tiles(root, pictures) or _pairs(root, pictures)
+    return _tiles(root, pictures) or _pairs(root, pictures, wanted)
 
 
 def _tiles(root: Path, pictures: list[Path]) -> Survey | None:
@@ -129,31 +163,32 @@ def _tiles(root: Path, pictures: list[Path]) -> Survey | None:
     tiles = {folder: each for folder, each in folders.items() if "image" in each}
     if len(tiles) < 2 or 2 * len(tiles) < len({path.parent for path in pictures}):
         return None
-    survey = Survey("a tree of tiles, each a folder with an image and a label file", [])
+    survey = Survey("a tree of tiles, each a folder with an image and a label file")
     for folder, each in sorted(tiles.items()):
         split, rest = _strip_splits(folder.relative_to(root).parts)
         if "mask" in each:
-            survey.sources.append(Source("__".join(rest) or folder.name, split, each["image"], each["mask"]))
+            mask = Candidate("tiles", "mask", each["mask"])
+            survey.found.append(Found("__".join(rest) or folder.name, split, each["image"], (mask,)))
         else:
             survey.without_mask.append(each["image"])
-    if all("__" in source.id for source in survey.sources):
+    if all("__" in found.id for found in survey.found):
         survey.scene_pattern = "^(.+?)__"
-    return survey if survey.sources else None
+    return survey if survey.found else None
 
 
 def _strip_splits(parts: tuple[str, ...]) -> tuple[Split | None, tuple[str, ...]]:
-    splits = [SPLIT_WORDS[part.lower()] for part in parts if part.lower() in SPLIT_WORDS]
-    return (splits[-1] if splits else None), tuple(part for part in parts if part.lower() not in SPLIT_WORDS)
+    splits = [split for split in map(split_of, parts) if split is not None]
+    return (splits[-1] if splits else None), tuple(part for part in parts if split_of(part) is None)
 
 
-def _pairs(root: Path, pictures: list[Path]) -> Survey:
-    files = _settle([_read_path(path, root) for path in pictures])
+def _pairs(root: Path, pictures: list[Path], wanted: Sequence[str]) -> Survey:
+    files = _settle([_read_path(path, root, wanted) for path in pictures])
     images: defaultdict[tuple[Split | None, str], list[_File]] = defaultdict(list)
     for file in files:
         if file.role == "image":
             images[file.split, file.stem].append(file)
     masks: defaultdict[Path, list[_File]] = defaultdict(list)
-    survey = Survey("images and masks of equal names", [])
+    survey = Survey("images and masks of equal names")
     for file in files:
         if file.role == "mask":
             image = _image_of(file, images)
@@ -169,82 +204,59 @@ def _pairs(root: Path, pictures: list[Path]) -> Survey:
                 survey.without_mask.append(file.path)
                 continue
             identity = "__".join((*file.rest, file.stem)) if stems[file.split, file.stem] > 1 else file.stem
-            survey.sources.append(_source(identity, file, own))
-    survey.sources = _without_false_layers(survey.sources)
-    if any(source.layers for source in survey.sources):
-        survey.layout = "one folder of masks for each class"
-        survey.sources = [_layered(source) for source in survey.sources]
-    survey.sources.sort(key=lambda source: (source.split or "", source.id))
-    survey.scene_pattern = find_scenes([source.id for source in survey.sources]) if survey.sources else None
+            survey.found.append(Found(identity, file.split, file.path, _candidates(file, own, root)))
+    survey.found.sort(key=lambda found: (found.split or "", found.id))
+    survey.scene_pattern = find_scenes([found.id for found in survey.found]) if survey.found else None
     return survey
 
 
-def _source(identity: str, file: _File, own: list[_File]) -> Source:
-    layers = [each for each in own if each.rest and each.rest != file.rest]
-    if layers:
-        shown = tuple(Layer("/".join(each.rest[len(file.rest) :]), each.path) for each in layers)
-        return Source(identity, file.split, file.path, None, shown)
-    # Cityscapes has a file of its own ids and one of the ids that are trained on
-    own.sort(key=lambda each: ("trainids" not in each.path.stem.lower(), each.path.name))
-    return Source(identity, file.split, file.path, own[0].path)
+def _candidates(image: _File, own: list[_File], root: Path) -> tuple[Candidate, ...]:
+    """Every file that may be the mask of an image, with what distinguishes it from the others."""
+    kinds = [_kind(image, file, root) for file in own]
+    made = []
+    for kind, file in zip(kinds, own, strict=True):
+        # 1.png and 1.tif in one folder are two kinds
+        name = kind if kinds.count(kind) == 1 else f"{kind}/*{file.path.suffix.lower()}"
+        label = "/".join(part for part in file.rest if part not in image.rest)
+        made.append(Candidate(name, label or file.path.parent.name, file.path))
+    return tuple(sorted(made, key=lambda each: each.kind))
 
 
-def _without_false_layers(sources: list[Source]) -> list[Source]:
-    """``2_Ortho_RGB`` and ``5_Labels_all`` are the images and the masks: the latter is no folder of a class."""
-    names = {layer.path.parent.name for source in sources for layer in source.layers}
-    if len(names) != 1 or not MASK_WORDS & set(_words(names.pop())):
-        return sources
-    return [Source(source.id, source.split, source.image, source.mask or source.layers[0].path) for source in sources]
+def _kind(image: _File, mask: _File, root: Path) -> str:
+    shared = image.path.relative_to(root).parts[:-1]
+    folders = mask.path.relative_to(root).parts[:-1]
+    parts = [without_split(part) for part in folders if part not in shared]
+    ending = mask.path.stem.removeprefix(mask.stem)
+    return "/".join([*filter(None, parts), *([f"*{ending}"] if ending else [])]) or f"*{mask.path.suffix.lower()}"
 
 
-def _words(name: str) -> list[str]:
-    return re.split(r"[_\-\s]+", name.lower())
-
-
-def _layered(source: Source) -> Source:
-    if source.mask is None:
-        return source
-    return Source(source.id, source.split, source.image, None, (Layer(source.mask.parent.name, source.mask),))
-
-
-def _read_path(path: Path, root: Path) -> _File:
+def _read_path(path: Path, root: Path, wanted: Sequence[str]) -> _File:
     """What the names of its folders and of the file itself say about it."""
     role: Role | None = None
     split: Split | None = None
     rest = []
     for part in path.relative_to(root).parts[:-1]:
-        name = re.sub(rf"^({_SPLIT_NAME})(?=annot|mask|label|image|gt)", r"\1_", part.lower())
-        left = []
-        for word in _words(name):
-            if word in SPLIT_WORDS:
-                split = SPLIT_WORDS[word]
-            elif word in IMAGE_WORDS:
-                role = "image"
-            elif word in MASK_WORDS:
-                role = "mask"
-            else:
-                left.append(word)
+        words = words_of(part)
+        split = next((found for found in map(split_of, reversed(words)) if found), split)
+        lower = {word.lower() for word in words}
+        if lower & (MASK_WORDS | IMAGE_WORDS):
+            # "label_images" are labels
+            role = "mask" if lower & MASK_WORDS else "image"
+        left = [word for word in words if not has_meaning(word)]
         if left:
-            rest.append(part)
-    stem, said = _strip_role(path.stem)
-    return _File(path, said or role, split, tuple(rest), stem if said or role else path.stem)
-
-
-def _strip_role(stem: str) -> tuple[str, Role | None]:
-    """``tile_7_mask`` is the mask of ``tile_7``; ``aachen_1_gtFine_labelTrainIds`` that of ``aachen_1``."""
-    words = re.split(r"([_\-.\s]+)", stem)
-    role: Role | None = None
-    while len(words) > 2 and (words[-1].lower() in MASK_WORDS | IMAGE_WORDS | {"l"}):
-        role = role or ("image" if words[-1].lower() in IMAGE_WORDS else "mask")
-        words = words[:-2]
-    return "".join(words), role
+            rest.append(part if len(left) == len(words) else "_".join(left))
+    stem, said = strip_role(path.stem)
+    named = said or role
+    if any(kind_matches(str(path.parent.relative_to(root)), folder) for folder in wanted):
+        said = "mask"
+    return _File(path, said or role, split, tuple(rest), stem if named else path.stem)
 
 
 def _settle(files: list[_File]) -> list[_File]:
     """Gives a role to files whose names say nothing.
 
-    Where some image of the same stem is known, the others are its masks (folders named after classes). Where a stem is
-    there as JPEG and as PNG, the PNG is the mask.
+    Where some image of the same stem is known, the others may be its masks. Where a stem is there as JPEG and as PNG,
+    the PNG is the mask.
     """
     known = {(file.split, file.stem) for file in files if file.role == "image"}
     lossy = {(file.path.parent, file.stem) for file in files if file.role is None and _is_jpeg(file.path)}
@@ -252,10 +264,9 @@ def _settle(files: list[_File]) -> list[_File]:
     for file in files:
         role = file.role
         if role is None:
-            lossless = file.path.suffix.lower() in MASK_SUFFIXES
-            partner = (file.split, file.stem) in known or (file.path.parent, file.stem) in lossy
-            role = "mask" if lossless and partner else "image"
-        settled.append(_File(file.path, role, file.split, file.rest, file.stem))
+            beside = file.path.suffix.lower() in MASK_SUFFIXES and (file.path.parent, file.stem) in lossy
+            role = "mask" if beside or (file.split, file.stem) in known else "image"
+        settled.append(replace(file, role=role))
     return settled
 
 
@@ -270,4 +281,6 @@ def _image_of(mask: _File, images: dict[tuple[Split | None, str], list[_File]]) 
     if len(same) == 1:
         return same[0]
     above = [file for file in candidates if file.rest == mask.rest[: len(file.rest)]]
-    return above[0] if len(above) == 1 else candidates[0] if len(candidates) == 1 else None
+    if len(above) == 1:
+        return above[0]
+    return candidates[0] if len(candidates) == 1 else None

@@ -13,7 +13,9 @@ from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.utils.errors import InputError
 
 THREADS = 4
-MOST_COLORS = 255
+MOST_CLASSES = 255
+COUNTED_COLORS = 20_000
+"""So many colours are smoothed edges at most; pictures have more."""
 Color = tuple[int, int, int]
 NEAR_WHITE, NEAR_BLACK = 224, 31
 """A JPEG of black and white has other greys only along its edges."""
@@ -42,6 +44,7 @@ class Meaning:
         convert: whether files must be rewritten, as a value map is not enough.
         threshold: masks are JPEGs of black and white.
         problems: file -> why it cannot be used.
+        palette: value -> its colour, where the masks have palettes that agree.
     """
 
     kind: str
@@ -51,6 +54,7 @@ class Meaning:
     convert: bool
     threshold: bool
     problems: dict[Path, str]
+    palette: Mapping[int, Color] = field(default_factory=dict)
 
 
 def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -> Meaning:
@@ -80,10 +84,9 @@ def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -
         return _by_color(shown, problems, "palettes that differ by file")
     by_file = {path: content.values or _grey(content.colors) for path, content in usable.items()}
     values = _sum(by_file.values())
-    if len(values) > MOST_COLORS + 1:
-        raise InputError(_too_many(len(values), "values"))
     kind = "grey pictures of several channels" if colored else "one channel of values"
-    return Meaning(kind, values, Counter(), by_file, bool(colored), False, problems)
+    palette = {value: color for content in usable.values() for value, color in content.palette}
+    return Meaning(kind, values, Counter(), by_file, bool(colored), False, problems, palette)
 
 
 def _read(path: Path) -> MaskContent:
@@ -152,8 +155,8 @@ def _by_color(usable: dict[Path, MaskContent], problems: dict[Path, str], kind: 
     for path, content in usable.items():
         by_file[path] = content.colors or Counter({(value,) * 3: count for value, count in content.values.items()})
         colors.update(by_file[path])
-        if len(colors) > MOST_COLORS + 1:
-            raise InputError(_too_many(len(colors), "colours"))
+        if len(colors) > COUNTED_COLORS:
+            raise too_many(len(colors), "colours")
     ordered = Counter(dict(sorted(colors.items(), key=lambda each: (-each[1], each[0]))))
     return Meaning(kind, Counter(), ordered, by_file, True, False, problems)
 
@@ -173,11 +176,12 @@ def _through_palette(content: MaskContent) -> MaskContent:
     return MaskContent(colors=Counter({table.get(value, (value,) * 3): n for value, n in content.values.items()}))
 
 
-def _too_many(count: int, what: str) -> str:
-    return (
+def too_many(count: int, what: str) -> InputError:
+    """The error for masks that hold more than classes can be."""
+    return InputError(
         f"the masks hold {count} and more different {what}: they are photographs, instance ids, or were resized with "
-        "interpolation. A mask holds one value for each class; of more than 255 classes write the YAML yourself, with "
-        "ignore_ids: [65535]."
+        "interpolation. A mask holds one value for each class; masks that number objects are read with --objects; of "
+        "more than 255 classes write the YAML yourself, with ignore_ids: [65535]."
     )
 
 
@@ -185,6 +189,8 @@ def class_values(values: Iterable[int], names: int) -> tuple[dict[int, int], boo
     """Value -> class id, and whether values are class ids already.
 
     Left out is what means "not labelled": 255, and 65535 among ids, as ``ablate tile`` writes it into 16-bit masks.
+    255 is a class where values are spread evenly over 0..255, and among values that are no ids if there is a name
+    for it.
 
     Args:
         values: all values of all masks.
@@ -194,9 +200,18 @@ def class_values(values: Iterable[int], names: int) -> tuple[dict[int, int], boo
     if found in ([0, IGNORE], [IGNORE]):
         return {0: 0, IGNORE: 1}, False
     kept = [value for value in found if value != IGNORE] or found
+    ids = kept[-1] < max(names, 1.5 * len(kept))
+    if IGNORE in found and not ids and (_is_spread(found) or names == len(found)):
+        kept = found
     if len(kept) > 2 and kept[-1] == WIDE_IGNORE and kept[-2] < IGNORE:
         kept = kept[:-1]
     highest = kept[-1]
     if highest < names or (highest <= 1 and not names) or (kept[0] == 0 and highest < min(IGNORE, 1.5 * len(kept))):
         return {value: value for value in range(max(highest + 1, names))}, True
     return {value: number for number, value in enumerate(kept)}, False
+
+
+def _is_spread(values: Sequence[int]) -> bool:
+    """Whether values are steps of equal size from 0 to 255, as classes are made visible: 0, 127, 255."""
+    steps = np.linspace(0, IGNORE, len(values))
+    return len(values) > 2 and bool((np.abs(np.array(values) - steps) <= 1).all())

@@ -1,10 +1,13 @@
 """From a folder to a correct study in three commands."""
 
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import yaml
+from known_layouts import vistas
 from matplotlib import font_manager
 from PIL import Image
 from planted import read, save
@@ -135,6 +138,8 @@ def test_nothing_is_overwritten(folder, tmp_path, capsys):
         (["mine", "--classes", "a,b"], "class names"),
         (["mine", "--output", "mine.txt"], "ends with .yaml"),
         (["mine", "--name", "a b"], "name"),
+        (["mine", "--classes", "a,,b"], "a name is empty"),
+        (["mine", "--masks", "other"], "there are labels"),
     ],
 )
 def test_bad_input_is_one_line(folder, arguments, message, capsys):
@@ -142,6 +147,72 @@ def test_bad_input_is_one_line(folder, arguments, message, capsys):
     error = capsys.readouterr().err
     assert message in error.splitlines()[-1]
     assert "Traceback" not in error
+
+
+@pytest.fixture
+def two_versions(tmp_path, monkeypatch):
+    """Labels of two kinds, between which values cannot decide."""
+    monkeypatch.chdir(tmp_path)
+    return vistas(tmp_path / "vistas", ("v1.2", "v2.0"))
+
+
+def at_a_terminal(monkeypatch, answers: str) -> int:
+    """Standard input and error are a pseudo-terminal at which ``answers`` were typed; its other end is returned."""
+    controller, terminal = os.openpty()
+    os.write(controller, answers.encode())
+    monkeypatch.setattr(sys, "stdin", os.fdopen(os.dup(terminal), encoding="utf-8"))
+    monkeypatch.setattr(sys, "stderr", os.fdopen(terminal, "w", encoding="utf-8"))
+    return controller
+
+
+def test_at_a_terminal_init_asks(two_versions, tmp_path, monkeypatch):
+    controller = at_a_terminal(monkeypatch, "7\n1\n")
+    assert main(["init", "vistas"]) == 0
+    sys.stderr.flush()
+    shown = os.read(controller, 100_000).decode()
+    os.close(controller)
+    assert "1  the masks hold values 0, 1" in shown
+    assert "[--masks v2.0/labels]" in shown
+    assert shown.count("Which one? 1..2:") == 2
+    spec = load_dataset("vistas.yaml")
+    assert spec.masks == "{split}/v1.2/labels/{id}.png"
+    assert spec.classes == two_versions.classes
+
+
+def test_without_an_answer_nothing_is_written(two_versions, tmp_path, monkeypatch):
+    controller = at_a_terminal(monkeypatch, "\x04")
+    assert main(["init", "vistas"]) == 2
+    os.close(controller)
+    assert [path.name for path in tmp_path.iterdir()] == ["vistas"]
+
+
+def test_without_a_terminal_one_line_names_the_option(two_versions, tmp_path, capsys):
+    assert main(["init", "vistas"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error
+    assert "--masks v1.2/labels" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["vistas"]
+    assert main(["init", "vistas", "--masks", "vistas/training/v2.0/labels"]) == 0
+    assert load_dataset("vistas.yaml").masks == "{split}/v2.0/labels/{id}.png"
+
+
+def test_smoothed_masks_say_so_in_the_yaml_and_lint_agrees(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    levels = (np.arange(64) * 32 - 900).clip(0, 255).astype(np.uint8)
+    for number in range(6):
+        split = "train" if number < 4 else "val"
+        for kind, pixels in (("images", None), ("masks", np.tile(np.roll(levels, -number), (64, 1)))):
+            path = tmp_path / f"mine/{kind}/{split}/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            save(path, noise if pixels is None else pixels)
+    assert main(["init", "mine"]) == 0
+    out = capsys.readouterr().out
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "mask_format: matte" in text
+    for place in (out, text):
+        assert "blends along edges" in place
+    assert main(["lint", "mine.yaml"]) == 0
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, InputError("the disk is full")])

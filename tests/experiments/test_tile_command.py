@@ -53,6 +53,17 @@ def test_a_folder_becomes_tiles_that_init_understands(rasters, capsys):
     assert main(["lint", "photos_48.yaml"]) == 0
 
 
+def test_masks_of_several_kinds_are_named_before_anything_is_cut(rasters, capsys):
+    rng = np.random.default_rng(1)
+    for path in sorted((rasters / "photos/masks").rglob("*.tif")):
+        other = rasters / "photos/labels_new" / path.parent.name / path.name
+        other.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.choice([0, 1, 2], (SIDE, SIDE)).astype(np.uint8)).save(other)
+    assert main(["tile", "photos", "--size", "48"]) == 2
+    assert "Leave one of labels_new, masks in the folder" in capsys.readouterr().err
+    assert not (rasters / "photos_48").exists()
+
+
 def test_a_dataset_keeps_its_splits_and_its_meaning(rasters, capsys):
     assert main(["tile", "photos.yaml", "--size", "40"]) == 0
     assert "next: ablate lint photos_40.yaml" in capsys.readouterr().out
@@ -194,8 +205,9 @@ def test_what_is_without_data_is_not_labelled_for_init_either(rasters, capsys, d
     assert set(np.unique(mask)) == {0, 1, 255}
 
 
-def test_masks_of_0_and_255_keep_their_ids(rasters, capsys):
-    rewrite(rasters, "masks", lambda ids: (ids // 255 * 255).astype(np.uint8))
+@pytest.mark.parametrize("values", [(0, 0, 255), (0, 127, 255)])
+def test_masks_whose_255_is_a_class_keep_their_ids(rasters, capsys, values):
+    rewrite(rasters, "masks", lambda ids: np.array(values, np.uint8)[np.searchsorted([0, 10, 255], ids)])
     rewrite(rasters, "images", lambda pixels: pixels, 7)
     assert main(["tile", "photos", "--size", "48"]) == 0
     assert "but 255 is a class in these masks, and the pixels keep their ids" in capsys.readouterr().out
