@@ -434,7 +434,7 @@ def test_categories_without_a_name_are_refused(tmp_path, category):
     images = [{"id": 1, "file_name": "1.jpg", "height": 48, "width": 64}]
     note = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]}
     (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": [note], "categories": [category]}))
-    with pytest.raises(InputError, match="category 1 has no name"):
+    with pytest.raises(InputError, match="category 1 has an empty name"):
         propose(tmp_path)
 
 

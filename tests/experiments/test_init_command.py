@@ -138,7 +138,7 @@ def test_nothing_is_overwritten(folder, tmp_path, capsys):
         (["mine", "--classes", "a,b"], "class names"),
         (["mine", "--output", "mine.txt"], "ends with .yaml"),
         (["mine", "--name", "a b"], "name"),
-        (["mine", "--classes", "a,,b"], "a name is empty"),
+        (["mine", "--classes", "a,,b"], "class 1 is empty"),
         (["mine", "--masks", "other"], "there are labels"),
     ],
 )
