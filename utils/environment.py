@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "numba", "pillow", "detectron2"]
+PACKAGES += ["opencv-python-headless"]
 
 
 def versions() -> dict[str, str]:
