@@ -38,14 +38,12 @@ class AugmentationSpec(Config):
     scale: tuple[float, float] = (0.5, 2.0)
     flip: float = Field(default=0.5, ge=0, le=1)
     photometric: bool = True
-    # left out of a run's specification when not set, so that the names of older runs stay as they are
-    views: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
-    resize_first: bool = Field(default=False, exclude_if=lambda value: not value)
-
-    rotate: float = Field(default=0, ge=0, le=180, exclude_if=lambda value: not value)
-    elastic: tuple[Positive, Positive] | None = Field(default=None, exclude_if=lambda value: value is None)
-    vertical_flip: float = Field(default=0, ge=0, le=1, exclude_if=lambda value: not value)
-    quarter_turns: float = Field(default=0, ge=0, le=1, exclude_if=lambda value: not value)
+    views: int | None = Field(default=None, ge=1)
+    resize_first: bool = False
+    rotate: float = Field(default=0, ge=0, le=180)
+    elastic: tuple[Positive, Positive] | None = None
+    vertical_flip: float = Field(default=0, ge=0, le=1)
+    quarter_turns: float = Field(default=0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationSpec":

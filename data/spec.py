@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
 from encoder_ablations.utils.config import Config
@@ -13,8 +13,6 @@ from encoder_ablations.utils.wording import plural
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
-NEWER = ("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub")
-"""Settings that early records lack."""
 LARGEST_VALUE = WIDE_IGNORE
 """Masks hold 8- or 16-bit values."""
 FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
@@ -96,15 +94,6 @@ class DatasetSpec(Config):
     ignore_others: bool = False
     hub: HubSource | None = None
 
-    @model_serializer(mode="wrap")
-    def _without_newer_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Settings that came later are written only where they say something: the run ids of before stay valid."""
-        content = serialize(self)
-        for key in NEWER:
-            if key in content and getattr(self, key) == type(self).model_fields[key].default:
-                del content[key]
-        return content
-
     @property
     def ignore_label(self) -> int:
         """The id of ignored pixels: 255, or 65535 where that is a class."""
@@ -114,15 +103,16 @@ class DatasetSpec(Config):
     def mask_rules(self) -> list[Any]:
         """Everything that decides what a mask file means, for keys of caches."""
         value_map = None if self.value_map is None else sorted(self.value_map.items())
-        rules = [len(self.classes), sorted(self.ignore_ids), value_map]
         return [
-            *rules,
+            len(self.classes),
+            sorted(self.ignore_ids),
+            value_map,
             self.mask_format,
             self.mask_colors,
             self.mask_titles,
             self.reduce_zero_label,
             self.ignore_others,
-            *(["round_colors"] if self.round_colors else []),
+            self.round_colors,
         ]
 
     @property

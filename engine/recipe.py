@@ -71,9 +71,8 @@ class Recipe(Config):
     schedule: ScheduleSpec = ScheduleSpec()
     evaluate_every: Positive = 2000
     overfit: int = Field(default=0, ge=0)
-    # left out of a run's specification when not set, so that the names of older runs stay as they are
-    feature_precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", exclude_if=lambda value: value == "fp32")
-    pos_ratio: float | None = Field(default=None, ge=0, le=1, exclude_if=lambda value: value is None)
+    feature_precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    pos_ratio: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _divisible(self) -> "Recipe":

@@ -31,9 +31,8 @@ class RunSpec(Config):
     fraction: float = Field(default=1.0, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
     recipe: Recipe = Recipe()
-    # left out of a run's specification when not set, so that the names of older runs stay as they are
-    detectron2: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: value is None)
-    study_recipe: Recipe | None = Field(default=None, exclude_if=lambda value: value is None)
+    detectron2: dict[str, Any] | None = None
+    study_recipe: Recipe | None = None
 
     @model_validator(mode="after")
     def _rounds_only_what_is_frozen(self) -> "RunSpec":

@@ -56,11 +56,6 @@ def test_each_changes_the_view(changes):
     )
 
 
-def test_what_is_off_is_not_part_of_a_run():
-    assert set(AugmentationSpec().model_dump()) == {"crop", "short_side", "scale", "flip", "photometric"}
-    assert AugmentationSpec(rotate=10).model_dump()["rotate"] == 10
-
-
 def test_places_are_turned_around_the_middle():
     rows, columns = Span(10, 21, 21), Span(30, 42, 21)  # the columns are halved
     places = draw_places(rows, columns, spec_of(rotate=90), np.random.default_rng(2))
