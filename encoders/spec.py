@@ -1,4 +1,4 @@
-"""Which encoder, with which weights, read out how: one YAML in ``configs/encoders``."""
+"""Which encoder, with which weights, read out how: a name of the table, and what differs."""
 
 from typing import Annotated, Literal
 

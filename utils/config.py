@@ -50,7 +50,7 @@ def find_config(kind: str, name: str) -> Path | None:
     """The YAML that ``name`` means: a path, or the stem of a file in the package's ``configs/<kind>``; None if neither.
 
     Args:
-        kind: "encoders", "datasets", "segmenters" or "studies".
+        kind: "datasets", "segmenters" or "studies"; built-in encoders are rows of a table.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
