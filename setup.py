@@ -39,7 +39,8 @@ setup(
         "numba>=0.63",  # fused CPU kernels without a compiler at install time
         "numpy>=1.26",  # arrays
         "scipy>=1.11",  # assignment and statistics
-        "pillow>=10",  # reading and resizing images and masks
+        "pillow>=10",  # reading images and masks
+        "opencv-python-headless>=5",  # colours and warps of augmentation; earlier ones warp to 1/32 of a pixel only
         "pydantic>=2.12",  # configuration and records with checked keys
         "pyyaml>=6",  # configuration files
         "platformdirs>=4",  # the user's cache folder on every system

@@ -13,39 +13,45 @@ Positive = Annotated[float, Field(gt=0)]
 class AugmentationSpec(Config):
     """What is done to an image and its mask before they are trained or evaluated on.
 
-    Attributes:
-        crop: (H, W) of every training crop in pixels.
-        short_side: images are first resized so that their shorter side has this many pixels, in training and in
-            evaluation; None keeps the file's size. Metrics are always computed at each mask's own size.
-        scale: the training image is resized by a factor drawn log-uniformly from this range before it is cropped.
-        flip: probability of a left-right flip.
-        photometric: random brightness, contrast, saturation and hue (as SSD and Mask2Former do).
-        views: how many different random views an image has, the same ones for all seeds and fractions; epoch e shows
-            view e modulo ``views``. None = every visit is a new view. With a frozen body few views can be kept on disk.
-        resize_first: training images are resized to ``short_side`` on their own, before the random factor, instead of
-            both at once. A set of that size can then be kept ("ablate cache"), however large the files are.
-        rotate: training crops are rotated by up to this many degrees either way, around their middle.
-        elastic: (pixels, smoothness): training crops are bent by a random field of displacements with this standard
-            deviation, smoothed by a Gaussian of this width, both in pixels. None = not bent.
-        vertical_flip: probability of an upside-down flip, for images without an up and down, such as those from above.
-        quarter_turns: probability of a turn by 90°, 180° or 270°, for the same; needs square crops.
-
     What a transform brings in from outside of an image has the value 128, and is ignored in its mask.
     """
 
     crop: tuple[Side, Side] = (512, 512)
+    """Height and width of every training crop in pixels."""
     short_side: Side | None = None
+    """Images are first resized so that their shorter side has this many pixels, in training and in
+    evaluation; None keeps the file's size. Metrics are always computed at each mask's own size.
+    """
     scale: tuple[float, float] = (0.5, 2.0)
+    """The training image is resized by a factor drawn log-uniformly from this range before it is
+    cropped.
+    """
     flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability of a left-right flip."""
     photometric: bool = True
-    # left out of a run's specification when not set, so that the names of older runs stay as they are
-    views: int | None = Field(default=None, ge=1, exclude_if=lambda value: value is None)
-    resize_first: bool = Field(default=False, exclude_if=lambda value: not value)
-
-    rotate: float = Field(default=0, ge=0, le=180, exclude_if=lambda value: not value)
-    elastic: tuple[Positive, Positive] | None = Field(default=None, exclude_if=lambda value: value is None)
-    vertical_flip: float = Field(default=0, ge=0, le=1, exclude_if=lambda value: not value)
-    quarter_turns: float = Field(default=0, ge=0, le=1, exclude_if=lambda value: not value)
+    """Random brightness, contrast, saturation and hue (as SSD and Mask2Former do)."""
+    views: int | None = Field(default=None, ge=1)
+    """How many different random views an image has, the same ones for all seeds and fractions;
+    epoch e shows view e modulo ``views``. None = every visit is a new view. With a frozen body few
+    views can be kept on disk.
+    """
+    resize_first: bool = False
+    """Training images are resized to ``short_side`` on their own, before the random factor, instead
+    of both at once. A set of that size can then be kept ("ablate cache"), however large the files
+    are.
+    """
+    rotate: float = Field(default=0, ge=0, le=180)
+    """Training crops are rotated by up to this many degrees either way, around their middle."""
+    elastic: tuple[Positive, Positive] | None = None
+    """Pixels and smoothness: training crops are bent by a random field of displacements with this
+    standard deviation, smoothed by a Gaussian of this width, both in pixels. None = not bent.
+    """
+    vertical_flip: float = Field(default=0, ge=0, le=1)
+    """Probability of an upside-down flip, for images without an up and down, such as those from
+    above.
+    """
+    quarter_turns: float = Field(default=0, ge=0, le=1)
+    """Probability of a turn by 90°, 180° or 270°, for the same; needs square crops."""
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationSpec":

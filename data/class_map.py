@@ -17,15 +17,12 @@ OTHER = "(other)"
 
 
 class SharedClass(Config):
-    """One class that both datasets know, perhaps as several.
-
-    Attributes:
-        trained: classes of the dataset that was trained on; default: the one of the same name.
-        tested: classes of the dataset that is tested on; default: the one of the same name.
-    """
+    """One class that both datasets know, perhaps as several."""
 
     trained: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Classes of the dataset that was trained on; default: the one of the same name."""
     tested: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Classes of the dataset that is tested on; default: the one of the same name."""
 
     @field_validator("trained", "tested")
     @classmethod

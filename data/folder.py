@@ -65,12 +65,10 @@ class FolderDataset:
             outside = ids[(ids < 0) | (ids > LARGEST_VALUE)]
             if outside.size:
                 raise self._unknown_ids(index, outside)
-        from encoder_ablations.data import pixel_kernels as kernels  # brings numba: only when needed
-
-        classes = np.empty(ids.shape, mask_type(self.spec.ignore_label))
-        if not kernels.translate(np.ascontiguousarray(ids).reshape(-1), self._class_of, classes.reshape(-1)):
-            raise self._unknown_ids(index, ids[self._class_of[ids] < 0])
-        return classes
+        classes = self._class_of.take(ids)
+        if classes.min() < 0:
+            raise self._unknown_ids(index, ids[classes < 0])
+        return classes.astype(mask_type(self.spec.ignore_label))
 
     def image_file(self, index: int) -> Path:
         """The file that a sample's image is read from."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -218,9 +219,16 @@ def _load(
     Errors in a worker come back as values: PyTorch would wrap their one line in a traceback. When the caller stops
     early, what is under way is finished and the workers end: left to the garbage collector they block for seconds.
     """
-    # The loader draws a seed for its workers: from a generator of its own, so that the global one stays as it is.
+    _stop_opencv_threads()  # here, too: forked workers must not inherit a pool whose threads are not theirs
     loader = iter(
-        DataLoader(views, batch_sampler=keys, collate_fn=collate, num_workers=workers, generator=torch.Generator())
+        DataLoader(
+            views,
+            batch_sampler=keys,
+            collate_fn=collate,
+            num_workers=workers,
+            worker_init_fn=_stop_opencv_threads,
+            generator=torch.Generator(),  # that seeds for workers are drawn from: the global one stays as it is
+        )
     )
     try:
         for result in loader:
@@ -232,6 +240,11 @@ def _load(
         for _ in loader:
             pass
         raise
+
+
+def _stop_opencv_threads(worker: int = 0) -> None:
+    """Let OpenCV compute in the thread that calls it: workers are what runs side by side. No bit depends on it."""
+    cv2.setNumThreads(0)
 
 
 def _collate(found: list[_Viewed | InputError]) -> Batch | InputError:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from encoder_ablations.data.class_names import names_problem
 from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
@@ -14,11 +14,6 @@ from encoder_ablations.utils.wording import plural
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
-NEWER = (
-    *("mask_format", "mask_colors", "round_colors", "mask_titles", "reduce_zero_label", "ignore_others", "hub"),
-    "masks_drawn_on",
-)
-"""Settings that early records lack."""
 LARGEST_VALUE = WIDE_IGNORE
 """Masks hold 8- or 16-bit values."""
 FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
@@ -30,92 +25,89 @@ HUB_MARKER = "hub.json"
 
 
 class HubSource(Config):
-    """Where on the Hugging Face hub a dataset comes from; it is copied to its ``root`` once, when it is first used.
-
-    Attributes:
-        repository: ``owner/name``.
-        revision: commit, tag or branch; None takes the newest commit and writes down which one that was.
-        config: the dataset's configuration (subset) on the hub, where it has several.
-        image_column, mask_column: where the pictures are; of a column of lists, the first of each list is the mask.
-        splits: our split -> the hub's split; None takes those with the usual names.
-        max_samples: at most so many images of each split, the first ones.
-        mask_format: how the hub's masks hold their ids, as in a dataset; the copies always hold plain ids.
-    """
+    """Where on the Hugging Face hub a dataset comes from; it is copied to its ``root`` once, when it is first used."""
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """Its name on the hub: ``owner/name``."""
     revision: str | None = None
+    """Commit, tag or branch; None takes the newest commit and writes down which one that was."""
     config: str | None = None
+    """The dataset's configuration (subset) on the hub, where it has several."""
     image_column: str = "image"
+    """Column of the pictures."""
     mask_column: str = "mask"
+    """Column of the masks; of a column of lists, the first of each list is taken."""
     splits: dict[Split, str] | None = Field(default=None, min_length=1)
+    """Our split -> the hub's split; None takes those with the usual names."""
     max_samples: int | None = Field(default=None, ge=1)
+    """At most so many images of each split, the first ones."""
     mask_format: Literal["ids", "ade20k"] = "ids"
+    """How the hub's masks hold their ids, as in a dataset; the copies always hold plain ids."""
 
 
 class DatasetSpec(Config):
-    """Images and masks on disk, and what the masks mean.
-
-    Attributes:
-        name: short name, used in run ids and reports.
-        root: folder of the dataset. A relative path lies in the folder that the environment variable
-            ``DATASETS_ROOT`` names, or in ``./datasets`` when it is not set.
-        classes: class names in id order.
-        splits: for each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to ``root``)
-            with one file stem or file a line, whose files may lie anywhere below the two. ``train`` and ``val`` are
-            needed.
-        images, masks: two folders below ``root`` whose files have equal stems; or patterns of paths, in which
-            ``{id}`` is what image and mask have in common, ``{split}`` the split's sub-folder, ``*`` anything within a
-            name and ``**`` any folders: ``leftImg8bit/{split}/*/{id}_leftImg8bit.png``. Where ``{id}`` is a whole name
-            it may stand for several folders: ``{split}/{id}/L.png``.
-        mask_format: how a mask file holds its values: "ids" in a single channel; "colors": the position of its colour
-            in ``mask_colors``; "ade20k": R // 10 · 256 + G, as in the full ADE20K; "matte": an alpha matte, 1 from
-            128 on; "supervisely": a JSON of objects, 0 where none is, else 1 + the position of its title in
-            ``mask_titles``.
-        mask_colors: RGB of each value in colour-coded masks.
-        round_colors: a channel of such a mask counts as 0 below 128 and as 255 from there on, for masks that were once
-            saved with losses; mask_colors then hold 0 and 255 only.
-        mask_titles: titles of objects in annotations.
-        ignore_ids: values in the mask files that mean "not labelled"; they become 255, with more than 255 classes
-            65535.
-        value_map: value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255: 1}``).
-            Every value needs an entry, here or in ``ignore_ids``; an entry here goes before one there.
-        ignore_others: every value that has no other meaning is ignored, too, instead of being an error.
-        reduce_zero_label: masks hold 0 for "not labelled" and class id + 1 for all else.
-        colors: RGB 0..255 of every class for pictures; chosen automatically when left out.
-        scene_pattern: regular expression whose first group, searched in the stem, names the scene.
-        hub: where on the Hugging Face hub the dataset comes from.
-        masks_drawn_on: for images with an orientation in their EXIF data: "upright" = masks fit the image as viewers
-            turn it; "stored" = masks fit the pixels as they are stored, and the orientation is ignored. Left out:
-            images are turned, and a mask whose size or edges contradict that is an error.
-    """
+    """Images and masks on disk, and what the masks mean."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Short name, used in run ids and reports."""
     root: str
+    """Folder of the dataset. A relative path lies in the folder that the environment variable
+    ``DATASETS_ROOT`` names, or in ``./datasets`` when it is not set.
+    """
     classes: tuple[str, ...] = Field(min_length=1, max_length=LARGEST_VALUE)
+    """Class names in id order."""
     splits: dict[Split, str]
+    """For each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to
+    ``root``) with one file stem or file a line, whose files may lie anywhere below the two.
+    ``train`` and ``val`` are needed.
+    """
     images: str = "images"
+    """Folder below ``root``, whose files have the stems of those in ``masks``; or a pattern of
+    paths, in which ``{id}`` is what image and mask have in common, ``{split}`` the split's
+    sub-folder, ``*`` anything within a name and ``**`` any folders:
+    ``leftImg8bit/{split}/*/{id}_leftImg8bit.png``. Where ``{id}`` is a whole name it may stand for
+    several folders: ``{split}/{id}/L.png``.
+    """
     masks: str = "masks"
+    """Folder or pattern of the masks, as ``images``."""
     ignore_ids: tuple[FileValue, ...] = (IGNORE,)
+    """Values in the mask files that mean "not labelled"; they become 255, with more than 255
+    classes 65535.
+    """
     value_map: dict[FileValue, int] | None = None
+    """Value in the mask file -> class id, for masks that do not hold class ids (e.g. ``{0: 0, 255:
+    1}``). Every value needs an entry, here or in ``ignore_ids``; an entry here goes before one
+    there.
+    """
     colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
+    """RGB 0..255 of every class for pictures; chosen automatically when left out."""
     scene_pattern: str | None = None
+    """Regular expression whose first group, searched in the stem, names the scene."""
     mask_format: MaskFormat = "ids"
+    """How a mask file holds its values: "ids" in a single channel; "colors": the position of its
+    colour in ``mask_colors``; "ade20k": R // 10 · 256 + G, as in the full ADE20K; "matte": an alpha
+    matte, 1 from 128 on; "supervisely": a JSON of objects, 0 where none is, else 1 + the position
+    of its title in ``mask_titles``.
+    """
     mask_colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
+    """RGB of each value in colour-coded masks."""
     round_colors: bool = False
+    """A channel of such a mask counts as 0 below 128 and as 255 from there on, for masks that were
+    once saved with losses; mask_colors then hold 0 and 255 only.
+    """
     mask_titles: tuple[str, ...] | None = None
+    """Titles of objects in annotations."""
     reduce_zero_label: bool = False
+    """Masks hold 0 for "not labelled" and class id + 1 for all else."""
     ignore_others: bool = False
+    """Every value that has no other meaning is ignored, too, instead of being an error."""
     hub: HubSource | None = None
+    """Where on the Hugging Face hub the dataset comes from."""
     masks_drawn_on: Literal["upright", "stored"] | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_newer_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Settings that came later are written only where they say something: the run ids of before stay valid."""
-        content = serialize(self)
-        for key in NEWER:
-            if key in content and getattr(self, key) == type(self).model_fields[key].default:
-                del content[key]
-        return content
+    """For images with an orientation in their EXIF data: "upright" = masks fit the image as viewers
+    turn it; "stored" = masks fit the pixels as they are stored, and the orientation is ignored.
+    Left out: images are turned, and a mask whose size or edges contradict that is an error.
+    """
 
     @property
     def ignore_label(self) -> int:
@@ -131,16 +123,17 @@ class DatasetSpec(Config):
     def mask_rules(self) -> list[Any]:
         """Everything that decides what a mask file means and which way up its image is, for keys of caches."""
         value_map = None if self.value_map is None else sorted(self.value_map.items())
-        rules = [len(self.classes), sorted(self.ignore_ids), value_map]
         return [
-            *rules,
+            len(self.classes),
+            sorted(self.ignore_ids),
+            value_map,
             self.mask_format,
             self.mask_colors,
             self.mask_titles,
             self.reduce_zero_label,
             self.ignore_others,
-            *(["round_colors"] if self.round_colors else []),
-            *([self.masks_drawn_on] if self.masks_drawn_on else []),
+            self.round_colors,
+            self.masks_drawn_on,
         ]
 
     @property

@@ -6,11 +6,12 @@ What is not part of that training is off by default: rotation and bending come w
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.photometric import distort
-from encoder_ablations.data.resampling import Span, resize, whole_span
+from encoder_ablations.data.resampling import Span, resize, resize_mask, whole_span
 from encoder_ablations.data.sample import Sample, mask_type
 from encoder_ablations.data.warps import draw_places, is_warped, warped
 
@@ -21,9 +22,9 @@ PADDING = 128
 def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w (``sample.ignore`` = ignore or padding).
 
-    The mask is uint8, or uint16 where the sample has more than 255 classes. All randomness comes from ``rng``. The
-    image is resized bilinearly with antialiasing, the mask takes the nearest pixel; the crop is cut out in the same
-    step, so that nothing outside it is computed.
+    The mask is uint8, or uint16 where the sample has more than 255 classes. All randomness comes from ``rng``. A
+    window of whole pixels is cut out, then resized to the crop: the image bilinearly with antialiasing, the mask by the
+    nearest pixel. So the drawn factor is rounded, in each direction, to one that a whole window has.
     """
     if spec.resize_first:
         sample = shrink(sample, spec.short_side)
@@ -36,18 +37,17 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
     rows = _random_span(height, factor, spec.crop[0], rng)
     columns = _random_span(width, factor, spec.crop[1], rng)
 
-    taken = rows.nearest(), columns.nearest()
     if is_warped(spec):
         places = draw_places(rows, columns, spec, rng)
-        pixels, mask = warped(sample.image, mask, rows, columns, places, PADDING, sample.ignore)
-        taken = np.arange(rows.length), np.arange(columns.length)
+        pixels, labels = warped(sample.image, mask, rows, columns, places, PADDING, sample.ignore)
     else:
         pixels = resize(sample.image, rows, columns)
+        labels = resize_mask(mask, rows, columns).astype(mask_type(sample.ignore))
     if spec.photometric:
         pixels = distort(pixels, rng)
-    flip = bool(rng.random() < spec.flip)
-    image, labels = _on_canvas(pixels, mask, sample.ignore, *taken, flip, spec.crop)
-    return _turned(image, labels, spec, rng)
+    if rng.random() < spec.flip:
+        pixels, labels = cv2.flip(pixels, 1), cv2.flip(labels, 1)
+    return _turned(*_padded(pixels, labels, sample.ignore, spec.crop), spec, rng)
 
 
 def shrink(sample: Sample, short_side: int | None) -> Sample:
@@ -59,7 +59,7 @@ def shrink(sample: Sample, short_side: int | None) -> Sample:
     if short_side is None or min(height, width) == short_side:
         return sample
     rows, columns = (whole_span(pixels, short_side / min(height, width)) for pixels in (height, width))
-    mask = None if sample.mask is None else sample.mask[rows.nearest()[:, None], columns.nearest()]
+    mask = None if sample.mask is None else resize_mask(sample.mask, rows, columns)
     return replace(sample, image=resize(sample.image, rows, columns), mask=mask)
 
 
@@ -89,26 +89,20 @@ def _short_side_factor(height: int, width: int, spec: AugmentationSpec) -> float
 
 
 def _random_span(pixels: int, factor: float, crop: int, rng: np.random.Generator) -> Span:
-    """A random stretch of ``crop`` pixels along a side resized by ``factor``; all of it where it is shorter."""
-    full = max(1, round(pixels * factor))
-    length = min(crop, full)
-    return Span(int(rng.integers(0, full - length + 1)), length, full, pixels)
+    """A random window along a side that gives ``crop`` pixels when resized by ``factor``; all of a shorter side."""
+    whole = whole_span(pixels, factor)
+    if whole.length <= crop:
+        return whole
+    source = min(max(1, round(crop / factor)), pixels)
+    return Span(int(rng.integers(0, pixels - source + 1)), source, crop)
 
 
-def _on_canvas(
-    pixels: np.ndarray,
-    mask: np.ndarray,
-    ignore: int,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    flip: bool,
-    crop: tuple[int, int],
+def _padded(
+    pixels: np.ndarray, labels: np.ndarray, ignore: int, crop: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels and the mask's pixels at ``rows`` × ``columns``, mirrored on demand, in the top left of a crop."""
-    from encoder_ablations.data import pixel_kernels as kernels  # brings numba: only when needed
-
-    canvas, labels = np.empty((3, *crop), np.uint8), np.empty(crop, mask_type(ignore))
-    columns = columns[::-1] if flip else columns
-    places = rows.astype(np.uintp), columns.astype(np.uintp)
-    kernels.place_view(pixels, mask, *places, flip, PADDING, ignore, canvas, labels)
-    return canvas, labels
+    """Return image 3×H×W and mask H×W of the crop's size, padded on the right and below."""
+    below, right = crop[0] - labels.shape[0], crop[1] - labels.shape[1]
+    border = (0, below, 0, right, cv2.BORDER_CONSTANT)
+    image = cv2.copyMakeBorder(pixels, *border, value=(PADDING, PADDING, PADDING))
+    mask = cv2.copyMakeBorder(labels, *border, value=(ignore,))
+    return np.stack(cv2.split(image)), mask

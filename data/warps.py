@@ -1,7 +1,9 @@
 """Where the pixels of a rotated, elastically bent crop come from: the same places for image and mask."""
 
+import math
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -16,7 +18,10 @@ def is_warped(spec: AugmentationSpec) -> bool:
 
 
 class Places(NamedTuple):
-    """For each pixel of a crop, its place in the resized image: h×w float32, in pixels from the first one's centre."""
+    """For each pixel of a crop, its place in the source image: h×w float64, in pixels from the image's corner.
+
+    Pixel n of the source reaches from n to n + 1.
+    """
 
     y: np.ndarray
     x: np.ndarray
@@ -24,8 +29,9 @@ class Places(NamedTuple):
 
 def draw_places(rows: Span, columns: Span, spec: AugmentationSpec, rng: np.random.Generator) -> Places:
     """The crop rows × columns turned around its middle, and bent as in Simard, Steinkraus & Platt (ICDAR 2003)."""
-    down, right = ((span.length - 1) / 2 for span in (rows, columns))
-    y, x = np.meshgrid(np.arange(rows.length) - down, np.arange(columns.length) - right, indexing="ij")
+    # in pixels of the crop, from its middle
+    down, right = (np.arange(span.length) + 0.5 - span.length / 2 for span in (rows, columns))
+    y, x = np.meshgrid(down, right, indexing="ij")
     if spec.rotate:
         angle = np.deg2rad(rng.uniform(-spec.rotate, spec.rotate))
         y, x = np.cos(angle) * y - np.sin(angle) * x, np.sin(angle) * y + np.cos(angle) * x
@@ -34,7 +40,12 @@ def draw_places(rows: Span, columns: Span, spec: AugmentationSpec, rng: np.rando
         # white noise that is smoothed by a Gaussian of width s has the standard deviation 1 / (2·s·√π)
         height = pixels * 2 * smoothness * np.sqrt(np.pi)
         y, x = (each + height * gaussian_filter(rng.standard_normal(each.shape), smoothness) for each in (y, x))
-    return Places((y + down + rows.start).astype(np.float32), (x + right + columns.start).astype(np.float32))
+    return Places(_in_source(rows, y), _in_source(columns, x))
+
+
+def _in_source(span: Span, places: np.ndarray) -> np.ndarray:
+    """From pixels of the crop, counted from its middle, to pixels of the source."""
+    return span.start + (places + span.length / 2) * span.scale
 
 
 def warped(
@@ -43,22 +54,32 @@ def warped(
     """What lies there: image h×w×3 uint8, bilinear; mask h×w, uint8 or uint16, the pixel that the place lies in.
 
     Args:
-        rows, columns: how the image is resized; where they begin and end does not matter.
+        rows, columns: by how much the image is resized; where they begin and end does not matter.
         padding, ignore: the values of what lies outside of the image.
     """
-    from encoder_ablations.data import pixel_kernels as kernels  # brings numba: only when needed
-
-    around = [_around(span, each) for span, each in ((rows, places.y), (columns, places.x))]
-    pixels = np.empty((*places.y.shape, 3), np.uint8)
-    labels = np.empty(places.y.shape, mask_type(ignore))
-    scales = rows.source / rows.full, columns.source / columns.full
-    limits = np.array([rows.full, columns.full, around[0].start, around[1].start], np.int64)
-    kernels.warp(resize(image, *around), mask, places.y, places.x, limits, scales, padding, ignore, pixels, labels)
+    height, width = mask.shape
+    # the image: what is touched is resized, then looked up between the pixels of the result
+    below, beside = _around(rows, places.y, height), _around(columns, places.x, width)
+    part = resize(image, below, beside)
+    y, x = _in_part(below, places.y), _in_part(beside, places.x)
+    pixels = cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # the mask: the pixel of the source that the same place lies in
+    row, column = (np.floor(each).astype(np.int64) for each in places)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    labels = mask[row.clip(0, height - 1), column.clip(0, width - 1)].astype(mask_type(ignore))
+    pixels[~inside] = padding
+    labels[~inside] = ignore
     return pixels, labels
 
 
-def _around(span: Span, places: np.ndarray) -> Span:
-    """The part of a side that the places touch."""
-    first = min(max(int(np.floor(places.min())), 0), span.full - 1)
-    last = min(max(int(np.ceil(places.max())) + 1, first + 1), span.full)
-    return Span(first, last - first, span.full, span.source)
+def _around(span: Span, places: np.ndarray, pixels: int) -> Span:
+    """The part of a side of so many pixels that the places touch, resized as much as ``span``."""
+    reach = math.ceil(span.scale) + 1  # the neighbours that are interpolated with
+    first = min(max(math.floor(places.min()) - reach, 0), pixels - 1)
+    last = min(max(math.ceil(places.max()) + reach, first + 1), pixels)
+    return Span(first, last - first, max(1, round((last - first) / span.scale)))
+
+
+def _in_part(part: Span, places: np.ndarray) -> np.ndarray:
+    """From pixels of the source to pixels of a resized part, counted from the first one's centre, float32."""
+    return ((places - part.start) / part.scale - 0.5).astype(np.float32)

@@ -83,7 +83,7 @@ def apply_encoder(cfg: CfgNode, encoder: str | Mapping[str, Any] | EncoderSpec, 
     Call it before ``cfg.merge_from_list(options)``; where that has happened already, pass the options as ``keep``.
 
     Args:
-        encoder: the name of a YAML in ``configs/encoders``, a path, a timm model, a mapping, or a spec.
+        encoder: a name of the table, the path of a YAML, a timm model, a mapping, or a spec.
         keep: Detectron2's options ``[key, value, key, value, …]`` that go before the encoder's settings.
 
     Raises:

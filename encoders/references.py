@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import find_row
+from encoder_ablations.encoders.table import find_row, settings_of
 from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.references import Reference, resolve
 
 
 def load_encoder(reference: Reference, overrides: Mapping[str, Any] | None = None) -> EncoderSpec:
-    """The encoder that a reference means: the name of a YAML, its path, a timm model, or a delta over one of them."""
-    content, source = resolve("encoders", reference, lambda name: {"name": find_row(name).name})
+    """Return the encoder that a reference means.
+
+    Args:
+        reference: a name of the table, a timm model, the path of a YAML, or a delta over one of these.
+    """
+    content, source = resolve("encoders", reference, lambda name: settings_of(find_row(name)))
     spec = build(EncoderSpec, merge(content, overrides or {}), source)
     find_row(spec.name)
     return spec

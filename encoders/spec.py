@@ -1,4 +1,4 @@
-"""Which encoder, with which weights, read out how: one YAML in ``configs/encoders``."""
+"""Which encoder, with which weights, read out how: a name of the table, and what differs."""
 
 from typing import Annotated, Literal
 
@@ -11,41 +11,52 @@ Triple = tuple[float, float, float]
 
 
 class EncoderSpec(Config):
-    """A row of the encoder table (or any timm ViT by its model name) and how it is used.
-
-    Attributes:
-        name: a name listed by ``ablate encoders``, or a timm model name.
-        weights: "pretrained" (downloaded by timm), "random" (the control), or a ``.safetensors``/``.pth`` file.
-        neck: how the body's maps become the pyramid; default ``tap_pyramid`` (ViTs) or ``fpn_additive`` (DarkNets).
-            ``none`` gives the maps themselves, for the linear head: nothing but the head is then trained from scratch.
-        channels: channels of every pyramid level.
-        taps: depth fractions of the four blocks that are read out (ViTs; default 1/4, 1/2, 3/4, 1); one to four blocks
-            with ``neck: none``.
-        final_norm: whether the ViT's final norm is applied to every tap (default) or to none.
-        grid: patch-14 models only: "native", "resampled_patch" (patch kernel resampled to 16) or "rescaled_input"
-            (image rescaled by 14/16); the last two give the token grid of a patch-16 model.
-        top_down: ``tap_pyramid`` only: add every level's coarser neighbour before smoothing.
-        freeze: "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never freezes the neck.
-        label: name in reports; made from the rest when left out.
-        patch_size, width, depth, prefix_tokens, mean, std: known from the model; may be stated, and are then checked.
-    """
+    """A row of the encoder table (or any timm ViT by its model name) and how it is used."""
 
     name: str
+    """A name listed by ``ablate encoders``, or a timm model name."""
     weights: str = "pretrained"
+    """One of "pretrained" (downloaded by timm), "random" (the control), or a
+    ``.safetensors``/``.pth`` file.
+    """
     neck: Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"] | None = None
+    """How the body's maps become the pyramid; default ``tap_pyramid`` (ViTs) or ``fpn_additive``
+    (DarkNets). ``none`` gives the maps themselves, for the linear head: nothing but the head is
+    then trained from scratch.
+    """
     channels: int = Field(default=256, ge=32, multiple_of=32)
+    """Channels of every pyramid level."""
     taps: tuple[Fraction, ...] | None = Field(default=None, min_length=1, max_length=4)
+    """Depth fractions of the four blocks that are read out (ViTs; default 1/4, 1/2, 3/4, 1); one to
+    four blocks with ``neck: none``.
+    """
     final_norm: bool | None = None
+    """Whether the ViT's final norm is applied to every tap (default) or to none."""
     grid: Literal["native", "resampled_patch", "rescaled_input"] = "native"
+    """For patch-14 models only: "native", "resampled_patch" (patch kernel resampled to 16) or
+    "rescaled_input" (image rescaled by 14/16); the last two give the token grid of a patch-16
+    model.
+    """
     top_down: bool = False
+    """For ``tap_pyramid`` only: add every level's coarser neighbour before smoothing."""
     freeze: Literal["none", "body", "all_but_norms"] | Annotated[int, Field(ge=1)] = "none"
+    """One of "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never
+    freezes the neck.
+    """
     label: str | None = None
+    """Name in reports; made from the rest when left out."""
     patch_size: int | None = None
+    """Known from the model; may be stated, and is then checked."""
     width: int | None = None
+    """Known from the model; may be stated, and is then checked."""
     depth: int | None = None
+    """Known from the model; may be stated, and is then checked."""
     prefix_tokens: int | None = None
+    """Known from the model; may be stated, and is then checked."""
     mean: Triple | None = None
+    """Known from the model; may be stated, and is then checked."""
     std: Triple | None = None
+    """Known from the model; may be stated, and is then checked."""
 
     @property
     def title(self) -> str:

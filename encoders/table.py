@@ -1,6 +1,7 @@
 """The encoders, one row each. Everything else about them is read from the model itself."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 from timm.models import PretrainedCfg, is_model_in_modules
@@ -17,12 +18,14 @@ class ViTRow:
         model: timm's model name with its weights' tag.
         family: how people call it.
         activation: timm's name of the activation, where the weights were trained with another one than timm builds.
+        grid: default of an encoder's ``grid``: patch-14 models get the token grid of the patch-16 ones.
     """
 
     name: str
     model: str
     family: str
     activation: str | None = None
+    grid: str = "native"
 
     @property
     def position_rule(self) -> str:
@@ -90,26 +93,44 @@ def position_rule_of(model: str) -> str:
     return TIMM
 
 
+def settings_of(row: EncoderRow) -> dict[str, Any]:
+    """Return what an encoder's specification says when only the row's name is given."""
+    settings: dict[str, Any] = {"name": row.name}
+    if row.model is None:
+        settings["weights"] = "random"
+    if isinstance(row, ViTRow) and row.grid != "native":
+        settings["grid"] = row.grid
+    return settings
+
+
 ROWS: tuple[EncoderRow, ...] = (
+    # CLIP: Radford et al., ICML 2021
     ViTRow("clip_b32", "vit_base_patch32_clip_quickgelu_224.openai", "CLIP"),
     ViTRow("clip_b16", "vit_base_patch16_clip_quickgelu_224.openai", "CLIP"),
-    ViTRow("clip_l14", "vit_large_patch14_clip_quickgelu_224.openai", "CLIP"),
-    ViTRow("clip_l14_336", "vit_large_patch14_clip_quickgelu_336.openai", "CLIP"),
+    ViTRow("clip_l14", "vit_large_patch14_clip_quickgelu_224.openai", "CLIP", grid="resampled_patch"),
+    ViTRow("clip_l14_336", "vit_large_patch14_clip_quickgelu_336.openai", "CLIP", grid="resampled_patch"),
+    # SigLIP: Zhai et al., ICCV 2023
     ViTRow("siglip_b16", "vit_base_patch16_siglip_224.webli", "SigLIP", activation="gelu_tanh"),
     ViTRow("siglip_l16", "vit_large_patch16_siglip_256.webli", "SigLIP", activation="gelu_tanh"),
+    # SigLIP 2: Tschannen et al., 2025
     ViTRow("siglip2_b16", "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2", activation="gelu_tanh"),
     ViTRow("siglip2_l16", "vit_large_patch16_siglip_256.v2_webli", "SigLIP 2", activation="gelu_tanh"),
-    ViTRow("dinov2_s14", "vit_small_patch14_dinov2.lvd142m", "DINOv2"),
-    ViTRow("dinov2_b14", "vit_base_patch14_dinov2.lvd142m", "DINOv2"),
-    ViTRow("dinov2_l14", "vit_large_patch14_dinov2.lvd142m", "DINOv2"),
-    ViTRow("dinov2_reg_s14", "vit_small_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
-    ViTRow("dinov2_reg_b14", "vit_base_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
-    ViTRow("dinov2_reg_l14", "vit_large_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers"),
+    # DINOv2: Oquab et al., TMLR 2024
+    ViTRow("dinov2_s14", "vit_small_patch14_dinov2.lvd142m", "DINOv2", grid="resampled_patch"),
+    ViTRow("dinov2_b14", "vit_base_patch14_dinov2.lvd142m", "DINOv2", grid="resampled_patch"),
+    ViTRow("dinov2_l14", "vit_large_patch14_dinov2.lvd142m", "DINOv2", grid="resampled_patch"),
+    # DINOv2 + registers: Darcet et al., ICLR 2024
+    ViTRow("dinov2_reg_s14", "vit_small_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers", grid="resampled_patch"),
+    ViTRow("dinov2_reg_b14", "vit_base_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers", grid="resampled_patch"),
+    ViTRow("dinov2_reg_l14", "vit_large_patch14_reg4_dinov2.lvd142m", "DINOv2 + registers", grid="resampled_patch"),
+    # DINOv3: Siméoni et al., 2025
     ViTRow("dinov3_s16", "vit_small_patch16_dinov3.lvd1689m", "DINOv3"),
     ViTRow("dinov3_b16", "vit_base_patch16_dinov3.lvd1689m", "DINOv3"),
     ViTRow("dinov3_l16", "vit_large_patch16_dinov3.lvd1689m", "DINOv3"),
+    # MAE: He et al., CVPR 2022
     ViTRow("mae_b16", "vit_base_patch16_224.mae", "MAE"),
     ViTRow("mae_l16", "vit_large_patch16_224.mae", "MAE"),
+    # ViT, supervised: Steiner et al., TMLR 2022
     ViTRow("vit_ti16", "vit_tiny_patch16_224.augreg_in21k", "ViT, supervised"),
     DarkNetRow("darknet53", (1, 2, 8, 8, 4)),
     DarkNetRow("darknet53_in1k", (1, 2, 8, 8, 4), negative_slope=0.01, model="darknet53.c2ns_in1k"),

@@ -2,6 +2,9 @@
 
 A table lists every name that belongs to the body, and the beginnings of those that do not (text
 towers, pooling and classifier heads, decoders), so that a name in neither is an error and never silently dropped.
+
+timm's own filter converts whole OpenAI CLIP, DINOv2 and DINOv3 files, too. Their tables stay, because it drops biases
+that are not zero where the model has none, and knows neither the vision tower of CLIP alone nor MAE's decoder.
 """
 
 import re

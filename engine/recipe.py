@@ -11,72 +11,70 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class OptimizerSpec(Config):
-    """AdamW (Loshchilov & Hutter, ICLR 2019). No weight decay on norms, biases, embeddings, tokens and LayerScale.
-
-    Attributes:
-        lr: learning rate of everything but the encoder's body.
-        encoder_lr_multiplier: factor on the learning rate of the encoder's body (never of its neck).
-        layer_decay: further factor per block of the body, counted from its last block; 1 = none.
-        weight_decay: decoupled weight decay.
-        betas: AdamW's averaging coefficients.
-        clip_norm: largest norm of the whole model's gradient; None = no clipping.
-    """
+    """AdamW (Loshchilov & Hutter, ICLR 2019). No weight decay on norms, biases, embeddings, tokens and LayerScale."""
 
     lr: float = Field(default=1e-4, gt=0)
+    """Learning rate of everything but the encoder's body."""
     encoder_lr_multiplier: float = Field(default=0.1, gt=0)
+    """Factor on the learning rate of the encoder's body (never of its neck)."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Further factor per block of the body, counted from its last block; 1 = none."""
     weight_decay: float = Field(default=0.05, ge=0)
+    """Decoupled weight decay."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's averaging coefficients."""
     clip_norm: float | None = Field(default=0.01, gt=0)
+    """Largest norm of the whole model's gradient; None = no clipping."""
 
 
 class ScheduleSpec(Config):
-    """Linear warm-up, then decay to zero at the last step.
-
-    Attributes:
-        decay: "poly" ((1 - t)^power), "cosine", "linear" or "constant".
-        warmup_steps: steps over which the learning rate rises linearly from near zero.
-        power: exponent of "poly".
-    """
+    """Linear warm-up, then decay to zero at the last step."""
 
     decay: Literal["poly", "cosine", "linear", "constant"] = "poly"
+    """One of "poly" ((1 - t)^power), "cosine", "linear" or "constant"."""
     warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises linearly from near zero."""
     power: float = Field(default=0.9, gt=0)
+    """Exponent of "poly"."""
 
 
 class Recipe(Config):
-    """Everything about training that is the same for all encoders of a study.
-
-    Attributes:
-        steps: optimiser steps.
-        batch_size: images per optimiser step, over all processes and accumulation steps together.
-        accumulation: micro-batches per optimiser step and process. A BatchNorm that learns has their statistics, not
-            the batch's: such runs are compared only with each other.
-        precision: of training: "fp32", "tf32", "bf16" or "fp16". "bf16" and "fp16" are mixed precision. "fp32" is true
-            float32 on every device; "tf32" lets GPUs round the factors of matrix products and convolutions to 10 bits
-            of fraction, and is the same as "fp32" on the CPU. Evaluation and latency are in true float32 always.
-        augmentation: the joint image-mask transforms.
-        optimizer, schedule: see there.
-        evaluate_every: steps between evaluations on the validation split; the last step is always evaluated.
-        feature_precision: precision to which a frozen body's maps are rounded before neck and head read them, in
-            training and in evaluation: "fp32" (as computed), or "bf16" or "fp16", which need half the space on disk.
-        pos_ratio: share of the training samples that show the object, in a dataset of two classes of which the first is
-            the background; each epoch mixes others in accordingly. None = as the dataset has them.
-        overfit: when > 0, train and evaluate on this many training images only: a check that learning works at all.
-    """
+    """Everything about training that is the same for all encoders of a study."""
 
     steps: Positive = 20000
+    """Optimiser steps."""
     batch_size: Positive = 16
+    """Images per optimiser step, over all processes and accumulation steps together."""
     accumulation: Positive = 1
+    """Micro-batches per optimiser step and process. A BatchNorm that learns has their statistics, not
+    the batch's: such runs are compared only with each other.
+    """
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    """Precision of training. "bf16" and "fp16" are mixed precision. "fp32" is true float32 on every
+    device; "tf32" lets GPUs round the factors of matrix products and convolutions to 10 bits of
+    fraction, and is the same as "fp32" on the CPU. Evaluation and latency are always in true float32.
+    """
     augmentation: AugmentationSpec = AugmentationSpec()
+    """The joint image-mask transforms."""
     optimizer: OptimizerSpec = OptimizerSpec()
+    """AdamW's settings."""
     schedule: ScheduleSpec = ScheduleSpec()
+    """How the learning rate rises and decays."""
     evaluate_every: Positive = 2000
+    """Steps between evaluations on the validation split; the last step is always evaluated."""
     overfit: int = Field(default=0, ge=0)
-    # left out of a run's specification when not set, so that the names of older runs stay as they are
-    feature_precision: Literal["fp32", "bf16", "fp16"] = Field(default="fp32", exclude_if=lambda value: value == "fp32")
-    pos_ratio: float | None = Field(default=None, ge=0, le=1, exclude_if=lambda value: value is None)
+    """When > 0, train and evaluate on this many training images only: a check that learning works
+    at all.
+    """
+    feature_precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Precision to which a frozen body's maps are rounded before neck and head read them, in
+    training and in evaluation: "fp32" (as computed), or "bf16" or "fp16", which need half the space
+    on disk.
+    """
+    pos_ratio: float | None = Field(default=None, ge=0, le=1)
+    """Share of the training samples that show the object, in a dataset of two classes of which the
+    first is the background; each epoch mixes others in accordingly. None = as the dataset has them.
+    """
 
     @model_validator(mode="after")
     def _divisible(self) -> "Recipe":

@@ -21,19 +21,18 @@ Seeds = Annotated[tuple[int, ...] | None, BeforeValidator(_listed)]
 
 
 class RunFilter(Config):
-    """The runs that agree with everything that is said here; of a list any entry will do.
-
-    Attributes:
-        encoder: titles, as reports show them (the label, if there is one).
-        segmenter, dataset: names.
-        fraction, seed: values that the study lists.
-    """
+    """The runs that agree with everything that is said here; of a list any entry will do."""
 
     encoder: Names = None
+    """Titles, as reports show them (the label, if there is one)."""
     segmenter: Names = None
+    """Names."""
     dataset: Names = None
+    """Names."""
     fraction: Fractions = None
+    """Fractions that the study lists."""
     seed: Seeds = None
+    """Seeds that the study lists."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "RunFilter":

@@ -1,7 +1,5 @@
-"""``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the models' own docstrings."""
+"""``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the docstrings below the models' fields."""
 
-import inspect
-import re
 import sys
 from collections.abc import Sequence
 
@@ -39,8 +37,6 @@ What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaul
 is an error that names the nearest one. Encoders, segmenters and datasets may be a name, a path, or a mapping or YAML
 that names a `base` and is a delta over it. This page is what `ablate keys` prints.
 """
-ENTRY = re.compile(r"^    (\w[\w, ]*): (.*?)(?=^    \w[\w, ]*: |\Z)", re.DOTALL | re.MULTILINE)
-"""One of a docstring's attributes, or several that share a text."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,29 +59,17 @@ def _chosen(section: str) -> list[str]:
 
 def describe(title: str, spec: type[BaseModel]) -> str:
     """A heading, what the model is, and a table of its keys, in Markdown."""
-    summary = " ".join(_docstring(spec).split("Attributes:")[0].split())
-    meanings = _meanings(spec)
     rows = [
-        f"| `{name}` | {_default(field)} | {meanings.get(name, '').replace('|', '/')} |"
+        f"| `{name}` | {_default(field)} | {_in_markdown(field.description).replace('|', '/')} |"
         for name, field in spec.model_fields.items()
     ]
-    return "\n".join(
-        [f"## {title}", "", summary.replace("``", "`"), "", "| key | default | |", "|---|---|---|", *rows, ""]
-    )
+    head = [f"## {title}", "", _in_markdown(spec.__doc__), "", "| key | default | |", "|---|---|---|"]
+    return "\n".join([*head, *rows, ""])
 
 
-def _docstring(spec: type[BaseModel]) -> str:
-    return inspect.cleandoc(spec.__doc__ or "")
-
-
-def _meanings(spec: type[BaseModel]) -> dict[str, str]:
-    """Key -> its text under "Attributes:" in the docstrings of the model and of those that it extends."""
-    found: dict[str, str] = {}
-    for each in reversed([base for base in spec.__mro__ if issubclass(base, BaseModel)]):
-        _, _, attributes = _docstring(each).partition("Attributes:")
-        for names, text in ENTRY.findall(attributes):
-            found |= dict.fromkeys(re.split(r",\s*", names), " ".join(text.split()).replace("``", "`"))
-    return found
+def _in_markdown(text: str | None) -> str:
+    """A docstring as one line."""
+    return " ".join((text or "").split()).replace("``", "`")
 
 
 def _default(field: FieldInfo) -> str:

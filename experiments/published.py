@@ -16,21 +16,20 @@ Place = tuple[str, str, str, float]
 
 
 class PublishedScore(Config):
-    """What somebody else has measured for one encoder of a study.
-
-    Attributes:
-        encoder, segmenter, dataset: title and names, as reports show them.
-        fraction: share of the training images.
-        miou: percent.
-        source: who says so, e.g. "Oquab et al., TMLR 2024".
-    """
+    """What somebody else has measured for one encoder of a study."""
 
     encoder: str
+    """Its title, as reports show it."""
     segmenter: str
+    """Its name, as reports show it."""
     dataset: str
+    """Its name, as reports show it."""
     fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training images."""
     miou: float = Field(le=100)
+    """Percent."""
     source: str
+    """Who says so, e.g. "Oquab et al., TMLR 2024"."""
 
     @field_validator("miou")
     @classmethod

@@ -15,25 +15,25 @@ from encoder_ablations.utils.config import Config
 
 
 class RunSpec(Config):
-    """One (encoder, segmenter, dataset, fraction, seed, recipe).
-
-    Attributes:
-        fraction: share of the training images that is used, 0..1; subsets of one seed are nested.
-        seed: decides the subset, the data order, the augmentation and all initial weights that are not loaded.
-        detectron2: None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what else its
-            Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms allow.
-        study_recipe: the recipe of the study's other encoders, where this one's differs; reports disclose it.
-    """
+    """One (encoder, segmenter, dataset, fraction, seed, recipe)."""
 
     encoder: EncoderSpec
     segmenter: SegmenterSpec
     dataset: DatasetSpec
     fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training images that is used, 0..1; subsets of one seed are nested."""
     seed: int = Field(default=0, ge=0)
+    """Decides the subset, the data order, the augmentation and all initial weights that are not
+    loaded.
+    """
     recipe: Recipe = Recipe()
-    # left out of a run's specification when not set, so that the names of older runs stay as they are
-    detectron2: dict[str, Any] | None = Field(default=None, exclude_if=lambda value: value is None)
-    study_recipe: Recipe | None = Field(default=None, exclude_if=lambda value: value is None)
+    detectron2: dict[str, Any] | None = None
+    """None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what
+    else its Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms
+    allow.
+    """
+    study_recipe: Recipe | None = None
+    """The recipe of the study's other encoders, where this one's differs; reports disclose it."""
 
     @model_validator(mode="after")
     def _rounds_only_what_is_frozen(self) -> "RunSpec":

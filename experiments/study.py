@@ -23,28 +23,30 @@ Entry = str | dict[str, Any]
 
 
 class StudySpec(Config):
-    """Encoders × fractions × seeds × datasets × segmenters under one recipe.
-
-    Attributes:
-        name: names the output folder.
-        encoders, segmenters, datasets: names, paths of YAMLs, or mappings that may be a delta over a ``base``.
-        fractions: shares of the training images.
-        seeds: each decides subset, data order, augmentation and initial weights.
-        recipe: the same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over it.
-        include, exclude: runs that are kept (default all) and runs that are left out.
-        published: scores from the literature, for the report; they change no run.
-    """
+    """Encoders × fractions × seeds × datasets × segmenters under one recipe."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Names the output folder."""
     encoders: list[Entry] = Field(min_length=1)
+    """Names, paths of YAMLs, or mappings that may be a delta over a ``base``."""
     segmenters: list[Entry] = Field(min_length=1)
+    """As ``encoders``."""
     datasets: list[Entry] = Field(min_length=1)
+    """As ``encoders``."""
     fractions: list[float] = Field(default=[1.0], min_length=1)
+    """Shares of the training images."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    """Each decides subset, data order, augmentation and initial weights."""
     recipe: Recipe = Recipe()
+    """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
+    it.
+    """
     include: tuple[RunFilter, ...] = ()
+    """Runs that are kept; all where there is none."""
     exclude: tuple[RunFilter, ...] = ()
+    """Runs that are left out."""
     published: tuple[PublishedScore, ...] = ()
+    """Scores from the literature, for the report; they change no run."""
 
     @field_validator("published")
     @classmethod

@@ -15,9 +15,12 @@ from encoder_ablations.utils.errors import InputError, nearest
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, and a key that no field reads is an error."""
+    """Base of every configuration: immutable, and a key that no field reads is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The text below a field is its description, which ``ablate keys`` lists.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -62,7 +65,7 @@ def find_config(kind: str, name: str) -> Path | None:
     """The YAML that ``name`` means: a path, or the stem of a file in the package's ``configs/<kind>``; None if neither.
 
     Args:
-        kind: "encoders", "datasets", "segmenters" or "studies".
+        kind: "datasets", "segmenters" or "studies"; built-in encoders are rows of a table.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)

@@ -11,6 +11,7 @@ from encoder_ablations import __version__
 from encoder_ablations.utils.arithmetic import float32_products
 
 PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "numba", "pillow", "detectron2"]
+PACKAGES += ["opencv-python-headless"]
 
 
 def versions() -> dict[str, str]:

@@ -13,21 +13,19 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
 class Rule(Config):
-    """One kind of defect.
-
-    Attributes:
-        severity: error = training stops or learns something wrong; warning = the result is doubtful; note = good to
-            know.
-        title: what is wrong, in a few words.
-        fix: what to do about it.
-        corrected: ``ablate lint --fix`` corrects it, or leaves the file out of the copy and says so.
-    """
+    """One kind of defect."""
 
     code: str
     severity: Severity
+    """One of: error = training stops or learns something wrong; warning = the result is doubtful;
+    note = good to know.
+    """
     title: str
+    """What is wrong, in a few words."""
     fix: str
+    """What to do about it."""
     corrected: bool = False
+    """Whether ``ablate lint --fix`` corrects it, or leaves the file out of the copy and says so."""
 
 
 @dataclass(frozen=True)

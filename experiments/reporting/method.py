@@ -136,7 +136,7 @@ def _data_sentences(run: RunRecord) -> list[str]:
 
 
 FURTHER = ("views", "rotate", "elastic", "vertical_flip", "quarter_turns")
-"""Settings of the augmentation that are in a record only where they are set."""
+"""Settings of the augmentation that are named only where they are set."""
 
 
 def _training_sentences(run: RunRecord) -> list[str]:
@@ -152,7 +152,8 @@ def _training_sentences(run: RunRecord) -> list[str]:
         f"body), weight decay {optimizer.weight_decay:g}; {warmup}, then "
         f"{schedule.decay} decay to zero.",
     ]
-    more = [f"{name.replace('_', ' ')} {value}" for name, value in augmentation.model_dump().items() if name in FURTHER]
+    chosen = augmentation.model_dump(exclude_defaults=True)
+    more = [f"{name.replace('_', ' ')} {chosen[name]}" for name in FURTHER if name in chosen]
     if more:
         sentences.append(f"Further transforms of the crops: {', '.join(more)}.")
     if recipe.pos_ratio is not None:

@@ -69,7 +69,7 @@ def test_what_was_tried_on_the_command_line_goes_before_the_file(tmp_path):
     text = f"name: rocks\n{BODY}# eleven\nignore_ids: [11]\n# a try\nreduce_zero_label: true\n"
     made = copied(spec_of(ignore_ids=(255,), value_map={0: 0, 9: 1}), text, tmp_path)
     assert "# eleven\nignore_ids: [255]\n" in made
-    assert "reduce_zero_label" not in made
+    assert "# a try\nreduce_zero_label: false\n" in made
     assert "value_map:" in made
 
 

@@ -1,6 +1,7 @@
 import hashlib
 from collections.abc import Iterable
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -154,3 +155,24 @@ def test_processes_share_the_evaluation(dataset):
     shares = [[item.id for item in evaluation_items(dataset, INDICES, AUGMENTATION, rank=r, world=3)] for r in range(3)]
     assert sorted(id for share in shares for id in share) == [dataset.ids[index] for index in INDICES]
     assert [len(share) for share in shares] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_opencv_starts_no_threads_in_workers(workers):
+    """The pixels say how many threads OpenCV has where a sample is read."""
+
+    class Threads:
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            pixels = np.full((40, 40, 3), cv2.getNumThreads(), np.uint8)
+            return Sample(pixels, np.zeros((40, 40), np.int64), str(index), (40, 40), str(index))
+
+        def image_file(self, index):
+            raise NotImplementedError
+
+    cv2.setNumThreads(3)
+    plain = AugmentationSpec(crop=(32, 32), scale=(1, 1), photometric=False)
+    for (batch,) in training_batches(Threads(), range(4), plain, seed=0, batch_size=4, steps=2, workers=workers):
+        assert batch.images.unique().tolist() == [1]

@@ -1,11 +1,14 @@
 import colorsys
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
-from encoder_ablations.data import photometric
 from encoder_ablations.data.photometric import distort
+
+LEVELS = np.arange(0, 256, 5, dtype=np.uint8)
+COLORS = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS), axis=-1).reshape(len(LEVELS), -1, 3)
+"""Every fifth level of each channel: 140,608 colours."""
 
 
 class Draws:
@@ -68,15 +71,14 @@ def test_contrast_before_and_after_saturation_differ():
     assert one_pixel(rgb, (0, 1, 1, 0), True, 1.0) != one_pixel(rgb, (0, 1, 1, 0), False, 1.0)
 
 
-def test_each_step_is_applied_half_of_the_time(monkeypatch):
-    looked_up, turned = [], []
-    monkeypatch.setattr(photometric, "_look_up", lambda pixels, table: (looked_up.append(table), pixels)[1])
-    monkeypatch.setattr(photometric, "_turn", lambda pixels, *tables: (turned.append(tables), pixels)[1])
-    rng = np.random.default_rng(0)
-    for _ in range(400):
-        distort(np.zeros((1, 1, 3), np.uint8), rng)
-    assert 0.68 < len(turned) / 400 < 0.82  # saturation or hue
-    assert 0.78 < len(looked_up) / 400 < 0.98  # brightness or contrast before: 5/8, contrast after: 1/4
+def test_each_step_is_applied_half_of_the_time():
+    """Grey has neither hue nor saturation: it stays where neither brightness nor contrast is changed."""
+    kept = {}
+    for name, rgb in {"grey": (100, 100, 100), "orange": (200, 120, 60)}.items():
+        rng = np.random.default_rng(0)
+        kept[name] = np.mean([(distort(np.array([[rgb]], np.uint8), rng) == rgb).all() for _ in range(2000)])
+    assert kept["grey"] == pytest.approx(1 / 4, abs=0.04)
+    assert kept["orange"] == pytest.approx(1 / 16, abs=0.02)
 
 
 def test_the_input_is_not_changed():
@@ -86,16 +88,82 @@ def test_the_input_is_not_changed():
     assert (pixels == (10, 100, 200)).all()
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.3, 0.9, 1.0])
-def test_hue_and_saturation_are_turned_exactly_as_pillow_converts(strength):
-    """Every third level of each channel: 636,056 colours."""
-    levels = np.arange(0, 256, 3, dtype=np.uint8)
-    pixels = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(len(levels), -1, 3)
-    draws = Draws((0, 0, 1, 1), True, strength)
-    turn, factor = round(draws.integers(-18, 19) * 256 / 180), draws.uniform(0.5, 1.5)
-    tables = [(np.arange(256) + turn) % 256, np.minimum(np.arange(256) * factor, 255).astype(int), np.arange(256)]
-    expected = Image.fromarray(pixels).convert("HSV").point(np.concatenate(tables).tolist()).convert("RGB")
-    np.testing.assert_array_equal(distort(pixels, draws), np.asarray(expected))  # type: ignore[arg-type]
+def drawn(seed):
+    """What :func:`distort` draws, in its order."""
+    rng = np.random.default_rng(seed)
+    applied, contrast_first = rng.random(4) < 0.5, rng.random() < 0.5
+    return (
+        applied,
+        contrast_first,
+        rng.uniform(-32, 32),
+        rng.uniform(0.5, 1.5),
+        rng.uniform(0.5, 1.5),
+        rng.integers(-18, 19),
+    )
+
+
+def formula(rgb, applied, contrast_first, shift, contrast, saturation, hue):
+    """The published augmentation, said again: brightness, then contrast before or after saturation and hue."""
+
+    def scaled(values, factor=1.0, offset=0.0):
+        return np.clip(values.astype(np.float32) * np.float32(factor) + np.float32(offset), 0, 255).astype(np.uint8)
+
+    def in_hsv(image, change):
+        hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
+        change(hsv)
+        return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+    def saturate(hsv):
+        hsv[..., 1] = scaled(hsv[..., 1], saturation)
+
+    def turn(hsv):
+        hsv[..., 0] = (hsv[..., 0].astype(int) + hue) % 180
+
+    image = np.ascontiguousarray(rgb[..., ::-1])
+    image = scaled(image, offset=shift) if applied[0] else image
+    image = scaled(image, contrast) if applied[1] and contrast_first else image
+    image = in_hsv(image, saturate) if applied[2] else image
+    image = in_hsv(image, turn) if applied[3] else image
+    image = scaled(image, contrast) if applied[1] and not contrast_first else image
+    return image[..., ::-1]
+
+
+def test_equals_the_published_augmentation_bit_for_bit():
+    applied = set()
+    for seed in range(60):
+        draws = drawn(seed)
+        applied.add((*draws[0].tolist(), draws[1]))
+        np.testing.assert_array_equal(distort(COLORS, np.random.default_rng(seed)), formula(COLORS, *draws))
+    assert len(applied) > 20  # of 32
+
+
+@pytest.mark.detectron2
+def test_equals_detectron2_bit_for_bit(monkeypatch):
+    pytest.importorskip("detectron2")
+    from detectron2.projects.point_rend import ColorAugSSDTransform, color_augmentation
+
+    class Told:
+        """Stands in for the module ``random``: gives what it was told, in turn."""
+
+        def __init__(self, values):
+            self.values = values
+
+        def _next(self, *limits):
+            return self.values.pop(0)
+
+        randrange = uniform = randint = _next
+
+    for seed in range(60):
+        applied, contrast_first, *strengths = drawn(seed)
+        brightness, contrast, saturation, hue = (
+            [1, value] if on else [0] for on, value in zip(applied, strengths, strict=True)
+        )
+        told = [*brightness, int(contrast_first)]
+        told += [*contrast, *saturation, *hue] if contrast_first else [*saturation, *hue, *contrast]
+        monkeypatch.setattr(color_augmentation, "random", Told(told))
+        expected = ColorAugSSDTransform(img_format="RGB").apply_image(COLORS)
+        np.testing.assert_array_equal(distort(COLORS, np.random.default_rng(seed)), expected)
+        assert told == []
 
 
 def test_same_draws_follow_whatever_was_applied():

@@ -261,4 +261,3 @@ def test_removing(dataset):
 def test_resize_first_needs_a_size():
     with pytest.raises(ValueError, match="short_side, which is not set"):
         AugmentationSpec(resize_first=True)
-    assert "resize_first" not in AugmentationSpec().model_dump()

@@ -1,5 +1,7 @@
+import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -32,6 +34,14 @@ def spec_of(crop=(64, 64), **changes) -> AugmentationSpec:
     return AugmentationSpec(**{"crop": crop, "photometric": False, **changes})
 
 
+@pytest.fixture
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    cv2.setNumThreads(0)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     height=st.integers(40, 150),
@@ -60,22 +70,20 @@ def test_image_and_mask_stay_aligned(height, width, crop, scale, short_side, see
         assert exact[inside].mean() >= shifted[inside].mean()
 
 
-def test_crop_of_the_resized_image_is_what_is_cut_out():
-    """The one-step crop equals resizing everything and cropping then, image and mask alike."""
-    sample = coded_sample(96, 129, block=7)
-    spec = spec_of(scale=(4 / 3, 4 / 3), flip=0)
-    image, mask = training_view(sample, spec, np.random.default_rng(3))
-    resized = np.asarray(Image.fromarray(sample.image).resize((172, 128), Image.Resampling.BILINEAR)).astype(int)
-    labels = np.asarray(Image.fromarray(sample.mask.astype(np.uint8)).resize((172, 128), Image.Resampling.NEAREST))
-    matches = [
-        (top, left)
-        for top in range(128 - 64 + 1)
-        for left in range(172 - 64 + 1)
-        if np.abs(resized[top : top + 64, left : left + 64] - image).max() <= 1
-    ]
+def test_a_view_is_one_window_resized():
+    """Image and mask: of all windows of whole pixels exactly one is what Pillow makes the view from."""
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 81, 3), dtype=np.uint8)
+    sample = Sample(pixels, np.random.default_rng(1).integers(0, 200, (70, 81)), "x", (70, 81), "x")
+    image, mask = training_view(sample, spec_of(scale=(4 / 3, 4 / 3), flip=0), np.random.default_rng(3))
+    picture, labels = Image.fromarray(pixels), Image.fromarray(sample.mask.astype(np.uint8))
+    boxes = [(left, top, left + 48, top + 48) for top in range(70 - 48 + 1) for left in range(81 - 48 + 1)]
+
+    def resized(from_, box, method):
+        return np.asarray(from_.crop(box).resize((64, 64), method)).astype(int)
+
+    matches = [box for box in boxes if np.abs(resized(picture, box, Image.Resampling.BILINEAR) - image).max() <= 1]
     assert len(matches) == 1
-    top, left = matches[0]
-    np.testing.assert_array_equal(labels[top : top + 64, left : left + 64], mask)
+    np.testing.assert_array_equal(resized(labels, matches[0], Image.Resampling.NEAREST), mask)
 
 
 def test_crops_reach_every_corner_evenly():
@@ -159,7 +167,22 @@ def test_evaluation_resizes_the_image_only(short_side, size):
     image = evaluation_view(sample, spec_of(short_side=short_side))
     assert image.shape == (*size, 3)
     expected = np.asarray(Image.fromarray(sample.image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(image, expected)
+    assert np.abs(image.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.usefixtures("_threads")
+def test_threads_change_no_bit():
+    sample = coded_sample(600, 700, block=9)
+    spec = spec_of((512, 512), photometric=True, rotate=20, elastic=(3, 6))
+    found = []
+    for threads in (1, 2, 4):
+        cv2.setNumThreads(threads)
+        torch.set_num_threads(threads)
+        found.append([training_view(sample, spec, np.random.default_rng(seed)) for seed in range(3)])
+    for views in found[1:]:
+        for (image, mask), (first, truth) in zip(views, found[0], strict=True):
+            np.testing.assert_array_equal(image, first)
+            np.testing.assert_array_equal(mask, truth)
 
 
 def test_camvid_views_look_like_the_dataset(camvid):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from encoder_ablations.data.augmentation import AugmentationSpec
 from encoder_ablations.data.loading import training_batches
-from encoder_ablations.data.resampling import Span
+from encoder_ablations.data.resampling import Span, resize, resize_mask
 from encoder_ablations.data.sample import IGNORE, Sample
 from encoder_ablations.data.transforms import PADDING, training_view
 from encoder_ablations.data.warps import Places, draw_places, warped
@@ -55,19 +56,14 @@ def test_each_changes_the_view(changes):
     )
 
 
-def test_what_is_off_is_not_part_of_a_run():
-    assert set(AugmentationSpec().model_dump()) == {"crop", "short_side", "scale", "flip", "photometric"}
-    assert AugmentationSpec(rotate=10).model_dump()["rotate"] == 10
-
-
 def test_places_are_turned_around_the_middle():
-    rows, columns = Span(10, 21, 100, 100), Span(30, 21, 100, 100)
+    rows, columns = Span(10, 21, 21), Span(30, 42, 21)  # the columns are halved
     places = draw_places(rows, columns, spec_of(rotate=90), np.random.default_rng(2))
-    assert (places.y[10, 10], places.x[10, 10]) == (20, 40)
-    distance = np.hypot(places.y - 20, places.x - 40)
-    np.testing.assert_allclose(distance, np.hypot(*np.mgrid[-10:11, -10:11]), atol=1e-4)
+    assert (places.y[10, 10], places.x[10, 10]) == (20.5, 51)
+    distance = np.hypot(places.y - 20.5, (places.x - 51) / 2)
+    np.testing.assert_allclose(distance, np.hypot(*np.mgrid[-10:11, -10:11]), atol=1e-9)
     angles = [
-        np.rad2deg(np.arctan2(turned.y[10, 20] - 20, turned.x[10, 20] - 40))
+        np.rad2deg(np.arctan2(turned.y[10, 20] - 20.5, (turned.x[10, 20] - 51) / 2))
         for turned in (draw_places(rows, columns, spec_of(rotate=25), np.random.default_rng(n)) for n in range(200))
     ]
     assert max(angles) == pytest.approx(25, abs=1)
@@ -75,36 +71,55 @@ def test_places_are_turned_around_the_middle():
 
 
 def test_the_field_is_as_strong_and_as_smooth_as_asked():
-    rows = Span(0, 300, 300, 300)
+    rows = Span(0, 300, 300)
     places = draw_places(rows, rows, spec_of(elastic=(4, 5)), np.random.default_rng(0))
-    moved = places.y - np.arange(300)[:, None]
+    moved = places.y - np.arange(300)[:, None] - 0.5
     assert moved.std() == pytest.approx(4, rel=0.1)
     assert np.abs(np.diff(moved, axis=1)).mean() < 1
-    assert np.abs((places.x - np.arange(300)).mean()) < 1
+    assert np.abs((places.x - np.arange(300) - 0.5).mean()) < 1
 
 
-def test_pixels_are_those_of_scipy():
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_pixels_are_those_of_scipy(kind):
     rng = np.random.default_rng(0)
+    ignore = np.iinfo(kind).max
     image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    mask = rng.integers(0, 9, (40, 50))
-    y, x = rng.uniform(-6, 46, (30, 32)).astype(np.float32), rng.uniform(-6, 56, (30, 32)).astype(np.float32)
-    rows, columns = Span(3, 30, 40, 40), Span(5, 32, 50, 50)
-    pixels, labels = warped(image, mask, rows, columns, Places(y, x), PADDING, IGNORE)
-    outside = (y < -0.5) | (y >= 39.5) | (x < -0.5) | (x >= 49.5)
+    mask = rng.integers(0, ignore, (40, 50))
+    y, x = rng.uniform(-6, 46, (30, 32)), rng.uniform(-6, 56, (30, 32))
+    y[0, :8], x[0, :8] = [0, -1e-9, 40, 40 - 1e-9, 7, 7, 7, 7], [3, 3, 3, 3, 0, -1e-9, 50, 50 - 1e-9]  # the edges
+    rows, columns = Span(3, 30, 30), Span(5, 32, 32)
+    pixels, labels = warped(image, mask, rows, columns, Places(y, x), PADDING, ignore)
+    assert labels.dtype == kind
+    outside = (y < 0) | (y >= 40) | (x < 0) | (x >= 50)
     assert 0.1 < outside.mean() < 0.6
+    assert outside[0, :8].tolist() == [False, True, True, False, False, True, True, False]
     assert (pixels[outside] == PADDING).all()
-    assert (labels[outside] == IGNORE).all()
-    nearest = mask[np.clip(np.floor(y + 0.5).astype(int), 0, 39), np.clip(np.floor(x + 0.5).astype(int), 0, 49)]
+    assert (labels[outside] == ignore).all()
+    nearest = mask[np.clip(np.floor(y).astype(int), 0, 39), np.clip(np.floor(x).astype(int), 0, 49)]
     np.testing.assert_array_equal(labels[~outside], nearest[~outside])
     for channel in range(3):
-        expected = map_coordinates(image[..., channel].astype(float), [y, x], order=1, mode="nearest")
+        expected = map_coordinates(image[..., channel].astype(float), [y - 0.5, x - 0.5], order=1, mode="nearest")
         assert np.abs(pixels[..., channel].astype(float) - expected)[~outside].max() <= 0.51
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 50), (160, 75)])
+def test_a_warp_that_moves_nothing_is_the_resized_crop(height, width):
+    """Enlarged and shrunk: the window's pixels, except for the filter's reach at its border."""
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (12, 15, 3), dtype=np.uint8)).resize((width, height))
+    mask = rng.integers(0, 9, (height, width))
+    rows, columns = Span(height // 8, height // 2, 64), Span(width // 8, width // 2, 64)
+    places = draw_places(rows, columns, spec_of(), rng)
+    pixels, labels = warped(np.asarray(smooth), mask, rows, columns, places, PADDING, IGNORE)
+    plain = resize(np.asarray(smooth), rows, columns).astype(int)
+    assert np.abs(pixels - plain)[3:-3, 3:-3].max() <= 8  # of 20 a pixel: it is looked up between resized pixels
+    np.testing.assert_array_equal(labels, resize_mask(mask, rows, columns))
 
 
 def test_a_small_turn_shows_what_lies_around_the_crop():
     """The corners come from the image, not from the padding, where there is an image."""
     sample = Sample(np.full((300, 300, 3), 7, np.uint8), np.ones((300, 300), np.int64), "x", (300, 300), "x")
-    rows = Span(100, 64, 300, 300)
+    rows = Span(100, 64, 64)
     places = draw_places(rows, rows, spec_of(rotate=45), np.random.default_rng(0))
     pixels, labels = warped(sample.image, sample.mask, rows, rows, places, PADDING, IGNORE)
     assert (pixels == 7).all()

@@ -82,14 +82,19 @@ def test_bad_input(command, capsys, name):
     assert len(error.splitlines()) == 1
 
 
-def test_settings_that_are_not_used_leave_the_names_of_runs_as_they_are():
+def test_the_specification_of_a_run_holds_every_setting():
     spec = RunSpec(
         encoder=EncoderSpec(name="vit_ti16"), segmenter=LinearSpec(name="linear"), dataset=load_dataset("camvid")
     )
-    content = json.dumps(spec.model_dump(mode="json"))
-    assert "views" not in content
-    assert "feature_precision" not in content
+    content = spec.model_dump(mode="json")
+    for part, written in (
+        (spec, content),
+        (spec.dataset, content["dataset"]),
+        (spec.recipe, content["recipe"]),
+        (spec.recipe.augmentation, content["recipe"]["augmentation"]),
+    ):
+        assert set(written) == set(type(part).model_fields)
+    assert RunSpec.model_validate(content).run_id == spec.run_id
     views = spec.recipe.augmentation.model_copy(update={"views": 1})
-    assert (
-        spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"augmentation": views})}).run_id != spec.run_id
-    )
+    recipe = spec.recipe.model_copy(update={"augmentation": views})
+    assert spec.model_copy(update={"recipe": recipe}).run_id != spec.run_id
