@@ -145,6 +145,7 @@ class Recorder(HookBase):
         self.memory = PeakMemory(torch.device(cfg.MODEL.DEVICE))
         self.run_id = spec.run_id
         self.encoder = spec.encoder.model_dump(mode="json")
+        self.steps = cfg.SOLVER.MAX_ITER
         self.best = Path(cfg.OUTPUT_DIR) / "model_best.pth"
         self.log_every = max(1, cfg.SOLVER.MAX_ITER // LOSS_POINTS)
         self.resumed_at: list[int] = []
@@ -170,7 +171,8 @@ class Recorder(HookBase):
     def after_train(self) -> None:
         """The last evaluation takes place after the last step."""
         self._note_evaluation()
-        self.progress.peak_memory_bytes = max(comm.all_gather(self.progress.peak_memory_bytes))
+        if self.progress.step == self.steps:  # Detectron2 comes here after a failure, too, which others do not share
+            self.progress.peak_memory_bytes = max(comm.all_gather(self.progress.peak_memory_bytes))
         self.progress.peak_memory_of = self.memory.words(comm.get_world_size())
 
     def _note_evaluation(self) -> None:
