@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.palette import colors_of
-from encoder_ablations.data.preparation import prepare_dataset
-from encoder_ablations.data.reading import geometry, image_size, is_deep, read_image
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.datasets.reading import geometry, image_size, is_deep, read_image
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec, Split
 from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.file_state import file_state

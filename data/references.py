@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.config import build, config_names, merge
 from encoder_ablations.utils.errors import unknown
 from encoder_ablations.utils.references import Reference, resolve
@@ -24,7 +24,7 @@ def _otherwise(name: str) -> dict[str, Any]:
     """The content of a name for which there is no YAML."""
     if name.startswith("hub:"):
         # here and not above, because it needs an optional package
-        from encoder_ablations.data.hub_reference import describe
+        from encoder_ablations.data.intake.hub_reference import describe
 
         return describe(name)
     raise unknown("dataset", name, [*config_names("datasets"), "hub:owner/name"])

@@ -6,8 +6,8 @@
     segmenter = ea.build_segmenter(ea.load_segmenter("linear"), encoder, num_classes=3, seed=0)
 
 Each name is imported when it is first used, so that importing the package is quick. What needs an optional package is
-imported from its own module: ``encoder_ablations.encoders.detectron2`` and ``encoder_ablations.data.detectron2``
-register encoders and datasets with Detectron2, ``encoder_ablations.encoders.transformers_backbone`` with transformers.
+imported from its own module: ``encoder_ablations.encoders.frameworks.detectron2`` and ``encoder_ablations.data.detectron2``
+register encoders and datasets with Detectron2, ``encoder_ablations.encoders.frameworks.transformers_backbone`` with transformers.
 """
 
 from importlib import import_module
@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from encoder_ablations.data.datasets.spec import DatasetSpec
     from encoder_ablations.data.references import load_dataset
-    from encoder_ablations.data.spec import DatasetSpec
-    from encoder_ablations.data.terrain import generate_terrain
+    from encoder_ablations.data.synthetic.terrain import generate_terrain
     from encoder_ablations.encoders.base import Encoder
     from encoder_ablations.encoders.build import build_encoder
     from encoder_ablations.encoders.references import load_encoder
     from encoder_ablations.encoders.spec import EncoderSpec
     from encoder_ablations.engine.recipe import Recipe
-    from encoder_ablations.experiments.run_record import RunRecord, load_record
-    from encoder_ablations.experiments.run_spec import RunSpec
-    from encoder_ablations.experiments.study import StudySpec, load_study, plan
+    from encoder_ablations.experiments.runs.record import RunRecord, load_record
+    from encoder_ablations.experiments.runs.spec import RunSpec
+    from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan
     from encoder_ablations.segmenters.base import Segmenter
     from encoder_ablations.segmenters.build import build_segmenter
     from encoder_ablations.segmenters.references import load_segmenter
@@ -55,24 +55,24 @@ __all__ = [
 ]
 
 _MODULES = {
-    "DatasetSpec": "encoder_ablations.data.spec",
+    "DatasetSpec": "encoder_ablations.data.datasets.spec",
     "Encoder": "encoder_ablations.encoders.base",
     "EncoderSpec": "encoder_ablations.encoders.spec",
     "InputError": "encoder_ablations.utils.errors",
     "Recipe": "encoder_ablations.engine.recipe",
-    "RunRecord": "encoder_ablations.experiments.run_record",
-    "RunSpec": "encoder_ablations.experiments.run_spec",
+    "RunRecord": "encoder_ablations.experiments.runs.record",
+    "RunSpec": "encoder_ablations.experiments.runs.spec",
     "Segmenter": "encoder_ablations.segmenters.base",
-    "StudySpec": "encoder_ablations.experiments.study",
+    "StudySpec": "encoder_ablations.experiments.studies.study",
     "build_encoder": "encoder_ablations.encoders.build",
     "build_segmenter": "encoder_ablations.segmenters.build",
-    "generate_terrain": "encoder_ablations.data.terrain",
+    "generate_terrain": "encoder_ablations.data.synthetic.terrain",
     "load_dataset": "encoder_ablations.data.references",
     "load_encoder": "encoder_ablations.encoders.references",
-    "load_record": "encoder_ablations.experiments.run_record",
+    "load_record": "encoder_ablations.experiments.runs.record",
     "load_segmenter": "encoder_ablations.segmenters.references",
-    "load_study": "encoder_ablations.experiments.study",
-    "plan": "encoder_ablations.experiments.study",
+    "load_study": "encoder_ablations.experiments.studies.study",
+    "plan": "encoder_ablations.experiments.studies.study",
 }
 """Where each public name is defined; a test holds it equal to the imports above and to ``__all__``."""
 

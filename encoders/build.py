@@ -6,16 +6,16 @@ import timm
 from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
-from encoder_ablations.encoders.darknet import IMAGENET, DarkNetBody
-from encoder_ablations.encoders.fpn import AdditiveFPN, ConcatFPN
+from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
+from encoder_ablations.encoders.bodies.positions import TIMM
+from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
+from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.freezing import freeze
-from encoder_ablations.encoders.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
-from encoder_ablations.encoders.positions import TIMM
+from encoder_ablations.encoders.pyramids.fpn import AdditiveFPN, ConcatFPN
+from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import DarkNetRow, ViTRow, find_row, source_of
-from encoder_ablations.encoders.taps import DEFAULT_TAPS, tap_indices
-from encoder_ablations.encoders.vit import ViTBody
-from encoder_ablations.encoders.weights import download_weights, load_weights
+from encoder_ablations.encoders.weights.loading import download_weights, load_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from encoder_ablations.encoders.base import Encoder
-from encoder_ablations.encoders.darknet import DarkNetBody
+from encoder_ablations.encoders.bodies.darknet import DarkNetBody
+from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.table import EncoderRow, ViTRow
-from encoder_ablations.encoders.vit import ViTBody
 
 TOLERANCE = 1e-5
 

@@ -6,7 +6,7 @@ from typing import Any
 import timm
 from timm.models import PretrainedCfg, is_model_in_modules
 
-from encoder_ablations.encoders.positions import TIMM
+from encoder_ablations.encoders.bodies.positions import TIMM
 from encoder_ablations.utils.errors import InputError, nearest
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from encoder_ablations.data.augmentation import AugmentationSpec
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.utils.config import Config
 
 Positive = Annotated[int, Field(ge=1)]

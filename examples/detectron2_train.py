@@ -14,7 +14,7 @@ import encoder_ablations as ea
 
 try:
     from encoder_ablations.data.detectron2 import register_datasets
-    from encoder_ablations.encoders.detectron2 import add_encoder_config, apply_encoder
+    from encoder_ablations.encoders.frameworks.detectron2 import add_encoder_config, apply_encoder
 except ea.InputError as error:  # says that Detectron2 is missing, and how to get it
     sys.exit(f"error: {error}")
 

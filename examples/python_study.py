@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import encoder_ablations as ea
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.run_experiment import Choices, run_study
+from encoder_ablations.experiments.commands.run import Choices, run_study
+from encoder_ablations.experiments.runs.execution import Execution
 
 OUTPUT = Path("outputs/python_study")
 DATA = Path("datasets/python_study")

@@ -12,8 +12,8 @@ import torch
 from transformers import UperNetConfig, UperNetForSemanticSegmentation
 
 import encoder_ablations as ea
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.encoders.transformers_backbone import EncoderBackboneConfig, register
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.encoders.frameworks.transformers_backbone import EncoderBackboneConfig, register
 
 DATA = Path("datasets/transformers_upernet")
 OUTPUT = Path("outputs/transformers_upernet")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from encoder_ablations.experiments.execution import Execution
+from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.utils.config import find_config
 from encoder_ablations.utils.device_names import ALLOWED, check_device_name
 from encoder_ablations.utils.errors import InputError

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.segmenters.scores import ScoreMaps
 
@@ -27,7 +27,7 @@ class Head(nn.Module):
     """Pyramid to predictions. Masks hold class ids, and ``ignore`` where pixels do not count."""
 
     ignore: int = IGNORE
-    """See :func:`encoder_ablations.data.sample.ignore_label`."""
+    """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """What the losses of ``masks`` (B×H×W int64) are divided by: scalars that add up over micro-batches.

@@ -2,8 +2,8 @@
 
 from encoder_ablations.encoders.base import STRIDES, Encoder
 from encoder_ablations.segmenters.base import Head, Segmenter
-from encoder_ablations.segmenters.linear import LinearHead
-from encoder_ablations.segmenters.mask2former import Mask2FormerHead
+from encoder_ablations.segmenters.heads.linear import LinearHead
+from encoder_ablations.segmenters.heads.mask2former import Mask2FormerHead
 from encoder_ablations.segmenters.spec import LinearSpec, OfficialMask2FormerSpec, SegmenterSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
@@ -27,7 +27,7 @@ def build_segmenter(spec: SegmenterSpec, encoder: Encoder, num_classes: int, see
         if isinstance(spec, LinearSpec):
             head = LinearHead(num_classes, encoder.levels)
         elif isinstance(spec, OfficialMask2FormerSpec):
-            from encoder_ablations.segmenters.mask2former_official import build_official_head  # needs Detectron2
+            from encoder_ablations.segmenters.heads.mask2former_official import build_official_head  # needs Detectron2
 
             head = build_official_head(spec, num_classes, encoder.levels)
         else:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder_ablations.encoders.resize import scale_bilinear
-from encoder_ablations.segmenters.upsample_argmax import STRIDE, upsample_argmax
+from encoder_ablations.encoders.pyramids.resize import scale_bilinear
+from encoder_ablations.segmenters.ops.upsample_argmax import STRIDE, upsample_argmax
 from encoder_ablations.utils.arithmetic import deterministic_kernels
 
 BAND_VALUES = 2**24

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.synthetic.terrain import generate_terrain
 
 torch.set_num_threads(1)
 # a shell starts background jobs with Ctrl-C ignored, which the commands that tests start and interrupt would inherit

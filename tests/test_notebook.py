@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from encoder_ablations.experiments.run_record import RunRecord, load_record
+from encoder_ablations.experiments.runs.record import RunRecord, load_record
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "encoder_ablations.ipynb"
 

@@ -7,14 +7,14 @@ from itertools import combinations
 
 import numpy as np
 
-from encoder_ablations.data.check import MOST_CLASSES
-from encoder_ablations.data.class_names import invented_names
-from encoder_ablations.data.lint.inspection import PairFacts
-from encoder_ablations.data.lint.rules import Finding, finding
-from encoder_ablations.data.sample import IGNORE
-from encoder_ablations.data.scene_names import likely_scenes
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.data.checks.inspection import PairFacts
+from encoder_ablations.data.checks.rules import Finding, finding
+from encoder_ablations.data.checks.training_check import MOST_CLASSES
+from encoder_ablations.data.datasets.class_names import invented_names
+from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.scene_names import likely_scenes
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.utils.texts import plural
 
 HASH_DISTANCE = 10
 """Bits of 64 in which the hashes of nearly equal images may differ."""

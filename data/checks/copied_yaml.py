@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.config import in_yaml
 
 DROPPED: tuple[str, ...] = ("base", "images", "masks", "hub")

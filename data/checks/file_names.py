@@ -10,14 +10,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from encoder_ablations.data.index_files import LineReader
-from encoder_ablations.data.lint.rules import Finding, finding
-from encoder_ablations.data.listing import Files, list_pattern
-from encoder_ablations.data.pairing import KINDS, Kind, Pair, find_pairs
-from encoder_ablations.data.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
-from encoder_ablations.data.spec import DatasetSpec, Split, is_index, is_pattern
+from encoder_ablations.data.checks.rules import Finding, finding
+from encoder_ablations.data.datasets.index_files import LineReader
+from encoder_ablations.data.datasets.listing import Files, list_pattern
+from encoder_ablations.data.datasets.pairing import KINDS, Kind, Pair, find_pairs
+from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError, nearest
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 OTHER_FORMATS = frozenset({".npy", ".npz", ".mat", ".heic", ".heif", ".exr", ".raw", ".dng", ".nef", ".cr2"})
 """Images that Pillow does not know by suffix."""

@@ -9,15 +9,15 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from encoder_ablations.data.decoding import class_table, read_values
-from encoder_ablations.data.lint.rules import Finding, finding
-from encoder_ablations.data.orientation import Drawn, drawn_on
-from encoder_ablations.data.pairing import Pair
-from encoder_ablations.data.reading import IMAGE_SUFFIXES, FileProblem, opened, read_image
-from encoder_ablations.data.sample import IGNORE
-from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.data.checks.rules import Finding, finding
+from encoder_ablations.data.datasets.decoding import class_table, read_values
+from encoder_ablations.data.datasets.orientation import Drawn, drawn_on
+from encoder_ablations.data.datasets.pairing import Pair
+from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, FileProblem, opened, read_image
+from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 SMALL = 32
 ORIENTATION = 0x0112

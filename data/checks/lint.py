@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from encoder_ablations.data.lint.comparisons import compare
-from encoder_ablations.data.lint.inspection import Inspector, PairFacts
-from encoder_ablations.data.lint.listing import Listing, list_split
-from encoder_ablations.data.lint.rules import SEVERITIES, Finding, Rule, Severity, readable
-from encoder_ablations.data.pairing import find_pairs
-from encoder_ablations.data.preparation import prepare_dataset
-from encoder_ablations.data.spec import DatasetSpec, Split
+from encoder_ablations.data.checks.comparisons import compare
+from encoder_ablations.data.checks.file_names import Listing, list_split
+from encoder_ablations.data.checks.inspection import Inspector, PairFacts
+from encoder_ablations.data.checks.rules import SEVERITIES, Finding, Rule, Severity, readable
+from encoder_ablations.data.datasets.pairing import find_pairs
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 
 THREADS = 4
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from encoder_ablations.data.lint.lint import LintReport
-from encoder_ablations.data.lint.rules import readable
-from encoder_ablations.data.palette import colors_of
+from encoder_ablations.data.checks.lint import LintReport
+from encoder_ablations.data.checks.rules import readable
+from encoder_ablations.data.datasets.palette import colors_of
 
 LISTED = 500
 """Files that the page names per rule."""

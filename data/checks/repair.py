@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from encoder_ablations.data.lint.comparisons import usual_palette
-from encoder_ablations.data.lint.copied_yaml import copied_yaml
-from encoder_ablations.data.lint.inspection import PairFacts
-from encoder_ablations.data.lint.lint import SPLITS, THREADS, LintReport
-from encoder_ablations.data.lint.listing import name_problem
-from encoder_ablations.data.lint.rules import readable
-from encoder_ablations.data.reading import image_size, opened, read_ids, read_image
-from encoder_ablations.data.sample import IGNORE
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.checks.comparisons import usual_palette
+from encoder_ablations.data.checks.copied_yaml import copied_yaml
+from encoder_ablations.data.checks.file_names import name_problem
+from encoder_ablations.data.checks.inspection import PairFacts
+from encoder_ablations.data.checks.lint import SPLITS, THREADS, LintReport
+from encoder_ablations.data.checks.rules import readable
+from encoder_ablations.data.datasets.reading import image_size, opened, read_ids, read_image
+from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free
 

@@ -4,14 +4,14 @@ import filecmp
 from dataclasses import dataclass
 from itertools import combinations
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.preparation import prepare_dataset
-from encoder_ablations.data.sample import IGNORE
-from encoder_ablations.data.scan import MaskScan, scan_masks
-from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.data.subsets import fingerprint
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.pixel_counts import MaskScan, scan_masks
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 MOST_CLASSES = 2000
 """More make a confusion matrix, which every record holds, too large to work with."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, field_validator
 
-from encoder_ablations.data.class_names import names_problem
-from encoder_ablations.data.sample import ignore_label
+from encoder_ablations.data.datasets.class_names import names_problem
+from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 

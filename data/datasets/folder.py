@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.decoding import class_table, read_values
-from encoder_ablations.data.orientation import drawn_on
-from encoder_ablations.data.pairing import Pair, find_pairs
-from encoder_ablations.data.reading import geometry, read_image
-from encoder_ablations.data.sample import IGNORE, Sample, mask_type
-from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.data.datasets.decoding import class_table, read_values
+from encoder_ablations.data.datasets.orientation import drawn_on
+from encoder_ablations.data.datasets.pairing import Pair, find_pairs
+from encoder_ablations.data.datasets.reading import geometry, read_image
+from encoder_ablations.data.datasets.sample import IGNORE, Sample, mask_type
+from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 
 class FolderDataset:

@@ -18,9 +18,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image as Pillow
 from tqdm import tqdm
 
-from encoder_ablations.data.decoding import read_ade20k
-from encoder_ablations.data.reading import read_channels, read_ids, read_image
-from encoder_ablations.data.spec import HUB_MARKER, HubSource, Split
+from encoder_ablations.data.datasets.decoding import read_ade20k
+from encoder_ablations.data.datasets.reading import read_channels, read_ids, read_image
+from encoder_ablations.data.datasets.spec import HUB_MARKER, HubSource, Split
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.files import write_bytes, write_json
 from encoder_ablations.utils.optional import missing

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from encoder_ablations.data.listing import Files
-from encoder_ablations.data.reading import IMAGE_SUFFIXES
+from encoder_ablations.data.datasets.listing import Files
+from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 

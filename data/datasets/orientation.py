@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.stats import rankdata
 
-from encoder_ablations.data.reading import geometry, read_image
+from encoder_ablations.data.datasets.reading import geometry, read_image
 
 Drawn = Literal["upright", "stored"]
 CLEAR = 0.05

@@ -5,8 +5,8 @@ from itertools import product
 
 import numpy as np
 
-from encoder_ablations.data.sample import ignore_label
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.sample import ignore_label
+from encoder_ablations.data.datasets.spec import DatasetSpec
 
 Color = tuple[int, int, int]
 

@@ -14,8 +14,8 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.reading import check_whole
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.reading import check_whole
 from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.file_state import file_state

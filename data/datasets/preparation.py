@@ -1,6 +1,6 @@
 """What has to be done before a dataset's files can be read: those of the Hugging Face hub are copied once."""
 
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.spec import DatasetSpec
 
 
 def prepare_dataset(spec: DatasetSpec) -> None:
@@ -11,6 +11,6 @@ def prepare_dataset(spec: DatasetSpec) -> None:
     """
     if spec.hub is not None and not spec.is_prepared:
         # here and not above, because it needs an optional package
-        from encoder_ablations.data.hub import copy_from_hub
+        from encoder_ablations.data.datasets.hub import copy_from_hub
 
         copy_from_hub(spec.folder, spec.hub)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from encoder_ablations.data.tile_names import find_scenes
+from encoder_ablations.data.datasets.tile_names import find_scenes
 
 Groups = Mapping[str, list[int]]
 

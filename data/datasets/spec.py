@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from encoder_ablations.data.class_names import names_problem
-from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE, ignore_label
+from encoder_ablations.data.datasets.class_names import names_problem
+from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE, ignore_label
 from encoder_ablations.utils.config import Config
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]

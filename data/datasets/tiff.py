@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import ExifTags
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 _KINDS = {1: "unsigned integers", 2: "signed integers", 3: "floating-point numbers"}
 

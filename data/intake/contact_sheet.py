@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.palette import colorize, colors_of
-from encoder_ablations.data.sample import Sample, mask_type
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.subsets import nested_order
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.palette import colorize, colors_of
+from encoder_ablations.data.datasets.sample import Sample, mask_type
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.subsets import nested_order
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
-from encoder_ablations.utils.lettering import font_for, legible
+from encoder_ablations.utils.fonts import font_for, legible
 
 LOOKED_AT = 48
 SHOWN = 12

@@ -10,19 +10,19 @@ from urllib.parse import parse_qsl
 import numpy as np
 import yaml
 
-from encoder_ablations.data.class_names import require_names
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.hub import copy_from_hub, find_splits
-from encoder_ablations.data.index_files import write_index
-from encoder_ablations.data.reading import read_ids
-from encoder_ablations.data.sample import IGNORE, ignore_label
-from encoder_ablations.data.scan import scan_masks
-from encoder_ablations.data.spec import DatasetSpec, HubSource
-from encoder_ablations.data.splits import Ratios, divide
+from encoder_ablations.data.datasets.class_names import require_names
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.hub import copy_from_hub, find_splits
+from encoder_ablations.data.datasets.index_files import write_index
+from encoder_ablations.data.datasets.pixel_counts import scan_masks
+from encoder_ablations.data.datasets.reading import read_ids
+from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
+from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
+from encoder_ablations.data.intake.splits import Ratios, divide
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_text
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 PREFIX = "hub:"
 OPTIONS = {

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from encoder_ablations.data.pairing import Kind
-from encoder_ablations.data.reading import FileProblem, is_upright
-from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
-from encoder_ablations.data.spec import LARGEST_VALUE
+from encoder_ablations.data.datasets.pairing import Kind
+from encoder_ablations.data.datasets.reading import FileProblem, is_upright
+from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
+from encoder_ablations.data.datasets.spec import LARGEST_VALUE
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 try:
     import rasterio

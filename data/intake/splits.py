@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoder_ablations.data.split_search import UNIT, Pool, improve
+from encoder_ablations.data.intake.split_search import UNIT, Pool, improve
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 RULE = 3
 """Version of :func:`divide`: another one makes another division of the same images with the same seed."""
@@ -56,7 +56,7 @@ def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, see
     The scenes that hold much of any class go first (in a seeded order among those that hold about as much), each to the
     part that then lies nearest to its share of every class's pixels and of the images, in relation to that share: after
     the greedy rule of Sechidis, Tsoumakas & Vlahavas (ECML 2011), for pixel counts instead of labels. Where a part then
-    lacks much of a class, scenes are exchanged (:func:`~encoder_ablations.data.split_search.improve`).
+    lacks much of a class, scenes are exchanged (:func:`~encoder_ablations.data.intake.split_search.improve`).
 
     Args:
         scenes: the name of each image's scene; images of one scene stay together.

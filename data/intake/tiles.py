@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from encoder_ablations.data.pairing import KINDS, Pair
-from encoder_ablations.data.raster import READ_AS_IT_IS, Raster, Reading, opened_raster
-from encoder_ablations.data.tile_names import tile_id
+from encoder_ablations.data.datasets.pairing import KINDS, Pair
+from encoder_ablations.data.datasets.tile_names import tile_id
+from encoder_ablations.data.intake.raster import READ_AS_IT_IS, Raster, Reading, opened_raster
 from encoder_ablations.utils.errors import InputError
 
 THREADS = 4

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.mixing import Mixed
-from encoder_ablations.data.sample import Sample
-from encoder_ablations.data.stored_set import StoredSet
-from encoder_ablations.data.transforms import evaluation_view, training_view
+from encoder_ablations.data.datasets.sample import Sample
+from encoder_ablations.data.loading.balancing import Mixed
+from encoder_ablations.data.loading.stored_set import StoredSet
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.transforms import evaluation_view, training_view
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 

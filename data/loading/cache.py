@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from torch.utils.data import get_worker_info
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.sample import Sample, mask_type
-from encoder_ablations.data.stored_set import StoredSet, open_set
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.sample import Sample, mask_type
+from encoder_ablations.data.loading.stored_set import StoredSet, open_set
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 
 GIBIBYTE = 1 << 30
 

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.reading import image_size
-from encoder_ablations.data.sample import Sample, mask_type
-from encoder_ablations.data.transforms import shrink
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.reading import image_size
+from encoder_ablations.data.datasets.sample import Sample, mask_type
+from encoder_ablations.data.views.transforms import shrink
 from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.file_state import file_state

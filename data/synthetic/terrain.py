@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from encoder_ablations.data.relief import draw_scene
+from encoder_ablations.data.synthetic.relief import draw_scene
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes, write_json
 from encoder_ablations.utils.seeding import numpy_stream

@@ -9,11 +9,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.photometric import distort
-from encoder_ablations.data.resampling import Span, resize, resize_mask, whole_span
-from encoder_ablations.data.sample import Sample, mask_type
-from encoder_ablations.data.warps import draw_places, is_warped, warped
+from encoder_ablations.data.datasets.sample import Sample, mask_type
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.photometric import distort
+from encoder_ablations.data.views.resampling import Span, resize, resize_mask, whole_span
+from encoder_ablations.data.views.warps import draw_places, is_warped, warped
 
 PADDING = 128
 """Value of padded image pixels, as in Mask2Former."""

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.resampling import Span, resize
-from encoder_ablations.data.sample import mask_type
+from encoder_ablations.data.datasets.sample import mask_type
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.resampling import Span, resize
 
 
 def is_warped(spec: AugmentationSpec) -> bool:

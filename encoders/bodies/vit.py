@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Normalization
-from encoder_ablations.encoders.positions import TIMM, resize_positions
+from encoder_ablations.encoders.bodies.positions import TIMM, resize_positions
 
 
 class ViTBody(Body):
@@ -24,7 +24,7 @@ class ViTBody(Body):
         patch: side of a patch in the pixels that the model sees.
         input_scale: factor by which images are resized before the model sees them.
         position_rule: how position embeddings are resized: "timm" (by the model itself) or a key of
-            :data:`encoder_ablations.encoders.positions.RULES`.
+            :data:`encoder_ablations.encoders.bodies.positions.RULES`.
     """
 
     def __init__(

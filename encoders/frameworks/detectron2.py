@@ -2,7 +2,7 @@
 
 In your own ``train_net.py``::
 
-    from encoder_ablations.encoders.detectron2 import add_encoder_config, apply_encoder
+    from encoder_ablations.encoders.frameworks.detectron2 import add_encoder_config, apply_encoder
 
     add_encoder_config(cfg)  # beside add_maskformer2_config(cfg)
     cfg.merge_from_file(args.config_file)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoder_ablations.encoders.necks import conv_norm
+from encoder_ablations.encoders.pyramids.necks import conv_norm
 
 
 class AdditiveFPN(nn.Module):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import STRIDES
-from encoder_ablations.encoders.resize import resize_to_stride
+from encoder_ablations.encoders.pyramids.resize import resize_to_stride
 
 GROUPS = 32
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from encoder_ablations.encoders.torchscript_files import is_torchscript, read_torchscript
+from encoder_ablations.encoders.weights.torchscript import is_torchscript, read_torchscript
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.torch_files import DAMAGED
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from encoder_ablations.encoders.weight_layouts import LAYOUTS, Layout
+from encoder_ablations.encoders.weights.layouts import LAYOUTS, Layout
 from encoder_ablations.utils.errors import InputError
 
 

@@ -18,8 +18,8 @@ from huggingface_hub.errors import (
 from timm.models import Eva, VisionTransformer, eva, vision_transformer
 from torch import Tensor, nn
 
-from encoder_ablations.encoders.weight_files import read_weights
-from encoder_ablations.encoders.weight_formats import convert
+from encoder_ablations.encoders.weights.files import read_weights
+from encoder_ablations.encoders.weights.formats import convert
 from encoder_ablations.utils.errors import InputError
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -9,7 +9,7 @@ from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.deformable_attention import OPERATOR
+from encoder_ablations.segmenters.ops.deformable_attention import OPERATOR
 
 
 def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) -> tuple[int, dict[str, int]]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoder_ablations.engine.flops import count_flops
+from encoder_ablations.engine.cost.flops import count_flops
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import deterministic_kernels, tensor_float32
 

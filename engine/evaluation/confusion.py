@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoder_ablations.data.sample import ignore_label
+from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:  # reports compute metrics without PyTorch

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from encoder_ablations.data.loading import EvaluationItem
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.per_image import ImageCounts
+from encoder_ablations.data.loading.batches import EvaluationItem
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.per_image import ImageCounts
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError

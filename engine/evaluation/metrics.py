@@ -5,7 +5,7 @@ All values are fractions in 0..1; NaN where there is nothing to divide by (a cla
 
 import numpy as np
 
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

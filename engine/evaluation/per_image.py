@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_with
 

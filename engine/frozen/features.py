@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoder_ablations.data.loading import Batch, EvaluationItem, Samples
+from encoder_ablations.data.loading.batches import Batch, EvaluationItem, Samples
 from encoder_ablations.engine.devices import autocast, precision_on
-from encoder_ablations.engine.feature_store import FeatureGroup, FeatureStore
+from encoder_ablations.engine.frozen.feature_store import FeatureGroup, FeatureStore
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.arithmetic import tensor_float32

@@ -13,20 +13,20 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from encoder_ablations.data.loading import Batch, Samples, evaluation_items, training_batches
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.engine.batch_norm import synchronise
-from encoder_ablations.engine.checkpoints import load_checkpoint, load_model, save_checkpoint
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.loading.batches import Batch, Samples, evaluation_items, training_batches
+from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.devices import autocast
-from encoder_ablations.engine.evaluate import evaluate
-from encoder_ablations.engine.feature_store import FeatureStore
-from encoder_ablations.engine.features import FeatureSource
-from encoder_ablations.engine.memory import PeakMemory
-from encoder_ablations.engine.metrics import mean_iou
-from encoder_ablations.engine.optimizer import build_optimizer, rate_factor, set_rates
+from encoder_ablations.engine.evaluation.evaluate import evaluate
+from encoder_ablations.engine.evaluation.metrics import mean_iou
+from encoder_ablations.engine.frozen.feature_store import FeatureStore
+from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.state import Progress
-from encoder_ablations.engine.tensorboard import Curves
+from encoder_ablations.engine.training.batch_norm import synchronise
+from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model, save_checkpoint
+from encoder_ablations.engine.training.optimizer import build_optimizer, rate_factor, set_rates
+from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.engine.training.tensorboard import Curves
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.files import write_text
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt

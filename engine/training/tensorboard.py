@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from encoder_ablations.data.palette import colorize, colors_of
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.engine.evaluate import Picture
+from encoder_ablations.data.datasets.palette import colorize, colors_of
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.engine.evaluation.evaluate import Picture
 
 
 class Curves:

@@ -8,18 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.cache import CachedDataset
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import Batch, training_batches
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.loading.batches import Batch, training_batches
+from encoder_ablations.data.loading.cache import CachedDataset
+from encoder_ablations.data.synthetic.terrain import generate_terrain
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.feature_store import GIB, FeatureStore
-from encoder_ablations.engine.features import FeatureSource
-from encoder_ablations.engine.optimizer import build_optimizer
+from encoder_ablations.engine.frozen.feature_store import GIB, FeatureStore
+from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.optimizer import build_optimizer
 from encoder_ablations.experiments.benchmarks.timing import compare
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import Samples, training_batches
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.loading.batches import Samples, training_batches
+from encoder_ablations.data.loading.stored_set import open_set, write_set
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.stored_set import open_set, write_set
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.experiments.benchmarks.timing import Timing, compare
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
@@ -44,7 +44,7 @@ def official_mapper(dataset: DatasetSpec) -> Callable[[], None]:
     Raises:
         InputError: Detectron2 or the official Mask2Former is not installed.
     """
-    from encoder_ablations.segmenters.mask2former_official import import_official
+    from encoder_ablations.segmenters.heads.mask2former_official import import_official
 
     import_official()  # provides the operator, or says why not
     from detectron2.config import get_cfg  # isort: skip

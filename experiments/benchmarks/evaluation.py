@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.experiments.benchmarks.timing import compare
 from encoder_ablations.segmenters.scores import ScoreMaps
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.experiments.benchmarks.timing import compare
-from encoder_ablations.segmenters.deformable_attention import deformable_attention, deformable_attention_path
+from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention, deformable_attention_path
 
 BATCH, HEADS, DIM, POINTS = 2, 8, 32, 4
 SIDES = {"cpu": [512], "cuda": [512, 1024]}

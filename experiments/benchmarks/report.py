@@ -13,7 +13,7 @@ TARGETS = {1000: "10 s and 1 GB", 10_000: "90 s"}
 
 PROGRAM = """
 import sys
-from encoder_ablations.experiments.report import main
+from encoder_ablations.experiments.commands.report import main
 main(sys.argv[1:])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.palette import palette
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.subsets import fingerprint
+from encoder_ablations.data.datasets.palette import palette
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.metrics_record import metrics_record
-from encoder_ablations.experiments.run_record import (
+from encoder_ablations.experiments.runs.fingerprint import save_files
+from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.record import (
     PER_IMAGE,
     ConvergenceRecord,
     CostRecord,
@@ -25,8 +26,7 @@ from encoder_ablations.experiments.run_record import (
     RunRecord,
     save_record,
 )
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.same_files import save_files
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.seeding import numpy_stream
 

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.preparation import prepare_dataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.loading.stored_set import GIB, planned_bytes, remove_set, set_folder, write_set
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.stored_set import GIB, planned_bytes, remove_set, set_folder, write_set
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate cache camvid
   ablate cache ade20k --short-side 512    for studies with short_side 512 and resize_first true

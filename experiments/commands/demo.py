@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.run_experiment import add_choices, read_choices, run_study
-from encoder_ablations.experiments.study import OUTPUTS, load_study
+from encoder_ablations.experiments.commands.run import add_choices, read_choices, run_study
+from encoder_ablations.experiments.studies.study import OUTPUTS, load_study
 
 EXAMPLES = """  ablate demo
   ablate demo --device cuda"""

@@ -6,24 +6,25 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from encoder_ablations.data.class_map import read_class_map, share_classes
+from encoder_ablations.data.datasets.class_map import read_class_map, share_classes
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.engine.checkpoints import CheckpointError
-from encoder_ablations.experiments import options, study_results
+from encoder_ablations.engine.training.checkpoints import CheckpointError
+from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.metrics_record import MetricsRecord, metrics_record
-from encoder_ablations.experiments.reporting.collect import Study, collect
-from encoder_ablations.experiments.run_folder import CONFIG, folder_name, load_run
-from encoder_ablations.experiments.run_record import RunRecord, load_record
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.transfer import evaluate_checkpoint, evaluate_elsewhere
-from encoder_ablations.experiments.transfer_record import transfer_file
+from encoder_ablations.experiments.reporting.findings.collection import Study, collect
+from encoder_ablations.experiments.reporting.page import study_results
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
+from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record
+from encoder_ablations.experiments.runs.record import RunRecord, load_record
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.transfer import evaluate_checkpoint, evaluate_elsewhere
+from encoder_ablations.experiments.runs.transfer_record import transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate evaluate outputs/demo
   ablate evaluate outputs/demo --json demo.json --csv demo.csv

@@ -10,16 +10,16 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
-from encoder_ablations.data.class_names import require_names
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.layouts.choices import Reading, Unsure
-from encoder_ablations.data.layouts.prepare import prepare
-from encoder_ablations.data.layouts.proposal import Proposal
-from encoder_ablations.data.layouts.recognition import propose
-from encoder_ablations.data.layouts.sheet import write_sheet
-from encoder_ablations.data.reading import FileProblem, image_size
+from encoder_ablations.data.datasets.class_names import require_names
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.reading import FileProblem, image_size
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.intake.contact_sheet import write_sheet
+from encoder_ablations.data.intake.layouts.choices import Reading, Unsure
+from encoder_ablations.data.intake.layouts.conversion import prepare
+from encoder_ablations.data.intake.layouts.proposal import Proposal
+from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError

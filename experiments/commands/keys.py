@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.spec import DatasetSpec, HubSource
+from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.study import StudySpec
+from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.references import SEGMENTERS
 from encoder_ablations.utils.errors import unknown
 

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.data.layouts.recognition import propose
-from encoder_ablations.data.lint.lint import LintReport, lint
-from encoder_ablations.data.lint.repair import ABOUT, Repair, repair, require_apart
-from encoder_ablations.data.lint.rules import readable
+from encoder_ablations.data.checks.lint import LintReport, lint
+from encoder_ablations.data.checks.lint_page import render
+from encoder_ablations.data.checks.repair import ABOUT, Repair, repair, require_apart
+from encoder_ablations.data.checks.rules import readable
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.lint_page import render
 from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import as_json, together, write_json, write_text
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate lint my_data.yaml
   ablate lint camvid --html camvid.html

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.reporting.page import ReportFiles, write_report
+from encoder_ablations.experiments.reporting.page.page import ReportFiles, write_report
 
 EXAMPLES = """  ablate report outputs/demo
   ablate report outputs/camvid outputs/voc"""

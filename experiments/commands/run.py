@@ -11,22 +11,22 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.display import Display
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.executors import run_here, run_in_processes, slots
-from encoder_ablations.experiments.locks import is_held
-from encoder_ablations.experiments.plan_table import Standing
-from encoder_ablations.experiments.planned_run import PlannedRun, locate
-from encoder_ablations.experiments.preflight import find_problems, impossible_fractions
-from encoder_ablations.experiments.ray_executor import Cluster, connected, run_on_ray
-from encoder_ablations.experiments.report import announce
-from encoder_ablations.experiments.reporting.page import write_report
-from encoder_ablations.experiments.saved_study import check_same_study, save_study
-from encoder_ablations.experiments.study import OUTPUTS, StudySpec, load_study, plan
-from encoder_ablations.experiments.worker import Job, Outcome
+from encoder_ablations.experiments.commands.report import announce
+from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.studies.plan_table import Standing
+from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
+from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
+from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.workers.locks import is_held
+from encoder_ablations.experiments.workers.preflight import find_problems, impossible_fractions
+from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
+from encoder_ablations.experiments.workers.ray_cluster import Cluster, connected, run_on_ray
+from encoder_ablations.experiments.workers.worker import Job, Outcome
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --dry-run

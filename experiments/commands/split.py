@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.index_files import write_index
-from encoder_ablations.data.pairing import Pair, find_all_pairs, find_pairs
-from encoder_ablations.data.preparation import prepare_dataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.index_files import write_index
+from encoder_ablations.data.datasets.pairing import Pair, find_all_pairs, find_pairs
+from encoder_ablations.data.datasets.pixel_counts import scan_masks
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.datasets.scene_names import likely_scenes
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.intake.splits import RULE, Ratios, divide, files_of
 from encoder_ablations.data.references import resolve_dataset
-from encoder_ablations.data.scan import scan_masks
-from encoder_ablations.data.scene_names import likely_scenes
-from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.data.splits import RULE, Ratios, divide, files_of
-from encoder_ablations.data.subsets import fingerprint, nested_order, subset
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import build, in_yaml, merge
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_json
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate split my_data.yaml
   ablate split my_data.yaml --folds 5 --test 0.2

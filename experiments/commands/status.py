@@ -6,14 +6,14 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.estimate import seconds_left
-from encoder_ablations.experiments.plan_table import Standing, training_left
-from encoder_ablations.experiments.planned_run import PlannedRun, locate
-from encoder_ablations.experiments.progress import read_progress
-from encoder_ablations.experiments.saved_study import read_study, study_file
-from encoder_ablations.experiments.study import OUTPUTS, StudySpec, load_study, plan
+from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.studies.plan_table import Standing, training_left
+from encoder_ablations.experiments.studies.saved_study import read_study, study_file
+from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
+from encoder_ablations.experiments.studies.time_left import seconds_left
+from encoder_ablations.experiments.workers.progress import read_progress
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import duration, plural
+from encoder_ablations.utils.texts import duration, plural
 
 EXAMPLES = """  ablate status outputs/demo
   ablate status my_study.yaml --table"""

@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from encoder_ablations.data.reading import read_image
+from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.encoders.base import Encoder
+from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.heatmaps import save_heatmaps
 from encoder_ablations.encoders.inspection import TOLERANCE, Inspection, inspect
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.table import find_row
-from encoder_ablations.encoders.vit import ViTBody
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.heatmaps import save_heatmaps
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate taps --encoder dinov2_b14
   ablate taps --encoder vit_ti16 --size 512x640 weights=random

@@ -7,25 +7,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from encoder_ablations.data.decoding import class_table
-from encoder_ablations.data.folder import FolderDataset, scene_of
-from encoder_ablations.data.layouts.choices import Unsure
-from encoder_ablations.data.layouts.mask_folders import survey_masks
-from encoder_ablations.data.layouts.survey import list_files
-from encoder_ablations.data.layouts.values import class_values
-from encoder_ablations.data.pairing import Pair
-from encoder_ablations.data.preparation import prepare_dataset
-from encoder_ablations.data.raster import Range, Reading
+from encoder_ablations.data.datasets.decoding import class_table
+from encoder_ablations.data.datasets.folder import FolderDataset, scene_of
+from encoder_ablations.data.datasets.pairing import Pair
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.tile_names import SCENE_PATTERN, tile_id
+from encoder_ablations.data.intake.layouts.choices import Unsure
+from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
+from encoder_ablations.data.intake.layouts.mask_values import class_values
+from encoder_ablations.data.intake.layouts.survey import list_files
+from encoder_ablations.data.intake.raster import Range, Reading
+from encoder_ablations.data.intake.tiles import cut, held_ids, outline
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.tile_names import SCENE_PATTERN, tile_id
-from encoder_ablations.data.tiles import cut, held_ids, outline
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free, together, write_text
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate tile ~/orthophotos                       then: ablate init orthophotos_1024
   ablate tile potsdam --size 512                  then: ablate lint potsdam_512.yaml

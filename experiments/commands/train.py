@@ -13,13 +13,13 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.locks import holding
-from encoder_ablations.experiments.planned_run import locate
-from encoder_ablations.experiments.preflight import check_before_start
-from encoder_ablations.experiments.run import execute_run
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.study import OUTPUTS
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.planned_run import locate
+from encoder_ablations.experiments.runs.run import execute_run
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.study import OUTPUTS
+from encoder_ablations.experiments.workers.locks import holding
+from encoder_ablations.experiments.workers.preflight import check_before_start
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError

@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from detectron2.engine import launch
     except ImportError as error:
         raise missing("detectron2", error) from error
-    from encoder_ablations.experiments.official.configuration import configure
-    from encoder_ablations.experiments.official.session import work
+    from encoder_ablations.experiments.detectron2_loop.configuration import configure
+    from encoder_ablations.experiments.detectron2_loop.session import work
 
     setup = configure(arguments)  # here, so that what is wrong is said once, before processes are started
     alone = arguments.num_gpus * arguments.num_machines <= 1

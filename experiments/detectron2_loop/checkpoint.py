@@ -8,7 +8,7 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.checkpoints import DIGEST, check_digest
+from encoder_ablations.engine.training.checkpoints import DIGEST, check_digest
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.torch_files import DAMAGED
 

@@ -13,22 +13,22 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.projects.deeplab import add_deeplab_config
 
-from encoder_ablations.data.check import check_dataset
+from encoder_ablations.data.checks.training_check import check_dataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.detectron2 import register_datasets, register_subset
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.encoders.detectron2 import (
+from encoder_ablations.encoders.frameworks.detectron2 import (
     add_encoder_config,
     apply_encoder,
     build_encoder_ablations_backbone,
     spec_from_config,
 )
 from encoder_ablations.encoders.references import load_encoder
-from encoder_ablations.experiments.official.repository import DEFAULT, find_yaml
-from encoder_ablations.experiments.official.translation import run_spec_of
-from encoder_ablations.experiments.run import RunData, prepare_data
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.segmenters.mask2former_official import import_official
+from encoder_ablations.experiments.detectron2_loop.repository import DEFAULT, find_yaml
+from encoder_ablations.experiments.detectron2_loop.translation import run_spec_of
+from encoder_ablations.experiments.runs.run import RunData, prepare_data
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.heads.mask2former_official import import_official
 from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError, nearest, unknown
 

@@ -11,19 +11,19 @@ from detectron2.data import DatasetCatalog
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.utils import comm
 
-from encoder_ablations.data.reading import read_ids
-from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.evaluate import Evaluation, Picture, count_image
-from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
-from encoder_ablations.experiments.finished import finished_record
-from encoder_ablations.experiments.official.trainer import Recorder, unwrapped
-from encoder_ablations.experiments.pictures import save_pictures
-from encoder_ablations.experiments.run import PICTURES, RunData
-from encoder_ablations.experiments.run_record import PER_IMAGE, RunRecord
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.data.datasets.reading import read_ids
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.evaluate import Evaluation, Picture, count_image
+from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
+from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
+from encoder_ablations.experiments.detectron2_loop.trainer import Recorder, unwrapped
+from encoder_ablations.experiments.runs.pictures import save_pictures
+from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord
+from encoder_ablations.experiments.runs.record_builder import finished_record
+from encoder_ablations.experiments.runs.run import PICTURES, RunData
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.mask2former_official import OfficialMask2FormerHead, spec_of
+from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerHead, spec_of
 from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.environment import describe_environment

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.segmenters.mask2former_official import import_official
+from encoder_ablations.segmenters.heads.mask2former_official import import_official
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.optional import missing
 

@@ -17,21 +17,21 @@ from detectron2.utils.logger import setup_logger
 
 from encoder_ablations.engine.devices import computing
 from encoder_ablations.engine.processes import lost_contact
-from encoder_ablations.experiments.official.checkpoint import (
+from encoder_ablations.experiments.detectron2_loop.checkpoint import (
     check_encoder,
     check_run,
     check_weights,
     checkpoint_to_load,
 )
-from encoder_ablations.experiments.official.configuration import Setup, configure
-from encoder_ablations.experiments.official.recording import record_run
-from encoder_ablations.experiments.official.trainer import trainer_class
-from encoder_ablations.experiments.official.translation import precision_of
-from encoder_ablations.experiments.run import FAILURES, failed_record
-from encoder_ablations.experiments.run_folder import check_run_files
-from encoder_ablations.experiments.run_record import RunRecord, load_record, save_record
-from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files, save_files
-from encoder_ablations.segmenters.official_operator import attention_calls, provide_operator
+from encoder_ablations.experiments.detectron2_loop.configuration import Setup, configure
+from encoder_ablations.experiments.detectron2_loop.recording import record_run
+from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class
+from encoder_ablations.experiments.detectron2_loop.translation import precision_of
+from encoder_ablations.experiments.runs.fingerprint import files_of_runs, refuse_other_files, save_files
+from encoder_ablations.experiments.runs.folder import check_run_files
+from encoder_ablations.experiments.runs.record import RunRecord, load_record, save_record
+from encoder_ablations.experiments.runs.run import FAILURES, failed_record
+from encoder_ablations.segmenters.ops.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError

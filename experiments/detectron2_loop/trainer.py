@@ -11,16 +11,16 @@ from detectron2.engine import AMPTrainer, HookBase, hooks
 from detectron2.utils import comm
 from torch import nn
 
-from encoder_ablations.encoders.detectron2 import EncoderBackbone
-from encoder_ablations.engine.batch_norm import synchronise
-from encoder_ablations.engine.checkpoints import save_checkpoint
-from encoder_ablations.engine.memory import PeakMemory
-from encoder_ablations.engine.optimizer import undecayed_names
-from encoder_ablations.engine.state import Progress
-from encoder_ablations.engine.train import LOSS_POINTS
-from encoder_ablations.experiments.official.configuration import DTYPES
-from encoder_ablations.experiments.official.repository import official_trainer
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.encoders.frameworks.detectron2 import EncoderBackbone
+from encoder_ablations.engine.cost.memory import PeakMemory
+from encoder_ablations.engine.training.batch_norm import synchronise
+from encoder_ablations.engine.training.checkpoints import save_checkpoint
+from encoder_ablations.engine.training.loop import LOSS_POINTS
+from encoder_ablations.engine.training.optimizer import undecayed_names
+from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.experiments.detectron2_loop.configuration import DTYPES
+from encoder_ablations.experiments.detectron2_loop.repository import official_trainer
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.interrupts import Interrupt
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.segmenters.mask2former_official import spec_of
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.heads.mask2former_official import spec_of
 from encoder_ablations.utils.config import build
 
 ELSEWHERE = {

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.state import Progress
-from encoder_ablations.experiments.run_record import DataRecord
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.segmenters.official_operator import FAILED
+from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.experiments.runs.record import DataRecord
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.ops.official_operator import FAILED
 from encoder_ablations.utils.config import differences
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 
 def of_micro_batches(images: int, recipe: Recipe) -> str:

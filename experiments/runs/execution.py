@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from encoder_ablations.utils.cache_folder import cache_folder
 
 if TYPE_CHECKING:
-    from encoder_ablations.engine.feature_store import FeatureStore
+    from encoder_ablations.engine.frozen.feature_store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,6 @@ class Execution:
         if not self.feature_cache_gb:
             return None
         # not above: commands that only read options (report, status) start in a third of the time without PyTorch
-        from encoder_ablations.engine.feature_store import GIB, FeatureStore
+        from encoder_ablations.engine.frozen.feature_store import GIB, FeatureStore
 
         return FeatureStore(self.feature_cache or cache_folder("features"), int(self.feature_cache_gb * GIB))

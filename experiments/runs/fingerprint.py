@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.experiments.run_record import DataRecord, RunRecord
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.experiments.runs.record import DataRecord, RunRecord
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 NAME = "data.json"
 WAY_OUT = "restore it, or delete the run's folder to run it again."

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from encoder_ablations.experiments.run_record import RunRecord, load_record
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.same_files import check_files, has_learnt
+from encoder_ablations.experiments.runs.fingerprint import check_files, has_learnt
+from encoder_ablations.experiments.runs.record import RunRecord, load_record
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from encoder_ablations.data.class_map import OTHER
-from encoder_ablations.engine import metrics as m
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.data.datasets.class_map import OTHER
+from encoder_ablations.engine.evaluation import metrics as m
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 
 
 class MetricsRecord(BaseModel):

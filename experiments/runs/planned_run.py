@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from encoder_ablations.experiments.run_folder import load_run
-from encoder_ablations.experiments.run_record import RunRecord
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs.folder import load_run
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
 RunState = Literal["finished", "failed", "interrupted", "new", "unreadable"]

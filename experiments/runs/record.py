@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.experiments.metrics_record import MetricsRecord, metrics_record, wrong_metric
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record, wrong_metric
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
 

@@ -7,22 +7,22 @@ from typing import Any
 
 import torch
 
-from encoder_ablations.engine.batch_norm import images_per_statistic
-from encoder_ablations.engine.cost import measure_cost
-from encoder_ablations.engine.evaluate import Evaluation
-from encoder_ablations.engine.state import Progress
-from encoder_ablations.experiments.disclosures import disclosures
-from encoder_ablations.experiments.metrics_record import metrics_record
-from encoder_ablations.experiments.run_record import (
+from encoder_ablations.engine.cost.measure import measure_cost
+from encoder_ablations.engine.evaluation.evaluate import Evaluation
+from encoder_ablations.engine.training.batch_norm import images_per_statistic
+from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.experiments.runs.disclosures import disclosures
+from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
     DataRecord,
     RunRecord,
 )
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.official_operator import attention_calls
+from encoder_ablations.segmenters.ops.official_operator import attention_calls
 from encoder_ablations.utils.clock import now
 
 

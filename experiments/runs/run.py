@@ -11,36 +11,36 @@ from typing import Any
 import numpy as np
 from accelerate import Accelerator
 
-from encoder_ablations.data.cache import for_evaluation, for_training
-from encoder_ablations.data.check import check_dataset
-from encoder_ablations.data.loading import Samples, evaluation_items
-from encoder_ablations.data.mixing import Mixed
-from encoder_ablations.data.palette import colors_of
-from encoder_ablations.data.spec import Split
-from encoder_ablations.data.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.checks.training_check import check_dataset
+from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.loading.balancing import Mixed
+from encoder_ablations.data.loading.batches import Samples, evaluation_items
+from encoder_ablations.data.loading.cache import for_evaluation, for_training
 from encoder_ablations.encoders.build import build_encoder
-from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.devices import computing, make_accelerator
-from encoder_ablations.engine.evaluate import evaluate, gather_images
-from encoder_ablations.engine.per_image import PerImage, save_per_image
+from encoder_ablations.engine.evaluation.evaluate import evaluate, gather_images
+from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_image
 from encoder_ablations.engine.processes import in_contact
-from encoder_ablations.engine.train import Trainer, TrainingData
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.finished import finished_record
-from encoder_ablations.experiments.pictures import save_pictures
-from encoder_ablations.experiments.run_folder import check_run_files, save_config
-from encoder_ablations.experiments.run_record import (
+from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
+from encoder_ablations.engine.training.loop import Trainer, TrainingData
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.fingerprint import files_of_runs, refuse_other_files, save_files
+from encoder_ablations.experiments.runs.folder import check_run_files, save_config
+from encoder_ablations.experiments.runs.pictures import save_pictures
+from encoder_ablations.experiments.runs.record import (
     PER_IMAGE,
     DataRecord,
     ErrorRecord,
     RunRecord,
     save_record,
 )
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files, save_files
+from encoder_ablations.experiments.runs.record_builder import finished_record
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.official_operator import attention_calls
+from encoder_ablations.segmenters.ops.official_operator import attention_calls
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError

@@ -9,23 +9,23 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from encoder_ablations.data.cache import for_evaluation
-from encoder_ablations.data.class_map import SharedClasses
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import EvaluationItem, evaluation_items
-from encoder_ablations.data.preparation import prepare_dataset
-from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.data.subsets import fingerprint
-from encoder_ablations.engine.checkpoints import load_checkpoint, load_model
+from encoder_ablations.data.datasets.class_map import SharedClasses
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.data.datasets.subsets import fingerprint
+from encoder_ablations.data.loading.batches import EvaluationItem, evaluation_items
+from encoder_ablations.data.loading.cache import for_evaluation
 from encoder_ablations.engine.devices import computing, make_accelerator
-from encoder_ablations.engine.evaluate import Evaluation, evaluate
-from encoder_ablations.engine.features import FeatureSource
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.metrics_record import shared_metrics
-from encoder_ablations.experiments.run import build_model
-from encoder_ablations.experiments.run_record import RunRecord
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.transfer_record import TransferRecord, save_transfer
+from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
+from encoder_ablations.engine.frozen.features import FeatureSource
+from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.metrics_record import shared_metrics
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.run import build_model
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from encoder_ablations.data.spec import Split
-from encoder_ablations.experiments.metrics_record import MetricsRecord, shared_metrics, wrong_metric
-from encoder_ablations.experiments.run_record import Part
+from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, shared_metrics, wrong_metric
+from encoder_ablations.experiments.runs.record import Part
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
 
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError, nearest
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 
 def _listed(value: Any) -> Any:

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from encoder_ablations.experiments.estimate import Speeds, measured_speeds, seconds_left, steps_left
-from encoder_ablations.experiments.grid import coordinates
-from encoder_ablations.experiments.locks import is_held
-from encoder_ablations.experiments.planned_run import PlannedRun
-from encoder_ablations.utils.wording import duration, plural
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.studies.grid import coordinates
+from encoder_ablations.experiments.studies.time_left import Speeds, measured_speeds, seconds_left, steps_left
+from encoder_ablations.experiments.workers.locks import is_held
+from encoder_ablations.utils.texts import duration, plural
 
 ORDER = ("finished", "failed", "running", "interrupted", "new", "unreadable")
 COLUMNS = ("state", "encoder", "segmenter", "dataset", "images", "seed", "training left")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from encoder_ablations.experiments.grid import RunFilter
-from encoder_ablations.experiments.run_record import STUDY_FILE
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs.record import STUDY_FILE
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.grid import RunFilter
 from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError
 

@@ -10,9 +10,9 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.grid import RunFilter, select
-from encoder_ablations.experiments.published import PublishedScore, check_published, refuse_second
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.grid import RunFilter, select
+from encoder_ablations.experiments.studies.published import PublishedScore, check_published, refuse_second
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import Config, build, config_names, find_config, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown

@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Sequence
 
-from encoder_ablations.experiments.planned_run import PlannedRun
-from encoder_ablations.experiments.progress import read_progress
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.workers.progress import read_progress
 
 Speeds = dict[str, float]
 

@@ -5,17 +5,17 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import Samples, micro_batch
-from encoder_ablations.data.stored_set import StoredSet
-from encoder_ablations.data.subsets import subset
-from encoder_ablations.engine.batch_norm import images_per_statistic
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.subsets import subset
+from encoder_ablations.data.loading.batches import Samples, micro_batch
+from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.experiments.disclosures import of_micro_batches
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.run import RunData, build_model, prepare_data
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.same_files import files_of_runs, refuse_other_files
+from encoder_ablations.engine.training.batch_norm import images_per_statistic
+from encoder_ablations.experiments.runs.disclosures import of_micro_batches
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.fingerprint import files_of_runs, refuse_other_files
+from encoder_ablations.experiments.runs.run import RunData, build_model, prepare_data
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
 

@@ -20,10 +20,10 @@ import torch
 
 from encoder_ablations.engine.processes import device_is_lost
 from encoder_ablations.experiments.cli import quiet_imports
-from encoder_ablations.experiments.display import Display
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.planned_run import PlannedRun
-from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.workers.worker import Job, Outcome, compute, record_failure
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import CannotContinue
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.display import Display
-from encoder_ablations.experiments.planned_run import PlannedRun
-from encoder_ablations.experiments.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.workers.worker import Job, Outcome, compute, record_failure
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError

@@ -11,13 +11,13 @@ from accelerate.utils import broadcast_object_list
 
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.processes import in_contact
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.locks import holding
-from encoder_ablations.experiments.planned_run import PlannedRun
-from encoder_ablations.experiments.progress import ProgressFile
-from encoder_ablations.experiments.run import end_with_others, execute_run, failed_record
-from encoder_ablations.experiments.run_folder import load_run
-from encoder_ablations.experiments.run_record import RunRecord, save_record
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.folder import load_run
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.runs.record import RunRecord, save_record
+from encoder_ablations.experiments.runs.run import end_with_others, execute_run, failed_record
+from encoder_ablations.experiments.workers.locks import holding
+from encoder_ablations.experiments.workers.progress import ProgressFile
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError

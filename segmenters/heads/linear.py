@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from encoder_ablations.data.sample import IGNORE, ignore_label
+from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.scores import ScoreMaps

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder, Mask2FormerTransformerModule
 
-from encoder_ablations.data.sample import ignore_label
+from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.base import Head
-from encoder_ablations.segmenters.deformable_attention import deformable_attention
-from encoder_ablations.segmenters.mask2former_initialization import initialize
+from encoder_ablations.segmenters.heads.mask2former_initialization import initialize
+from encoder_ablations.segmenters.losses.set_loss import SetLoss
+from encoder_ablations.segmenters.losses.targets import find_targets
+from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.set_loss import SetLoss
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
-from encoder_ablations.segmenters.targets import find_targets
 from encoder_ablations.utils.errors import InputError
 
 LEVELS = 3

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from encoder_ablations.data.sample import ignore_label
+from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.base import Head
-from encoder_ablations.segmenters.official_operator import provide_operator
+from encoder_ablations.segmenters.losses.set_loss import loss_totals
+from encoder_ablations.segmenters.losses.targets import Targets, find_targets
+from encoder_ablations.segmenters.ops.official_operator import provide_operator
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.set_loss import loss_totals
 from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
-from encoder_ablations.segmenters.targets import Targets, find_targets
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
 

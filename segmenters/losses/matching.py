@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder_ablations.segmenters.point_sampling import sample
+from encoder_ablations.segmenters.losses.point_sampling import sample
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder_ablations.segmenters.matching import Matches, Weights, assign, pair_costs
-from encoder_ablations.segmenters.point_sampling import Points, draw_points, sample, uncertain_points
+from encoder_ablations.segmenters.losses.matching import Matches, Weights, assign, pair_costs
+from encoder_ablations.segmenters.losses.point_sampling import Points, draw_points, sample, uncertain_points
+from encoder_ablations.segmenters.losses.targets import Targets, find_targets
 from encoder_ablations.segmenters.spec import Mask2FormerSettings, Mask2FormerSpec
-from encoder_ablations.segmenters.targets import Targets, find_targets
 
 
 class SetLoss:

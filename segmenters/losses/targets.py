@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from encoder_ablations.data.sample import IGNORE, ignore_label
-from encoder_ablations.segmenters.point_sampling import sample
+from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
+from encoder_ablations.segmenters.losses.point_sampling import sample
 from encoder_ablations.utils.errors import InputError
 
 

@@ -115,11 +115,11 @@ def _kernels(value: Tensor, direction: str) -> ModuleType | None:
     _calls[f"{path} {direction}"] += 1
     # imported here, because numba and Triton take a second, and are needed for their own path alone
     if path == "numba":
-        from encoder_ablations.segmenters import deformable_attention_numba
+        from encoder_ablations.segmenters.ops import deformable_attention_numba
 
         return deformable_attention_numba
     if path == "triton":
-        from encoder_ablations.segmenters import deformable_attention_triton
+        from encoder_ablations.segmenters.ops import deformable_attention_triton
 
         return deformable_attention_triton
     return None

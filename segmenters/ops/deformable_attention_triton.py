@@ -22,7 +22,7 @@ ROWS = 16
 
 
 def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-    """See :func:`encoder_ablations.segmenters.deformable_attention.deformable_attention`; all on one device."""
+    """See :func:`encoder_ablations.segmenters.ops.deformable_attention.deformable_attention`; all on one device."""
     batch, cells, heads, dim = value.shape
     _, queries, _, levels, points = weights.shape
     output = value.new_empty(batch, queries, heads * dim)

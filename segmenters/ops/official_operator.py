@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoder_ablations.segmenters.deformable_attention import (
+from encoder_ablations.segmenters.ops.deformable_attention import (
     deformable_attention,
     deformable_attention_backward,
     deformable_attention_calls,

@@ -48,7 +48,7 @@ def upsample_argmax(
     """
     scores = np.ascontiguousarray(maps.detach().cpu().numpy() if isinstance(maps, Tensor) else maps)
     _check(scores, image_size, size, stride)
-    from encoder_ablations.segmenters import upsample_argmax_numba as kernels  # brings numba: only when needed
+    from encoder_ablations.segmenters.ops import upsample_argmax_numba as kernels  # brings numba: only when needed
 
     classes, height, width = scores.shape
     divisible = stride * height == image_size[0] and stride * width == image_size[1]

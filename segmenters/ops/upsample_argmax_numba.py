@@ -1,4 +1,4 @@
-"""The compiled loops of :mod:`encoder_ablations.segmenters.upsample_argmax`.
+"""The compiled loops of :mod:`encoder_ablations.segmenters.ops.upsample_argmax`.
 
 Import it where it is used, not at the head of a module: it brings numba.
 """

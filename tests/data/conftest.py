@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.config import build, find_config, read_yaml
 
 MakeDataset = Callable[..., DatasetSpec]

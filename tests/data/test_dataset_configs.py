@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.palette import colors_of
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.palette import colors_of
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.utils.config import config_names, find_config
 from encoder_ablations.utils.errors import InputError

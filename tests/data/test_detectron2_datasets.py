@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.reading import read_image
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.utils.errors import InputError
 
 pytestmark = pytest.mark.detectron2

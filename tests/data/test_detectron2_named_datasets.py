@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.utils.config import config_names
 

@@ -5,9 +5,9 @@ import pytest
 import yaml
 from known_layouts import LAYOUTS, vistas
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.layouts.choices import Unsure
-from encoder_ablations.data.layouts.recognition import propose
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.intake.layouts.choices import Unsure
+from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.cli import main
 

@@ -7,12 +7,12 @@ import pytest
 from known_layouts import CVAT, coco_panoptic, photo, save, scene, voc_colormap, write_lines
 from PIL import Image, ImageDraw
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.layouts.choices import Unsure
-from encoder_ablations.data.layouts.prepare import prepare
-from encoder_ablations.data.layouts.recognition import propose
-from encoder_ablations.data.layouts.values import class_values
-from encoder_ablations.data.lint.lint import lint
+from encoder_ablations.data.checks.lint import lint
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.intake.layouts.choices import Unsure
+from encoder_ablations.data.intake.layouts.conversion import prepare
+from encoder_ablations.data.intake.layouts.mask_values import class_values
+from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.utils.errors import InputError
 
 COUNT = 8

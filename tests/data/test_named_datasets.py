@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.sample import IGNORE
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.utils.errors import InputError
 

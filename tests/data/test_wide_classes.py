@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.cache import CachedDataset, for_evaluation, for_training
-from encoder_ablations.data.check import MOST_CLASSES, check_dataset
-from encoder_ablations.data.class_map import ClassMap, SharedClass, share_classes
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.layouts.sheet import write_sheet
-from encoder_ablations.data.lint.lint import lint
-from encoder_ablations.data.loading import evaluation_items, training_batches
-from encoder_ablations.data.palette import colorize, palette
-from encoder_ablations.data.sample import ignore_label, mask_type
-from encoder_ablations.data.stored_set import StoredSet, planned_bytes, write_set
-from encoder_ablations.data.transforms import shrink, training_view
+from encoder_ablations.data.checks.lint import lint
+from encoder_ablations.data.checks.training_check import MOST_CLASSES, check_dataset
+from encoder_ablations.data.datasets.class_map import ClassMap, SharedClass, share_classes
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.palette import colorize, palette
+from encoder_ablations.data.datasets.sample import ignore_label, mask_type
+from encoder_ablations.data.intake.contact_sheet import write_sheet
+from encoder_ablations.data.loading.batches import evaluation_items, training_batches
+from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
+from encoder_ablations.data.loading.stored_set import StoredSet, planned_bytes, write_set
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.transforms import shrink, training_view
 from encoder_ablations.utils.errors import InputError
 
 PLAIN = AugmentationSpec(crop=(64, 64), scale=(1, 1))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.vit import ViTBody
 
 CASES = {
     "patch 16": {"name": "vit_tiny_patch16_224"},
@@ -65,7 +65,7 @@ def test_padding_does_not_shift_features():
     """A bright spot is found at the same place of p2 whether or not the image is padded on its right and lower side."""
     encoder = build_encoder(EncoderSpec(name="dinov2_s14", weights="random", channels=64)).eval()
     assert isinstance(encoder.body, ViTBody)
-    from encoder_ablations.encoders.resize import resize_to_stride
+    from encoder_ablations.encoders.pyramids.resize import resize_to_stride
 
     ramp = torch.arange(0.5, 40).mul(14).view(1, 1, 1, -1).expand(1, 1, 40, 40)  # pixel position of each patch's middle
     resized = resize_to_stride(ramp, 14, 4, (130, 130))

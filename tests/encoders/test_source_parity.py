@@ -10,7 +10,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import nn
 
-from encoder_ablations.encoders.weights import load_weights
+from encoder_ablations.encoders.weights.loading import load_weights
 from encoder_ablations.utils.seeding import torch_stream
 
 SIZE = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import yaml
 
-from encoder_ablations.engine.per_image import load_per_image
-from encoder_ablations.engine.train import Trainer
-from encoder_ablations.experiments import worker
+from encoder_ablations.engine.evaluation.per_image import load_per_image
+from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.planned_run import locate
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.run import execute_run
-from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
-from encoder_ablations.experiments.study import load_study, plan
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.runs.planned_run import locate
+from encoder_ablations.experiments.runs.record import PER_IMAGE, load_record
+from encoder_ablations.experiments.runs.run import execute_run
+from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.workers import worker
 from encoder_ablations.utils.errors import InputError
 
 STUDY = {
@@ -348,7 +348,7 @@ def test_a_full_disk_is_no_fault_of_the_run(where, study, capsys, monkeypatch):
 
     if where == "checkpoint":
         monkeypatch.setattr("encoder_ablations.utils.files.os.replace", fail)
-        monkeypatch.setattr("encoder_ablations.experiments.run_experiment.save_study", lambda *_: None)
+        monkeypatch.setattr("encoder_ablations.experiments.commands.run.save_study", lambda *_: None)
     else:
         monkeypatch.setattr(Trainer, "_step", fail)
     assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]"]) == 2

@@ -8,16 +8,16 @@ from functools import partial
 import pytest
 import torch
 
-from encoder_ablations.engine.cost import measure_cost
-from encoder_ablations.engine.state import Progress
-from encoder_ablations.experiments import finished as finishing
-from encoder_ablations.experiments import run as runs
+from encoder_ablations.engine.cost.measure import measure_cost
+from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.disclosures import disclosures
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.run import execute_run
-from encoder_ablations.experiments.run_record import DataRecord, load_record
-from encoder_ablations.experiments.study import load_study, plan
+from encoder_ablations.experiments.runs import record_builder as finishing
+from encoder_ablations.experiments.runs import run as runs
+from encoder_ablations.experiments.runs.disclosures import disclosures
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.record import DataRecord, load_record
+from encoder_ablations.experiments.runs.run import execute_run
+from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import float32_products
 

@@ -9,12 +9,12 @@ from launching import launch
 
 from encoder_ablations.engine import processes
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.train import Trainer
-from encoder_ablations.experiments import ray_executor
+from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.executors import slots
-from encoder_ablations.experiments.ray_executor import Cluster
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.workers import ray_cluster
+from encoder_ablations.experiments.workers.processes import slots
+from encoder_ablations.experiments.workers.ray_cluster import Cluster
 from encoder_ablations.utils.errors import InputError
 
 PROGRAM = """
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from encoder_ablations.engine.train import Trainer
+from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.utils.errors import InputError
 
@@ -117,12 +117,12 @@ class Ray:
 
 def test_a_cluster_without_gpus_does_not_compute_elsewhere_what_asks_for_one():
     with pytest.raises(InputError, match="no machine of the cluster has a GPU"):
-        ray_executor._gpus(Ray(0), Cluster("local"), "cuda")
+        ray_cluster._gpus(Ray(0), Cluster("local"), "cuda")
     with pytest.raises(InputError, match="--gpus-per-run 0"):
-        ray_executor._gpus(Ray(2), Cluster("local", gpus=0.0), "cuda")
-    assert ray_executor._gpus(Ray(2), Cluster("local"), "cuda") == 1
-    assert ray_executor._gpus(Ray(0), Cluster("local"), "auto") == 0
-    assert ray_executor._gpus(Ray(2), Cluster("local"), "cpu") == 0
+        ray_cluster._gpus(Ray(2), Cluster("local", gpus=0.0), "cuda")
+    assert ray_cluster._gpus(Ray(2), Cluster("local"), "cuda") == 1
+    assert ray_cluster._gpus(Ray(0), Cluster("local"), "auto") == 0
+    assert ray_cluster._gpus(Ray(2), Cluster("local"), "cpu") == 0
 
 
 def test_ray_chooses_the_gpu(studies, capsys):

@@ -13,16 +13,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine import train
-from encoder_ablations.engine.checkpoints import load_checkpoint
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.feature_store import FeatureStore
+from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
+from encoder_ablations.engine.training import loop
+from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.scores import ScoreMaps
@@ -80,13 +80,13 @@ def run(options):
         optimizer=OptimizerSpec(lr=1e-3, clip_norm=0.1),
     )
     sets = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
-    data = train.TrainingData(terrain, sets[0], list(range(8)), sets[1], list(range(options.get("val", 5))))
+    data = loop.TrainingData(terrain, sets[0], list(range(8)), sets[1], list(range(options.get("val", 5))))
     store = FeatureStore(Path(options["store"]), 1 << 30) if "store" in options else None
     segmenter = build(options.get("encoder", "vit"), options.get("head", "plain"))
     accelerator = make_accelerator(options.get("device", "cpu"))
-    trainer = train.Trainer(segmenter, data, recipe, 0, folder, accelerator, store=store)
+    trainer = loop.Trainer(segmenter, data, recipe, 0, folder, accelerator, store=store)
     notes = observed(trainer, options.get("interrupt"))
-    train.CHECKPOINT_SECONDS = options.get("save_seconds", [30.0, 30.0])[RANK]
+    loop.CHECKPOINT_SECONDS = options.get("save_seconds", [30.0, 30.0])[RANK]
     try:
         trainer.run()
     except KeyboardInterrupt:

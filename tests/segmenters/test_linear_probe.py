@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.frameworks.transformers_backbone import EncoderBackboneConfig
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.transformers_backbone import EncoderBackboneConfig
-from encoder_ablations.engine.cost import measure_cost
+from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.scores import ScoreMaps, upsample
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
@@ -39,7 +39,7 @@ def test_scores_are_a_linear_map_of_the_sources_own_features(taps, blocks):
         positions = {"pos_embed": source.pos_embed}
         source.load_state_dict(own | positions)
         positions = segmenter.encoder.body.model.pos_embed
-        from encoder_ablations.encoders.positions import resize_positions
+        from encoder_ablations.encoders.bodies.positions import resize_positions
 
         source.pos_embed.copy_(resize_positions(positions, (5, 7), 1, "dinov2"))
         mean, std = (torch.tensor(value).view(3, 1, 1) for value in segmenter.encoder.normalization.__dict__.values())

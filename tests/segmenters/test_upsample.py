@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from encoder_ablations.encoders.resize import resize_to_stride
+from encoder_ablations.encoders.pyramids.resize import resize_to_stride
+from encoder_ablations.segmenters.ops.upsample_argmax import upsample_argmax
 from encoder_ablations.segmenters.scores import ScoreMaps, upsample
-from encoder_ablations.segmenters.upsample_argmax import upsample_argmax
 
 
 def positions(pixels, target, stride):

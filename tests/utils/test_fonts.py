@@ -9,7 +9,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from encoder_ablations.utils import lettering
+from encoder_ablations.utils import fonts
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def fonts(tmp_path, monkeypatch):
 
 
 def _forget():
-    for kept in (lettering._path_for, lettering._others, lettering._letters, lettering._font):
+    for kept in (fonts._path_for, fonts._others, fonts._letters, fonts._font):
         kept.cache_clear()
 
 
@@ -54,26 +54,26 @@ def _write_font(path, text):
 
 def test_the_usual_font_where_it_has_the_letters(fonts):
     fonts(everything="abc дж")
-    assert lettering.font_for("abc дж λ", 13).getname()[0] == "DejaVu Sans"
+    assert fonts.font_for("abc дж λ", 13).getname()[0] == "DejaVu Sans"
 
 
 def test_another_font_where_only_that_has_all_of_them(fonts):
     fonts(half="岩", whole="岩石", whole_bold="岩石")
-    assert lettering.font_for("岩石", 13).getname()[0] == "whole"
-    assert lettering.font_for("岩", 13).getname()[0] == "half"
-    assert lettering.font_for("岩石 1", 13) is None, "letters of one text come from one font"
+    assert fonts.font_for("岩石", 13).getname()[0] == "whole"
+    assert fonts.font_for("岩", 13).getname()[0] == "half"
+    assert fonts.font_for("岩石 1", 13) is None, "letters of one text come from one font"
 
 
 def test_letters_that_nothing_has_are_question_marks(fonts):
     fonts()
-    text, font = lettering.legible("val  岩_1  64×64", 12)
+    text, font = fonts.legible("val  岩_1  64×64", 12)
     assert text == "val  ?_1  64×64"
     assert font.getname()[0] == "DejaVu Sans"
 
 
 def test_figures_have_a_font_for_every_name(fonts, recwarn):
     fonts(rocks="岩石", craters="坑")
-    families = lettering.further_families(["soil", "岩石", "坑", "岩坑", "☂岩"])
+    families = fonts.further_families(["soil", "岩石", "坑", "岩坑", "☂岩"])
     assert families == ["craters", "rocks"]
     with matplotlib.rc_context({"font.family": ["sans-serif", *families]}):
         figure = Figure()

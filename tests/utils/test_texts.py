@@ -1,6 +1,6 @@
 import pytest
 
-from encoder_ablations.utils.wording import duration, plural
+from encoder_ablations.utils.texts import duration, plural
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.data.layouts import blending
-from encoder_ablations.data.layouts.blending import Blends
-from encoder_ablations.data.layouts.choices import Reading, Unsure, Wishes
-from encoder_ablations.data.layouts.proposal import Proposal
-from encoder_ablations.data.sample import IGNORE
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.intake.layouts import blending
+from encoder_ablations.data.intake.layouts.blending import Blends
+from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
+from encoder_ablations.data.intake.layouts.proposal import Proposal
+from encoder_ablations.utils.texts import plural
 
 
 def blends_in(by_file: Mapping[Path, Mapping[int, int]], channels: int, wishes: Wishes) -> Blends | None:

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from encoder_ablations.data.layouts.regions import between_neighbours, inside_areas
-from encoder_ablations.data.reading import opened, read_ids
+from encoder_ablations.data.datasets.reading import opened, read_ids
+from encoder_ablations.data.intake.layouts.regions import between_neighbours, inside_areas
 from encoder_ablations.utils.errors import InputError
 
 Color = tuple[int, int, int]

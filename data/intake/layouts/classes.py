@@ -5,17 +5,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from encoder_ablations.data.layouts.blend_classes import add_blends, blends_in
-from encoder_ablations.data.layouts.choices import Reading, Unsure, Wishes
-from encoder_ablations.data.layouts.color_classes import classes_of_colors, coded
-from encoder_ablations.data.layouts.names import unlabelled_places
-from encoder_ablations.data.layouts.proposal import Proposal
-from encoder_ablations.data.layouts.regions import view
-from encoder_ablations.data.layouts.relations import numbers_objects
-from encoder_ablations.data.layouts.values import MOST_CLASSES, Meaning, class_values, too_many
-from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
+from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
+from encoder_ablations.data.intake.layouts.blend_classes import add_blends, blends_in
+from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
+from encoder_ablations.data.intake.layouts.color_classes import classes_of_colors, coded
+from encoder_ablations.data.intake.layouts.mask_values import MOST_CLASSES, Meaning, class_values, too_many
+from encoder_ablations.data.intake.layouts.name_lists import unlabelled_places
+from encoder_ablations.data.intake.layouts.proposal import Proposal
+from encoder_ablations.data.intake.layouts.regions import view
+from encoder_ablations.data.intake.layouts.relations import numbers_objects
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 LONGEST_MAP = 300
 """Entries of a value map in a YAML; of more the masks are converted."""

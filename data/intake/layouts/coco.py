@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from encoder_ablations.data.layouts.folder_names import split_of
-from encoder_ablations.data.sample import ignore_label, mask_type
-from encoder_ablations.data.spec import Split
+from encoder_ablations.data.datasets.sample import ignore_label, mask_type
+from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.intake.layouts.folder_names import split_of
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
 

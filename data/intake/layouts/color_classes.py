@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.data.layouts.blend_classes import blends_in, note_blends
-from encoder_ablations.data.layouts.blending import nearest_real
-from encoder_ablations.data.layouts.choices import Wishes
-from encoder_ablations.data.layouts.names import unlabelled_places
-from encoder_ablations.data.layouts.proposal import Proposal
-from encoder_ablations.data.layouts.values import MOST_CLASSES, Color, Meaning, too_many
-from encoder_ablations.data.sample import IGNORE
+from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.intake.layouts.blend_classes import blends_in, note_blends
+from encoder_ablations.data.intake.layouts.blending import nearest_real
+from encoder_ablations.data.intake.layouts.choices import Wishes
+from encoder_ablations.data.intake.layouts.mask_values import MOST_CLASSES, Color, Meaning, too_many
+from encoder_ablations.data.intake.layouts.name_lists import unlabelled_places
+from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 MOST_STRANGE = 0.5
 """Share of the pixels whose colours may stand in no table."""

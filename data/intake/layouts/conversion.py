@@ -9,13 +9,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
-from encoder_ablations.data.layouts.values import THREADS
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.intake.layouts.mask_values import THREADS
+from encoder_ablations.data.intake.layouts.proposal import Item, Progress, Proposal
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder
 from encoder_ablations.utils.optional import MissingPackageError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 
 def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, total: None) -> DatasetSpec:

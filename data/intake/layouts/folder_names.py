@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from encoder_ablations.data.spec import Split
+from encoder_ablations.data.datasets.spec import Split
 
 Role = Literal["image", "mask"]
 

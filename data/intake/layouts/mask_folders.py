@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.layouts import relations
-from encoder_ablations.data.layouts.choices import Reading, Unsure
-from encoder_ablations.data.layouts.folder_names import kinds_meant
-from encoder_ablations.data.layouts.regions import view
-from encoder_ablations.data.layouts.relations import Kind
-from encoder_ablations.data.layouts.survey import Candidate, Found, Layer, Source, Survey, survey_files
+from encoder_ablations.data.intake.layouts import relations
+from encoder_ablations.data.intake.layouts.choices import Reading, Unsure
+from encoder_ablations.data.intake.layouts.folder_names import kinds_meant
+from encoder_ablations.data.intake.layouts.regions import view
+from encoder_ablations.data.intake.layouts.relations import Kind
+from encoder_ablations.data.intake.layouts.survey import Candidate, Found, Layer, Source, Survey, survey_files
 from encoder_ablations.utils.errors import InputError
 
 LOOKED_AT = 16

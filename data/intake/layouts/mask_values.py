@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.reading import FileProblem, opened, read_ids
-from encoder_ablations.data.sample import IGNORE, WIDE_IGNORE
+from encoder_ablations.data.datasets.reading import FileProblem, opened, read_ids
+from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.utils.errors import InputError
 
 THREADS = 4

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.data.class_names import require_names
-from encoder_ablations.data.layouts.values import Color
+from encoder_ablations.data.datasets.class_names import require_names
+from encoder_ablations.data.intake.layouts.mask_values import Color
 from encoder_ablations.utils.errors import InputError
 
 NAMES = ("classes.txt", "labels.txt", "class_names.txt", "names.txt", "obj.names", "classes.names", "label_names.txt")

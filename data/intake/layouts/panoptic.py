@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from encoder_ablations.data.layouts.coco import find_image, split_of_annotations
-from encoder_ablations.data.reading import read_channels
-from encoder_ablations.data.sample import ignore_label, mask_type
-from encoder_ablations.data.spec import Split
+from encoder_ablations.data.datasets.reading import read_channels
+from encoder_ablations.data.datasets.sample import ignore_label, mask_type
+from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.intake.layouts.coco import find_image, split_of_annotations
 from encoder_ablations.utils.errors import InputError
 
 _WEIGHTS = np.array([1, 256, 65536])

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from encoder_ablations.data.decoding import OPAQUE, class_table
-from encoder_ablations.data.layouts.coco import CocoImage, CocoSet, draw_coco
-from encoder_ablations.data.layouts.panoptic import PanopticImage, PanopticSet, draw_panoptic
-from encoder_ablations.data.layouts.survey import Source
-from encoder_ablations.data.layouts.values import Color, Meaning
-from encoder_ablations.data.reading import opened, read_ids
-from encoder_ablations.data.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.data.datasets.decoding import OPAQUE, class_table
+from encoder_ablations.data.datasets.reading import opened, read_ids
+from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.data.intake.layouts.coco import CocoImage, CocoSet, draw_coco
+from encoder_ablations.data.intake.layouts.mask_values import Color, Meaning
+from encoder_ablations.data.intake.layouts.panoptic import PanopticImage, PanopticSet, draw_panoptic
+from encoder_ablations.data.intake.layouts.survey import Source
 from encoder_ablations.utils.errors import InputError
 
 Progress = Callable[[int, int], object]

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from encoder_ablations.data.layouts.choices import Wishes
-from encoder_ablations.data.layouts.classes import classes_of_masks
-from encoder_ablations.data.layouts.coco import BACKGROUND, CocoSet, read_coco
-from encoder_ablations.data.layouts.mask_folders import survey_masks
-from encoder_ablations.data.layouts.names import read_names
-from encoder_ablations.data.layouts.panoptic import PanopticSet, read_panoptic
-from encoder_ablations.data.layouts.proposal import Item, Progress, Proposal
-from encoder_ablations.data.layouts.split_lists import take_lists
-from encoder_ablations.data.layouts.splitting import is_direct, settle_splits
-from encoder_ablations.data.layouts.survey import Survey, list_files
-from encoder_ablations.data.layouts.values import study_masks
-from encoder_ablations.data.sample import WIDE_IGNORE, ignore_label
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.sample import WIDE_IGNORE, ignore_label
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.intake.layouts.choices import Wishes
+from encoder_ablations.data.intake.layouts.classes import classes_of_masks
+from encoder_ablations.data.intake.layouts.coco import BACKGROUND, CocoSet, read_coco
+from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
+from encoder_ablations.data.intake.layouts.mask_values import study_masks
+from encoder_ablations.data.intake.layouts.name_lists import read_names
+from encoder_ablations.data.intake.layouts.panoptic import PanopticSet, read_panoptic
+from encoder_ablations.data.intake.layouts.proposal import Item, Progress, Proposal
+from encoder_ablations.data.intake.layouts.split_assignment import is_direct, settle_splits
+from encoder_ablations.data.intake.layouts.split_lists import take_lists
+from encoder_ablations.data.intake.layouts.survey import Survey, list_files
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 
 def propose(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from encoder_ablations.data.reading import FileProblem, opened, read_ids
+from encoder_ablations.data.datasets.reading import FileProblem, opened, read_ids
 
 LARGEST = 500_000
 """Pixels of a mask that are looked at; larger ones are thinned."""

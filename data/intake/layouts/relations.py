@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import spearmanr
 
-from encoder_ablations.data.layouts.folder_names import words_of
-from encoder_ablations.data.layouts.regions import View, pieces_of
+from encoder_ablations.data.intake.layouts.folder_names import words_of
+from encoder_ablations.data.intake.layouts.regions import View, pieces_of
 
 TOLERATED = 0.02
 """Share of the pixels beside the largest value that may disagree: a few masks of large datasets have slips."""

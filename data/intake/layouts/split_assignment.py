@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from encoder_ablations.data.layouts.folder_names import split_of
-from encoder_ablations.data.layouts.proposal import Proposal
-from encoder_ablations.data.layouts.survey import Source
-from encoder_ablations.data.pairing import Pair, find_pairs
-from encoder_ablations.data.scene_names import likely_scenes
-from encoder_ablations.data.spec import DatasetSpec, Split
-from encoder_ablations.data.splits import Ratios, divide
+from encoder_ablations.data.datasets.pairing import Pair, find_pairs
+from encoder_ablations.data.datasets.scene_names import likely_scenes
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.data.intake.layouts.folder_names import split_of
+from encoder_ablations.data.intake.layouts.proposal import Proposal
+from encoder_ablations.data.intake.layouts.survey import Source
+from encoder_ablations.data.intake.splits import Ratios, divide
 from encoder_ablations.utils.errors import InputError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

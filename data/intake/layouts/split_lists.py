@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from encoder_ablations.data.layouts.folder_names import split_of
-from encoder_ablations.data.layouts.survey import Survey
-from encoder_ablations.data.reading import IMAGE_SUFFIXES
-from encoder_ablations.data.spec import Split
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
+from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.intake.layouts.folder_names import split_of
+from encoder_ablations.data.intake.layouts.survey import Survey
+from encoder_ablations.utils.texts import plural
 
 MOST_MISSING = 0.1
 """Share of a list's images that may lack a mask; lists for other tasks name many more."""

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from encoder_ablations.data.layouts.folder_names import (
+from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
+from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.datasets.tile_names import find_scenes
+from encoder_ablations.data.intake.layouts.folder_names import (
     IMAGE_WORDS,
     MASK_WORDS,
     Role,
@@ -17,11 +20,8 @@ from encoder_ablations.data.layouts.folder_names import (
     without_split,
     words_of,
 )
-from encoder_ablations.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
-from encoder_ablations.data.spec import Split
-from encoder_ablations.data.tile_names import find_scenes
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 TILE_IMAGES = frozenset({"r_g_b_ir", "r_g_b", "rgb", "rgbir", "rgb_ir"})
 TILE_MASKS = frozenset({"l", "label", "labels", "mask", "gt"})

@@ -9,10 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import Setting
-from encoder_ablations.experiments.reporting.compare import pretraining
-from encoder_ablations.experiments.reporting.drawing import (
+from encoder_ablations.experiments.reporting.figures.drawing import (
     INK,
     WIDTH,
     EncoderStyle,
@@ -20,7 +17,10 @@ from encoder_ablations.experiments.reporting.drawing import (
     new_figure,
     share_legend,
 )
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.reporting.findings.collection import Setting
+from encoder_ablations.experiments.reporting.findings.ranking import pretraining
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.stats.seeds import Summary
 
 Styles = Mapping[str, EncoderStyle]
@@ -77,7 +77,7 @@ def pretraining_curves(setting: Setting, styles: Styles) -> tuple[Figure, str]:
     axis.set_ylabel("points of mIoU")
     share_legend(figure, axis)
     said = "; ".join(
-        f"{encoder} {wording.points(points[-1][1].mean or 0)} at {points[-1][0]:g} %"
+        f"{encoder} {formats.points(points[-1][1].mean or 0)} at {points[-1][0]:g} %"
         for encoder, points in found.items()
     )
     return figure, f"What pretraining adds to the same network, in points: {said}."
@@ -125,7 +125,7 @@ def _panels(setting: Setting, encoders: list[str], styles: Styles, series: Serie
             seeds = [series(run) for run in group.runs] if group else []
             _draw(axis, encoder, styles[encoder], seeds, means_alone=len(encoders) > CROWDED)
         if len(fractions) > 1:
-            axis.set_title(f"{wording.fraction(fraction)} of the images", loc="left")
+            axis.set_title(f"{formats.fraction(fraction)} of the images", loc="left")
         axis.set_xlabel("training steps")
     for axis in axes[::columns]:
         axis.set_ylabel(label)

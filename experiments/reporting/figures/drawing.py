@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 
-from encoder_ablations.experiments.reporting.collect import Study
+from encoder_ablations.experiments.reporting.findings.collection import Study
 from encoder_ablations.utils.files import write_bytes
-from encoder_ablations.utils.lettering import further_families
+from encoder_ablations.utils.fonts import further_families
 
 WIDTH = 9.6
 """Inches of a figure that fills the page."""

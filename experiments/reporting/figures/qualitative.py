@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from encoder_ablations.data.palette import colorize
-from encoder_ablations.data.sample import IGNORE, ignore_label
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import MOST_CLASSES, RunGroup, Setting, Study
-from encoder_ablations.experiments.reporting.drawing import data_uri
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.data.datasets.palette import colorize
+from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
+from encoder_ablations.experiments.reporting.figures.drawing import data_uri
+from encoder_ablations.experiments.reporting.findings.collection import MOST_CLASSES, RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.runs.record import RunRecord
 
 MOST_IMAGES = 4
 SIDE = 320
@@ -92,7 +92,7 @@ def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> Picture
 
 def _missing(encoders: list[str], groups: list[RunGroup]) -> list[str]:
     absent = [encoder for encoder in encoders if encoder not in {group.encoder for group in groups}]
-    return [f"No pictures were kept for {wording.listing(absent)}."] if absent else []
+    return [f"No pictures were kept for {formats.listing(absent)}."] if absent else []
 
 
 def _with_seed(group: RunGroup, seed: int) -> RunRecord:

@@ -8,16 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, class_iou
-from encoder_ablations.experiments.reporting.compare import Standing, pretraining, standings
-from encoder_ablations.experiments.reporting.curves import (
+from encoder_ablations.experiments.reporting.figures.curves import (
     Styles,
     fraction_curves,
     learning_curves,
     loss_curves,
     pretraining_curves,
 )
-from encoder_ablations.experiments.reporting.drawing import (
+from encoder_ablations.experiments.reporting.figures.drawing import (
     FAINT,
     INK,
     WIDTH,
@@ -28,7 +26,9 @@ from encoder_ablations.experiments.reporting.drawing import (
     share_legend,
     style_context,
 )
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting, class_iou
+from encoder_ablations.experiments.reporting.findings.ranking import Standing, pretraining, standings
+from encoder_ablations.utils.texts import plural
 
 NUMBERED = 12
 """Most classes for which a confusion matrix shows numbers."""
@@ -44,7 +44,7 @@ def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) ->
     """Draws and saves everything that the setting's runs allow.
 
     Args:
-        styles: see :func:`encoder_ablations.experiments.reporting.drawing.encoder_styles`.
+        styles: see :func:`encoder_ablations.experiments.reporting.figures.drawing.encoder_styles`.
         folder: gets PREFIX-NAME.png and .pdf.
 
     Returns:

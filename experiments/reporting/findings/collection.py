@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from encoder_ablations.experiments.published import Place, PublishedScore, read_published
-from encoder_ablations.experiments.reporting.titles import canonical, unique_titles
-from encoder_ablations.experiments.run_folder import load_run
-from encoder_ablations.experiments.run_record import RunRecord
-from encoder_ablations.experiments.same_files import changed_files
+from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
+from encoder_ablations.experiments.runs.fingerprint import changed_files
+from encoder_ablations.experiments.runs.folder import load_run
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.transfer_record import TransferRecord, load_transfer, transfer_files
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
-from encoder_ablations.experiments.transfer_record import TransferRecord, load_transfer, transfer_files
+from encoder_ablations.experiments.studies.published import Place, PublishedScore, read_published
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 Reading = Callable[[RunRecord], float | None]
 

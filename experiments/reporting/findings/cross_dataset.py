@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Study
-from encoder_ablations.experiments.reporting.table import Table
-from encoder_ablations.experiments.reporting.titles import canonical
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.table import Table
+from encoder_ablations.experiments.reporting.text.titles import canonical
+from encoder_ablations.experiments.runs.transfer_record import TransferRecord
 from encoder_ablations.experiments.stats.seeds import ENOUGH, Summary, paired_difference, summarize
-from encoder_ablations.experiments.transfer_record import TransferRecord
 
 Seeds = dict[int, TransferRecord]
 
@@ -130,7 +130,7 @@ def matrices(study: Study) -> list[Matrix]:
             (encoder, [_row(group, groups, columns, cells) for group in groups if group.encoder == encoder])
             for encoder in encoders
         ]
-        made.append(Matrix(segmenter, wording.fraction(shares[0]), shares[1:], columns, rows))
+        made.append(Matrix(segmenter, formats.fraction(shares[0]), shares[1:], columns, rows))
     return made
 
 
@@ -155,14 +155,14 @@ def _seeds(n: int) -> str:
 def _score(summary: Summary) -> str:
     """Percent; an interval from three seeds on, nothing else below."""
     if summary.mean is None:
-        return wording.DASH
+        return formats.DASH
     spread = "" if summary.half_width is None else f" ± {100 * summary.half_width:.1f}"
     return f"{100 * summary.mean:.1f}{spread}"
 
 
 def _points(over: Summary) -> str:
     spread = "" if over.half_width is None else f" ± {100 * over.half_width:.1f}"
-    return f"{wording.points(over.mean or 0.0)}{spread}"
+    return f"{formats.points(over.mean or 0.0)}{spread}"
 
 
 def transfer_table(study: Study) -> Table:
@@ -173,7 +173,7 @@ def transfer_table(study: Study) -> Table:
         where = [group.segmenter, group.encoder, group.setting, found.place, sample.split]
         counts = [f"{group.fraction * 100:g}", str(sample.n_images), str(len(sample.class_names))]
         scores = [_score(found.score), *_bounds(found.score), str(found.score.n), _score(found.home)]
-        lost = [wording.points(drop.mean or 0.0), *_bounds(drop, wording.points)] if drop else ["", "", ""]
+        lost = [formats.points(drop.mean or 0.0), *_bounds(drop, formats.points)] if drop else ["", "", ""]
         rows.append([*where, *counts, *scores, *lost, "" if found.kept is None else f"{100 * found.kept:.1f}"])
     header = ["head", "encoder", "trained on", "tested on", "split", "fraction (%)", "images", "classes", "mIoU (%)"]
     header += [

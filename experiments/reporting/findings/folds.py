@@ -3,11 +3,11 @@
 import re
 from statistics import fmean
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import Setting, Study
-from encoder_ablations.experiments.reporting.table import Table
-from encoder_ablations.experiments.reporting.titles import canonical, unique_titles
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.reporting.findings.collection import Setting, Study
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.table import Table
+from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
+from encoder_ablations.experiments.runs.spec import RunSpec
 
 
 def folds_table(study: Study) -> Table:
@@ -38,7 +38,7 @@ def folds_table(study: Study) -> Table:
 def _row(names: list[str], fraction: float, scores: list[float], folds: int, runs: int) -> list[str]:
     numbers = [f"{100 * value:.1f}" for value in (fmean(scores), min(scores), max(scores))]
     many = str(folds) if len(scores) == folds else f"{len(scores)} of {folds}"
-    return [*names, wording.fraction(fraction), *numbers, many, str(runs)]
+    return [*names, formats.fraction(fraction), *numbers, many, str(runs)]
 
 
 def _families(study: Study) -> list[list[Setting]]:
@@ -77,4 +77,4 @@ def _common(setting: Setting) -> str:
 def _title(folds: list[Setting]) -> str:
     names = [setting.dataset for setting in folds]
     stems = {re.sub(r"[-_.]?\d+$", "", name) for name in names}
-    return f"{stems.pop() if len(stems) == 1 else wording.listing(names)} · {folds[0].segmenter}"
+    return f"{stems.pop() if len(stems) == 1 else formats.listing(names)} · {folds[0].segmenter}"

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from encoder_ablations.engine.per_image import load_per_image
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Study
-from encoder_ablations.experiments.run_record import PER_IMAGE, RunRecord
+from encoder_ablations.engine.evaluation.per_image import load_per_image
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.stats.bootstrap import (
     FEW_OCCURRENCES,
     Resampled,
@@ -100,7 +100,7 @@ def caution(few: Mapping[str, int]) -> str:
     if len(named) > NAMED:
         named = [*named[:NAMED], f"{len(named) - NAMED} more"]
     return (
-        f"In fewer than {FEW_OCCURRENCES} test images or scenes: {wording.listing(named)}. How such classes fare "
+        f"In fewer than {FEW_OCCURRENCES} test images or scenes: {formats.listing(named)}. How such classes fare "
         "elsewhere cannot be told from so few, and the interval is then too narrow: in simulations it held the truth "
         "in 93 of 100 studies."
     )

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study
-from encoder_ablations.experiments.reporting.compare import pretraining, standings
-from encoder_ablations.experiments.reporting.table import Table
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.findings.ranking import pretraining, standings
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.table import Table
+from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.stats.efficiency import Efficiency, label_efficiency, steps_to_reach
 from encoder_ablations.experiments.stats.seeds import summarize
 
@@ -104,6 +104,6 @@ def _until(group: RunGroup, target: float) -> list[str] | None:
             epochs.append(step * run.spec.recipe.batch_size / run.data.n_train)
     reached = f"{len(steps)} of {len(curves)}"
     if len(steps) < len(curves):
-        return [wording.DASH, wording.DASH, reached]
+        return [formats.DASH, formats.DASH, reached]
     texts = [summarize(values).text(1, digits, with_n=False) for values, digits in ((steps, 0), (epochs, 1))]
     return [*texts, reached]

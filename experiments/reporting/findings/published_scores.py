@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup
+from encoder_ablations.experiments.reporting.text import formats
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
             continue
         note = numbers.setdefault(published.source, len(numbers) + 1)
         spread = "" if ours.half_width is None else f"± {100 * ours.half_width:.1f}"
-        difference = wording.points(ours.mean - published.miou / 100)
+        difference = formats.points(ours.mean - published.miou / 100)
         score = f"{published.miou:.{1 if round(published.miou, 1) == published.miou else 2}f}"
         found[group] = Cited(score, difference, spread, note, published.source)
     return found

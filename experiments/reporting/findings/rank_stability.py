@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import Setting, Study
-from encoder_ablations.experiments.reporting.compare import standings
-from encoder_ablations.experiments.reporting.table import Table
+from encoder_ablations.experiments.reporting.findings.collection import Setting, Study
+from encoder_ablations.experiments.reporting.findings.ranking import standings
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.stats.ranks import Agreement, Scores, agreement, agreement_of_seeds
 from encoder_ablations.experiments.stats.seeds import deviation_interval
 
@@ -19,11 +19,11 @@ def stability_table(study: Study) -> Table:
     rows = []
     for setting in study.settings:
         reference = _scores(setting, setting.reference)
-        where = f"at {wording.fraction(setting.reference)}" if setting.reference else ""
+        where = f"at {formats.fraction(setting.reference)}" if setting.reference else ""
         rows += _row(setting.title, f"two single seeds, {where}", agreement_of_seeds(reference))
         for fraction in reversed(setting.fractions):
             if fraction != setting.reference and setting.reference:
-                what = f"{wording.fraction(setting.reference)} and {wording.fraction(fraction)} of the images"
+                what = f"{formats.fraction(setting.reference)} and {formats.fraction(fraction)} of the images"
                 rows += _row(setting.title, what, agreement(reference, _scores(setting, fraction)))
     for first, second, what in _neighbours(study):
         found = agreement(_scores(first, first.reference), _scores(second, second.reference))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean, median
 
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting
-from encoder_ablations.experiments.run_record import CostRecord, RunRecord
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting
+from encoder_ablations.experiments.runs.record import CostRecord, RunRecord
 from encoder_ablations.experiments.stats.seeds import Difference, Summary, holm, paired_difference
 
 SIGNIFICANT = 0.05

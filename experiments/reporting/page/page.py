@@ -8,23 +8,25 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from encoder_ablations.experiments.reporting import method, views, wording
-from encoder_ablations.experiments.reporting.answer import Answer, answer
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting, Study, collect
-from encoder_ablations.experiments.reporting.crossing import matrices
-from encoder_ablations.experiments.reporting.curves import CROWDED, panel_shares
-from encoder_ablations.experiments.reporting.drawing import EncoderStyle, encoder_styles
-from encoder_ablations.experiments.reporting.figures import BARS, BARS_OF, PANELS, draw_setting
-from encoder_ablations.experiments.reporting.folds import folds_table
-from encoder_ablations.experiments.reporting.literature import Cited, citations, sources
-from encoder_ablations.experiments.reporting.pictures import picture_grid
-from encoder_ablations.experiments.reporting.price import front_sentence
-from encoder_ablations.experiments.reporting.resampling import Resampling, caution
-from encoder_ablations.experiments.reporting.stability import across
-from encoder_ablations.experiments.reporting.table import Table
-from encoder_ablations.experiments.reporting.tables import TABLES, write_tables
+from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
+from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
+from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
+from encoder_ablations.experiments.reporting.figures.results import BARS, BARS_OF, PANELS, draw_setting
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting, Study, collect
+from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
+from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
+from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations, sources
+from encoder_ablations.experiments.reporting.findings.rank_stability import across
+from encoder_ablations.experiments.reporting.page import views
+from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
+from encoder_ablations.experiments.reporting.sentences import method
+from encoder_ablations.experiments.reporting.sentences.answer import Answer, answer
+from encoder_ablations.experiments.reporting.sentences.cost import front_sentence
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.utils.files import write_text
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 HERE = Path(__file__).parent
 
@@ -102,7 +104,7 @@ def _terminal_row(group: RunGroup) -> list[str]:
     summary = group.score
     mean, _, spread = summary.text(with_n=False).partition(" ")
     failed = f" ({len(group.failed)} failed)" if group.failed else ""
-    return [group.encoder, wording.fraction(group.fraction), mean, spread.strip("()"), f"{summary.n}{failed}"]
+    return [group.encoder, formats.fraction(group.fraction), mean, spread.strip("()"), f"{summary.n}{failed}"]
 
 
 def _terminal_citation(cited: Cited | None) -> list[str]:
@@ -132,7 +134,7 @@ def _section(
         "key": key,
         "setting": setting,
         "answer": answer(setting, resampling),
-        "share": wording.fraction(setting.reference) if setting.reference else wording.DASH,
+        "share": formats.fraction(setting.reference) if setting.reference else formats.DASH,
         "ranking": rows,
         "sources": sources(row.published for row in rows if row.published),
         "scale": views.ranking_scale(setting),
@@ -146,7 +148,7 @@ def _section(
         "panels": PANELS,
         "bars_of": BARS_OF,
         "crowded": len(everyone) > CROWDED,
-        "curve_shares": [wording.fraction(share) for share in panel_shares(setting)],
+        "curve_shares": [formats.fraction(share) for share in panel_shares(setting)],
         "quality": views.quality_grid(setting, encoders),
         "costs": views.cost_rows(setting, encoders),
         "parts": views.flops_by_part(setting, encoders),

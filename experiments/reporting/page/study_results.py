@@ -5,11 +5,11 @@ import io
 import json
 from typing import Any
 
-from encoder_ablations.experiments.metrics_record import MetricsRecord
-from encoder_ablations.experiments.reporting.collect import RunGroup, Study
-from encoder_ablations.experiments.reporting.page import terminal_ranking
-from encoder_ablations.experiments.reporting.resampling import Resampling
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
+from encoder_ablations.experiments.reporting.page.page import terminal_ranking
+from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
+from encoder_ablations.experiments.runs.record import RunRecord
 
 COLUMNS = {"miou": "mIoU", "mean_class_accuracy": "mean acc.", "pixel_accuracy": "pixel acc."}
 """Measures in the terminal's table of seeds, in percent; JSON and CSV have all."""

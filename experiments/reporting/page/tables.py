@@ -5,18 +5,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Study, class_iou
-from encoder_ablations.experiments.reporting.compare import Comparison, Cost, comparisons, cost_of, pretraining
-from encoder_ablations.experiments.reporting.crossing import transfer_table
-from encoder_ablations.experiments.reporting.effort import efficiency_table, target_table
-from encoder_ablations.experiments.reporting.folds import folds_table
-from encoder_ablations.experiments.reporting.literature import Cited, citations
-from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
-from encoder_ablations.experiments.reporting.stability import deviations_table, stability_table
-from encoder_ablations.experiments.reporting.table import Table
-from encoder_ablations.experiments.reporting.titles import flatten
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study, class_iou
+from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
+from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
+from encoder_ablations.experiments.reporting.findings.label_efficiency import efficiency_table, target_table
+from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
+from encoder_ablations.experiments.reporting.findings.rank_stability import deviations_table, stability_table
+from encoder_ablations.experiments.reporting.findings.ranking import Comparison, Cost, comparisons, cost_of, pretraining
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.table import Table
+from encoder_ablations.experiments.reporting.text.titles import flatten
+from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.utils.files import write_text
 
 LONG: Any = {
@@ -159,9 +159,9 @@ def pretraining_table(study: Study) -> Table:
 def _difference_cells(pair: Comparison, seeds: str) -> list[str]:
     """Mean, low, high and what these two are, ``seeds``, effect size and p; "" for what so few seeds do not have."""
     over, effect = pair.difference.over, pair.difference.effect
-    bounds = [wording.points(bound) if bound is not None and over.n > 1 else "" for bound in (over.low, over.high)]
+    bounds = [formats.points(bound) if bound is not None and over.n > 1 else "" for bound in (over.low, over.high)]
     certainty = ["" if effect is None else f"{effect:.2f}", "" if pair.p is None else f"{pair.p:.4f}"]
-    return [wording.points(over.mean or 0.0), *bounds, over.spread, seeds, *certainty]
+    return [formats.points(over.mean or 0.0), *bounds, over.spread, seeds, *certainty]
 
 
 TABLES: dict[str, Callable[[Study], Table]] = {

@@ -5,16 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import Reading, RunGroup, Setting
-from encoder_ablations.experiments.reporting.collect import class_iou as iou_of
-from encoder_ablations.experiments.reporting.compare import Cost, Standing, comparisons, cost_of, pretraining, standings
-from encoder_ablations.experiments.reporting.figures import row_shares
-from encoder_ablations.experiments.reporting.literature import Cited, citations
-from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
-from encoder_ablations.experiments.run_record import RunRecord
+from encoder_ablations.experiments.reporting.figures.results import row_shares
+from encoder_ablations.experiments.reporting.findings.collection import Reading, RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.collection import class_iou as iou_of
+from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
+from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
+from encoder_ablations.experiments.reporting.findings.ranking import (
+    Cost,
+    Standing,
+    comparisons,
+    cost_of,
+    pretraining,
+    standings,
+)
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.stats.seeds import Summary
-from encoder_ablations.utils.wording import duration
+from encoder_ablations.utils.texts import duration
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def ranking(setting: Setting, resampling: Resampling | None = None) -> list[Rank
                 published=cited.get(group),
                 n=summary.n,
                 failed=len(group.failed),
-                behind=wording.points(-(pair.difference.over.mean or 0.0)) if pair else "",
+                behind=formats.points(-(pair.difference.over.mean or 0.0)) if pair else "",
                 behind_spread=_behind_spread(pair.difference.over) if pair else "",
                 cost=cost_texts(standing.cost),
             )
@@ -124,23 +131,23 @@ def _percents(bounds: Interval | None) -> str:
 
 def _behind_spread(over: Summary) -> str:
     """Bounds of this encoder minus the first, from the first minus this one."""
-    return f"{wording.points(-(over.high or 0.0))} to {wording.points(-(over.low or 0.0))}" if over.spread else ""
+    return f"{formats.points(-(over.high or 0.0))} to {formats.points(-(over.low or 0.0))}" if over.spread else ""
 
 
 def cost_texts(cost: Cost | None) -> dict[str, str]:
     if cost is None:
-        return dict.fromkeys(COSTS, wording.DASH)
-    p10, middle, p90 = map(wording.milliseconds, cost.latency or (None, None, None))
+        return dict.fromkeys(COSTS, formats.DASH)
+    p10, middle, p90 = map(formats.milliseconds, cost.latency or (None, None, None))
     return {
-        "parameters": wording.large(cost.parameters),
-        "trainable": wording.large(cost.trainable),
-        "flops": wording.giga(cost.flops),
+        "parameters": formats.large(cost.parameters),
+        "trainable": formats.large(cost.trainable),
+        "flops": formats.giga(cost.flops),
         "latency": middle,
-        "latency_range": f"{p10}–{p90}" if cost.latency else wording.DASH,
-        "tokens": wording.DASH if cost.tokens is None else str(cost.tokens),
+        "latency_range": f"{p10}–{p90}" if cost.latency else formats.DASH,
+        "tokens": formats.DASH if cost.tokens is None else str(cost.tokens),
         "images_per_second": f"{cost.images_per_second:.1f}",
         "training": duration(cost.train_seconds),
-        "memory": wording.memory(cost.memory),
+        "memory": formats.memory(cost.memory),
     }
 
 
@@ -164,7 +171,7 @@ def fractions_grid(setting: Setting, encoders: list[str]) -> Grid:
         groups = [setting.group(encoder, fraction) for encoder in encoders]
         columns.append(_cells([group.score if group else Summary(0) for group in groups]))
     rows = [(encoder, [column[position] for column in columns]) for position, encoder in enumerate(encoders)]
-    return Grid([wording.fraction(fraction) for fraction in setting.fractions], rows)
+    return Grid([formats.fraction(fraction) for fraction in setting.fractions], rows)
 
 
 def pretraining_grid(setting: Setting) -> Grid:
@@ -176,16 +183,16 @@ def pretraining_grid(setting: Setting) -> Grid:
     for encoder in encoders:
         pairs = [found[share].get(encoder) for share in shares]
         rows.append(
-            (encoder, [GridCell(_added(pair.difference.over) if pair else wording.DASH, False) for pair in pairs])
+            (encoder, [GridCell(_added(pair.difference.over) if pair else formats.DASH, False) for pair in pairs])
         )
-    return Grid([wording.fraction(share) for share in shares], rows)
+    return Grid([formats.fraction(share) for share in shares], rows)
 
 
 def _added(over: Summary) -> str:
     """``+20.1 (range +19.7 to +20.4, n=2)``."""
-    bounds = f"{wording.points(over.low or 0.0)} to {wording.points(over.high or 0.0)}, " if over.spread else ""
+    bounds = f"{formats.points(over.low or 0.0)} to {formats.points(over.high or 0.0)}, " if over.spread else ""
     named = "range " if over.spread == "range" else ""
-    return f"{wording.points(over.mean or 0.0)} ({named}{bounds}n={over.n})"
+    return f"{formats.points(over.mean or 0.0)} ({named}{bounds}n={over.n})"
 
 
 def classes_grid(setting: Setting, encoders: list[str]) -> Grid:
@@ -234,7 +241,7 @@ def mistakes(setting: Setting, encoders: list[str]) -> Grid:
     order = [divmod(cell, len(setting.classes)) for cell in cells]
     rows = []
     for truth, guess in order:
-        texts = [wording.DASH if shares is None else f"{100 * shares[truth, guess]:.1f}" for shares in found]
+        texts = [formats.DASH if shares is None else f"{100 * shares[truth, guess]:.1f}" for shares in found]
         name = f"{setting.classes[truth]} taken for {setting.classes[guess]}"
         rows.append((name, [GridCell(text, False) for text in texts]))
     return Grid(encoders, rows)
@@ -261,7 +268,7 @@ def convergence_rows(setting: Setting, encoders: list[str]) -> list[list[str]]:
         for encoder in encoders:
             group = setting.group(encoder, fraction)
             if group and any(run.convergence for run in group.runs):
-                rows.append([encoder, wording.fraction(fraction), *_convergence(group)])
+                rows.append([encoder, formats.fraction(fraction), *_convergence(group)])
     return rows
 
 
@@ -284,7 +291,7 @@ def flops_by_part(setting: Setting, encoders: list[str]) -> Grid:
     rows = [
         (
             part,
-            [GridCell(wording.giga(cost.flops_by_part.get(part)) if cost else wording.DASH, False) for cost in costs],
+            [GridCell(formats.giga(cost.flops_by_part.get(part)) if cost else formats.DASH, False) for cost in costs],
         )
         for part in parts
     ]
@@ -299,4 +306,4 @@ def cost_rows(setting: Setting, encoders: list[str]) -> list[tuple[str, dict[str
 def input_size(setting: Setting) -> str:
     """Height×width at which costs were measured at the reference fraction."""
     sizes = {run.cost.input_size for group in setting.at(setting.reference) for run in group.runs if run.cost}
-    return wording.listing([f"{height}×{width}" for height, width in sorted(sizes)])
+    return formats.listing([f"{height}×{width}" for height, width in sorted(sizes)])

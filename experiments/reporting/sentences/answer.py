@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import RunGroup, Setting
-from encoder_ablations.experiments.reporting.compare import (
+from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
+from encoder_ablations.experiments.reporting.findings.ranking import (
     Comparison,
     Standing,
     comparisons,
     standings,
 )
-from encoder_ablations.experiments.reporting.gain import gain, gain_headline, no_more
-from encoder_ablations.experiments.reporting.price import cost_sentences
-from encoder_ablations.experiments.reporting.resampling import Interval, Resampling
+from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences
+from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline, no_more
+from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 VISIBLE = 0.0005
 """Differences of mIoU below this print as 0.0 points; they are not called a lead."""
@@ -65,7 +65,7 @@ def answer(setting: Setting, resampling: Resampling | None = None) -> Answer:
 
 
 def _scope(setting: Setting, group: RunGroup) -> str:
-    text = f"{setting.dataset}, head {setting.segmenter}, {wording.fraction(group.fraction)} of the training images"
+    text = f"{setting.dataset}, head {setting.segmenter}, {formats.fraction(group.fraction)} of the training images"
     data = group.runs[0].data
     if data is None:
         return text
@@ -75,7 +75,7 @@ def _scope(setting: Setting, group: RunGroup) -> str:
 def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
     leader = ranked[0]
     if len(ranked) == 1:
-        score = wording.percent(leader.miou.mean)
+        score = formats.percent(leader.miou.mean)
         return f"{leader.encoder} reaches {score} mIoU; no other encoder has a result to compare it with."
     against = {pair.second.encoder: pair for pair in pairs if pair.first is leader.group}
     runner_up = against.get(ranked[1].encoder)
@@ -93,10 +93,10 @@ def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
     tested = [pair for pair in against.values() if pair.difference.over.n >= ENOUGH]
     level = [pair.second.encoder for pair in tested if not pair.holds or (pair.difference.over.mean or 0.0) < 0]
     if level:
-        return f"{leader.encoder} ranks first, but the seeds do not separate it from {wording.listing(level)}."
+        return f"{leader.encoder} ranks first, but the seeds do not separate it from {formats.listing(level)}."
     among = "here" if len(tested) == len(ranked) - 1 else f"of those with {ENOUGH} seeds or more"
-    bounds = wording.signed_range(over.low or 0.0, over.high or 0.0, over.mean)
-    ahead = f"{wording.bare(over.mean)} points ahead of the next (95 % interval {bounds})"
+    bounds = formats.signed_range(over.low or 0.0, over.high or 0.0, over.mean)
+    ahead = f"{formats.bare(over.mean)} points ahead of the next (95 % interval {bounds})"
     return f"{leader.encoder} is the best encoder {among}, {ahead}."
 
 
@@ -107,7 +107,7 @@ def _other_images(ranked: list[Standing], resampling: Resampling | None) -> list
     wide: Interval | None = resampling.difference(ranked[0].group, ranked[1].group)
     if wide is None:
         return []
-    low, high = map(wording.points, wide)
+    low, high = map(formats.points, wide)
     text = f"With other test images of this kind, too, the lead is between {low} and {high} points"
     if wide[0] > 0:
         return [f"{text} (95 % interval): it does not hang on the choice of images."]
@@ -117,11 +117,11 @@ def _other_images(ranked: list[Standing], resampling: Resampling | None) -> list
 def _scores(ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
     """What the first, the next and the last encoder score, and how far they are apart."""
     leader = ranked[0]
-    sentences = [f"{leader.encoder} scores {wording.percent(leader.miou.mean)} mIoU."]
+    sentences = [f"{leader.encoder} scores {formats.percent(leader.miou.mean)} mIoU."]
     for other in [*ranked[1:2], *ranked[2:][-1:]]:
         role = "The next" if other is ranked[1] else "The last"
         pair = next((p for p in pairs if (p.first, p.second) == (leader.group, other.group)), None)
-        text = f"{role}, {other.encoder}, scores {wording.percent(other.miou.mean)}"
+        text = f"{role}, {other.encoder}, scores {formats.percent(other.miou.mean)}"
         sentences.append(f"{text}, {_behind(pair)}." if pair else f"{text}, with other seeds.")
     return sentences
 
@@ -131,8 +131,8 @@ def _behind(pair: Comparison) -> str:
     over = pair.difference.over
     if over.mean is None or over.low is None or over.high is None:
         return "at no seed that can be compared"
-    text = f"{wording.bare(over.mean)} points {'less' if over.mean >= 0 else 'more'} on the seeds that both have"
-    return f"{text} ({over.spread} {wording.signed_range(over.low, over.high, over.mean)})" if over.spread else text
+    text = f"{formats.bare(over.mean)} points {'less' if over.mean >= 0 else 'more'} on the seeds that both have"
+    return f"{text} ({over.spread} {formats.signed_range(over.low, over.high, over.mean)})" if over.spread else text
 
 
 def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
@@ -147,7 +147,7 @@ def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> 
         sentences.append(_evidence(top, tested))
     few = [p.second.encoder for p in pairs if p.first is ranked[0].group and p.difference.over.n < ENOUGH]
     if few and counts[-1] >= ENOUGH:
-        sentences.append(f"Too few shared seeds for a claim about {wording.listing(few)}.")
+        sentences.append(f"Too few shared seeds for a claim about {formats.listing(few)}.")
     failed = sum(len(group.failed) for group in setting.groups)
     if failed:
         verb = "is" if failed == 1 else "are"

@@ -2,12 +2,12 @@
 
 from itertools import pairwise
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import Setting
-from encoder_ablations.experiments.reporting.compare import Comparison, Standing, comparisons, standings
-from encoder_ablations.experiments.reporting.gain import no_more
+from encoder_ablations.experiments.reporting.findings.collection import Setting
+from encoder_ablations.experiments.reporting.findings.ranking import Comparison, Standing, comparisons, standings
+from encoder_ablations.experiments.reporting.sentences.pretraining_gain import no_more
+from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
-from encoder_ablations.utils.wording import duration
+from encoder_ablations.utils.texts import duration
 
 NAMED = 4
 """Most encoders that are worth their computation and named one by one."""
@@ -25,7 +25,7 @@ def cost_sentences(ranked: list[Standing], pairs: list[Comparison]) -> list[str]
     if len(priced) > 1 and _flops(cheapest) == _flops(leader):
         sentences.append("No other encoder needs less computation.")
     elif cheapest is not leader:
-        ratio = wording.times(_flops(leader) / max(_flops(cheapest), 1))
+        ratio = formats.times(_flops(leader) / max(_flops(cheapest), 1))
         sentences.append(
             f"That is {ratio} the computation of the cheapest, {cheapest.encoder} ({_price(cheapest)}), "
             f"{_less(leader, cheapest, pairs)}."
@@ -52,7 +52,7 @@ def front_sentence(setting: Setting) -> str:
     level = [other.encoder for other, pair in zip(others, pairs, strict=True) if not _shown(pair)]
     if level:
         return (
-            f"{cheap} and has the highest mean score, but the seeds do not separate it from {wording.listing(level)}."
+            f"{cheap} and has the highest mean score, but the seeds do not separate it from {formats.listing(level)}."
         )
     return f"{cheap} and scores more than all others."
 
@@ -63,7 +63,7 @@ def _worth(priced: list[Standing], pairs: list[Comparison]) -> list[str]:
     if not len(priced) > len(front) > 1:
         return []
     best_first = [standing.encoder for standing in priced if standing in front]
-    names = wording.listing(best_first) if len(front) <= NAMED else f"{len(front)} of the {len(priced)} encoders"
+    names = formats.listing(best_first) if len(front) <= NAMED else f"{len(front)} of the {len(priced)} encoders"
     text = (
         f"Worth their computation, by mean score: {names}; each of the others costs no less and has no higher mean "
         "than one of these"
@@ -77,20 +77,20 @@ def _worth(priced: list[Standing], pairs: list[Comparison]) -> list[str]:
         return [f"{text}."]
     if len(front) > NAMED:
         return [f"{text}. Not every step to a dearer one is shown to score more."]
-    return [f"{text}. The seeds do not show that {wording.listing(open_steps)}."]
+    return [f"{text}. The seeds do not show that {formats.listing(open_steps)}."]
 
 
 def _less(leader: Standing, cheapest: Standing, pairs: list[Comparison]) -> str:
     """How much less the cheapest scores, where the seeds show that; the means with a reservation otherwise."""
     pair = _between(leader, cheapest, pairs)
-    means = f"whose mean score is {wording.bare((leader.miou.mean or 0.0) - (cheapest.miou.mean or 0.0))} points lower"
+    means = f"whose mean score is {formats.bare((leader.miou.mean or 0.0) - (cheapest.miou.mean or 0.0))} points lower"
     if pair is None:
         return f"{means}, with other seeds"
     if pair.difference.over.n < ENOUGH:
         return f"{means} in this small sample"
     if not _shown(pair):
         return f"{means}; the seeds do not separate the two"
-    return f"which scores {wording.bare(pair.difference.over.mean or 0.0)} points less"
+    return f"which scores {formats.bare(pair.difference.over.mean or 0.0)} points less"
 
 
 def _between(first: Standing, second: Standing, pairs: list[Comparison]) -> Comparison | None:
@@ -110,6 +110,6 @@ def _flops(standing: Standing) -> int:
 def _price(standing: Standing, unit: str = "GFLOPs") -> str:
     cost = standing.cost
     if cost is None:
-        return wording.DASH
-    text = f"{wording.giga(cost.flops)} {unit} for an image"
-    return text if cost.latency is None else f"{text}, {wording.milliseconds(cost.latency[1])} ms"
+        return formats.DASH
+    text = f"{formats.giga(cost.flops)} {unit} for an image"
+    return text if cost.latency is None else f"{text}, {formats.milliseconds(cost.latency[1])} ms"

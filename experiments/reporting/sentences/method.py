@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import MOST_CLASSES, RunGroup, Setting, Study
-from encoder_ablations.experiments.reporting.titles import flatten
-from encoder_ablations.experiments.run_record import RunRecord
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.experiments.reporting.findings.collection import MOST_CLASSES, RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.titles import flatten
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.utils.texts import plural
 
 SELECTION = {
     "test": "Of every run, the state with the best mIoU on the validation images was scored on the test images, "
@@ -51,7 +51,7 @@ def disclosures(study: Study) -> list[Note]:
 
 def run_name(study: Study, record: RunRecord) -> str:
     """``dinov2-b, 10 %, seed 0``."""
-    return f"{study.titles[record.run_id]}, {wording.fraction(record.spec.fraction)}, seed {record.spec.seed}"
+    return f"{study.titles[record.run_id]}, {formats.fraction(record.spec.fraction)}, seed {record.spec.seed}"
 
 
 def warnings(study: Study) -> list[str]:
@@ -74,7 +74,7 @@ def _uneven(setting: Setting) -> Iterable[str]:
         seeds = {tuple(group.seeds) for group in groups}
         if len(seeds) > 1:
             text = "; ".join(f"{group.encoder} {', '.join(map(str, group.seeds))}" for group in groups)
-            yield f"At {wording.fraction(fraction)} the encoders have different seeds ({text}): compare with care."
+            yield f"At {formats.fraction(fraction)} the encoders have different seeds ({text}): compare with care."
     machines = {_machine(run) for run in setting.runs}
     if len(machines) > 1:
         yield f"Runs were timed on different machines, so times do not compare: {'; '.join(sorted(machines))}."
@@ -93,8 +93,8 @@ def _other_images(groups: list[RunGroup], fraction: float) -> Iterable[str]:
     uneven = [str(seed) for seed, prints in sorted(subsets.items()) if len(prints) > 1]
     if uneven:
         yield (
-            f"At {wording.fraction(fraction)} not all encoders were trained on the same images "
-            f"(seed {wording.listing(uneven)}): their scores do not compare."
+            f"At {formats.fraction(fraction)} not all encoders were trained on the same images "
+            f"(seed {formats.listing(uneven)}): their scores do not compare."
         )
 
 

@@ -1,11 +1,11 @@
 """What pretraining buys, in words: loaded against random weights of the same network."""
 
-from encoder_ablations.experiments.reporting import wording
-from encoder_ablations.experiments.reporting.collect import Setting
-from encoder_ablations.experiments.reporting.compare import Comparison, pretraining
-from encoder_ablations.experiments.reporting.effort import efficiency, efficiency_texts
+from encoder_ablations.experiments.reporting.findings.collection import Setting
+from encoder_ablations.experiments.reporting.findings.label_efficiency import efficiency, efficiency_texts
+from encoder_ablations.experiments.reporting.findings.ranking import Comparison, pretraining
+from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
-from encoder_ablations.utils.wording import plural
+from encoder_ablations.utils.texts import plural
 
 FEW = 2
 """Most architectures whose gain from pretraining is told one by one."""
@@ -20,16 +20,16 @@ def gain_headline(setting: Setting, fraction: float) -> list[str]:
         pair, over = pairs[0], pairs[0].difference.over
         if not pair.holds:
             return [f"Whether pretraining helps {pair.first.encoder} is open."]
-        bounds = wording.signed_range(over.low or 0.0, over.high or 0.0, over.mean or 0.0)
+        bounds = formats.signed_range(over.low or 0.0, over.high or 0.0, over.mean or 0.0)
         verb = "adds" if (over.mean or 0.0) > 0 else "takes"
-        text = f"Pretraining {verb} {wording.bare(over.mean or 0.0)} points (95 % interval {bounds})"
+        text = f"Pretraining {verb} {formats.bare(over.mean or 0.0)} points (95 % interval {bounds})"
         return [f"{text}{'' if verb == 'adds' else f' from {pair.first.encoder}'}."]
     gains = sorted(pair.difference.over.mean or 0.0 for pair in pairs)
     held = sum(pair.holds for pair in pairs)
     certain = "all" if held == len(pairs) else str(held)
     return [
-        f"Pretraining changes the score of {len(pairs)} networks by {wording.points(gains[0])} to "
-        f"{wording.points(gains[-1])} points, beyond luck for {certain} of them."
+        f"Pretraining changes the score of {len(pairs)} networks by {formats.points(gains[0])} to "
+        f"{formats.points(gains[-1])} points, beyond luck for {certain} of them."
     ]
 
 
@@ -53,7 +53,7 @@ def gain(setting: Setting, fraction: float) -> list[str]:
     if lonely:
         have = "has" if len(lonely) == 1 else "have"
         sentences.append(
-            f"{wording.listing(lonely)} {have} no random control, so their pretraining cannot be told apart."
+            f"{formats.listing(lonely)} {have} no random control, so their pretraining cannot be told apart."
         )
     return sentences
 
@@ -69,7 +69,7 @@ def _saved(setting: Setting, strong: str, weak: str) -> list[str]:
     sure = f" (95 % interval {bounds} %)" if bounds else ""
     return [
         f"{strong} scores with {about} {100 * (result.fraction or 0):.2g} % of the images{sure} what {weak} scores "
-        f"with {wording.fraction(share)}."
+        f"with {formats.fraction(share)}."
     ]
 
 
@@ -79,9 +79,9 @@ def _effects(pairs: list[Comparison], share: float) -> list[str]:
         return [_bought(pair, share) for pair in pairs]
     ordered = sorted(pairs, key=lambda pair: pair.difference.over.mean or 0.0)
     least, most = ordered[0], ordered[-1]
-    low, high = (wording.points(pair.difference.over.mean or 0.0) for pair in (least, most))
+    low, high = (formats.points(pair.difference.over.mean or 0.0) for pair in (least, most))
     text = (
-        f"With {wording.fraction(share)} of the images, loaded instead of random weights change the score of "
+        f"With {formats.fraction(share)} of the images, loaded instead of random weights change the score of "
         f"{len(pairs)} networks by {low} ({least.first.encoder}) to {high} points ({most.first.encoder})"
     )
     fewest = min(pair.difference.over.n for pair in pairs)
@@ -94,21 +94,21 @@ def _bought(pair: Comparison, share: float) -> str:
     """What loaded weights add to the same network from random ones."""
     over = pair.difference.over
     mean = over.mean or 0.0
-    encoder, where = pair.first.encoder, f"With {wording.fraction(share)} of the images"
+    encoder, where = pair.first.encoder, f"With {formats.fraction(share)} of the images"
     if over.n < ENOUGH:
         direction = "more" if mean >= 0 else "less"
         return (
-            f"{where}, {encoder} scores {wording.bare(mean)} points {direction} than the same network from random "
+            f"{where}, {encoder} scores {formats.bare(mean)} points {direction} than the same network from random "
             f"weights in this small sample; {no_more(over.n)}."
         )
-    bounds = f"{over.spread} {wording.signed_range(over.low or 0.0, over.high or 0.0, mean)}"
+    bounds = f"{over.spread} {formats.signed_range(over.low or 0.0, over.high or 0.0, mean)}"
     if not pair.holds:
-        signed = f"{wording.points(mean)} points, {over.spread} {wording.points(over.low or 0.0)}"
+        signed = f"{formats.points(mean)} points, {over.spread} {formats.points(over.low or 0.0)}"
         return (
             f"{where}, the seeds show no certain effect of pretraining on {encoder} "
-            f"({signed} to {wording.points(over.high or 0.0)})."
+            f"({signed} to {formats.points(over.high or 0.0)})."
         )
-    effect = f"adds {wording.bare(mean)} points to" if mean > 0 else f"takes {wording.bare(mean)} points from"
+    effect = f"adds {formats.bare(mean)} points to" if mean > 0 else f"takes {formats.bare(mean)} points from"
     return f"{where}, pretraining {effect} {encoder} ({bounds})."
 
 

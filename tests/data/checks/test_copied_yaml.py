@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from encoder_ablations.data.lint.copied_yaml import copied_yaml
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.checks.copied_yaml import copied_yaml
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.config import read_yaml
 
 NAMES = {"a": "a", "b": "b"}

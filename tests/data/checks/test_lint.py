@@ -10,15 +10,15 @@ import pytest
 from PIL import Image
 from planted import DEFECTS, Copy, bomb, read, save
 
-from encoder_ablations.data.check import check_dataset
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.lint import comparisons, listing
-from encoder_ablations.data.lint.lint import LintReport, lint
-from encoder_ablations.data.lint.repair import repair
-from encoder_ablations.data.lint.rules import RULES
+from encoder_ablations.data.checks import comparisons, file_names
+from encoder_ablations.data.checks.lint import LintReport, lint
+from encoder_ablations.data.checks.repair import repair
+from encoder_ablations.data.checks.rules import RULES
+from encoder_ablations.data.checks.training_check import check_dataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.utils.errors import InputError
 
 SPLITS = {"train": 10, "val": 4}
@@ -184,7 +184,7 @@ def test_what_only_training_refuses_is_an_error_nevertheless(make_dataset, monke
     def refuse(_spec, split):
         raise InputError(f"nobody foresaw this in {split}")
 
-    monkeypatch.setattr(listing, "find_pairs", refuse)
+    monkeypatch.setattr(file_names, "find_pairs", refuse)
     found = lint(make_dataset(size=(32, 32))).findings
     assert {(each.rule.code, each.split, each.detail) for each in found} == {
         ("split-unreadable", split, f"nobody foresaw this in {split}") for split in ("train", "val")
@@ -289,7 +289,7 @@ def test_repair_leaves_nothing_behind_when_a_split_would_be_empty(copy, tmp_path
 
 
 def test_lint_needs_no_torch():
-    program = "import sys; import encoder_ablations.data.lint.repair; print('torch' in sys.modules)"
+    program = "import sys; import encoder_ablations.data.checks.repair; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

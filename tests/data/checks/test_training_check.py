@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.check import check_dataset
+from encoder_ablations.data.checks.training_check import check_dataset
 from encoder_ablations.utils.errors import InputError
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encoder_ablations.data.class_map import ClassMap, read_class_map, share_classes
+from encoder_ablations.data.datasets.class_map import ClassMap, read_class_map, share_classes
 from encoder_ablations.utils.errors import InputError
 
 TRAINED = ("sky", "road", "lane", "car", "tree")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.class_map import read_class_map
-from encoder_ablations.data.class_names import invented_names
-from encoder_ablations.data.hub_reference import _classes
-from encoder_ablations.data.layouts.recognition import propose
+from encoder_ablations.data.datasets.class_map import read_class_map
+from encoder_ablations.data.datasets.class_names import invented_names
+from encoder_ablations.data.intake.hub_reference import _classes
+from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.utils.config import read_yaml

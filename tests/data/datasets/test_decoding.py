@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.palette import palette
-from encoder_ablations.data.sample import IGNORE
-from encoder_ablations.data.scan import scan_masks
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.palette import palette
+from encoder_ablations.data.datasets.pixel_counts import scan_masks
+from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.utils.errors import InputError
 
 COLORS = [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 0, 0]]

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.check import check_dataset
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.preparation import prepare_dataset
+from encoder_ablations.data.checks.training_check import check_dataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.preparation import prepare_dataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
 datasets = pytest.importorskip("datasets", reason="Hugging Face datasets is not installed")
-from encoder_ablations.data import hub, hub_reference  # noqa: E402
+from encoder_ablations.data.datasets import hub  # noqa: E402
+from encoder_ablations.data.intake import hub_reference  # noqa: E402
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -297,7 +298,7 @@ def test_without_the_package(half, monkeypatch, tmp_path):
     for name in [name for name in sys.modules if name.split(".")[0] == "datasets"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "datasets", type(sys)("datasets") if half else None)
-    monkeypatch.delitem(sys.modules, "encoder_ablations.data.hub")
+    monkeypatch.delitem(sys.modules, "encoder_ablations.data.datasets.hub")
     with pytest.raises(InputError, match=r"Hugging Face datasets cannot be imported .*pip install datasets") as caught:
         copied(spec_of("rocks"), "train")
     assert "\n" not in str(caught.value)

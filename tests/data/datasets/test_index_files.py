@@ -2,8 +2,8 @@
 
 import pytest
 
-from encoder_ablations.data.index_files import read_index, write_index
-from encoder_ablations.data.pairing import find_all_pairs, find_pairs
+from encoder_ablations.data.datasets.index_files import read_index, write_index
+from encoder_ablations.data.datasets.pairing import find_all_pairs, find_pairs
 from encoder_ablations.utils.errors import InputError
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from encoder_ablations.data.listing import list_pattern
-from encoder_ablations.data.pairing import find_all_pairs, find_pairs
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.listing import list_pattern
+from encoder_ablations.data.datasets.pairing import find_all_pairs, find_pairs
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 

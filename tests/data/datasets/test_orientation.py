@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.check import check_dataset
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.lint.lint import lint
-from encoder_ablations.data.lint.repair import repair
-from encoder_ablations.data.orientation import drawn_on
-from encoder_ablations.data.reading import image_size, read_ids, read_image
+from encoder_ablations.data.checks.lint import lint
+from encoder_ablations.data.checks.repair import repair
+from encoder_ablations.data.checks.training_check import check_dataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.orientation import drawn_on
+from encoder_ablations.data.datasets.reading import image_size, read_ids, read_image
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.loading.stored_set import planned_bytes
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.stored_set import planned_bytes
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.utils.errors import InputError
 
 ORIENTATION = 0x0112

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from encoder_ablations.data.pairing import find_pairs
+from encoder_ablations.data.datasets.pairing import find_pairs
 from encoder_ablations.utils.errors import InputError
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from encoder_ablations.data.palette import OKABE_ITO, colorize, colors_of, palette
+from encoder_ablations.data.datasets.palette import OKABE_ITO, colorize, colors_of, palette
 
 
 def test_colors_are_distinct_and_never_black():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.scan import scan_masks
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.pixel_counts import scan_masks
 from encoder_ablations.utils.errors import InputError
 
 

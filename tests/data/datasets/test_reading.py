@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoder_ablations.data.reading import check_whole, image_size, read_ids, read_image
+from encoder_ablations.data.datasets.reading import check_whole, image_size, read_ids, read_image
 from encoder_ablations.utils.errors import InputError
 
 IDS = np.array([[0, 1, 2], [3, 200, 255]], np.uint8)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.layouts.recognition import propose
-from encoder_ablations.data.scene_names import likely_scenes
-from encoder_ablations.data.tile_names import tile_id
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.scene_names import likely_scenes
+from encoder_ablations.data.datasets.tile_names import tile_id
+from encoder_ablations.data.intake.layouts.recognition import propose
 
 COUNT = 120
 

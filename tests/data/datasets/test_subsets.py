@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from encoder_ablations.data.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
 from encoder_ablations.utils.errors import InputError
 
 presences = st_numpy.arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 8)))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from planted import save, write_deep_tiff
 
-from encoder_ablations.data.layouts.recognition import propose
-from encoder_ablations.data.reading import FileProblem, image_size, is_upright, read_ids, read_image
-from encoder_ablations.data.tiff import tiff_content
+from encoder_ablations.data.datasets.reading import FileProblem, image_size, is_upright, read_ids, read_image
+from encoder_ablations.data.datasets.tiff import tiff_content
+from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.experiments.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what it makes no sense of

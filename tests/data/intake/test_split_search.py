@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder_ablations.data import split_search
-from encoder_ablations.data.split_search import ENOUGH, UNIT, Pool, improve
-from encoder_ablations.data.splits import Ratios, divide
+from encoder_ablations.data.intake import split_search
+from encoder_ablations.data.intake.split_search import ENOUGH, UNIT, Pool, improve
+from encoder_ablations.data.intake.splits import Ratios, divide
 
 CAMVID = {
     "0001TP_00": (9, [46, 4311, 1745, 61, 796, 123, 168, 2763, 296, 2715, 1611]),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder_ablations.data.splits import Ratios, divide, files_of
+from encoder_ablations.data.intake.splits import Ratios, divide, files_of
 from encoder_ablations.utils.errors import InputError
 
 

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoder_ablations.data import raster
-from encoder_ablations.data.pairing import Pair
-from encoder_ablations.data.raster import Range, Reading
-from encoder_ablations.data.reading import read_channels, read_ids, read_image
-from encoder_ablations.data.tile_names import ROW_PATTERN, SCENE_PATTERN, find_scenes, tile_id
-from encoder_ablations.data.tiles import cut, held_ids, outline, stretches
+from encoder_ablations.data.datasets.pairing import Pair
+from encoder_ablations.data.datasets.reading import read_channels, read_ids, read_image
+from encoder_ablations.data.datasets.tile_names import ROW_PATTERN, SCENE_PATTERN, find_scenes, tile_id
+from encoder_ablations.data.intake import raster
+from encoder_ablations.data.intake.raster import Range, Reading
+from encoder_ablations.data.intake.tiles import cut, held_ids, outline, stretches
 from encoder_ablations.utils.errors import InputError
 
 rasterio = pytest.importorskip("rasterio")
@@ -206,8 +206,8 @@ def test_a_raster_of_20000_pixels_is_never_read_whole(tmp_path):
             value = np.full((count, 512, 512), 2, np.uint8)
             file.write(value, window=rasterio.windows.Window(10240, 10240, 512, 512))
     program = (
-        "import re, sys; from pathlib import Path; from encoder_ablations.data.pairing import Pair\n"
-        "from encoder_ablations.data.tiles import cut\n"
+        "import re, sys; from pathlib import Path; from encoder_ablations.data.datasets.pairing import Pair\n"
+        "from encoder_ablations.data.intake.tiles import cut\n"
         "folder = Path(sys.argv[1])\n"
         "cut(Pair('a', folder / 'i.tif', folder / 'm.tif'), folder, 'train', 1000)\n"
         "print(re.search(r'VmHWM:\\s*(\\d+) kB', Path('/proc/self/status').read_text())[1])"

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from encoder_ablations.data.loading import _Order
-from encoder_ablations.data.mixing import Mixed
+from encoder_ablations.data.loading.balancing import Mixed
+from encoder_ablations.data.loading.batches import _Order
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 

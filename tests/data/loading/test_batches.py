@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.cache import CachedDataset
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import Batch, evaluation_items, training_batches
-from encoder_ablations.data.sample import Sample
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.sample import Sample
+from encoder_ablations.data.loading.batches import Batch, evaluation_items, training_batches
+from encoder_ablations.data.loading.cache import CachedDataset
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.utils.errors import InputError
 
 AUGMENTATION = AugmentationSpec(crop=(32, 32))

@@ -3,8 +3,8 @@ import pickle
 import numpy as np
 import pytest
 
-from encoder_ablations.data.cache import CachedDataset
-from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.loading.cache import CachedDataset
 
 
 class Counting(FolderDataset):

@@ -11,11 +11,10 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.cache import CachedDataset, for_evaluation, for_training
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import evaluation_items, training_batches
-from encoder_ablations.data.stored_set import (
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.loading.batches import evaluation_items, training_batches
+from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
+from encoder_ablations.data.loading.stored_set import (
     StoredSet,
     describe,
     open_set,
@@ -24,6 +23,7 @@ from encoder_ablations.data.stored_set import (
     set_folder,
     write_set,
 )
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.utils.errors import InputError
 
 PLAIN = AugmentationSpec(crop=(32, 32))

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from encoder_ablations.data.relief import BOULDER, CRATER, Ground, Sun, _dig_crater, _light, _place_boulder, draw_scene
+from encoder_ablations.data.synthetic.relief import (
+    BOULDER,
+    CRATER,
+    Ground,
+    Sun,
+    _dig_crater,
+    _light,
+    _place_boulder,
+    draw_scene,
+)
 
 SUN = Sun(-1.0, 0.0, float(np.radians(30)))
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from encoder_ablations.data import terrain
-from encoder_ablations.data.check import check_dataset
-from encoder_ablations.data.spec import DatasetSpec
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.checks.training_check import check_dataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.synthetic import terrain
+from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.utils.config import build, find_config, read_yaml
 from encoder_ablations.utils.errors import InputError
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from encoder_ablations.data.photometric import distort
+from encoder_ablations.data.views.photometric import distort
 
 LEVELS = np.arange(0, 256, 5, dtype=np.uint8)
 COLORS = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS), axis=-1).reshape(len(LEVELS), -1, 3)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoder_ablations.data.resampling import Span, resize, resize_mask, whole_span
+from encoder_ablations.data.views.resampling import Span, resize, resize_mask, whole_span
 
 
 @st.composite

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.sample import IGNORE, Sample
-from encoder_ablations.data.transforms import PADDING, evaluation_view
-from encoder_ablations.data.transforms import training_view as planar_view
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.sample import IGNORE, Sample
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.transforms import PADDING, evaluation_view
+from encoder_ablations.data.views.transforms import training_view as planar_view
 
 STEP = 40
 

@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.loading import training_batches
-from encoder_ablations.data.resampling import Span, resize, resize_mask
-from encoder_ablations.data.sample import IGNORE, Sample
-from encoder_ablations.data.transforms import PADDING, training_view
-from encoder_ablations.data.warps import Places, draw_places, warped
+from encoder_ablations.data.datasets.sample import IGNORE, Sample
+from encoder_ablations.data.loading.batches import training_batches
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.resampling import Span, resize, resize_mask
+from encoder_ablations.data.views.transforms import PADDING, training_view
+from encoder_ablations.data.views.warps import Places, draw_places, warped
 
 WARPS = [{"rotate": 30}, {"elastic": (3, 6)}, {"rotate": 180, "elastic": (2, 8)}]
 TURNS = [{"vertical_flip": 1}, {"quarter_turns": 1}, {"vertical_flip": 0.5, "quarter_turns": 0.5, "flip": 0.5}]

@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Normalization
+from encoder_ablations.encoders.bodies.positions import RULES, resize_positions
+from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
-from encoder_ablations.encoders.positions import RULES, resize_positions
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import ROWS, find_row
-from encoder_ablations.encoders.vit import ViTBody
-from encoder_ablations.encoders.weights import load_weights
+from encoder_ablations.encoders.weights.loading import load_weights
 
 SIZES = [(224, 224), (512, 512), (512, 640), (500, 333), (160, 224)]
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder_ablations.encoders.taps import tap_indices
+from encoder_ablations.encoders.bodies.taps import tap_indices
 from encoder_ablations.utils.errors import InputError
 
 

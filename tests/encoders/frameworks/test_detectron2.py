@@ -17,7 +17,7 @@ from detectron2.data import MetadataCatalog  # noqa: E402
 from detectron2.modeling import build_backbone, build_model  # noqa: E402
 from detectron2.structures import Instances  # noqa: E402
 
-from encoder_ablations.encoders.detectron2 import (  # noqa: E402
+from encoder_ablations.encoders.frameworks.detectron2 import (  # noqa: E402
     add_encoder_config,
     apply_encoder,
     spec_from_config,

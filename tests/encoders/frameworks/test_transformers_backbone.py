@@ -12,8 +12,8 @@ from transformers import (
 )
 
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.frameworks.transformers_backbone import EncoderBackbone, EncoderBackboneConfig, register
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.transformers_backbone import EncoderBackbone, EncoderBackboneConfig, register
 from encoder_ablations.utils.errors import InputError
 
 NAMES = ["vit_tiny_patch16_224", "dinov3_s16", "darknet_tiny"]

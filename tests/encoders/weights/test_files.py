@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from encoder_ablations.encoders.weight_files import read_weights
+from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.utils.errors import InputError
 
 

@@ -7,8 +7,8 @@ import timm
 import torch
 import transformers
 
-from encoder_ablations.encoders.weight_files import read_weights
-from encoder_ablations.encoders.weight_formats import convert
+from encoder_ablations.encoders.weights.files import read_weights
+from encoder_ablations.encoders.weights.formats import convert
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 

@@ -5,7 +5,7 @@ import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.cost import PARTS, measure_cost
+from encoder_ablations.engine.cost.measure import PARTS, measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.arithmetic import deterministic_kernels, float32_products, tensor_float32

@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine import memory
+from encoder_ablations.engine.cost import memory
+from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.memory import PeakMemory
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.train import Trainer, TrainingData
+from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import EvaluationItem, evaluation_items
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.loading.batches import EvaluationItem, evaluation_items
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.evaluate import evaluate
+from encoder_ablations.engine.evaluation.evaluate import evaluate
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError

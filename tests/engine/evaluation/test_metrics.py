@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from encoder_ablations.engine import metrics as m
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation import metrics as m
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.utils.errors import InputError
 
 IMAGES = st.integers(1, 4)

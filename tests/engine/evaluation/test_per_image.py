@@ -10,15 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import evaluation_items
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.loading.batches import evaluation_items
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.confusion import ConfusionMatrix
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.evaluate import evaluate
-from encoder_ablations.engine.per_image import ImageCounts, PerImage, load_per_image, save_per_image
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.evaluate import evaluate
+from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, load_per_image, save_per_image
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.errors import InputError
@@ -96,10 +96,10 @@ def test_damage_is_one_line(tmp_path, damage):
 
 GATHER = """
 import numpy as np
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.evaluate import gather_images
-from encoder_ablations.engine.per_image import ImageCounts
+from encoder_ablations.engine.evaluation.evaluate import gather_images
+from encoder_ablations.engine.evaluation.per_image import ImageCounts
 
 accelerator = make_accelerator("cpu")
 mine = range(5)[accelerator.process_index :: accelerator.num_processes]

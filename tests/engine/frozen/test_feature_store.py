@@ -8,8 +8,8 @@ import time
 import pytest
 import torch
 
-from encoder_ablations.engine import feature_store
-from encoder_ablations.engine.feature_store import FeatureStore
+from encoder_ablations.engine.frozen import feature_store
+from encoder_ablations.engine.frozen.feature_store import FeatureStore
 
 MAPS = [torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(0)), torch.arange(6.0).view(1, 6)]
 

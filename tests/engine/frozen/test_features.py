@@ -6,20 +6,20 @@ import pytest
 import torch
 from PIL import Image
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import evaluation_items, training_batches
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.loading.batches import evaluation_items, training_batches
+from encoder_ablations.data.synthetic.terrain import generate_terrain
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine import features
-from encoder_ablations.engine.checkpoints import load_checkpoint
 from encoder_ablations.engine.devices import computing, make_accelerator
-from encoder_ablations.engine.evaluate import evaluate
-from encoder_ablations.engine.feature_store import FeatureStore
-from encoder_ablations.engine.features import FeatureSource
+from encoder_ablations.engine.evaluation.evaluate import evaluate
+from encoder_ablations.engine.frozen import features
+from encoder_ablations.engine.frozen.feature_store import FeatureStore
+from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
-from encoder_ablations.engine.train import Trainer, TrainingData
+from encoder_ablations.engine.training.checkpoints import load_checkpoint
+from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.segmenters.base import Features
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
@@ -40,8 +40,8 @@ DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32, freeze
 @pytest.fixture
 def calls(monkeypatch):
     """How many images each call of a body gets."""
-    from encoder_ablations.encoders.darknet import DarkNetBody
-    from encoder_ablations.encoders.vit import ViTBody
+    from encoder_ablations.encoders.bodies.darknet import DarkNetBody
+    from encoder_ablations.encoders.bodies.vit import ViTBody
 
     seen = []
     for kind in (ViTBody, DarkNetBody):

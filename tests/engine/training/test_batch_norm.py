@@ -7,8 +7,13 @@ from torch import nn
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.batch_norm import WholeBatchNorm, images_per_statistic, learning_norms, synchronise
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.batch_norm import (
+    WholeBatchNorm,
+    images_per_statistic,
+    learning_norms,
+    synchronise,
+)
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.errors import InputError

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from encoder_ablations.engine.checkpoints import CheckpointError, load_checkpoint, load_model, save_checkpoint
+from encoder_ablations.engine.training.checkpoints import CheckpointError, load_checkpoint, load_model, save_checkpoint
 from encoder_ablations.utils.errors import InputError
 
 
@@ -24,7 +24,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     save_checkpoint(path, {"step": 1})
     program = (
         "import sys, torch; from pathlib import Path\n"
-        "from encoder_ablations.engine.checkpoints import save_checkpoint\n"
+        "from encoder_ablations.engine.training.checkpoints import save_checkpoint\n"
         "from encoder_ablations.utils.errors import InputError\n"
         "try:\n    save_checkpoint(Path(sys.argv[1]), {'model': {'a': torch.zeros(1_000_000)}})\n"
         "except InputError as error:\n    print(error)\n"

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from encoder_ablations.data.augmentation import AugmentationSpec
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.loading import training_batches
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.loading.batches import training_batches
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.checkpoints import load_checkpoint
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
-from encoder_ablations.engine.train import Trainer, TrainingData
+from encoder_ablations.engine.training.checkpoints import load_checkpoint
+from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.scores import ScoreMaps

@@ -7,8 +7,8 @@ import timm
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.optimizer import build_optimizer, parameter_groups, rate_factor, set_rates
 from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
+from encoder_ablations.engine.training.optimizer import build_optimizer, parameter_groups, rate_factor, set_rates
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 

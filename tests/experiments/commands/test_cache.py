@@ -7,14 +7,14 @@ import pytest
 import yaml
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.mixing import Mixed
-from encoder_ablations.data.stored_set import StoredSet, set_folder
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.loading.balancing import Mixed
+from encoder_ablations.data.loading.stored_set import StoredSet, set_folder
 from encoder_ablations.encoders.references import load_encoder
-from encoder_ablations.experiments import run
 from encoder_ablations.experiments.benchmarks import data as bench_data
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs import run
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.run_spec import RunSpec
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.spec import LinearSpec
 
 SETTINGS = ["encoder.weights=random", "encoder.freeze=body", "encoder.channels=32", "recipe.steps=4"]

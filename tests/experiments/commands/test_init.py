@@ -12,12 +12,12 @@ from matplotlib import font_manager
 from PIL import Image
 from planted import read, save
 
-from encoder_ablations.data.palette import palette
+from encoder_ablations.data.datasets.palette import palette
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.experiments import init
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.study import load_study, plan
-from encoder_ablations.utils import lettering
+from encoder_ablations.experiments.commands import init
+from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.utils import fonts
 from encoder_ablations.utils.errors import InputError
 
 TRY = [
@@ -84,7 +84,7 @@ def test_contact_sheet_shows_images_and_classes(folder, tmp_path):
 def no_fonts(monkeypatch):
     """A machine without any font but matplotlib's own."""
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
-    forget = (lettering._path_for.cache_clear, lettering._others.cache_clear)
+    forget = (fonts._path_for.cache_clear, fonts._others.cache_clear)
     for clear in forget:
         clear()
     yield

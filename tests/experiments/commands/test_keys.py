@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.keys import SECTIONS
+from encoder_ablations.experiments.commands.keys import SECTIONS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -7,8 +7,8 @@ import yaml
 from planted import read, save
 
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.experiments import lint
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.commands import lint
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import json
 import pytest
 from yaml import safe_load
 
-from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.pixel_counts import scan_masks
+from encoder_ablations.data.datasets.subsets import nested_order, subset
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.scan import scan_masks
-from encoder_ablations.data.subsets import nested_order, subset
-from encoder_ablations.data.terrain import generate_terrain
+from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.experiments.cli import main
 
 

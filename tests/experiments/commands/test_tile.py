@@ -7,10 +7,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
+from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.experiments import tile
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.commands import tile
 
 rasterio = pytest.importorskip("rasterio")
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -14,12 +14,12 @@ import torch
 import yaml
 from PIL import Image
 
-from encoder_ablations.engine.metrics import mean_iou
-from encoder_ablations.engine.per_image import load_per_image
+from encoder_ablations.engine.evaluation.metrics import mean_iou
+from encoder_ablations.engine.evaluation.per_image import load_per_image
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.run_folder import load_run
-from encoder_ablations.experiments.run_record import PER_IMAGE, load_record
-from encoder_ablations.experiments.train_net import main, make_parser
+from encoder_ablations.experiments.commands.train_net import main, make_parser
+from encoder_ablations.experiments.runs.folder import load_run
+from encoder_ablations.experiments.runs.record import PER_IMAGE, load_record
 from encoder_ablations.utils.errors import InputError
 
 pytestmark = pytest.mark.detectron2
@@ -30,13 +30,17 @@ if find_spec("mask2former") is None:
 from detectron2.data import DatasetCatalog, MetadataCatalog  # noqa: E402
 from detectron2.evaluation import DatasetEvaluators, SemSegEvaluator, inference_on_dataset  # noqa: E402
 
-from encoder_ablations.experiments import evaluate, report, train  # noqa: E402
-from encoder_ablations.experiments.official.configuration import configure  # noqa: E402
-from encoder_ablations.experiments.official.recording import ConfusionEvaluator  # noqa: E402
-from encoder_ablations.experiments.official.repository import clone_root  # noqa: E402
-from encoder_ablations.experiments.official.session import work  # noqa: E402
-from encoder_ablations.experiments.official.trainer import trainer_class  # noqa: E402
-from encoder_ablations.experiments.run import prepare_data  # noqa: E402
+from encoder_ablations.experiments.commands import (
+    evaluate,
+    report,
+    train,
+)
+from encoder_ablations.experiments.detectron2_loop.configuration import configure  # noqa: E402
+from encoder_ablations.experiments.detectron2_loop.recording import ConfusionEvaluator  # noqa: E402
+from encoder_ablations.experiments.detectron2_loop.repository import clone_root  # noqa: E402
+from encoder_ablations.experiments.detectron2_loop.session import work  # noqa: E402
+from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class  # noqa: E402
+from encoder_ablations.experiments.runs.run import prepare_data  # noqa: E402
 
 HEAD, FORMER, OURS = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER", "MODEL.ENCODER_ABLATIONS"
 SMALL = {

@@ -7,13 +7,14 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from encoder_ablations.data.palette import palette
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.palette import palette
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.metrics_record import metrics_record
-from encoder_ablations.experiments.run_record import (
+from encoder_ablations.experiments.runs.fingerprint import save_files
+from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
@@ -23,8 +24,7 @@ from encoder_ablations.experiments.run_record import (
     RunRecord,
     save_record,
 )
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.same_files import save_files
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.seeding import numpy_stream
 

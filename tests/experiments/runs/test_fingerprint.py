@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.check import check_dataset
+from encoder_ablations.data.checks.training_check import check_dataset
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.run import execute_run
-from encoder_ablations.experiments.run_record import load_record, save_record
-from encoder_ablations.experiments.same_files import save_files
-from encoder_ablations.experiments.study import load_study, plan
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.fingerprint import save_files
+from encoder_ablations.experiments.runs.record import load_record, save_record
+from encoder_ablations.experiments.runs.run import execute_run
+from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.utils.errors import InputError
 
 LINEAR = {"encoders": [{"base": "darknet_tiny", "channels": 32}]}

@@ -10,17 +10,17 @@ import pytest
 import torch
 import yaml
 
-from encoder_ablations.engine.checkpoints import save_checkpoint
-from encoder_ablations.engine.per_image import load_per_image
+from encoder_ablations.engine.evaluation.per_image import load_per_image
+from encoder_ablations.engine.training.checkpoints import save_checkpoint
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.progress import ProgressFile, read_progress
-from encoder_ablations.experiments.reporting import pictures
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.run import execute_run
-from encoder_ablations.experiments.run_folder import load_run
-from encoder_ablations.experiments.run_record import PER_IMAGE, load_record, save_record
-from encoder_ablations.experiments.study import load_study, plan
+from encoder_ablations.experiments.reporting.figures import qualitative
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.folder import load_run
+from encoder_ablations.experiments.runs.record import PER_IMAGE, load_record, save_record
+from encoder_ablations.experiments.runs.run import execute_run
+from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.workers.progress import ProgressFile, read_progress
 from encoder_ablations.utils.checked_json import write_checked
 from encoder_ablations.utils.errors import InputError
 
@@ -253,12 +253,12 @@ def test_counts_of_images_of_another_run_are_refused(runs):
 def test_pictures_of_another_run_are_not_shown(kind, runs):
     bad, good = runs
     (setting,) = collect(Path("outputs")).settings
-    shown = pictures.picture_grid(collect(Path("outputs")), setting, setting.encoders)
-    assert (len(shown.rows), shown.notes) == (pictures.MOST_IMAGES, [])
+    shown = qualitative.picture_grid(collect(Path("outputs")), setting, setting.encoders)
+    assert (len(shown.rows), shown.notes) == (qualitative.MOST_IMAGES, [])
     assert shown.seed == load_record(bad).spec.seed
     name = f"{shown.rows[0].id}.{kind}"
     shutil.copy(good / "pictures" / name, bad / "pictures" / name)
-    found = pictures.picture_grid(collect(Path("outputs")), setting, setting.encoders)
+    found = qualitative.picture_grid(collect(Path("outputs")), setting, setting.encoders)
     assert len(found.rows) == len(shown.rows) - 1
     assert f"{name} is of another run, {good.name}" in found.notes[0]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.metrics_record import shared_metrics
-from encoder_ablations.experiments.run_record import load_record
-from encoder_ablations.experiments.transfer_record import load_transfer, transfer_files
+from encoder_ablations.experiments.runs.metrics_record import shared_metrics
+from encoder_ablations.experiments.runs.record import load_record
+from encoder_ablations.experiments.runs.transfer_record import load_transfer, transfer_files
 from encoder_ablations.utils.errors import InputError
 
 SETTINGS = ["encoder.weights=random", "encoder.channels=32", "recipe.steps=6", "recipe.batch_size=2"]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from encoder_ablations.engine import metrics
-from encoder_ablations.engine.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation import metrics
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.experiments.stats.bootstrap import (
     FEW_OCCURRENCES,
     Resampled,

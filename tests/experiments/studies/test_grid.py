@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from encoder_ablations.experiments.saved_study import read_study, resolve_study, save_study, study_changes
-from encoder_ablations.experiments.study import load_study, plan
+from encoder_ablations.experiments.studies.saved_study import read_study, resolve_study, save_study, study_changes
+from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError
 

@@ -4,17 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from encoder_ablations.data.spec import DatasetSpec
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.estimate import measured_speeds, seconds_left
-from encoder_ablations.experiments.locks import holding
-from encoder_ablations.experiments.plan_table import Standing, training_left
-from encoder_ablations.experiments.planned_run import PlannedRun
-from encoder_ablations.experiments.progress import ProgressFile, RunProgress
-from encoder_ablations.experiments.run_spec import RunSpec
-from encoder_ablations.experiments.status import describe
+from encoder_ablations.experiments.commands.status import describe
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.plan_table import Standing, training_left
+from encoder_ablations.experiments.studies.time_left import measured_speeds, seconds_left
+from encoder_ablations.experiments.workers.locks import holding
+from encoder_ablations.experiments.workers.progress import ProgressFile, RunProgress
 from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.files import write_json
 

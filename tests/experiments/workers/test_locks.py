@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from encoder_ablations.experiments import progress
-from encoder_ablations.experiments.locks import holding, is_held
-from encoder_ablations.experiments.progress import ProgressFile, read_progress
+from encoder_ablations.experiments.workers import progress
+from encoder_ablations.experiments.workers.locks import holding, is_held
+from encoder_ablations.experiments.workers.progress import ProgressFile, read_progress
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from encoder_ablations.experiments.locks import holding
+from encoder_ablations.experiments.workers.locks import holding
 with holding(Path(sys.argv[1]), 1) as mine:
     print(mine, flush=True)
     time.sleep(60)
@@ -52,7 +52,7 @@ def test_looking_at_a_lock_keeps_nobody_out(tmp_path):
             sys.executable,
             "-c",
             "import sys; from pathlib import Path\n"
-            "from encoder_ablations.experiments.locks import is_held\n"
+            "from encoder_ablations.experiments.workers.locks import is_held\n"
             "print('ready', flush=True)\nwhile True: is_held(Path(sys.argv[1]))",
             str(tmp_path),
         ],

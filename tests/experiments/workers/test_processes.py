@@ -10,14 +10,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from encoder_ablations.experiments import executors
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.execution import Execution
-from encoder_ablations.experiments.executors import run_in_processes, slots
-from encoder_ablations.experiments.planned_run import locate
-from encoder_ablations.experiments.run_record import load_record
-from encoder_ablations.experiments.study import load_study, plan
-from encoder_ablations.experiments.worker import Job, Outcome, compute
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.planned_run import locate
+from encoder_ablations.experiments.runs.record import load_record
+from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.workers import processes
+from encoder_ablations.experiments.workers.processes import run_in_processes, slots
+from encoder_ablations.experiments.workers.worker import Job, Outcome, compute
 from encoder_ablations.utils.seeding import numpy_stream
 
 
@@ -120,7 +120,7 @@ def dying(run, job):
 
 def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monkeypatch):
     runs = locate(plan(load_study(studies.write())), Path("out"))
-    monkeypatch.setattr(executors, "_compute_in_process", dying)
+    monkeypatch.setattr(processes, "_compute_in_process", dying)
     follower = Follower()
     run_in_processes(runs, Job(Execution("cpu")), follower, slots(1, Execution("cpu")))
     assert {outcome.run_id: outcome.state for outcome in follower.outcomes} == {
@@ -135,12 +135,12 @@ def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monk
 
 
 def test_gpus_are_given_in_turn(monkeypatch):
-    monkeypatch.setattr(executors.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 2)
     assert [place.device for place in slots(3, Execution("auto", 4))] == ["cuda:0", "cuda:1", "cuda:0"]
     assert [place.device for place in slots(2, Execution("cpu", 4))] == ["cpu", "cpu"]
     cached = Execution("auto", 4, feature_cache_gb=2.0)
     assert {replace(place, device="auto") for place in slots(2, cached)} == {cached}
-    monkeypatch.setattr(executors.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 0)
     assert [place.device for place in slots(2, Execution())] == ["cpu", "cpu"]
 
 

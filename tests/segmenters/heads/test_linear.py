@@ -2,7 +2,7 @@ import torch
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Level
-from encoder_ablations.segmenters.linear import LinearHead
+from encoder_ablations.segmenters.heads.linear import LinearHead
 
 LEVELS = [Level("p2", 3, 4), Level("p3", 5, 8), Level("p4", 2, 16), Level("p5", 4, 32)]
 

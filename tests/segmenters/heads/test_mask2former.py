@@ -12,7 +12,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from encoder_ablations.encoders.base import Level
-from encoder_ablations.segmenters.mask2former import Mask2FormerHead
+from encoder_ablations.segmenters.heads.mask2former import Mask2FormerHead
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 CLASSES = 5

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from encoder_ablations.encoders.base import Level
-from encoder_ablations.segmenters.mask2former import Mask2FormerHead
-from encoder_ablations.segmenters.mask2former_initialization import initialize
+from encoder_ablations.segmenters.heads.mask2former import Mask2FormerHead
+from encoder_ablations.segmenters.heads.mask2former_initialization import initialize
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 HIDDEN, INNER, CHANNELS, CLASSES = 64, 160, 96, 9

@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Level
-from encoder_ablations.segmenters.mask2former import Mask2FormerHead
-from encoder_ablations.segmenters.official_operator import provide_operator
+from encoder_ablations.segmenters.heads.mask2former import Mask2FormerHead
+from encoder_ablations.segmenters.ops.official_operator import provide_operator
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 pytestmark = pytest.mark.detectron2

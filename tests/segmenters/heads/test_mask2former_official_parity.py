@@ -7,10 +7,10 @@ import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.cost import measure_cost
+from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.official_operator import FAILED, operator_calls
+from encoder_ablations.segmenters.ops.official_operator import FAILED, operator_calls
 from encoder_ablations.segmenters.spec import Mask2FormerSpec, OfficialMask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 
@@ -24,8 +24,8 @@ from detectron2.data import MetadataCatalog  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
 from detectron2.structures import Instances  # noqa: E402
 
-from encoder_ablations.encoders.detectron2 import add_encoder_config, apply_encoder  # noqa: E402
-from encoder_ablations.segmenters.mask2former_official import (  # noqa: E402
+from encoder_ablations.encoders.frameworks.detectron2 import add_encoder_config, apply_encoder  # noqa: E402
+from encoder_ablations.segmenters.heads.mask2former_official import (  # noqa: E402
     OfficialMask2FormerHead,
     config_of,
     import_official,

@@ -2,7 +2,7 @@ import itertools
 
 import torch
 
-from encoder_ablations.segmenters.matching import assign
+from encoder_ablations.segmenters.losses.matching import assign
 
 
 def test_the_cheapest_assignment_is_found():

@@ -1,6 +1,6 @@
 import torch
 
-from encoder_ablations.segmenters.point_sampling import draw_points, sample, uncertain_points
+from encoder_ablations.segmenters.losses.point_sampling import draw_points, sample, uncertain_points
 
 
 def test_sampling_is_bilinear_between_pixel_centres():

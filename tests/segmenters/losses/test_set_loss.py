@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
-from encoder_ablations.segmenters.point_sampling import Points
-from encoder_ablations.segmenters.set_loss import SetLoss
+from encoder_ablations.segmenters.losses.point_sampling import Points
+from encoder_ablations.segmenters.losses.set_loss import SetLoss
+from encoder_ablations.segmenters.losses.targets import find_targets
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
-from encoder_ablations.segmenters.targets import find_targets
 
 CLASSES, QUERIES, LAYERS, POINTS = 6, 7, 3, 200
 

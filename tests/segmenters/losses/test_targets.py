@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from encoder_ablations.segmenters.targets import find_targets
+from encoder_ablations.segmenters.losses.targets import find_targets
 from encoder_ablations.utils.errors import InputError
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from encoder_ablations.segmenters import deformable_attention as module
-from encoder_ablations.segmenters import deformable_attention_triton as kernels
-from encoder_ablations.segmenters.deformable_attention import deformable_attention
+from encoder_ablations.segmenters.ops import deformable_attention as module
+from encoder_ablations.segmenters.ops import deformable_attention_triton as kernels
+from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention
 
 SHAPES = [(4, 6), (3, 2), (1, 1)]
 PRECISION = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}

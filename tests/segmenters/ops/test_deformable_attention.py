@@ -10,8 +10,8 @@ from fvcore.nn import FlopCountAnalysis
 from torch import nn
 from torch.nn import functional as F
 
-from encoder_ablations.segmenters import deformable_attention as module
-from encoder_ablations.segmenters.deformable_attention import (
+from encoder_ablations.segmenters.ops import deformable_attention as module
+from encoder_ablations.segmenters.ops.deformable_attention import (
     OPERATOR,
     deformable_attention,
     deformable_attention_reference,
@@ -235,7 +235,7 @@ def test_is_seen_in_traces_by_name():
 
 def test_importing_does_not_cost_a_compiler():
     code = (
-        "import sys, encoder_ablations.segmenters.deformable_attention, encoder_ablations.segmenters.scores;"
+        "import sys, encoder_ablations.segmenters.ops.deformable_attention, encoder_ablations.segmenters.scores;"
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

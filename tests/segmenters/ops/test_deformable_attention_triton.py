@@ -14,7 +14,7 @@ COMPILE = """
 import sys, triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from encoder_ablations.segmenters import deformable_attention_triton as module
+from encoder_ablations.segmenters.ops import deformable_attention_triton as module
 
 capability, kind, places, dim, one = sys.argv[1:]
 numbers = ("cells", "queries", "heads", "levels", "points")

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from encoder_ablations.segmenters.deformable_attention import deformable_attention, deformable_attention_backward
-from encoder_ablations.segmenters.official_operator import (
+from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention, deformable_attention_backward
+from encoder_ablations.segmenters.ops.official_operator import (
     FAILED,
     IMPORTER,
     NAME,
@@ -22,7 +22,7 @@ from encoder_ablations.utils.errors import InputError
 SHAPES = torch.tensor([(4, 6), (3, 2), (1, 1)])
 STARTS = torch.tensor([0, 24, 30])
 WORKING = """
-from encoder_ablations.segmenters import deformable_attention as op
+from encoder_ablations.segmenters.ops import deformable_attention as op
 calls = []
 def ms_deform_attn_forward(value, shapes, starts, locations, weights, step):
     calls.append("forward")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder_ablations.segmenters.official_operator import FAILED, operator_calls, provide_operator
+from encoder_ablations.segmenters.ops.official_operator import FAILED, operator_calls, provide_operator
 
 pytestmark = pytest.mark.detectron2
 pytest.importorskip("detectron2", reason="Detectron2 is not installed")

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoder_ablations.segmenters.ops.upsample_argmax import upsample_argmax
 from encoder_ablations.segmenters.scores import ScoreMaps, upsample
-from encoder_ablations.segmenters.upsample_argmax import upsample_argmax
 from encoder_ablations.utils.errors import InputError
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.folder import FolderDataset
-from encoder_ablations.data.layouts.names import read_names
-from encoder_ablations.data.layouts.prepare import prepare
-from encoder_ablations.data.layouts.recognition import propose
-from encoder_ablations.data.layouts.values import class_values
-from encoder_ablations.data.lint.lint import lint
+from encoder_ablations.data.checks.lint import lint
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.intake.layouts.conversion import prepare
+from encoder_ablations.data.intake.layouts.mask_values import class_values
+from encoder_ablations.data.intake.layouts.name_lists import read_names
+from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.utils.errors import InputError
 
 COLORS = np.array([[0, 0, 0], [200, 30, 30], [30, 200, 30]], np.uint8)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoder_ablations.data.palette import palette
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.pictures import WRONG, error_map, picture_grid, right_share
+from encoder_ablations.data.datasets.palette import palette
+from encoder_ablations.experiments.reporting.figures.qualitative import WRONG, error_map, picture_grid, right_share
+from encoder_ablations.experiments.reporting.findings.collection import collect
 
 
 def pixels(source):

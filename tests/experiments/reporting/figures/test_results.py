@@ -4,11 +4,14 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.compare import standings
-from encoder_ablations.experiments.reporting.curves import CROWDED, fraction_curves, learning_curves, panel_shares
-from encoder_ablations.experiments.reporting.drawing import encoder_styles, save_figure, style_context
-from encoder_ablations.experiments.reporting.figures import (
+from encoder_ablations.experiments.reporting.figures.curves import (
+    CROWDED,
+    fraction_curves,
+    learning_curves,
+    panel_shares,
+)
+from encoder_ablations.experiments.reporting.figures.drawing import encoder_styles, save_figure, style_context
+from encoder_ablations.experiments.reporting.figures.results import (
     BARS_OF,
     _figures,
     confusion_figure,
@@ -16,6 +19,8 @@ from encoder_ablations.experiments.reporting.figures import (
     draw_setting,
     row_shares,
 )
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.ranking import standings
 
 
 @pytest.fixture

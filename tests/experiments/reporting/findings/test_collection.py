@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.titles import flatten
-from encoder_ablations.experiments.run_record import save_record
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.text.titles import flatten
+from encoder_ablations.experiments.runs.record import save_record
 from encoder_ablations.utils.errors import InputError
 
 

@@ -8,12 +8,12 @@ import re
 import numpy as np
 import pytest
 
-from encoder_ablations.experiments.metrics_record import shared_metrics
-from encoder_ablations.experiments.reporting import page
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.crossing import crossings, matrices, transfer_table
-from encoder_ablations.experiments.reporting.page import write_report
-from encoder_ablations.experiments.transfer_record import TransferRecord, save_transfer, transfer_file
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.cross_dataset import crossings, matrices, transfer_table
+from encoder_ablations.experiments.reporting.page import page
+from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.runs.metrics_record import shared_metrics
+from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer, transfer_file
 from encoder_ablations.utils.checked_json import write_checked
 
 

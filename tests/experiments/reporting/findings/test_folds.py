@@ -2,10 +2,10 @@
 
 import pytest
 
-from encoder_ablations.experiments.reporting import page
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.folds import folds_table
-from encoder_ablations.experiments.reporting.page import write_report
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.page import page
+from encoder_ablations.experiments.reporting.page.page import write_report
 
 
 def fold(number, **more):

@@ -5,14 +5,14 @@ import csv
 import numpy as np
 import pytest
 
-from encoder_ablations.engine import metrics
-from encoder_ablations.engine.confusion import ConfusionMatrix
-from encoder_ablations.engine.per_image import ImageCounts, PerImage, save_per_image
-from encoder_ablations.experiments.reporting import page
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.page import write_report
-from encoder_ablations.experiments.reporting.resampling import Resampling, caution
-from encoder_ablations.experiments.run_record import PER_IMAGE
+from encoder_ablations.engine.evaluation import metrics
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
+from encoder_ablations.experiments.reporting.page import page
+from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.runs.record import PER_IMAGE
 
 
 def write(factory, levels, images=40, seeds=3, spread=0.3):

@@ -6,11 +6,10 @@ import io
 import pytest
 import yaml
 
-from encoder_ablations.experiments import study_results
-from encoder_ablations.experiments.reporting import page
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.page import terminal_ranking, write_report
-from encoder_ablations.experiments.reporting.tables import ranking_table
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.page import page, study_results
+from encoder_ablations.experiments.reporting.page.page import terminal_ranking, write_report
+from encoder_ablations.experiments.reporting.page.tables import ranking_table
 
 STUDY = {
     "name": "known",

@@ -2,11 +2,11 @@
 
 import pytest
 
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.effort import efficiency_table, target_table
-from encoder_ablations.experiments.reporting.stability import across, deviations_table, stability_table
-from encoder_ablations.experiments.reporting.tables import pretraining_table
-from encoder_ablations.experiments.run_record import CurvesRecord
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.label_efficiency import efficiency_table, target_table
+from encoder_ablations.experiments.reporting.findings.rank_stability import across, deviations_table, stability_table
+from encoder_ablations.experiments.reporting.page.tables import pretraining_table
+from encoder_ablations.experiments.runs.record import CurvesRecord
 
 
 def study(factory, seeds=3, **options):

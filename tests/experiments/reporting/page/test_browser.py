@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from encoder_ablations.experiments.reporting.page import write_report
+from encoder_ablations.experiments.reporting.page.page import write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")

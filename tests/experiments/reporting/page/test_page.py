@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from encoder_ablations.experiments.reporting import method, page
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.drawing import RC, EmbeddedFigure
-from encoder_ablations.experiments.reporting.page import terminal_ranking, write_report
-from encoder_ablations.experiments.reporting.views import fractions_grid, mistakes
+from encoder_ablations.experiments.reporting.figures.drawing import RC, EmbeddedFigure
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.page import page
+from encoder_ablations.experiments.reporting.page.page import terminal_ranking, write_report
+from encoder_ablations.experiments.reporting.page.views import fractions_grid, mistakes
+from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.utils.errors import InputError
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "circle", "line", "polygon"}

@@ -111,7 +111,7 @@ def test_csv_of_a_run_is_refused(study, capsys):
 
 
 def test_several_studies_in_one_call(factory, monkeypatch, capsys):
-    monkeypatch.setattr("encoder_ablations.experiments.reporting.page.draw_setting", lambda *_: {})
+    monkeypatch.setattr("encoder_ablations.experiments.reporting.page.page.draw_setting", lambda *_: {})
     folders = [factory.write([factory.record("a"), factory.record("b", 0.5)], name) for name in ("one", "two")]
     assert main(["report", *map(str, folders)]) == 0
     assert all((folder / "report.html").exists() for folder in folders)

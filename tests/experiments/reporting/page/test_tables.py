@@ -3,8 +3,8 @@ import io
 
 import pytest
 
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.tables import Table, write_tables
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.page.tables import Table, write_tables
 
 
 def read(path):

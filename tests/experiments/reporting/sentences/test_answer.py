@@ -2,11 +2,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder_ablations.experiments.reporting.answer import answer
-from encoder_ablations.experiments.reporting.collect import collect
-from encoder_ablations.experiments.reporting.compare import comparisons, pareto_front, standings
-from encoder_ablations.experiments.reporting.effort import efficiency
-from encoder_ablations.experiments.reporting.price import front_sentence
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.label_efficiency import efficiency
+from encoder_ablations.experiments.reporting.findings.ranking import comparisons, pareto_front, standings
+from encoder_ablations.experiments.reporting.sentences.answer import answer
+from encoder_ablations.experiments.reporting.sentences.cost import front_sentence
 
 
 @pytest.fixture
