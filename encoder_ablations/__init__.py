@@ -5,9 +5,10 @@
     encoder = ea.build_encoder(ea.load_encoder({"base": "dinov2_b14", "weights": "random"}))
     segmenter = ea.build_segmenter(ea.load_segmenter("linear"), encoder, num_classes=3, seed=0)
 
-Each name is imported when it is first used, so that importing the package is quick. What needs an optional package is
-imported from its own module: ``encoder_ablations.encoders.frameworks.detectron2`` and ``encoder_ablations.data.detectron2``
-register encoders and datasets with Detectron2, ``encoder_ablations.encoders.frameworks.transformers_backbone`` with transformers.
+Each name is imported when it is first used, so that importing the package is quick. What needs an
+optional package is imported from its own module: ``encoder_ablations.data.detectron2`` and
+``encoder_ablations.encoders.frameworks.detectron2`` register datasets and encoders with Detectron2,
+``encoder_ablations.encoders.frameworks.transformers_backbone`` registers encoders with transformers.
 """
 
 from importlib import import_module

@@ -1,35 +1,18 @@
 """The command ``ablate``: finds the sub-command and lets it speak. Imports nothing heavy, so that help is quick."""
 
+import ast
 import importlib
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
 
-COMMANDS = {
-    "demo": ("demo", "make a small dataset and run a small study on it, from nothing to a report"),
-    "init": ("init", "look at a folder of images and masks: dataset YAML, contact sheet, first study"),
-    "lint": ("lint", "read a whole dataset and say what is wrong with it"),
-    "run": ("run_experiment", "run a study: encoders x fractions x seeds, from one YAML"),
-    "status": ("status", "say how far a study is: finished, running, failed, left"),
-    "train": ("train", "train one encoder on one dataset"),
-    "train-net": ("train_net", "train the official Mask2Former in Detectron2 on one of our encoders"),
-    "evaluate": ("evaluate", "evaluate a checkpoint again, or list the results of a study"),
-    "report": ("report", "write the report of a study"),
-    "encoders": ("encoders", "list the encoders: parameters, licence, patch, normalisation"),
-    "keys": ("keys", "list every key of the YAMLs and of key.sub=value"),
-    "taps": ("test_backbone_taps", "check what an encoder gives, and draw its features"),
-    "tile": ("tile", "cut large images and their masks into tiles"),
-    "split": ("split", "divide a dataset into train, val and test, or into folds"),
-    "cache": ("cache", "decode a dataset once, into a set on disk that training reads"),
-    "bench": ("bench", "measure the speed of the package's own code"),
-}
-
-RESUMABLE = {"demo", "run", "train", "train-net", "evaluate", "cache"}
-"""What goes on where Ctrl-C has stopped it; the other commands leave nothing unfinished and begin anew."""
+COMMANDS = Path(__file__).parent / "commands"
+"""One file a command: its name is the command's, its docstring's first line says what it does."""
 
 USAGE = """usage: ablate COMMAND [options]
 
@@ -50,26 +33,34 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input."""
+    """Run a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input, 130 = stopped."""
     # OpenMP's threads otherwise spin while they wait, which makes a machine that does anything else many times slower
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     quiet_imports()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = summaries()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items())))
+        print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in commands.items())))
         return 0
     if arguments[0] == "--version":
         print(f"ablate {__version__}")
         return 0
     name = arguments[0]
-    if name not in COMMANDS:
-        print(
-            f"ablate: unknown command '{name}'.{nearest(name, COMMANDS)} Allowed: {', '.join(COMMANDS)}.",
-            file=sys.stderr,
-        )
+    if name not in commands:
+        allowed = ", ".join(commands)
+        print(f"ablate: unknown command '{name}'.{nearest(name, commands)} Allowed: {allowed}.", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"encoder_ablations.experiments.{COMMANDS[name][0]}")
-    return command(module.main, arguments[1:], name in RESUMABLE)
+    module = importlib.import_module(f"encoder_ablations.experiments.commands.{name.replace('-', '_')}")
+    return command(module.main, arguments[1:], getattr(module, "RESUMES", False))
+
+
+def summaries() -> dict[str, str]:
+    """Return what each command does, by its name, without importing any of them."""
+    found = {}
+    for path in sorted(COMMANDS.glob("[a-z]*.py")):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found[path.stem.replace("_", "-")] = docstring.partition("``: ")[2].partition("\n")[0].rstrip(".")
+    return found
 
 
 def quiet_imports() -> None:

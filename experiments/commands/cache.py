@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,12 @@ from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.loading.stored_set import GIB, planned_bytes, remove_set, set_folder, write_set
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
+
+RESUMES = True
+"""The same command goes on where Ctrl-C has stopped it."""
 
 EXAMPLES = """  ablate cache camvid
   ablate cache ade20k --short-side 512    for studies with short_side 512 and resize_first true
@@ -85,7 +86,3 @@ def _remove(datasets: Sequence[FolderDataset], short_side: int | None) -> int:
     removed = [str(set_folder(each, short_side)) for each in datasets if remove_set(each, short_side)]
     print("\n".join(f"deleted {folder}" for folder in removed) or "there was no such set")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

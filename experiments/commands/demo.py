@@ -1,6 +1,5 @@
 """``ablate demo``: from nothing to a report on any machine, without network or GPU."""
 
-import sys
 from collections.abc import Sequence
 
 from tqdm import tqdm
@@ -8,9 +7,11 @@ from tqdm import tqdm
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.commands.run import add_choices, read_choices, run_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, load_study
+
+RESUMES = True
+"""The same command goes on where Ctrl-C has stopped it."""
 
 EXAMPLES = """  ablate demo
   ablate demo --device cuda"""
@@ -33,7 +34,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         generate_terrain(dataset.folder, train=160, val=40, test=60, size=128, seed=0, progress=bar.update)
     print(f"dataset: {dataset.folder} (generated: background, crater, boulder)")
     return run_study(study, arguments.output or OUTPUTS / study.name, choices)
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

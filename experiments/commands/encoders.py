@@ -1,6 +1,5 @@
 """``ablate encoders``: the table of encoders, read from the models themselves."""
 
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +9,6 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import ROWS, EncoderRow
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 
 EXAMPLES = """  ablate encoders
@@ -58,7 +56,3 @@ def describe(row: EncoderRow) -> str:
 def _name(normalization: Normalization) -> str:
     numbers = " ".join(f"{value:.2f}" for value in normalization.mean)
     return NORMALIZATIONS.get(round(normalization.mean[0], 3), numbers)
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

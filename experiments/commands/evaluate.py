@@ -11,7 +11,6 @@ from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.engine.training.checkpoints import CheckpointError
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.reporting.findings.collection import Study, collect
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
@@ -25,6 +24,9 @@ from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
 from encoder_ablations.utils.texts import plural
+
+RESUMES = True
+"""The same command goes on where Ctrl-C has stopped it."""
 
 EXAMPLES = """  ablate evaluate outputs/demo
   ablate evaluate outputs/demo --json demo.json --csv demo.csv
@@ -201,7 +203,3 @@ def _choose_split(data: DatasetSpec, wanted: str | None) -> Split:
         if split == (wanted or ("test" if "test" in data.splits else "val")):
             return split
     raise unknown(f"split of {data.name}", str(wanted), data.splits)
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

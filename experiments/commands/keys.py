@@ -1,6 +1,5 @@
 """``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the docstrings below the models' fields."""
 
-import sys
 from collections.abc import Sequence
 
 from pydantic import BaseModel
@@ -11,7 +10,6 @@ from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.references import SEGMENTERS
 from encoder_ablations.utils.errors import unknown
@@ -82,7 +80,3 @@ def _default(field: FieldInfo) -> str:
         return "–"
     shown = f"[{', '.join(map(str, value))}]" if isinstance(value, tuple | list) else str(value)
     return f"`{shown.lower() if isinstance(value, bool) else shown}`"
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.reporting.page.page import ReportFiles, write_report
 
 EXAMPLES = """  ablate report outputs/demo
@@ -28,7 +27,3 @@ def announce(files: ReportFiles) -> None:
     print(f"\n{files.ranking}\n\n{answers}\n\nreport: {files.page}\ntables: {files.tables[0].parent}")
     for problem in files.problems:
         print(f"left out: {problem}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

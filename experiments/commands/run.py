@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.commands.report import announce
 from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.execution import Execution
@@ -27,6 +26,9 @@ from encoder_ablations.experiments.workers.worker import Job, Outcome
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.texts import plural
+
+RESUMES = True
+"""The same command goes on where Ctrl-C has stopped it."""
 
 EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --dry-run
@@ -200,7 +202,3 @@ def _conclude(folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outco
     for line in lines:
         print(line, file=sys.stderr)
     return 1 if lines else 0
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

@@ -1,11 +1,9 @@
 """``ablate status``: how far a study is, also while other processes and machines compute it."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
@@ -95,7 +93,3 @@ def _time_left(standing: Standing) -> str:
         return f"time left: unknown; nothing like {whose} has finished yet"
     left = duration(max(sum(known) / len(running), *known))
     return f"time left: about {left} with {plural(len(running), 'run', 'at a time')}"
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

@@ -1,7 +1,6 @@
 """``ablate taps``: what an encoder gives, checked against its source, with heatmaps for an image."""
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from encoder_ablations.encoders.inspection import TOLERANCE, Inspection, inspect
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.table import find_row
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -103,7 +101,3 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
 
 def _shape(features: Tensor) -> str:
     return "×".join(str(n) for n in features.shape[1:])
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

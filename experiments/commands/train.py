@@ -12,7 +12,6 @@ from tqdm import tqdm
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.run import execute_run
@@ -24,11 +23,14 @@ from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
 
+RESUMES = True
+"""The same command goes on where Ctrl-C has stopped it."""
+
 EXAMPLES = """  ablate train --encoder clip_b16 --dataset camvid recipe.steps=2000
   ablate train --encoder dinov2_b14 --segmenter linear --dataset my_data.yaml encoder.freeze=body
   ablate train --encoder vit_ti16 --dataset mars_terrain encoder.weights=random recipe.overfit=10
   ablate train --config outputs/demo/runs/RUN/config.yaml          repeats a run
-  torchrun --nproc_per_node 4 experiments/train.py --encoder …     on four GPUs"""
+  torchrun --nproc_per_node 4 -m encoder_ablations train --encoder …     on four GPUs"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,7 +111,3 @@ def _locked(folder: Path) -> Iterator[None]:
         if not mine:
             raise InputError(f"another process computes the run in {folder} now; 'ablate status' follows studies.")
         yield
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

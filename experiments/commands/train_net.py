@@ -6,14 +6,15 @@ Detectron2's or Mask2Former's code is changed.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
+
+RESUMES = True
+"""The same command goes on where Ctrl-C has stopped it."""
 
 EXAMPLES = """  ablate train-net --encoder clip_b16 --dataset camvid SOLVER.MAX_ITER 5000 TEST.EVAL_PERIOD 500
   ablate train-net --encoder dinov2_b14 --freeze body --dataset my_data.yaml --fraction 0.1 --seed 1 --num-gpus 4
@@ -79,7 +80,3 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dist-url", default="auto", help="tcp://ADDRESS:PORT of machine 0")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="Detectron2 configuration keys")
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))

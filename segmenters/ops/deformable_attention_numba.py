@@ -18,7 +18,7 @@ ROWS = 128
 
 
 def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-    """See :func:`encoder_ablations.segmenters.ops.deformable_attention.deformable_attention`; all float32 on the CPU."""
+    """See ``deformable_attention`` in the module of that name; all float32 on the CPU."""
     batch, _, heads, dim = value.shape
     queries = locations.shape[1]
     output = value.new_empty(batch, queries, heads, dim)

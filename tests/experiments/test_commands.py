@@ -11,13 +11,13 @@ from PIL import Image
 
 from encoder_ablations.encoders import inspection
 from encoder_ablations.experiments.benchmarks import adapter, cache, evaluation, op, training
-from encoder_ablations.experiments.cli import COMMANDS, main
+from encoder_ablations.experiments.cli import main, summaries
 
 
 def test_help_names_every_command_and_is_quick(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in COMMANDS)
+    assert all(f"  {name} " in out for name in summaries())
     program = "import sys; from encoder_ablations.experiments.cli import main; main([]); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False"), "the help must not import torch"
@@ -44,7 +44,7 @@ def test_an_unknown_device_is_refused_before_anything_is_said_or_made(tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", summaries())
 def test_every_command_has_help_with_examples(name, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([name, "--help"])

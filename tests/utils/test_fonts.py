@@ -13,7 +13,7 @@ from encoder_ablations.utils import fonts
 
 
 @pytest.fixture
-def fonts(tmp_path, monkeypatch):
+def machine_fonts(tmp_path, monkeypatch):
     """Makes the machine's fonts: name of a file -> its letters."""
 
     def make(**letters):
@@ -52,27 +52,27 @@ def _write_font(path, text):
     builder.save(path)
 
 
-def test_the_usual_font_where_it_has_the_letters(fonts):
-    fonts(everything="abc дж")
+def test_the_usual_font_where_it_has_the_letters(machine_fonts):
+    machine_fonts(everything="abc дж")
     assert fonts.font_for("abc дж λ", 13).getname()[0] == "DejaVu Sans"
 
 
-def test_another_font_where_only_that_has_all_of_them(fonts):
-    fonts(half="岩", whole="岩石", whole_bold="岩石")
+def test_another_font_where_only_that_has_all_of_them(machine_fonts):
+    machine_fonts(half="岩", whole="岩石", whole_bold="岩石")
     assert fonts.font_for("岩石", 13).getname()[0] == "whole"
     assert fonts.font_for("岩", 13).getname()[0] == "half"
     assert fonts.font_for("岩石 1", 13) is None, "letters of one text come from one font"
 
 
-def test_letters_that_nothing_has_are_question_marks(fonts):
-    fonts()
+def test_letters_that_nothing_has_are_question_marks(machine_fonts):
+    machine_fonts()
     text, font = fonts.legible("val  岩_1  64×64", 12)
     assert text == "val  ?_1  64×64"
     assert font.getname()[0] == "DejaVu Sans"
 
 
-def test_figures_have_a_font_for_every_name(fonts, recwarn):
-    fonts(rocks="岩石", craters="坑")
+def test_figures_have_a_font_for_every_name(machine_fonts, recwarn):
+    machine_fonts(rocks="岩石", craters="坑")
     families = fonts.further_families(["soil", "岩石", "坑", "岩坑", "☂岩"])
     assert families == ["craters", "rocks"]
     with matplotlib.rc_context({"font.family": ["sans-serif", *families]}):

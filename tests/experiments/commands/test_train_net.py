@@ -30,11 +30,7 @@ if find_spec("mask2former") is None:
 from detectron2.data import DatasetCatalog, MetadataCatalog  # noqa: E402
 from detectron2.evaluation import DatasetEvaluators, SemSegEvaluator, inference_on_dataset  # noqa: E402
 
-from encoder_ablations.experiments.commands import (
-    evaluate,
-    report,
-    train,
-)
+from encoder_ablations.experiments.commands import evaluate, report, train  # noqa: E402
 from encoder_ablations.experiments.detectron2_loop.configuration import configure  # noqa: E402
 from encoder_ablations.experiments.detectron2_loop.recording import ConfusionEvaluator  # noqa: E402
 from encoder_ablations.experiments.detectron2_loop.repository import clone_root  # noqa: E402

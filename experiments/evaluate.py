@@ -1,0 +1,9 @@
+"""Run ``ablate evaluate``: a finished run's checkpoint again, or the results of a study."""
+
+import sys
+
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.experiments.commands.evaluate import main
+
+if __name__ == "__main__":
+    sys.exit(command(main))
