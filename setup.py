@@ -12,7 +12,9 @@ package_dir |= {f"encoder_ablations.{folder}": folder for folder in FOLDERS}
 packages = list(package_dir)
 for folder in FOLDERS:
     packages += [f"encoder_ablations.{folder}.{name}" for name in find_packages(folder)]
-packages += [f"encoder_ablations.configs.{path.name}" for path in Path("configs").iterdir() if path.is_dir()]
+packages += [
+    f"encoder_ablations.configs.{path.name}" for path in Path("configs").iterdir() if path.is_dir()
+]
 
 # read, not imported: a build has none of the requirements
 front_door = Path("encoder_ablations/__init__.py").read_text(encoding="utf-8")

@@ -59,7 +59,9 @@ def register_datasets(*datasets: Reference | DatasetSpec) -> list[str]:
     return names
 
 
-def register_subset(dataset: DatasetSpec, indices: Sequence[int], fraction: float, seed: int) -> str:
+def register_subset(
+    dataset: DatasetSpec, indices: Sequence[int], fraction: float, seed: int
+) -> str:
     """Registers some of the training images, e.g. as ``camvid_train_10pct_seed0``, and returns that name.
 
     Args:
@@ -130,10 +132,14 @@ def _image(path: Path, spec: DatasetSpec) -> Path:
 
     Detectron2 turns every image by its EXIF data; a TIFF, which Pillow has turned before, it turns twice.
     """
-    turned_otherwise = geometry(path).orientation != 1 and (not spec.upright or path.suffix.lower() in TIFF_SUFFIXES)
+    turned_otherwise = geometry(path).orientation != 1 and (
+        not spec.upright or path.suffix.lower() in TIFF_SUFFIXES
+    )
     if not turned_otherwise and not is_deep(path):
         return path
-    return _copy(path, ["upright" if spec.upright else "stored"], lambda: read_image(path, spec.upright))
+    return _copy(
+        path, ["upright" if spec.upright else "stored"], lambda: read_image(path, spec.upright)
+    )
 
 
 def _copy(path: Path, settings: list[Any], read: Callable[[], np.ndarray]) -> Path:

@@ -12,7 +12,11 @@ from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / ".package" / "encoder_ablations"
-PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
 """Files of the repository's root that are pages of the site."""
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)?(?=\))")
 
@@ -28,15 +32,25 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the root, the API's, and every file elsewhere that a page links to."""
     for source, uri in PAGES.items():
-        files.append(File.generated(config, uri, content=(ROOT / source).read_text(encoding="utf-8")))
+        files.append(
+            File.generated(config, uri, content=(ROOT / source).read_text(encoding="utf-8"))
+        )
     for page in list(files.documentation_pages()):
         for link in LINK.finditer(page.content_string):
             target = repository_path(page.src_uri, link["path"])
-            if target is not None and site_path(target) == target and files.get_file_from_path(target) is None:
+            if (
+                target is not None
+                and site_path(target) == target
+                and files.get_file_from_path(target) is None
+            ):
                 files.append(File(target, str(ROOT), config.site_dir, config.use_directory_urls))
     for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-        files.append(File.generated(config, page_of(path), content=f"# `{module}`\n\n::: {module}\n"))
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        )
+        files.append(
+            File.generated(config, page_of(path), content=f"# `{module}`\n\n::: {module}\n")
+        )
     return files
 
 
@@ -47,7 +61,9 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         target = repository_path(page.file.src_uri, link["path"])
         if target is None:
             return link[0]
-        return posixpath.relpath(site_path(target), posixpath.dirname(page.file.src_uri)) + (link["anchor"] or "")
+        return posixpath.relpath(site_path(target), posixpath.dirname(page.file.src_uri)) + (
+            link["anchor"] or ""
+        )
 
     return LINK.sub(on_the_site, markdown)
 

@@ -94,7 +94,9 @@ class Encoder(nn.Module):
         self.map_dtype: torch.dtype | None = None
         if channels is None:
             taps = zip(body.widths, body.reductions, strict=True)
-            self.levels = tuple(Level(f"tap{i}", width, round(stride)) for i, (width, stride) in enumerate(taps))
+            self.levels = tuple(
+                Level(f"tap{i}", width, round(stride)) for i, (width, stride) in enumerate(taps)
+            )
         else:
             self.levels = tuple(Level(name, channels, stride) for name, stride in STRIDES.items())
 
@@ -128,7 +130,9 @@ class Encoder(nn.Module):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """The body's maps of B×3×H×W normalised images, see :meth:`Body.forward`."""
-        body_learns = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in self.body.parameters())
+        body_learns = torch.is_grad_enabled() and any(
+            parameter.requires_grad for parameter in self.body.parameters()
+        )
         with torch.set_grad_enabled(body_learns):
             maps: list[Tensor] = self.body(images)
         if self.map_dtype is None:
@@ -142,8 +146,13 @@ class Encoder(nn.Module):
 
     def pyramid(self, maps: list[Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
         """What the neck makes of the body's maps of images of ``size`` (H, W): the same as :meth:`forward`."""
-        sizes = [(-(-size[0] // level.stride), -(-size[1] // level.stride)) for level in self.levels]
-        return {level.name: each for level, each in zip(self.levels, self.neck(maps, sizes), strict=True)}
+        sizes = [
+            (-(-size[0] // level.stride), -(-size[1] // level.stride)) for level in self.levels
+        ]
+        return {
+            level.name: each
+            for level, each in zip(self.levels, self.neck(maps, sizes), strict=True)
+        }
 
     def train(self, mode: bool = True) -> "Encoder":
         """As in PyTorch, but frozen modules stay in evaluation mode."""

@@ -36,7 +36,9 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     row = find_row(spec.name)
     neck_name = _check(spec, row)
     with torch_stream(seed, "encoder", "body"):
-        body = _vit_body(spec, row, neck_name) if isinstance(row, ViTRow) else _darknet_body(spec, row)
+        body = (
+            _vit_body(spec, row, neck_name) if isinstance(row, ViTRow) else _darknet_body(spec, row)
+        )
     check_stated_facts(spec, body)
     with torch_stream(seed, "encoder", "neck"):
         neck = _build_neck(spec, neck_name, body)
@@ -50,38 +52,61 @@ def _check(spec: EncoderSpec, row: ViTRow | DarkNetRow) -> str:
     allowed = NECKS[type(row)]
     neck = spec.neck or allowed[0]
     if neck not in allowed:
-        raise InputError(f"encoder {spec.name}: neck '{neck}' does not fit. Allowed: {', '.join(allowed)}.")
+        raise InputError(
+            f"encoder {spec.name}: neck '{neck}' does not fit. Allowed: {', '.join(allowed)}."
+        )
     if spec.top_down and neck != "tap_pyramid":
-        raise InputError(f"encoder {spec.name}: top_down belongs to the neck tap_pyramid, not to {neck}. Remove it.")
+        raise InputError(
+            f"encoder {spec.name}: top_down belongs to the neck tap_pyramid, not to {neck}. Remove it."
+        )
     if neck == "none" and spec.channels != EncoderSpec.model_fields["channels"].default:
-        raise InputError(f"encoder {spec.name}: channels belongs to a neck, and neck is none. Remove it.")
+        raise InputError(
+            f"encoder {spec.name}: channels belongs to a neck, and neck is none. Remove it."
+        )
     if neck != "none" and spec.taps is not None and len(spec.taps) != len(DEFAULT_TAPS):
-        raise InputError(f"encoder {spec.name}: {neck} needs {len(DEFAULT_TAPS)} taps, {len(spec.taps)} are given.")
+        raise InputError(
+            f"encoder {spec.name}: {neck} needs {len(DEFAULT_TAPS)} taps, {len(spec.taps)} are given."
+        )
     if isinstance(row, DarkNetRow):
-        given = {"taps": spec.taps, "final_norm": spec.final_norm, "grid": None if spec.grid == "native" else spec.grid}
+        given = {
+            "taps": spec.taps,
+            "final_norm": spec.final_norm,
+            "grid": None if spec.grid == "native" else spec.grid,
+        }
         for key, value in given.items():
             if value is not None:
-                raise InputError(f"encoder {spec.name}: {key} applies to vision transformers only. Remove it.")
+                raise InputError(
+                    f"encoder {spec.name}: {key} applies to vision transformers only. Remove it."
+                )
     return neck
 
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
     source = source_of(row)
-    options: dict[str, Any] = {"dynamic_img_size": row.position_rule == TIMM, "dynamic_img_pad": True}
+    options: dict[str, Any] = {
+        "dynamic_img_size": row.position_rule == TIMM,
+        "dynamic_img_pad": True,
+    }
     shape: Any = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta")
     patch: int = shape.patch_embed.patch_size[0]
     input_scale = 1.0
     if spec.grid != "native":
         if patch != 14:
-            raise InputError(f"encoder {spec.name} has patch {patch}: grid is for patch 14. Allowed here: native.")
+            raise InputError(
+                f"encoder {spec.name} has patch {patch}: grid is for patch 14. Allowed here: native."
+            )
         if spec.grid == "rescaled_input":
             input_scale = patch / REGULAR_PATCH
         else:
-            size = source.input_size[-1] // patch * REGULAR_PATCH  # keeps the grid of the position embeddings
+            size = (
+                source.input_size[-1] // patch * REGULAR_PATCH
+            )  # keeps the grid of the position embeddings
             options |= {"patch_size": REGULAR_PATCH, "img_size": size}
     model = _timm_model(row, spec.weights, options)
     if row.position_rule != TIMM:
-        model.patch_embed.strict_img_size = False  # the position embedding is brought to the grid by the body
+        model.patch_embed.strict_img_size = (
+            False  # the position embedding is brought to the grid by the body
+        )
     fractions = spec.taps or DEFAULT_TAPS
     taps = tap_indices(fractions, len(model.blocks))
     return ViTBody(
@@ -120,7 +145,9 @@ def _darknet_body(spec: EncoderSpec, row: DarkNetRow) -> DarkNetBody:
             "or the encoder darknet53_in1k."
         )
     if spec.weights != "random":
-        load_weights(body, download_weights(str(row.model)) if spec.weights == "pretrained" else spec.weights)
+        load_weights(
+            body, download_weights(str(row.model)) if spec.weights == "pretrained" else spec.weights
+        )
     return body
 
 

@@ -24,7 +24,9 @@ def heatmap(features: Tensor, size: tuple[int, int]) -> np.ndarray:
     strength = features.abs().mean(dim=0).float().numpy()
     low, high = float(strength.min()), float(strength.max())
     stretched = (255 * (strength - low) / (high - low if high > low else 1)).astype(np.uint8)
-    resized = np.asarray(Image.fromarray(stretched).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    resized = np.asarray(
+        Image.fromarray(stretched).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    )
     return (255 * matplotlib.colormaps["viridis"](resized)[..., :3]).astype(np.uint8)
 
 

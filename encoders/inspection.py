@@ -35,7 +35,9 @@ def inspect(encoder: Encoder, row: EncoderRow, images: Tensor) -> Inspection:
     """Runs an encoder on 1×3×H×W normalised images, and compares its body with the source."""
     encoder.eval()
     with torch.inference_mode():
-        return Inspection(encoder.body(images), encoder(images), source_difference(encoder.body, row))
+        return Inspection(
+            encoder.body(images), encoder(images), source_difference(encoder.body, row)
+        )
 
 
 def source_difference(body: nn.Module, row: EncoderRow) -> float | None:
@@ -56,13 +58,17 @@ def _vit_difference(body: ViTBody, row: ViTRow) -> float:
     embed = body.model.patch_embed
     size = embed.img_size[0]
     # built the way timm builds it by default, so that nothing of the adapter's settings is shared
-    options = {"patch_size": body.patch, "img_size": size} | ({"act_layer": row.activation} if row.activation else {})
+    options = {"patch_size": body.patch, "img_size": size} | (
+        {"act_layer": row.activation} if row.activation else {}
+    )
     source: Any = timm.create_model(row.model, num_classes=0, global_pool="", **options)
     source.load_state_dict(body.model.state_dict())
     source.eval()
     seen: dict[int, Tensor] = {}
     handles = [
-        source.blocks[index].register_forward_hook(lambda _m, _i, output, index=index: seen.update({index: output}))
+        source.blocks[index].register_forward_hook(
+            lambda _m, _i, output, index=index: seen.update({index: output})
+        )
         for index in body.taps
     ]
     with torch.inference_mode():
@@ -70,7 +76,13 @@ def _vit_difference(body: ViTBody, row: ViTRow) -> float:
         source.forward_features(images)
         for handle in handles:
             handle.remove()
-        native = ViTBody(body.model, body.taps, body.final_norm, body.normalization, position_rule=body.position_rule)
+        native = ViTBody(
+            body.model,
+            body.taps,
+            body.final_norm,
+            body.normalization,
+            position_rule=body.position_rule,
+        )
         maps = native.eval()(images)
         differences = []
         for index, features in zip(body.taps, maps, strict=True):

@@ -19,7 +19,10 @@ class EncoderSpec(Config):
     """One of "pretrained" (downloaded by timm), "random" (the control), or a
     ``.safetensors``/``.pth`` file.
     """
-    neck: Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"] | None = None
+    neck: (
+        Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"]
+        | None
+    ) = None
     """How the body's maps become the pyramid; default ``tap_pyramid`` (ViTs) or ``fpn_additive``
     (DarkNets). ``none`` gives the maps themselves, for the linear head: nothing but the head is
     then trained from scratch.

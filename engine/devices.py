@@ -34,7 +34,9 @@ def make_accelerator(device: str = "auto") -> Accelerator:
             )
         if number:
             if int(number) >= count:
-                raise InputError(f"device '{device}' does not exist. Allowed: cuda:0..cuda:{count - 1}, cpu, auto.")
+                raise InputError(
+                    f"device '{device}' does not exist. Allowed: cuda:0..cuda:{count - 1}, cpu, auto."
+                )
             torch.cuda.set_device(int(number))
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
     return Accelerator(cpu=kind == "cpu", kwargs_handlers=handlers)

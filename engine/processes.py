@@ -28,7 +28,9 @@ def in_contact() -> Iterator[None]:
 
 def lost_contact(error: BaseException) -> bool:
     """Whether an error is that of communication between processes: NCCL's, or one of gloo, which has no type."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+    )
 
 
 def device_is_lost() -> bool:

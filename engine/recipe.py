@@ -79,7 +79,11 @@ class Recipe(Config):
     @model_validator(mode="after")
     def _divisible(self) -> "Recipe":
         if self.batch_size % self.accumulation:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}")
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}"
+            )
         if self.schedule.warmup_steps >= self.steps:
-            raise ValueError(f"schedule.warmup_steps {self.schedule.warmup_steps} must be less than steps {self.steps}")
+            raise ValueError(
+                f"schedule.warmup_steps {self.schedule.warmup_steps} must be less than steps {self.steps}"
+            )
         return self

@@ -43,7 +43,9 @@ def configure(encoder: str, *options: str) -> CfgNode:
     cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER, cfg.SOLVER.STEPS = 4, STEPS, ()
     cfg.SOLVER.BASE_LR, cfg.SOLVER.WARMUP_ITERS = 0.01, 0
     cfg.OUTPUT_DIR, cfg.SEED = str(OUTPUT), 0
-    apply_encoder(cfg, encoder)  # sets backbone, pixel mean and deviation, and the order of the channels
+    apply_encoder(
+        cfg, encoder
+    )  # sets backbone, pixel mean and deviation, and the order of the channels
     cfg.merge_from_list(list(options))
     return cfg
 
@@ -53,7 +55,9 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> SemSegEvaluator:
-        return SemSegEvaluator(dataset_name, distributed=False, output_dir=os.path.join(cfg.OUTPUT_DIR, "evaluation"))
+        return SemSegEvaluator(
+            dataset_name, distributed=False, output_dir=os.path.join(cfg.OUTPUT_DIR, "evaluation")
+        )
 
 
 def main() -> None:

@@ -20,7 +20,10 @@ def make_study() -> ea.StudySpec:
     """Return a grid of two encoders and two seeds. Entries are what a study's YAML may hold."""
     return ea.StudySpec(
         name="python_study",
-        encoders=[{"base": "darknet_tiny", "channels": 32}, {"base": "vit_ti16", "weights": "random", "channels": 32}],
+        encoders=[
+            {"base": "darknet_tiny", "channels": 32},
+            {"base": "vit_ti16", "weights": "random", "channels": 32},
+        ],
         segmenters=["linear"],
         datasets=[{"base": "mars_terrain", "root": str(DATA.resolve())}],
         seeds=[0, 1],
@@ -45,7 +48,9 @@ def main() -> int:
     for run in ea.plan(study):
         record = ea.load_record(OUTPUT / "runs" / run.run_id)
         if record is not None and record.metrics is not None:
-            print(f"{run.encoder.title}, seed {run.seed}: mIoU {record.metrics.miou:.3f} on {record.data.report_split}")
+            print(
+                f"{run.encoder.title}, seed {run.seed}: mIoU {record.metrics.miou:.3f} on {record.data.report_split}"
+            )
     return code
 
 

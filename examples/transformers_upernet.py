@@ -13,7 +13,10 @@ from transformers import UperNetConfig, UperNetForSemanticSegmentation
 
 import encoder_ablations as ea
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.encoders.frameworks.transformers_backbone import EncoderBackboneConfig, register
+from encoder_ablations.encoders.frameworks.transformers_backbone import (
+    EncoderBackboneConfig,
+    register,
+)
 
 DATA = Path("datasets/transformers_upernet")
 OUTPUT = Path("outputs/transformers_upernet")
@@ -23,9 +26,15 @@ BATCH = 4
 
 def build_model() -> UperNetForSemanticSegmentation:
     """Return UperNet for three classes on a small vision transformer."""
-    encoder = {"name": "vit_ti16", "weights": "random", "channels": 32}  # or {"name": "dinov2_b14", "freeze": "body"}
+    encoder = {
+        "name": "vit_ti16",
+        "weights": "random",
+        "channels": 32,
+    }  # or {"name": "dinov2_b14", "freeze": "body"}
     backbone = EncoderBackboneConfig(encoder=encoder)
-    config = UperNetConfig(backbone_config=backbone, num_labels=3, hidden_size=32, auxiliary_in_channels=32)
+    config = UperNetConfig(
+        backbone_config=backbone, num_labels=3, hidden_size=32, auxiliary_in_channels=32
+    )
     return UperNetForSemanticSegmentation(config)
 
 
@@ -38,8 +47,12 @@ def make_batch(dataset: FolderDataset, start: int) -> tuple[torch.Tensor, torch.
 
 def train(model: UperNetForSemanticSegmentation, dataset: FolderDataset) -> list[float]:
     """Train for a few steps; return the loss of each."""
-    normalization = model.backbone.encoder.normalization  # the encoder's own: transformers' backbones do not normalise
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (normalization.mean, normalization.std))
+    normalization = (
+        model.backbone.encoder.normalization
+    )  # the encoder's own: transformers' backbones do not normalise
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1) for values in (normalization.mean, normalization.std)
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses = []
     for step in range(STEPS):

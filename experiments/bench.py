@@ -23,10 +23,14 @@ SLOW = ("report",)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate bench --help``."""
-    parser = options.make_parser("bench", "Times our code and what it replaces in turn; prints the ratios.", EXAMPLES)
+    parser = options.make_parser(
+        "bench", "Times our code and what it replaces in turn; prints the ratios.", EXAMPLES
+    )
     names = f"which ones (default all but {', '.join(SLOW)}): {', '.join(BENCHMARKS)}"
     parser.add_argument("names", nargs="*", metavar="NAME", help=names)
-    parser.add_argument("--seconds", type=float, default=10.0, help="for each row, at least five pairs (default 10)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="for each row, at least five pairs (default 10)"
+    )
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
     arguments = parser.parse_args(argv)
     for name in arguments.names:
@@ -35,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     installed = versions()
-    print(f"{processor()}, {torch.get_num_threads()} threads, torch {installed['torch']}, timm {installed['timm']}")
+    print(
+        f"{processor()}, {torch.get_num_threads()} threads, torch {installed['torch']}, timm {installed['timm']}"
+    )
     print(HEADER)
     for name in arguments.names or [name for name in BENCHMARKS if name not in SLOW]:
         module = importlib.import_module(f"encoder_ablations.experiments.benchmarks.{name}")

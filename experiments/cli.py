@@ -40,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = summaries()
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in commands.items())))
+        print(
+            USAGE.format(
+                commands="\n".join(f"  {name:<10} {text}" for name, text in commands.items())
+            )
+        )
         return 0
     if arguments[0] == "--version":
         print(f"ablate {__version__}")
@@ -48,9 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments[0]
     if name not in commands:
         allowed = ", ".join(commands)
-        print(f"ablate: unknown command '{name}'.{nearest(name, commands)} Allowed: {allowed}.", file=sys.stderr)
+        print(
+            f"ablate: unknown command '{name}'.{nearest(name, commands)} Allowed: {allowed}.",
+            file=sys.stderr,
+        )
         return 2
-    module = importlib.import_module(f"encoder_ablations.experiments.commands.{name.replace('-', '_')}")
+    module = importlib.import_module(
+        f"encoder_ablations.experiments.commands.{name.replace('-', '_')}"
+    )
     return command(module.main, arguments[1:], getattr(module, "RESUMES", False))
 
 
@@ -59,17 +68,23 @@ def summaries() -> dict[str, str]:
     found = {}
     for path in sorted(COMMANDS.glob("[a-z]*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        found[path.stem.replace("_", "-")] = docstring.partition("``: ")[2].partition("\n")[0].rstrip(".")
+        found[path.stem.replace("_", "-")] = (
+            docstring.partition("``: ")[2].partition("\n")[0].rstrip(".")
+        )
     return found
 
 
 def quiet_imports() -> None:
     """Without warnings that libraries raise about their own code while they are imported: nobody could act on them."""
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)  # the official Mask2Former
+    warnings.filterwarnings(
+        "ignore", message=".*torch.cuda.amp.*", category=FutureWarning
+    )  # the official Mask2Former
 
 
-def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, resumes: bool = True) -> int:
+def command(
+    run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, resumes: bool = True
+) -> int:
     """Runs a sub-command's ``main``; bad input becomes one line and exit code 2.
 
     Args:
@@ -85,7 +100,9 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = No
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # who reads our output, such as head, has seen enough; there is nobody left to tell
+    except (
+        BrokenPipeError
+    ):  # who reads our output, such as head, has seen enough; there is nobody left to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

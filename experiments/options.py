@@ -25,7 +25,9 @@ def make_parser(name: str, description: str, examples: str) -> argparse.Argument
 
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help=f"{ALLOWED} (default auto)")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load data (default 0: the main one)")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that load data (default 0: the main one)"
+    )
     parser.add_argument(
         "--feature-cache-gb",
         type=float,
@@ -33,7 +35,12 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="keep what frozen encoders make of images on disk, in at most N GiB (default 0: compute it every time)",
     )
-    parser.add_argument("--feature-cache", type=Path, metavar="DIR", help="where (default: in the user's cache folder)")
+    parser.add_argument(
+        "--feature-cache",
+        type=Path,
+        metavar="DIR",
+        help="where (default: in the user's cache folder)",
+    )
     add_deterministic_option(parser)
 
 
@@ -54,7 +61,13 @@ def read_execution(arguments: argparse.Namespace) -> Execution:
         raise InputError(f"--feature-cache-gb {budget:g}: allowed are 0 (off) and more.")
     if arguments.feature_cache and not budget:
         raise InputError("--feature-cache says where, but not how much: add --feature-cache-gb N.")
-    return Execution(arguments.device, arguments.workers, budget, arguments.feature_cache, arguments.deterministic)
+    return Execution(
+        arguments.device,
+        arguments.workers,
+        budget,
+        arguments.feature_cache,
+        arguments.deterministic,
+    )
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
@@ -82,7 +95,9 @@ def as_folder(reference: str) -> Path | None:
 
 def bar(title: str, unit: str, total: int | None = None) -> tqdm:
     """A progress bar of what is often quick: nothing is drawn in the first second, and nothing stays."""
-    return tqdm(desc=title, unit=unit, total=total, delay=1, leave=False, mininterval=bar_interval())
+    return tqdm(
+        desc=title, unit=unit, total=total, delay=1, leave=False, mininterval=bar_interval()
+    )
 
 
 def bar_interval() -> float:

@@ -37,7 +37,9 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+    def loss(
+        self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Named scalars whose sum is minimised; masks B×H×W int64, as large as the padded images."""
         raise NotImplementedError
 
@@ -78,7 +80,9 @@ class Segmenter(nn.Module):
             Named scalars; their sum is the loss.
         """
         masks = self._pad(masks, self.head.ignore)
-        return self.head.loss(self.pyramid(images), masks, self.head.totals(masks) if totals is None else totals)
+        return self.head.loss(
+            self.pyramid(images), masks, self.head.totals(masks) if totals is None else totals
+        )
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:
         """Class scores, ready to be brought to any size. images: B×3×H×W, RGB 0..255, or the features of such."""
@@ -111,4 +115,6 @@ class Segmenter(nn.Module):
 
 
 def _size(images: Tensor | Features) -> tuple[int, int]:
-    return images.image_size if isinstance(images, Features) else (images.shape[-2], images.shape[-1])
+    return (
+        images.image_size if isinstance(images, Features) else (images.shape[-2], images.shape[-1])
+    )

@@ -9,7 +9,9 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
 
-def build_segmenter(spec: SegmenterSpec, encoder: Encoder, num_classes: int, seed: int) -> Segmenter:
+def build_segmenter(
+    spec: SegmenterSpec, encoder: Encoder, num_classes: int, seed: int
+) -> Segmenter:
     """The encoder with a new head, whose weights depend on ``seed`` and on the pyramid's channels, on nothing else.
 
     Raises:
@@ -27,7 +29,9 @@ def build_segmenter(spec: SegmenterSpec, encoder: Encoder, num_classes: int, see
         if isinstance(spec, LinearSpec):
             head = LinearHead(num_classes, encoder.levels)
         elif isinstance(spec, OfficialMask2FormerSpec):
-            from encoder_ablations.segmenters.heads.mask2former_official import build_official_head  # needs Detectron2
+            from encoder_ablations.segmenters.heads.mask2former_official import (
+                build_official_head,
+            )  # needs Detectron2
 
             head = build_official_head(spec, num_classes, encoder.levels)
         else:

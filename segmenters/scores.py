@@ -58,10 +58,16 @@ class ScoreMaps:
     def _band(self, places: Tensor, weights: Tensor, width: int) -> Tensor:
         """Scores B×K×R×width of R rows; ``places`` and ``weights`` are theirs, see :func:`row_taps`."""
         # between rows first, while the maps are narrow
-        taps = [self.maps[:, :, place].float() * weight[:, None] for place, weight in zip(places, weights, strict=True)]
+        taps = [
+            self.maps[:, :, place].float() * weight[:, None]
+            for place, weight in zip(places, weights, strict=True)
+        ]
         narrow = torch.stack(taps).sum(dim=0)
         height = narrow.shape[2]
-        covered = (height * self.stride, self.image_size[1])  # so that upsample leaves the rows as they are
+        covered = (
+            height * self.stride,
+            self.image_size[1],
+        )  # so that upsample leaves the rows as they are
         return self._mixed(upsample(narrow, covered, (height, width), self.stride))
 
     def _mixed(self, maps: Tensor) -> Tensor:
@@ -77,7 +83,10 @@ class ScoreMaps:
         never lie in memory at full size.
         """
         if self.mixing is None and self.maps.device.type == "cpu":
-            fused = [upsample_argmax(maps, self.image_size, size, self.stride) for maps in self.maps.float()]
+            fused = [
+                upsample_argmax(maps, self.image_size, size, self.stride)
+                for maps in self.maps.float()
+            ]
             return torch.stack([torch.from_numpy(labels) for labels in fused]).long()
         return self.labels_by_bands(size)
 
@@ -107,9 +116,13 @@ def row_taps(maps: Tensor, image_height: int, height: int, stride: int) -> tuple
     return torch.where(weights > 0, places, places[:1]), weights
 
 
-def upsample(maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE) -> Tensor:
+def upsample(
+    maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE
+) -> Tensor:
     """B×N×h×w at ``stride`` of a padded image -> B×N×size for the image without its padding (half-pixel centres)."""
     if all(n * stride == pixels for n, pixels in zip(maps.shape[-2:], image_size, strict=True)):
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    rows, columns = (stride * target / pixels for target, pixels in zip(size, image_size, strict=True))
+    rows, columns = (
+        stride * target / pixels for target, pixels in zip(size, image_size, strict=True)
+    )
     return scale_bilinear(maps, (rows, columns), size)

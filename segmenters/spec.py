@@ -69,4 +69,6 @@ class OfficialMask2FormerSpec(Mask2FormerSettings):
     name: Literal["mask2former_official"]
 
 
-SegmenterSpec = Annotated[LinearSpec | Mask2FormerSpec | OfficialMask2FormerSpec, Field(discriminator="name")]
+SegmenterSpec = Annotated[
+    LinearSpec | Mask2FormerSpec | OfficialMask2FormerSpec, Field(discriminator="name")
+]

@@ -69,7 +69,9 @@ def interpolated_as_on_gpus(monkeypatch):
     """
     source = inspect.getsource(F.interpolate)
     if ONLY_ON_GPUS not in source:
-        pytest.skip(f"F.interpolate of PyTorch {torch.__version__} does not hold the line: {ONLY_ON_GPUS}")
+        pytest.skip(
+            f"F.interpolate of PyTorch {torch.__version__} does not hold the line: {ONLY_ON_GPUS}"
+        )
     scope = dict(vars(F))
     exec(source.replace("not input.is_cpu and ", ""), scope)
     calls = []

@@ -40,7 +40,10 @@ def test_python_study(tmp_path):
     records = [json.loads(path.read_text()) for path in output.glob("runs/*/record.json")]
     assert [record["status"] for record in records] == ["finished"] * 4
     for record in records:
-        assert f"seed {record['spec']['seed']}: mIoU {record['metrics']['miou']:.3f} on test" in done.stdout
+        assert (
+            f"seed {record['spec']['seed']}: mIoU {record['metrics']['miou']:.3f} on test"
+            in done.stdout
+        )
     assert (output / "report.html").exists()
 
 
@@ -58,7 +61,9 @@ def test_detectron2_train(tmp_path):
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     done = run("detectron2_train.py", tmp_path)
     assert done.returncode == 0, done.stderr
-    losses = [json.loads(line) for line in (tmp_path / "outputs/detectron2_train/metrics.json").open()]
+    losses = [
+        json.loads(line) for line in (tmp_path / "outputs/detectron2_train/metrics.json").open()
+    ]
     assert any("total_loss" in line for line in losses)
     assert 0 < float(re.search(r"mIoU ([\d.]+) % on terrain_val", done.stdout)[1]) <= 100
 

@@ -19,7 +19,9 @@ SOURCE = ROOT / "encoder_ablations" / "__init__.py"
 def typed_names() -> dict[str, str]:
     """What type checkers and editors see: each name imported under TYPE_CHECKING, and its module."""
     statements = ast.parse(SOURCE.read_text()).body
-    (block,) = [node for node in statements if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
+    (block,) = [
+        node for node in statements if isinstance(node, ast.If) and isinstance(node.test, ast.Name)
+    ]
     assert block.test.id == "TYPE_CHECKING"
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module for node in imports for alias in node.names}
@@ -27,7 +29,9 @@ def typed_names() -> dict[str, str]:
 
 def run(program: str, folder: Path, **environment: str) -> str:
     """What a program prints that begins in ``folder`` and finds the package there or on PYTHONPATH, not installed."""
-    without_install = "import sys; sys.meta_path = [f for f in sys.meta_path if 'ditable' not in repr(f)]; "
+    without_install = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if 'ditable' not in repr(f)]; "
+    )
     done = subprocess.run(
         [sys.executable, "-c", without_install + program],
         cwd=folder,
@@ -84,5 +88,13 @@ def test_an_installation_finds_its_folders_within_itself(tmp_path):
     assert found.split() == [str(installed / "data" / "__init__.py"), str(installed)]
     assert (installed / "py.typed").exists()
     for folder in ("data", "configs"):
-        kept = {path.relative_to(ROOT) for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")}
-        assert kept == {path.relative_to(installed) for path in (installed / folder).rglob("*") if path.is_file()}
+        kept = {
+            path.relative_to(ROOT)
+            for path in (ROOT / folder).rglob("*")
+            if path.suffix in (".py", ".yaml")
+        }
+        assert kept == {
+            path.relative_to(installed)
+            for path in (installed / folder).rglob("*")
+            if path.is_file()
+        }

@@ -22,7 +22,17 @@ from encoder_ablations.utils.config import config_names
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ["utils", "data", "encoders", "segmenters", "engine", "experiments"]
 FILES = sorted(path for folder in ORDER for path in (ROOT / folder).rglob("*.py"))
-SPECS = [AugmentationSpec, DatasetSpec, HubSource, EncoderSpec, OptimizerSpec, ScheduleSpec, Recipe, RunSpec, StudySpec]
+SPECS = [
+    AugmentationSpec,
+    DatasetSpec,
+    HubSource,
+    EncoderSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    Recipe,
+    RunSpec,
+    StudySpec,
+]
 SPECS += list(SEGMENTERS.values())
 
 
@@ -38,16 +48,26 @@ def test_imports_go_one_way(path):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             modules = [node.module or ""]
-            if node.module == "encoder_ablations":  # the front door imports from the folders, not they from it
-                assert {alias.name for alias in node.names} == {"__version__"}, f"{path}:{node.lineno}"
+            if (
+                node.module == "encoder_ablations"
+            ):  # the front door imports from the folders, not they from it
+                assert {alias.name for alias in node.names} == {"__version__"}, (
+                    f"{path}:{node.lineno}"
+                )
         elif isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         for module in modules:
-            assert module.split(".")[0] not in ORDER, f"{path}:{node.lineno}: import encoder_ablations.{module}"
+            assert module.split(".")[0] not in ORDER, (
+                f"{path}:{node.lineno}: import encoder_ablations.{module}"
+            )
             if module.startswith("encoder_ablations."):
                 there = module.split(".")[1]
-                assert ORDER.index(there) <= ORDER.index(here), f"{path}:{node.lineno} imports {module}"
-                assert not (here == "encoders" and there == "data"), f"{path}:{node.lineno} imports {module}"
+                assert ORDER.index(there) <= ORDER.index(here), (
+                    f"{path}:{node.lineno} imports {module}"
+                )
+                assert not (here == "encoders" and there == "data"), (
+                    f"{path}:{node.lineno} imports {module}"
+                )
 
 
 @pytest.mark.parametrize("path", FILES, ids=names)
@@ -67,7 +87,9 @@ def test_every_setting_is_read():
         own = Path(sys.modules[spec.__module__].__file__)
         for field in spec.model_fields:
             pattern = re.compile(rf"\.{field}\b|[\"']{field}[\"']")
-            readers = [path for path, source in text.items() if path != own and pattern.search(source)]
+            readers = [
+                path for path, source in text.items() if path != own and pattern.search(source)
+            ]
             inside = re.search(rf"self\.{field}\b", text[own])
             assert readers or inside, f"{spec.__name__}.{field} is read nowhere"
 
@@ -76,16 +98,26 @@ def test_nothing_is_there_for_tests_alone():
     """What stands at the top of a module is read by the product itself."""
     trees = {path: ast.parse(path.read_text()) for path in FILES}
     nodes = [node for tree in trees.values() for node in ast.walk(tree)]
-    read = {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)}
+    read = {
+        node.id
+        for node in nodes
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)
+    }
     read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     for path, tree in trees.items():
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 made = {node.name} - {"_"}  # the name of what a decorator alone keeps
             else:
-                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+                targets = (
+                    node.targets
+                    if isinstance(node, ast.Assign)
+                    else [getattr(node, "target", None)]
+                )
                 made = {target.id for target in targets if isinstance(target, ast.Name)}
-            assert made <= read, f"{path}:{node.lineno} {made - read} is used nowhere in the product"
+            assert made <= read, (
+                f"{path}:{node.lineno} {made - read} is used nowhere in the product"
+            )
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -116,18 +148,26 @@ def test_study_yamls(name):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=names)
 def test_yamls_are_headed(path):
-    assert path.read_text().startswith("# "), f"{path}: say in a comment what it is, how to run it, what it costs"
+    assert path.read_text().startswith("# "), (
+        f"{path}: say in a comment what it is, how to run it, what it costs"
+    )
 
 
 @pytest.mark.parametrize("folder", ORDER)
 def test_no_name_hides_a_module_of_python(folder):
     """``python experiments/train.py`` puts its own folder first on the path: a ``statistics`` there breaks PyTorch."""
-    names = {path.stem for path in (ROOT / folder).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    names = {
+        path.stem
+        for path in (ROOT / folder).iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert not names & sys.stdlib_module_names - {"__init__"}
 
 
 def test_every_requirement_is_stated_once():
-    (required,) = re.findall(r"install_requires=\[(.*?)\]", (ROOT / "setup.py").read_text(), re.DOTALL)
+    (required,) = re.findall(
+        r"install_requires=\[(.*?)\]", (ROOT / "setup.py").read_text(), re.DOTALL
+    )
     packages = re.findall(r'^\s*"([\w-]+)', required, re.MULTILINE)
     assert len(packages) > 10
     assert sorted(packages) == sorted(set(packages))

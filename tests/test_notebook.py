@@ -62,7 +62,10 @@ def outputs_of(notebook, word: str) -> tuple[str, int]:
 
 
 def records_in(folder: Path) -> list[RunRecord]:
-    found = [load_record(path.parent) for path in sorted(folder.glob("outputs/notebook/runs/*/record.json"))]
+    found = [
+        load_record(path.parent)
+        for path in sorted(folder.glob("outputs/notebook/runs/*/record.json"))
+    ]
     return [record for record in found if record is not None]
 
 

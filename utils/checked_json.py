@@ -26,7 +26,9 @@ def check_text(path: Path, text: str, checksum: object, way_out: str) -> None:
         InputError: there is no checksum, or the text has changed. ``way_out`` says what to do then.
     """
     if not isinstance(checksum, str) or not checksum:
-        raise InputError(f"{path} has no checksum, so nothing tells whether it was edited; {way_out}")
+        raise InputError(
+            f"{path} has no checksum, so nothing tells whether it was edited; {way_out}"
+        )
     if checksum != _checksum(_with_checksum(text, checksum, UNSET)):
         raise InputError(f"{path} was edited after it was written (wrong checksum); {way_out}")
 

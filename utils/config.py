@@ -36,7 +36,9 @@ class _UniqueKeys(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if key in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"'{key}' stands twice", key_node.start_mark
+                )
             keys.append(key)
         return super().construct_mapping(node, deep)
 
@@ -53,7 +55,9 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a valid YAML file: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"{path} is not a valid YAML file: {' '.join(str(error).split())}"
+        ) from error
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -78,7 +82,10 @@ def find_config(kind: str, name: str) -> Path | None:
 
 def config_names(kind: str) -> list[str]:
     """Stems of the YAML files in the package's ``configs/<kind>``."""
-    return sorted(path.stem for path in (Path(__file__).resolve().parent.parent / "configs" / kind).glob("*.yaml"))
+    return sorted(
+        path.stem
+        for path in (Path(__file__).resolve().parent.parent / "configs" / kind).glob("*.yaml")
+    )
 
 
 def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,13 +93,17 @@ def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in delta.items():
         old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = (
+            merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
 def in_yaml(value: Any) -> str:
     """A value as one line of YAML: ``[a, b]``, ``{encoder: [a]}``, ``null``."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    text = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
     return text.removesuffix("...\n").strip()
 
 
@@ -184,4 +195,6 @@ def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)]
+    return [
+        found for argument in getattr(annotation, "__args__", ()) for found in _models_in(argument)
+    ]

@@ -10,7 +10,17 @@ from pathlib import Path
 from encoder_ablations import __version__
 from encoder_ablations.utils.arithmetic import float32_products
 
-PACKAGES = ["torch", "torchvision", "timm", "transformers", "accelerate", "numpy", "numba", "pillow", "detectron2"]
+PACKAGES = [
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "accelerate",
+    "numpy",
+    "numba",
+    "pillow",
+    "detectron2",
+]
 PACKAGES += ["opencv-python-headless"]
 
 
@@ -30,13 +40,17 @@ def git_revision() -> str | None:
     folder = Path(__file__).parent
     try:
         revision = _git(folder, "rev-parse", "HEAD")
-        return revision + ("+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+        return revision + (
+            "+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
     return result.stdout.strip()
 
 

@@ -30,4 +30,6 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not in a table: names the nearest one and lists what is allowed."""
     names = sorted(allowed)
-    return InputError(f"unknown {kind} '{name}'.{nearest(name, names)} Allowed: {', '.join(names)}.")
+    return InputError(
+        f"unknown {kind} '{name}'.{nearest(name, names)} Allowed: {', '.join(names)}."
+    )

@@ -51,7 +51,9 @@ def require_free(path: Path) -> None:
         InputError: something is there, other than an empty folder.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{path.absolute()} exists already. Choose another folder, or remove this one.")
+        raise InputError(
+            f"{path.absolute()} exists already. Choose another folder, or remove this one."
+        )
 
 
 @contextmanager
@@ -73,7 +75,9 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         temporary = None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"cannot write {path}: {reason}. Free some space or choose another folder.") from error
+        raise InputError(
+            f"cannot write {path}: {reason}. Free some space or choose another folder."
+        ) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -24,7 +24,9 @@ def legible(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     """The text and a font for it; letters that no font has become question marks."""
     font = font_for(text, size)
     if font is None:
-        text = "".join(letter if font_for(letter, size) == _font(_default(), size) else "?" for letter in text)
+        text = "".join(
+            letter if font_for(letter, size) == _font(_default(), size) else "?" for letter in text
+        )
     return text, font or _font(_default(), size)
 
 
@@ -57,7 +59,9 @@ def _others() -> list[str]:
 
     def oddness(path: str) -> tuple[bool, bool, str]:
         name = Path(path).stem.lower()
-        odd = any(word in name for word in ("bold", "black", "italic", "oblique", "mono", "light", "thin"))
+        odd = any(
+            word in name for word in ("bold", "black", "italic", "oblique", "mono", "light", "thin")
+        )
         return odd, "sans" not in name and "gothic" not in name, path
 
     return sorted(font_manager.findSystemFonts(), key=oddness)

@@ -32,9 +32,13 @@ def compiled(*fastmath: str, inline: bool = False) -> Callable[[Function], Funct
 
     def decorate(function: Function) -> Function:
         try:
-            return numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=set(fastmath), forceinline=inline)(
-                function
-            )
+            return numba.njit(
+                nogil=True,
+                cache=True,
+                error_model="numpy",
+                fastmath=set(fastmath),
+                forceinline=inline,
+            )(function)
         except RuntimeError as error:  # neither place can be written to
             raise InputError(
                 f"numba cannot keep compiled kernels ({error}). "

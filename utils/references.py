@@ -28,22 +28,35 @@ def resolve(
 
 
 def _resolve(
-    kind: Kind, reference: Reference, otherwise: Callable[[str], dict[str, Any]] | None, above: tuple[str, ...]
+    kind: Kind,
+    reference: Reference,
+    otherwise: Callable[[str], dict[str, Any]] | None,
+    above: tuple[str, ...],
 ) -> tuple[dict[str, Any], str]:
     """See :func:`resolve`; ``above`` are the files whose ``base`` led here."""
     if isinstance(reference, Mapping):
         content, source = dict(reference), f"an entry of {kind}"
         base = content.pop("base", None)
-        return (content, source) if base is None else _over(content, source, _resolve(kind, base, otherwise, above))
+        return (
+            (content, source)
+            if base is None
+            else _over(content, source, _resolve(kind, base, otherwise, above))
+        )
     path = find_config(kind, reference)
     if path is not None:
         if str(path) in above:
-            raise InputError(f"{path} is based on itself; its 'base' must be another file or a built-in name.")
+            raise InputError(
+                f"{path} is based on itself; its 'base' must be another file or a built-in name."
+            )
         content = dict(read_yaml(path))
         base = content.pop("base", None)
         if base is None:
             return content, str(path)
-        beside = path.parent / base if isinstance(base, str) and base.endswith((".yaml", ".yml")) else None
+        beside = (
+            path.parent / base
+            if isinstance(base, str) and base.endswith((".yaml", ".yml"))
+            else None
+        )
         below = str(beside) if beside is not None and beside.exists() else base
         return _over(content, str(path), _resolve(kind, below, otherwise, (*above, str(path))))
     if reference.endswith((".yaml", ".yml")):
@@ -53,5 +66,7 @@ def _resolve(
     raise unknown(kind.removesuffix("s"), reference, config_names(kind))
 
 
-def _over(delta: dict[str, Any], source: str, below: tuple[dict[str, Any], str]) -> tuple[dict[str, Any], str]:
+def _over(
+    delta: dict[str, Any], source: str, below: tuple[dict[str, Any], str]
+) -> tuple[dict[str, Any], str]:
     return merge(below[0], delta), f"{source} based on {below[1]}"

@@ -32,4 +32,6 @@ def save(content: Any, file: IO[bytes]) -> None:
     try:
         torch.save(content, file)
     except RuntimeError as error:  # PyTorch's own archive writer hides the system's error
-        raise OSError(f"the file could not be written, probably because the disk is full ({error})") from error
+        raise OSError(
+            f"the file could not be written, probably because the disk is full ({error})"
+        ) from error

@@ -31,12 +31,23 @@ BLOCK = 256
 def compare(spec: DatasetSpec, facts: list[PairFacts]) -> list[Finding]:
     """Findings about all pairs together."""
     found: list[Finding] = []
-    for rule in (_copies, _near_duplicates, _repeated_masks, _scenes, _palettes, _modes, _binaries, _pixels):
+    for rule in (
+        _copies,
+        _near_duplicates,
+        _repeated_masks,
+        _scenes,
+        _palettes,
+        _modes,
+        _binaries,
+        _pixels,
+    ):
         found += rule(spec, facts)
     return found + list(_classes(spec, facts))
 
 
-def _grouped(facts: Iterable[PairFacts], key: Callable[[PairFacts], Hashable]) -> list[list[PairFacts]]:
+def _grouped(
+    facts: Iterable[PairFacts], key: Callable[[PairFacts], Hashable]
+) -> list[list[PairFacts]]:
     """Lists of two and more with one key; a key of None stands for nothing."""
     groups = defaultdict(list)
     for each in facts:
@@ -57,12 +68,16 @@ def _copies(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
         for each in group:
             first = first_of.setdefault(each.split, each)
             if first is not each:
-                same = first.mask is None or each.mask is None or first.mask.digest == each.mask.digest
+                same = (
+                    first.mask is None or each.mask is None or first.mask.digest == each.mask.digest
+                )
                 code = "image-repeated" if same else "masks-contradict"
                 yield finding(code, each.pair.image, each.split, f"equal to {_name(first)}")
         leaders = list(first_of.values())
         for other in leaders[1:]:
-            yield finding("image-leaked", other.pair.image, other.split, f"equal to {_name(leaders[0])}")
+            yield finding(
+                "image-leaked", other.pair.image, other.split, f"equal to {_name(leaders[0])}"
+            )
 
 
 def _near_duplicates(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
@@ -81,8 +96,15 @@ def _near_duplicates(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Fin
             likeness = np.where(close, _normalized(block) @ thumbnails.T, -1)
             for row, best in enumerate(likeness.argmax(axis=1)):
                 one, other = first[int(best)].image, block[row].image
-                if likeness[row, best] >= CORRELATION and one and other and one.digest != other.digest:
-                    detail = f"like {_name(first[int(best)])} (correlation {likeness[row, best]:.3f})"
+                if (
+                    likeness[row, best] >= CORRELATION
+                    and one
+                    and other
+                    and one.digest != other.digest
+                ):
+                    detail = (
+                        f"like {_name(first[int(best)])} (correlation {likeness[row, best]:.3f})"
+                    )
                     yield finding("near-duplicate", block[row].pair.image, block[row].split, detail)
 
 
@@ -93,7 +115,9 @@ def _signs(facts: list[PairFacts]) -> np.ndarray:
 
 def _normalized(facts: list[PairFacts]) -> np.ndarray:
     """N×256 float32 of mean 0 and length 1: a product of two rows is the correlation of two thumbnails."""
-    rows = np.stack([each.image.thumbnail.ravel() for each in facts if each.image]).astype(np.float32)
+    rows = np.stack([each.image.thumbnail.ravel() for each in facts if each.image]).astype(
+        np.float32
+    )
     rows -= rows.mean(axis=1, keepdims=True)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -105,7 +129,12 @@ def _repeated_masks(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Find
         first, *others = group
         for each in others:
             if each.image and first.image and each.image.digest != first.image.digest:
-                yield finding("mask-repeated", each.pair.mask, each.split, f"equal to the mask of {_name(first)}")
+                yield finding(
+                    "mask-repeated",
+                    each.pair.mask,
+                    each.split,
+                    f"equal to the mask of {_name(first)}",
+                )
 
 
 def _scenes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
@@ -116,19 +145,28 @@ def _scenes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
     for each in facts:
         match = re.search(spec.scene_pattern, each.pair.id)
         if match is None or match[1] is None:
-            yield finding("scene-unnamed", each.pair.image, each.split, f"scene_pattern '{spec.scene_pattern}'")
+            yield finding(
+                "scene-unnamed",
+                each.pair.image,
+                each.split,
+                f"scene_pattern '{spec.scene_pattern}'",
+            )
         else:
             splits_of[match[1]][each.split] += 1
     for scene, splits in sorted(splits_of.items()):
         if len(splits) > 1:
-            shares = ", ".join(f"{plural(count, 'image')} in {split}" for split, count in splits.items())
+            shares = ", ".join(
+                f"{plural(count, 'image')} in {split}" for split, count in splits.items()
+            )
             yield finding("scene-leaked", None, "", f"scene '{scene}': {shares}")
 
 
 def _likely_scenes(facts: list[PairFacts]) -> Iterator[Finding]:
     """Scenes that only names speak of, and that several splits share."""
     read = [each for each in facts if each.mask is not None]
-    found = likely_scenes([each.pair.id for each in read], np.array([each.mask.counts for each in read if each.mask]))
+    found = likely_scenes(
+        [each.pair.id for each in read], np.array([each.mask.counts for each in read if each.mask])
+    )
     if found is None or not found.sure:
         return
     splits_of: defaultdict[str, set[str]] = defaultdict(set)
@@ -174,11 +212,15 @@ def _modes(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
     gray = [each for each in known if each.image and each.image.gray]
     if 0 < len(gray) <= len(known) / 10:
         for each in gray:
-            yield finding("image-mode", each.pair.image, each.split, "grey, most others have colour")
+            yield finding(
+                "image-mode", each.pair.image, each.split, "grey, most others have colour"
+            )
     elif len(known) * 9 / 10 <= len(gray) < len(known):
         for each in known:
             if each.image and not each.image.gray:
-                yield finding("image-mode", each.pair.image, each.split, "colour, most others are grey")
+                yield finding(
+                    "image-mode", each.pair.image, each.split, "colour, most others are grey"
+                )
 
 
 def _binaries(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
@@ -188,7 +230,9 @@ def _binaries(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
     binary = [each for each in masks if each.mask and set(each.mask.values) == {0, IGNORE}]
     if 0 < len(binary) < len(masks) / 2:
         for each in binary:
-            yield finding("mask-binary", each.pair.mask, each.split, "only 0 and 255, which is ignored")
+            yield finding(
+                "mask-binary", each.pair.mask, each.split, "only 0 and 255, which is ignored"
+            )
 
 
 def _pixels(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
@@ -206,7 +250,9 @@ def _pixels(_spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
 
 def _classes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
     if len(spec.classes) > MOST_CLASSES:
-        yield finding("many-classes", None, "", f"{len(spec.classes)}, at most {MOST_CLASSES} can be")
+        yield finding(
+            "many-classes", None, "", f"{len(spec.classes)}, at most {MOST_CLASSES} can be"
+        )
     if invented := invented_names(spec.classes):
         names = ", ".join(invented[:8]) + (", …" if len(invented) > 8 else "")
         yield finding("class-unnamed", None, "", f"{plural(len(invented), 'class')}: {names}")
@@ -219,28 +265,40 @@ def _classes(spec: DatasetSpec, facts: list[PairFacts]) -> Iterator[Finding]:
         every = sum(sum(mask.values.values()) for mask in masks)
         if totals[split].sum() < every / 2:
             share = 100 * (1 - totals[split].sum() / every)
-            yield finding("mostly-unlabelled", None, split, f"{share:.0f} % of the pixels have no class")
+            yield finding(
+                "mostly-unlabelled", None, split, f"{share:.0f} % of the pixels have no class"
+            )
     if "train" in totals:
         yield from _training_classes(spec, facts, totals)
 
 
-def _training_classes(spec: DatasetSpec, facts: list[PairFacts], totals: dict[str, np.ndarray]) -> Iterator[Finding]:
+def _training_classes(
+    spec: DatasetSpec, facts: list[PairFacts], totals: dict[str, np.ndarray]
+) -> Iterator[Finding]:
     shown = totals["train"] > 0
     if len(spec.classes) > 1 and shown.sum() < 2:
         only = f"only '{spec.classes[int(shown.argmax())]}'" if shown.any() else "no class"
         yield finding(
-            "single-class", None, "train", f"{only}; ignored are the ids {', '.join(map(str, spec.ignore_ids))}"
+            "single-class",
+            None,
+            "train",
+            f"{only}; ignored are the ids {', '.join(map(str, spec.ignore_ids))}",
         )
     values = Counter(value for each in facts if each.mask for value in each.mask.values)
     one_more = len(spec.classes)
     plain = spec.value_map is None and not spec.reduce_zero_label and not spec.ignore_others
     if plain and values[0] == 0 and values[one_more] and one_more not in spec.ignore_ids:
-        yield finding("off-by-one", None, "", f"no mask holds 0, {values[one_more]} hold {one_more}")
+        yield finding(
+            "off-by-one", None, "", f"no mask holds 0, {values[one_more]} hold {one_more}"
+        )
     for number, name in enumerate(spec.classes):
         elsewhere = [split for split, counts in totals.items() if counts[number]]
         if elsewhere and not shown[number]:
             yield finding(
-                "class-unseen", None, "train", f"'{name}' is shown in {' and '.join(elsewhere)} and not in train"
+                "class-unseen",
+                None,
+                "train",
+                f"'{name}' is shown in {' and '.join(elsewhere)} and not in train",
             )
             continue
         for split, counts in totals.items():
@@ -249,5 +307,8 @@ def _training_classes(spec: DatasetSpec, facts: list[PairFacts], totals: dict[st
     shares = totals["train"] / max(1, totals["train"].sum())
     for number in map(int, np.flatnonzero(shown & (shares < RARE))):
         yield finding(
-            "class-imbalance", None, "train", f"'{spec.classes[number]}' has {100 * shares[number]:.2g} % of the pixels"
+            "class-imbalance",
+            None,
+            "train",
+            f"'{spec.classes[number]}' has {100 * shares[number]:.2g} % of the pixels",
         )

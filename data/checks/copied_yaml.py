@@ -15,15 +15,23 @@ DROPPED: tuple[str, ...] = ("base", "images", "masks", "hub")
 """Keys that say where the original lies."""
 
 
-def copied_yaml(spec: DatasetSpec, root: Path, names: Mapping[str, str], source: Path | None) -> str:
+def copied_yaml(
+    spec: DatasetSpec, root: Path, names: Mapping[str, str], source: Path | None
+) -> str:
     """The text of the copy's YAML.
 
     Args:
         names: id in the original -> name in the copy, of all pairs in it.
         source: the original's YAML; None where there is none.
     """
-    changed = {"name": f"{spec.name}_fixed", "root": str(root), "splits": {split: split for split in spec.splits}}
-    content, full = (spec.model_dump(mode="json", exclude_defaults=short) | changed for short in (True, False))
+    changed = {
+        "name": f"{spec.name}_fixed",
+        "root": str(root),
+        "splits": {split: split for split in spec.splits},
+    }
+    content, full = (
+        spec.model_dump(mode="json", exclude_defaults=short) | changed for short in (True, False)
+    )
     head = f"# The dataset {spec.name}, corrected by  ablate lint --fix\n"
     dropped = DROPPED
     if spec.scene_pattern is not None:
@@ -39,7 +47,9 @@ def copied_yaml(spec: DatasetSpec, root: Path, names: Mapping[str, str], source:
         if _read(told) == DatasetSpec.model_validate(content):
             return told
     # also for YAMLs of anchors or on one line: their comments have no place of their own
-    return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return head + yaml.safe_dump(
+        content, sort_keys=False, allow_unicode=True, default_flow_style=None
+    )
 
 
 def _read(text: str) -> DatasetSpec | None:
@@ -58,8 +68,12 @@ def _retold(text: str, content: Mapping[str, Any], full: Mapping[str, Any]) -> s
     for block in blocks:
         if block.key in full:
             same = _plain(said[block.key]) == _plain(full[block.key])
-            told += block.comments + (block.lines if same else f"{block.key}: {in_yaml(full[block.key])}\n")
-    told += "".join(f"{key}: {in_yaml(value)}\n" for key, value in content.items() if key not in said)
+            told += block.comments + (
+                block.lines if same else f"{block.key}: {in_yaml(full[block.key])}\n"
+            )
+    told += "".join(
+        f"{key}: {in_yaml(value)}\n" for key, value in content.items() if key not in said
+    )
     return told + tail
 
 
@@ -81,7 +95,9 @@ def _blocks(text: str) -> tuple[str, list[_Block], str]:
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode) or node.flow_style or not node.value:
         return "", [], ""
-    lines = [line if line.endswith("\n") else f"{line}\n" for line in text.splitlines(keepends=True)]
+    lines = [
+        line if line.endswith("\n") else f"{line}\n" for line in text.splitlines(keepends=True)
+    ]
     starts = [key.start_mark.line for key, _ in node.value]
     ends = [*starts[1:], len(lines)]
     own = [_without_comments(lines, start, end) for start, end in zip(starts, ends, strict=True)]
@@ -102,11 +118,13 @@ def _without_comments(lines: Sequence[str], start: int, end: int) -> int:
 def _pattern_for(pattern: str, names: Mapping[str, str]) -> str | None:
     """A scene_pattern that finds the same scenes in the copy's names; None where neither form of it does."""
     for candidate in (pattern, pattern.replace("/", "__")):
-        pairs = {(_scene(pattern, before), _scene(candidate, after)) for before, after in names.items()}
+        pairs = {
+            (_scene(pattern, before), _scene(candidate, after)) for before, after in names.items()
+        }
         known = [pair for pair in pairs if pair[0] is not None]
-        if len({after for _, after in known}) == len(known) == len({before for before, _ in known}) and all(
-            after is not None for _, after in known
-        ):
+        if len({after for _, after in known}) == len(known) == len(
+            {before for before, _ in known}
+        ) and all(after is not None for _, after in known):
             return candidate
     return None
 

@@ -19,7 +19,9 @@ from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index, i
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.texts import plural
 
-OTHER_FORMATS = frozenset({".npy", ".npz", ".mat", ".heic", ".heif", ".exr", ".raw", ".dng", ".nef", ".cr2"})
+OTHER_FORMATS = frozenset(
+    {".npy", ".npz", ".mat", ".heic", ".heif", ".exr", ".raw", ".dng", ".nef", ".cr2"}
+)
 """Images that Pillow does not know by suffix."""
 
 
@@ -62,8 +64,12 @@ def list_split(spec: DatasetSpec, split: Split) -> Listing:
         _trim(listing, images, masks, wanted)
     _pair(images, masks, listing)
     _check_names(listing)
-    if not listing.pairs and not any(each.rule.code == "folder-missing" for each in listing.findings):
-        listing.note("split-empty", images.path, f"no image with a mask in {images.path} and {masks.path}")
+    if not listing.pairs and not any(
+        each.rule.code == "folder-missing" for each in listing.findings
+    ):
+        listing.note(
+            "split-empty", images.path, f"no image with a mask in {images.path} and {masks.path}"
+        )
     elif not any(entry.rule.severity == "error" for entry in listing.findings):
         _confirm(spec, split, listing)
     return listing
@@ -93,14 +99,20 @@ def _scan(folder: _Folder, suffixes: Collection[str], recursive: bool, listing: 
         parent = folder.path.parent
         siblings = [path.name for path in parent.iterdir()] if parent.is_dir() else []
         folder.there = False
-        listing.note("folder-missing", folder.path, f"there is no such folder.{nearest(folder.path.name, siblings)}")
+        listing.note(
+            "folder-missing",
+            folder.path,
+            f"there is no such folder.{nearest(folder.path.name, siblings)}",
+        )
         return
     for path, entry in _walk(folder.path, suffixes, recursive, listing):
         suffix = path.suffix.lower()
         if entry.is_symlink() and not os.path.exists(path):
             listing.note("link-broken", path, f"leads to {os.readlink(path)}")
         elif not (entry.is_file(follow_symlinks=False) or os.path.isfile(path)):
-            listing.note("not-a-file", path, "a folder" if path.is_dir() else "a device, socket or pipe")
+            listing.note(
+                "not-a-file", path, "a folder" if path.is_dir() else "a device, socket or pipe"
+            )
         elif suffix in suffixes:
             folder.files.setdefault(path.stem, []).append(path)
             continue
@@ -176,12 +188,18 @@ def _trim(listing: Listing, images: _Folder, masks: _Folder, wanted: set[str]) -
     listing.findings = [
         entry
         for entry in listing.findings
-        if entry.path is None or entry.rule.code.startswith(("index", "folder")) or entry.path.stem in wanted
+        if entry.path is None
+        or entry.rule.code.startswith(("index", "folder"))
+        or entry.path.stem in wanted
     ]
     if images.there and masks.there:
-        for stem in sorted(wanted - images.files.keys() - masks.files.keys() - images.explained - masks.explained):
+        for stem in sorted(
+            wanted - images.files.keys() - masks.files.keys() - images.explained - masks.explained
+        ):
             listing.note(
-                "image-missing", images.path / stem, "listed in the index file, but there is neither image nor mask"
+                "image-missing",
+                images.path / stem,
+                "listed in the index file, but there is neither image nor mask",
             )
 
 
@@ -206,7 +224,11 @@ def _pair(images: _Folder, masks: _Folder, listing: Listing) -> None:
             listing.note("name-mismatch", image, f"its mask is called {mask.name}")
             listing.pairs.append(Pair(stem, image, mask))
         elif stem not in masks.explained and masks.there:
-            longer = [name for name in lonely_masks if name.startswith(stem) and not name[len(stem) :][:1].isalnum()]
+            longer = [
+                name
+                for name in lonely_masks
+                if name.startswith(stem) and not name[len(stem) :][:1].isalnum()
+            ]
             hint = f"; {longer[0]} is there: 'ablate init' understands such names" if longer else ""
             listing.note("mask-missing", image, f"no {stem} in {masks.path}{hint}")
     for stem, mask in sorted(lonely_masks.items()):

@@ -117,7 +117,9 @@ class Inspector:
             self._note_turn(facts, facts.image.orientation)
         explained = facts.drawn_on == "stored" and self._spec.upright
         if facts.image and facts.mask and facts.image.size != facts.mask.size and not explained:
-            facts.note("size-differs", pair.mask, _compare(facts.mask.size, facts.image.size, pair.image))
+            facts.note(
+                "size-differs", pair.mask, _compare(facts.mask.size, facts.image.size, pair.image)
+            )
         return facts
 
     def _note_turn(self, facts: PairFacts, orientation: int) -> None:
@@ -128,7 +130,9 @@ class Inspector:
         detail = f"orientation {orientation}" + (f"; masks_drawn_on: {said}" if said else "")
         code = "image-rotated"
         if said is None and facts.mask is not None and not mask_is_turned:
-            code = {"upright": "image-rotated", "stored": "exif-contradicts"}.get(facts.drawn_on or "", "exif-unclear")
+            code = {"upright": "image-rotated", "stored": "exif-contradicts"}.get(
+                facts.drawn_on or "", "exif-unclear"
+            )
         facts.note(code, facts.pair.image, detail)
 
     def _read_image(self, path: Path, facts: PairFacts) -> None:
@@ -155,7 +159,9 @@ class Inspector:
         palette = {value: colors[value] for value in values if 0 <= value < len(colors)}
         counts, ignored, unknown = self._classify(values)
         digest = hashlib.blake2b(np.ascontiguousarray(ids).data, digest_size=16).digest()
-        facts.mask = MaskFacts((ids.shape[0], ids.shape[1]), values, counts, ignored, digest, palette)
+        facts.mask = MaskFacts(
+            (ids.shape[0], ids.shape[1]), values, counts, ignored, digest, palette
+        )
         if facts.image and facts.image.orientation > 1 and self._spec.masks_drawn_on is None:
             classes = self._class_of[ids.clip(0, LARGEST_VALUE)]
             facts.drawn_on = drawn_on(facts.pair.image, classes)
@@ -186,7 +192,9 @@ class Inspector:
                 counts[target] += pixels
         return counts, ignored, unknown
 
-    def _note_unknown(self, unknown: dict[int, int], pixels: int, path: Path, facts: PairFacts) -> None:
+    def _note_unknown(
+        self, unknown: dict[int, int], pixels: int, path: Path, facts: PairFacts
+    ) -> None:
         """Many strange values on few pixels are the edges of a mask that was resized or compressed."""
         share = sum(unknown.values()) / pixels
         shown = ", ".join(map(str, sorted(unknown)[:5])) + (", …" if len(unknown) > 5 else "")
@@ -232,7 +240,9 @@ def _note_image(header: _Header, pixels: np.ndarray, path: Path, facts: PairFact
     extrema = np.array(Image.fromarray(pixels).getextrema())
     spread = int((extrema[:, 1] - extrema[:, 0]).max())
     if header.mode.startswith("I") and pixels.max() < 64:
-        facts.note("image-dim", path, f"the brightest pixel has {pixels.max() / 2.55:.0f} % of 16 bits")
+        facts.note(
+            "image-dim", path, f"the brightest pixel has {pixels.max() / 2.55:.0f} % of 16 bits"
+        )
     elif spread <= 2:
         facts.note("image-constant", path, f"RGB {tuple(int(value) for value in pixels[0, 0])}")
     if header.mode in ("RGBA", "LA", "PA"):
@@ -276,7 +286,9 @@ def perceptual_hash(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     The hash is pHash (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010): it stays
     nearly the same when an image is compressed, resized or made brighter.
     """
-    small = image.convert("L").resize((2 * THUMBNAIL, 2 * THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
+    small = image.convert("L").resize(
+        (2 * THUMBNAIL, 2 * THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0
+    )
     pixels = np.asarray(small, np.float32)
     low: Any = dctn(pixels, norm="ortho")[:8, :8].ravel()
     thumbnail = pixels.reshape(THUMBNAIL, 2, THUMBNAIL, 2).mean(axis=(1, 3))

@@ -88,13 +88,19 @@ class LintReport:
         """Pixels of every class, by split."""
         found: dict[str, dict[str, int]] = {}
         for split in self.pairs:
-            counts = [each.mask.counts for each in self.facts if each.mask is not None and each.split == split]
+            counts = [
+                each.mask.counts
+                for each in self.facts
+                if each.mask is not None and each.split == split
+            ]
             total = np.sum(counts, axis=0) if counts else np.zeros(len(self.spec.classes), np.int64)
             found[split] = dict(zip(self.spec.classes, map(int, total), strict=True))
         return found
 
 
-def lint(spec: DatasetSpec, progress: Callable[[int, int], object] = lambda done, total: None) -> LintReport:
+def lint(
+    spec: DatasetSpec, progress: Callable[[int, int], object] = lambda done, total: None
+) -> LintReport:
     """Reads every file of every split.
 
     Args:
@@ -114,14 +120,18 @@ def lint(spec: DatasetSpec, progress: Callable[[int, int], object] = lambda done
     return LintReport(spec, sorted(_distinct(findings), key=_order), facts)
 
 
-def _inspect(spec: DatasetSpec, listings: list[Listing], progress: Callable[[int, int], object]) -> list[PairFacts]:
+def _inspect(
+    spec: DatasetSpec, listings: list[Listing], progress: Callable[[int, int], object]
+) -> list[PairFacts]:
     inspector = Inspector(spec)
     splits = [listing.split for listing in listings for _ in listing.pairs]
     pairs = [pair for listing in listings for pair in listing.pairs]
     facts = []
     Image.init()  # from one thread
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
-        warnings.simplefilter("ignore")  # Pillow's own about size and metadata; the rules say the same with a name
+        warnings.simplefilter(
+            "ignore"
+        )  # Pillow's own about size and metadata; the rules say the same with a name
         for each in pool.map(inspector, splits, pairs):
             facts.append(each)
             progress(len(facts), len(pairs))

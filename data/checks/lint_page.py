@@ -15,7 +15,10 @@ LISTED = 500
 def render(report: LintReport) -> str:
     """HTML with every rule that is broken, its files, and the pixels of each class."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     content = report.as_json()
     groups = [
@@ -23,7 +26,11 @@ def render(report: LintReport) -> str:
             "rule": rule,
             "count": len(found),
             "files": [
-                {"file": report.shorten(each.path), "split": each.split, "detail": readable(each.detail)}
+                {
+                    "file": report.shorten(each.path),
+                    "split": each.split,
+                    "detail": readable(each.detail),
+                }
                 for each in found[:LISTED]
             ],
         }

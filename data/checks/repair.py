@@ -24,12 +24,16 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free
 
-SAVED_ANEW = frozenset({"image-rotated", "exif-contradicts", "image-alpha", "image-frames", "format-differs"})
+SAVED_ANEW = frozenset(
+    {"image-rotated", "exif-contradicts", "image-alpha", "image-frames", "format-differs"}
+)
 """Rules whose images are written as what training would have read from them."""
 
 HARMLESS = frozenset({"mask-constant", "mask-repeated", "mask-unlabelled"})
 """Rules about what a mask says and not about its file."""
-WITHOUT_PARTNER = frozenset({"image-missing", "mask-missing", "mask-lossy", "stem-twice", "link-broken", "not-a-file"})
+WITHOUT_PARTNER = frozenset(
+    {"image-missing", "mask-missing", "mask-lossy", "stem-twice", "link-broken", "not-a-file"}
+)
 """Rules about files that make no pair; a lossy mask may be in one."""
 ABOUT = "fixed.json"
 """In the copy: what became of every file that was corrected or left out."""
@@ -71,7 +75,11 @@ def repair(report: LintReport, output: Path, source: Path | None = None) -> Repa
     result = Repair(given / "dataset.yaml")
     paired = {path for each in report.facts for path in (each.pair.image, each.pair.mask)}
     for found in report.findings:
-        if found.path is not None and found.path not in paired and found.rule.code in WITHOUT_PARTNER:
+        if (
+            found.path is not None
+            and found.path not in paired
+            and found.rule.code in WITHOUT_PARTNER
+        ):
             result.left_out[report.shorten(found.path)] = found.rule.title
     fixer = _Fixer(report)
     names = _names(report.facts)
@@ -80,7 +88,9 @@ def repair(report: LintReport, output: Path, source: Path | None = None) -> Repa
             for kind in ("images", "masks"):
                 (folder / kind / split).mkdir(parents=True)
         with ThreadPoolExecutor(THREADS) as pool:
-            outcomes = list(pool.map(lambda each: fixer.write(each, folder, names[id(each)]), report.facts))
+            outcomes = list(
+                pool.map(lambda each: fixer.write(each, folder, names[id(each)]), report.facts)
+            )
         for each, (done, why) in zip(report.facts, outcomes, strict=True):
             result.written += why is None
             if why is not None:
@@ -97,7 +107,9 @@ def repair(report: LintReport, output: Path, source: Path | None = None) -> Repa
             "corrected": result.corrected,
             "left_out": {name: readable(why) for name, why in result.left_out.items()},
         }
-        (folder / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / ABOUT).write_text(
+            json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     return result
 
 
@@ -107,7 +119,9 @@ def require_apart(spec: DatasetSpec, output: Path) -> None:
         InputError: a copy cannot be written there: something is there, or it lies in the dataset.
     """
     if output.resolve().is_relative_to(spec.folder.resolve()):
-        raise InputError(f"{output} lies in the dataset itself. Choose a folder outside of {spec.folder.resolve()}.")
+        raise InputError(
+            f"{output} lies in the dataset itself. Choose a folder outside of {spec.folder.resolve()}."
+        )
     require_free(output)
 
 
@@ -118,7 +132,9 @@ def _names(facts: list[PairFacts]) -> dict[int, str]:
     for each in facts:
         name = each.pair.id.replace("/", "__")
         if name_problem(name):
-            name = unicodedata.normalize("NFC", readable(name)).replace("�", "_").strip().rstrip(".")
+            name = (
+                unicodedata.normalize("NFC", readable(name)).replace("�", "_").strip().rstrip(".")
+            )
             name = re.sub(r'[\x00-\x1f\x7f<>:"|?*\\]', "_", name)
         free, number = name or "_", 1
         while free.casefold() in taken[each.split]:
@@ -135,7 +151,9 @@ class _Fixer:
         self._place_of = {color: value for value, color in usual_palette(report.facts).items()}
         self._superfluous = _superfluous(report.facts)
         self._title = {(each.path, each.rule.code): each.rule.title for each in report.findings}
-        self._binary = len(report.spec.classes) == 2 and any(e.rule.code == "single-class" for e in report.findings)
+        self._binary = len(report.spec.classes) == 2 and any(
+            e.rule.code == "single-class" for e in report.findings
+        )
         self._codes: defaultdict[Path | None, set[str]] = defaultdict(set)
         for each in report.findings:
             self._codes[each.path].add(each.rule.code)
@@ -160,7 +178,9 @@ class _Fixer:
             if ids is None:
                 shutil.copyfile(facts.pair.mask, target / f"{name}{facts.pair.mask.suffix.lower()}")
             else:
-                Image.fromarray(ids.astype(np.uint8 if ids.max() < 256 else np.uint16)).save(target / f"{name}.png")
+                Image.fromarray(ids.astype(np.uint8 if ids.max() < 256 else np.uint16)).save(
+                    target / f"{name}.png"
+                )
         except (_Hopeless, InputError) as problem:
             return [], str(problem)
         if {name} != {facts.pair.image.stem, facts.pair.mask.stem}:
@@ -168,7 +188,10 @@ class _Fixer:
         return done, None
 
     def _reason(self, path: Path) -> str:
-        return "; ".join(title for (where, _), title in self._title.items() if where == path) or "cannot be read"
+        return (
+            "; ".join(title for (where, _), title in self._title.items() if where == path)
+            or "cannot be read"
+        )
 
     def _save_image(self, facts: PairFacts, folder: Path, name: str, done: list[str]) -> None:
         path = facts.pair.image
@@ -176,7 +199,11 @@ class _Fixer:
         if codes:
             upright = self._is_upright(facts)
             Image.fromarray(read_image(path, upright)).save(folder / f"{name}.png")
-            way = "an upright RGB PNG" if upright else "an RGB PNG of the pixels as they were stored, as its mask is"
+            way = (
+                "an upright RGB PNG"
+                if upright
+                else "an RGB PNG of the pixels as they were stored, as its mask is"
+            )
             done.append(f"image saved as {way} ({', '.join(sorted(codes))})")
         else:
             shutil.copyfile(path, folder / f"{name}{path.suffix.lower()}")
@@ -203,11 +230,25 @@ class _Fixer:
                 raise _Hopeless(self._reason(path))
             done.append("mask saved as ids")
             values = set(np.unique(ids).tolist())
-            if values - {*range(len(self._spec.classes)), *self._spec.ignore_ids, *(self._spec.value_map or {})}:
+            if values - {
+                *range(len(self._spec.classes)),
+                *self._spec.ignore_ids,
+                *(self._spec.value_map or {}),
+            }:
                 raise _Hopeless("the mask's values are no class ids")
-        elif {"mask-ids", "mask-interpolated", "mask-frames", "mask-binary"} & codes and not self._is_binary(facts):
+        elif {
+            "mask-ids",
+            "mask-interpolated",
+            "mask-frames",
+            "mask-binary",
+        } & codes and not self._is_binary(facts):
             raise _Hopeless(self._reason(path))
-        elif codes & {"mask-palette", "mask-rotated", "size-differs", "format-differs"} or self._is_binary(facts):
+        elif codes & {
+            "mask-palette",
+            "mask-rotated",
+            "size-differs",
+            "format-differs",
+        } or self._is_binary(facts):
             ids = self._corrected(facts, codes, done)
         else:
             return None
@@ -238,8 +279,14 @@ class _Fixer:
             carrier = Image.fromarray(ids.astype(np.int32))
             carrier.getexif()[0x0112] = turn[0x0112]
             upright = np.asarray(ImageOps.exif_transpose(carrier))
-            if facts.image is None or ids.shape == facts.image.size or upright.shape != facts.image.size:
-                raise _Hopeless("the mask's EXIF data turn it, and whether that is meant cannot be told from its size")
+            if (
+                facts.image is None
+                or ids.shape == facts.image.size
+                or upright.shape != facts.image.size
+            ):
+                raise _Hopeless(
+                    "the mask's EXIF data turn it, and whether that is meant cannot be told from its size"
+                )
             ids = upright
             done.append("mask turned upright")
         return ids
@@ -255,7 +302,9 @@ class _Fixer:
         ids = np.full(pixels.shape[:2], -1)
         for number, color in enumerate(self._spec.colors):
             ids[(pixels == color).all(axis=-1)] = self._value_of.get(number, number)
-        ids[(ids < 0) & (pixels == 0).all(axis=-1)] = self._spec.ignore_ids[0] if self._spec.ignore_ids else -1
+        ids[(ids < 0) & (pixels == 0).all(axis=-1)] = (
+            self._spec.ignore_ids[0] if self._spec.ignore_ids else -1
+        )
         return ids if ids.min() >= 0 else None
 
 
@@ -269,7 +318,9 @@ def _superfluous(facts: list[PairFacts]) -> dict[int, str]:
     for group in groups.values():
         last = max((each.split for each in group), key=SPLITS.index)
         kept: PairFacts | None = None
-        contradict = len({each.mask.digest for each in group if each.mask and each.split == last}) > 1
+        contradict = (
+            len({each.mask.digest for each in group if each.mask and each.split == last}) > 1
+        )
         for each in group:
             if each.split != last:
                 found[id(each)] = f"the same image is in {last}"
@@ -286,7 +337,9 @@ def _from_floats(path: Path) -> np.ndarray | None:
     with opened(path) as image:
         numbers = np.asarray(image)
     whole = np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()
-    return numbers.astype(np.int64) if whole and numbers.min() >= 0 and numbers.max() < 65536 else None
+    return (
+        numbers.astype(np.int64) if whole and numbers.min() >= 0 and numbers.max() < 65536 else None
+    )
 
 
 def _resized(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -294,5 +347,8 @@ def _resized(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns = ids.shape
     if abs(rows * size[1] - columns * size[0]) > max(rows, columns, *size):
         raise _Hopeless("the mask has another shape than its image")
-    chosen = [((np.arange(to) + 0.5) * of / to).astype(int) for of, to in zip(ids.shape, size, strict=True)]
+    chosen = [
+        ((np.arange(to) + 0.5) * of / to).astype(int)
+        for of, to in zip(ids.shape, size, strict=True)
+    ]
     return ids[chosen[0][:, None], chosen[1]]

@@ -45,7 +45,9 @@ class Finding:
 
 def _read_rules() -> dict[str, Rule]:
     source = Path(__file__).with_name("rules.yaml")
-    return {code: build(Rule, {"code": code, **row}, source) for code, row in read_yaml(source).items()}
+    return {
+        code: build(Rule, {"code": code, **row}, source) for code, row in read_yaml(source).items()
+    }
 
 
 RULES = _read_rules()
@@ -57,4 +59,6 @@ def finding(code: str, path: Path | None, split: str, detail: str) -> Finding:
 
 def readable(text: str | Path) -> str:
     """A name that any terminal and file can hold, on one line: undecodable bytes and control characters become �."""
-    return _CONTROL.sub("�", str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    return _CONTROL.sub(
+        "�", str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    )

@@ -38,7 +38,9 @@ class CheckedDataset:
         return fingerprint(
             f"{split} {identity} {mask:08x} {size}"
             for split, dataset in self.datasets.items()
-            for identity, (mask, size) in zip(dataset.ids, self.scans[split].digests.tolist(), strict=True)
+            for identity, (mask, size) in zip(
+                dataset.ids, self.scans[split].digests.tolist(), strict=True
+            )
         )
 
 
@@ -86,7 +88,10 @@ def _overlap(first: FolderDataset, second: FolderDataset) -> list[str]:
         pair.id
         for pair in first.pairs
         if pair.id in image_of
-        and (pair.image == image_of[pair.id] or filecmp.cmp(pair.image, image_of[pair.id], shallow=False))
+        and (
+            pair.image == image_of[pair.id]
+            or filecmp.cmp(pair.image, image_of[pair.id], shallow=False)
+        )
     ]
     if not same:
         return []
@@ -100,7 +105,11 @@ def _overlap(first: FolderDataset, second: FolderDataset) -> list[str]:
 
 def _orientations(dataset: FolderDataset, scan: MaskScan) -> list[str]:
     """A warning if images are turned and nothing shows that their masks are, too."""
-    names = [identity for identity, unsure in zip(dataset.ids, scan.unsure.tolist(), strict=True) if unsure]
+    names = [
+        identity
+        for identity, unsure in zip(dataset.ids, scan.unsure.tolist(), strict=True)
+        if unsure
+    ]
     if not names:
         return []
     shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
@@ -122,5 +131,7 @@ def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> list[str]:
         warnings.append(f"{label}: no mask shows {', '.join(absent)}.")
     unlabelled = int((~scan.present.any(axis=1)).sum())
     if unlabelled:
-        warnings.append(f"{label}: in {unlabelled} of {plural(len(scan.counts), 'mask')} no pixel is labelled.")
+        warnings.append(
+            f"{label}: in {unlabelled} of {plural(len(scan.counts), 'mask')} no pixel is labelled."
+        )
     return warnings

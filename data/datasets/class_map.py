@@ -69,7 +69,11 @@ class SharedClasses:
         """K×K counts of the trained classes -> (S+1)×(S+1) of the shared ones; truth that is not shared is left out."""
         size = len(self.names) + 1
         folded = np.zeros((size, size), np.int64)
-        np.add.at(folded, (self.prediction[:, None], self.prediction[None, :]), np.asarray(matrix, np.int64))
+        np.add.at(
+            folded,
+            (self.prediction[:, None], self.prediction[None, :]),
+            np.asarray(matrix, np.int64),
+        )
         folded[-1] = 0
         return folded
 
@@ -106,9 +110,13 @@ def share_classes(
         for name, members in chosen.items():
             for member in members:
                 if member not in known:
-                    raise InputError(f"{source}, shared.{name}.{side}: {unknown('class', member, known)}")
+                    raise InputError(
+                        f"{source}, shared.{name}.{side}: {unknown('class', member, known)}"
+                    )
                 if member in seen:
-                    raise InputError(f"{source}: the {side} class '{member}' stands twice; it can mean one class only.")
+                    raise InputError(
+                        f"{source}: the {side} class '{member}' stands twice; it can mean one class only."
+                    )
                 seen.add(member)
         sides.append(chosen)
     prediction = np.full(len(trained), len(names), np.int64)

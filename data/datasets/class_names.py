@@ -11,7 +11,11 @@ _INVENTED = re.compile(r"(?i)(class|label|category|id)?[ _-]?\d+|colou?r_[0-9a-f
 
 def names_problem(names: Sequence[object]) -> str | None:
     """Return what is wrong with class names in id order; None where each is there and stands once."""
-    empty = [str(number) for number, name in enumerate(names) if not isinstance(name, str) or not name.strip()]
+    empty = [
+        str(number)
+        for number, name in enumerate(names)
+        if not isinstance(name, str) or not name.strip()
+    ]
     if empty:
         return f"the name of class {', '.join(empty[:5])} is empty; give every class a name (counted from 0)"
     plain = [str(name).strip() for name in names]

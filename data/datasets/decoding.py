@@ -31,7 +31,9 @@ def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
     channels = read_channels(path)
     if spec.mask_format == "matte":
         if (channels != channels[..., :1]).any():
-            raise InputError(f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground.")
+            raise InputError(
+                f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground."
+            )
         return (channels[..., 0] >= OPAQUE).astype(np.uint8)
     if spec.round_colors:
         channels = (channels >= BRIGHT).astype(np.uint8) * np.uint8(255)
@@ -61,7 +63,9 @@ def class_table(spec: DatasetSpec) -> np.ndarray:
     return table
 
 
-def _positions(path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+def _positions(
+    path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, int], ...]
+) -> np.ndarray:
     """The position of every pixel's colour in ``colors``."""
     packed = _pack(channels)
     known = _pack(np.array(colors, np.uint8))
@@ -71,7 +75,10 @@ def _positions(path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, i
     strange = known[found] != packed
     if strange.any():
         values, counts = np.unique(packed[strange], return_counts=True)
-        shown = [f"({value >> 16}, {value >> 8 & 255}, {value & 255})" for value in values[np.argsort(-counts)][:3]]
+        shown = [
+            f"({value >> 16}, {value >> 8 & 255}, {value & 255})"
+            for value in values[np.argsort(-counts)][:3]
+        ]
         raise InputError(
             f"{path} holds {plural(len(values), 'colour')} that mask_colors lacks: "
             f"{', '.join(shown)}{', …' if len(values) > 3 else ''}. Add what is missing, save the mask without "

@@ -128,7 +128,9 @@ class FolderDataset:
             allowed = f"allowed are 0..{len(spec.classes) - 1}"
             fix = "If 255 means 'not labelled' add it to ignore_ids, if it is a class write value_map: {0: 0, 255: 1}"
         else:
-            allowed = f"allowed are 0..{len(spec.classes) - 1} ({plural(len(spec.classes), 'class')})"
+            allowed = (
+                f"allowed are 0..{len(spec.classes) - 1} ({plural(len(spec.classes), 'class')})"
+            )
             fix = "Translate it with value_map ({value in the file: class id}), or add it to ignore_ids"
         ignored = ", ".join(map(str, spec.ignore_ids)) or "none"
         return InputError(
@@ -147,5 +149,7 @@ def scene_of(spec: DatasetSpec, stem: str) -> str:
         return stem
     match = re.search(spec.scene_pattern, stem)
     if match is None or match[1] is None:
-        raise InputError(f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' finds no scene in '{stem}'.")
+        raise InputError(
+            f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' finds no scene in '{stem}'."
+        )
     return match[1]

@@ -68,7 +68,11 @@ def copy_from_hub(root: Path, source: HubSource) -> dict[str, Any]:
         images = {}
         for split, theirs in (source.splits or find_splits(source)).items():
             stream = load_dataset(
-                source.repository, name=source.config, split=theirs, revision=revision, streaming=True
+                source.repository,
+                name=source.config,
+                split=theirs,
+                revision=revision,
+                streaming=True,
             )
             classes = classes or _class_names(stream, source)
             images[split] = _copy_split(root, split, stream, source)
@@ -84,7 +88,9 @@ def find_splits(source: HubSource) -> dict[Split, str]:
         InputError: the hub cannot be reached or has no such dataset.
     """
     with _reaching(source):
-        _commit(source)  # asks once; what follows asks again and again, for half a minute, where there is no network
+        _commit(
+            source
+        )  # asks once; what follows asks again and again, for half a minute, where there is no network
         theirs = get_dataset_split_names(source.repository, source.config, revision=source.revision)
     found: dict[Split, str] = {}
     for split, names in USUAL.items():
@@ -92,7 +98,10 @@ def find_splits(source: HubSource) -> dict[Split, str]:
             if name in theirs:
                 found.setdefault(split, name)
     if "train" not in found:
-        found = {"train": theirs[0], **{split: name for split, name in found.items() if name != theirs[0]}}
+        found = {
+            "train": theirs[0],
+            **{split: name for split, name in found.items() if name != theirs[0]},
+        }
     return found
 
 
@@ -113,13 +122,19 @@ def _reaching(source: HubSource) -> Iterator[None]:
 
 def _commit(source: HubSource) -> str:
     """The commit that the revision means today."""
-    return str(HfApi().dataset_info(source.repository, revision=source.revision, timeout=CONTACT_SECONDS).sha)
+    return str(
+        HfApi()
+        .dataset_info(source.repository, revision=source.revision, timeout=CONTACT_SECONDS)
+        .sha
+    )
 
 
 def _class_names(stream: IterableDataset, source: HubSource) -> list[str]:
     """From a ClassLabel of the masks, or the column ``class_labels`` that Mars-Bench has."""
     feature = (stream.features or {}).get(source.mask_column)
-    names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+    names = getattr(feature, "names", None) or getattr(
+        getattr(feature, "feature", None), "names", None
+    )
     if names:
         return list(names)
     row: dict[str, Any] = next(iter(stream.take(1)), {})
@@ -139,11 +154,15 @@ def _copy_split(root: Path, split: str, stream: IterableDataset, source: HubSour
     title = f"copying {source.repository}/{split}"
     for row in tqdm(stream.skip(done) if done else stream, title, unit="image", initial=done):
         stem = f"{split}/{split}_{count:06d}"
-        _write_image(root / "images" / stem, _content(row[source.image_column], source, source.image_column))
+        _write_image(
+            root / "images" / stem, _content(row[source.image_column], source, source.image_column)
+        )
         mask = row[source.mask_column]
         if isinstance(mask, list):
             if not mask:
-                raise InputError(f"dataset '{source.repository}', {split}: image {count} has no mask.")
+                raise InputError(
+                    f"dataset '{source.repository}', {split}: image {count} has no mask."
+                )
             mask = mask[0]
         _write_mask(root / "masks" / stem, _content(mask, source, source.mask_column), source)
         count += 1
@@ -168,7 +187,9 @@ def _undecoded(stream: IterableDataset, source: HubSource) -> IterableDataset:
         elif isinstance(feature, List) and isinstance(feature.feature, ImageFeature):
             stream = stream.cast_column(column, List(raw))
         else:
-            raise InputError(f"dataset '{source.repository}': the column '{column}' holds no pictures but {feature}.")
+            raise InputError(
+                f"dataset '{source.repository}': the column '{column}' holds no pictures but {feature}."
+            )
     return stream.select_columns([source.image_column, source.mask_column])
 
 

@@ -28,7 +28,9 @@ def read_index(path: Path, root: Path, images: Files) -> list[str]:
     except OSError as error:
         raise InputError(f"cannot read the index file {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the index file {path} is not UTF-8 text with one file stem a line.") from error
+        raise InputError(
+            f"the index file {path} is not UTF-8 text with one file stem a line."
+        ) from error
     reader = LineReader(path, root.resolve(), images)
     ids = Counter(reader.id_in(line) for line in map(str.strip, lines) if line)
     if not ids:
@@ -46,7 +48,9 @@ def write_index(path: Path, root: Path, files: Iterable[Path]) -> None:
         InputError: a file's name cannot be written in a line of text.
     """
     root = root.resolve()
-    lines = [(file.relative_to(root) if file.is_relative_to(root) else file).as_posix() for file in files]
+    lines = [
+        (file.relative_to(root) if file.is_relative_to(root) else file).as_posix() for file in files
+    ]
     for line in lines:
         if line != line.strip() or len(line.splitlines()) != 1 or not _is_text(line):
             raise InputError(

@@ -26,7 +26,9 @@ def list_folder(folder: Path, suffixes: Collection[str], label: str, recursive: 
     return found
 
 
-def list_pattern(root: Path, pattern: str, split: str | None, suffixes: Collection[str], label: str) -> Files:
+def list_pattern(
+    root: Path, pattern: str, split: str | None, suffixes: Collection[str], label: str
+) -> Files:
     """Files by what ``{id}`` stands for in their paths below ``root``.
 
     Args:
@@ -61,7 +63,9 @@ def _expression(pattern: str) -> re.Pattern[str]:
         "**/": "(?:[^/]+/)*",
         "*": "[^/]*?",
     }
-    return re.compile("".join(meanings.get(part) or re.escape(part) for part in _TOKEN.split(pattern)))
+    return re.compile(
+        "".join(meanings.get(part) or re.escape(part) for part in _TOKEN.split(pattern))
+    )
 
 
 def _walk(folder: Path, label: str, recursive: bool) -> list[Path]:

@@ -35,7 +35,9 @@ def drawn_on(path: Path, mask: np.ndarray) -> Drawn | None:
     sizes = geometry(path)
     if sizes.stored != sizes.upright:
         equal = _fitting(mask.shape == sizes.stored, mask.shape == sizes.upright)
-        return equal or _fitting(_alike(mask.shape, sizes.stored), _alike(mask.shape, sizes.upright))
+        return equal or _fitting(
+            _alike(mask.shape, sizes.stored), _alike(mask.shape, sizes.upright)
+        )
     if mask.shape != sizes.stored:
         return None
     return _by_edges(path, mask)

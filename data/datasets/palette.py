@@ -67,7 +67,9 @@ def colorize(labels: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
     ignore = ignore_label(len(colors))
     bad = (labels >= len(colors)) & (labels != ignore) | (labels < 0)
     if bad.any():
-        raise ValueError(f"class id {labels[bad][0]} has no colour; there are {len(colors)} colours")
+        raise ValueError(
+            f"class id {labels[bad][0]} has no colour; there are {len(colors)} colours"
+        )
     table = np.zeros((ignore + 1, 3), np.uint8)
     table[: len(colors)] = colors
     return table[labels]
@@ -77,6 +79,8 @@ def _lab(colors: np.ndarray) -> np.ndarray:
     """N×3 sRGB 0..255 -> N×3 CIELAB, D65."""
     srgb = colors / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
     x, y, z = (np.cbrt(value) for value in ((linear @ to_xyz.T) / [0.9505, 1.0, 1.089]).T)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)

@@ -69,13 +69,19 @@ def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
         rows = _scan(dataset, progress)
         _write_cache(cache, rows)
     classes = len(dataset.spec.classes)
-    ignored, digests, unsure = rows[:, classes], rows[:, classes + 1 : classes + 3], rows[:, classes + 3]
+    ignored, digests, unsure = (
+        rows[:, classes],
+        rows[:, classes + 1 : classes + 3],
+        rows[:, classes + 3],
+    )
     return MaskScan(rows[:, :classes], ignored, digests, unsure)
 
 
 def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
     title = f"checking masks of {dataset.spec.name}/{dataset.split}"
-    rows = tqdm(_rows(dataset), title, len(dataset), unit="mask", disable=not progress, delay=1, leave=False)
+    rows = tqdm(
+        _rows(dataset), title, len(dataset), unit="mask", disable=not progress, delay=1, leave=False
+    )
     return np.stack(list(rows))
 
 
@@ -103,13 +109,17 @@ def _row(dataset: FolderDataset, index: int) -> np.ndarray:
     digests = [zlib.crc32(np.ascontiguousarray(mask).data), image.stat().st_size]
     counts = np.bincount(mask.ravel(), minlength=dataset.spec.ignore_label + 1)
     ignored = counts[dataset.spec.ignore_label :]
-    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, digests, unsure]).astype(np.int64)
+    return np.concatenate([counts[: len(dataset.spec.classes)], ignored, digests, unsure]).astype(
+        np.int64
+    )
 
 
 def _cache_file(dataset: FolderDataset) -> Path:
     """Where the scan of exactly these files with these settings is kept."""
     spec = dataset.spec
-    files = [[str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)]
+    files = [
+        [str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)
+    ]
     key = hashlib.sha256(json.dumps([CACHE_VERSION, spec.mask_rules, files]).encode()).hexdigest()
     return cache_folder("scans") / key
 

@@ -69,10 +69,16 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
         if image.mode.startswith("I"):
             gray = np.asarray(image)
             if gray.min() < 0 or gray.max() > 65535:
-                raise FileProblem("image-range", f"{path} holds 32-bit numbers beyond 0..65535; {_SAVE_AS_8_BITS}")
-            return np.repeat(((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+                raise FileProblem(
+                    "image-range", f"{path} holds 32-bit numbers beyond 0..65535; {_SAVE_AS_8_BITS}"
+                )
+            return np.repeat(
+                ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2
+            )
         if image.mode == "F":
-            raise FileProblem("image-float", f"{path} holds floating-point numbers; {_SAVE_AS_8_BITS}")
+            raise FileProblem(
+                "image-float", f"{path} holds floating-point numbers; {_SAVE_AS_8_BITS}"
+            )
         opaque = image.convert("RGBA") if image.mode in ("P", "PA") else image
         return np.asarray(opaque if opaque.mode == "RGB" else opaque.convert("RGB"))
 
@@ -83,7 +89,11 @@ def _turned(image: Image.Image, upright: bool) -> Image.Image:
         return image
     orientation = _orientation(image)
     image.load()
-    return image if orientation == 1 else image.transpose((_TURN if upright else _TURN_BACK)[orientation])
+    return (
+        image
+        if orientation == 1
+        else image.transpose((_TURN if upright else _TURN_BACK)[orientation])
+    )
 
 
 def _orientation(image: Image.Image) -> int:
@@ -96,7 +106,9 @@ def geometry(path: Path) -> Geometry:
     """Return an image's sizes and orientation, from the file's header alone."""
     with opened(path) as image:
         orientation = _orientation(image)
-        if isinstance(image, TiffImageFile):  # its size is the upright one in some versions of Pillow
+        if isinstance(
+            image, TiffImageFile
+        ):  # its size is the upright one in some versions of Pillow
             stored = (int(image.tag_v2[IMAGELENGTH]), int(image.tag_v2[IMAGEWIDTH]))
         else:
             stored = (image.height, image.width)
@@ -159,7 +171,8 @@ def read_ids(path: Path) -> np.ndarray:
         image = _turned(file, upright=False)
         if image.mode == "F":
             raise FileProblem(
-                "mask-float", f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG."
+                "mask-float",
+                f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG.",
             )
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
@@ -170,7 +183,11 @@ def read_ids(path: Path) -> np.ndarray:
                 f"{path} is a colour picture ({image.mode}, {channels} channels); a mask holds one class id per pixel. "
                 "Turn the colours into ids and save them as an 8-bit single-channel PNG.",
             )
-        step = _GRAY_STEP.get(_png_bit_depth(path), 1) if file.format == "PNG" and image.mode == "L" else 1
+        step = (
+            _GRAY_STEP.get(_png_bit_depth(path), 1)
+            if file.format == "PNG" and image.mode == "L"
+            else 1
+        )
         ids = np.asarray(image)
         return ids if step == 1 else ids // step
 
@@ -185,13 +202,17 @@ def read_channels(path: Path) -> np.ndarray:
         _require_lossless(path, image)
         if image.mode == "F" or image.mode.startswith("I"):
             raise FileProblem(
-                "mask-format", f"{path} holds numbers of more than 8 bits, not colours; save it as an 8-bit RGB PNG."
+                "mask-format",
+                f"{path} holds numbers of more than 8 bits, not colours; save it as an 8-bit RGB PNG.",
             )
         return np.asarray(_turned(image, upright=False).convert("RGB"))
 
 
 def _require_lossless(path: Path, image: Image.Image) -> None:
-    if image.format in ("JPEG", "MPO", "WEBP") or image.info.get("compression") in _LOSSY_COMPRESSIONS:
+    if (
+        image.format in ("JPEG", "MPO", "WEBP")
+        or image.info.get("compression") in _LOSSY_COMPRESSIONS
+    ):
         raise FileProblem(
             "mask-lossy",
             f"{path} is compressed as {image.format}, which changes class ids; save masks as single-channel PNG.",
@@ -216,7 +237,15 @@ def opened(path: Path) -> Iterator[Image.Image]:
         if error.strerror:
             raise FileProblem("unreadable", f"cannot read {path}: {error.strerror}.") from error
         raise _damaged(path, error) from error
-    except (SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error) as error:
+    except (
+        SyntaxError,
+        ValueError,
+        EOFError,
+        LookupError,
+        OverflowError,
+        struct.error,
+        zlib.error,
+    ) as error:
         # Pillow's decoders, on damaged files
         raise _damaged(path, error) from error
 
@@ -232,14 +261,18 @@ def _decoded(path: Path, file: BinaryIO) -> Image.Image:
                 "folder: ablate tile FOLDER --range LOW HIGH.",
             ) from error
         raise FileProblem(
-            "not-an-image", f"{path} is not an image, or its beginning is damaged; replace it or remove it."
+            "not-an-image",
+            f"{path} is not an image, or its beginning is damaged; replace it or remove it.",
         ) from error
     except Image.DecompressionBombError as error:
         raise FileProblem(
-            "too-large", f"{path} has too many pixels for one image; cut it into tiles with 'ablate tile'."
+            "too-large",
+            f"{path} has too many pixels for one image; cut it into tiles with 'ablate tile'.",
         ) from error
 
 
 def _damaged(path: Path, error: Exception) -> FileProblem:
     reason = " ".join(str(error).split())
-    return FileProblem("damaged", f"{path} is damaged or truncated ({reason}); replace it or remove it.")
+    return FileProblem(
+        "damaged", f"{path} is damaged or truncated ({reason}); replace it or remove it."
+    )

@@ -108,8 +108,13 @@ def _tiles(ids: Sequence[str], tail: str) -> LikelyScenes | None:
         groups = _groups(pattern, ids)
         if groups is None or not _grouped(groups) or not _are_grids(ids, groups, tail, places):
             continue
-        simple = [r"^(.*?)\D*" + r"\D+".join([r"\d+"] * places), r"^(.*?)[\W_]*" + r"[\W_]+".join([r"\d+"] * places)]
-        if len(groups) == 1:  # of a single raster the rows are the scenes, as those of 'ablate tile' are
+        simple = [
+            r"^(.*?)\D*" + r"\D+".join([r"\d+"] * places),
+            r"^(.*?)[\W_]*" + r"[\W_]+".join([r"\d+"] * places),
+        ]
+        if (
+            len(groups) == 1
+        ):  # of a single raster the rows are the scenes, as those of 'ablate tile' are
             pattern = rf"(\d+){_BETWEEN}{_BETWEEN.join([_PLACE] * (places - 1))}{tail}"
             groups = _groups(pattern, ids)
             simple = [r"(\d+)" + r"\D+\d+" * (places - 1)]
@@ -137,9 +142,14 @@ def _are_grids(ids: Sequence[str], groups: Groups, tail: str, places: int) -> bo
         numbers = [re.findall(r"\d+", end)[-places:] for end in ends]
         # with four numbers (x, width, y, height, or corners) the first and third begin the tile
         rows, columns = ({each[place] for each in numbers} for place in (0, places // 2))
-        called = all(re.search(r"(?i)(tile|patch|crop)[\W_]*\d+|[xyrc]\d+[\W_]*[xyrc]\d+$", end) for end in ends)
+        called = all(
+            re.search(r"(?i)(tile|patch|crop)[\W_]*\d+|[xyrc]\d+[\W_]*[xyrc]\d+$", end)
+            for end in ends
+        )
         years = all(re.fullmatch(YEAR, row) for row in rows)
-        full = min(len(rows), len(columns)) > 1 and len(positions) >= FILLED * len(rows) * len(columns)
+        full = min(len(rows), len(columns)) > 1 and len(positions) >= FILLED * len(rows) * len(
+            columns
+        )
         filled += len(positions) * ((full and not years) or (called and len(positions) > 1))
     return filled >= GROUPED * len(ids)
 
@@ -156,7 +166,9 @@ def _frames(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyS
             told[_telling(name)] += len(positions)
         if len(told) < 2 or not _grouped(groups):
             continue
-        numbered = sum(count for name, count in told.items() if re.search(r"\d", re.sub(f"^{YEAR}$", "", name)))
+        numbered = sum(
+            count for name, count in told.items() if re.search(r"\d", re.sub(f"^{YEAR}$", "", name))
+        )
         sure = numbered >= GROUPED * len(ids) or _neighbours_are_alike(ids, groups, pixels)
         return _found(pattern, groups, sure)
     return None
@@ -165,7 +177,9 @@ def _frames(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyS
 def _telling(name: str) -> str:
     """The part of a beginning that may name a scene."""
     words = [word for word in re.split(r"[\W_]+", name) if word]
-    return "_".join(word for word in words if re.sub(f"(?<=[a-z]){YEAR}$", "", word.lower()) not in ORDINARY)
+    return "_".join(
+        word for word in words if re.sub(f"(?<=[a-z]){YEAR}$", "", word.lower()) not in ORDINARY
+    )
 
 
 def _sequence(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyScenes | None:

@@ -161,7 +161,9 @@ class DatasetSpec(Config):
     def _splits_suffice(cls, splits: dict[Split, str]) -> dict[Split, str]:
         missing = {"train", "val"} - set(splits)
         if missing:
-            raise ValueError(f"the split {' and '.join(sorted(missing))} is missing; train and val are needed")
+            raise ValueError(
+                f"the split {' and '.join(sorted(missing))} is missing; train and val are needed"
+            )
         return splits
 
     @field_validator("images", "masks")
@@ -171,7 +173,9 @@ class DatasetSpec(Config):
         if is_pattern(pattern) and (braces.count("{id}") != 1 or set(braces) - {"{id}", "{split}"}):
             raise ValueError("a pattern holds {id} once, and besides it only {split}, * and **")
         if is_pattern(pattern) and "." not in pattern.split("/")[-1]:
-            raise ValueError("a pattern ends with the file's suffix, e.g. {split}/{id}.png, or {split}/{id}.* for any")
+            raise ValueError(
+                "a pattern ends with the file's suffix, e.g. {split}/{id}.png, or {split}/{id}.* for any"
+            )
         return pattern
 
     @field_validator("scene_pattern")
@@ -183,14 +187,22 @@ class DatasetSpec(Config):
             except re.error as error:
                 raise ValueError(f"not a regular expression: {error}") from error
             if groups != 1:
-                raise ValueError("exactly one group in parentheses is needed, which names the scene")
+                raise ValueError(
+                    "exactly one group in parentheses is needed, which names the scene"
+                )
         return pattern
 
     @model_validator(mode="after")
     def _patterns_know_their_split(self) -> "DatasetSpec":
         for pattern in (self.images, self.masks):
-            if is_pattern(pattern) and "{split}" not in pattern and not all(map(is_index, self.splits.values())):
-                raise ValueError(f"the pattern '{pattern}' needs {{split}}, or else every split an index file (.txt)")
+            if (
+                is_pattern(pattern)
+                and "{split}" not in pattern
+                and not all(map(is_index, self.splits.values()))
+            ):
+                raise ValueError(
+                    f"the pattern '{pattern}' needs {{split}}, or else every split an index file (.txt)"
+                )
         return self
 
     @model_validator(mode="after")
@@ -198,8 +210,12 @@ class DatasetSpec(Config):
         if (self.mask_format == "colors") != (self.mask_colors is not None):
             raise ValueError("mask_format 'colors' and mask_colors belong together; one is missing")
         if (self.mask_format == "supervisely") != (self.mask_titles is not None):
-            raise ValueError("mask_format 'supervisely' and mask_titles belong together; one is missing")
-        if self.round_colors and {level for color in self.mask_colors or ((1, 1, 1),) for level in color} - {0, 255}:
+            raise ValueError(
+                "mask_format 'supervisely' and mask_titles belong together; one is missing"
+            )
+        if self.round_colors and {
+            level for color in self.mask_colors or ((1, 1, 1),) for level in color
+        } - {0, 255}:
             raise ValueError("round_colors needs mask_colors that hold 0 and 255 only")
         if len(set(self.mask_colors or ())) != len(self.mask_colors or ()):
             raise ValueError("mask_colors holds a colour twice")
@@ -207,13 +223,17 @@ class DatasetSpec(Config):
             raise ValueError("reduce_zero_label is a value_map of its own; use one of the two")
         largest = len(self.classes) - (0 if self.reduce_zero_label else 1)
         if self.value_map is None and largest >= IGNORE and IGNORE in self.ignore_ids:
-            raise ValueError(f"255 is a class here ({len(self.classes)} classes); write ignore_ids: [65535], or []")
+            raise ValueError(
+                f"255 is a class here ({len(self.classes)} classes); write ignore_ids: [65535], or []"
+            )
         return self
 
     @model_validator(mode="after")
     def _ids_in_range(self) -> "DatasetSpec":
         if self.colors is not None and len(self.colors) != len(self.classes):
-            raise ValueError(f"colors has {len(self.colors)} colours for {plural(len(self.classes), 'class')}")
+            raise ValueError(
+                f"colors has {len(self.colors)} colours for {plural(len(self.classes), 'class')}"
+            )
         for value, target in (self.value_map or {}).items():
             if not (0 <= target < len(self.classes) or target == self.ignore_label):
                 raise ValueError(

@@ -38,7 +38,9 @@ def subset(order: Sequence[int], fraction: float) -> list[int]:
         InputError: the fraction is outside 0..1, or so small that no image is left.
     """
     if not 0 < fraction <= 1:
-        raise InputError(f"the fraction {fraction:g} is impossible; allowed: more than 0, at most 1 (1 = all images).")
+        raise InputError(
+            f"the fraction {fraction:g} is impossible; allowed: more than 0, at most 1 (1 = all images)."
+        )
     if fraction * len(order) < 0.5:
         smallest = math.ceil(0.5 / len(order) * 1e6) / 1e6
         raise InputError(

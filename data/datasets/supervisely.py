@@ -27,7 +27,11 @@ def read_annotation(path: Path, titles: tuple[str, ...]) -> np.ndarray:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         height, width = int(content["size"]["height"]), int(content["size"]["width"])
-        if not (0 < height <= LARGEST_SIDE and 0 < width <= LARGEST_SIDE and height * width <= LARGEST_BITMAP):
+        if not (
+            0 < height <= LARGEST_SIDE
+            and 0 < width <= LARGEST_SIDE
+            and height * width <= LARGEST_BITMAP
+        ):
             raise ValueError(f"a size of {width}×{height}")
         canvas = np.zeros((height, width), np.uint16)
         for thing in content["objects"]:
@@ -40,9 +44,19 @@ def read_annotation(path: Path, titles: tuple[str, ...]) -> np.ndarray:
         raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, IndexError, zlib.error, binascii.Error, SyntaxError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        zlib.error,
+        binascii.Error,
+        SyntaxError,
+    ) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not an annotation in Supervisely's format ({reason}).") from error
+        raise InputError(
+            f"{path} is not an annotation in Supervisely's format ({reason})."
+        ) from error
     return canvas
 
 

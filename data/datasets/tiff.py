@@ -24,7 +24,9 @@ def tiff_content(path: Path) -> str | None:
         warnings.simplefilter("ignore")  # Pillow's, about tags that are cut off
         head = file.read(8)
         try:
-            tags = ImageFileDirectory_v2(head + file.read(8) if head[2:3] == b"+" else head)  # BigTIFF's, of version 43
+            tags = ImageFileDirectory_v2(
+                head + file.read(8) if head[2:3] == b"+" else head
+            )  # BigTIFF's, of version 43
             file.seek(tags.next)
             tags.load(file)
             bits = tags[ExifTags.Base.BitsPerSample]
@@ -35,6 +37,4 @@ def tiff_content(path: Path) -> str | None:
     if bits <= 8 and bands <= 4:
         return None
     kind = tags.get(ExifTags.Base.SampleFormat, 1)
-    return (
-        f"{plural(bands, 'band')} of {bits}-bit {_KINDS.get(kind[0] if isinstance(kind, tuple) else kind, 'numbers')}"
-    )
+    return f"{plural(bands, 'band')} of {bits}-bit {_KINDS.get(kind[0] if isinstance(kind, tuple) else kind, 'numbers')}"

@@ -89,7 +89,9 @@ def _choose(spec: DatasetSpec) -> list[_Shown]:
         thin = replace(sample, image=sample.image[::small, ::small], mask=mask[::small, ::small])
         found.append(_Shown(thin, dataset.split))
     if not found:
-        raise InputError(f"no pair of '{spec.name}' can be drawn: {problem} 'ablate lint' names all such files.")
+        raise InputError(
+            f"no pair of '{spec.name}' can be drawn: {problem} 'ablate lint' names all such files."
+        )
     order = nested_order(np.array(presence), 0)
     chosen: list[int] = []
     for split in ("val", "test", "train"):  # of validation and test images up to a quarter each
@@ -100,11 +102,15 @@ def _choose(spec: DatasetSpec) -> list[_Shown]:
 
 def _legend_words(spec: DatasetSpec) -> list[tuple[str, ImageFont.FreeTypeFont]]:
     """The name of each class (its id where no font has the letters) and "ignored", each with its font."""
-    names = [name if font_for(name, 13) else str(number) for number, name in enumerate(spec.classes)]
+    names = [
+        name if font_for(name, 13) else str(number) for number, name in enumerate(spec.classes)
+    ]
     return [legible(name, 13) for name in (*names, "ignored")]
 
 
-def _legend_places(words: list[tuple[str, ImageFont.FreeTypeFont]], width: int) -> tuple[list[tuple[int, int]], int]:
+def _legend_places(
+    words: list[tuple[str, ImageFont.FreeTypeFont]], width: int
+) -> tuple[list[tuple[int, int]], int]:
     """Where each class and "ignored" stand, and where the pictures begin."""
     places, x, y = [], GAP, GAP + 28
     for word, font in words:
@@ -137,8 +143,12 @@ def _draw_pair(
 ) -> None:
     sample, size = each.sample, _fit(each.sample)
     assert sample.mask is not None
-    image = Image.fromarray(np.ascontiguousarray(sample.image)).resize(size, Image.Resampling.BILINEAR)
-    ids = Image.fromarray(sample.mask.astype(mask_type(sample.ignore))).resize(size, Image.Resampling.NEAREST)
+    image = Image.fromarray(np.ascontiguousarray(sample.image)).resize(
+        size, Image.Resampling.BILINEAR
+    )
+    ids = Image.fromarray(sample.mask.astype(mask_type(sample.ignore))).resize(
+        size, Image.Resampling.NEAREST
+    )
     mask = np.asarray(ids)
     painted = colorize(mask, colors)
     ignored = mask == sample.ignore

@@ -47,7 +47,11 @@ def describe(reference: str) -> dict[str, Any]:
     """
     source = _parse(reference)
     asked = source.model_dump(mode="json", exclude_defaults=True, exclude={"repository"})
-    digest = f"-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]}" if asked else ""
+    digest = (
+        f"-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]}"
+        if asked
+        else ""
+    )
     root = f"hub/{source.repository.replace('/', '__')}{digest}"
     folder = Path(os.environ.get("DATASETS_ROOT", "datasets")) / root
     path = folder / "dataset.yaml"
@@ -82,12 +86,18 @@ def _examined(source: HubSource, folder: Path, root: str) -> dict[str, Any]:
         "hub": {**facts["requested"], "revision": facts["revision"]},
     }
     if "val" not in splits:
-        spec = build(DatasetSpec, {**content, "splits": {**content["splits"], "val": "train"}}, source.repository)
+        spec = build(
+            DatasetSpec,
+            {**content, "splits": {**content["splits"], "val": "train"}},
+            source.repository,
+        )
         dataset = FolderDataset(spec, "train")
         parts = divide(dataset.scenes, scan_masks(dataset).counts, RATIOS, SEED)
         for part, positions in parts.items():
             name = f"splits/{part}_images.txt"
-            write_index(folder / name, folder, [dataset.pairs[position].image for position in positions])
+            write_index(
+                folder / name, folder, [dataset.pairs[position].image for position in positions]
+            )
             content["splits"][part] = name
     return content
 

@@ -79,7 +79,9 @@ class Raster:
             self._bands = list(reading.bands) or self._bands
         elif source.count == 1:
             largest = IGNORE if self._type == np.uint8 else LARGEST_VALUE
-            self.ignore = max((value for value in reading.ignored if value <= largest), default=None)
+            self.ignore = max(
+                (value for value in reading.ignored if value <= largest), default=None
+            )
         self._check()
 
     def rows(self, first: int, last: int) -> np.ndarray:
@@ -104,7 +106,10 @@ class Raster:
             return None
         window = Window(0, first, self.size[1], last - first)
         # not dataset_mask: GDAL takes the last of four bands for opacity where the file does not say better
-        bands = (_equal(self._source.read(band + 1, window=window), nodata) for band in range(self._source.count))
+        bands = (
+            _equal(self._source.read(band + 1, window=window), nodata)
+            for band in range(self._source.count)
+        )
         return np.logical_and.reduce(list(bands))
 
     @property
@@ -116,7 +121,9 @@ class Raster:
         source, path = self._source, self.path
         for band in self._bands:
             if not 1 <= band <= source.count:
-                raise InputError(f"{path} has no band {band}; allowed for --bands are 1 to {source.count}.")
+                raise InputError(
+                    f"{path} has no band {band}; allowed for --bands are 1 to {source.count}."
+                )
         types = {np.dtype(source.dtypes[band - 1]) for band in self._bands}
         block = math.prod(source.block_shapes[0]) * self._type.itemsize * source.count
         if block > LARGEST_BLOCK:
@@ -128,7 +135,8 @@ class Raster:
         if self._kind == "masks":
             if _is_lossy(source):
                 raise FileProblem(
-                    "mask-lossy", f"{path} is compressed with a loss, which changes class ids; export the mask again."
+                    "mask-lossy",
+                    f"{path} is compressed with a loss, which changes class ids; export the mask again.",
                 )
             if source.count == 2 or (source.count > 2 and types != {np.dtype(np.uint8)}):
                 raise FileProblem(
@@ -150,7 +158,11 @@ class Raster:
     def _sampled(self) -> str:
         """What numbers the bands hold, by at most 1024² places of each."""
         shape = (len(self._bands), *(min(side, 1024) for side in self.size))
-        numbers = self._source.read(self._bands, out_shape=shape, masked=True).compressed().astype(np.float64)
+        numbers = (
+            self._source.read(self._bands, out_shape=shape, masked=True)
+            .compressed()
+            .astype(np.float64)
+        )
         numbers = numbers[np.isfinite(numbers)]
         if not numbers.size:
             return "e.g. --range 0 3000"
@@ -211,7 +223,9 @@ def opened_raster(path: Path, kind: Kind, reading: Reading = READ_AS_IT_IS) -> I
         raise
     except RasterioError as error:
         reason = " ".join(str(error.__cause__ or error).split()).removeprefix(f"{path}: ")
-        raise FileProblem("damaged", f"{path} cannot be read ({reason}); replace it or remove it.") from error
+        raise FileProblem(
+            "damaged", f"{path} cannot be read ({reason}); replace it or remove it."
+        ) from error
 
 
 def _equal(pixels: np.ndarray, number: float) -> np.ndarray:

@@ -80,7 +80,10 @@ class Pool:
     def tolerance(self, chosen: np.ndarray) -> np.ndarray:
         """P: how far each part's size may be from its quota: as ``chosen``, half a scene, or less of small parts."""
         half = int(self.sizes.max()) // 2
-        return np.maximum(np.abs(self.filled(self.sizes, chosen) - self.quotas), np.minimum(self.quotas // 5, half))
+        return np.maximum(
+            np.abs(self.filled(self.sizes, chosen) - self.quotas),
+            np.minimum(self.quotas // 5, half),
+        )
 
 
 def improve(pool: Pool, chosen: np.ndarray) -> np.ndarray:
@@ -178,16 +181,22 @@ class _Search:
             members = members[order[np.arange(width) * (len(members) - 1) // (width - 1)]]
         return np.append(members, -1)
 
-    def _lowest(self, first: int, second: int, leaving: np.ndarray, coming: np.ndarray) -> tuple[Measure, int]:
+    def _lowest(
+        self, first: int, second: int, leaving: np.ndarray, coming: np.ndarray
+    ) -> tuple[Measure, int]:
         """The lowest measure among N steps between two parts, and its place."""
         growth = self._shares(coming) - self._shares(leaving)
         others = np.ones(len(self._pool.wanted), bool)
         others[[first, second]] = False
-        largest = np.full(len(leaving), self._missing[others][:, self._pool.avoidable].max(initial=0))
+        largest = np.full(
+            len(leaving), self._missing[others][:, self._pool.avoidable].max(initial=0)
+        )
         total = np.full(len(leaving), self._missing[others].sum())
         for part, change in ((first, growth), (second, -growth)):
             missing = self._pool.missing(self._filled[part] + change, self._pool.wanted[part])
-            np.maximum(largest, missing[:, self._pool.avoidable].max(axis=1, initial=0), out=largest)
+            np.maximum(
+                largest, missing[:, self._pool.avoidable].max(axis=1, initial=0), out=largest
+            )
             total += missing.sum(axis=1)
         place = int(np.lexsort((total, largest))[0])
         return (int(largest[place]), int(total[place])), place

@@ -34,8 +34,12 @@ class Ratios:
 
     def __post_init__(self) -> None:
         if self.folds < 1:
-            raise InputError(f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or 2 and more.")
-        if not 0 <= self.test < 1 or (self.folds == 1 and not (self.val > 0 and self.val + self.test < 1)):
+            raise InputError(
+                f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or 2 and more."
+            )
+        if not 0 <= self.test < 1 or (
+            self.folds == 1 and not (self.val > 0 and self.val + self.test < 1)
+        ):
             raise InputError(
                 f"the shares val {self.val:g} and test {self.test:g} are impossible; each lies in 0..1, val is more "
                 "than 0, and something must be left for train."
@@ -47,10 +51,15 @@ class Ratios:
         test = {"test": self.test} if self.test else {}
         if self.folds == 1:
             return {"train": 1 - self.val - self.test, "val": self.val, **test}
-        return {**{f"fold_{fold}": (1 - self.test) / self.folds for fold in range(self.folds)}, **test}
+        return {
+            **{f"fold_{fold}": (1 - self.test) / self.folds for fold in range(self.folds)},
+            **test,
+        }
 
 
-def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, seed: int) -> dict[str, list[int]]:
+def divide(
+    scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, seed: int
+) -> dict[str, list[int]]:
     """Positions of images, ascending, by part (see :attr:`Ratios.parts`).
 
     The scenes that hold much of any class go first (in a seeded order among those that hold about as much), each to the
@@ -80,7 +89,9 @@ def divide(scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, see
     ratios_of_parts = list(parts.values())
     quotas = np.array(_quotas(len(scenes), ratios_of_parts), np.int64)
     pool = Pool(shares[:, :-1], np.array(sizes, np.int64), _wanted(ratios_of_parts), quotas)
-    greedy = _assign(shares, sizes, ratios_of_parts, numpy_stream(seed, "split").permutation(len(names)))
+    greedy = _assign(
+        shares, sizes, ratios_of_parts, numpy_stream(seed, "split").permutation(len(names))
+    )
     chosen = improve(pool, np.array(greedy, np.int64)).tolist()
     result: dict[str, list[int]] = {part: [] for part in parts}
     for name, part in zip(names, chosen, strict=True):
@@ -111,7 +122,9 @@ def _shares(groups: list[list[int]], pixels: np.ndarray | None, count: int) -> n
     return np.concatenate(columns, axis=1)
 
 
-def _assign(shares: np.ndarray, sizes: list[int], ratios: list[float], permutation: np.ndarray) -> list[int]:
+def _assign(
+    shares: np.ndarray, sizes: list[int], ratios: list[float], permutation: np.ndarray
+) -> list[int]:
     """The part of every scene, by the greedy rule."""
     wanted = _wanted(ratios)[:, None]
     # errors count in relation to a part's size, or the largest part would take a rare class before any other gets some
@@ -131,7 +144,9 @@ def _assign(shares: np.ndarray, sizes: list[int], ratios: list[float], permutati
         share = shares[scene]
         # growth of the squared distance from what is wanted, summed over classes
         growth = (share * (2 * (filled[allowed] - wanted[allowed]) + share)).sum(axis=1).tolist()
-        part = min(zip(allowed, growth, strict=True), key=lambda each: each[1] * weights[each[0]])[0]
+        part = min(zip(allowed, growth, strict=True), key=lambda each: each[1] * weights[each[0]])[
+            0
+        ]
         unused.discard(part)
         filled[part] += share
         room[part] -= sizes[scene]

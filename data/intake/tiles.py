@@ -45,10 +45,17 @@ def outline(pair: Pair, largest: int, reading: Reading = READ_AS_IT_IS) -> Outli
     Raises:
         InputError: a file cannot be cut, or the two differ in size.
     """
-    with opened_raster(pair.image, "images", reading) as image, opened_raster(pair.mask, "masks", reading) as mask:
+    with (
+        opened_raster(pair.image, "images", reading) as image,
+        opened_raster(pair.mask, "masks", reading) as mask,
+    ):
         _require_equal_sizes(image, mask)
         tiles = math.prod(len(stretches(side, largest)) for side in image.size)
-        declaring = [each for each in (mask, image) if each.nodata is not None] if mask.ignore is not None else []
+        declaring = (
+            [each for each in (mask, image) if each.nodata is not None]
+            if mask.ignore is not None
+            else []
+        )
         void = f"{declaring[0].nodata:g} in {declaring[0].path}" if declaring else ""
         return Outline(tiles, image.spare_bands, void)
 

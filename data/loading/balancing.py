@@ -31,12 +31,16 @@ class Mixed(list[int]):
             ("is without the object", self._negative, len(indices) - self._positives),
         ):
             if wanted and not len(found):
-                raise InputError(f"pos_ratio {pos_ratio:g}: none of the {len(indices)} training images {kind}.")
+                raise InputError(
+                    f"pos_ratio {pos_ratio:g}: none of the {len(indices)} training images {kind}."
+                )
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """The samples of one epoch, in no particular order."""
         negatives = len(self) - self._positives
-        return np.concatenate([_some(self._positive, self._positives, rng), _some(self._negative, negatives, rng)])
+        return np.concatenate(
+            [_some(self._positive, self._positives, rng), _some(self._negative, negatives, rng)]
+        )
 
 
 def _some(pool: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -100,7 +100,10 @@ def training_batches(
         for step in range(start_step, steps)
         for part in range(accumulation)
     )
-    keys = ([_Key(position, *order[position]) for position in range(start, start + micro)] for start in starts)
+    keys = (
+        [_Key(position, *order[position]) for position in range(start, start + micro)]
+        for start in starts
+    )
     micro_batches = _load(_TrainingViews(dataset, augmentation, seed), keys, _collate, workers)
     return map(list, zip(*[micro_batches] * accumulation, strict=True))
 
@@ -198,7 +201,11 @@ class _EvaluationViews(Dataset[Any]):
         try:
             sample = self._dataset[index]
             mask = sample.mask
-            if mask is not None and mask.shape != sample.size and isinstance(self._dataset, StoredSet):
+            if (
+                mask is not None
+                and mask.shape != sample.size
+                and isinstance(self._dataset, StoredSet)
+            ):
                 mask = self._dataset.full_mask(index)  # metrics are computed at the mask's own size
         except InputError as error:
             return error

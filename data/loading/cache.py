@@ -15,7 +15,9 @@ from encoder_ablations.data.views.augmentation import AugmentationSpec
 GIBIBYTE = 1 << 30
 
 
-def for_training(dataset: FolderDataset, augmentation: AugmentationSpec) -> "CachedDataset | StoredSet":
+def for_training(
+    dataset: FolderDataset, augmentation: AugmentationSpec
+) -> "CachedDataset | StoredSet":
     """The dataset's samples from a set on disk that training can use, or kept in memory."""
     sizes = [augmentation.short_side, None] if augmentation.resize_first else [None]
     return open_set(dataset, sizes) or CachedDataset(dataset)
@@ -57,7 +59,9 @@ class CachedDataset:
         if sample.mask is not None:
             mask = sample.mask.astype(mask_type(sample.ignore))
             worker = get_worker_info()
-            if self._used + sample.image.nbytes + mask.nbytes <= self._budget // (worker.num_workers if worker else 1):
+            if self._used + sample.image.nbytes + mask.nbytes <= self._budget // (
+                worker.num_workers if worker else 1
+            ):
                 self._kept[index] = (replace(sample, mask=None), mask)
                 self._used += sample.image.nbytes + mask.nbytes
         return sample

@@ -61,15 +61,21 @@ def pixel_bytes(dataset: FolderDataset) -> int:
 def set_folder(dataset: FolderDataset, short_side: int | None) -> Path:
     """Where the set of a split is kept: in the user's cache folder."""
     spec = dataset.spec
-    place = hashlib.sha256(str(spec.folder.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    place = hashlib.sha256(
+        str(spec.folder.resolve()).encode("utf-8", "surrogateescape")
+    ).hexdigest()[:12]
     size = "full" if short_side is None else str(short_side)
     return cache_folder("datasets") / f"{spec.name}-{place}" / f"{dataset.split}-{size}"
 
 
 def describe(dataset: FolderDataset, short_side: int | None) -> str:
     """A digest of all that the pixels depend on: the files' names, sizes and times, and what masks mean."""
-    files = [[str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)]
-    return hashlib.sha256(json.dumps([VERSION, short_side, dataset.spec.mask_rules, files]).encode()).hexdigest()
+    files = [
+        [str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)
+    ]
+    return hashlib.sha256(
+        json.dumps([VERSION, short_side, dataset.spec.mask_rules, files]).encode()
+    ).hexdigest()
 
 
 def planned_bytes(dataset: FolderDataset, short_side: int | None) -> int:
@@ -86,7 +92,9 @@ def planned_bytes(dataset: FolderDataset, short_side: int | None) -> int:
 
 
 def write_set(
-    dataset: FolderDataset, short_side: int | None, advance: Callable[[int], object] = lambda count: None
+    dataset: FolderDataset,
+    short_side: int | None,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> Path:
     """Writes the set of a split, or what is missing of it after an interruption; returns its folder.
 
@@ -122,7 +130,11 @@ def write_set(
 
 
 def _append_missing(
-    folder: Path, state: str, dataset: FolderDataset, short_side: int | None, advance: Callable[[int], object]
+    folder: Path,
+    state: str,
+    dataset: FolderDataset,
+    short_side: int | None,
+    advance: Callable[[int], object],
 ) -> list[Entry]:
     depth, kept_as = pixel_bytes(dataset), mask_type(dataset.spec.ignore_label).newbyteorder("<")
     entries = _resumable(folder, state, depth)
@@ -181,7 +193,10 @@ def _resumable(folder: Path, state: str, depth: int) -> list[Entry]:
 def _damaged(folder: Path, entries: list[Entry], depth: int) -> bool:
     """Whether a sample of a finished set has other bytes than it was written with."""
     pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
-    return any(zlib.crc32(pixels[entry.start : entry.end(depth)].data) != entry.checksum for entry in entries)
+    return any(
+        zlib.crc32(pixels[entry.start : entry.end(depth)].data) != entry.checksum
+        for entry in entries
+    )
 
 
 def _read_index(folder: Path, state: str, depth: int) -> list[Entry] | None:
@@ -202,7 +217,9 @@ def _read_index(folder: Path, state: str, depth: int) -> list[Entry] | None:
         logger.warning("the cached set %s is of other files or settings; %s", folder, advice)
         return None
     if not entries or size != entries[-1].end(depth):
-        logger.warning("the cached set %s is damaged (pixels.bin has %d bytes); %s", folder, size, advice)
+        logger.warning(
+            "the cached set %s is damaged (pixels.bin has %d bytes); %s", folder, size, advice
+        )
         return None
     return entries
 
@@ -218,7 +235,9 @@ class StoredSet:
     and read from its own files instead.
     """
 
-    def __init__(self, dataset: FolderDataset, short_side: int | None, folder: Path, entries: list[Entry]) -> None:
+    def __init__(
+        self, dataset: FolderDataset, short_side: int | None, folder: Path, entries: list[Entry]
+    ) -> None:
         self.ids = dataset.ids
         self.short_side = short_side
         self._dataset = dataset

@@ -58,14 +58,18 @@ def draw_scene(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     light = _light(ground.height, sun, reach=round(34 * unit))
     ground, light = Ground(*(field[inner, inner] for field in ground)), light[inner, inner]
     pixels = _expose(ground, light, unit, rng)
-    noise = rng.normal(0, rng.uniform(1.5, 4.5), (size, size, 1)) + rng.normal(0, 1, (size, size, 3))
+    noise = rng.normal(0, rng.uniform(1.5, 4.5), (size, size, 1)) + rng.normal(
+        0, 1, (size, size, 3)
+    )
     return np.clip(pixels * 255 + noise, 0, 255).astype(np.uint8), ground.mask.copy()
 
 
 def _sun(rng: np.random.Generator) -> Sun:
     """From the upper left, as in most published images, 22 to 42 degrees high."""
     azimuth = np.radians(rng.normal(215, 22))
-    return Sun(float(np.cos(azimuth)), float(np.sin(azimuth)), float(np.radians(rng.uniform(22, 42))))
+    return Sun(
+        float(np.cos(azimuth)), float(np.sin(azimuth)), float(np.radians(rng.uniform(22, 42)))
+    )
 
 
 def _fractal(side: int, falloff: float, rng: np.random.Generator) -> np.ndarray:
@@ -86,13 +90,17 @@ def _plain(side: int, unit: float, rng: np.random.Generator) -> Ground:
         y, x = np.mgrid[:side, :side].astype(np.float32)
         along = rng.uniform(0, np.pi)
         bend = _fractal(side, 2.2, rng)
-        phase = (x * np.cos(along) + y * np.sin(along)) * (2 * np.pi / (unit * rng.uniform(4.5, 7))) + 2.5 * bend
+        phase = (x * np.cos(along) + y * np.sin(along)) * (
+            2 * np.pi / (unit * rng.uniform(4.5, 7))
+        ) + 2.5 * bend
         where = np.clip(_fractal(side, 2.2, rng) - rng.uniform(0, 1), 0, 1)
         height += where * np.sin(phase) * unit * rng.uniform(0.12, 0.3)
     return Ground(height, np.zeros((side, side), np.uint8), np.zeros((side, side), np.float32))
 
 
-def _craters(margin: int, size: int, unit: float, rng: np.random.Generator) -> list[tuple[np.ndarray, float]]:
+def _craters(
+    margin: int, size: int, unit: float, rng: np.random.Generator
+) -> list[tuple[np.ndarray, float]]:
     """Centres (y, x) and radii, the largest and oldest first."""
     count = int(rng.integers(3, 9))
     low, high = 5 * unit, 32 * unit
@@ -112,8 +120,12 @@ def _window(ground: Ground, centre: np.ndarray, reach: float) -> tuple[slice, sl
 
 def _polar(window: tuple[slice, slice], centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance and angle of each pixel of the window as seen from ``centre``."""
-    y = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - np.float32(centre[0])
-    x = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None, :] - np.float32(centre[1])
+    y = np.arange(window[0].start, window[0].stop, dtype=np.float32)[:, None] - np.float32(
+        centre[0]
+    )
+    x = np.arange(window[1].start, window[1].stop, dtype=np.float32)[None, :] - np.float32(
+        centre[1]
+    )
     return np.hypot(y, x), np.arctan2(y, x)
 
 
@@ -127,7 +139,9 @@ def _outline(angle: np.ndarray, roughness: float, rng: np.random.Generator) -> n
     return np.interp(angle, table, radius).astype(np.float32)
 
 
-def _raise_hill(ground: Ground, centre: np.ndarray, radius: float, rng: np.random.Generator) -> None:
+def _raise_hill(
+    ground: Ground, centre: np.ndarray, radius: float, rng: np.random.Generator
+) -> None:
     """A knob: the same size as a crater but the other way up, and background."""
     window = _window(ground, centre, 3 * radius)
     distance, angle = _polar(window, centre)
@@ -135,7 +149,9 @@ def _raise_hill(ground: Ground, centre: np.ndarray, radius: float, rng: np.rando
     ground.height[window] += radius * rng.uniform(0.12, 0.3) * np.exp(-(away**2) * 1.5)
 
 
-def _dig_crater(ground: Ground, centre: np.ndarray, radius: float, rng: np.random.Generator) -> None:
+def _dig_crater(
+    ground: Ground, centre: np.ndarray, radius: float, rng: np.random.Generator
+) -> None:
     """Bowl, rim and ejecta; old craters are shallower, rounder at the rim and partly filled."""
     window = _window(ground, centre, 3 * radius)
     distance, angle = _polar(window, centre)
@@ -162,7 +178,11 @@ def _dig_crater(ground: Ground, centre: np.ndarray, radius: float, rng: np.rando
 
 
 def _boulders(
-    craters: list[tuple[np.ndarray, float]], margin: int, size: int, unit: float, rng: np.random.Generator
+    craters: list[tuple[np.ndarray, float]],
+    margin: int,
+    size: int,
+    unit: float,
+    rng: np.random.Generator,
 ) -> list[tuple[np.ndarray, float]]:
     """Centres (y, x) and radii: some strewn anywhere, some thrown out around craters."""
     centres = [*rng.uniform(margin - 2, margin + size + 2, (int(rng.integers(2, 12)), 2))]
@@ -174,7 +194,9 @@ def _boulders(
     return [(centre, max(1.6, unit * min(7.0, 2.2 * (1 + rng.pareto(2.5))))) for centre in centres]
 
 
-def _place_boulder(ground: Ground, centre: np.ndarray, radius: float, rng: np.random.Generator) -> None:
+def _place_boulder(
+    ground: Ground, centre: np.ndarray, radius: float, rng: np.random.Generator
+) -> None:
     window = _window(ground, centre, 1.6 * radius + 1)
     distance, angle = _polar(window, centre)
     if not distance.size:
@@ -192,7 +214,9 @@ def _place_boulder(ground: Ground, centre: np.ndarray, radius: float, rng: np.ra
 def _light(height: np.ndarray, sun: Sun, reach: int) -> np.ndarray:
     """Direct sunlight per pixel relative to level ground, H×W; 0 in shadow."""
     slope_y, slope_x = np.gradient(height)
-    facing = (1 - (slope_x * sun.x + slope_y * sun.y) / np.tan(sun.height)) / np.sqrt(1 + slope_x**2 + slope_y**2)
+    facing = (1 - (slope_x * sun.x + slope_y * sun.y) / np.tan(sun.height)) / np.sqrt(
+        1 + slope_x**2 + slope_y**2
+    )
     return np.clip(facing, 0, None) * (1 - _shadow(height, sun, reach))
 
 
@@ -214,7 +238,9 @@ def _shadow(height: np.ndarray, sun: Sun, reach: int) -> np.ndarray:
         near = padded[top : top + rows, left : left + columns]
         far = padded[top + 1 : top + 1 + rows, left : left + columns]
         np.maximum(
-            horizon, near * np.float32(1 - share) + far * np.float32(share) - np.float32(step * drop), out=horizon
+            horizon,
+            near * np.float32(1 - share) + far * np.float32(share) - np.float32(step * drop),
+            out=horizon,
         )
     shadow = np.clip((horizon - ground) / 0.5, 0, 1)
     return shadow.T if flip else shadow

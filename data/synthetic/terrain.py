@@ -19,7 +19,14 @@ SMALLEST = 32
 
 
 def generate_terrain(
-    root: Path | str, *, train: int, val: int, test: int, size: int, seed: int, progress: bool = False
+    root: Path | str,
+    *,
+    train: int,
+    val: int,
+    test: int,
+    size: int,
+    seed: int,
+    progress: bool = False,
 ) -> Path:
     """Makes ``train``, ``val`` and ``test`` images of size×size pixels with masks below ``root``; returns ``root``.
 
@@ -33,7 +40,9 @@ def generate_terrain(
     counts = {"train": train, "val": val, "test": test}
     for split, count in counts.items():
         if count < 1:
-            raise InputError(f"the split '{split}' of the terrain dataset needs at least one image, not {count}.")
+            raise InputError(
+                f"the split '{split}' of the terrain dataset needs at least one image, not {count}."
+            )
     if size < SMALLEST:
         raise InputError(f"terrain images have at least {SMALLEST} pixels a side, not {size}.")
     _claim(root, {"version": VERSION, **counts, "size": size, "seed": seed})
@@ -45,7 +54,12 @@ def generate_terrain(
         if not (image.exists() and mask.exists())
     ]
     for split, index, image, mask in tqdm(
-        missing, "drawing terrain", unit="image", disable=not progress or not missing, delay=1, leave=False
+        missing,
+        "drawing terrain",
+        unit="image",
+        disable=not progress or not missing,
+        delay=1,
+        leave=False,
     ):
         pixels, labels = draw_scene(size, numpy_stream(seed, "terrain", split, index))
         write_bytes(image, _png(pixels))
@@ -61,13 +75,19 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
         found = json.loads(marker.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if any((root / folder).exists() for folder in ("images", "masks")):
-            raise InputError(f"{root.resolve()} already holds a dataset that was not generated. {advice}") from None
+            raise InputError(
+                f"{root.resolve()} already holds a dataset that was not generated. {advice}"
+            ) from None
         write_json(marker, parameters)
         return
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {marker.resolve()} ({error}). {advice}") from error
     if found != parameters:
-        shown = ", ".join(f"{key} {value}" for key, value in found.items()) if isinstance(found, dict) else found
+        shown = (
+            ", ".join(f"{key} {value}" for key, value in found.items())
+            if isinstance(found, dict)
+            else found
+        )
         asked = ", ".join(f"{key} {value}" for key, value in parameters.items())
         raise InputError(
             f"{root.resolve()} holds terrain with other parameters ({shown}) than asked for ({asked}). {advice}"

@@ -57,7 +57,9 @@ class AugmentationSpec(Config):
     def _scale_is_a_range(self) -> "AugmentationSpec":
         low, high = self.scale
         if not 0 < low <= high:
-            raise ValueError(f"scale is a range (low, high) with 0 < low <= high, not ({low}, {high})")
+            raise ValueError(
+                f"scale is a range (low, high) with 0 < low <= high, not ({low}, {high})"
+            )
         if self.quarter_turns and self.crop[0] != self.crop[1]:
             raise ValueError(f"quarter_turns need square crops, not {self.crop[0]}×{self.crop[1]}")
         if self.resize_first and self.short_side is None:

@@ -42,7 +42,9 @@ def resize(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
     Bilinear with antialiasing, by the filter of Pillow's ``BILINEAR``; nothing outside of the window is looked at.
     PyTorch computes it in a third of Pillow's time; levels differ from Pillow's by one at most.
     """
-    window = np.array(image[rows.pixels, columns.pixels])  # a copy: PyTorch takes no read-only or mirrored arrays
+    window = np.array(
+        image[rows.pixels, columns.pixels]
+    )  # a copy: PyTorch takes no read-only or mirrored arrays
     if window.shape[:2] == (rows.length, columns.length):
         return window
     channels = torch.from_numpy(window).permute(2, 0, 1)[None]

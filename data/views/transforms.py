@@ -19,7 +19,9 @@ PADDING = 128
 """Value of padded image pixels, as in Mask2Former."""
 
 
-def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def training_view(
+    sample: Sample, spec: AugmentationSpec, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """A random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w (``sample.ignore`` = ignore or padding).
 
     The mask is uint8, or uint16 where the sample has more than 255 classes. All randomness comes from ``rng``. A
@@ -33,7 +35,9 @@ def training_view(sample: Sample, spec: AugmentationSpec, rng: np.random.Generat
         raise ValueError(f"sample '{sample.id}' has no mask to train on")
     height, width = sample.image.shape[:2]
     low, high = spec.scale
-    factor = _short_side_factor(height, width, spec) * float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    factor = _short_side_factor(height, width, spec) * float(
+        np.exp(rng.uniform(np.log(low), np.log(high)))
+    )
     rows = _random_span(height, factor, spec.crop[0], rng)
     columns = _random_span(width, factor, spec.crop[1], rng)
 
@@ -58,7 +62,9 @@ def shrink(sample: Sample, short_side: int | None) -> Sample:
     height, width = sample.image.shape[:2]
     if short_side is None or min(height, width) == short_side:
         return sample
-    rows, columns = (whole_span(pixels, short_side / min(height, width)) for pixels in (height, width))
+    rows, columns = (
+        whole_span(pixels, short_side / min(height, width)) for pixels in (height, width)
+    )
     mask = None if sample.mask is None else resize_mask(sample.mask, rows, columns)
     return replace(sample, image=resize(sample.image, rows, columns), mask=mask)
 

@@ -27,7 +27,9 @@ class Places(NamedTuple):
     x: np.ndarray
 
 
-def draw_places(rows: Span, columns: Span, spec: AugmentationSpec, rng: np.random.Generator) -> Places:
+def draw_places(
+    rows: Span, columns: Span, spec: AugmentationSpec, rng: np.random.Generator
+) -> Places:
     """The crop rows × columns turned around its middle, and bent as in Simard, Steinkraus & Platt (ICDAR 2003)."""
     # in pixels of the crop, from its middle
     down, right = (np.arange(span.length) + 0.5 - span.length / 2 for span in (rows, columns))
@@ -39,7 +41,10 @@ def draw_places(rows: Span, columns: Span, spec: AugmentationSpec, rng: np.rando
         pixels, smoothness = spec.elastic
         # white noise that is smoothed by a Gaussian of width s has the standard deviation 1 / (2·s·√π)
         height = pixels * 2 * smoothness * np.sqrt(np.pi)
-        y, x = (each + height * gaussian_filter(rng.standard_normal(each.shape), smoothness) for each in (y, x))
+        y, x = (
+            each + height * gaussian_filter(rng.standard_normal(each.shape), smoothness)
+            for each in (y, x)
+        )
     return Places(_in_source(rows, y), _in_source(columns, x))
 
 
@@ -49,7 +54,13 @@ def _in_source(span: Span, places: np.ndarray) -> np.ndarray:
 
 
 def warped(
-    image: np.ndarray, mask: np.ndarray, rows: Span, columns: Span, places: Places, padding: int, ignore: int
+    image: np.ndarray,
+    mask: np.ndarray,
+    rows: Span,
+    columns: Span,
+    places: Places,
+    padding: int,
+    ignore: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What lies there: image h×w×3 uint8, bilinear; mask h×w, uint8 or uint16, the pixel that the place lies in.
 

@@ -10,12 +10,16 @@ IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 class ConvNormAct(nn.Module):
     """Convolution without bias, BatchNorm, LeakyReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, negative_slope: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, negative_slope: float
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
         self.act = nn.LeakyReLU(negative_slope, inplace=True)
-        nn.init.kaiming_normal_(self.conv.weight, a=negative_slope, mode="fan_out", nonlinearity="leaky_relu")
+        nn.init.kaiming_normal_(
+            self.conv.weight, a=negative_slope, mode="fan_out", nonlinearity="leaky_relu"
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """B×inputs×H×W -> B×outputs×⌈H/stride⌉×⌈W/stride⌉."""
@@ -54,13 +58,16 @@ class DarkNetBody(Body):
     reductions = (4.0, 8.0, 16.0, 32.0)
     normalization = IMAGENET
 
-    def __init__(self, blocks: tuple[int, ...] = (1, 2, 8, 8, 4), stem: int = 32, negative_slope: float = 0.1) -> None:
+    def __init__(
+        self, blocks: tuple[int, ...] = (1, 2, 8, 8, 4), stem: int = 32, negative_slope: float = 0.1
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential()
         self.stem.add_module("conv1", ConvNormAct(3, stem, 3, 1, negative_slope))
         widths = [stem * 2**index for index in range(len(blocks) + 1)]
         self.stages = nn.ModuleList(
-            Stage(widths[index], widths[index + 1], count, negative_slope) for index, count in enumerate(blocks)
+            Stage(widths[index], widths[index + 1], count, negative_slope)
+            for index, count in enumerate(blocks)
         )
         self.widths = tuple(widths[2:])
 

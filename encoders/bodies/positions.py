@@ -30,7 +30,9 @@ RULES: dict[str, Rule] = {"dinov2": _dinov2, "mae": _mae}
 """All rules but timm's own."""
 
 
-def resize_positions(positions: Tensor, grid: tuple[int, int], prefix_tokens: int, rule: str) -> Tensor:
+def resize_positions(
+    positions: Tensor, grid: tuple[int, int], prefix_tokens: int, rule: str
+) -> Tensor:
     """Return the position embeddings of another grid; at the native grid the very same tensor.
 
     The sources resize square grids only; rows and columns follow the same rule here.

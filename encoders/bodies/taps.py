@@ -24,7 +24,9 @@ def tap_indices(fractions: Sequence[float], depth: int) -> list[int]:
     if list(fractions) != sorted(fractions):
         raise InputError(f"taps must ascend from shallow to deep, not {list(fractions)}.")
     if depth < len(fractions):
-        raise InputError(f"{len(fractions)} taps need at least as many blocks; this encoder has {depth}.")
+        raise InputError(
+            f"{len(fractions)} taps need at least as many blocks; this encoder has {depth}."
+        )
     taken: list[int] = []
     for fraction in fractions:
         wanted = math.ceil(round(fraction * depth, 9)) - 1

@@ -77,7 +77,9 @@ class ViTBody(Body):
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % step, 0, -height % step))
         size = [n // step * self.patch for n in padded.shape[-2:]]
-        return F.interpolate(padded, size=size, mode="bilinear", align_corners=False, antialias=True)
+        return F.interpolate(
+            padded, size=size, mode="bilinear", align_corners=False, antialias=True
+        )
 
     def tokens(self, height: int, width: int) -> int:
         """See :class:`Body`."""
@@ -116,7 +118,9 @@ class ViTBody(Body):
 class _Reader(nn.Module):
     """The model's taps as a forward pass of its own, so that ``functional_call`` can be used on it."""
 
-    def __init__(self, model: VisionTransformer | Eva, taps: tuple[int, ...], final_norm: bool) -> None:
+    def __init__(
+        self, model: VisionTransformer | Eva, taps: tuple[int, ...], final_norm: bool
+    ) -> None:
         super().__init__()
         self.model = model
         self.taps = taps

@@ -57,7 +57,10 @@ class EncoderBackbone(Backbone):
         return max(level.stride for level in self.encoder.levels)
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        return {level.name: ShapeSpec(channels=level.channels, stride=level.stride) for level in self.encoder.levels}
+        return {
+            level.name: ShapeSpec(channels=level.channels, stride=level.stride)
+            for level in self.encoder.levels
+        }
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """B×3×H×W, RGB, normalised by PIXEL_MEAN and PIXEL_STD -> {"p2": B×C×H/4×W/4, …, "p5": B×C×H/32×W/32}."""
@@ -71,10 +74,16 @@ def add_encoder_config(cfg: CfgNode) -> None:
     """
     if "ENCODER_ABLATIONS" in cfg.MODEL:
         return
-    _write_spec(cfg, {name: field.get_default() for name, field in EncoderSpec.model_fields.items()} | {"name": ""})
+    _write_spec(
+        cfg,
+        {name: field.get_default() for name, field in EncoderSpec.model_fields.items()}
+        | {"name": ""},
+    )
 
 
-def apply_encoder(cfg: CfgNode, encoder: str | Mapping[str, Any] | EncoderSpec, keep: Sequence[str] = ()) -> None:
+def apply_encoder(
+    cfg: CfgNode, encoder: str | Mapping[str, Any] | EncoderSpec, keep: Sequence[str] = ()
+) -> None:
     """Makes an encoder the backbone of a configuration, in place.
 
     Sets the encoder's node, ``MODEL.BACKBONE.NAME``, ``MODEL.PIXEL_MEAN``, ``MODEL.PIXEL_STD`` and ``INPUT.FORMAT``,
@@ -105,7 +114,9 @@ def apply_encoder(cfg: CfgNode, encoder: str | Mapping[str, Any] | EncoderSpec, 
     renamed = {f"res{level.removeprefix('p')}": level for level in STRIDES}
     for key in FEATURE_KEYS:
         if key in cfg.MODEL.SEM_SEG_HEAD:
-            cfg.MODEL.SEM_SEG_HEAD[key] = [renamed.get(name, name) for name in cfg.MODEL.SEM_SEG_HEAD[key]]
+            cfg.MODEL.SEM_SEG_HEAD[key] = [
+                renamed.get(name, name) for name in cfg.MODEL.SEM_SEG_HEAD[key]
+            ]
     cfg.merge_from_list(options)
 
 
@@ -116,7 +127,9 @@ def spec_from_config(cfg: CfgNode) -> EncoderSpec:
         InputError: there is no node for it, no name in it, or an impossible value.
     """
     if "ENCODER_ABLATIONS" not in cfg.MODEL:
-        raise InputError(f"the configuration has no {NODE}. Call add_encoder_config(cfg) before merging files into it.")
+        raise InputError(
+            f"the configuration has no {NODE}. Call add_encoder_config(cfg) before merging files into it."
+        )
     content = {key.lower(): value for key, value in cfg.MODEL.ENCODER_ABLATIONS.items()}
     if not content.get("name"):
         raise InputError(f"{NODE}.NAME is empty. Call apply_encoder(cfg, 'clip_b16'), or set it.")
@@ -155,13 +168,18 @@ def build_encoder_ablations_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> En
     Random weights depend on SEED or, where that is -1, on the seed that Detectron2 has drawn. Building leaves PyTorch's
     generator as it was, so the head's weights are the same with every encoder.
     """
-    encoder = build_encoder(spec_from_config(cfg), cfg.SEED if cfg.SEED >= 0 else torch.initial_seed())
+    encoder = build_encoder(
+        spec_from_config(cfg), cfg.SEED if cfg.SEED >= 0 else torch.initial_seed()
+    )
     check_config(cfg, encoder)
     return EncoderBackbone(encoder)
 
 
 def _write_spec(cfg: CfgNode, fields: Mapping[str, Any]) -> None:
-    node = {name.upper(): list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+    node = {
+        name.upper(): list(value) if isinstance(value, tuple) else value
+        for name, value in fields.items()
+    }
     cfg.MODEL.ENCODER_ABLATIONS = CfgNode(node | {"FREEZE": _freeze_as_text(fields["freeze"])})
 
 
@@ -171,7 +189,9 @@ def _freeze_as_text(freeze: str | int) -> str:
 
 def _on_pixel_scale(normalization: Normalization) -> tuple[list[float], list[float]]:
     """Mean and deviation for RGB 0..255."""
-    return [255 * value for value in normalization.mean], [255 * value for value in normalization.std]
+    return [255 * value for value in normalization.mean], [
+        255 * value for value in normalization.std
+    ]
 
 
 def _disagreement(key: str, given: object, ours: object, hint: str = "") -> InputError:

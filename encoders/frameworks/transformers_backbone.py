@@ -90,7 +90,9 @@ class EncoderBackbone(BackboneMixin, PreTrainedModel):
         super().__init__(config)
         spec = _read(config.encoder)
         self.without_memory = torch.get_default_device().type == "meta"
-        if self.without_memory:  # the weights come from the checkpoint: the spec's need not be read or downloaded
+        if (
+            self.without_memory
+        ):  # the weights come from the checkpoint: the spec's need not be read or downloaded
             spec = spec.model_copy(update={"weights": "random"})
         self.encoder = build_encoder(spec, config.seed)
         self.num_features = [level.channels for level in self.encoder.levels]
@@ -139,7 +141,10 @@ class EncoderBackbone(BackboneMixin, PreTrainedModel):
             return
         init.zeros_(self.never_saved)
         spec = _read(self.config.encoder)
-        _copy_tensors(build_encoder(spec.model_copy(update={"weights": "random"}), self.config.seed), self.encoder)
+        _copy_tensors(
+            build_encoder(spec.model_copy(update={"weights": "random"}), self.config.seed),
+            self.encoder,
+        )
         freeze(self.encoder, spec.freeze)
 
 

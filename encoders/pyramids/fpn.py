@@ -21,7 +21,9 @@ class AdditiveFPN(nn.Module):
         """B×widths[i]×h×w -> levels B×C×sizes[i]."""
         levels = [lateral(features) for lateral, features in zip(self.lateral, maps, strict=True)]
         for index in reversed(range(len(levels) - 1)):
-            levels[index] = levels[index] + F.interpolate(levels[index + 1], size=sizes[index], mode="nearest")
+            levels[index] = levels[index] + F.interpolate(
+                levels[index + 1], size=sizes[index], mode="nearest"
+            )
         return [output(level) for output, level in zip(self.output, levels, strict=True)]
 
 
@@ -43,7 +45,8 @@ class ConcatFPN(nn.Module):
             for width, above, output in zip(widths, coarser, outputs, strict=True)
         )
         self.output = nn.ModuleList(
-            nn.Identity() if output == channels else nn.Conv2d(output, channels, 1) for output in outputs
+            nn.Identity() if output == channels else nn.Conv2d(output, channels, 1)
+            for output in outputs
         )
 
     def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:

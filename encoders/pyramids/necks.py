@@ -37,13 +37,21 @@ class TapPyramid(nn.Module):
     """
 
     def __init__(
-        self, widths: Sequence[int], reductions: Sequence[float], channels: int, top_down: bool = False
+        self,
+        widths: Sequence[int],
+        reductions: Sequence[float],
+        channels: int,
+        top_down: bool = False,
     ) -> None:
         super().__init__()
         self.reductions = tuple(reductions)
         self.top_down = top_down
-        self.lateral = nn.ModuleList(conv_norm(width, channels, 1, nn.ReLU(inplace=True)) for width in widths)
-        self.smooth = nn.ModuleList(conv_norm(channels, channels, 3, nn.ReLU(inplace=True)) for _ in widths)
+        self.lateral = nn.ModuleList(
+            conv_norm(width, channels, 1, nn.ReLU(inplace=True)) for width in widths
+        )
+        self.smooth = nn.ModuleList(
+            conv_norm(channels, channels, 3, nn.ReLU(inplace=True)) for _ in widths
+        )
 
     def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
         """Taps B×widths[i]×h×w -> levels B×C×sizes[i]."""
@@ -55,7 +63,9 @@ class TapPyramid(nn.Module):
         ]
         if self.top_down:
             for index in reversed(range(len(levels) - 1)):
-                levels[index] = levels[index] + F.interpolate(levels[index + 1], size=sizes[index], mode="nearest")
+                levels[index] = levels[index] + F.interpolate(
+                    levels[index + 1], size=sizes[index], mode="nearest"
+                )
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
 
 

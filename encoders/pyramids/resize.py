@@ -6,7 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def resize_to_stride(features: Tensor, reduction: float, stride: int, size: tuple[int, int]) -> Tensor:
+def resize_to_stride(
+    features: Tensor, reduction: float, stride: int, size: tuple[int, int]
+) -> Tensor:
     """Bilinear resize of a map with ``reduction`` image pixels per step to one with ``stride``, cut to ``size``.
 
     The map may cover more than the image (padding on the right and below); sampling positions are those of the image,
@@ -40,17 +42,26 @@ def scale_bilinear(maps: Tensor, factors: tuple[float, float], size: tuple[int, 
         factors: pixels of the result per step of the maps, along the rows and along the columns.
         size: (rows, columns) of the result, at most h and w times their factors, rounded up.
     """
-    below, right = (_added_length(length, factor) for length, factor in zip(maps.shape[-2:], factors, strict=True))
+    below, right = (
+        _added_length(length, factor)
+        for length, factor in zip(maps.shape[-2:], factors, strict=True)
+    )
     padded = F.pad(maps, (0, right, 0, below), mode="replicate")
     scaled = F.interpolate(
-        padded, scale_factor=factors, mode="bilinear", align_corners=False, recompute_scale_factor=False
+        padded,
+        scale_factor=factors,
+        mode="bilinear",
+        align_corners=False,
+        recompute_scale_factor=False,
     )
     return scaled[..., : size[0], : size[1]]
 
 
 def _added_length(length: int, factor: float) -> int:
     """Return by how many rows (or columns) a map is extended before it is scaled by ``factor``."""
-    enough = math.ceil(1 / factor)  # PyTorch rounds the length of the result down: never one row too few
+    enough = math.ceil(
+        1 / factor
+    )  # PyTorch rounds the length of the result down: never one row too few
     if factor <= 1:
         return enough
     # Where the result is as long as its source, PyTorch copies on the CPU (on CUDA if both sides are), although the

@@ -34,14 +34,18 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"weights: there is no file {path}. Give a .safetensors or .pth file, or 'random'.")
+        raise InputError(
+            f"weights: there is no file {path}. Give a .safetensors or .pth file, or 'random'."
+        )
     if path.suffix == ".safetensors":
         content: Any = _read_safetensors(path)
     elif path.suffix in PYTORCH_SUFFIXES:
         content = _read_pytorch(path)
     else:
         allowed = ", ".join((".safetensors", *PYTORCH_SUFFIXES))
-        raise InputError(f"weights: {path} has the unknown suffix '{path.suffix}'. Allowed: {allowed}.")
+        raise InputError(
+            f"weights: {path} has the unknown suffix '{path.suffix}'. Allowed: {allowed}."
+        )
     return _strip_prefixes(_tensors_of(content, path))
 
 
@@ -102,9 +106,15 @@ def _tensors_of(content: object, path: Path) -> dict[str, Tensor]:
         found = found[wrapper]
     tensors = {}
     if isinstance(found, Mapping):
-        tensors = {str(name): value.detach() for name, value in found.items() if isinstance(value, Tensor)}
+        tensors = {
+            str(name): value.detach() for name, value in found.items() if isinstance(value, Tensor)
+        }
     if not tensors:
-        keys = ", ".join(map(str, list(content)[:5])) if isinstance(content, Mapping) else type(content).__name__
+        keys = (
+            ", ".join(map(str, list(content)[:5]))
+            if isinstance(content, Mapping)
+            else type(content).__name__
+        )
         raise InputError(
             f"weights: {path} has no named tensors at its top or under {', '.join(WRAPPERS)}; "
             f"it has: {keys or 'nothing'}. Save model.state_dict() instead."
@@ -113,6 +123,8 @@ def _tensors_of(content: object, path: Path) -> dict[str, Tensor]:
 
 
 def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None):
+    while prefix := next(
+        (p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None
+    ):
         tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return tensors

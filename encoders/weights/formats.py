@@ -44,7 +44,9 @@ def convert(state: Mapping[str, Tensor], source: str = "weights") -> Converted:
                 "Is this another model of the same family? Allowed: the plain vision transformers of this family."
             )
         if target in tensors:
-            raise InputError(f"{source}: '{name}' is there a second time under another spelling. Save the model again.")
+            raise InputError(
+                f"{source}: '{name}' is there a second time under another spelling. Save the model again."
+            )
         tensors[target] = value
     _concatenate_parts(tensors)
     if not layout.open:
@@ -83,10 +85,14 @@ def _fit_to_timm(tensors: dict[str, Tensor]) -> None:
         tensors["cls_token"] = tensors["cls_token"] + tensors["pos_embed"][:, :1]
         tensors["pos_embed"] = tensors["pos_embed"][:, 1:]
     for name in list(tensors):
-        if name.endswith("attn.qkv_bias"):  # DINOv3: the key's bias is masked; timm keeps the query's and the value's
+        if name.endswith(
+            "attn.qkv_bias"
+        ):  # DINOv3: the key's bias is masked; timm keeps the query's and the value's
             bias = tensors.pop(name) * tensors.pop(f"{name}_mask", torch.ones(()))
             for part, value in zip("qkv", bias.chunk(3), strict=True):
                 if part != "k" or value.any():
                     tensors[name.replace("qkv_bias", f"{part}_bias")] = value
-        elif "mlp.fc1." in name and name.replace("fc1.", "fc1_g.") in tensors:  # DINOv3 with a gated MLP
+        elif (
+            "mlp.fc1." in name and name.replace("fc1.", "fc1_g.") in tensors
+        ):  # DINOv3 with a gated MLP
             tensors[name.replace("fc1.", "fc1_x.")] = tensors.pop(name)

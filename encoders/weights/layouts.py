@@ -40,12 +40,16 @@ class Layout:
 
     def root_in(self, names: Mapping[str, object]) -> str | None:
         """The root under which the marks are found; None if this is another layout."""
-        return next((root for root in self.roots if all(root + mark in names for mark in self.marks)), None)
+        return next(
+            (root for root in self.roots if all(root + mark in names for mark in self.marks)), None
+        )
 
     def translate(self, name: str) -> str | None:
         """timm's name of a name without its root; None if unknown."""
         match = re.fullmatch(rf"(?:{'|'.join(map(re.escape, self.blocks))})\.(\d+)\.(.+)", name)
-        prefix, inner, table = (f"blocks.{match[1]}.", match[2], self.block) if match else ("", name, self.stem)
+        prefix, inner, table = (
+            (f"blocks.{match[1]}.", match[2], self.block) if match else ("", name, self.stem)
+        )
         if inner in table:
             return prefix + table[inner]
         module, _, leaf = inner.rpartition(".")
@@ -59,7 +63,9 @@ def _same(*names: str) -> dict[str, str]:
 
 
 _TIMM_STEM = _same("cls_token", "pos_embed", "patch_embed.proj", "norm")
-_TIMM_BLOCK = _same("norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "ls1.gamma", "ls2.gamma")
+_TIMM_BLOCK = _same(
+    "norm1", "norm2", "attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "ls1.gamma", "ls2.gamma"
+)
 _SPLIT_QKV = {"q_proj": "attn.qkv/0", "k_proj": "attn.qkv/1", "v_proj": "attn.qkv/2"}
 _MLP = _same("mlp.fc1", "mlp.fc2")
 
@@ -94,7 +100,13 @@ DINOV3 = Layout(
     stem=_same("cls_token", "patch_embed.proj", "norm") | {"storage_tokens": "reg_token"},
     block=_same("norm1", "norm2", "attn.qkv.weight", "attn.proj")
     | {"attn.qkv.bias": "attn.qkv_bias", "ls1.gamma": "gamma_1", "ls2.gamma": "gamma_2"}
-    | {"mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2", "mlp.w1": "mlp.fc1_g", "mlp.w2": "mlp.fc1_x", "mlp.w3": "mlp.fc2"}
+    | {
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+        "mlp.w1": "mlp.fc1_g",
+        "mlp.w2": "mlp.fc1_x",
+        "mlp.w3": "mlp.fc2",
+    }
     | {"attn.qkv.bias_mask": "attn.qkv_bias_mask"},
     heads=("mask_token", "rope_embed.", "local_cls_norm."),
 )
@@ -178,7 +190,9 @@ _TRANSFORMERS_VIT_STEM = {
     "embeddings.patch_embeddings.projection": "patch_embed.proj",
     "layernorm": "norm",
 }
-_TRANSFORMERS_VIT_ATTENTION = {f"attention.{name}": target for name, target in _SPLIT_QKV.items()} | {
+_TRANSFORMERS_VIT_ATTENTION = {
+    f"attention.{name}": target for name, target in _SPLIT_QKV.items()
+} | {
     "attention.o_proj": "attn.proj",
     "attention.attention.query": "attn.qkv/0",
     "attention.attention.key": "attn.qkv/1",
@@ -194,7 +208,12 @@ TRANSFORMERS_DINOV2 = Layout(
     stem=_TRANSFORMERS_VIT_STEM | {"embeddings.register_tokens": "reg_token"},
     block=_TRANSFORMERS_VIT_ATTENTION
     | _MLP
-    | {"norm1": "norm1", "norm2": "norm2", "layer_scale1.lambda1": "ls1.gamma", "layer_scale2.lambda1": "ls2.gamma"}
+    | {
+        "norm1": "norm1",
+        "norm2": "norm2",
+        "layer_scale1.lambda1": "ls1.gamma",
+        "layer_scale2.lambda1": "ls2.gamma",
+    }
     | {"mlp.weights_in": "mlp.fc1", "mlp.weights_out": "mlp.fc2"}
     | {"mlp.gate_proj": "mlp.fc1/0", "mlp.up_proj": "mlp.fc1/1", "mlp.down_proj": "mlp.fc2"},
     heads=("embeddings.mask_token",),
@@ -226,8 +245,17 @@ TRANSFORMERS_DINOV3 = Layout(
         "norm": "norm",
     },
     block={f"attention.{name}.weight": f"{target}.weight" for name, target in _SPLIT_QKV.items()}
-    | {"attention.q_proj.bias": "attn.q_bias", "attention.v_proj.bias": "attn.v_bias", "attention.o_proj": "attn.proj"}
-    | {"norm1": "norm1", "norm2": "norm2", "layer_scale1.lambda1": "gamma_1", "layer_scale2.lambda1": "gamma_2"}
+    | {
+        "attention.q_proj.bias": "attn.q_bias",
+        "attention.v_proj.bias": "attn.v_bias",
+        "attention.o_proj": "attn.proj",
+    }
+    | {
+        "norm1": "norm1",
+        "norm2": "norm2",
+        "layer_scale1.lambda1": "gamma_1",
+        "layer_scale2.lambda1": "gamma_2",
+    }
     | {"mlp.up_proj": "mlp.fc1", "mlp.down_proj": "mlp.fc2", "mlp.gate_proj": "mlp.fc1_g"},
     heads=("embeddings.mask_token",),
 )

@@ -6,7 +6,12 @@ from math import isqrt
 from pathlib import Path
 
 import timm
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -63,7 +68,9 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
     where = f"weights: {path} does not fit the encoder {_name(model)}"
     if isinstance(model, VisionTransformer | Eva):
         return _load_vision_transformer(model, state, path, where)
-    dropped = tuple(name for name in state if name.startswith(CLASSIFIER) and name not in model.state_dict())
+    dropped = tuple(
+        name for name in state if name.startswith(CLASSIFIER) and name not in model.state_dict()
+    )
     state = {name: value for name, value in state.items() if name not in dropped}
     _load_strictly(model, state, where)
     return LoadReport(str(path), "as the model", len(state), dropped, ())
@@ -73,7 +80,10 @@ def _load_vision_transformer(
     model: VisionTransformer | Eva, state: Mapping[str, Tensor], path: Path | str, where: str
 ) -> LoadReport:
     converted = convert(state, f"weights: {path}")
-    tensors = {name: value.float() if value.is_floating_point() else value for name, value in converted.tensors.items()}
+    tensors = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in converted.tensors.items()
+    }
     no_bias = _zero_biases(model, tensors, where)
     tensors = {name: value for name, value in tensors.items() if name not in no_bias}
     _check_patch_kernel(model, tensors, where)
@@ -85,7 +95,11 @@ def _load_vision_transformer(
     else:
         resized = vision_transformer.checkpoint_filter_fn(dict(tensors), model)
     _load_strictly(model, resized, where)
-    shapes = [(name, tuple(tensors[name].shape), tuple(resized[name].shape)) for name in resized if name in tensors]
+    shapes = [
+        (name, tuple(tensors[name].shape), tuple(resized[name].shape))
+        for name in resized
+        if name in tensors
+    ]
     return LoadReport(
         str(path),
         converted.layout,
@@ -98,20 +112,30 @@ def _load_vision_transformer(
 def _zero_biases(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
     """Query and value biases of DINOv3 which the model lacks; being zero, they change nothing."""
     expected = model.state_dict().keys()
-    extra = [name for name in tensors if name.endswith(("attn.q_bias", "attn.v_bias")) and name not in expected]
+    extra = [
+        name
+        for name in tensors
+        if name.endswith(("attn.q_bias", "attn.v_bias")) and name not in expected
+    ]
     if any(tensors[name].any() for name in extra):
-        raise InputError(f"{where}: {extra[0]} is not zero. Use the timm model whose name ends in _qkvb.")
+        raise InputError(
+            f"{where}: {extra[0]} is not zero. Use the timm model whose name ends in _qkvb."
+        )
     return tuple(extra)
 
 
-def _check_patch_kernel(model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str) -> None:
+def _check_patch_kernel(
+    model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str
+) -> None:
     """timm would resample any kernel to any size; only that of the model's own architecture is meant to be."""
     name = "patch_embed.proj.weight"
     kernel = tensors.get(name)
     if kernel is None:
         return
     if kernel.ndim != 4:
-        raise InputError(f"{where}: {name} is no convolution. Files of NaFlex models cannot be used; use another file.")
+        raise InputError(
+            f"{where}: {name} is no convolution. Files of NaFlex models cannot be used; use another file."
+        )
     size, own = tuple(kernel.shape[-2:]), tuple(model.patch_embed.patch_size)
     if size != own and size != _native_patch(model):
         raise InputError(
@@ -129,9 +153,15 @@ def _native_patch(model: VisionTransformer | Eva) -> Shape | None:
     return tuple(native.get_parameter("patch_embed.proj.weight").shape[-2:])
 
 
-def _check_position_grid(model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str) -> None:
+def _check_position_grid(
+    model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str
+) -> None:
     positions = tensors.get("pos_embed")
-    if positions is None or model.pos_embed is None or positions.shape[1] == model.pos_embed.shape[1]:
+    if (
+        positions is None
+        or model.pos_embed is None
+        or positions.shape[1] == model.pos_embed.shape[1]
+    ):
         return
     prefix = 0 if model.no_embed_class else model.num_prefix_tokens
     patches = positions.shape[1] - prefix
@@ -146,7 +176,9 @@ def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str) ->
     expected = model.state_dict()
     missing = [name for name in expected if name not in state]
     surplus = [name for name in state if name not in expected]
-    other = [name for name in state if name in expected and state[name].shape != expected[name].shape]
+    other = [
+        name for name in state if name in expected and state[name].shape != expected[name].shape
+    ]
     if not (missing or surplus or other):
         model.load_state_dict(state)
         return
@@ -156,11 +188,17 @@ def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str) ->
     if surplus:
         problems.append(f"the model has no {_some(surplus)}")
     if other:
-        shapes = [f"{name} {_shape(state[name])} instead of {_shape(expected[name])}" for name in other]
+        shapes = [
+            f"{name} {_shape(state[name])} instead of {_shape(expected[name])}" for name in other
+        ]
         problems.append(f"shapes differ: {_some(shapes)}")
-    same_family = all(name.startswith("blocks.") for name in [*missing, *surplus]) and not (missing and surplus)
+    same_family = all(name.startswith("blocks.") for name in [*missing, *surplus]) and not (
+        missing and surplus
+    )
     cause = "another size of the same family" if same_family else "another model family"
-    raise InputError(f"{where}: {'; '.join(problems)}. Likely cause: a file of {cause}. Give the file of this encoder.")
+    raise InputError(
+        f"{where}: {'; '.join(problems)}. Likely cause: a file of {cause}. Give the file of this encoder."
+    )
 
 
 def _some(names: list[str]) -> str:
@@ -194,7 +232,9 @@ def download_weights(name: str) -> Path:
         tags = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*")) or "none"
         raise InputError(f"timm has no weights called {name}. Allowed: {tags}.") from error
     if source is None or not source.hf_hub_id:
-        raise InputError(f"the timm model {name} has no weights on the Hugging Face hub. {_alternatives()}")
+        raise InputError(
+            f"the timm model {name} has no weights on the Hugging Face hub. {_alternatives()}"
+        )
     repository, _, tag = source.hf_hub_id.partition("@")
     revision = tag or None
     files = (source.hf_hub_filename,) if source.hf_hub_filename else HUB_FILES
@@ -204,16 +244,24 @@ def download_weights(name: str) -> Path:
             return Path(cached)
     for file in files:
         try:
-            get_hf_file_metadata(hf_hub_url(repository, file, revision=revision), timeout=HUB_TIMEOUT)
+            get_hf_file_metadata(
+                hf_hub_url(repository, file, revision=revision), timeout=HUB_TIMEOUT
+            )
             return Path(hf_hub_download(repository, file, revision=revision))
         except RemoteEntryNotFoundError:
             continue
-        except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: the hub's accelerated downloads
+        except (
+            HTTPError,
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: the hub's accelerated downloads
             raise InputError(
                 f"cannot download the weights of {name} from the Hugging Face hub ({repository}): {_reason(error)}. "
                 f"{_alternatives()}"
             ) from error
-    raise InputError(f"the hub's repository {repository} of {name} has no {' or '.join(files)}. {_alternatives()}")
+    raise InputError(
+        f"the hub's repository {repository} of {name} has no {' or '.join(files)}. {_alternatives()}"
+    )
 
 
 def _alternatives() -> str:

@@ -36,7 +36,9 @@ def is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(name.count("/") == 1 and name.endswith("/constants.pkl") for name in archive.namelist())
+        return any(
+            name.count("/") == 1 and name.endswith("/constants.pkl") for name in archive.namelist()
+        )
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
@@ -47,7 +49,9 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
         KeyError, RuntimeError, ValueError, zipfile.BadZipFile: it is damaged.
     """
     with zipfile.ZipFile(path) as archive:
-        root = next(name for name in archive.namelist() if name.endswith("/constants.pkl")).partition("/")[0]
+        root = next(
+            name for name in archive.namelist() if name.endswith("/constants.pkl")
+        ).partition("/")[0]
         module = _Reader(archive, root).load()
     tensors: dict[str, Tensor] = {}
     _collect(module, "", tensors)
@@ -58,7 +62,9 @@ class _Module:
     """Stands for any TorchScript class; the unpickler fills in its attributes."""
 
 
-def _tensor(storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_: object) -> Tensor:
+def _tensor(
+    storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
+) -> Tensor:
     return torch.as_strided(storage, tuple(size), tuple(stride), offset).clone()
 
 
@@ -93,7 +99,9 @@ class _Reader(pickle.Unpickler):
         _, dtype, key, _, count = pid
         if key not in self.storages:
             content = bytearray(self.archive.read(f"{self.root}/data/{key}"))
-            self.storages[key] = torch.frombuffer(content, dtype=dtype, count=count) if count else torch.empty(0)
+            self.storages[key] = (
+                torch.frombuffer(content, dtype=dtype, count=count) if count else torch.empty(0)
+            )
         return self.storages[key]
 
 

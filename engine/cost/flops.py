@@ -12,7 +12,9 @@ from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.ops.deformable_attention import OPERATOR
 
 
-def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) -> tuple[int, dict[str, int]]:
+def count_flops(
+    segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]
+) -> tuple[int, dict[str, int]]:
     """Multiply-adds of one forward pass, from input to stride-4 scores.
 
     Args:
@@ -29,7 +31,9 @@ def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) ->
     analysis.set_op_handle(
         "prim::PythonOp.MSDeformAttnFunction", _deformable_attention
     )  # as the official code calls it
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings(
+        "none"
+    )
     by_module = analysis.by_module()
     return int(by_module[""]), {part: _by_prefix(by_module, f"segmenter.{part}") for part in parts}
 
@@ -50,7 +54,9 @@ def _by_prefix(by_module: Counter[str], name: str) -> int:
     """A module's own count; a module that is not called as one (a head) is the sum of its children."""
     if by_module.get(name):
         return int(by_module[name])
-    children = [key for key in by_module if key.startswith(f"{name}.") and "." not in key[len(name) + 1 :]]
+    children = [
+        key for key in by_module if key.startswith(f"{name}.") and "." not in key[len(name) + 1 :]
+    ]
     return sum(_by_prefix(by_module, child) for child in children)
 
 
@@ -70,5 +76,7 @@ def _added_product(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
 def _deformable_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """Each sampled value: four bilinear terms and one weight, for every channel."""
     dim = get_shape(inputs[0])[-1]
-    weights = next(shape for shape in map(get_shape, inputs[1:]) if shape is not None and len(shape) == 5)
+    weights = next(
+        shape for shape in map(get_shape, inputs[1:]) if shape is not None and len(shape) == 5
+    )
     return Counter({"deformable_attention": math.prod(weights) * dim * 5})

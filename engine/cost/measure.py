@@ -44,7 +44,10 @@ class Cost:
 
 
 def measure_cost(
-    segmenter: Segmenter, input_size: tuple[int, int], batch_sizes: tuple[int, ...], seconds: float = 1.0
+    segmenter: Segmenter,
+    input_size: tuple[int, int],
+    batch_sizes: tuple[int, ...],
+    seconds: float = 1.0,
 ) -> Cost:
     """Measures on the device that the segmenter is on, in true float32 and with the fastest kernels.
 
@@ -61,8 +64,12 @@ def measure_cost(
     device = segmenter.mean.device
     fastest = deterministic_kernels(False, gpu=device.type == "cuda")
     with torch.inference_mode(), fastest, tensor_float32(False), _quiet("fvcore"):
-        flops, by_part = count_flops(segmenter, torch.zeros(1, 3, *input_size, device=device), PARTS)
-        latencies = [measure_latency(segmenter, input_size, batch, seconds) for batch in batch_sizes]
+        flops, by_part = count_flops(
+            segmenter, torch.zeros(1, 3, *input_size, device=device), PARTS
+        )
+        latencies = [
+            measure_latency(segmenter, input_size, batch, seconds) for batch in batch_sizes
+        ]
     segmenter.train(was_training)
     parameters = list(segmenter.parameters())
     return Cost(
@@ -72,20 +79,28 @@ def measure_cost(
             "total": sum(p.numel() for p in parameters),
             "trainable": sum(p.numel() for p in parameters if p.requires_grad),
         },
-        parameters_by_part={part: sum(p.numel() for p in segmenter.get_submodule(part).parameters()) for part in PARTS},
+        parameters_by_part={
+            part: sum(p.numel() for p in segmenter.get_submodule(part).parameters())
+            for part in PARTS
+        },
         flops=flops,
         flops_by_part=by_part,
         latencies=latencies,
     )
 
 
-def measure_latency(segmenter: Segmenter, size: tuple[int, int], batch_size: int, seconds: float) -> Latency:
+def measure_latency(
+    segmenter: Segmenter, size: tuple[int, int], batch_size: int, seconds: float
+) -> Latency:
     """Median, 10th and 90th percentile over as many passes as fit into ``seconds`` (at least 5), after 3 to warm up."""
     images = torch.zeros(batch_size, 3, *size, device=segmenter.mean.device)
     stopwatch = _Stopwatch(images.device)
     totals: list[float] = []
     parts: dict[str, list[float]] = {part: [] for part in PARTS}
-    with stopwatch.on(segmenter.encoder.body, "encoder.body"), stopwatch.on(segmenter.encoder.neck, "encoder.neck"):
+    with (
+        stopwatch.on(segmenter.encoder.body, "encoder.body"),
+        stopwatch.on(segmenter.encoder.neck, "encoder.neck"),
+    ):
         for index in range(10_000):
             if index == 3:
                 begin = time.perf_counter()

@@ -25,7 +25,11 @@ class PeakMemory:
         self.kind = "allocated on the GPU by PyTorch"
         if device.type != "cuda":
             resets = _reset_resident_peak()
-            self.kind = "resident in the process" if resets else "resident in the process at the end of a step"
+            self.kind = (
+                "resident in the process"
+                if resets
+                else "resident in the process at the end of a step"
+            )
             self._now_only = not resets
 
     def words(self, processes: int) -> str:

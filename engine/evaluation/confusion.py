@@ -52,7 +52,9 @@ class ConfusionMatrix:
         kind = torch.int32 if classes <= INT32_CLASSES else torch.int64
         # The ignored id has all bits set: adding 1 makes it row 0, and class k row k + 1.
         row = (truth.flatten().to(kind) + 1).bitwise_and_(ignore)
-        extremes = torch.stack([end.long() for each in (prediction, truth, row) for end in each.aminmax()])
+        extremes = torch.stack(
+            [end.long() for each in (prediction, truth, row) for end in each.aminmax()]
+        )
         least, most, lowest, highest, _, last_row = extremes.tolist()
         if least < 0 or most >= classes:
             raise _unknown_id("prediction", prediction, f"0..{classes - 1}", classes)
@@ -73,7 +75,9 @@ def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
     if prediction.shape != truth.shape:
         shapes = f"prediction {tuple(prediction.shape)}, truth {tuple(truth.shape)}"
-        raise InputError(f"confusion matrix: both tensors must have the same shape. Given: {shapes}.")
+        raise InputError(
+            f"confusion matrix: both tensors must have the same shape. Given: {shapes}."
+        )
     for name, ids in (("prediction", prediction), ("truth", truth)):
         if ids.is_floating_point() or ids.is_complex():
             raise InputError(f"confusion matrix: {name} must hold integers. Given: {ids.dtype}.")
@@ -82,7 +86,9 @@ def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _unknown_id(name: str, ids: Tensor, allowed: str, classes: int, ignore: int | None = None) -> InputError:
+def _unknown_id(
+    name: str, ids: Tensor, allowed: str, classes: int, ignore: int | None = None
+) -> InputError:
     """Return the error that names the smallest id which is neither a class nor ``ignore``."""
     ids = ids.long()
     wrong = (ids < 0) | (ids >= classes)

@@ -79,7 +79,9 @@ def evaluate(
                 result.pictures.append(Picture(item.id, item.image, item.mask, prediction.cpu()))
             advance()
     segmenter.train(was_training)
-    total = accelerator.reduce(torch.from_numpy(result.confusion.counts).to(accelerator.device), "sum")
+    total = accelerator.reduce(
+        torch.from_numpy(result.confusion.counts).to(accelerator.device), "sum"
+    )
     result.confusion = ConfusionMatrix(total.cpu().numpy())
     return result
 

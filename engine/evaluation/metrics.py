@@ -71,4 +71,6 @@ def frequency_weighted_iou(matrix: ConfusionMatrix) -> float:
     """IoU of each class weighted by its share of the labelled pixels."""
     truth = matrix.counts.sum(axis=1)
     total = truth.sum()
-    return float((truth / total * np.nan_to_num(class_iou(matrix))).sum()) if total else float("nan")
+    return (
+        float((truth / total * np.nan_to_num(class_iou(matrix))).sum()) if total else float("nan")
+    )

@@ -82,7 +82,11 @@ class PerImage:
 def save_per_image(images: PerImage, path: Path, run_id: str = "") -> None:
     """Write a compressed ``.npz``, whole or not at all, which names the run that it is of."""
     arrays = {"ids": np.array(images.ids, np.str_), "starts": images.starts, "cells": images.cells}
-    counts = {"counts": images.counts, "classes": np.array(images.classes), "run_id": np.array(run_id)}
+    counts = {
+        "counts": images.counts,
+        "classes": np.array(images.classes),
+        "run_id": np.array(run_id),
+    }
     write_with(path, lambda file: np.savez_compressed(file, **arrays, **counts))  # type: ignore[arg-type]
 
 
@@ -100,13 +104,31 @@ def load_per_image(path: Path, total: np.ndarray, run_id: str | None = None) -> 
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("ids", "starts", "cells", "counts", "classes", "run_id")}
+            found = {
+                name: file[name]
+                for name in ("ids", "starts", "cells", "counts", "classes", "run_id")
+            }
         images = PerImage(
-            found["ids"].tolist(), found["starts"], found["cells"], found["counts"], int(found["classes"])
+            found["ids"].tolist(),
+            found["starts"],
+            found["cells"],
+            found["counts"],
+            int(found["classes"]),
         )
         whole = len(images.starts) == len(images.ids) + 1 and images.starts[-1] == len(images.cells)
-        same = whole and images.classes == len(total) and np.array_equal(images.total().counts, total)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        same = (
+            whole and images.classes == len(total) and np.array_equal(images.total().counts, total)
+        )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+    ) as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}); delete it to report without intervals over images."
         ) from error

@@ -120,7 +120,9 @@ class Kept(NamedTuple):
 
     def on(self, device: torch.device) -> list[Tensor]:
         """The maps as they were."""
-        return [each.to(device).to(dtype) for each, dtype in zip(self.maps, self.dtypes, strict=True)]
+        return [
+            each.to(device).to(dtype) for each, dtype in zip(self.maps, self.dtypes, strict=True)
+        ]
 
 
 class FeatureGroup:
@@ -147,16 +149,26 @@ class FeatureGroup:
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError) as error:
-            logger.warning("the cached features %s are damaged (%s); they are computed again.", path, error)
+            logger.warning(
+                "the cached features %s are damaged (%s); they are computed again.", path, error
+            )
             return None
         dtypes = about.get("dtypes", "")
         if about.get("checksum") != _checksum(about.get("state", "") + dtypes, maps):
-            logger.warning("the cached features %s are damaged (checksum); they are computed again.", path)
+            logger.warning(
+                "the cached features %s are damaged (checksum); they are computed again.", path
+            )
             return None
         self._touch()
-        return Kept(maps, [getattr(torch, name) for name in dtypes.split()]) if about["state"] == state else None
+        return (
+            Kept(maps, [getattr(torch, name) for name in dtypes.split()])
+            if about["state"] == state
+            else None
+        )
 
-    def write(self, name: str, state: str, maps: Sequence[Tensor], dtype: torch.dtype | None = None) -> None:
+    def write(
+        self, name: str, state: str, maps: Sequence[Tensor], dtype: torch.dtype | None = None
+    ) -> None:
         """Keeps maps, if there is room, in place of what was kept under ``name``.
 
         Args:
@@ -216,7 +228,11 @@ def _checksum(state: str, maps: Sequence[Tensor]) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Files of all groups, not those of the store itself."""
-    return (path for path in folder.glob("**/*") if path.is_file() and path.name not in (".lock", "used"))
+    return (
+        path
+        for path in folder.glob("**/*")
+        if path.is_file() and path.name not in (".lock", "used")
+    )
 
 
 def _size(path: Path) -> int:

@@ -35,7 +35,9 @@ class FeatureSource:
         computed, read: how many images' features were.
     """
 
-    def __init__(self, segmenter: Segmenter, recipe: Recipe, store: FeatureStore | None = None) -> None:
+    def __init__(
+        self, segmenter: Segmenter, recipe: Recipe, store: FeatureStore | None = None
+    ) -> None:
         self.segmenter = segmenter
         self.recipe = recipe
         self.store = store
@@ -55,7 +57,9 @@ class FeatureSource:
         augmentation = self.recipe.augmentation.model_dump(mode="json", exclude={"views"})
         precision = precision_on(images.device, self.recipe.precision)
         features = [
-            self._features(dataset, view.place, f"view {view.number}", image, augmentation, precision)
+            self._features(
+                dataset, view.place, f"view {view.number}", image, augmentation, precision
+            )
             for view, image in zip(batch.views, images, strict=True)
         ]
         maps = [torch.cat(parts) for parts in zip(*(each.maps for each in features), strict=True)]
@@ -71,10 +75,20 @@ class FeatureSource:
 
     def report(self) -> dict[str, object]:
         """For a run's record: how often the store spared the body its work, since that makes training look cheaper."""
-        return {} if self.store is None else {"feature_cache": {"read": self.read, "computed": self.computed}}
+        return (
+            {}
+            if self.store is None
+            else {"feature_cache": {"read": self.read, "computed": self.computed}}
+        )
 
     def _features(
-        self, dataset: Samples, place: int, view: str, image: Tensor, transform: Mapping[str, Any], precision: str
+        self,
+        dataset: Samples,
+        place: int,
+        view: str,
+        image: Tensor,
+        transform: Mapping[str, Any],
+        precision: str,
     ) -> Features:
         """Of one image 3×H×W uint8."""
         size = (image.shape[-2], image.shape[-1])
@@ -93,7 +107,11 @@ class FeatureSource:
         return Features(maps, size)
 
     def _compute(self, image: Tensor, precision: str) -> list[Tensor]:
-        with torch.no_grad(), tensor_float32(precision == "tf32"), autocast(image.device, precision):
+        with (
+            torch.no_grad(),
+            tensor_float32(precision == "tf32"),
+            autocast(image.device, precision),
+        ):
             return self.segmenter.features(image.unsqueeze(0)).maps
 
     def _group(self, transform: Mapping[str, Any], precision: str) -> FeatureGroup:
@@ -102,7 +120,9 @@ class FeatureSource:
         if kind not in self._groups:
             if self._body is None:
                 self._body = _describe(self.segmenter)
-            self._groups[kind] = self.store.group({**self._body, "transform": dict(transform), "precision": precision})
+            self._groups[kind] = self.store.group(
+                {**self._body, "transform": dict(transform), "precision": precision}
+            )
         return self._groups[kind]
 
 

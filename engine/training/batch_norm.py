@@ -34,7 +34,9 @@ def learning_norms(model: nn.Module) -> list[_BatchNorm]:
     """Return the BatchNorms that normalise by the statistics of a batch when ``model`` is trained."""
     was_training = model.training
     model.train()
-    found = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
+    found = [
+        module for module in model.modules() if isinstance(module, _BatchNorm) and module.training
+    ]
     model.train(was_training)
     return found
 
@@ -59,7 +61,9 @@ def _synchronised(norm: nn.Module) -> "WholeBatchNorm":
             "allowed are BatchNorm1d, BatchNorm2d and BatchNorm3d. Train this model with one process."
         )
     assert isinstance(norm, _BatchNorm)
-    whole = WholeBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    whole = WholeBatchNorm(
+        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+    )
     # the optimiser holds the parameters themselves: they move, they are not copied
     for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
         setattr(whole, name, getattr(norm, name))
@@ -90,7 +94,11 @@ class WholeBatchNorm(_BatchNorm):
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         """Move the running statistics towards those of this batch, of ``count`` values a channel."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+        if (
+            self.running_mean is None
+            or self.running_var is None
+            or self.num_batches_tracked is None
+        ):
             return
         self.num_batches_tracked.add_(1)
         momentum = self.momentum
@@ -109,7 +117,9 @@ class _Normalise(torch.autograd.Function):
     """``(x - mean) / sqrt(variance + eps)`` with mean and variance over the processes, in float32 at least."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, images: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: FunctionCtx, images: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """images: B×C×…. Returns them normalised, mean C, variance C (biased), and the number of values a channel."""
         values = images if images.dtype == torch.float64 else images.float()
         variance, mean = torch.var_mean(values, _all_but_channels(values), correction=0)

@@ -34,7 +34,9 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     write_with(path, lambda file: save(whole, file))
 
 
-def load_checkpoint(path: Path, run_id: str | None = None, step: int | None = None) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, run_id: str | None = None, step: int | None = None
+) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
     Args:
@@ -54,7 +56,9 @@ def load_checkpoint(path: Path, run_id: str | None = None, step: int | None = No
         ) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
-        raise CheckpointError(f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}.")
+        raise CheckpointError(
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}."
+        )
     check_digest(path, content)
     if run_id is not None and content.get("run_id") != run_id:
         raise CheckpointError(

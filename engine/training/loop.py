@@ -14,7 +14,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.batches import Batch, Samples, evaluation_items, training_batches
+from encoder_ablations.data.loading.batches import (
+    Batch,
+    Samples,
+    evaluation_items,
+    training_batches,
+)
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.evaluation.evaluate import evaluate
@@ -23,7 +28,11 @@ from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import synchronise
-from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model, save_checkpoint
+from encoder_ablations.engine.training.checkpoints import (
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
 from encoder_ablations.engine.training.optimizer import build_optimizer, rate_factor, set_rates
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.engine.training.tensorboard import Curves
@@ -55,7 +64,9 @@ class _Losses(nn.Module):
         super().__init__()
         self.segmenter = segmenter
 
-    def forward(self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(
+        self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         return self.segmenter.loss(images, masks, totals)
 
 
@@ -93,7 +104,9 @@ class Trainer:
         self.features = FeatureSource(self.segmenter, recipe, store)
         self.progress = Progress()
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
-        self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=recipe.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(
+            accelerator.device.type, enabled=recipe.precision == "fp16"
+        )
         if accelerator.num_processes > 1:
             synchronise(segmenter)
         self.losses = accelerator.prepare_model(_Losses(segmenter))
@@ -134,11 +147,16 @@ class Trainer:
                 self._write_metrics()
                 curves.scalar("train/loss", self.progress.loss[-1], self.progress.step)
                 curves.scalar("train/lr", self.optimizer.param_groups[0]["lr"], self.progress.step)
-            due = self.progress.step == self.recipe.steps or self.progress.step % self.recipe.evaluate_every == 0
+            due = (
+                self.progress.step == self.recipe.steps
+                or self.progress.step % self.recipe.evaluate_every == 0
+            )
             if due:
                 self._evaluate(curves)
                 self.memory.restart()
-            advance(self.progress.step, f"loss {loss:.3f}")  # may ask for an interruption, which saves this step, too
+            advance(
+                self.progress.step, f"loss {loss:.3f}"
+            )  # may ask for an interruption, which saves this step, too
             if due or self.save_agreed or (alone and self.interrupt.requested):
                 stop = self._share()
                 self._save()
@@ -176,7 +194,10 @@ class Trainer:
         set_rates(self.optimizer, rate_factor(step, self.recipe.steps, self.recipe.schedule))
         seed_global(self.seed, "step", step, self.accelerator.process_index)
         moved = [
-            (self.features.training(self.data.train, batch, batch.images.to(device)), batch.masks.to(device))
+            (
+                self.features.training(self.data.train, batch, batch.images.to(device)),
+                batch.masks.to(device),
+            )
             for batch in batches
         ]
         totals = self._totals([masks for _, masks in moved])
@@ -193,7 +214,9 @@ class Trainer:
         wish = torch.tensor(float(self._wants_to_save()), device=device)
         loss_sum, wishes = self.accelerator.reduce(torch.stack([value, wish]), "sum").tolist()
         if not math.isfinite(loss_sum):
-            raise FloatingPointError(f"the loss is {loss_sum} at step {step}; a lower learning rate may help")
+            raise FloatingPointError(
+                f"the loss is {loss_sum} at step {step}; a lower learning rate may help"
+            )
         self._update()
         self.progress.step += 1
         self.progress.seconds += time.perf_counter() - started
@@ -215,7 +238,9 @@ class Trainer:
     def _update(self) -> None:
         self.scaler.unscale_(self.optimizer)
         if self.recipe.optimizer.clip_norm is not None:
-            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            parameters = [
+                parameter for group in self.optimizer.param_groups for parameter in group["params"]
+            ]
             nn.utils.clip_grad_norm_(parameters, self.recipe.optimizer.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -232,14 +257,20 @@ class Trainer:
         )
         spec = self.data.spec
         read = partial(self.features.evaluation, self.data.val)
-        result = evaluate(self.segmenter, items, len(spec.classes), self.accelerator, keep_pictures=4, read=read)
+        result = evaluate(
+            self.segmenter, items, len(spec.classes), self.accelerator, keep_pictures=4, read=read
+        )
         miou = mean_iou(result.confusion)
         best = self.progress.record_evaluation(None if math.isnan(miou) else miou)
         curves.scalar("val/miou", miou, self.progress.step)
         curves.pictures("val", result.pictures, spec, self.progress.step)
         self._write_metrics()
         if best and self.accelerator.is_main_process:
-            content = {"model": self.segmenter.state_dict(), "step": self.progress.step, "val_miou": miou}
+            content = {
+                "model": self.segmenter.state_dict(),
+                "step": self.progress.step,
+                "val_miou": miou,
+            }
             save_checkpoint(self.best, {"run_id": self.run_id, **content})
 
     def _save(self) -> None:

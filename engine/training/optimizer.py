@@ -37,7 +37,13 @@ def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str
             blocks_after = body.max_depth - body.depth_of(name.removeprefix(prefix))
             rate *= spec.encoder_lr_multiplier * spec.layer_decay**blocks_after
         decay = 0.0 if name in undecayed else spec.weight_decay
-        empty: dict[str, Any] = {"params": [], "names": [], "lr": rate, "base_lr": rate, "weight_decay": decay}
+        empty: dict[str, Any] = {
+            "params": [],
+            "names": [],
+            "lr": rate,
+            "base_lr": rate,
+            "weight_decay": decay,
+        }
         group = groups.setdefault((rate, decay), empty)
         group["params"].append(parameter)
         group["names"].append(name)

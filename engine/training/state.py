@@ -34,7 +34,9 @@ class Progress:
         """Adds an evaluation; True if it is the best so far (the first one of equals)."""
         self.val_steps.append(self.step)
         self.val_miou.append(miou)
-        best = self.best_step == 0 or (miou is not None and (self.best_miou is None or miou > self.best_miou))
+        best = self.best_step == 0 or (
+            miou is not None and (self.best_miou is None or miou > self.best_miou)
+        )
         if best:
             self.best_step, self.best_miou = self.step, miou
         return best
@@ -52,9 +54,17 @@ class Progress:
     def points(self) -> list[dict[str, float | None]]:
         """Both curves, by step: ``{"step": …, "loss": …}`` and ``{"step": …, "val_miou": …}``."""
         found: list[tuple[int, str, float | None]] = []
-        found += [(step, "loss", value) for step, value in zip(self.loss_steps, self.loss, strict=True)]
-        found += [(step, "val_miou", value) for step, value in zip(self.val_steps, self.val_miou, strict=True)]
-        return [{"step": step, name: value} for step, name, value in sorted(found, key=lambda point: point[:2])]
+        found += [
+            (step, "loss", value) for step, value in zip(self.loss_steps, self.loss, strict=True)
+        ]
+        found += [
+            (step, "val_miou", value)
+            for step, value in zip(self.val_steps, self.val_miou, strict=True)
+        ]
+        return [
+            {"step": step, name: value}
+            for step, name, value in sorted(found, key=lambda point: point[:2])
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         return dict(vars(self))

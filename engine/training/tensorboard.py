@@ -26,7 +26,9 @@ class Curves:
         if self.writer is not None:
             self.writer.add_scalar(name, value, step)
 
-    def pictures(self, name: str, pictures: Sequence[Picture], spec: DatasetSpec, step: int) -> None:
+    def pictures(
+        self, name: str, pictures: Sequence[Picture], spec: DatasetSpec, step: int
+    ) -> None:
         """One row per picture: image, ground truth, prediction."""
         if self.writer is None:
             return

@@ -20,7 +20,9 @@ MODELS = ["clip_b16", "dinov2_s14"]
 def bare(model: Any, taps: list[int], images: Tensor) -> None:
     """timm's own call."""
     with torch.inference_mode():
-        model.forward_intermediates(images, indices=taps, norm=True, stop_early=True, intermediates_only=True)
+        model.forward_intermediates(
+            images, indices=taps, norm=True, stop_early=True, intermediates_only=True
+        )
 
 
 def adapted(body: ViTBody, images: Tensor) -> None:
@@ -36,7 +38,13 @@ def run(seconds: float) -> Iterator[str]:
         body = build_encoder(EncoderSpec(name=name, weights="random")).body.eval()
         assert isinstance(body, ViTBody)
         model = timm.create_model(
-            str(find_row(name).model), num_classes=0, global_pool="", dynamic_img_size=True, dynamic_img_pad=True
+            str(find_row(name).model),
+            num_classes=0,
+            global_pool="",
+            dynamic_img_size=True,
+            dynamic_img_pad=True,
         ).eval()
-        timing = compare(partial(adapted, body, images), partial(bare, model, list(body.taps), images), seconds)
+        timing = compare(
+            partial(adapted, body, images), partial(bare, model, list(body.taps), images), seconds
+        )
         yield timing.line(f"taps of {name}, against timm's bare ones", "target ≤ 1.03")

@@ -32,11 +32,17 @@ CLASSES, SIDE, IMAGES, BATCH = 3, 256, 4, 2
 class _Training:
     """A head on a frozen ViT-B/16, trained from images on disk."""
 
-    def __init__(self, folder: Path, head: SegmenterSpec, encoder: EncoderSpec, store: FeatureStore | None) -> None:
+    def __init__(
+        self, folder: Path, head: SegmenterSpec, encoder: EncoderSpec, store: FeatureStore | None
+    ) -> None:
         names = ("background", "crater", "boulder")
-        spec = DatasetSpec(name="bench", root=str(folder), classes=names, splits={"train": "train", "val": "val"})
+        spec = DatasetSpec(
+            name="bench", root=str(folder), classes=names, splits={"train": "train", "val": "val"}
+        )
         self.dataset = CachedDataset(FolderDataset(spec, "train"))
-        self.segmenter: Segmenter = build_segmenter(head, build_encoder(encoder), CLASSES, seed=0).train()
+        self.segmenter: Segmenter = build_segmenter(
+            head, build_encoder(encoder), CLASSES, seed=0
+        ).train()
         self.augmentation = AugmentationSpec(crop=(SIDE, SIDE), views=1)
         recipe = Recipe(augmentation=self.augmentation)
         self.source = FeatureSource(self.segmenter, recipe, store)
@@ -46,7 +52,13 @@ class _Training:
         """One epoch."""
         places = list(range(IMAGES))
         return training_batches(
-            self.dataset, places, self.augmentation, seed=0, batch_size=BATCH, steps=IMAGES // BATCH, workers=0
+            self.dataset,
+            places,
+            self.augmentation,
+            seed=0,
+            batch_size=BATCH,
+            steps=IMAGES // BATCH,
+            workers=0,
         )
 
     def read(self, batch: Batch) -> Tensor | Features:
@@ -79,7 +91,9 @@ def run(seconds: float) -> Iterator[str]:
         kept, computed = (_Training(folder / "data", linear, bare, each) for each in (store, None))
         kept.epoch()
         timing = compare(kept.epoch, computed.epoch, seconds)
-        yield timing.line(f"linear head, frozen ViT-B, epoch of {IMAGES} images, cached", "target ≤ 0.10")
+        yield timing.line(
+            f"linear head, frozen ViT-B, epoch of {IMAGES} images, cached", "target ≤ 0.10"
+        )
 
         pyramid = EncoderSpec(name=MODEL, weights="random", freeze="body")
         training = _Training(folder / "data", Mask2FormerSpec(name="mask2former"), pyramid, store)

@@ -30,7 +30,12 @@ class _Ours:
 
     def __init__(self, dataset: Samples) -> None:
         self._batches = training_batches(
-            dataset, range(len(dataset)), AugmentationSpec(crop=(SIDE, SIDE)), seed=0, batch_size=BATCH, steps=1 << 40
+            dataset,
+            range(len(dataset)),
+            AugmentationSpec(crop=(SIDE, SIDE)),
+            seed=0,
+            batch_size=BATCH,
+            steps=1 << 40,
         )
 
     def __call__(self) -> None:
@@ -87,16 +92,24 @@ def make_files(folder: Path) -> DatasetSpec:
             (folder / kind / split).mkdir(parents=True)
         for number in range(IMAGES):
             coarse = Image.fromarray(rng.integers(0, 256, (45, 60, 3), dtype=np.uint8))
-            coarse.resize((480, 360), Image.Resampling.BICUBIC).save(folder / "images" / split / f"{number}.jpg")
+            coarse.resize((480, 360), Image.Resampling.BICUBIC).save(
+                folder / "images" / split / f"{number}.jpg"
+            )
             blocks = Image.fromarray(rng.integers(0, 11, (18, 24), dtype=np.uint8))
-            blocks.resize((480, 360), Image.Resampling.NEAREST).save(folder / "masks" / split / f"{number}.png")
+            blocks.resize((480, 360), Image.Resampling.NEAREST).save(
+                folder / "masks" / split / f"{number}.png"
+            )
     names = tuple(f"class {number}" for number in range(11))
-    return DatasetSpec(name="bench_data", root=str(folder), classes=names, splits={"train": "train", "val": "val"})
+    return DatasetSpec(
+        name="bench_data", root=str(folder), classes=names, splits={"train": "train", "val": "val"}
+    )
 
 
 def _dataset(folder: Path) -> DatasetSpec:
     camvid = load_dataset("camvid")
-    return camvid if "DATASETS_ROOT" in os.environ and camvid.folder.is_dir() else make_files(folder)
+    return (
+        camvid if "DATASETS_ROOT" in os.environ and camvid.folder.is_dir() else make_files(folder)
+    )
 
 
 @contextmanager
@@ -126,7 +139,11 @@ def _own_cache(folder: Path) -> Iterator[None]:
 
 def run(seconds: float) -> Iterator[str]:
     """360×480 files, 256×256 crops, resized by 0.5..2, flipped, SSD's colours; one process, one thread."""
-    with tempfile.TemporaryDirectory() as temporary, _one_thread(), _own_cache(Path(temporary) / "cache"):
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        _one_thread(),
+        _own_cache(Path(temporary) / "cache"),
+    ):
         dataset = _dataset(Path(temporary) / "files")
         files = FolderDataset(dataset, "train")
         write_set(files, None)
@@ -137,13 +154,20 @@ def run(seconds: float) -> Iterator[str]:
             theirs = official_mapper(dataset)
         except InputError as error:
             timing = compare(cached, plain, seconds)
-            yield timing.line(f"{IMAGES} images of {dataset.name}, cached / from files", _rates(timing))
+            yield timing.line(
+                f"{IMAGES} images of {dataset.name}, cached / from files", _rates(timing)
+            )
             yield f"no comparison with the official mapper: {error}"
             return
         timing = compare(plain, theirs, seconds)
-        yield timing.line(f"{IMAGES} images of {dataset.name} / official mapper", f"target ≤ 0.50; {_rates(timing)}")
+        yield timing.line(
+            f"{IMAGES} images of {dataset.name} / official mapper",
+            f"target ≤ 0.50; {_rates(timing)}",
+        )
         timing = compare(cached, theirs, seconds)
-        yield timing.line(f"{IMAGES} images of {dataset.name}, cached", f"target ≤ 0.20; {_rates(timing)}")
+        yield timing.line(
+            f"{IMAGES} images of {dataset.name}, cached", f"target ≤ 0.20; {_rates(timing)}"
+        )
 
 
 def _rates(timing: Timing) -> str:

@@ -28,7 +28,10 @@ def theirs(maps: Tensor, truth: Tensor) -> np.ndarray:
     prediction = np.array(scores.argmax(dim=0), dtype=int)
     ground_truth = truth.numpy().astype(int)
     ground_truth[ground_truth == 255] = CLASSES
-    cells = np.bincount((CLASSES + 1) * prediction.reshape(-1) + ground_truth.reshape(-1), minlength=(CLASSES + 1) ** 2)
+    cells = np.bincount(
+        (CLASSES + 1) * prediction.reshape(-1) + ground_truth.reshape(-1),
+        minlength=(CLASSES + 1) ** 2,
+    )
     return cells.reshape(CLASSES + 1, CLASSES + 1)[:CLASSES, :CLASSES].T
 
 
@@ -44,9 +47,15 @@ def run(seconds: float) -> Iterator[str]:
     generator = torch.Generator().manual_seed(0)
     truth = torch.randint(0, CLASSES, SIZE, generator=generator)
     truth[:20] = 255
-    inputs = {"noise": torch.randn(1, CLASSES, 128, 171, generator=generator), "regions": smooth_scores(generator)}
+    inputs = {
+        "noise": torch.randn(1, CLASSES, 128, 171, generator=generator),
+        "regions": smooth_scores(generator),
+    }
     for name, maps in inputs.items():
         different = int(np.abs(ours(maps, truth) - theirs(maps, truth)).sum()) // 2
         timing = compare(partial(ours, maps, truth), partial(theirs, maps, truth), seconds)
         verdict = "same matrix" if different == 0 else f"{different} pixels differ"
-        yield timing.line(f"evaluation, {CLASSES} classes, {SIZE[0]}×{SIZE[1]}, {name}", f"target ≤ 0.33; {verdict}")
+        yield timing.line(
+            f"evaluation, {CLASSES} classes, {SIZE[0]}×{SIZE[1]}, {name}",
+            f"target ≤ 0.33; {verdict}",
+        )

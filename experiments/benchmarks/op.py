@@ -8,7 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.experiments.benchmarks.timing import compare
-from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention, deformable_attention_path
+from encoder_ablations.segmenters.ops.deformable_attention import (
+    deformable_attention,
+    deformable_attention_path,
+)
 
 BATCH, HEADS, DIM, POINTS = 2, 8, 32, 4
 SIDES = {"cpu": [512], "cuda": [512, 1024]}
@@ -26,9 +29,15 @@ def theirs(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) ->
     for level, part in enumerate(value.split([height * width for height, width in shapes], dim=1)):
         part = part.flatten(2).transpose(1, 2).reshape(batch * heads, dim, *shapes[level])
         grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)
-        samples.append(F.grid_sample(part, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
+        samples.append(
+            F.grid_sample(part, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        )
     weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, levels * points)
-    output = (torch.stack(samples, dim=-2).flatten(-2) * weights).sum(-1).view(batch, heads * dim, queries)
+    output = (
+        (torch.stack(samples, dim=-2).flatten(-2) * weights)
+        .sum(-1)
+        .view(batch, heads * dim, queries)
+    )
     return output.transpose(1, 2).contiguous()
 
 
@@ -44,9 +53,13 @@ def make(shapes: Shapes, device: torch.device) -> Inputs:
     offsets = 2 * torch.randn(BATCH, cells, HEADS, len(shapes), POINTS, 2, generator=generator)
     sizes = torch.tensor([(width, height) for height, width in shapes])
     locations = torch.cat(places)[:, None, None, None] + offsets / sizes[:, None]
-    weights = torch.randn(BATCH, cells, HEADS, len(shapes) * POINTS, generator=generator).softmax(-1)
+    weights = torch.randn(BATCH, cells, HEADS, len(shapes) * POINTS, generator=generator).softmax(
+        -1
+    )
     weights = weights.unflatten(-1, (len(shapes), POINTS))
-    value, locations, weights = (tensor.to(device).requires_grad_() for tensor in (value, locations, weights))
+    value, locations, weights = (
+        tensor.to(device).requires_grad_() for tensor in (value, locations, weights)
+    )
     return value, locations, weights
 
 
@@ -76,11 +89,17 @@ def _peak(call: Callable[[], object]) -> float:
 
 def run(seconds: float) -> Iterator[str]:
     """Levels at strides 32, 16 and 8, 8 heads of 32, 4 points, 2 images, float32; every cell is a query."""
-    for device in [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]:
+    for device in [
+        torch.device("cpu"),
+        *([torch.device("cuda")] if torch.cuda.is_available() else []),
+    ]:
         for side in SIDES[device.type]:
             shapes = [(side // stride, side // stride) for stride in (32, 16, 8)]
             inputs = make(shapes, device)
-            for name, way, target in [("forward", _forward, 0.33), ("forward + backward", _both, 0.5)]:
+            for name, way, target in [
+                ("forward", _forward, 0.33),
+                ("forward + backward", _both, 0.5),
+            ]:
                 fast = partial(way, deformable_attention, shapes, inputs)
                 slow = partial(way, theirs, shapes, inputs)
                 pairs = zip(fast(), slow(), strict=True)

@@ -33,5 +33,7 @@ def run(seconds: float) -> Iterator[str]:
 def measure(study: Path) -> tuple[float, int]:
     """Wall seconds and peak bytes of a report."""
     begin = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(study)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(study)], capture_output=True, text=True, check=True
+    )
     return time.perf_counter() - begin, 1024 * int(done.stdout.splitlines()[-1])

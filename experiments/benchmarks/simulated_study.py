@@ -54,11 +54,16 @@ SIZES = {1000: Size(20, 5, 10), 10_000: Size(25, 10, 10, 2, 2)}
 
 def write_simulated_study(folder: Path, size: Size) -> None:
     """Writes ``folder/runs/*`` with records and per-image counts; the same ones for the same size."""
-    both: tuple[LinearSpec, Mask2FormerSpec] = (LinearSpec(name="linear"), Mask2FormerSpec(name="mask2former"))
+    both: tuple[LinearSpec, Mask2FormerSpec] = (
+        LinearSpec(name="linear"),
+        Mask2FormerSpec(name="mask2former"),
+    )
     for number, head in product(range(size.datasets), both[: size.heads]):
         test = _test_images(number)
         dataset = _dataset(number)
-        for place, fraction, seed in product(range(size.encoders), FRACTIONS[: size.fractions], range(size.seeds)):
+        for place, fraction, seed in product(
+            range(size.encoders), FRACTIONS[: size.fractions], range(size.seeds)
+        ):
             spec = RunSpec(
                 encoder=_encoder(place),
                 segmenter=head,
@@ -67,28 +72,44 @@ def write_simulated_study(folder: Path, size: Size) -> None:
                 seed=seed,
                 recipe=Recipe(steps=STEPS, evaluate_every=STEPS // 10),
             )
-            level = 2.2 - 0.12 * (place // 2) - (0.9 if place % 2 else 0.0) * fraction**-0.15 + 0.2 * np.log10(fraction)
+            level = (
+                2.2
+                - 0.12 * (place // 2)
+                - (0.9 if place % 2 else 0.0) * fraction**-0.15
+                + 0.2 * np.log10(fraction)
+            )
             _write_run(folder, spec, level - 0.2 * number - 0.3 * (head.name == "linear"), test)
 
 
 def _encoder(place: int) -> EncoderSpec:
     weights = "random" if place % 2 else "pretrained"
     label = f"ViT {place // 2}{' (random)' if place % 2 else ''}"
-    return EncoderSpec(name="vit_tiny_patch16_224", weights=weights, channels=64 + 32 * (place // 2), label=label)
+    return EncoderSpec(
+        name="vit_tiny_patch16_224", weights=weights, channels=64 + 32 * (place // 2), label=label
+    )
 
 
 def _dataset(number: int) -> DatasetSpec:
     classes = tuple(f"class {n}" for n in range(CLASSES))
     splits = {"train": "train", "val": "val", "test": "test"}
-    return DatasetSpec(name=f"simulated{number or ''}", root="simulated", classes=classes, splits=splits)
+    return DatasetSpec(
+        name=f"simulated{number or ''}", root="simulated", classes=classes, splits=splits
+    )
 
 
 def _test_images(number: int) -> list[tuple[np.ndarray, np.ndarray, float]]:
     """For each image the classes that it shows, their pixels, and how easy it is."""
     random = numpy_stream(number, "simulated", "images")
-    pixels = [np.round(random.dirichlet(np.full(PRESENT, 1.5)) * 262_144).astype(np.int64) for _ in range(IMAGES)]
+    pixels = [
+        np.round(random.dirichlet(np.full(PRESENT, 1.5)) * 262_144).astype(np.int64)
+        for _ in range(IMAGES)
+    ]
     return [
-        (np.sort(random.choice(CLASSES, PRESENT, replace=False)), sizes, float(random.normal(0, 0.6)))
+        (
+            np.sort(random.choice(CLASSES, PRESENT, replace=False)),
+            sizes,
+            float(random.normal(0, 0.6)),
+        )
         for sizes in pixels
     ]
 
@@ -121,7 +142,11 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         spec=spec,
         started="2025-03-01T10:00:00+00:00",
         finished="2025-03-01T11:00:00+00:00",
-        environment={"processor": "simulated", "versions": {"python": "3.12"}, "command": "ablate bench report"},
+        environment={
+            "processor": "simulated",
+            "versions": {"python": "3.12"},
+            "command": "ablate bench report",
+        },
         data=data,
         metrics=scores,
         confusion_matrix=total.counts.tolist(),
@@ -158,10 +183,16 @@ def _data(spec: RunSpec, trained: int) -> DataRecord:
 
 
 def _curves(random: np.random.Generator, miou: float, rate: float) -> CurvesRecord:
-    loss_steps, val_steps = (list(range(every, STEPS + 1, every)) for every in (STEPS // 100, STEPS // 10))
+    loss_steps, val_steps = (
+        list(range(every, STEPS + 1, every)) for every in (STEPS // 100, STEPS // 10)
+    )
     loss = [0.2 + 2 * np.exp(-rate * step / STEPS) + 0.03 * random.normal() for step in loss_steps]
-    val: list[float | None] = [float(miou * (1 - np.exp(-rate * step / STEPS))) for step in val_steps]
-    return CurvesRecord(loss_steps=loss_steps, loss=[float(x) for x in loss], val_steps=val_steps, val_miou=val)
+    val: list[float | None] = [
+        float(miou * (1 - np.exp(-rate * step / STEPS))) for step in val_steps
+    ]
+    return CurvesRecord(
+        loss_steps=loss_steps, loss=[float(x) for x in loss], val_steps=val_steps, val_miou=val
+    )
 
 
 def _cost(spec: RunSpec) -> CostRecord:
@@ -174,7 +205,11 @@ def _cost(spec: RunSpec) -> CostRecord:
         parameters_by_part={"encoder.body": round(gflops * 1e6) - 10**6, "head": 10**6},
         flops=round(gflops * 1e9),
         flops_by_part={"encoder.body": round(gflops * 0.9e9), "head": round(gflops * 0.1e9)},
-        latency_ms=[LatencyRecord(batch_size=1, median=gflops, p10=gflops * 0.9, p90=gflops * 1.2, median_by_part={})],
+        latency_ms=[
+            LatencyRecord(
+                batch_size=1, median=gflops, p10=gflops * 0.9, p90=gflops * 1.2, median_by_part={}
+            )
+        ],
         images_per_second=1000 / gflops,
         train_seconds=60 * gflops,
         peak_memory_bytes=round(gflops * 1e8),

@@ -45,10 +45,16 @@ class StockMask2Former(nn.Module):
 
     def forward(self, images: Tensor, masks: list[Tensor], labels: list[Tensor]) -> Tensor:
         pixels = self.pixel_decoder(list(self.encoder(images).values()), output_hidden_states=False)
-        output = self.decoder(pixels.multi_scale_features, pixels.mask_features, output_hidden_states=True)
-        classes = [self.classify(state.transpose(0, 1)) for state in output.intermediate_hidden_states]
+        output = self.decoder(
+            pixels.multi_scale_features, pixels.mask_features, output_hidden_states=True
+        )
+        classes = [
+            self.classify(state.transpose(0, 1)) for state in output.intermediate_hidden_states
+        ]
         predictions = list(zip(output.masks_queries_logits, classes, strict=True))
-        auxiliary = [{"masks_queries_logits": m, "class_queries_logits": c} for m, c in predictions[:-1]]
+        auxiliary = [
+            {"masks_queries_logits": m, "class_queries_logits": c} for m, c in predictions[:-1]
+        ]
         mask_logits, class_logits = predictions[-1]
         losses = self.criterion(
             masks_queries_logits=mask_logits,
@@ -58,7 +64,12 @@ class StockMask2Former(nn.Module):
             auxiliary_predictions=auxiliary,
         )
         return sum(
-            (value * weight for name, value in losses.items() for key, weight in self.weights.items() if key in name),
+            (
+                value * weight
+                for name, value in losses.items()
+                for key, weight in self.weights.items()
+                if key in name
+            ),
             start=torch.zeros(()),
         )
 
@@ -78,7 +89,9 @@ def _step(loss: Callable[[], Tensor], model: nn.Module) -> Callable[[], float]:
 
 def _models() -> tuple[Segmenter, StockMask2Former]:
     spec = EncoderSpec(name="vit_tiny_patch16_224", weights="random")
-    ours = build_segmenter(Mask2FormerSpec(name="mask2former"), build_encoder(spec), CLASSES, seed=0)
+    ours = build_segmenter(
+        Mask2FormerSpec(name="mask2former"), build_encoder(spec), CLASSES, seed=0
+    )
     return ours.train(), StockMask2Former(build_encoder(spec)).train()
 
 
@@ -91,7 +104,9 @@ def run(seconds: float) -> Iterator[str]:
     truth = torch.randint(0, CLASSES, (BATCH, 8, 8), generator=generator)
     truth = truth.repeat_interleave(block, 1).repeat_interleave(block, 2)
     labels = [mask.unique() for mask in truth]
-    masks = [(mask == found[:, None, None]).float() for mask, found in zip(truth, labels, strict=True)]
+    masks = [
+        (mask == found[:, None, None]).float() for mask, found in zip(truth, labels, strict=True)
+    ]
     normalized = (images - ours.mean) / ours.std
 
     def our_loss(precision: str) -> Tensor:
@@ -102,7 +117,9 @@ def run(seconds: float) -> Iterator[str]:
     full = _step(lambda: our_loss("fp32"), ours)
     half = _step(lambda: our_loss("bf16"), ours)
     values = f"loss {half():.3f} in bf16, {full():.3f} in fp32"
-    yield compare(full, theirs, seconds).line("Mask2Former step, fp32, against stock transformers", "target ≤ 1.00")
+    yield compare(full, theirs, seconds).line(
+        "Mask2Former step, fp32, against stock transformers", "target ≤ 1.00"
+    )
     yield compare(half, theirs, seconds).line(
         "Mask2Former step, bf16, against stock transformers", "target ≤ 0.77; " + values
     )

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.preparation import prepare_dataset
-from encoder_ablations.data.loading.stored_set import GIB, planned_bytes, remove_set, set_folder, write_set
+from encoder_ablations.data.loading.stored_set import (
+    GIB,
+    planned_bytes,
+    remove_set,
+    set_folder,
+    write_set,
+)
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import parse_overrides
@@ -39,8 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="store images and masks at this size of their shorter side (default: at the size of their files); "
         "evaluation uses that where short_side is N, training where resize_first is true, too",
     )
-    parser.add_argument("--max-gb", type=float, default=50.0, metavar="N", help="at most N GiB (default 50)")
-    parser.add_argument("--remove", action="store_true", help="delete the sets of this dataset and size")
+    parser.add_argument(
+        "--max-gb", type=float, default=50.0, metavar="N", help="at most N GiB (default 50)"
+    )
+    parser.add_argument(
+        "--remove", action="store_true", help="delete the sets of this dataset and size"
+    )
     options.add_overrides(parser, "root=/data/camvid")
     arguments = parser.parse_intermixed_args(argv)
     if arguments.short_side is not None and arguments.short_side < 32:
@@ -83,6 +93,8 @@ def _gib(size: int) -> str:
 
 
 def _remove(datasets: Sequence[FolderDataset], short_side: int | None) -> int:
-    removed = [str(set_folder(each, short_side)) for each in datasets if remove_set(each, short_side)]
+    removed = [
+        str(set_folder(each, short_side)) for each in datasets if remove_set(each, short_side)
+    ]
     print("\n".join(f"deleted {folder}" for folder in removed) or "there was no such set")
     return 0

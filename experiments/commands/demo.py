@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     study = load_study("demo", arguments.overrides)
     dataset = load_dataset("mars_terrain")
     with tqdm(unit="image", desc="terrain", leave=False, disable=None) as bar:
-        generate_terrain(dataset.folder, train=160, val=40, test=60, size=128, seed=0, progress=bar.update)
+        generate_terrain(
+            dataset.folder, train=160, val=40, test=60, size=128, seed=0, progress=bar.update
+        )
     print(f"dataset: {dataset.folder} (generated: background, crater, boulder)")
     return run_study(study, arguments.output or OUTPUTS / study.name, choices)

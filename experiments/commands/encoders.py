@@ -24,12 +24,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate encoders --help``."""
     about = "Lists the encoders that have a name here; any other timm vision transformer works by its timm name."
     parser = options.make_parser("encoders", about, EXAMPLES)
-    parser.add_argument("text", nargs="?", default="", help="only encoders whose name or family contains this")
+    parser.add_argument(
+        "text", nargs="?", default="", help="only encoders whose name or family contains this"
+    )
     text = parser.parse_args(argv).text.lower()
     rows = [row for row in ROWS if text in row.name or text in row.family.lower()]
     if not rows:
-        raise InputError(f"no encoder's name or family contains '{text}'. 'ablate encoders' lists all.")
-    print(COLUMNS.format("name", "family", "params", "patch", "width", "blocks", "mean/std", "licence", "weights"))
+        raise InputError(
+            f"no encoder's name or family contains '{text}'. 'ablate encoders' lists all."
+        )
+    print(
+        COLUMNS.format(
+            "name", "family", "params", "patch", "width", "blocks", "mean/std", "licence", "weights"
+        )
+    )
     for row in rows:
         print(describe(row))
     return 0

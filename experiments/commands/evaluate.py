@@ -44,36 +44,54 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate", "Evaluates the best checkpoint of a run, or lists a study's results.", EXAMPLES
     )
     parser.add_argument("folder", type=Path, help="folder of a run or of a study")
-    parser.add_argument("--split", help="train, val or test (default: the one that the run reported)")
-    parser.add_argument("--dataset", help="another dataset, for one run or all of a study: a name or a YAML")
-    parser.add_argument("--class-map", type=Path, help="a YAML that says which of its classes mean the same")
+    parser.add_argument(
+        "--split", help="train, val or test (default: the one that the run reported)"
+    )
+    parser.add_argument(
+        "--dataset", help="another dataset, for one run or all of a study: a name or a YAML"
+    )
+    parser.add_argument(
+        "--class-map", type=Path, help="a YAML that says which of its classes mean the same"
+    )
     parser.add_argument(
         "--json",
         type=Path,
         help="also write all metrics (of a run: with the confusion matrix) here; - = to the terminal, alone",
     )
     parser.add_argument(
-        "--csv", type=Path, help="of a study: also write every run, means and deviations here; - = as above"
+        "--csv",
+        type=Path,
+        help="of a study: also write every run, means and deviations here; - = as above",
     )
     options.add_execution_options(parser)
     arguments = parser.parse_args(argv)
     _refuse_detectron2(arguments.folder)
     if arguments.json == arguments.csv == TERMINAL:
-        raise InputError("--json - and --csv - cannot share the terminal: write one of them to a file.")
+        raise InputError(
+            "--json - and --csv - cannot share the terminal: write one of them to a file."
+        )
     if arguments.dataset is not None:
         return _evaluate_elsewhere(arguments, options.read_execution(arguments))
     if arguments.class_map is not None:
-        raise InputError("--class-map compares the run's classes with those of another dataset: add --dataset.")
+        raise InputError(
+            "--class-map compares the run's classes with those of another dataset: add --dataset."
+        )
     if (arguments.folder / "runs").is_dir():
         if arguments.split:
-            raise InputError(f"--split is for one run; {arguments.folder} is a study. Name one of its runs/.")
+            raise InputError(
+                f"--split is for one run; {arguments.folder} is a study. Name one of its runs/."
+            )
         _report_study(collect(arguments.folder), arguments.json, arguments.csv)
         return 0
     if arguments.csv:
-        raise InputError(f"--csv is for a study; {arguments.folder} is not one. For a run there is --json.")
+        raise InputError(
+            f"--csv is for a study; {arguments.folder} is not one. For a run there is --json."
+        )
     if not (arguments.folder / "config.yaml").exists():
         raise InputError(f"{arguments.folder} is neither a run (config.yaml) nor a study (runs/).")
-    _evaluate_run(arguments.folder, arguments.split, arguments.json, options.read_execution(arguments))
+    _evaluate_run(
+        arguments.folder, arguments.split, arguments.json, options.read_execution(arguments)
+    )
     return 0
 
 
@@ -111,7 +129,9 @@ def _write(target: Path, content: str, say: Callable[[str], None]) -> None:
         say(f"wrote {target}")
 
 
-def _evaluate_run(folder: Path, split: str | None, target: Path | None, execution: Execution) -> None:
+def _evaluate_run(
+    folder: Path, split: str | None, target: Path | None, execution: Execution
+) -> None:
     """The run's own dataset again."""
     record = load_run(folder)
     spec = build(RunSpec, read_yaml(folder / CONFIG), folder / CONFIG)
@@ -121,7 +141,11 @@ def _evaluate_run(folder: Path, split: str | None, target: Path | None, executio
             "folder, or restore the run's own file."
         )
     chosen = _choose_split(spec.dataset, split)
-    step = record.convergence.best_step if record is not None and record.convergence is not None else None
+    step = (
+        record.convergence.best_step
+        if record is not None and record.convergence is not None
+        else None
+    )
     result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution, step=step)
     confusion = result.evaluation.confusion
     scores = metrics_record(confusion, spec.dataset.classes)
@@ -155,9 +179,17 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     class_map = None if arguments.class_map is None else read_class_map(arguments.class_map)
     finished, problems = _finished_runs(arguments.folder)
     if not finished:
-        raise InputError(next(iter(problems), f"{arguments.folder} has no finished run to evaluate on {data.name}."))
+        raise InputError(
+            next(
+                iter(problems),
+                f"{arguments.folder} has no finished run to evaluate on {data.name}.",
+            )
+        )
     source = arguments.class_map or f"--dataset {arguments.dataset}"
-    tables = [share_classes(class_map, run.spec.dataset.classes, data.classes, source) for _, run in finished]
+    tables = [
+        share_classes(class_map, run.spec.dataset.classes, data.classes, source)
+        for _, run in finished
+    ]
     records = []
     say = _voice(arguments.json)
     for (folder, run), shared in zip(finished, tables, strict=True):
@@ -167,7 +199,11 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
             problems.append(str(error))
             continue
         records.append(record)
-        say(_table(record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"))
+        say(
+            _table(
+                record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"
+            )
+        )
         if record.at_home is not None:
             home = f"on {record.trained_on} itself, over the same {plural(len(record.class_names), 'class')}"
             say(f"  {'miou ' + home:<60}{_percent(record.at_home.miou)}")
@@ -184,7 +220,11 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
 def _finished_runs(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
     """The finished runs of a study, or the one run that ``folder`` is; and why others cannot be used, a line each."""
     runs_folder = folder / "runs"
-    folders = sorted(path for path in runs_folder.iterdir() if path.is_dir()) if runs_folder.is_dir() else [folder]
+    folders = (
+        sorted(path for path in runs_folder.iterdir() if path.is_dir())
+        if runs_folder.is_dir()
+        else [folder]
+    )
     finished, problems = [], []
     for path in folders:
         try:

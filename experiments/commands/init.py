@@ -43,9 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.make_parser("init", ABOUT, EXAMPLES)
     parser.add_argument("folder", type=Path, help="the folder that holds images and masks")
     parser.add_argument("--name", default="", help="name of the dataset (default: the folder's)")
-    parser.add_argument("--classes", default="", metavar="A,B,…", help="class names in the order of their ids")
     parser.add_argument(
-        "--masks", nargs="+", default=[], metavar="DIR", help="the folder of the masks; several: one for each class"
+        "--classes", default="", metavar="A,B,…", help="class names in the order of their ids"
+    )
+    parser.add_argument(
+        "--masks",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="the folder of the masks; several: one for each class",
     )
     parser.add_argument(
         "--objects",
@@ -57,8 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         action=argparse.BooleanOptionalAction,
         help="values that form no areas are blends along smoothed edges, and no classes",
     )
-    parser.add_argument("--seed", type=int, default=42, help="chooses validation images where no folder does")
-    parser.add_argument("--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)")
+    parser.add_argument(
+        "--seed", type=int, default=42, help="chooses validation images where no folder does"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)"
+    )
     arguments = parser.parse_args(argv)
     proposal = _propose(arguments)
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
@@ -90,7 +100,14 @@ def _propose(arguments: argparse.Namespace) -> Proposal:
     while True:
         try:
             with options.bar("reading masks", "mask") as bar:
-                return propose(arguments.folder, arguments.name, classes, arguments.seed, _advancing(bar), **choices)
+                return propose(
+                    arguments.folder,
+                    arguments.name,
+                    classes,
+                    arguments.seed,
+                    _advancing(bar),
+                    **choices,
+                )
         except Unsure as unsure:
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise
@@ -142,7 +159,9 @@ def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[Datas
             spec = prepare(proposal, prepared, _advancing(bar))
     write_text(paths[0], dataset_yaml(spec, proposal))
     load_dataset(str(paths[0]))
-    unwritable = write_sheet(spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}")
+    unwritable = write_sheet(
+        spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}"
+    )
     write_text(paths[2], study_yaml(spec, paths[0]))
     return spec, unwritable
 
@@ -155,7 +174,9 @@ def _advancing(bar: tqdm) -> Callable[[int, int], object]:
     return advance
 
 
-def _summary(spec: DatasetSpec, proposal: Proposal, paths: list[Path], unwritable: list[str]) -> str:
+def _summary(
+    spec: DatasetSpec, proposal: Proposal, paths: list[Path], unwritable: list[str]
+) -> str:
     counts = ", ".join(f"{len(FolderDataset(spec, split))} {split}" for split in spec.splits)
     shown = ", ".join(spec.classes[:12]) + (", …" if len(spec.classes) > 12 else "")
     lines = [f"recognised: {proposal.layout}; masks: {proposal.kind}", f"pairs: {counts}"]
@@ -163,10 +184,16 @@ def _summary(spec: DatasetSpec, proposal: Proposal, paths: list[Path], unwritabl
     lines += [f"note: {remark}" for remark in proposal.remarks]
     if unwritable:
         named = ", ".join(unwritable[:5]) + (", …" if len(unwritable) > 5 else "")
-        lines.append(f"note: no font on this machine has the letters of {named}: the contact sheet shows class ids.")
+        lines.append(
+            f"note: no font on this machine has the letters of {named}: the contact sheet shows class ids."
+        )
     if not proposal.direct:
         lines.append(f"converted: {spec.root}")
-    lines += [f"dataset: {paths[0]}", f"contact sheet: {paths[1]}   look at it before you go on", f"study: {paths[2]}"]
+    lines += [
+        f"dataset: {paths[0]}",
+        f"contact sheet: {paths[1]}   look at it before you go on",
+        f"study: {paths[2]}",
+    ]
     return "\n".join([*lines, f"next: ablate lint {paths[0]}", f"then: ablate run {paths[2]}"])
 
 
@@ -175,19 +202,41 @@ def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
     head = [f"# {spec.name}: written by  ablate init  from {proposal.spec.root}"]
     head.append(f"# Recognised: {proposal.layout}; masks: {proposal.kind}.")
     head += [f"# {remark}" for remark in proposal.remarks]
-    lines = [f"name: {spec.name}", f"root: {_inline(spec.root)}", "# class names in id order: 0, 1, 2, …"]
-    lines += ["classes:", *(f"  - {_inline(name)}  # {number}" for number, name in enumerate(spec.classes))]
-    lines.append("# sub-folders of the two folders below; 'test' is reported on where there is one, else 'val'")
+    lines = [
+        f"name: {spec.name}",
+        f"root: {_inline(spec.root)}",
+        "# class names in id order: 0, 1, 2, …",
+    ]
+    lines += [
+        "classes:",
+        *(f"  - {_inline(name)}  # {number}" for number, name in enumerate(spec.classes)),
+    ]
+    lines.append(
+        "# sub-folders of the two folders below; 'test' is reported on where there is one, else 'val'"
+    )
     lines.append(f"splits: {_inline(spec.splits)}")
     if (spec.images, spec.masks) != ("images", "masks"):
         lines += [f"images: {_inline(spec.images)}", f"masks: {_inline(spec.masks)}"]
-    lines += ["# values in the masks that mean 'not labelled'", f"ignore_ids: {_inline(spec.ignore_ids)}"]
+    lines += [
+        "# values in the masks that mean 'not labelled'",
+        f"ignore_ids: {_inline(spec.ignore_ids)}",
+    ]
     if spec.value_map is not None:
-        lines += ["# value in the mask file: class id (255 = ignore)", f"value_map: {_inline(spec.value_map)}"]
+        lines += [
+            "# value in the mask file: class id (255 = ignore)",
+            f"value_map: {_inline(spec.value_map)}",
+        ]
     if spec.mask_format != "ids":
-        lines += ["# grey levels: background below 128, the object from 128 on", f"mask_format: {spec.mask_format}"]
+        lines += [
+            "# grey levels: background below 128, the object from 128 on",
+            f"mask_format: {spec.mask_format}",
+        ]
     if spec.colors is not None:
-        lines += ["# RGB of each class in pictures", "colors:", *(f"  - {_inline(color)}" for color in spec.colors)]
+        lines += [
+            "# RGB of each class in pictures",
+            "colors:",
+            *(f"  - {_inline(color)}" for color in spec.colors),
+        ]
     if spec.scene_pattern is not None:
         lines += [
             "# what images of one scene have in common in their names",
@@ -227,10 +276,16 @@ recipe:
 
 def _inline(value: object) -> str:
     """One line of YAML; JSON where a plain word will not do."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_./-]*", value) and yaml.safe_load(value) == value:
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[A-Za-z0-9_./-]*", value)
+        and yaml.safe_load(value) == value
+    ):
         return value
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_inline(key)}: {_inline(each)}" for key, each in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{_inline(key)}: {_inline(each)}" for key, each in value.items()) + "}"
+        )
     return json.dumps(value, ensure_ascii=False)
 
 

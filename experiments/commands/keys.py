@@ -39,20 +39,33 @@ that names a `base` and is a delta over it. This page is what `ablate keys` prin
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate keys --help``."""
-    parser = options.make_parser("keys", "Lists every key of the configuration, its default and its meaning.", EXAMPLES)
-    parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)} (default: all)")
+    parser = options.make_parser(
+        "keys", "Lists every key of the configuration, its default and its meaning.", EXAMPLES
+    )
+    parser.add_argument(
+        "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)} (default: all)"
+    )
     wanted: list[str] = parser.parse_args(argv).sections
     for section in wanted:
         if not _chosen(section):
             raise unknown("section", section, SECTIONS)
     names = [name for section in wanted for name in _chosen(section)] if wanted else list(SECTIONS)
-    print("\n".join(([] if wanted else [HEAD]) + [describe(name, SECTIONS[name]) for name in dict.fromkeys(names)]))
+    print(
+        "\n".join(
+            ([] if wanted else [HEAD])
+            + [describe(name, SECTIONS[name]) for name in dict.fromkeys(names)]
+        )
+    )
     return 0
 
 
 def _chosen(section: str) -> list[str]:
     """A section, and those whose names begin with it: "recipe" is also "recipe.optimizer"."""
-    return [name for name in SECTIONS if name == section or name.startswith((f"{section}.", f"{section} "))]
+    return [
+        name
+        for name in SECTIONS
+        if name == section or name.startswith((f"{section}.", f"{section} "))
+    ]
 
 
 def describe(title: str, spec: type[BaseModel]) -> str:
@@ -61,7 +74,14 @@ def describe(title: str, spec: type[BaseModel]) -> str:
         f"| `{name}` | {_default(field)} | {_in_markdown(field.description).replace('|', '/')} |"
         for name, field in spec.model_fields.items()
     ]
-    head = [f"## {title}", "", _in_markdown(spec.__doc__), "", "| key | default | |", "|---|---|---|"]
+    head = [
+        f"## {title}",
+        "",
+        _in_markdown(spec.__doc__),
+        "",
+        "| key | default | |",
+        "|---|---|---|",
+    ]
     return "\n".join([*head, *rows, ""])
 
 

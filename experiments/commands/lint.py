@@ -37,11 +37,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--fix: even on the corrected copy)."
     )
     parser = options.make_parser("lint", about, EXAMPLES)
-    parser.add_argument("dataset", help="a name in configs/datasets, a YAML, or a folder of images and masks")
-    parser.add_argument("--json", metavar="FILE", help="write the findings for programs; - = to the terminal, alone")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write them as one page that needs nothing else")
-    parser.add_argument("--fix", metavar="FOLDER", type=Path, help="write a copy with what can be corrected corrected")
-    parser.add_argument("--all", action="store_true", help=f"name every file, not only {SHOWN} for each rule")
+    parser.add_argument(
+        "dataset", help="a name in configs/datasets, a YAML, or a folder of images and masks"
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the findings for programs; - = to the terminal, alone"
+    )
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="write them as one page that needs nothing else"
+    )
+    parser.add_argument(
+        "--fix",
+        metavar="FOLDER",
+        type=Path,
+        help="write a copy with what can be corrected corrected",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help=f"name every file, not only {SHOWN} for each rule"
+    )
     options.add_overrides(parser, "'ignore_ids=[255, 11]'")
     arguments = parser.parse_intermixed_args(argv)
     spec = _find(arguments.dataset, parse_overrides(arguments.overrides))
@@ -101,17 +114,26 @@ def _say(text: str, json_target: str | None) -> None:
 def describe(report: LintReport, seconds: float, shown: int) -> str:
     """The report for the terminal: a block per rule, the worst first, and a last line that sums up."""
     pairs = ", ".join(f"{count} {split}" for split, count in report.pairs.items())
-    lines = [f"{report.spec.name} in {readable(report.spec.folder.resolve())}: {pairs}, read in {seconds:.1f} s", ""]
+    lines = [
+        f"{report.spec.name} in {readable(report.spec.folder.resolve())}: {pairs}, read in {seconds:.1f} s",
+        "",
+    ]
     for rule, found in report.by_rule:
         times = f" ({len(found)}×)" if len(found) > 1 else ""
         lines.append(f"{rule.severity} {rule.code}: {rule.title}{times}")
         for each in found[:shown]:
             where = report.shorten(each.path) or each.split
-            lines.append("    " + ": ".join(part for part in (where, readable(each.detail)) if part))
+            lines.append(
+                "    " + ": ".join(part for part in (where, readable(each.detail)) if part)
+            )
         if len(found) > shown:
             lines.append(f"    … and {len(found) - shown} more (--all)")
-        lines.append(f"    fix: {rule.fix}{' --fix corrects it or leaves it out.' if rule.corrected else ''}")
-    return "\n".join([*lines, "" if report.findings else "nothing to complain about.", verdict(report)]).strip()
+        lines.append(
+            f"    fix: {rule.fix}{' --fix corrects it or leaves it out.' if rule.corrected else ''}"
+        )
+    return "\n".join(
+        [*lines, "" if report.findings else "nothing to complain about.", verdict(report)]
+    ).strip()
 
 
 def verdict(report: LintReport) -> str:
@@ -140,7 +162,9 @@ def _about_copy(result: Repair, copy: LintReport) -> str:
     """What the copy is worth, and how to go on with it."""
     lines = [f"copy: {result.config}: {verdict(copy)}"]
     if copy.counts["error"]:
-        return "\n".join([*lines, f"next: ablate lint {result.config}   says what is left to correct"])
+        return "\n".join(
+            [*lines, f"next: ablate lint {result.config}   says what is left to correct"]
+        )
     return "\n".join([*lines, f"next: ablate run STUDY.yaml 'datasets=[{result.config}]'"])
 
 

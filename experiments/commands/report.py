@@ -13,7 +13,9 @@ EXAMPLES = """  ablate report outputs/demo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate report --help``."""
-    parser = options.make_parser("report", "Writes report.html, runs.csv, figures and tables of a study.", EXAMPLES)
+    parser = options.make_parser(
+        "report", "Writes report.html, runs.csv, figures and tables of a study.", EXAMPLES
+    )
     parser.add_argument("study", type=Path, nargs="+", help="folder of a study, e.g. outputs/demo")
     arguments = parser.parse_args(argv)
     for study in arguments.study:
@@ -24,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def announce(files: ReportFiles) -> None:
     """The ranking, the answer and where the report lies, for the terminal."""
     answers = "\n".join(files.headlines)
-    print(f"\n{files.ranking}\n\n{answers}\n\nreport: {files.page}\ntables: {files.tables[0].parent}")
+    print(
+        f"\n{files.ranking}\n\n{answers}\n\nreport: {files.page}\ntables: {files.tables[0].parent}"
+    )
     for problem in files.problems:
         print(f"left out: {problem}", file=sys.stderr)

@@ -71,18 +71,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, what is done and what is left; no more")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan, what is done and what is left; no more",
+    )
     parser.add_argument("--retry-failed", action="store_true", help="repeat failed runs, too")
-    parser.add_argument("--extend", action="store_true", help="go on in the folder although the study has changed")
-    parser.add_argument("--processes", type=int, metavar="N", help="N runs at a time: on the GPUs in turn, or the CPU")
-    parser.add_argument("--ray", metavar="ADDRESS", help="run on Ray: local, HOST:PORT or ray://HOST:PORT")
-    parser.add_argument("--cpus-per-run", type=int, default=1, metavar="N", help="cores of a run on Ray (default 1)")
-    parser.add_argument("--gpus-per-run", type=float, metavar="N", help="GPUs of a run on Ray (default 1 if there are)")
+    parser.add_argument(
+        "--extend", action="store_true", help="go on in the folder although the study has changed"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="N runs at a time: on the GPUs in turn, or the CPU",
+    )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="run on Ray: local, HOST:PORT or ray://HOST:PORT"
+    )
+    parser.add_argument(
+        "--cpus-per-run", type=int, default=1, metavar="N", help="cores of a run on Ray (default 1)"
+    )
+    parser.add_argument(
+        "--gpus-per-run",
+        type=float,
+        metavar="N",
+        help="GPUs of a run on Ray (default 1 if there are)",
+    )
 
 
 def read_choices(arguments: argparse.Namespace) -> Choices:
     if arguments.ray and arguments.processes:
-        raise InputError("--processes and --ray exclude each other: Ray decides how many runs there are at a time.")
+        raise InputError(
+            "--processes and --ray exclude each other: Ray decides how many runs there are at a time."
+        )
     if arguments.processes is not None and arguments.processes < 1:
         raise InputError(f"--processes {arguments.processes}: allowed are 1 and more.")
     if arguments.ray and arguments.device.startswith("cuda:"):
@@ -92,7 +114,11 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
         )
     if arguments.cpus_per_run < 1 or (arguments.gpus_per_run or 0) < 0:
         raise InputError("--cpus-per-run must be 1 or more, --gpus-per-run 0 or more.")
-    cluster = Cluster(arguments.ray, arguments.cpus_per_run, arguments.gpus_per_run) if arguments.ray else None
+    cluster = (
+        Cluster(arguments.ray, arguments.cpus_per_run, arguments.gpus_per_run)
+        if arguments.ray
+        else None
+    )
     return Choices(
         options.read_execution(arguments),
         arguments.processes,
@@ -108,9 +134,13 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
 
     Of a dry run: 2 if a run could not start.
     """
-    shown = int(os.environ.get("RANK", "0")) == 0  # of several processes on one run (torchrun), the first speaks
+    shown = (
+        int(os.environ.get("RANK", "0")) == 0
+    )  # of several processes on one run (torchrun), the first speaks
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (choices.processes or choices.cluster):
-        raise InputError("torchrun makes each run span its processes; leave out --processes and --ray.")
+        raise InputError(
+            "torchrun makes each run span its processes; leave out --processes and --ray."
+        )
     runs = locate(plan(study), folder)
     if not choices.extend:
         check_same_study(study, folder)
@@ -151,7 +181,10 @@ def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choic
 
 
 def _not_started(problems: dict[str, str]) -> list[str]:
-    return [f"not started ({plural(count, 'run')}): {text}" for text, count in Counter(problems.values()).items()]
+    return [
+        f"not started ({plural(count, 'run')}): {text}"
+        for text, count in Counter(problems.values()).items()
+    ]
 
 
 def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]:
@@ -183,7 +216,9 @@ def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[O
         return display.outcomes
 
 
-def _conclude(folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outcome], problems: dict[str, str]) -> int:
+def _conclude(
+    folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outcome], problems: dict[str, str]
+) -> int:
     """The report, and a line for everything that is not as it should be."""
     if any(run.record is not None for run in runs):
         announce(write_report(folder))
@@ -196,7 +231,9 @@ def _conclude(folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outco
     failed = [run.record for run in runs if run.record is not None and run.record.error is not None]
     for record in failed:
         assert record.error is not None
-        lines.append(f"failed: {record.run_id}: {record.error.type}: {' '.join(record.error.message.split())}")
+        lines.append(
+            f"failed: {record.run_id}: {record.error.type}: {' '.join(record.error.message.split())}"
+        )
     if failed:
         lines.append(f"{plural(len(failed), 'run')} failed; --retry-failed repeats what failed.")
     for line in lines:

@@ -42,18 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate split --help``."""
     arguments = _parser().parse_args(argv)
     content, source = resolve_dataset(arguments.dataset)
-    spec = _with_scenes(build(DatasetSpec, merge({"splits": LATER}, content), source), arguments.scenes)
+    spec = _with_scenes(
+        build(DatasetSpec, merge({"splits": LATER}, content), source), arguments.scenes
+    )
     pool = _pool(spec, arguments.of)
     kept_test = arguments.of is not None and "test" in spec.splits and "test" not in arguments.of
     test = arguments.test if arguments.test is not None else 0.0 if kept_test else 0.15
     if arguments.val is not None and arguments.folds > 1:
-        raise InputError("--val is not needed with --folds: each fold is once val. Leave one of them out.")
+        raise InputError(
+            "--val is not needed with --folds: each fold is once val. Leave one of them out."
+        )
     ratios = Ratios(arguments.folds, 0.15 if arguments.val is None else arguments.val, test)
     folder = _folder(spec, arguments.output)
 
     dataset = FolderDataset(spec, "train", pool)
     known = spec.scene_pattern is not None or arguments.scenes is not None
-    doubt = None if known else _refuse_likely_scenes(dataset.ids, None)  # before masks are read in vain
+    doubt = (
+        None if known else _refuse_likely_scenes(dataset.ids, None)
+    )  # before masks are read in vain
     counts = None if arguments.by == "count" else scan_masks(dataset, progress=True).counts
     if not known and counts is not None:
         doubt = _refuse_likely_scenes(dataset.ids, counts)
@@ -76,22 +82,49 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser = options.make_parser("split", about, EXAMPLES)
     parser.add_argument("dataset", help="a dataset's name or YAML; it need not have 'splits' yet")
-    parser.add_argument("--folds", type=int, default=1, help="number of folds (default 1: one train and one val)")
-    parser.add_argument("--val", type=float, help="share of the images for val (default 0.15; not with --folds)")
-    parser.add_argument("--test", type=float, help="share of the images for test (default 0.15; 0 = none)")
-    parser.add_argument("--seed", type=int, default=42, help="another seed gives another division (default 42)")
+    parser.add_argument(
+        "--folds", type=int, default=1, help="number of folds (default 1: one train and one val)"
+    )
+    parser.add_argument(
+        "--val", type=float, help="share of the images for val (default 0.15; not with --folds)"
+    )
+    parser.add_argument(
+        "--test", type=float, help="share of the images for test (default 0.15; 0 = none)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, help="another seed gives another division (default 42)"
+    )
     parser.add_argument(
         "--scenes",
         metavar="PATTERN",
         help="regular expression whose first group names an image's scene (default: the YAML's scene_pattern); "
         f"{INDEPENDENT} = the images are independent",
     )
-    parser.add_argument("--of", nargs="+", metavar="SPLIT", help="divide only these splits (default: all images)")
-    parser.add_argument("--by", choices=["pixels", "count"], default="pixels", help="count does not read the masks")
-    parser.add_argument("--fractions", type=float, nargs="+", default=[], help="also nested parts of train, e.g. 0.01")
-    parser.add_argument("--fraction-seed", type=int, default=0, help="the seed of a run that takes the same images")
-    parser.add_argument("--output", type=Path, default=Path("splits"), help="folder in the dataset's (default splits)")
-    parser.add_argument("--replace", action="store_true", help="write over another division in that folder")
+    parser.add_argument(
+        "--of", nargs="+", metavar="SPLIT", help="divide only these splits (default: all images)"
+    )
+    parser.add_argument(
+        "--by", choices=["pixels", "count"], default="pixels", help="count does not read the masks"
+    )
+    parser.add_argument(
+        "--fractions",
+        type=float,
+        nargs="+",
+        default=[],
+        help="also nested parts of train, e.g. 0.01",
+    )
+    parser.add_argument(
+        "--fraction-seed", type=int, default=0, help="the seed of a run that takes the same images"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("splits"),
+        help="folder in the dataset's (default splits)",
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="write over another division in that folder"
+    )
     return parser
 
 
@@ -100,7 +133,11 @@ def _with_scenes(spec: DatasetSpec, scenes: str | None) -> DatasetSpec:
     if scenes is None:
         return spec
     pattern = None if scenes == INDEPENDENT else scenes
-    return build(DatasetSpec, {**spec.model_dump(mode="json"), "scene_pattern": pattern}, f"--scenes {scenes}")
+    return build(
+        DatasetSpec,
+        {**spec.model_dump(mode="json"), "scene_pattern": pattern},
+        f"--scenes {scenes}",
+    )
 
 
 def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | None:
@@ -158,11 +195,17 @@ def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
 
 
 def _subsets(
-    files: dict[str, list[int]], ids: list[str], counts: np.ndarray | None, fractions: list[float], seed: int
+    files: dict[str, list[int]],
+    ids: list[str],
+    counts: np.ndarray | None,
+    fractions: list[float],
+    seed: int,
 ) -> dict[str, list[int]]:
     """The images that a run with this fraction and seed takes of each training part."""
     if fractions and counts is None:
-        raise InputError("--fractions needs the masks, so that small parts show every class; leave out --by count.")
+        raise InputError(
+            "--fractions needs the masks, so that small parts show every class; leave out --by count."
+        )
     found = {}
     for name, positions in files.items():
         if not name.endswith("train") or counts is None:
@@ -175,7 +218,9 @@ def _subsets(
     return found
 
 
-def _settings(arguments: argparse.Namespace, ratios: Ratios, dataset: FolderDataset) -> dict[str, Any]:
+def _settings(
+    arguments: argparse.Namespace, ratios: Ratios, dataset: FolderDataset
+) -> dict[str, Any]:
     return {
         "dataset": dataset.spec.name,
         "images_sha256": fingerprint(dataset.ids),
@@ -191,7 +236,11 @@ def _settings(arguments: argparse.Namespace, ratios: Ratios, dataset: FolderData
 
 
 def _write(
-    dataset: FolderDataset, files: dict[str, list[int]], folder: Path, settings: dict[str, Any], replace: bool
+    dataset: FolderDataset,
+    files: dict[str, list[int]],
+    folder: Path,
+    settings: dict[str, Any],
+    replace: bool,
 ) -> None:
     """Writes ``NAME_images.txt`` and ``NAME_masks.txt`` for every part."""
     root = dataset.spec.folder.resolve()
@@ -213,21 +262,29 @@ def _write(
     write_json(marker, settings)
 
 
-def _table(spec: DatasetSpec, parts: dict[str, list[int]], scenes: list[str], counts: np.ndarray | None) -> str:
+def _table(
+    spec: DatasetSpec, parts: dict[str, list[int]], scenes: list[str], counts: np.ndarray | None
+) -> str:
     """Images, scenes and the share of each class's pixels, by part."""
-    lines = [f"{'part':<8}{'images':>8}{'scenes':>8}  share of all images, and of each class's pixels"]
+    lines = [
+        f"{'part':<8}{'images':>8}{'scenes':>8}  share of all images, and of each class's pixels"
+    ]
     everything = sum(map(len, parts.values()))
     for part, positions in parts.items():
         share = f"{100 * len(positions) / everything:.1f} %"
         if counts is not None:
             totals = np.maximum(counts.sum(axis=0), 1)
             by_class = 100 * counts[positions].sum(axis=0) / totals
-            shown = [f"{name} {value:.1f}" for name, value in zip(spec.classes, by_class, strict=True)][:12]
+            shown = [
+                f"{name} {value:.1f}" for name, value in zip(spec.classes, by_class, strict=True)
+            ][:12]
             share += f": {', '.join(shown)}{', …' if len(spec.classes) > 12 else ''}"
         number = len({scenes[position] for position in positions})
         lines.append(f"{part:<8}{len(positions):>8}{number:>8}  {share}")
     if spec.scene_pattern is None:
-        lines.append("Every image counts as a scene of its own; if some belong together, say so with --scenes.")
+        lines.append(
+            "Every image counts as a scene of its own; if some belong together, say so with --scenes."
+        )
     return "\n".join(lines)
 
 
@@ -238,7 +295,9 @@ def _usage(spec: DatasetSpec, arguments: argparse.Namespace, ratios: Ratios, fol
     where = folder.relative_to(spec.folder.resolve()).as_posix()
     test = f", test: {where}/test_images.txt" if "test" in ratios.parts else ""
     if ratios.folds == 1:
-        lines = [f"  splits: {{train: {where}/train_images.txt, val: {where}/val_images.txt{test}}}"]
+        lines = [
+            f"  splits: {{train: {where}/train_images.txt, val: {where}/val_images.txt{test}}}"
+        ]
         return "\n".join([*lines, *(f"  {key}: {in_yaml(value)}" for key, value in scenes.items())])
     lines = []
     also = "".join(f"{in_yaml({key: value})[1:-1]}, " for key, value in scenes.items())

@@ -19,8 +19,12 @@ EXAMPLES = """  ablate status outputs/demo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate status --help``."""
-    parser = options.make_parser("status", "Says which runs of a study are finished, running, failed, left.", EXAMPLES)
-    parser.add_argument("study", help="the folder of a study, a YAML, or the name of one in configs/studies")
+    parser = options.make_parser(
+        "status", "Says which runs of a study are finished, running, failed, left.", EXAMPLES
+    )
+    parser.add_argument(
+        "study", help="the folder of a study, a YAML, or the name of one in configs/studies"
+    )
     parser.add_argument("--table", action="store_true", help="also list every run")
     options.add_overrides(parser, "seeds=[0,1]")
     options.add_output_option(parser, "outputs/<study>")
@@ -37,7 +41,9 @@ def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tupl
     folder = Path(reference)
     if folder.is_dir():
         if not study_file(folder).exists():
-            raise InputError(f"there is no {study_file(folder)}; name a study's output folder, or its YAML.")
+            raise InputError(
+                f"there is no {study_file(folder)}; name a study's output folder, or its YAML."
+            )
         return read_study(folder), folder
     study = load_study(reference, overrides)
     return study, output or OUTPUTS / study.name
@@ -54,7 +60,9 @@ def describe(name: str, folder: Path, standing: Standing) -> str:
     lines += [f"  unreadable   {run.problem}" for run in standing.of("unreadable")]
     lines.append(_time_left(standing))
     known = {run.folder.name for run in standing.runs}
-    others = [path for path in (folder / "runs").glob("*/record.json") if path.parent.name not in known]
+    others = [
+        path for path in (folder / "runs").glob("*/record.json") if path.parent.name not in known
+    ]
     if others:
         found = plural(len(others), "further run", "is/are in the folder")
         lines.append(f"{found}, of earlier versions of the study or of other studies")
@@ -65,7 +73,11 @@ def _running_line(run: PlannedRun) -> str:
     progress = read_progress(run.folder, run.spec.run_id)
     if progress is None:
         return f"  running      {run.spec.run_id}: starting"
-    left = "" if progress.seconds_per_step is None else f", about {duration(_own_seconds(run) or 0)} left"
+    left = (
+        ""
+        if progress.seconds_per_step is None
+        else f", about {duration(_own_seconds(run) or 0)} left"
+    )
     return f"  running      {run.spec.run_id}: step {progress.step} of {progress.steps}, {progress.status}{left}"
 
 
@@ -80,7 +92,9 @@ def _own_seconds(run: PlannedRun) -> float | None:
 def _time_left(standing: Standing) -> str:
     running, waiting = standing.of("running"), standing.of("new", "interrupted")
     if not running and not waiting:
-        failed = "; ablate run … --retry-failed repeats what failed" if standing.of("failed") else ""
+        failed = (
+            "; ablate run … --retry-failed repeats what failed" if standing.of("failed") else ""
+        )
         return f"nothing is left to compute{failed}"
     if not running:
         return f"nobody computes it; {training_left(waiting, standing.speeds)}"
@@ -89,7 +103,9 @@ def _time_left(standing: Standing) -> str:
     known = [seconds for seconds in own + rest if seconds is not None]
     if len(known) < len(own) + len(rest):
         unknown = len(own) + len(rest) - len(known)
-        whose = f"{unknown} of the {len(own) + len(rest)} runs" if len(own) + len(rest) > 1 else "it"
+        whose = (
+            f"{unknown} of the {len(own) + len(rest)} runs" if len(own) + len(rest) > 1 else "it"
+        )
         return f"time left: unknown; nothing like {whose} has finished yet"
     left = duration(max(sum(known) / len(running), *known))
     return f"time left: about {left} with {plural(len(running), 'run', 'at a time')}"

@@ -32,16 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.make_parser(
         "taps", "Prints shapes, strides and token grid of an encoder and checks its taps.", EXAMPLES
     )
-    parser.add_argument("--encoder", required=True, help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
+    parser.add_argument(
+        "--encoder", required=True, help="a name (see 'ablate encoders'), a timm ViT, or a YAML"
+    )
     parser.add_argument("--image", type=Path, help="an image file (default: noise)")
-    parser.add_argument("--size", help="HxW, e.g. 512x640 (default: the image's own size, or 512x512)")
+    parser.add_argument(
+        "--size", help="HxW, e.g. 512x640 (default: the image's own size, or 512x512)"
+    )
     parser.add_argument("--heatmaps", type=Path, help="folder for PNGs of taps and pyramid levels")
     options.add_overrides(parser, "weights=random")
     arguments = parser.parse_intermixed_args(argv)
     spec = load_encoder(arguments.encoder, parse_overrides(arguments.overrides))
     image = _read(arguments.image, _parse_size(arguments.size))
     encoder = build_encoder(spec)
-    mean, std = (torch.tensor(value).view(3, 1, 1) for value in (encoder.normalization.mean, encoder.normalization.std))
+    mean, std = (
+        torch.tensor(value).view(3, 1, 1)
+        for value in (encoder.normalization.mean, encoder.normalization.std)
+    )
     images = ((torch.tensor(image).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0)
     result = inspect(encoder, find_row(spec.name), images)
     print(describe(encoder, result, spec.title, image.shape[0], image.shape[1]))
@@ -92,7 +99,11 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
     if result.source_difference is None:
         lines.append("  source check: no other implementation of this encoder to compare with")
     else:
-        verdict = "equal" if result.source_difference <= TOLERANCE else f"DIFFERENT (more than {TOLERANCE:g})"
+        verdict = (
+            "equal"
+            if result.source_difference <= TOLERANCE
+            else f"DIFFERENT (more than {TOLERANCE:g})"
+        )
         lines.append(
             f"  source check: largest difference to timm's own blocks {result.source_difference:.1e}: {verdict}"
         )

@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if scale is not None and not scale.low < scale.high:
         raise InputError(f"--range {scale.low:g} {scale.high:g}: LOW must be less than HIGH.")
     if len(arguments.bands) not in (0, 1, 3):
-        raise InputError(f"--bands names {plural(len(arguments.bands), 'band')}: allowed are three, or one of grey.")
+        raise InputError(
+            f"--bands names {plural(len(arguments.bands), 'band')}: allowed are three, or one of grey."
+        )
     reading = Reading(scale, tuple(arguments.bands))
 
     folder = options.as_folder(arguments.dataset)
@@ -80,8 +82,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = options.make_parser("tile", ABOUT, EXAMPLES)
-    parser.add_argument("dataset", help="a dataset's name, its YAML, or a folder of images and masks")
-    parser.add_argument("--size", type=int, default=1024, help="longest side of a tile in pixels (default 1024)")
+    parser.add_argument(
+        "dataset", help="a dataset's name, its YAML, or a folder of images and masks"
+    )
+    parser.add_argument(
+        "--size", type=int, default=1024, help="longest side of a tile in pixels (default 1024)"
+    )
     parser.add_argument(
         "--range",
         type=float,
@@ -97,12 +103,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="an image's red, green and blue band, or the one that is grey, counted from 1 (default 1 2 3)",
     )
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)"
+    )
     return parser
 
 
 def _cut_all(
-    work: Sequence[Work], largest: int, reading: Reading, output: Path, ignored: Callable[[], tuple[int, ...]]
+    work: Sequence[Work],
+    largest: int,
+    reading: Reading,
+    output: Path,
+    ignored: Callable[[], tuple[int, ...]],
 ) -> None:
     """Writes all tiles, or none.
 
@@ -111,11 +123,17 @@ def _cut_all(
     """
     outlines = [outline(each.pair, largest, reading) for each in work]
     total = sum(each.tiles for each in outlines)
-    spare = [(each.pair, found.spare_bands) for each, found in zip(work, outlines, strict=True) if found.spare_bands]
+    spare = [
+        (each.pair, found.spare_bands)
+        for each, found in zip(work, outlines, strict=True)
+        if found.spare_bands
+    ]
     if spare and not reading.bands:
         pair, bands = spare[0]
         taken = f"of {plural(len(spare), 'image')} only the first bands are taken"
-        print(f"note: {taken}, not {', '.join(map(str, bands))} of {pair.image.name}; --bands takes others.")
+        print(
+            f"note: {taken}, not {', '.join(map(str, bands))} of {pair.image.name}; --bands takes others."
+        )
     void = [each.void for each in outlines if each.void]
     if void:
         reading = reading._replace(ignored=ignored())
@@ -140,7 +158,11 @@ def _free_values(work: Sequence[Work]) -> tuple[int, ...]:
 
 def _ignored(spec: DatasetSpec) -> tuple[int, ...]:
     classes = class_table(spec)
-    return tuple(value for value in {IGNORE, WIDE_IGNORE, *spec.ignore_ids} if classes[value] == spec.ignore_label)
+    return tuple(
+        value
+        for value in {IGNORE, WIDE_IGNORE, *spec.ignore_ids}
+        if classes[value] == spec.ignore_label
+    )
 
 
 def _in_folder(folder: Path) -> list[Work]:
@@ -170,7 +192,9 @@ def _in_folder(folder: Path) -> list[Work]:
 
 def _in_dataset(spec: DatasetSpec) -> list[Work]:
     if spec.mask_format == "supervisely":
-        raise InputError(f"dataset '{spec.name}': its masks are outlines and cannot be cut; draw them first.")
+        raise InputError(
+            f"dataset '{spec.name}': its masks are outlines and cannot be cut; draw them first."
+        )
     prepare_dataset(spec)
     work = []
     for split in spec.splits:
@@ -195,7 +219,9 @@ def _distinct(work: list[Work]) -> list[Work]:
     for split, pair in work:
         other = seen.setdefault((split, tile_id(pair.id, 0, 0)), pair)
         if other is not pair:
-            raise InputError(f"{other.image} and {pair.image} would give tiles of the same names; rename one.")
+            raise InputError(
+                f"{other.image} and {pair.image} would give tiles of the same names; rename one."
+            )
     return work
 
 

@@ -35,12 +35,18 @@ EXAMPLES = """  ablate train --encoder clip_b16 --dataset camvid recipe.steps=20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate train --help``."""
-    parser = options.make_parser("train", "Trains one encoder with one head on one dataset.", EXAMPLES)
-    parser.add_argument("--config", type=Path, help="the config.yaml of a run, instead of the next options")
+    parser = options.make_parser(
+        "train", "Trains one encoder with one head on one dataset.", EXAMPLES
+    )
+    parser.add_argument(
+        "--config", type=Path, help="the config.yaml of a run, instead of the next options"
+    )
     parser.add_argument("--encoder", help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
     parser.add_argument("--segmenter", help="a name or a YAML (default mask2former)")
     parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
-    parser.add_argument("--fraction", type=float, help="share of the training images, 0..1 (default 1)")
+    parser.add_argument(
+        "--fraction", type=float, help="share of the training images, 0..1 (default 1)"
+    )
     parser.add_argument("--seed", type=int, help="default 0")
     options.add_overrides(parser, "recipe.steps=5000 encoder.freeze=body")
     options.add_output_option(parser, "outputs/train")
@@ -58,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
         spec = build(RunSpec, merge(read_yaml(arguments.config), changes), arguments.config)
     elif arguments.encoder and arguments.dataset:
-        spec = _compose(arguments.encoder, arguments.segmenter or "mask2former", arguments.dataset, changes)
+        spec = _compose(
+            arguments.encoder, arguments.segmenter or "mask2former", arguments.dataset, changes
+        )
     else:
         raise InputError("say which --encoder and which --dataset, or give a --config.")
     return _train(spec, arguments.output or OUTPUTS / "train", options.read_execution(arguments))
@@ -83,7 +91,12 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
         check_before_start([spec], execution)
         with (
             _locked(run.folder),
-            tqdm(total=spec.recipe.steps, unit="step", dynamic_ncols=True, mininterval=options.bar_interval()) as bar,
+            tqdm(
+                total=spec.recipe.steps,
+                unit="step",
+                dynamic_ncols=True,
+                mininterval=options.bar_interval(),
+            ) as bar,
         ):
 
             def advance(step: int, status: str) -> None:
@@ -92,11 +105,18 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
 
             record = execute_run(spec, run.folder, execution, advance)
     if record.error is not None:
-        print(f"failed: {record.error.type}: {record.error.message}\n{record.error.traceback}", file=sys.stderr)
+        print(
+            f"failed: {record.error.type}: {record.error.message}\n{record.error.traceback}",
+            file=sys.stderr,
+        )
         return 1
     assert record.metrics is not None
     assert record.data is not None
-    score = "no labelled pixels" if record.metrics.miou is None else f"mIoU {100 * record.metrics.miou:.2f} %"
+    score = (
+        "no labelled pixels"
+        if record.metrics.miou is None
+        else f"mIoU {100 * record.metrics.miou:.2f} %"
+    )
     print(f"{score} on the {record.data.report_split} split\nrecord: {run.folder / 'record.json'}")
     return 0
 
@@ -109,5 +129,7 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     with holding(folder, seconds=2.0) as mine:
         if not mine:
-            raise InputError(f"another process computes the run in {folder} now; 'ablate status' follows studies.")
+            raise InputError(
+                f"another process computes the run in {folder} now; 'ablate status' follows studies."
+            )
         yield

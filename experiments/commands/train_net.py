@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate train-net --help``."""
     arguments = make_parser().parse_args(argv)
     if arguments.num_machines > 1 and arguments.dist_url == "auto":
-        raise InputError("--num-machines needs --dist-url tcp://ADDRESS:PORT, the same on every machine.")
+        raise InputError(
+            "--num-machines needs --dist-url tcp://ADDRESS:PORT, the same on every machine."
+        )
     try:
         from detectron2.engine import launch
     except ImportError as error:
@@ -36,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from encoder_ablations.experiments.detectron2_loop.configuration import configure
     from encoder_ablations.experiments.detectron2_loop.session import work
 
-    setup = configure(arguments)  # here, so that what is wrong is said once, before processes are started
+    setup = configure(
+        arguments
+    )  # here, so that what is wrong is said once, before processes are started
     alone = arguments.num_gpus * arguments.num_machines <= 1
     try:
         launch(
@@ -48,19 +52,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             args=(arguments, setup) if alone else (arguments,),
         )
     except KeyboardInterrupt:
-        print("stopped; with --resume the same command goes on from the last checkpoint, if there is one.")
+        print(
+            "stopped; with --resume the same command goes on from the last checkpoint, if there is one."
+        )
         return 130
     return 0
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The arguments of Detectron2's ``default_argument_parser``, and ours; needs no Detectron2."""
-    parser = options.make_parser("train-net", "Trains the official Mask2Former in Detectron2.", EXAMPLES)
+    parser = options.make_parser(
+        "train-net", "Trains the official Mask2Former in Detectron2.", EXAMPLES
+    )
     parser.add_argument("--encoder", help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
     parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
-    parser.add_argument("--fraction", type=float, help="share of the training images, 0..1 (default 1)")
+    parser.add_argument(
+        "--fraction", type=float, help="share of the training images, 0..1 (default 1)"
+    )
     parser.add_argument("--seed", type=int, help="default 0")
-    parser.add_argument("--freeze", help="the encoder's frozen part: none, body, all_but_norms, or a number of blocks")
+    parser.add_argument(
+        "--freeze",
+        help="the encoder's frozen part: none, body, all_but_norms, or a number of blocks",
+    )
     options.add_output_option(parser, "outputs/detectron2")
     parser.set_defaults(output=Path("outputs/detectron2"))
     parser.add_argument(
@@ -70,13 +83,24 @@ def make_parser() -> argparse.ArgumentParser:
         help="a path, or one below the official configs/ (default: ADE20K's semantic R50 one)",
     )
     options.add_deterministic_option(parser)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
-    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or with --resume the last")
     parser.add_argument(
-        "--num-gpus", type=int, default=1, help="GPUs on this machine (default 1; without any: the CPU)"
+        "--resume", action="store_true", help="go on from the last checkpoint in the output folder"
     )
-    parser.add_argument("--num-machines", type=int, default=1, help="machines of this run (default 1)")
+    parser.add_argument(
+        "--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, or with --resume the last"
+    )
+    parser.add_argument(
+        "--num-gpus",
+        type=int,
+        default=1,
+        help="GPUs on this machine (default 1; without any: the CPU)",
+    )
+    parser.add_argument(
+        "--num-machines", type=int, default=1, help="machines of this run (default 1)"
+    )
     parser.add_argument("--machine-rank", type=int, default=0, help="0, 1, … of this machine")
     parser.add_argument("--dist-url", default="auto", help="tcp://ADDRESS:PORT of machine 0")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="Detectron2 configuration keys")
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="Detectron2 configuration keys"
+    )
     return parser

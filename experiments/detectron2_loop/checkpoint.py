@@ -39,9 +39,15 @@ def check_encoder(path: str, encoder: EncoderSpec, resume: bool) -> None:
     if stored is None:
         return
     unimportant = {"label"} if resume else {"label", "weights", "freeze"}
-    wanted = {key: value for key, value in encoder.model_dump(mode="json").items() if key not in unimportant}
+    wanted = {
+        key: value
+        for key, value in encoder.model_dump(mode="json").items()
+        if key not in unimportant
+    }
     changed = [
-        f"{key} {stored.get(key)} there, {value} here" for key, value in wanted.items() if stored.get(key) != value
+        f"{key} {stored.get(key)} there, {value} here"
+        for key, value in wanted.items()
+        if stored.get(key) != value
     ]
     if changed:
         raise InputError(f"{path} is a checkpoint of another encoder ({'; '.join(changed)}). {FIX}")

@@ -59,7 +59,9 @@ def configure(arguments: argparse.Namespace) -> Setup:
     """
     options = _read_options(arguments.opts or [])
     if arguments.fraction is not None and not 0 < arguments.fraction <= 1:
-        raise InputError(f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all images).")
+        raise InputError(
+            f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all images)."
+        )
     setup = Setup(_default_config())
     cfg = setup.cfg
     path = find_yaml(arguments.config_file or DEFAULT)
@@ -102,14 +104,18 @@ def _default_config() -> CfgNode:
     return cfg
 
 
-def _plan_run(setup: Setup, dataset: DatasetSpec, arguments: argparse.Namespace, options: dict[str, str]) -> None:
+def _plan_run(
+    setup: Setup, dataset: DatasetSpec, arguments: argparse.Namespace, options: dict[str, str]
+) -> None:
     """Describes the run, picks its images and names its folder."""
     cfg = setup.cfg
     fraction = 1.0 if arguments.fraction is None else arguments.fraction
     setup.spec = run_spec_of(cfg, spec_from_config(cfg), dataset, fraction)
     setup.data = prepare_data(setup.spec)
     if fraction < 1:
-        cfg.DATASETS.TRAIN = (register_subset(dataset, setup.data.training.train_indices, fraction, cfg.SEED),)
+        cfg.DATASETS.TRAIN = (
+            register_subset(dataset, setup.data.training.train_indices, fraction, cfg.SEED),
+        )
     if "OUTPUT_DIR" in options:
         return
     cfg.OUTPUT_DIR = str(arguments.output / "runs" / setup.spec.run_id)
@@ -167,11 +173,17 @@ def _check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
                     f"{len(classes)} classes. Correct the key, or leave it out and give a --dataset YAML."
                 )
     if dataset is not None and (f"{dataset.name}_train",) != cfg.DATASETS.TRAIN:
-        raise InputError(f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of them.")
+        raise InputError(
+            f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of them."
+        )
 
 
 def _unknown_dataset(key: str, name: str) -> InputError:
-    ours = [known for known in config_names("datasets") if name in (f"{known}_train", f"{known}_val", f"{known}_test")]
+    ours = [
+        known
+        for known in config_names("datasets")
+        if name in (f"{known}_train", f"{known}_val", f"{known}_test")
+    ]
     hint = f" Say --dataset {ours[0]}." if ours else nearest(name, DatasetCatalog.list())
     return InputError(
         f"DATASETS.{key}: Detectron2 knows no dataset {name}.{hint} "
@@ -217,16 +229,22 @@ def _fit_padding(setup: Setup, options: dict[str, str]) -> None:
     fitting = largest if cropped else -1
     if given != fitting:
         cfg.INPUT.SIZE_DIVISIBILITY = fitting
-        setup.notes.append(f"{key} is {fitting}, following {'INPUT.CROP.SIZE' if cropped else 'INPUT.CROP.ENABLED'}.")
+        setup.notes.append(
+            f"{key} is {fitting}, following {'INPUT.CROP.SIZE' if cropped else 'INPUT.CROP.ENABLED'}."
+        )
 
 
 def _read_options(opts: Sequence[str]) -> dict[str, str]:
     """``KEY VALUE KEY VALUE …`` as a mapping; argparse gives everything after the first of them."""
     misplaced = next((word for word in opts if word.startswith("--")), None)
     if misplaced:
-        raise InputError(f"{misplaced} comes after a KEY VALUE pair; options that begin with -- go first.")
+        raise InputError(
+            f"{misplaced} comes after a KEY VALUE pair; options that begin with -- go first."
+        )
     if len(opts) % 2:
-        raise InputError(f"configuration keys come as KEY VALUE pairs; '{opts[-1]}' has no partner.")
+        raise InputError(
+            f"configuration keys come as KEY VALUE pairs; '{opts[-1]}' has no partner."
+        )
     return dict(zip(opts[::2], opts[1::2], strict=True))
 
 

@@ -33,7 +33,10 @@ class ConfusionEvaluator(DatasetEvaluator):
     """Counts over all processes, and the first few predictions."""
 
     def __init__(self, dataset: str, classes: int) -> None:
-        self.masks = {entry["file_name"]: Path(entry["sem_seg_file_name"]) for entry in DatasetCatalog.get(dataset)}
+        self.masks = {
+            entry["file_name"]: Path(entry["sem_seg_file_name"])
+            for entry in DatasetCatalog.get(dataset)
+        }
         self.classes = classes
         self.reset()
 
@@ -80,14 +83,24 @@ def record_run(
     with tensor_float32(False):
         inference_on_dataset(model, trainer.build_test_loader(cfg, name), evaluator)
     if comm.is_main_process():
-        save_pictures(evaluator.pictures, Path(cfg.OUTPUT_DIR), len(spec.dataset.classes), spec.run_id)
+        save_pictures(
+            evaluator.pictures, Path(cfg.OUTPUT_DIR), len(spec.dataset.classes), spec.run_id
+        )
         images = PerImage.of(evaluator.images, len(spec.dataset.classes))
         save_per_image(images, Path(cfg.OUTPUT_DIR) / PER_IMAGE, spec.run_id)
     result = Evaluation(evaluator.confusion, evaluator.images, evaluator.pictures)
     environment = describe_environment(cfg.MODEL.DEVICE)
     further = [*_of_detectron2(recorder), *data.warnings]
     return finished_record(
-        spec, data.record, segmenter, recorder.progress, result, calls, started, environment, further
+        spec,
+        data.record,
+        segmenter,
+        recorder.progress,
+        result,
+        calls,
+        started,
+        environment,
+        further,
     )
 
 

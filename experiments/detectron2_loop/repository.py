@@ -19,7 +19,9 @@ def clone_root() -> Path:
     Raises:
         InputError: Detectron2 or Mask2Former is not there, or the clone is incomplete.
     """
-    package = importlib.util.find_spec(import_official().add_maskformer2_config.__module__.partition(".")[0])
+    package = importlib.util.find_spec(
+        import_official().add_maskformer2_config.__module__.partition(".")[0]
+    )
     assert package is not None  # imported above
     assert package.origin is not None
     root = Path(package.origin).resolve().parent.parent
@@ -41,7 +43,9 @@ def official_trainer() -> Any:
     Raises:
         InputError: as :func:`clone_root`, or the script needs a package that is not installed.
     """
-    spec = importlib.util.spec_from_file_location("mask2former_train_net", clone_root() / "train_net.py")
+    spec = importlib.util.spec_from_file_location(
+        "mask2former_train_net", clone_root() / "train_net.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)

@@ -27,7 +27,11 @@ from encoder_ablations.experiments.detectron2_loop.configuration import Setup, c
 from encoder_ablations.experiments.detectron2_loop.recording import record_run
 from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class
 from encoder_ablations.experiments.detectron2_loop.translation import precision_of
-from encoder_ablations.experiments.runs.fingerprint import files_of_runs, refuse_other_files, save_files
+from encoder_ablations.experiments.runs.fingerprint import (
+    files_of_runs,
+    refuse_other_files,
+    save_files,
+)
 from encoder_ablations.experiments.runs.folder import check_run_files
 from encoder_ablations.experiments.runs.record import RunRecord, load_record, save_record
 from encoder_ablations.experiments.runs.run import FAILURES, failed_record
@@ -58,18 +62,25 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
         check_encoder(path, setup.spec.encoder, resumed)
         if resumed and not arguments.eval_only:
             check_run(path, setup.spec.run_id)
-        if not (arguments.resume or arguments.eval_only) and checkpoint_to_load(cfg.OUTPUT_DIR, "", True)[1]:
+        if (
+            not (arguments.resume or arguments.eval_only)
+            and checkpoint_to_load(cfg.OUTPUT_DIR, "", True)[1]
+        ):
             raise InputError(
                 f"{cfg.OUTPUT_DIR} holds an unfinished run. Add --resume to go on with it, or delete it to begin anew."
             )
     if arguments.eval_only and not path:
-        raise InputError("--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of OUTPUT_DIR.")
+        raise InputError(
+            "--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of OUTPUT_DIR."
+        )
     cfg.freeze()
     default_setup(cfg, arguments)
     setup_logger(output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="mask2former")
     for note in setup.notes:
         logger.info(note)
-    logger.info("deformable attention in float32 is computed by: %s", provide_operator(cfg.MODEL.DEVICE))
+    logger.info(
+        "deformable attention in float32 is computed by: %s", provide_operator(cfg.MODEL.DEVICE)
+    )
     # after default_setup, which sets the same things in PyTorch's older way
     with computing(torch.device(cfg.MODEL.DEVICE), precision_of(cfg), arguments.deterministic):
         if arguments.eval_only:
@@ -78,11 +89,16 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
             _train_and_record(arguments, setup, path, resumed)
 
 
-def _train_and_record(arguments: argparse.Namespace, setup: Setup, path: str, resumed: bool) -> None:
+def _train_and_record(
+    arguments: argparse.Namespace, setup: Setup, path: str, resumed: bool
+) -> None:
     """``path``: where the weights come from; ``resumed``: whether that is a checkpoint of this run."""
     cfg = setup.cfg
     if arguments.resume and not resumed:
-        logger.warning("--resume: there is no checkpoint in %s yet, starting from the beginning", cfg.OUTPUT_DIR)
+        logger.warning(
+            "--resume: there is no checkpoint in %s yet, starting from the beginning",
+            cfg.OUTPUT_DIR,
+        )
     started, calls = now(), attention_calls()
     _note_files(setup)
     trainer = trainer_class()(cfg, setup.spec)
@@ -101,15 +117,23 @@ def _train(trainer: Any, setup: Setup, started: str, calls: Counter[str]) -> Run
     cfg = setup.cfg
     try:
         # several processes would stop at different steps, each waiting for the others: they are interrupted at once
-        with deferred_interrupt() if comm.get_world_size() == 1 else nullcontext(Interrupt()) as trainer.interrupt:
+        with (
+            deferred_interrupt()
+            if comm.get_world_size() == 1
+            else nullcontext(Interrupt()) as trainer.interrupt
+        ):
             trainer.train()
         return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
     except InputError:
         raise
     except FAILURES as error:
-        if not lost_contact(error):  # whichever process failed; in the others only the connection to it breaks
+        if not lost_contact(
+            error
+        ):  # whichever process failed; in the others only the connection to it breaks
             environment = describe_environment(cfg.MODEL.DEVICE)
-            save_record(failed_record(setup.spec, error, started, environment), Path(cfg.OUTPUT_DIR))
+            save_record(
+                failed_record(setup.spec, error, started, environment), Path(cfg.OUTPUT_DIR)
+            )
         raise
 
 
@@ -133,7 +157,9 @@ def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:
     official = trainer_class()
     model = official.build_model(cfg)
     check_weights(path, model, whole=True)
-    DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
+    DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(
+        cfg.MODEL.WEIGHTS, resume=resume
+    )
     results = official.test(cfg, model)
     if cfg.TEST.AUG.ENABLED:
         results.update(official.test_with_TTA(cfg, model))
@@ -159,7 +185,11 @@ def _is_finished(setup: Setup) -> bool:
 def _announce(record: RunRecord, folder: Path) -> None:
     assert record.metrics is not None
     assert record.data is not None
-    score = "no labelled pixels" if record.metrics.miou is None else f"mIoU {100 * record.metrics.miou:.2f} %"
+    score = (
+        "no labelled pixels"
+        if record.metrics.miou is None
+        else f"mIoU {100 * record.metrics.miou:.2f} %"
+    )
     print(f"{score} on the {record.data.report_split} split\nrecord: {folder / 'record.json'}")
     if folder.name == record.run_id:
         print(f"report: ablate report {folder.parent.parent}")

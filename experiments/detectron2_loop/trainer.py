@@ -58,7 +58,9 @@ class RecordedTraining:
                 inner.model,
                 inner.data_loader,
                 inner.optimizer,
-                grad_scaler=torch.amp.GradScaler("cuda", enabled=False),  # bfloat16 has float32's range
+                grad_scaler=torch.amp.GradScaler(
+                    "cuda", enabled=False
+                ),  # bfloat16 has float32's range
                 precision=DTYPES[cfg.SOLVER.AMP.DTYPE],
             )
 
@@ -115,12 +117,18 @@ class RecordedTraining:
             return found
         (evaluation,) = [hook for hook in found if isinstance(hook, hooks.EvalHook)]
         found.remove(evaluation)
-        later = [hook for hook in found if isinstance(hook, hooks.PeriodicCheckpointer | hooks.PeriodicWriter)]
+        later = [
+            hook
+            for hook in found
+            if isinstance(hook, hooks.PeriodicCheckpointer | hooks.PeriodicWriter)
+        ]
         for hook in later:
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 hook.max_to_keep = KEPT
                 saved = sorted(Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth"))
-                for path in saved[:-KEPT]:  # left by a process that was killed before it removed them
+                for path in saved[
+                    :-KEPT
+                ]:  # left by a process that was killed before it removed them
                     path.unlink()
                 hook.recent_checkpoints = list(map(str, saved[-KEPT:]))
         earlier = [hook for hook in found if hook not in later]
@@ -171,7 +179,9 @@ class Recorder(HookBase):
     def after_train(self) -> None:
         """The last evaluation takes place after the last step."""
         self._note_evaluation()
-        if self.progress.step == self.steps:  # Detectron2 comes here after a failure, too, which others do not share
+        if (
+            self.progress.step == self.steps
+        ):  # Detectron2 comes here after a failure, too, which others do not share
             self.progress.peak_memory_bytes = max(comm.all_gather(self.progress.peak_memory_bytes))
         self.progress.peak_memory_of = self.memory.words(comm.get_world_size())
 
@@ -183,7 +193,10 @@ class Recorder(HookBase):
         miou = float(value) / 100
         if progress.record_evaluation(None if miou != miou else miou):
             content = {"model": unwrapped(self.trainer.model).state_dict(), "encoder": self.encoder}
-            save_checkpoint(self.best, content | {"run_id": self.run_id, "step": progress.step, "val_miou": miou})
+            save_checkpoint(
+                self.best,
+                content | {"run_id": self.run_id, "step": progress.step, "val_miou": miou},
+            )
 
     def state_dict(self) -> dict[str, Any]:
         state = {"run_id": self.run_id, "encoder": self.encoder, "resumed_at": self.resumed_at}

@@ -21,7 +21,9 @@ DECAYS = {"WarmupPolyLR": "poly", "WarmupCosineLR": "cosine"}
 SHORT_NAMES = {"float16": "fp16", "bfloat16": "bf16"}
 
 
-def run_spec_of(cfg: CfgNode, encoder: EncoderSpec, dataset: DatasetSpec, fraction: float) -> RunSpec:
+def run_spec_of(
+    cfg: CfgNode, encoder: EncoderSpec, dataset: DatasetSpec, fraction: float
+) -> RunSpec:
     """What decides the result of training ``cfg``.
 
     Raises:

@@ -41,20 +41,37 @@ def disclosures(
     """
     found = []
     if spec.recipe.overfit:
-        found.append("Trained and evaluated on the same few images (overfit mode): the score says only that it learns.")
+        found.append(
+            "Trained and evaluated on the same few images (overfit mode): the score says only that it learns."
+        )
     elif data.report_split == "val":
-        found.append("The dataset has no test split: the checkpoint is chosen and reported on the same images.")
+        found.append(
+            "The dataset has no test split: the checkpoint is chosen and reported on the same images."
+        )
     if spec.study_recipe is not None:
-        own = differences(spec.study_recipe.model_dump(mode="json"), spec.recipe.model_dump(mode="json"))
-        found.append(f"Trained with a recipe of its own (the study's → this encoder's): {'; '.join(own)}.")
+        own = differences(
+            spec.study_recipe.model_dump(mode="json"), spec.recipe.model_dump(mode="json")
+        )
+        found.append(
+            f"Trained with a recipe of its own (the study's → this encoder's): {'; '.join(own)}."
+        )
     if spec.encoder.weights == "random":
-        found.append("The encoder started from random weights: this measures the architecture, not pretraining.")
-    if getattr(spec.segmenter, "ignored_pixels", None) == "negative" or spec.segmenter.name == "mask2former_official":
-        found.append("Ignored pixels count as background in the mask loss, as in the official Mask2Former.")
+        found.append(
+            "The encoder started from random weights: this measures the architecture, not pretraining."
+        )
+    if (
+        getattr(spec.segmenter, "ignored_pixels", None) == "negative"
+        or spec.segmenter.name == "mask2former_official"
+    ):
+        found.append(
+            "Ignored pixels count as background in the mask loss, as in the official Mask2Former."
+        )
     if device.type == "cuda":
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
     if progress.best_step == spec.recipe.steps:
-        found.append("Validation mIoU was highest at the last step: longer training may still raise the score.")
+        found.append(
+            "Validation mIoU was highest at the last step: longer training may still raise the score."
+        )
     if spec.recipe.precision == "tf32":
         found.append(_tensor_float32(device))
     elif spec.recipe.precision != "fp32":

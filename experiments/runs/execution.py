@@ -35,4 +35,6 @@ class Execution:
         # not above: commands that only read options (report, status) start in a third of the time without PyTorch
         from encoder_ablations.engine.frozen.feature_store import GIB, FeatureStore
 
-        return FeatureStore(self.feature_cache or cache_folder("features"), int(self.feature_cache_gb * GIB))
+        return FeatureStore(
+            self.feature_cache or cache_folder("features"), int(self.feature_cache_gb * GIB)
+        )

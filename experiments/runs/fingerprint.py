@@ -72,10 +72,15 @@ def check_files(folder: Path, run_id: str, record: RunRecord | None) -> None:
     """
     seen = read_files(folder)
     if seen.run_id != run_id:
-        raise InputError(f"{folder / NAME} is that of another run, {seen.run_id}; this is {run_id}; {WAY_OUT}")
+        raise InputError(
+            f"{folder / NAME} is that of another run, {seen.run_id}; this is {run_id}; {WAY_OUT}"
+        )
     if record is None or record.data is None:
         return
-    if (seen.dataset, seen.dataset_sha256) != (_digest(record.spec.dataset), record.data.dataset_sha256):
+    if (seen.dataset, seen.dataset_sha256) != (
+        _digest(record.spec.dataset),
+        record.data.dataset_sha256,
+    ):
         raise InputError(f"{folder / NAME} names other files than the record beside it; {WAY_OUT}")
 
 
@@ -128,7 +133,9 @@ def changed_files(records: Sequence[RunRecord]) -> list[str]:
         if len({run.data.dataset_sha256 for run in runs if run.data}) == 1:
             continue
         # one name may stand for several datasets, which are compared with none of the others anyway
-        versions = {(_digest(run.spec.dataset), run.data.dataset_sha256) for run in runs if run.data}
+        versions = {
+            (_digest(run.spec.dataset), run.data.dataset_sha256) for run in runs if run.data
+        }
         excess = len(versions) - len({dataset for dataset, _ in versions})
         if excess:
             lines.append(

@@ -81,7 +81,9 @@ def _check_config(path: Path, run_id: str, ours: bool) -> None:
         return
     if not header.startswith(f"{HEADER} {run_id},") and header.startswith(f"{HEADER} "):
         other = header.removeprefix(f"{HEADER} ").partition(",")[0]
-        raise InputError(f"{path} is that of another run, {other}; this is the run {run_id}; {WAY_OUT}")
+        raise InputError(
+            f"{path} is that of another run, {other}; this is the run {run_id}; {WAY_OUT}"
+        )
     if header != _header(run_id, text):
         raise InputError(f"{path} was edited after it was written (wrong checksum); {WAY_OUT}")
 

@@ -65,7 +65,10 @@ def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
         for key in ("per_class_iou", "per_class_dice", "per_class_accuracy")
     }
     known = [value for value in by_class["per_class_iou"].values() if value is not None]
-    means = {"miou_union": sum(known) / len(known) if known else None, "miou_all": sum(known) / len(names)}
+    means = {
+        "miou_union": sum(known) / len(known) if known else None,
+        "miou_all": sum(known) / len(names),
+    }
     return record.model_copy(update={**by_class, **means})
 
 
@@ -85,7 +88,9 @@ def _flat(record: MetricsRecord) -> dict[str, float | None]:
     flat: dict[str, float | None] = {}
     for key, value in record.model_dump().items():
         entries: dict[str, Any] = value if isinstance(value, dict) else {}
-        flat |= {f"{key}.{name}": entry for name, entry in entries.items()} if entries else {key: value}
+        flat |= (
+            {f"{key}.{name}": entry for name, entry in entries.items()} if entries else {key: value}
+        )
     return flat
 
 

@@ -8,7 +8,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record, wrong_metric
+from encoder_ablations.experiments.runs.metrics_record import (
+    MetricsRecord,
+    metrics_record,
+    wrong_metric,
+)
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
@@ -177,7 +181,9 @@ def load_record(folder: Path) -> RunRecord | None:
 def _contradiction(record: RunRecord) -> str | None:
     """What in a record cannot be true of one run; None if all of it fits together."""
     if record.run_id != record.spec.run_id:
-        return f"it names the run {record.run_id}, but its settings are those of {record.spec.run_id}"
+        return (
+            f"it names the run {record.run_id}, but its settings are those of {record.spec.run_id}"
+        )
     if record.status == "failed":
         return None if record.error is not None else "the run failed without an error"
     missing = [name for name in RESULTS if getattr(record, name) is None]
@@ -218,4 +224,6 @@ def _other_version(path: Path, version: object) -> InputError:
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is damaged ({type(error).__name__}); delete the file to run it again.")
+    return InputError(
+        f"{path} is damaged ({type(error).__name__}); delete the file to run it again."
+    )

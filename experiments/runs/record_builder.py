@@ -65,7 +65,9 @@ def finished_record(
         deformable_attention=attention,
         images_per_statistic=statistics,
         disclosures=[
-            *disclosures(spec, data, segmenter.mean.device, progress, attention, environment, statistics),
+            *disclosures(
+                spec, data, segmenter.mean.device, progress, attention, environment, statistics
+            ),
             *further,
         ],
     )

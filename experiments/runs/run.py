@@ -26,7 +26,11 @@ from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.experiments.runs.execution import Execution
-from encoder_ablations.experiments.runs.fingerprint import files_of_runs, refuse_other_files, save_files
+from encoder_ablations.experiments.runs.fingerprint import (
+    files_of_runs,
+    refuse_other_files,
+    save_files,
+)
 from encoder_ablations.experiments.runs.folder import check_run_files, save_config
 from encoder_ablations.experiments.runs.pictures import save_pictures
 from encoder_ablations.experiments.runs.record import (
@@ -92,7 +96,11 @@ def prepare_data(spec: RunSpec) -> RunData:
     training = TrainingData(spec.dataset, train, indices, val, everything)
     report: tuple[Samples, list[int], Split] = (val, everything, "val")
     if "test" in folders:
-        report = (for_evaluation(folders["test"], augmentation), list(range(len(folders["test"]))), "test")
+        report = (
+            for_evaluation(folders["test"], augmentation),
+            list(range(len(folders["test"]))),
+            "test",
+        )
     if spec.recipe.overfit:
         indices = indices[: spec.recipe.overfit]
         training = TrainingData(spec.dataset, train, indices, train, indices)
@@ -100,7 +108,9 @@ def prepare_data(spec: RunSpec) -> RunData:
     counts = checked.scans["train"].counts
     record = DataRecord(
         train_ids_sha256=fingerprint([train.ids[index] for index in indices]),
-        train_masks_sha256=fingerprint([f"{train.ids[index]} {counts[index].tolist()}" for index in indices]),
+        train_masks_sha256=fingerprint(
+            [f"{train.ids[index]} {counts[index].tolist()}" for index in indices]
+        ),
         n_train=len(indices),
         n_val=len(training.val_indices),
         n_test=len(folders["test"]) if "test" in folders else None,
@@ -150,11 +160,15 @@ def execute_run(
         CannotContinue: this process or another one that works on the run has failed.
     """
     if spec.detectron2 is not None:
-        raise InputError(f"the run {spec.run_id} is one of Detectron2's engine; repeat it with ablate train-net.")
+        raise InputError(
+            f"the run {spec.run_id} is one of Detectron2's engine; repeat it with ablate train-net."
+        )
     started = now()
     accelerator = make_accelerator(execution.device)
     with computing(accelerator.device, spec.recipe.precision, execution.deterministic):
-        environment = describe_environment(str(accelerator.device))  # some errors of CUDA leave it speechless
+        environment = describe_environment(
+            str(accelerator.device)
+        )  # some errors of CUDA leave it speechless
         try:
             with in_contact():
                 record = _run(spec, folder, execution, accelerator, advance, started)
@@ -166,7 +180,9 @@ def execute_run(
             raise
         except FAILURES as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageError(f"cannot write below {folder}: {error.strerror}. Free some space.") from error
+                raise StorageError(
+                    f"cannot write below {folder}: {error.strerror}. Free some space."
+                ) from error
             record = failed_record(spec, error, started, environment)
     save_record(record, folder)
     end_with_others(record, accelerator)
@@ -189,7 +205,9 @@ def end_with_others(failed: RunRecord, accelerator: Accelerator) -> None:
     )
 
 
-def failed_record(spec: RunSpec, error: BaseException, started: str, environment: dict[str, Any]) -> RunRecord:
+def failed_record(
+    spec: RunSpec, error: BaseException, started: str, environment: dict[str, Any]
+) -> RunRecord:
     """What is kept of a run that ended with ``error``."""
     return RunRecord(
         run_id=spec.run_id,
@@ -199,7 +217,9 @@ def failed_record(spec: RunSpec, error: BaseException, started: str, environment
         finished=now(),
         environment=environment,
         error=ErrorRecord(
-            type=type(error).__name__, message=str(error), traceback="".join(traceback.format_exception(error))
+            type=type(error).__name__,
+            message=str(error),
+            traceback="".join(traceback.format_exception(error)),
         ),
     )
 
@@ -243,10 +263,14 @@ def _run(
         workers=execution.workers,
     )
     read = partial(trainer.features.evaluation, data.report)
-    result = evaluate(segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES, read=read)
+    result = evaluate(
+        segmenter, items, len(spec.dataset.classes), accelerator, keep_pictures=PICTURES, read=read
+    )
     images = PerImage.of(gather_images(result.images, accelerator), len(spec.dataset.classes))
     if accelerator.is_main_process:
         save_pictures(result.pictures, folder, len(spec.dataset.classes), spec.run_id)
         save_per_image(images, folder / PER_IMAGE, spec.run_id)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
-    return finished_record(spec, data.record, segmenter, progress, result, calls, started, environment, data.warnings)
+    return finished_record(
+        spec, data.record, segmenter, progress, result, calls, started, environment, data.warnings
+    )

@@ -49,6 +49,12 @@ class RunSpec(Config):
         """Readable slug and a hash of the resolved spec: equal specs, equal ids."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         percent = f"{self.fraction * 100:g}pct"
-        words = [self.encoder.title, self.segmenter.name, self.dataset.name, percent, f"seed{self.seed}"]
+        words = [
+            self.encoder.title,
+            self.segmenter.name,
+            self.dataset.name,
+            percent,
+            f"seed{self.seed}",
+        ]
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"

@@ -65,7 +65,9 @@ def evaluate_checkpoint(
     accelerator = make_accelerator(execution.device)
     path = folder / "checkpoints" / "best.pt"
     checkpoint = load_checkpoint(path, spec.run_id, step)
-    segmenter = build_model(spec.model_copy(update={"encoder": spec.encoder.model_copy(update={"weights": "random"})}))
+    segmenter = build_model(
+        spec.model_copy(update={"encoder": spec.encoder.model_copy(update={"weights": "random"})})
+    )
     load_model(segmenter, checkpoint["model"], path)
     prepare_dataset(data)
     images = FolderDataset(data, split)
@@ -77,7 +79,10 @@ def evaluate_checkpoint(
     )
     classes, relabel = len(data.classes), None
     if shared is not None:
-        classes, relabel = len(shared.names) + 1, torch.from_numpy(shared.prediction).to(accelerator.device)
+        classes, relabel = (
+            len(shared.names) + 1,
+            torch.from_numpy(shared.prediction).to(accelerator.device),
+        )
         items = _translated(items, torch.from_numpy(shared.truth))
     source = FeatureSource(segmenter.to(accelerator.device), spec.recipe, execution.store())
     read = partial(source.evaluation, images)
@@ -86,7 +91,9 @@ def evaluate_checkpoint(
         tqdm(total=len(images), unit="image", dynamic_ncols=True, delay=1, leave=False) as bar,
     ):
         environment = describe_environment(str(accelerator.device))
-        result = evaluate(segmenter, items, classes, accelerator, advance=bar.update, read=read, relabel=relabel)
+        result = evaluate(
+            segmenter, items, classes, accelerator, advance=bar.update, read=read, relabel=relabel
+        )
     return CheckpointResult(result, checkpoint["step"], images.ids, environment)
 
 
@@ -95,7 +102,12 @@ def _translated(items: Iterable[EvaluationItem], truth: torch.Tensor) -> Iterato
 
 
 def evaluate_elsewhere(
-    folder: Path, run: RunRecord, data: DatasetSpec, split: Split, shared: SharedClasses, execution: Execution
+    folder: Path,
+    run: RunRecord,
+    data: DatasetSpec,
+    split: Split,
+    shared: SharedClasses,
+    execution: Execution,
 ) -> TransferRecord:
     """Evaluates a finished run on another dataset and writes the record beside the run's own.
 

@@ -9,7 +9,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, shared_metrics, wrong_metric
+from encoder_ablations.experiments.runs.metrics_record import (
+    MetricsRecord,
+    shared_metrics,
+    wrong_metric,
+)
 from encoder_ablations.experiments.runs.record import Part
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
@@ -80,12 +84,16 @@ def load_transfer(path: Path, run_id: str) -> TransferRecord:
         raise InputError(f"{path} is damaged, or of another version; {WAY_OUT}") from error
     check_text(path, text, record.checksum, WAY_OUT)
     if record.run_id != run_id:
-        raise InputError(f"{path} is a result of another run, {record.run_id}; move it there, or delete it.")
+        raise InputError(
+            f"{path} is a result of another run, {record.run_id}; move it there, or delete it."
+        )
     classes = len(record.class_names)
     if [len(row) for row in record.confusion_matrix] != [classes + 1] * classes:
         raise InputError(f"{path} holds no confusion matrix of {classes} classes; {WAY_OUT}")
     counts = np.array([*record.confusion_matrix, [0] * (classes + 1)], dtype=np.int64)
     wrong = wrong_metric(record.metrics, shared_metrics(counts, tuple(record.class_names)))
     if wrong is not None:
-        raise InputError(f"{path}: a metric is not that of its confusion matrix ({wrong}); {WAY_OUT}")
+        raise InputError(
+            f"{path}: a metric is not that of its confusion matrix ({wrong}); {WAY_OUT}"
+        )
     return record

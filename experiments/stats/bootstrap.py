@@ -63,7 +63,9 @@ def resampling_weights(scenes: Sequence[str], draws: int = DRAWS) -> np.ndarray 
     count = len(names)
     if count < ENOUGH_SCENES:
         return None
-    picked = numpy_stream(0, "images", count).multinomial(count, np.full(count, 1 / count), size=draws)
+    picked = numpy_stream(0, "images", count).multinomial(
+        count, np.full(count, 1 / count), size=draws
+    )
     return picked[:, member].astype(np.float64)
 
 
@@ -109,7 +111,9 @@ def _miou(sums: np.ndarray) -> np.ndarray:
     return iou.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
 
 
-def interval_over_seeds_and_images(values: Sequence[float], others: Sequence[Resampled]) -> tuple[float, float] | None:
+def interval_over_seeds_and_images(
+    values: Sequence[float], others: Sequence[Resampled]
+) -> tuple[float, float] | None:
     """The 95 % interval of the mean over seeds and images; None below three seeds.
 
     Differences of two encoders go in as they are: values and resampled scores of the first minus those of the second.
@@ -128,7 +132,9 @@ def interval_over_seeds_and_images(values: Sequence[float], others: Sequence[Res
     deviations = (draws - draws.mean()) * np.sqrt(len(left_out) / (len(left_out) - 1))
     by_images = deviations * _root_of_chi_square(degrees_of_freedom(left_out), len(draws))
     by_seeds = spread / np.sqrt(n) * _student(n - 1, len(draws))
-    low, high = np.quantile(mean + by_images + by_seeds, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(
+        mean + by_images + by_seeds, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    )
     return float(low), float(high)
 
 

@@ -33,7 +33,9 @@ class Efficiency:
     n: int
 
 
-def label_efficiency(curve: Mapping[float, Mapping[int, float]], target: Mapping[int, float]) -> Efficiency | None:
+def label_efficiency(
+    curve: Mapping[float, Mapping[int, float]], target: Mapping[int, float]
+) -> Efficiency | None:
     """Where ``curve`` reaches ``target``, linear between fractions on a logarithmic scale; None without shared seeds.
 
     The interval holds every fraction at which the paired t interval of curve minus target includes 0 (Fieller, 1954),
@@ -44,13 +46,21 @@ def label_efficiency(curve: Mapping[float, Mapping[int, float]], target: Mapping
         target: seed -> score that is to be reached.
     """
     fractions = sorted(curve)
-    shared = sorted(set(target).intersection(*(curve[fraction] for fraction in fractions))) if fractions else []
+    shared = (
+        sorted(set(target).intersection(*(curve[fraction] for fraction in fractions)))
+        if fractions
+        else []
+    )
     if not shared:
         return None
     places = np.log(fractions)
     grid = np.union1d(np.linspace(places[0], places[-1], GRID), places)
     over = np.array(
-        [np.interp(grid, places, [curve[fraction][seed] for fraction in fractions]) - target[seed] for seed in shared]
+        [
+            np.interp(grid, places, [curve[fraction][seed] for fraction in fractions])
+            - target[seed]
+            for seed in shared
+        ]
     )
     mean = over.mean(axis=0)
     reached = _crossing(grid, mean)
@@ -60,7 +70,9 @@ def label_efficiency(curve: Mapping[float, Mapping[int, float]], target: Mapping
         return Efficiency(fraction, at_most, None, None, False, False, len(shared))
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(shared) - 1) * stats.sem(over, axis=0)
     possible = np.flatnonzero((mean - half <= 0) & (mean + half >= 0))
-    if not len(possible):  # certainly above, or below, the target everywhere (or it crosses between two grid points)
+    if not len(
+        possible
+    ):  # certainly above, or below, the target everywhere (or it crosses between two grid points)
         first = last = int(np.argmin(np.abs(mean)))
     else:
         first, last = int(possible[0]), int(possible[-1])
@@ -72,7 +84,9 @@ def label_efficiency(curve: Mapping[float, Mapping[int, float]], target: Mapping
     return Efficiency(fraction, at_most, low, high, low_open, high_open, len(shared))
 
 
-def steps_to_reach(steps: Sequence[float], scores: Sequence[float | None], target: float) -> float | None:
+def steps_to_reach(
+    steps: Sequence[float], scores: Sequence[float | None], target: float
+) -> float | None:
     """The step at which a training curve first reaches ``target``, linear between evaluations; None if it never does.
 
     A curve that starts above the target gives its first step: it was not looked at before.
@@ -80,7 +94,10 @@ def steps_to_reach(steps: Sequence[float], scores: Sequence[float | None], targe
     known = [(step, score) for step, score in zip(steps, scores, strict=True) if score is not None]
     if not known:
         return None
-    found = _crossing(np.array([step for step, _ in known], float), np.array([score for _, score in known]) - target)
+    found = _crossing(
+        np.array([step for step, _ in known], float),
+        np.array([score for _, score in known]) - target,
+    )
     return None if found is None else float(found)
 
 

@@ -64,7 +64,10 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
     block = _block(names, scores)
     if len(names) < 2 or block.shape[1] < 2:
         return None
-    taus = [stats.kendalltau(block[:, i], block[:, j]).statistic for i, j in combinations(range(block.shape[1]), 2)]
+    taus = [
+        stats.kendalltau(block[:, i], block[:, j]).statistic
+        for i, j in combinations(range(block.shape[1]), 2)
+    ]
     tau, seeds = float(np.mean(np.nan_to_num(taus))), block.shape[1]
     if seeds < ENOUGH:
         return Agreement(tau, None, None, len(names), seeds)
@@ -87,7 +90,9 @@ def _expected_tau(apart: np.ndarray, sigma: float) -> float:
 def _block(names: list[str], scores: Scores) -> np.ndarray:
     """Encoders×seeds, for the seeds that all of them have."""
     shared = sorted(set.intersection(*(set(scores[name]) for name in names))) if names else []
-    return np.array([[scores[name][seed] for seed in shared] for name in names]).reshape(len(names), len(shared))
+    return np.array([[scores[name][seed] for seed in shared] for name in names]).reshape(
+        len(names), len(shared)
+    )
 
 
 def _differences(block: np.ndarray) -> np.ndarray:

@@ -47,7 +47,9 @@ class Summary:
         center = f"{self.mean * scale:.{digits}f}"
         n = f"n={self.n}"
         if self.half_width is not None:
-            return f"{center} ± {self.half_width * scale:.{digits}f}" + (f" ({n})" if with_n else "")
+            return f"{center} ± {self.half_width * scale:.{digits}f}" + (
+                f" ({n})" if with_n else ""
+            )
         low, high = (f"{value * scale:.{digits}f}" for value in (self.low, self.high))
         inside = [f"range {low}–{high}"] if self.n > 1 else []
         inside += [n] if with_n else []
@@ -112,7 +114,9 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     p = effect = None
     if over.half_width is not None and over.std is not None and over.std > 1e-12:
         t = float(np.mean(differences)) / over.std * math.sqrt(over.n)
-        p = 2 * float(special.stdtr(over.n - 1, -abs(t)))  # ttest_1samp, whose checks cost 100 times as much
+        p = 2 * float(
+            special.stdtr(over.n - 1, -abs(t))
+        )  # ttest_1samp, whose checks cost 100 times as much
         effect = float(np.mean(differences)) / over.std * (1 - 3 / (4 * (over.n - 1) - 1))
     wins = sum(value > 0 for value in differences)
     return Difference(over, wins, sum(value < 0 for value in differences), effect, p)

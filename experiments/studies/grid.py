@@ -37,11 +37,17 @@ class RunFilter(Config):
     @model_validator(mode="after")
     def _says_something(self) -> "RunFilter":
         if not any(self._wanted().values()):
-            raise ValueError(f"says nothing; name at least one of {', '.join(RunFilter.model_fields)}")
+            raise ValueError(
+                f"says nothing; name at least one of {', '.join(RunFilter.model_fields)}"
+            )
         return self
 
     def _wanted(self) -> dict[str, tuple[Any, ...]]:
-        return {name: wanted for name in RunFilter.model_fields if (wanted := getattr(self, name)) is not None}
+        return {
+            name: wanted
+            for name in RunFilter.model_fields
+            if (wanted := getattr(self, name)) is not None
+        }
 
     def matches(self, run: RunSpec) -> bool:
         return all(coordinates(run)[name] in wanted for name, wanted in self._wanted().items())
@@ -54,7 +60,9 @@ class RunFilter(Config):
                 if value not in there:
                     allowed = [str(each) for each in there]
                     hint = nearest(str(value), allowed)
-                    return f"{name} '{value}' is not in the study.{hint} It has: {', '.join(allowed)}."
+                    return (
+                        f"{name} '{value}' is not in the study.{hint} It has: {', '.join(allowed)}."
+                    )
         return None
 
 
@@ -90,5 +98,7 @@ def select(
             )
     chosen = [run for run in kept if not include or any(each.matches(run) for each in include)]
     if not chosen:
-        raise InputError(f"study {study}: exclude leaves none of the {plural(len(runs), 'run')}. Make it narrower.")
+        raise InputError(
+            f"study {study}: exclude leaves none of the {plural(len(runs), 'run')}. Make it narrower."
+        )
     return chosen

@@ -5,7 +5,12 @@ from collections.abc import Sequence
 
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.grid import coordinates
-from encoder_ablations.experiments.studies.time_left import Speeds, measured_speeds, seconds_left, steps_left
+from encoder_ablations.experiments.studies.time_left import (
+    Speeds,
+    measured_speeds,
+    seconds_left,
+    steps_left,
+)
 from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.utils.texts import duration, plural
 
@@ -32,15 +37,23 @@ class Standing:
         )
 
     def table(self) -> str:
-        rows = [COLUMNS, *(self._row(run, state) for run, state in zip(self.runs, self.states, strict=True))]
+        rows = [
+            COLUMNS,
+            *(self._row(run, state) for run, state in zip(self.runs, self.states, strict=True)),
+        ]
         widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
         return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
         )
 
     def _row(self, run: PlannedRun, state: str) -> tuple[str, ...]:
         where = coordinates(run.spec)
-        left = "" if state in ("finished", "failed", "unreadable") else in_words(seconds_left(run, self.speeds))
+        left = (
+            ""
+            if state in ("finished", "failed", "unreadable")
+            else in_words(seconds_left(run, self.speeds))
+        )
         return (
             state,
             where["encoder"],

@@ -42,7 +42,9 @@ class PublishedScore(Config):
     @classmethod
     def _is_named(cls, value: str) -> str:
         if not value.strip():
-            raise ValueError('names nobody; write who published the score, e.g. "Oquab et al., TMLR 2024"')
+            raise ValueError(
+                'names nobody; write who published the score, e.g. "Oquab et al., TMLR 2024"'
+            )
         return value
 
     @property
@@ -77,8 +79,12 @@ def refuse_second(scores: Sequence[PublishedScore]) -> None:
     seen: dict[Place, int] = {}
     for position, score in enumerate(scores):
         if score.place in seen:
-            where = f"{score.encoder}, {score.segmenter}, {score.dataset}, fraction {score.fraction:g}"
-            raise ValueError(f"entries {seen[score.place]} and {position} are both for {where}; keep one of them")
+            where = (
+                f"{score.encoder}, {score.segmenter}, {score.dataset}, fraction {score.fraction:g}"
+            )
+            raise ValueError(
+                f"entries {seen[score.place]} and {position} are both for {where}; keep one of them"
+            )
         seen[score.place] = position
 
 

@@ -25,7 +25,9 @@ def resolve_study(study: StudySpec) -> StudySpec:
     return study.model_copy(
         update={
             "encoders": encoders,
-            "segmenters": [load_segmenter(entry).model_dump(mode="json") for entry in study.segmenters],
+            "segmenters": [
+                load_segmenter(entry).model_dump(mode="json") for entry in study.segmenters
+            ],
             "datasets": [load_dataset(entry).model_dump(mode="json") for entry in study.datasets],
         }
     )

@@ -12,9 +12,21 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.grid import RunFilter, select
-from encoder_ablations.experiments.studies.published import PublishedScore, check_published, refuse_second
+from encoder_ablations.experiments.studies.published import (
+    PublishedScore,
+    check_published,
+    refuse_second,
+)
 from encoder_ablations.segmenters.references import load_segmenter
-from encoder_ablations.utils.config import Config, build, config_names, find_config, merge, parse_overrides, read_yaml
+from encoder_ablations.utils.config import (
+    Config,
+    build,
+    config_names,
+    find_config,
+    merge,
+    parse_overrides,
+    read_yaml,
+)
 from encoder_ablations.utils.errors import InputError, unknown
 
 OUTPUTS = Path("outputs")
@@ -134,6 +146,8 @@ def load_own_recipe(study: StudySpec, entry: Entry) -> tuple[EncoderSpec, Recipe
         return load_encoder(entry), study.recipe
     encoder = load_encoder({key: value for key, value in entry.items() if key != "recipe"})
     if not isinstance(entry["recipe"], dict):
-        raise InputError(f"study {study.name}: the recipe of {encoder.title} must be a mapping, e.g. {{steps: 100}}.")
+        raise InputError(
+            f"study {study.name}: the recipe of {encoder.title} must be a mapping, e.g. {{steps: 100}}."
+        )
     content = merge(study.recipe.model_dump(), entry["recipe"])
     return encoder, build(Recipe, content, f"study {study.name}: recipe of {encoder.title}")

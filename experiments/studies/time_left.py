@@ -15,7 +15,9 @@ def measured_speeds(runs: Sequence[PlannedRun]) -> Speeds:
     found: dict[str, list[float]] = {}
     for run in runs:
         if run.record is not None and run.record.cost is not None:
-            found.setdefault(_kind(run.spec), []).append(run.record.cost.train_seconds / run.spec.recipe.steps)
+            found.setdefault(_kind(run.spec), []).append(
+                run.record.cost.train_seconds / run.spec.recipe.steps
+            )
     return {kind: statistics.median(seconds) for kind, seconds in found.items()}
 
 
@@ -33,4 +35,6 @@ def seconds_left(run: PlannedRun, speeds: Speeds) -> float | None:
 
 def _kind(spec: RunSpec) -> str:
     recipe = {"batch_size", "accumulation", "precision", "augmentation"}
-    return spec.model_dump_json(include={"encoder": True, "segmenter": True, "dataset": {"name"}, "recipe": recipe})
+    return spec.model_dump_json(
+        include={"encoder": True, "segmenter": True, "dataset": {"name"}, "recipe": recipe}
+    )

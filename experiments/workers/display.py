@@ -11,7 +11,9 @@ from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.progress import read_progress
 from encoder_ablations.experiments.workers.worker import Outcome
 
-BAR = "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
+BAR = (
+    "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
+)
 
 
 class Display:

@@ -29,7 +29,9 @@ def check_before_start(specs: Sequence[RunSpec], execution: Execution) -> None:
         raise InputError(problem)
 
 
-def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Iterable[Path] = ()) -> dict[str, str]:
+def find_problems(
+    specs: Sequence[RunSpec], execution: Execution, earlier: Iterable[Path] = ()
+) -> dict[str, str]:
     """What would stop which run: run id -> a line.
 
     Says where images come from if that is a set of ``ablate cache``, and whose BatchNorm will not see whole batches.
@@ -61,7 +63,9 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Itera
         images = images_per_statistic(build_model(spec), spec.recipe)
         if images is not None:
             text = of_micro_batches(images, spec.recipe)
-            notes.append(f"{spec.encoder.title} with {spec.segmenter.name}: {text} recipe.accumulation=1 avoids that.")
+            notes.append(
+                f"{spec.encoder.title} with {spec.segmenter.name}: {text} recipe.accumulation=1 avoids that."
+            )
 
     checks: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (check_batch, ("recipe",)),
@@ -79,7 +83,9 @@ def find_problems(specs: Sequence[RunSpec], execution: Execution, earlier: Itera
         for note in dict.fromkeys(notes):
             print(f"warning: {note}", file=sys.stderr)
         for folder, names in stored.items():
-            print(f"reading images from the cached set in {folder} ({', '.join(dict.fromkeys(names))})")
+            print(
+                f"reading images from the cached set in {folder} ({', '.join(dict.fromkeys(names))})"
+            )
     return problems
 
 

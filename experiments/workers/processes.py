@@ -7,7 +7,13 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
@@ -54,10 +60,14 @@ def slots(count: int, execution: Execution) -> list[Execution]:
     gpus = torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
     if gpus:
         return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
-    return [replace(execution, device="cpu" if execution.device == "auto" else execution.device)] * count
+    return [
+        replace(execution, device="cpu" if execution.device == "auto" else execution.device)
+    ] * count
 
 
-def run_in_processes(runs: Sequence[PlannedRun], job: Job, display: Display, places: Sequence[Execution]) -> None:
+def run_in_processes(
+    runs: Sequence[PlannedRun], job: Job, display: Display, places: Sequence[Execution]
+) -> None:
     """As many runs at a time as there are ``places``. Ctrl-C stops each of them after the step it is in.
 
     Raises:
@@ -66,9 +76,14 @@ def run_in_processes(runs: Sequence[PlannedRun], job: Job, display: Display, pla
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     free: queue.Queue[_Slot] = queue.Queue()
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by the processes: only this one is interrupted
+    previous = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # inherited by the processes: only this one is interrupted
     try:
-        made = [_Slot(Job(place, job.retry_failed, job.lock_seconds), context, stop, len(places)) for place in places]
+        made = [
+            _Slot(Job(place, job.retry_failed, job.lock_seconds), context, stop, len(places))
+            for place in places
+        ]
     finally:
         signal.signal(signal.SIGINT, previous)
     for slot in made:
@@ -101,15 +116,21 @@ def _follow(futures: dict[Future[Outcome], PlannedRun], display: Display) -> Non
         done, pending = wait(pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             display.done(future.result())
-        display.look([run for future, run in futures.items() if future in pending and future.running()])
+        display.look(
+            [run for future, run in futures.items() if future in pending and future.running()]
+        )
 
 
 def _let_end(futures: Sequence[Future[Outcome]]) -> None:
     """Waits until every run has saved its step; at a second Ctrl-C their processes are killed."""
-    print("stopping: every run finishes and saves its step (Ctrl-C again: at once)", file=sys.stderr)
+    print(
+        "stopping: every run finishes and saves its step (Ctrl-C again: at once)", file=sys.stderr
+    )
     with suppress(KeyboardInterrupt):
         wait(futures)
-    for process in multiprocessing.active_children():  # nothing is left to be saved, and their own end takes seconds
+    for process in (
+        multiprocessing.active_children()
+    ):  # nothing is left to be saved, and their own end takes seconds
         process.kill()
 
 
@@ -120,11 +141,17 @@ class _Slot:
         self.job = job
         self.context = context
         self.stop = stop
-        self.threads = None if "OMP_NUM_THREADS" in os.environ else max(1, len(os.sched_getaffinity(0)) // count)
+        self.threads = (
+            None
+            if "OMP_NUM_THREADS" in os.environ
+            else max(1, len(os.sched_getaffinity(0)) // count)
+        )
         self._start()
 
     def _start(self) -> None:
-        self.pool = ProcessPoolExecutor(1, self.context, initializer=_enter, initargs=(self.stop, self.threads))
+        self.pool = ProcessPoolExecutor(
+            1, self.context, initializer=_enter, initargs=(self.stop, self.threads)
+        )
         self.pool.submit(os.getpid)  # starts the process
 
     def compute(self, run: PlannedRun) -> Outcome:
@@ -137,12 +164,16 @@ class _Slot:
             except BrokenProcessPool:
                 self._restart()
                 continue
-            if outcome.state == "failed":  # after some errors of CUDA nothing works any more in that process
+            if (
+                outcome.state == "failed"
+            ):  # after some errors of CUDA nothing works any more in that process
                 self._restart()
             return outcome
         if self.stop.is_set():
             return Outcome(run.spec.run_id, "interrupted")
-        error = RuntimeError(f"its process died {ATTEMPTS} times, killed from outside; most often memory has run out")
+        error = RuntimeError(
+            f"its process died {ATTEMPTS} times, killed from outside; most often memory has run out"
+        )
         return Outcome.of(record_failure(run, error, started, self.job.execution.device))
 
     def _restart(self) -> None:
@@ -180,7 +211,9 @@ def _end_with_parent() -> None:
 def _compute_in_process(run: PlannedRun, job: Job) -> Outcome:
     def advance(_step: int, _status: str) -> None:
         if _stop.is_set():
-            signal.raise_signal(signal.SIGINT)  # the training loop finishes and saves a step before it heeds it
+            signal.raise_signal(
+                signal.SIGINT
+            )  # the training loop finishes and saves a step before it heeds it
 
     try:
         return compute(run, job, advance)

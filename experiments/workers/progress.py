@@ -45,7 +45,9 @@ class ProgressFile:
             return
         done, seconds = step - self.first[0], now - self.first[1]
         speed = seconds / done if done else None
-        written = RunProgress(run_id=self.run_id, step=step, steps=self.steps, seconds_per_step=speed, status=status)
+        written = RunProgress(
+            run_id=self.run_id, step=step, steps=self.steps, seconds_per_step=speed, status=status
+        )
         write_json(self.path, written.model_dump())
         self.due = now + max(SECONDS, (time.monotonic() - now) / SHARE)
 

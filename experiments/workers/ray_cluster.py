@@ -122,12 +122,16 @@ def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
         InputError: no machine of the cluster can ever take a run, or none has the device that was asked for.
     """
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_cpus, most_gpus = (max((each.get(kind, 0) for each in machines), default=0) for kind in ("CPU", "GPU"))
+    most_cpus, most_gpus = (
+        max((each.get(kind, 0) for each in machines), default=0) for kind in ("CPU", "GPU")
+    )
     gpus = cluster.gpus
     if gpus is None:
         gpus = 1 if most_gpus and device != "cpu" else 0
     if device == "cuda" and not gpus:
-        reason = "--gpus-per-run 0 gives it none" if most_gpus else "no machine of the cluster has a GPU"
+        reason = (
+            "--gpus-per-run 0 gives it none" if most_gpus else "no machine of the cluster has a GPU"
+        )
         raise InputError(
             f"--device cuda asks for a GPU, but {reason}. Say --device cpu, or --gpus-per-run 1 where "
             "machines have GPUs (ray start --num-gpus N says how many)."
@@ -150,7 +154,10 @@ def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None
                 display.done(_outcome(ray, reference, tasks[reference], started))
             display.look([tasks[reference] for reference in pending[:LOOKED_AT]])
     except (KeyboardInterrupt, InputError):
-        print("stopping: every run finishes and saves its step (Ctrl-C again: at once)", file=sys.stderr)
+        print(
+            "stopping: every run finishes and saves its step (Ctrl-C again: at once)",
+            file=sys.stderr,
+        )
         for reference in pending:
             ray.cancel(reference)
         ray.wait(pending, num_returns=len(pending), timeout=STOP_SECONDS)
@@ -190,7 +197,9 @@ def _compute_on_worker(run: PlannedRun, job: Job, here: str) -> Outcome | InputE
         os.chdir(here)
         return compute(run, job)
     except OSError as error:
-        return StorageError(f"the worker {socket.gethostname()} cannot enter {here}: {error.strerror}.")
+        return StorageError(
+            f"the worker {socket.gethostname()} cannot enter {here}: {error.strerror}."
+        )
     except StorageError as error:
         return error
     except KeyboardInterrupt:

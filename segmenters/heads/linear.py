@@ -36,14 +36,18 @@ class LinearHead(Head):
         """Number of labelled "pixels" of masks B×H×W int64."""
         return {"pixels": (masks != self.ignore).sum().float()}
 
-    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+    def loss(
+        self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Cross-entropy at the masks' size, summed over labelled pixels, divided by ``totals["pixels"]``: "class"."""
         scores = self(pyramid).float()
         if self.ignore == IGNORE:
             total = self._entropy(scores, masks)
         else:  # of very many classes the logits of a batch at full size would fill a GPU
             parts = zip(scores.split(1), masks.split(1), strict=True)
-            total = torch.stack([checkpoint(self._entropy, *part, use_reentrant=False) for part in parts]).sum()
+            total = torch.stack(
+                [checkpoint(self._entropy, *part, use_reentrant=False) for part in parts]
+            ).sum()
         return {"class": total / totals["pixels"].clamp(min=1)}
 
     def _entropy(self, scores: Tensor, masks: Tensor) -> Tensor:
@@ -59,5 +63,11 @@ class LinearHead(Head):
         """Pyramid -> logits B×K×h×w at the size of its first level."""
         maps = [pyramid[name] for name in self.names]
         size = maps[0].shape[-2:]
-        finest = [maps[0], *(F.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in maps[1:])]
+        finest = [
+            maps[0],
+            *(
+                F.interpolate(each, size=size, mode="bilinear", align_corners=False)
+                for each in maps[1:]
+            ),
+        ]
         return self.classifier(self.norm(torch.cat(finest, dim=1)))

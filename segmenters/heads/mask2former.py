@@ -14,7 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig
-from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder, Mask2FormerTransformerModule
+from transformers.models.mask2former.modeling_mask2former import (
+    Mask2FormerPixelDecoder,
+    Mask2FormerTransformerModule,
+)
 
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Level
@@ -66,13 +69,22 @@ class DeformableAttention(nn.Module):
         batch, tokens, _ = hidden_states.shape
         with torch.autocast(hidden_states.device.type, enabled=False):
             queries = (hidden_states + position_embeddings).float()
-            offsets = self.sampling_offsets(queries).view(batch, tokens, self.heads, LEVELS, POINTS, 2)
-            weights = self.attention_weights(queries).view(batch, tokens, self.heads, LEVELS * POINTS).softmax(-1)
+            offsets = self.sampling_offsets(queries).view(
+                batch, tokens, self.heads, LEVELS, POINTS, 2
+            )
+            weights = (
+                self.attention_weights(queries)
+                .view(batch, tokens, self.heads, LEVELS * POINTS)
+                .softmax(-1)
+            )
             sizes = offsets.new_tensor([(width, height) for height, width in spatial_shapes_list])
             locations = reference_points[:, :, None, :, None] + offsets / sizes[:, None]
         values = self.value_proj(encoder_hidden_states).view(batch, tokens, self.heads, -1)
         read = deformable_attention(
-            values.float(), spatial_shapes_list, locations, weights.view(batch, tokens, self.heads, LEVELS, POINTS)
+            values.float(),
+            spatial_shapes_list,
+            locations,
+            weights.view(batch, tokens, self.heads, LEVELS, POINTS),
         )
         return self.output_proj(read), None
 
@@ -92,12 +104,16 @@ class Mask2FormerHead(Head):
         self.ignore = ignore_label(num_classes)
         config = _config(spec, levels)
         self.names = [level.name for level in levels]
-        self.pixel_decoder = Mask2FormerPixelDecoder(config, feature_channels=[level.channels for level in levels])
+        self.pixel_decoder = Mask2FormerPixelDecoder(
+            config, feature_channels=[level.channels for level in levels]
+        )
         for layer in self.pixel_decoder.encoder.layers:
             layer.self_attn = DeformableAttention(spec.hidden, spec.heads)
         for projection in self.pixel_decoder.input_projections:
             projection.add_module("float32", Float32())
-        self.transformer_module = Mask2FormerTransformerModule(in_features=spec.hidden, config=config)
+        self.transformer_module = Mask2FormerTransformerModule(
+            in_features=spec.hidden, config=config
+        )
         self.class_predictor = nn.Linear(spec.hidden, num_classes + 1)
         self.set_loss = SetLoss(spec, num_classes)
         initialize(self)
@@ -106,19 +122,25 @@ class Mask2FormerHead(Head):
         """Counts named "masks" and "classes", see :meth:`SetLoss.totals`."""
         return self.set_loss.totals(masks)
 
-    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+    def loss(
+        self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The set loss over the final and all auxiliary predictions: "class", "mask" and "dice"."""
         hidden_states, mask_logits = self(pyramid)
         class_logits = [self.class_predictor(each.transpose(0, 1)) for each in hidden_states]
         targets = find_targets(masks, self.set_loss.num_classes)
         points = self.set_loss.draw(len(class_logits), targets)
-        return self.set_loss(_final_first(class_logits), _final_first(mask_logits), targets, totals, points)
+        return self.set_loss(
+            _final_first(class_logits), _final_first(mask_logits), targets, totals, points
+        )
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
         """Mask logits of the queries at stride 4, mixed by their class probabilities (without "no object")."""
         hidden_states, mask_logits = self(pyramid)
         probabilities = self.class_predictor(hidden_states[-1].transpose(0, 1)).float().softmax(-1)
-        return ScoreMaps(mask_logits[-1], image_size, mixing=probabilities[..., :-1].transpose(1, 2))
+        return ScoreMaps(
+            mask_logits[-1], image_size, mixing=probabilities[..., :-1].transpose(1, 2)
+        )
 
     def forward(self, pyramid: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Pyramid -> queries Q×B×C and mask logits B×Q×h×w before the first and after each decoder layer."""
@@ -141,7 +163,9 @@ def _final_first(predictions: list[Tensor]) -> list[Tensor]:
 
 def _config(spec: Mask2FormerSpec, levels: Sequence[Level]) -> Mask2FormerConfig:
     if spec.hidden % spec.heads:
-        raise InputError(f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden}).")
+        raise InputError(
+            f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden})."
+        )
     return Mask2FormerConfig(
         feature_size=spec.hidden,
         mask_feature_size=spec.hidden,

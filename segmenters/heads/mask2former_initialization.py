@@ -32,11 +32,15 @@ def _pixel_decoder(decoder: Any) -> None:
             nn.init.xavier_uniform_(linear.weight)
         _ones(layer.self_attn_layer_norm, layer.final_layer_norm)
     first, *others = decoder.encoder.layers
-    for layer in others:  # the official layers are deep copies of one, of which only the matrices are drawn anew
+    for layer in (
+        others
+    ):  # the official layers are deep copies of one, of which only the matrices are drawn anew
         layer.fc1.bias.copy_(first.fc1.bias)
         layer.fc2.bias.copy_(first.fc2.bias)
     nn.init.normal_(decoder.level_embed)
-    for lateral, output in zip(decoder.lateral_convolutions, decoder.output_convolutions, strict=True):
+    for lateral, output in zip(
+        decoder.lateral_convolutions, decoder.output_convolutions, strict=True
+    ):
         _c2_xavier(lateral[0])
         _c2_xavier(output[0])
         _ones(lateral[1], output[1])

@@ -82,13 +82,22 @@ def import_official() -> Official:
         from mask2former.modeling.matcher import HungarianMatcher
     except ImportError as error:
         raise missing("mask2former", error) from error
-    return Official(get_cfg, ShapeSpec, build_sem_seg_head, add_maskformer2_config, SetCriterion, HungarianMatcher)
+    return Official(
+        get_cfg,
+        ShapeSpec,
+        build_sem_seg_head,
+        add_maskformer2_config,
+        SetCriterion,
+        HungarianMatcher,
+    )
 
 
 class OfficialMask2FormerHead(Head):
     """The official ``MaskFormerHead`` and ``SetCriterion``."""
 
-    def __init__(self, sem_seg_head: nn.Module, criterion: Any, spec: OfficialMask2FormerSpec) -> None:
+    def __init__(
+        self, sem_seg_head: nn.Module, criterion: Any, spec: OfficialMask2FormerSpec
+    ) -> None:
         super().__init__()
         self.ignore = ignore_label(criterion.num_classes)
         self.sem_seg_head = sem_seg_head
@@ -99,17 +108,24 @@ class OfficialMask2FormerHead(Head):
         """See :func:`loss_totals`."""
         return loss_totals(self.spec, self._find(masks))
 
-    def loss(self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
+    def loss(
+        self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The official losses "class", "mask" and "dice", summed over the final and all auxiliary predictions.
 
         For a whole batch equal to the weighted sum that the official ``MaskFormer`` returns, same random points.
         """
         found, criterion = self._find(masks), self.criterion
         targets = [
-            {"labels": torch.tensor(classes, dtype=torch.int64, device=masks.device), "masks": segments}
+            {
+                "labels": torch.tensor(classes, dtype=torch.int64, device=masks.device),
+                "masks": segments,
+            }
             for classes, segments in zip(found.classes, found.segments(), strict=True)
         ]
-        share = loss_totals(self.spec, found)["classes"] / totals["classes"]  # of a mean over these images alone
+        share = (
+            loss_totals(self.spec, found)["classes"] / totals["classes"]
+        )  # of a mean over these images alone
         count = max(totals["masks"].item(), 1.0)
         outputs = self.sem_seg_head(pyramid)
         sums = {"class": masks.new_zeros((), dtype=torch.float32)}
@@ -127,7 +143,9 @@ class OfficialMask2FormerHead(Head):
         """Mask logits of the queries at stride 4, mixed by their class probabilities (without "no object")."""
         outputs = self.sem_seg_head(pyramid)
         probabilities = outputs["pred_logits"].float().softmax(-1)
-        return ScoreMaps(outputs["pred_masks"], image_size, mixing=probabilities[..., :-1].transpose(1, 2))
+        return ScoreMaps(
+            outputs["pred_masks"], image_size, mixing=probabilities[..., :-1].transpose(1, 2)
+        )
 
     def _find(self, masks: Tensor) -> Targets:
         return find_targets(masks, self.criterion.num_classes)
@@ -138,12 +156,20 @@ def build_official_head(
 ) -> OfficialMask2FormerHead:
     """A head with new weights, as the official code initialises them."""
     if spec.hidden % spec.heads:
-        raise InputError(f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden}).")
+        raise InputError(
+            f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden})."
+        )
     official = import_official()
-    shapes = {level.name: official.ShapeSpec(channels=level.channels, stride=level.stride) for level in levels}
+    shapes = {
+        level.name: official.ShapeSpec(channels=level.channels, stride=level.stride)
+        for level in levels
+    }
     sem_seg_head = official.build_sem_seg_head(config_of(spec, num_classes, levels), shapes)
     matcher = official.HungarianMatcher(
-        cost_class=spec.class_weight, cost_mask=spec.mask_weight, cost_dice=spec.dice_weight, num_points=spec.points
+        cost_class=spec.class_weight,
+        cost_mask=spec.mask_weight,
+        cost_dice=spec.dice_weight,
+        num_points=spec.points,
     )
     criterion = official.SetCriterion(
         num_classes,
@@ -165,8 +191,15 @@ def config_of(spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[
     official.add_maskformer2_config(cfg)
     names = [level.name for level in levels]
     settings = FIXED | {key: getattr(spec, field) for field, key in KEYS.items()}
-    settings |= {f"{FORMER}.DEC_LAYERS": spec.decoder_layers + 1, f"{HEAD}.NUM_CLASSES": num_classes}
-    settings |= {f"{HEAD}.CONVS_DIM": spec.hidden, f"{HEAD}.MASK_DIM": spec.hidden, f"{HEAD}.IN_FEATURES": names}
+    settings |= {
+        f"{FORMER}.DEC_LAYERS": spec.decoder_layers + 1,
+        f"{HEAD}.NUM_CLASSES": num_classes,
+    }
+    settings |= {
+        f"{HEAD}.CONVS_DIM": spec.hidden,
+        f"{HEAD}.MASK_DIM": spec.hidden,
+        f"{HEAD}.IN_FEATURES": names,
+    }
     settings |= {f"{HEAD}.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES": names[1:]}
     cfg.merge_from_list([part for item in settings.items() for part in item])
     return cfg

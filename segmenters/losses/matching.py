@@ -79,7 +79,9 @@ def assign(costs: Tensor, counts: Sequence[int]) -> Matches:
     # A diverged model (NaN) is for the loss to report, not for the matcher.
     table = torch.nan_to_num(costs, nan=1e9, posinf=1e9, neginf=-1e9).cpu().numpy()
     starts = np.cumsum([0, *counts])
-    pairs = np.zeros((2, len(table), sum(min(count, costs.shape[2]) for count in counts)), dtype=np.int64)
+    pairs = np.zeros(
+        (2, len(table), sum(min(count, costs.shape[2]) for count in counts)), dtype=np.int64
+    )
     for prediction, images in enumerate(table):
         done = 0
         for image, count in enumerate(counts):

@@ -47,7 +47,9 @@ def draw_points(
         candidates=torch.empty(predictions, segments, int(number * oversample), 2, device=device),
         random=torch.empty(predictions, segments, random, 2, device=device),
     )
-    for matching, candidates, others in zip(points.matching, points.candidates, points.random, strict=True):
+    for matching, candidates, others in zip(
+        points.matching, points.candidates, points.random, strict=True
+    ):
         for image in matching:
             image.uniform_()
         candidates.uniform_()
@@ -62,10 +64,14 @@ def sample(maps: Tensor, points: Tensor, beyond: str = "zeros") -> Tensor:
         beyond: what lies beyond the border: "zeros", or "border", the nearest pixel.
     """
     grid = (2 * points[:, :, None]).sub_(1)
-    return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode=beyond, align_corners=False).squeeze(3)
+    return F.grid_sample(
+        maps.float(), grid, mode="bilinear", padding_mode=beyond, align_corners=False
+    ).squeeze(3)
 
 
-def uncertain_points(maps: Tensor, candidates: Tensor, usable: Tensor | None, number: int) -> Tensor:
+def uncertain_points(
+    maps: Tensor, candidates: Tensor, usable: Tensor | None, number: int
+) -> Tensor:
     """The candidates whose logits are nearest to 0.
 
     Args:

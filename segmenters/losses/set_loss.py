@@ -12,7 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.segmenters.losses.matching import Matches, Weights, assign, pair_costs
-from encoder_ablations.segmenters.losses.point_sampling import Points, draw_points, sample, uncertain_points
+from encoder_ablations.segmenters.losses.point_sampling import (
+    Points,
+    draw_points,
+    sample,
+    uncertain_points,
+)
 from encoder_ablations.segmenters.losses.targets import Targets, find_targets
 from encoder_ablations.segmenters.spec import Mask2FormerSettings, Mask2FormerSpec
 
@@ -72,7 +77,9 @@ class SetLoss:
         with torch.autocast(targets.masks.device.type, enabled=False):
             segments = targets.segments()
             matches = self._match(class_logits, mask_logits, targets, segments, points.matching)
-            mask, dice = self._mask_losses(mask_logits, targets, torch.cat(segments), matches, points)
+            mask, dice = self._mask_losses(
+                mask_logits, targets, torch.cat(segments), matches, points
+            )
             classes = self._class_loss(class_logits, targets, matches)
         count = totals["masks"].clamp(min=1)
         return {
@@ -97,18 +104,31 @@ class SetLoss:
         for image, own in enumerate(segments):
             present[image, : len(own)] = torch.tensor(targets.classes[image], dtype=torch.int64)
             positions = points[:, image]
-            values = sample(own[None], positions.reshape(1, -1, 2)).view(len(own), *positions.shape[:2])
+            values = sample(own[None], positions.reshape(1, -1, 2)).view(
+                len(own), *positions.shape[:2]
+            )
             labels[:, image, : len(own)] = values.transpose(0, 1)
             if self.spec.ignored_pixels == "excluded":
                 labelled[:, image] = targets.labelled(image, positions)
         present = present.to(points.device)
         each = zip(class_logits, mask_logits, points, labels, labelled, strict=True)
-        return assign(torch.stack([pair_costs(c, m, present, p, i, w, self.weights) for c, m, p, i, w in each]), counts)
+        return assign(
+            torch.stack(
+                [pair_costs(c, m, present, p, i, w, self.weights) for c, m, p, i, w in each]
+            ),
+            counts,
+        )
 
-    def _class_loss(self, class_logits: Sequence[Tensor], targets: Targets, matches: Matches) -> Tensor:
+    def _class_loss(
+        self, class_logits: Sequence[Tensor], targets: Targets, matches: Matches
+    ) -> Tensor:
         """Sum over all queries of the cross-entropy, weighted by class."""
         logits = torch.stack([each.float().flatten(0, 1) for each in class_logits])
-        ids = torch.tensor([label for own in targets.classes for label in own], dtype=torch.int64, device=logits.device)
+        ids = torch.tensor(
+            [label for own in targets.classes for label in own],
+            dtype=torch.int64,
+            device=logits.device,
+        )
         labels = torch.full(logits.shape[:2], self.num_classes, device=logits.device)
         labels.scatter_(1, matches.queries, ids[matches.segments])
         weight = logits.new_ones(self.num_classes + 1)
@@ -116,7 +136,12 @@ class SetLoss:
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight, reduction="sum")
 
     def _mask_losses(
-        self, mask_logits: Sequence[Tensor], targets: Targets, segments: Tensor, matches: Matches, points: Points
+        self,
+        mask_logits: Sequence[Tensor],
+        targets: Targets,
+        segments: Tensor,
+        matches: Matches,
+        points: Points,
     ) -> tuple[Tensor, Tensor]:
         """Sums over all matched pairs of the binary cross-entropy (mean over points) and of the Dice loss."""
         chosen = zip(mask_logits, matches.queries, strict=True)
@@ -126,7 +151,9 @@ class SetLoss:
             inside = _own_labels(segments, matches.segments, positions).flatten(0, 1)
             labelled = self._labelled(targets, positions).flatten(0, 1)
         logits = sample(maps[:, None], positions.flatten(0, 1)).squeeze(1)
-        entropy = (labelled * F.softplus(logits) - logits * inside).sum(1) / labelled.sum(1).clamp(min=1)
+        entropy = (labelled * F.softplus(logits) - logits * inside).sum(1) / labelled.sum(1).clamp(
+            min=1
+        )
         covered = logits.sigmoid()
         area = (covered * labelled).sum(1) + inside.sum(1)
         dice = 1 - (2 * (covered * inside).sum(1) + 1) / (area + 1)
@@ -139,14 +166,18 @@ class SetLoss:
             usable = self._labelled(targets, points.candidates).flatten(0, 1) > 0
         number = self.spec.points - points.random.shape[2]
         uncertain = uncertain_points(maps, points.candidates.flatten(0, 1), usable, number)
-        return torch.cat([uncertain.view(*points.random.shape[:2], number, 2), points.random], dim=2)
+        return torch.cat(
+            [uncertain.view(*points.random.shape[:2], number, 2), points.random], dim=2
+        )
 
     def _labelled(self, targets: Targets, positions: Tensor) -> Tensor:
         """How much each of the points L×M×P×2 of the matched pairs weighs: L×M×P, 0..1."""
         if self.spec.ignored_pixels == "negative":
             return torch.ones_like(positions[..., 0])
         by_image = positions.split(pairs_by_image(self.spec, targets), dim=1)
-        return torch.cat([targets.labelled(image, own) for image, own in enumerate(by_image)], dim=1)
+        return torch.cat(
+            [targets.labelled(image, own) for image, own in enumerate(by_image)], dim=1
+        )
 
 
 def pairs_by_image(spec: Mask2FormerSettings, targets: Targets) -> list[int]:
@@ -162,8 +193,14 @@ def loss_totals(spec: Mask2FormerSettings, targets: Targets) -> dict[str, Tensor
     """
     matched = sum(pairs_by_image(spec, targets))
     unmatched = len(targets.classes) * spec.queries - matched
-    values = {"masks": sum(map(len, targets.classes)), "classes": matched + unmatched * spec.no_object_weight}
-    return {name: torch.tensor(float(value), device=targets.masks.device) for name, value in values.items()}
+    values = {
+        "masks": sum(map(len, targets.classes)),
+        "classes": matched + unmatched * spec.no_object_weight,
+    }
+    return {
+        name: torch.tensor(float(value), device=targets.masks.device)
+        for name, value in values.items()
+    }
 
 
 def _own_labels(segments: Tensor, owners: Tensor, positions: Tensor) -> Tensor:

@@ -28,8 +28,13 @@ class Targets:
 
     def segments(self) -> list[Tensor]:
         """For each image T×H×W float32, 1 inside the segment, 0 elsewhere."""
-        own = [torch.tensor(classes, dtype=torch.int64, device=self.masks.device) for classes in self.classes]
-        return [(mask == ids[:, None, None]).float() for mask, ids in zip(self.masks, own, strict=True)]
+        own = [
+            torch.tensor(classes, dtype=torch.int64, device=self.masks.device)
+            for classes in self.classes
+        ]
+        return [
+            (mask == ids[:, None, None]).float() for mask, ids in zip(self.masks, own, strict=True)
+        ]
 
     def labelled(self, image: int, points: Tensor) -> Tensor:
         """How much of the bilinear support of points (…×2) is labelled: …, 0..1.
@@ -52,9 +57,13 @@ def find_targets(masks: Tensor, num_classes: int) -> Targets:
     """
     ignore = ignore_label(num_classes)
     seen = torch.zeros(len(masks), ignore + 1, dtype=torch.bool, device=masks.device)
-    found = [row.nonzero().flatten().tolist() for row in seen.scatter_(1, masks.flatten(1), True).cpu()]
+    found = [
+        row.nonzero().flatten().tolist() for row in seen.scatter_(1, masks.flatten(1), True).cpu()
+    ]
     wrong = sorted({label for row in found for label in row if num_classes <= label < ignore})
     if wrong:
-        raise InputError(f"a mask holds the class id {wrong[0]}; allowed: 0..{num_classes - 1}, or {ignore} to ignore.")
+        raise InputError(
+            f"a mask holds the class id {wrong[0]}; allowed: 0..{num_classes - 1}, or {ignore} to ignore."
+        )
     classes = tuple(tuple(label for label in row if label != ignore) for row in found)
     return Targets(masks, classes, tuple(ignore in row for row in found), ignore)

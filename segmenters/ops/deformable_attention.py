@@ -55,7 +55,11 @@ def deformable_attention(
 
 
 def deformable_attention_backward(
-    gradient: Tensor, value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+    gradient: Tensor,
+    value: Tensor,
+    shapes: Sequence[tuple[int, int]],
+    locations: Tensor,
+    weights: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to value, locations and weights, each of its tensor's dtype, for callers with an autograd of their own.
 
@@ -67,7 +71,9 @@ def deformable_attention_backward(
     expected = (value.shape[0], locations.shape[1], value.shape[2] * value.shape[3])
     if gradient.shape != expected or gradient.device != value.device:
         given = f"{tuple(gradient.shape)} on {gradient.device}"
-        raise InputError(f"deformable attention: expected a gradient {expected} on {value.device}, got {given}.")
+        raise InputError(
+            f"deformable attention: expected a gradient {expected} on {value.device}, got {given}."
+        )
     flat = [extent for size in sizes for extent in size]
     tensors = _computable(value, locations, weights)
     found = _operator_backward(gradient.to(tensors[0].dtype), *tensors, flat)
@@ -88,7 +94,9 @@ def deformable_attention_path(device: torch.device, *dtypes: torch.dtype) -> str
         return "pytorch"
     if device.type == "cuda" and wanted == "triton":
         if not _has_triton():
-            raise InputError(f"The environment variable {VARIABLE} asks for triton, which is not installed.")
+            raise InputError(
+                f"The environment variable {VARIABLE} asks for triton, which is not installed."
+            )
         return "triton"
     return "numba" if device.type == "cpu" else "pytorch"
 
@@ -158,7 +166,11 @@ def _(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> T
 def _(
     gradient: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return value.new_empty(value.shape), locations.new_empty(locations.shape), weights.new_empty(weights.shape)
+    return (
+        value.new_empty(value.shape),
+        locations.new_empty(locations.shape),
+        weights.new_empty(weights.shape),
+    )
 
 
 def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, list[int]], output: Tensor) -> None:
@@ -174,12 +186,20 @@ _operator.register_autograd(_differentiate, setup_context=_remember)
 
 
 def _reference_backward(
-    gradient: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]
+    gradient: Tensor,
+    value: Tensor,
+    locations: Tensor,
+    weights: Tensor,
+    shapes: Sequence[tuple[int, int]],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of the reference, spelled out because autograd is off inside an operator. It samples once more."""
     batch, _, heads, dim = value.shape
-    upstream = gradient.unflatten(2, (heads, dim)).permute(0, 2, 3, 1).flatten(0, 1).unsqueeze(-1)  # B·M×D×Q×1
-    to_value, to_locations, to_weights = (value.new_zeros(tensor.shape) for tensor in (value, locations, weights))
+    upstream = (
+        gradient.unflatten(2, (heads, dim)).permute(0, 2, 3, 1).flatten(0, 1).unsqueeze(-1)
+    )  # B·M×D×Q×1
+    to_value, to_locations, to_weights = (
+        value.new_zeros(tensor.shape) for tensor in (value, locations, weights)
+    )
     for level, cells, grid, weight in _by_level(value, shapes, locations, weights):
         height, width = cells.shape[-2:]
         start = sum(rows * columns for rows, columns in shapes[:level])
@@ -203,7 +223,12 @@ def _by_level(
         if height and width:
             cells = parts[level].permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, (height, width))
             grid = 2 * locations[:, :, :, level].transpose(1, 2).flatten(0, 1) - 1
-            yield level, cells, grid, weights[:, :, :, level].transpose(1, 2).flatten(0, 1).unsqueeze(1)
+            yield (
+                level,
+                cells,
+                grid,
+                weights[:, :, :, level].transpose(1, 2).flatten(0, 1).unsqueeze(1),
+            )
 
 
 def _sample(cells: Tensor, grid: Tensor) -> Tensor:
@@ -213,7 +238,10 @@ def _sample(cells: Tensor, grid: Tensor) -> Tensor:
 
 def _computable(value: Tensor, locations: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The three in a common dtype, at least float32; as they are for Triton, which widens what it has loaded."""
-    if deformable_attention_path(value.device, value.dtype, locations.dtype, weights.dtype) == "triton":
+    if (
+        deformable_attention_path(value.device, value.dtype, locations.dtype, weights.dtype)
+        == "triton"
+    ):
         return value, locations, weights
     dtype = torch.promote_types(torch.promote_types(value.dtype, locations.dtype), weights.dtype)
     dtype = torch.promote_types(dtype, torch.float32)
@@ -224,7 +252,9 @@ def _pairs(shapes: list[int]) -> list[tuple[int, int]]:
     return list(zip(shapes[::2], shapes[1::2], strict=True))
 
 
-def _check(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor) -> None:
+def _check(
+    value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> None:
     if value.dim() != 4 or locations.dim() != 6 or weights.dim() != 5:
         problem = "expected value B×S×M×D, locations B×Q×M×L×P×2, weights B×Q×M×L×P"
     elif any(extent < 0 for shape in shapes for extent in shape):
@@ -233,7 +263,11 @@ def _check(value: Tensor, shapes: list[tuple[int, int]], locations: Tensor, weig
         problem = f"the levels have {sum(height * width for height, width in shapes)} cells, value has {value.shape[1]}"
     elif locations.shape[:-1] != weights.shape or locations.shape[-1] != 2:
         problem = "locations must be weights' shape with a last axis of 2 (x, y)"
-    elif (weights.shape[0], weights.shape[2], weights.shape[3]) != (value.shape[0], value.shape[2], len(shapes)):
+    elif (weights.shape[0], weights.shape[2], weights.shape[3]) != (
+        value.shape[0],
+        value.shape[2],
+        len(shapes),
+    ):
         problem = "value, weights and shapes must agree on the images, heads and levels"
     elif not all(tensor.is_floating_point() for tensor in (value, locations, weights)):
         problem = "all three tensors must be floating-point"

@@ -17,7 +17,9 @@ ROWS = 128
 """Queries per piece of work in the forward."""
 
 
-def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+def forward(
+    value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]
+) -> Tensor:
     """See ``deformable_attention`` in the module of that name; all float32 on the CPU."""
     batch, _, heads, dim = value.shape
     queries = locations.shape[1]
@@ -35,7 +37,11 @@ def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[
 
 
 def backward(
-    gradient: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]
+    gradient: Tensor,
+    value: Tensor,
+    locations: Tensor,
+    weights: Tensor,
+    shapes: Sequence[tuple[int, int]],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to value, locations and weights; gradient: B×Q×(M·D), all float32 on the CPU.
 
@@ -56,7 +62,11 @@ def backward(
             height, width = shapes[level]
             cells = slice(starts[level], starts[level] + height * width)
             # Copies: cells and queries of one head lie far apart, and the caches would hold little of them.
-            places = [(image, cells, head), (image, slice(None), head, level), (image, slice(None), head, level)]
+            places = [
+                (image, cells, head),
+                (image, slice(None), head, level),
+                (image, slice(None), head, level),
+            ]
             parts = [array[place].copy() for array, place in zip(inputs, places, strict=True)]
             found = [np.zeros_like(part) for part in parts]
             if height and width:
@@ -96,7 +106,9 @@ def _forward_rows(
                     continue
                 for p in range(points):
                     x, y = locations[b, q, m, level, p, 0], locations[b, q, m, level, p, 1]
-                    _add_sample(value[b], m, start, height, width, x, y, weights[b, q, m, level, p], total)
+                    _add_sample(
+                        value[b], m, start, height, width, x, y, weights[b, q, m, level, p], total
+                    )
 
 
 @compiled("contract", inline=True)
@@ -129,7 +141,12 @@ def _add_sample(
     cell = start + i * width + j
     below = cell + width
     if i >= 0 and j >= 0 and i + 1 < height and j + 1 < width:
-        c00, c01, c10, c11 = value[cell, head], value[cell + 1, head], value[below, head], value[below + 1, head]
+        c00, c01, c10, c11 = (
+            value[cell, head],
+            value[cell + 1, head],
+            value[below, head],
+            value[below + 1, head],
+        )
         for d in range(total.shape[0]):
             total[d] += (w00 * c00[d] + w01 * c01[d]) + (w10 * c10[d] + w11 * c11[d])
         return
@@ -185,16 +202,27 @@ def _backward_level(
             if i >= 0 and j + 1 < width:
                 s01 = _pull(upstream[q], weight * ey * dx, cells[cell + 1], grad_cells[cell + 1])
             if i + 1 < height and j >= 0:
-                s10 = _pull(upstream[q], weight * dy * ex, cells[cell + width], grad_cells[cell + width])
+                s10 = _pull(
+                    upstream[q], weight * dy * ex, cells[cell + width], grad_cells[cell + width]
+                )
             if i + 1 < height and j + 1 < width:
-                s11 = _pull(upstream[q], weight * dy * dx, cells[cell + width + 1], grad_cells[cell + width + 1])
+                s11 = _pull(
+                    upstream[q],
+                    weight * dy * dx,
+                    cells[cell + width + 1],
+                    grad_cells[cell + width + 1],
+                )
             grad_weights[q, p] = ey * (ex * s00 + dx * s01) + dy * (ex * s10 + dx * s11)
             grad_locations[q, p, 0] = weight * columns * (ey * (s01 - s00) + dy * (s11 - s10))
             grad_locations[q, p, 1] = weight * rows * (ex * (s10 - s00) + dx * (s11 - s01))
 
 
-@compiled("contract", "reassoc", inline=True)  # "reassoc" lets the sum use vector registers; NaN stays NaN
-def _pull(upstream: np.ndarray, factor: float, corner: np.ndarray, grad_corner: np.ndarray) -> np.float32:
+@compiled(
+    "contract", "reassoc", inline=True
+)  # "reassoc" lets the sum use vector registers; NaN stays NaN
+def _pull(
+    upstream: np.ndarray, factor: float, corner: np.ndarray, grad_corner: np.ndarray
+) -> np.float32:
     """One corner's share: adds factor × upstream to its gradient and returns upstream · corner (all D numbers)."""
     dot = np.float32(0)
     for d in range(upstream.shape[0]):

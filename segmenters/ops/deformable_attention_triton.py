@@ -21,7 +21,9 @@ ROWS = 16
 """Queries per program."""
 
 
-def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+def forward(
+    value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]
+) -> Tensor:
     """See :func:`encoder_ablations.segmenters.ops.deformable_attention.deformable_attention`; all on one device."""
     batch, cells, heads, dim = value.shape
     _, queries, _, levels, points = weights.shape
@@ -31,25 +33,36 @@ def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[
         sizes = _sizes(tuple(shapes), value.device)
         numbers = (cells, queries, heads, levels, points)
         with torch.cuda.device_of(value):
-            _forward[_grid(batch, queries, heads)](*tensors, sizes, output, *numbers, **_blocks(dim))
+            _forward[_grid(batch, queries, heads)](
+                *tensors, sizes, output, *numbers, **_blocks(dim)
+            )
     return output
 
 
 def backward(
-    gradient: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]
+    gradient: Tensor,
+    value: Tensor,
+    locations: Tensor,
+    weights: Tensor,
+    shapes: Sequence[tuple[int, int]],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients to value, locations and weights, each of its tensor's dtype; gradient: B×Q×(M·D)."""
     batch, cells, heads, dim = value.shape
     _, queries, _, levels, points = weights.shape
     to_value = torch.zeros(value.shape, dtype=torch.float32, device=value.device)
-    to_locations, to_weights = locations.new_zeros(locations.shape), weights.new_zeros(weights.shape)
+    to_locations, to_weights = (
+        locations.new_zeros(locations.shape),
+        weights.new_zeros(weights.shape),
+    )
     if gradient.numel():
         tensors = (tensor.contiguous() for tensor in (gradient, value, locations, weights))
         sizes = _sizes(tuple(shapes), value.device)
         results = (to_value, to_locations, to_weights)
         numbers = (cells, queries, heads, levels, points)
         with torch.cuda.device_of(value):
-            _backward[_grid(batch, queries, heads)](*tensors, sizes, *results, *numbers, **_blocks(dim))
+            _backward[_grid(batch, queries, heads)](
+                *tensors, sizes, *results, *numbers, **_blocks(dim)
+            )
     return to_value.to(value.dtype), to_locations, to_weights
 
 
@@ -121,8 +134,13 @@ def _place(
     x = tl.load(locations + 2 * at, mask=rows, other=0).to(tl.float32) * width - 0.5
     y = tl.load(locations + 2 * at + 1, mask=rows, other=0).to(tl.float32) * height - 0.5
     inside = rows & (x > -1) & (y > -1) & (x < width) & (y < height)
-    nothing = tl.where(inside, 0.0, (x - x) + (y - y))  # NaN where not finite, as grid_sample has it
-    x, y = tl.where(inside, x, 0.0), tl.where(inside, y, 0.0)  # huge numbers must not become integers
+    nothing = tl.where(
+        inside, 0.0, (x - x) + (y - y)
+    )  # NaN where not finite, as grid_sample has it
+    x, y = (
+        tl.where(inside, x, 0.0),
+        tl.where(inside, y, 0.0),
+    )  # huge numbers must not become integers
     left, upper = tl.floor(x), tl.floor(y)
     return inside, upper.to(tl.int32), left.to(tl.int32), y - upper, x - left, nothing
 
@@ -203,12 +221,20 @@ def _backward(
                     where, here, vertical, horizontal = _corner(
                         corner, offset, i, j, dy, dx, inside, height, width, stride, d, DIM
                     )
-                    tl.atomic_add(to_value + where, (weight * vertical * horizontal)[:, None] * upstream, mask=here)
-                    dot = tl.sum(tl.load(value + where, mask=here, other=0).to(tl.float32) * upstream, 1)
+                    tl.atomic_add(
+                        to_value + where,
+                        (weight * vertical * horizontal)[:, None] * upstream,
+                        mask=here,
+                    )
+                    dot = tl.sum(
+                        tl.load(value + where, mask=here, other=0).to(tl.float32) * upstream, 1
+                    )
                     of_weight += vertical * horizontal * dot
                     of_x += vertical * (dot if corner % 2 else -dot)
                     of_y += horizontal * (dot if corner // 2 else -dot)
                 tl.store(to_weights + at, of_weight.to(to_weights.dtype.element_ty), mask=rows)
                 of_x, of_y = of_x * weight * width, of_y * weight * height
                 tl.store(to_locations + 2 * at, of_x.to(to_locations.dtype.element_ty), mask=rows)
-                tl.store(to_locations + 2 * at + 1, of_y.to(to_locations.dtype.element_ty), mask=rows)
+                tl.store(
+                    to_locations + 2 * at + 1, of_y.to(to_locations.dtype.element_ty), mask=rows
+                )

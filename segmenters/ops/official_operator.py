@@ -94,7 +94,9 @@ class Operator(ModuleType):
             problem = _problem(self.compiled, device)
             self._usable[device] = problem is None
             if problem:
-                logger.warning("%s is not used on %s: %s", _describe(self.compiled), device, problem)
+                logger.warning(
+                    "%s is not used on %s: %s", _describe(self.compiled), device, problem
+                )
         if self._usable.get(device) and set(dtypes) == {torch.float32}:
             return COMPILED
         return deformable_attention_path(device, *dtypes)
@@ -118,9 +120,13 @@ class Operator(ModuleType):
             if path == COMPILED:
                 value, locations, weights = (tensor.contiguous() for tensor in tensors)
                 places = (spatial_shapes, level_start_index)
-                output = self.compiled.ms_deform_attn_forward(value, *places, locations, weights, im2col_step)
+                output = self.compiled.ms_deform_attn_forward(
+                    value, *places, locations, weights, im2col_step
+                )
             else:
-                output = deformable_attention(value, spatial_shapes.tolist(), sampling_locations, attention_weights)
+                output = deformable_attention(
+                    value, spatial_shapes.tolist(), sampling_locations, attention_weights
+                )
         return output
 
     def ms_deform_attn_backward(
@@ -139,11 +145,20 @@ class Operator(ModuleType):
         with self._counted(path, "backward"):
             if path == COMPILED:
                 value, locations, weights = (tensor.contiguous() for tensor in tensors)
-                inputs = (value, spatial_shapes, level_start_index, locations, weights, grad_output.contiguous())
+                inputs = (
+                    value,
+                    spatial_shapes,
+                    level_start_index,
+                    locations,
+                    weights,
+                    grad_output.contiguous(),
+                )
                 found = tuple(self.compiled.ms_deform_attn_backward(*inputs, im2col_step))
             else:
                 sizes = spatial_shapes.tolist()
-                found = deformable_attention_backward(grad_output, value, sizes, sampling_locations, attention_weights)
+                found = deformable_attention_backward(
+                    grad_output, value, sizes, sampling_locations, attention_weights
+                )
         return found
 
     @contextmanager
@@ -152,7 +167,9 @@ class Operator(ModuleType):
             yield
         except BaseException:  # whatever it is, it is raised again: only the caller hides it
             if not self.calls[FAILED]:
-                logger.exception("%s: the official Mask2Former hides this error and computes slowly", NAME)
+                logger.exception(
+                    "%s: the official Mask2Former hides this error and computes slowly", NAME
+                )
             self.calls[FAILED] += 1
             raise
         self.calls[f"{path} {direction}"] += 1
@@ -178,7 +195,9 @@ def _problem(module: Any, device: torch.device) -> str | None:
     """
     shapes = [(3, 4), (2, 2)]
     value = torch.arange(2 * 16 * 2 * 4).sin().view(2, 16, 2, 4)
-    locations = torch.arange(2 * 3 * 2 * 2 * 2 * 2).cos().mul(0.7).add(0.5).view(2, 3, 2, 2, 2, 2)  # some outside
+    locations = (
+        torch.arange(2 * 3 * 2 * 2 * 2 * 2).cos().mul(0.7).add(0.5).view(2, 3, 2, 2, 2, 2)
+    )  # some outside
     weights = locations.prod(-1)
     gradient = torch.arange(2 * 3 * 8).cos().view(2, 3, 8)
     exact = [tensor.double().requires_grad_() for tensor in (value, locations, weights)]
@@ -193,7 +212,9 @@ def _problem(module: Any, device: torch.device) -> str | None:
         for name, ours, theirs in zip(
             ("output", "to value", "to locations", "to weights"), expected, found, strict=True
         ):
-            if ours.shape != theirs.shape or not torch.allclose(theirs.cpu().double(), ours, rtol=1e-4, atol=1e-4):
+            if ours.shape != theirs.shape or not torch.allclose(
+                theirs.cpu().double(), ours, rtol=1e-4, atol=1e-4
+            ):
                 return f"wrong numbers ({name}) for a small input"
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"

@@ -24,7 +24,10 @@ class Taps(NamedTuple):
 
 
 def upsample_argmax(
-    maps: np.ndarray | Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE
+    maps: np.ndarray | Tensor,
+    image_size: tuple[int, int],
+    size: tuple[int, int],
+    stride: int = STRIDE,
 ) -> np.ndarray:
     """The class with the largest score at every pixel, the first one where several are equal.
 
@@ -48,18 +51,24 @@ def upsample_argmax(
     """
     scores = np.ascontiguousarray(maps.detach().cpu().numpy() if isinstance(maps, Tensor) else maps)
     _check(scores, image_size, size, stride)
-    from encoder_ablations.segmenters.ops import upsample_argmax_numba as kernels  # brings numba: only when needed
+    from encoder_ablations.segmenters.ops import (
+        upsample_argmax_numba as kernels,
+    )  # brings numba: only when needed
 
     classes, height, width = scores.shape
     divisible = stride * height == image_size[0] and stride * width == image_size[1]
     rows = _taps(height, image_size[0], size[0], stride, divisible)
     columns = _taps(width, image_size[1], size[1], stride, divisible)
     firsts = np.empty((height, width), np.int32)
-    labels = np.empty(size, np.uint8 if classes <= 255 else np.int16 if classes <= 32767 else np.int64)
+    labels = np.empty(
+        size, np.uint8 if classes <= 255 else np.int16 if classes <= 32767 else np.int64
+    )
     bands = _bands(rows.lower)
     in_parallel(lambda first, last: kernels.argmax_rows(scores, firsts, first, last), height, 8)
     in_parallel(
-        lambda first, last: kernels.label_bands(scores, firsts, rows, columns, bands, labels, first, last),
+        lambda first, last: kernels.label_bands(
+            scores, firsts, rows, columns, bands, labels, first, last
+        ),
         len(bands) - 1,
         4,
     )
@@ -89,16 +98,21 @@ def _bands(lower: np.ndarray) -> np.ndarray:
     return np.array([*bands, len(lower)])
 
 
-def _check(scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: int) -> None:
+def _check(
+    scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: int
+) -> None:
     if scores.ndim != 3 or scores.dtype != np.float32 or 0 in scores.shape:
         problem = "expected maps K×h×w of float32, none of them 0"
-    elif any(not 0 < pixels <= stride * extent for pixels, extent in zip(image_size, scores.shape[1:], strict=True)):
-        problem = (
-            f"the maps must cover the image at stride {stride}, so its sides are between 1 and {stride} times theirs"
-        )
+    elif any(
+        not 0 < pixels <= stride * extent
+        for pixels, extent in zip(image_size, scores.shape[1:], strict=True)
+    ):
+        problem = f"the maps must cover the image at stride {stride}, so its sides are between 1 and {stride} times theirs"
     elif min(size) < 1:
         problem = "the result must have at least one pixel"
     else:
         return
-    given = f"maps {scores.shape} {scores.dtype}, image_size {tuple(image_size)}, size {tuple(size)}"
+    given = (
+        f"maps {scores.shape} {scores.dtype}, image_size {tuple(image_size)}, size {tuple(size)}"
+    )
     raise InputError(f"upsample_argmax: {problem}. Given: {given}.")

@@ -34,14 +34,18 @@ def argmax_rows(maps: np.ndarray, labels: np.ndarray, first: int, last: int) -> 
 
 
 @compiled("contract", inline=True)
-def _stretch(row: np.ndarray, lower: np.ndarray, upper: np.ndarray, t: np.ndarray, result: np.ndarray) -> None:
+def _stretch(
+    row: np.ndarray, lower: np.ndarray, upper: np.ndarray, t: np.ndarray, result: np.ndarray
+) -> None:
     """One row of a map at the pixels of a tile."""
     for x in range(lower.shape[0]):
         result[x] = row[lower[x]] * (ONE - t[x]) + row[upper[x]] * t[x]
 
 
 @compiled("contract", inline=True)
-def _update(top: np.ndarray, bottom: np.ndarray, t: float, k: int, best: np.ndarray, labels: np.ndarray) -> None:
+def _update(
+    top: np.ndarray, bottom: np.ndarray, t: float, k: int, best: np.ndarray, labels: np.ndarray
+) -> None:
     """Class k at one row of a tile."""
     for x in range(labels.shape[0]):
         _keep_better(top[x] * (ONE - t) + bottom[x] * t, k, x, best, labels)
@@ -83,7 +87,16 @@ def label_bands(
         for tile in range(0, count, TILE):
             pixels = open_pixels[tile : min(tile + TILE, count)]
             _label_tile(
-                maps, above, below, rows[2][start:stop], lower[pixels], upper[pixels], t[pixels], start, pixels, labels
+                maps,
+                above,
+                below,
+                rows[2][start:stop],
+                lower[pixels],
+                upper[pixels],
+                t[pixels],
+                start,
+                pixels,
+                labels,
             )
 
 

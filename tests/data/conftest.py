@@ -24,7 +24,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def make_dataset(tmp_path: Path) -> MakeDataset:
     """Writes images of random pixels and masks of 3 classes; the keyword arguments change the spec."""
 
-    def make(counts: Mapping[str, int] | None = None, size: tuple[int, int] = (24, 32), **changes: Any) -> DatasetSpec:
+    def make(
+        counts: Mapping[str, int] | None = None, size: tuple[int, int] = (24, 32), **changes: Any
+    ) -> DatasetSpec:
         rng = np.random.default_rng(0)
         for split, count in (counts or {"train": 4, "val": 2}).items():
             for kind in ("images", "masks"):
@@ -35,7 +37,13 @@ def make_dataset(tmp_path: Path) -> MakeDataset:
                 Image.fromarray(image).save(tmp_path / "images" / split / f"{split}_{number}.png")
                 Image.fromarray(mask).save(tmp_path / "masks" / split / f"{split}_{number}.png")
         splits = {split: split for split in (counts or {"train": 4, "val": 2})}
-        content = {"name": "toy", "root": str(tmp_path), "classes": ["a", "b", "c"], "splits": splits, **changes}
+        content = {
+            "name": "toy",
+            "root": str(tmp_path),
+            "classes": ["a", "b", "c"],
+            "splits": splits,
+            **changes,
+        }
         return build(DatasetSpec, content, "test")
 
     return make

@@ -51,7 +51,10 @@ def test_ade20k_as_it_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setenv("DATASETS_ROOT", str(tmp_path))
     for split in ("training", "validation"):
         save(tmp_path / f"ADEChallengeData2016/images/{split}/ADE_1.jpg", np.zeros((2, 3, 3)))
-        save(tmp_path / f"ADEChallengeData2016/annotations/{split}/ADE_1.png", [[0, 1, 2], [150, 149, 13]])
+        save(
+            tmp_path / f"ADEChallengeData2016/annotations/{split}/ADE_1.png",
+            [[0, 1, 2], [150, 149, 13]],
+        )
     spec = load_dataset("ade20k")
     for split in ("train", "val"):
         (sample,) = FolderDataset(spec, split)

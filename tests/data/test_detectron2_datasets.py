@@ -70,8 +70,16 @@ def test_by_name():
         ([0, 2, 255], {}, {}),
         ([0, 2, 7, 1], {"ignore_ids": [7]}, {}),
         ([0, 255, 9, 8], {"value_map": {0: 0, 255: 1, 9: 255, 1000: 2}, "ignore_ids": [8]}, {}),
-        ([0, 1000, 9, 8], {"value_map": {0: 0, 1000: 2, 9: 1}, "ignore_ids": [8]}, {"dtype": np.uint16}),
-        ([0, 1, 2, 255], {}, {"palette": [value for index in range(256) for value in (255 - index, 0, 0)]}),
+        (
+            [0, 1000, 9, 8],
+            {"value_map": {0: 0, 1000: 2, 9: 1}, "ignore_ids": [8]},
+            {"dtype": np.uint16},
+        ),
+        (
+            [0, 1, 2, 255],
+            {},
+            {"palette": [value for index in range(256) for value in (255 - index, 0, 0)]},
+        ),
     ],
     ids=["plain", "ignored", "mapped", "16 bit", "palette"],
 )
@@ -90,7 +98,9 @@ def test_detectron2_sees_our_masks(make_dataset, tmp_path, values, changes, form
     np.testing.assert_array_equal(mapped["image"].permute(1, 2, 0), sample.image)
     evaluator = SemSegEvaluator("toy_train", distributed=False)
     evaluator.reset()
-    scores = torch.nn.functional.one_hot(torch.from_numpy(sample.mask) % 255, 3).permute(2, 0, 1).float()
+    scores = (
+        torch.nn.functional.one_hot(torch.from_numpy(sample.mask) % 255, 3).permute(2, 0, 1).float()
+    )
     evaluator.process([record], [{"sem_seg": scores}])
     assert evaluator.evaluate()["sem_seg"]["pACC"] == 100
 
@@ -117,14 +127,18 @@ def test_copies_are_written_once_and_anew_after_a_change(make_dataset, tmp_path)
     second = DatasetCatalog.get("toy_train")
     assert second[0]["sem_seg_file_name"] != first[0]["sem_seg_file_name"]
     assert second[1:] == first[1:]
-    np.testing.assert_array_equal(read_as_detectron2(second[0]["sem_seg_file_name"]).flat[:4], [1, 1, 1, 0])
+    np.testing.assert_array_equal(
+        read_as_detectron2(second[0]["sem_seg_file_name"]).flat[:4], [1, 1, 1, 0]
+    )
 
 
 def test_equal_stems_in_two_datasets_do_not_meet(make_dataset):
     spec = make_dataset()
     other = spec.model_copy(update={"name": "other", "value_map": {0: 2, 1: 1, 2: 0}})
     register_datasets(spec, other)
-    files = [DatasetCatalog.get(name)[0]["sem_seg_file_name"] for name in ("toy_train", "other_train")]
+    files = [
+        DatasetCatalog.get(name)[0]["sem_seg_file_name"] for name in ("toy_train", "other_train")
+    ]
     ours, theirs = map(read_as_detectron2, files)
     np.testing.assert_array_equal(ours, 2 - theirs.astype(int))
 
@@ -137,7 +151,9 @@ def test_registering_twice_is_harmless(make_dataset):
 def test_a_taken_name_is_an_error(make_dataset):
     spec = make_dataset()
     register_datasets(spec)
-    with pytest.raises(InputError, match=r"already knows another dataset 'toy_train'.*MetadataCatalog.remove"):
+    with pytest.raises(
+        InputError, match=r"already knows another dataset 'toy_train'.*MetadataCatalog.remove"
+    ):
         register_datasets(spec.model_copy(update={"classes": ("a", "b", "d")}))
     DatasetCatalog.register("mine_train", list)
     with pytest.raises(InputError, match="another dataset 'mine_train'"):

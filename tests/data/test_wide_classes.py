@@ -19,15 +19,22 @@ from encoder_ablations.data.views.transforms import shrink, training_view
 from encoder_ablations.utils.errors import InputError
 
 PLAIN = AugmentationSpec(crop=(64, 64), scale=(1, 1))
-WARPED = AugmentationSpec(crop=(64, 64), rotate=30, elastic=(3, 4), vertical_flip=0.5, quarter_turns=0.5)
+WARPED = AugmentationSpec(
+    crop=(64, 64), rotate=30, elastic=(3, 4), vertical_flip=0.5, quarter_turns=0.5
+)
 
 
 def files(spec, split):
     """What the mask files of a split hold, read by nobody but Pillow."""
-    return {path.stem: np.asarray(Image.open(path)) for path in (spec.folder / "masks" / split).glob("*.png")}
+    return {
+        path.stem: np.asarray(Image.open(path))
+        for path in (spec.folder / "masks" / split).glob("*.png")
+    }
 
 
-@pytest.mark.parametrize(("classes", "ignore", "kept"), [(2, 255, "u1"), (255, 255, "u1"), (256, 65535, "u2")])
+@pytest.mark.parametrize(
+    ("classes", "ignore", "kept"), [(2, 255, "u1"), (255, 255, "u1"), (256, 65535, "u2")]
+)
 def test_the_rule(classes, ignore, kept):
     assert ignore_label(classes) == ignore
     assert mask_type(ignore) == np.dtype(kept)
@@ -73,7 +80,9 @@ def test_crops_take_the_ids_and_pad_with_65535(wide):
         spec = PLAIN.model_copy(update={"flip": flip, "photometric": False})
         image, mask = training_view(sample, spec, np.random.default_rng(0))
         columns = [
-            place for place in range(13) if (image[:, :60].transpose(1, 2, 0) == turned(sample, flip)[place]).all()
+            place
+            for place in range(13)
+            if (image[:, :60].transpose(1, 2, 0) == turned(sample, flip)[place]).all()
         ]
         assert mask.dtype == np.uint16
         assert (mask[60:] == 65535).all()
@@ -91,7 +100,9 @@ def turned(sample, flip):
 def test_warped_crops_hold_ids_of_the_mask_and_65535_outside(wide):
     sample = FolderDataset(wide, "train")[0]
     allowed = set(np.unique(sample.mask).tolist())
-    plain = training_view(sample, WARPED.model_copy(update={"photometric": False}), np.random.default_rng(3))
+    plain = training_view(
+        sample, WARPED.model_copy(update={"photometric": False}), np.random.default_rng(3)
+    )
     image, mask = plain
     assert mask.dtype == np.uint16
     assert set(np.unique(mask).tolist()) <= allowed
@@ -101,17 +112,22 @@ def test_warped_crops_hold_ids_of_the_mask_and_65535_outside(wide):
 
 
 @pytest.mark.parametrize(
-    "augmentation", [PLAIN, WARPED, AugmentationSpec(crop=(32, 32), short_side=40, resize_first=True)]
+    "augmentation",
+    [PLAIN, WARPED, AugmentationSpec(crop=(32, 32), short_side=40, resize_first=True)],
 )
 @pytest.mark.parametrize("workers", [0, 2])
-def test_memory_and_stored_sets_give_the_same_bits(wide, augmentation, workers, tmp_path, monkeypatch):
+def test_memory_and_stored_sets_give_the_same_bits(
+    wide, augmentation, workers, tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dataset = FolderDataset(wide, "train")
 
     def batches(samples, workers=0):
         options = {"seed": 3, "batch_size": 4, "steps": 4, "workers": workers}
         found = training_batches(samples, range(len(samples)), augmentation, **options)
-        return [(batch.images.numpy().tobytes(), batch.masks.numpy().tobytes()) for (batch,) in found]
+        return [
+            (batch.images.numpy().tobytes(), batch.masks.numpy().tobytes()) for (batch,) in found
+        ]
 
     expected = batches(dataset)
     assert batches(CachedDataset(dataset)) == expected
@@ -123,12 +139,18 @@ def test_memory_and_stored_sets_give_the_same_bits(wide, augmentation, workers, 
 
 
 @pytest.mark.parametrize("short_side", [None, 40])
-def test_a_stored_set_has_five_bytes_a_pixel_and_is_written_once(wide, short_side, tmp_path, monkeypatch):
+def test_a_stored_set_has_five_bytes_a_pixel_and_is_written_once(
+    wide, short_side, tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     dataset = FolderDataset(wide, "test")
     folder = write_set(dataset, short_side)
     pixels = 60 * 76 if short_side is None else 40 * 51
-    assert (folder / "pixels.bin").stat().st_size == 4 * 5 * pixels == planned_bytes(dataset, short_side)
+    assert (
+        (folder / "pixels.bin").stat().st_size
+        == 4 * 5 * pixels
+        == planned_bytes(dataset, short_side)
+    )
     written = (folder / "pixels.bin").stat().st_mtime_ns
     write_set(dataset, short_side)
     assert (folder / "pixels.bin").stat().st_mtime_ns == written
@@ -157,7 +179,9 @@ def test_a_damaged_or_8_bit_set_is_not_used(wide, tmp_path, monkeypatch, caplog)
 def test_pictures_of_ids(wide, tmp_path):
     colors = palette(300)
     labels = np.array([[0, 255, 299, 65535]])
-    assert colorize(labels, colors).tolist() == [[list(colors[0]), list(colors[255]), list(colors[299]), [0, 0, 0]]]
+    assert colorize(labels, colors).tolist() == [
+        [list(colors[0]), list(colors[255]), list(colors[299]), [0, 0, 0]]
+    ]
     with pytest.raises(ValueError, match="class id 300 has no colour"):
         colorize(np.array([[300]]), colors)
     write_sheet(wide, tmp_path / "sheet.png", "wide")
@@ -166,7 +190,9 @@ def test_pictures_of_ids(wide, tmp_path):
 
 def test_class_maps_between_wide_and_narrow_datasets():
     names = [f"class {number}" for number in range(300)]
-    narrow = ClassMap(shared={"last": SharedClass(trained=("c",), tested=("class 299", "class 255"))})
+    narrow = ClassMap(
+        shared={"last": SharedClass(trained=("c",), tested=("class 299", "class 255"))}
+    )
     shared = share_classes(narrow, ["a", "b", "c"], names, "map")
     assert [shared.truth[label] for label in (255, 299, 0, 65535)] == [0, 0, 255, 255]
     whole = share_classes(None, names, names, "none")

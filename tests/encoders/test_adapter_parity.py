@@ -27,7 +27,13 @@ def make_model(name, **options):
     torch.manual_seed(0)
     tiny = TINY | ({"num_heads": 4, "embed_dim": 64} if "dinov3" in name else {})
     return timm.create_model(
-        name, num_classes=0, global_pool="", dynamic_img_size=True, dynamic_img_pad=True, **tiny, **options
+        name,
+        num_classes=0,
+        global_pool="",
+        dynamic_img_size=True,
+        dynamic_img_pad=True,
+        **tiny,
+        **options,
     ).eval()
 
 
@@ -35,7 +41,8 @@ def hooked(model, images, taps, final_norm):
     """Block outputs as the model itself computes them, as maps without prefix tokens."""
     seen = {}
     handles = [
-        model.blocks[i].register_forward_hook(lambda _m, _a, output, i=i: seen.update({i: output})) for i in taps
+        model.blocks[i].register_forward_hook(lambda _m, _a, output, i=i: seen.update({i: output}))
+        for i in taps
     ]
     model.forward_features(images)
     for handle in handles:
@@ -116,7 +123,11 @@ def test_quickgelu_goes_with_openai_weights():
 
 def test_normalization_is_the_sources():
     """Rule 4."""
-    expected = {"clip_b16": (0.48145466, 0.26862954), "siglip_b16": (0.5, 0.5), "mae_b16": (0.485, 0.229)}
+    expected = {
+        "clip_b16": (0.48145466, 0.26862954),
+        "siglip_b16": (0.5, 0.5),
+        "mae_b16": (0.485, 0.229),
+    }
     for name, (mean, std) in expected.items():
         source = timm.get_pretrained_cfg(find_row(name).model)
         assert (source.mean[0], source.std[0]) == (mean, std)

@@ -14,7 +14,10 @@ CASES = {
     "patch 14, native": {"name": "dinov2_s14"},
     "patch 14, resampled": {"name": "dinov2_s14", "grid": "resampled_patch"},
     "patch 14, rescaled": {"name": "dinov2_s14", "grid": "rescaled_input"},
-    "patch 14, registers, simple pyramid": {"name": "dinov2_reg_s14", "neck": "simple_feature_pyramid"},
+    "patch 14, registers, simple pyramid": {
+        "name": "dinov2_reg_s14",
+        "neck": "simple_feature_pyramid",
+    },
     "rotary positions": {"name": "dinov3_s16"},
     "patch 32": {"name": "vit_base_patch32_clip_quickgelu_224"},
     "no prefix token": {"name": "vit_base_patch16_siglip_224"},
@@ -31,7 +34,9 @@ def test_pyramid(case):
         with torch.inference_mode():
             maps = encoder.body(torch.randn(2, 3, height, width))
             pyramid = encoder(torch.randn(2, 3, height, width))
-        for features, channels, reduction in zip(maps, encoder.body.widths, encoder.body.reductions, strict=True):
+        for features, channels, reduction in zip(
+            maps, encoder.body.widths, encoder.body.reductions, strict=True
+        ):
             rows, columns = (-(-n // reduction) for n in (height, width))
             assert features.shape == (2, channels, rows, columns)
         assert list(pyramid) == ["p2", "p3", "p4", "p5"]
@@ -43,7 +48,9 @@ def test_pyramid(case):
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_same_seed_same_weights_and_all_parts_learn(case):
-    first, second = (build_encoder(EncoderSpec(weights="random", channels=64, **case), seed=3) for _ in range(2))
+    first, second = (
+        build_encoder(EncoderSpec(weights="random", channels=64, **case), seed=3) for _ in range(2)
+    )
     state = second.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in first.state_dict().items())
     named = {id(parameter) for part in first.parts.values() for parameter in part}
@@ -53,10 +60,14 @@ def test_same_seed_same_weights_and_all_parts_learn(case):
 def test_equal_grids():
     """Rule 7: both ways give a patch-14 model the token grid of a patch-16 one; natively it has more tokens."""
     tokens = {
-        grid: build_encoder(EncoderSpec(name="dinov2_s14", weights="random", grid=grid)).body.tokens(512, 640)
+        grid: build_encoder(
+            EncoderSpec(name="dinov2_s14", weights="random", grid=grid)
+        ).body.tokens(512, 640)
         for grid in ("native", "resampled_patch", "rescaled_input")
     }
-    regular = build_encoder(EncoderSpec(name="vit_tiny_patch16_224", weights="random")).body.tokens(512, 640)
+    regular = build_encoder(EncoderSpec(name="vit_tiny_patch16_224", weights="random")).body.tokens(
+        512, 640
+    )
     assert tokens["resampled_patch"] == tokens["rescaled_input"] == regular == 32 * 40
     assert tokens["native"] == 37 * 46
 
@@ -67,7 +78,9 @@ def test_padding_does_not_shift_features():
     assert isinstance(encoder.body, ViTBody)
     from encoder_ablations.encoders.pyramids.resize import resize_to_stride
 
-    ramp = torch.arange(0.5, 40).mul(14).view(1, 1, 1, -1).expand(1, 1, 40, 40)  # pixel position of each patch's middle
+    ramp = (
+        torch.arange(0.5, 40).mul(14).view(1, 1, 1, -1).expand(1, 1, 40, 40)
+    )  # pixel position of each patch's middle
     resized = resize_to_stride(ramp, 14, 4, (130, 130))
     expected = torch.arange(130) * 4 + 2.0
     inside = (expected > 7) & (expected < 40 * 14 - 7)
@@ -89,7 +102,9 @@ def learning_and_reached(**fields):
     learning = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
     encoder.requires_grad_(True)
     sum(level.square().mean() for level in encoder(torch.randn(1, 3, 64, 96)).values()).backward()
-    return learning, {name for name, parameter in encoder.named_parameters() if parameter.grad is not None}
+    return learning, {
+        name for name, parameter in encoder.named_parameters() if parameter.grad is not None
+    }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -100,7 +115,9 @@ def test_every_parameter_gets_a_gradient(case):
     assert "body.reader.model.norm.weight" in learning or "darknet" in case["name"]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES.values() if "darknet" not in case["name"]], ids=str)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES.values() if "darknet" not in case["name"]], ids=str
+)
 def test_what_no_tap_depends_on_does_not_learn(case):
     learning, reached = learning_and_reached(channels=64, **case, **EARLY)
     assert learning == reached

@@ -20,7 +20,9 @@ def step(encoder):
     optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
     sum(level.square().mean() for level in encoder(torch.randn(2, 3, 64, 64)).values()).backward()
     optimizer.step()
-    return {name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])}
+    return {
+        name for name, value in encoder.state_dict().items() if not torch.equal(value, before[name])
+    }
 
 
 @pytest.mark.parametrize("name", ["darknet_tiny", "vit_tiny_patch16_224"])
@@ -46,12 +48,21 @@ def test_first_blocks(name):
         depth = encoder.body.depth_of(key)
         if depth <= 2:
             assert f"body.{key}" not in changed, key
-    assert any(encoder.body.depth_of(key.removeprefix("body.")) > 2 for key in changed if key.startswith("body."))
+    assert any(
+        encoder.body.depth_of(key.removeprefix("body.")) > 2
+        for key in changed
+        if key.startswith("body.")
+    )
 
 
 def test_all_but_norms():
     encoder = make("vit_tiny_patch16_224", "all_but_norms")
-    norms = {id(p) for module in encoder.body.modules() if isinstance(module, NORMS) for p in module.parameters()}
+    norms = {
+        id(p)
+        for module in encoder.body.modules()
+        if isinstance(module, NORMS)
+        for p in module.parameters()
+    }
     assert norms
     for parameter in encoder.parts["body"]:
         assert parameter.requires_grad == (id(parameter) in norms)

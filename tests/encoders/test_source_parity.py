@@ -16,7 +16,11 @@ from encoder_ablations.utils.seeding import torch_stream
 SIZE = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
 TINY = {"embed_dim": 64, "depth": 4, "num_heads": 4}
 TOLERANCE = 1e-5
-INTERPOLATES_WHEN_ASKED = (transformers.CLIPVisionModel, transformers.SiglipVisionModel, transformers.ViTMAEModel)
+INTERPOLATES_WHEN_ASKED = (
+    transformers.CLIPVisionModel,
+    transformers.SiglipVisionModel,
+    transformers.ViTMAEModel,
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,11 @@ FAMILIES = {
     "dinov3_gated": Family(
         transformers.DINOv3ViTModel,
         transformers.DINOv3ViTConfig(
-            **SIZE, intermediate_size=256, num_register_tokens=4, use_gated_mlp=True, hidden_act="silu"
+            **SIZE,
+            intermediate_size=256,
+            num_register_tokens=4,
+            use_gated_mlp=True,
+            hidden_act="silu",
         ),
         "vit_small_plus_patch16_dinov3_qkvb.lvd1689m",
         image=64,
@@ -101,7 +109,9 @@ FAMILIES = {
     ),
     "siglip": Family(
         transformers.SiglipVisionModel,
-        transformers.SiglipVisionConfig(**SIZE, intermediate_size=256, image_size=64, patch_size=16),
+        transformers.SiglipVisionConfig(
+            **SIZE, intermediate_size=256, image_size=64, patch_size=16
+        ),
         "vit_base_patch16_siglip_224.webli",
         image=64,
         patch=16,
@@ -110,7 +120,9 @@ FAMILIES = {
     ),
     "mae": Family(
         transformers.ViTMAEModel,
-        transformers.ViTMAEConfig(**SIZE, intermediate_size=256, image_size=64, patch_size=16, mask_ratio=0.0),
+        transformers.ViTMAEConfig(
+            **SIZE, intermediate_size=256, image_size=64, patch_size=16, mask_ratio=0.0
+        ),
         "vit_base_patch16_224.mae",
         image=64,
         patch=16,
@@ -150,12 +162,20 @@ def sources():
 def _timm_model(family, **options):
     options = {**dict(family.options), **TINY, "img_size": family.image, **options}
     return timm.create_model(
-        family.timm_name, num_classes=0, global_pool="", dynamic_img_size=True, dynamic_img_pad=True, **options
+        family.timm_name,
+        num_classes=0,
+        global_pool="",
+        dynamic_img_size=True,
+        dynamic_img_pad=True,
+        **options,
     ).eval()
 
 
 def _loaded(family, source, tmp_path, **options):
-    save_file({name: value.contiguous() for name, value in source.state_dict().items()}, tmp_path / "m.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in source.state_dict().items()},
+        tmp_path / "m.safetensors",
+    )
     model = _timm_model(family, **options)
     load_weights(model, tmp_path / "m.safetensors")
     return model
@@ -170,13 +190,19 @@ def _images(height, width):
 def _source_states(source, images):
     """All tokens after each block, and transformers' own final norm of the last."""
     options = {}
-    if isinstance(source, transformers.ViTMAEModel):  # its "masking" keeps every token, in order of the noise
+    if isinstance(
+        source, transformers.ViTMAEModel
+    ):  # its "masking" keeps every token, in order of the noise
         count = images.shape[-2] // 16 * (images.shape[-1] // 16)
         options["noise"] = torch.arange(count, dtype=torch.float32).expand(len(images), -1)
     if isinstance(source, INTERPOLATES_WHEN_ASKED):
         options["interpolate_pos_encoding"] = True
     states = source(images, output_hidden_states=True, **options).hidden_states[1:]
-    norms = [getattr(source, name) for name in ("layernorm", "post_layernorm", "norm") if hasattr(source, name)]
+    norms = [
+        getattr(source, name)
+        for name in ("layernorm", "post_layernorm", "norm")
+        if hasattr(source, name)
+    ]
     return [*states, norms[0](states[-1])]
 
 
@@ -184,9 +210,16 @@ def _source_states(source, images):
 def _timm_states(model, images):
     def tokens(norm, indices):
         taps = model.forward_intermediates(
-            images, indices=indices, return_prefix_tokens=True, norm=norm, output_fmt="NLC", intermediates_only=True
+            images,
+            indices=indices,
+            return_prefix_tokens=True,
+            norm=norm,
+            output_fmt="NLC",
+            intermediates_only=True,
         )
-        return [torch.cat([tap[1], tap[0]], dim=1) if isinstance(tap, tuple) else tap for tap in taps]
+        return [
+            torch.cat([tap[1], tap[0]], dim=1) if isinstance(tap, tuple) else tap for tap in taps
+        ]
 
     return [*tokens(False, [0, 1, 2, 3]), *tokens(True, [3])]
 
@@ -203,7 +236,10 @@ def test_taps_equal_at_the_native_size(name, sources, tmp_path):
     expected = _source_states(sources[name], images)
     assert expected[0].shape[1] == family.prefix + 16
     assert expected[0].std() > 0.3
-    assert _difference(expected, _timm_states(_loaded(family, sources[name], tmp_path), images)) <= TOLERANCE
+    assert (
+        _difference(expected, _timm_states(_loaded(family, sources[name], tmp_path), images))
+        <= TOLERANCE
+    )
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(5, 7), (7, 3)])
@@ -221,7 +257,9 @@ def test_taps_equal_at_other_sizes(name, rows, columns, sources, tmp_path):
     images = _images(rows * family.patch, columns * family.patch)
     expected = _source_states(source, images)
     assert expected[0].shape[1] == family.prefix + rows * columns
-    assert _difference(expected, _timm_states(_loaded(family, source, tmp_path), images)) <= TOLERANCE
+    assert (
+        _difference(expected, _timm_states(_loaded(family, source, tmp_path), images)) <= TOLERANCE
+    )
 
 
 @pytest.mark.parametrize(

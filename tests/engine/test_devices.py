@@ -44,7 +44,11 @@ def test_tf32_is_no_autocast(precision):
 
 
 def test_the_cpu_has_no_tf32():
-    assert [precision_on(CPU, name) for name in ("fp32", "tf32", "bf16")] == ["fp32", "fp32", "bf16"]
+    assert [precision_on(CPU, name) for name in ("fp32", "tf32", "bf16")] == [
+        "fp32",
+        "fp32",
+        "bf16",
+    ]
     assert precision_on(CUDA, "tf32") == "tf32"
 
 

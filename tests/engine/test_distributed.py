@@ -14,7 +14,12 @@ BATCH_NORMS = {
     "head on a frozen body": {"encoder": "frozen darknet", "head": "linear", "steps": 1},
 }
 # name -> options, see tests/helpers/distributed_training.py; "folder" where it is not the name
-WITH_ONE = {"plain": {}, "views": {"views": 2}, "1 image": {"steps": 1, "val": 1}, "3 images": {"steps": 1, "val": 3}}
+WITH_ONE = {
+    "plain": {},
+    "views": {"views": 2},
+    "1 image": {"steps": 1, "val": 1},
+    "3 images": {"steps": 1, "val": 3},
+}
 WITH_TWO = {
     "plain": {"accumulation": 2},
     "views": {"views": 2, "accumulation": 2, "store": "store"},
@@ -24,7 +29,11 @@ WITH_TWO = {
     "the second's clock": {"save_seconds": [1e9, 0]},
     "undisturbed": {"evaluate_every": 4},
     "stopped by the first": {"evaluate_every": 4, "interrupt": [0, 1]},
-    "stopped by the second": {"evaluate_every": 4, "interrupt": [1, 2], "folder": "stopped by the first"},
+    "stopped by the second": {
+        "evaluate_every": 4,
+        "interrupt": [1, 2],
+        "folder": "stopped by the first",
+    },
     "resumed": {"evaluate_every": 4, "folder": "stopped by the first"},
 }
 
@@ -87,7 +96,9 @@ def test_two_processes_equal_one(one, two, name):
 
 def test_two_processes_share_a_store_of_features(two, runs):
     assert two["views"]
-    assert len(list((runs.folder / "store").rglob("*.safetensors"))) == 16 + 5  # two views of 8 images, 5 to evaluate
+    assert (
+        len(list((runs.folder / "store").rglob("*.safetensors"))) == 16 + 5
+    )  # two views of 8 images, 5 to evaluate
 
 
 def test_the_first_process_decides_when_to_save(two):
@@ -109,7 +120,10 @@ def check_batch_norm(alone, together):
     """Loss, gradients and running statistics, as noted by one process and by two."""
     loss, shared_loss = (run[0]["last"]["progress"]["loss"][0] for run in (alone, together))
     assert shared_loss == pytest.approx(loss, rel=1e-5)
-    expected, *found = (torch.cat([each.flatten() for each in run["gradients"].values()]) for run in alone + together)
+    expected, *found = (
+        torch.cat([each.flatten() for each in run["gradients"].values()])
+        for run in alone + together
+    )
     for gradient in found:
         assert (expected - gradient).norm() < 1e-3 * expected.norm()
     statistics = alone[0]["statistics"]

@@ -19,7 +19,17 @@ RECIPE = {
     "augmentation": {"crop": [64, 64]},
     "schedule": {"warmup_steps": 1},
 }
-COUNTS = ("status", "spec", "data", "metrics", "confusion_matrix", "curves", "convergence", "disclosures", "pictures")
+COUNTS = (
+    "status",
+    "spec",
+    "data",
+    "metrics",
+    "confusion_matrix",
+    "curves",
+    "convergence",
+    "disclosures",
+    "pictures",
+)
 
 
 class Studies:
@@ -29,7 +39,12 @@ class Studies:
         self.dataset = dataset.model_dump(mode="json")
 
     def write(self, steps=4, **changes):
-        study = {"name": "tiny", "encoders": ENCODERS, "segmenters": ["linear"], "datasets": [self.dataset]}
+        study = {
+            "name": "tiny",
+            "encoders": ENCODERS,
+            "segmenters": ["linear"],
+            "datasets": [self.dataset],
+        }
         study |= {"fractions": [1.0], "seeds": [0], "recipe": RECIPE | {"steps": steps}} | changes
         with open("tiny.yaml", "w") as file:
             yaml.safe_dump(study, file)

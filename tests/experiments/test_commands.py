@@ -19,7 +19,9 @@ def test_help_names_every_command_and_is_quick(capsys):
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in summaries())
     program = "import sys; from encoder_ablations.experiments.cli import main; main([]); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip().endswith("False"), "the help must not import torch"
 
 
@@ -34,7 +36,9 @@ def test_a_misspelt_command_gets_the_nearest(capsys):
     assert "Did you mean 'init'?" in capsys.readouterr().err
 
 
-def test_an_unknown_device_is_refused_before_anything_is_said_or_made(tmp_path, monkeypatch, capsys):
+def test_an_unknown_device_is_refused_before_anything_is_said_or_made(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     for device in ("gpu", "cuda:x", "cuda:"):
         assert main(["demo", "--device", device]) == 2
@@ -63,7 +67,9 @@ def test_encoders(capsys):
 
 def test_a_closed_pipe_is_no_failure():
     program = "import sys; from encoder_ablations.experiments.cli import main; sys.exit(main(['encoders']))"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         process.stdout.close()
         assert b"BrokenPipe" not in process.stderr.read()
     assert process.returncode == 0
@@ -73,15 +79,26 @@ def test_taps_with_an_image(tmp_path, capsys):
     image = np.zeros((90, 120, 3), np.uint8)
     image[30:60, 40:80] = 255
     Image.fromarray(image).save(tmp_path / "photo.png")
-    arguments = ["taps", "--encoder", "vit_tiny_patch16_224", "--image", str(tmp_path / "photo.png")]
-    assert main([*arguments, "--heatmaps", str(tmp_path / "out"), "weights=random", "channels=32"]) == 0
+    arguments = [
+        "taps",
+        "--encoder",
+        "vit_tiny_patch16_224",
+        "--image",
+        str(tmp_path / "photo.png"),
+    ]
+    assert (
+        main([*arguments, "--heatmaps", str(tmp_path / "out"), "weights=random", "channels=32"])
+        == 0
+    )
     out = capsys.readouterr().out
     assert "90×120" in out
     assert "48 patch tokens, 1 prefix token;" in out
     assert "p2: 32×23×30, stride 4" in out
     assert "equal" in out
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == sorted([*(f"tap{i}.png" for i in range(4)), *(f"p{i}.png" for i in range(2, 6)), "overview.png"])
+    assert written == sorted(
+        [*(f"tap{i}.png" for i in range(4)), *(f"p{i}.png" for i in range(2, 6)), "overview.png"]
+    )
     assert Image.open(tmp_path / "out" / "tap0.png").size == (120, 90)
 
 
@@ -91,8 +108,13 @@ def test_taps_of_every_size(capsys):
 
 
 def test_taps_that_differ_from_the_source_are_an_error(capsys, monkeypatch):
-    monkeypatch.setattr(inspection, "_noise", lambda height, width: torch.full((1, 3, height, width), torch.nan))
-    assert main(["taps", "--encoder", "vit_tiny_patch16_224", "--size", "32x32", "weights=random"]) == 1
+    monkeypatch.setattr(
+        inspection, "_noise", lambda height, width: torch.full((1, 3, height, width), torch.nan)
+    )
+    assert (
+        main(["taps", "--encoder", "vit_tiny_patch16_224", "--size", "32x32", "weights=random"])
+        == 1
+    )
     assert "DIFFERENT" in capsys.readouterr().out
 
 

@@ -33,7 +33,14 @@ STUDY = {
         {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "label": "vit"},
     ],
     "segmenters": [
-        {"base": "mask2former_small", "queries": 5, "hidden": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1}
+        {
+            "base": "mask2former_small",
+            "queries": 5,
+            "hidden": 32,
+            "heads": 4,
+            "encoder_layers": 1,
+            "decoder_layers": 1,
+        }
     ],
     "fractions": [0.25, 1.0],
     "seeds": [0],
@@ -61,8 +68,13 @@ def outputs(tmp_path_factory, terrain):
     """The folder ``outputs`` after the study's two runs at 100 %."""
     folder = tmp_path_factory.mktemp("finished")
     path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(STUDY | {"datasets": [terrain.model_dump(mode="json")], "fractions": [1.0]}))
-    assert main(["run", str(path), "--device", "cpu", "--output", str(folder / "outputs" / "small")]) == 0
+    path.write_text(
+        yaml.safe_dump(STUDY | {"datasets": [terrain.model_dump(mode="json")], "fractions": [1.0]})
+    )
+    assert (
+        main(["run", str(path), "--device", "cpu", "--output", str(folder / "outputs" / "small")])
+        == 0
+    )
     return folder / "outputs"
 
 
@@ -80,7 +92,16 @@ def records(folder: Path):
 
 def what_counts(record):
     """What must be the same however often a run was interrupted."""
-    keys = ("spec", "data", "metrics", "confusion_matrix", "curves", "convergence", "disclosures", "pictures")
+    keys = (
+        "spec",
+        "data",
+        "metrics",
+        "confusion_matrix",
+        "curves",
+        "convergence",
+        "disclosures",
+        "pictures",
+    )
     return {key: record[key] for key in keys}
 
 
@@ -101,7 +122,9 @@ def test_study(study, capsys):
 
     # every image's own counts lie beside the record and add up to its matrix
     for name, record in first.items():
-        images = load_per_image(folder / "runs" / name / PER_IMAGE, np.array(record["confusion_matrix"]))
+        images = load_per_image(
+            folder / "runs" / name / PER_IMAGE, np.array(record["confusion_matrix"])
+        )
         assert len(images.ids) == 8
 
     # a second call repeats nothing
@@ -136,7 +159,11 @@ def test_killed_and_started_again(study, tmp_path):
     kills = 0
     for moment in (1, 2, 3):
         process = subprocess.Popen(
-            command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
@@ -148,7 +175,9 @@ def test_killed_and_started_again(study, tmp_path):
             time.sleep(0.01)
         process.wait()
     assert kills >= 2
-    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    )
     whole, killed = records(Path("whole")), records(Path("killed"))
     assert whole.keys() == killed.keys()
     for name in whole:
@@ -157,15 +186,33 @@ def test_killed_and_started_again(study, tmp_path):
 
 BAD = {
     "unknown command": (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
-    "unknown encoder": (["train", "--encoder", "dinov2_b15", "--dataset", "camvid"], "Did you mean 'dinov2_b14'?"),
-    "unknown dataset": (["train", "--encoder", "mae_b16", "--dataset", "camvit"], "Did you mean 'camvid'?"),
+    "unknown encoder": (
+        ["train", "--encoder", "dinov2_b15", "--dataset", "camvid"],
+        "Did you mean 'dinov2_b14'?",
+    ),
+    "unknown dataset": (
+        ["train", "--encoder", "mae_b16", "--dataset", "camvit"],
+        "Did you mean 'camvid'?",
+    ),
     "unknown study": (["run", "demmo"], "Did you mean 'demo'?"),
     "no such file": (["run", "nowhere.yaml"], "there is no file nowhere.yaml"),
-    "unknown key": (["run", "STUDY", "recipe.stepz=3"], "unknown key 'recipe.stepz'. Did you mean 'steps'?"),
-    "impossible value": (["run", "STUDY", "recipe.steps=0"], "'recipe.steps': input should be greater than or equal"),
+    "unknown key": (
+        ["run", "STUDY", "recipe.stepz=3"],
+        "unknown key 'recipe.stepz'. Did you mean 'steps'?",
+    ),
+    "impossible value": (
+        ["run", "STUDY", "recipe.steps=0"],
+        "'recipe.steps': input should be greater than or equal",
+    ),
     "no image left": (["run", "STUDY", "fractions=[0.001]"], "fraction"),
-    "wrong neck": (["taps", "--encoder", "vit_tiny_patch16_224", "weights=random", "neck=fpn_concat"], "tap_pyramid"),
-    "wrong grid": (["taps", "--encoder", "mae_b16", "weights=random", "grid=resampled_patch"], "patch 16"),
+    "wrong neck": (
+        ["taps", "--encoder", "vit_tiny_patch16_224", "weights=random", "neck=fpn_concat"],
+        "tap_pyramid",
+    ),
+    "wrong grid": (
+        ["taps", "--encoder", "mae_b16", "weights=random", "grid=resampled_patch"],
+        "patch 16",
+    ),
     "stated fact": (
         ["taps", "--encoder", "vit_ti16", "weights=random", "patch_size=14"],
         "as 14, the model has 16",
@@ -177,7 +224,10 @@ BAD = {
     "no study": (["report", "empty"], "empty"),
     "device": (["run", "STUDY", "--device", "tpu"], "unknown device 'tpu'"),
     "no GPU": (["run", "STUDY", "--device", "cuda"], "PyTorch sees no CUDA device"),
-    "output": (["run", "STUDY", "--output", "small.yaml/below"], "cannot write to the folder small.yaml/below"),
+    "output": (
+        ["run", "STUDY", "--output", "small.yaml/below"],
+        "cannot write to the folder small.yaml/below",
+    ),
     "batch": (["run", "STUDY", "recipe.accumulation=3"], "not a multiple"),
     "twice": (["run", "STUDY", "seeds=[1,1]"], "seeds lists '1' twice"),
     "neither": (["evaluate", "empty"], "neither a run"),
@@ -203,10 +253,16 @@ def test_bad_input_is_one_line_and_exit_code_2(name, study, capsys):
 
 
 DAMAGE = {
-    "older schema": (lambda text: text.replace('"schema_version": 1', '"schema_version": 0'), "has schema version 0"),
+    "older schema": (
+        lambda text: text.replace('"schema_version": 1', '"schema_version": 0'),
+        "has schema version 0",
+    ),
     "truncated": (lambda text: text[: len(text) // 2], "is damaged (JSONDecodeError)"),
     "edited": (lambda text: text.replace('"miou": ', '"miou": maybe ', 1), "is damaged"),
-    "edited well": (lambda text: re.sub(r'"miou": [0-9.e-]+', '"miou": 0.999', text, count=1), "was edited after"),
+    "edited well": (
+        lambda text: re.sub(r'"miou": [0-9.e-]+', '"miou": 0.999', text, count=1),
+        "was edited after",
+    ),
     "another run's": (None, "is the record of another run"),
 }
 
@@ -218,7 +274,9 @@ def test_a_bad_record_is_told_from_a_good_one(name, finished_study):
     bad.write_text(change(bad.read_text()) if change else good.read_text())
     found = {
         run.folder: run
-        for run in locate(plan(load_study(str(finished_study), ["fractions=[1.0]"])), Path("outputs/small"))
+        for run in locate(
+            plan(load_study(str(finished_study), ["fractions=[1.0]"])), Path("outputs/small")
+        )
     }
     assert found[bad.parent].state == "unreadable"
     assert message in found[bad.parent].problem
@@ -254,8 +312,14 @@ def test_a_failed_run_is_recorded_and_repeated_only_on_request(study, capsys, mo
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_step", fail)
         assert main(arguments) == 1
-    found = {record["spec"]["encoder"]["label"]: record for record in records(Path("outputs/small")).values()}
-    assert {name: record["status"] for name, record in found.items()} == {"darknet": "failed", "vit": "finished"}
+    found = {
+        record["spec"]["encoder"]["label"]: record
+        for record in records(Path("outputs/small")).values()
+    }
+    assert {name: record["status"] for name, record in found.items()} == {
+        "darknet": "failed",
+        "vit": "finished",
+    }
     assert found["darknet"]["error"]["message"] == "the loss is nan"
     assert "1 run failed; --retry-failed repeats what failed" in capsys.readouterr().err
     assert main(["status", "outputs/small"]) == 0
@@ -271,7 +335,9 @@ def test_a_failed_run_is_recorded_and_repeated_only_on_request(study, capsys, mo
     assert load_record(path.parent).status == "finished"
     assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]", "--output", "whole"]) == 0
     whole = records(Path("whole"))[path.parent.name]
-    assert what_counts(json.loads(path.read_text())) == what_counts(whole), "it went on from its checkpoint"
+    assert what_counts(json.loads(path.read_text())) == what_counts(whole), (
+        "it went on from its checkpoint"
+    )
 
 
 def test_an_encoder_with_its_own_recipe_is_disclosed_and_compared(study):
@@ -279,7 +345,10 @@ def test_an_encoder_with_its_own_recipe_is_disclosed_and_compared(study):
     content["encoders"][0]["recipe"] = {"optimizer": {"lr": 0.001}}
     study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
     assert main(["run", str(study), "--device", "cpu"]) == 0
-    found = {record["spec"]["encoder"]["label"]: record for record in records(Path("outputs/small")).values()}
+    found = {
+        record["spec"]["encoder"]["label"]: record
+        for record in records(Path("outputs/small")).values()
+    }
     assert found["darknet"]["spec"]["recipe"]["optimizer"]["lr"] == 0.001
     assert found["vit"]["spec"]["recipe"]["optimizer"]["lr"] == 0.0001
     own = "Trained with a recipe of its own (the study's → this encoder's): optimizer.lr 0.0001 → 0.001."
@@ -302,7 +371,9 @@ def test_a_changed_study_is_not_mixed_with_the_old_one(finished_study, capsys):
     assert len(records(Path("outputs/small"))) == 2
     assert main([*arguments, "seeds=[0,1]", "--extend"]) == 0
     assert len(records(Path("outputs/small"))) == 4
-    assert main([*arguments, "seeds=[1,0]", "--dry-run"]) == 0, "the new version is the folder's study now"
+    assert main([*arguments, "seeds=[1,0]", "--dry-run"]) == 0, (
+        "the new version is the folder's study now"
+    )
     assert main([*arguments, "seeds=[0,1]", "name=other", "--dry-run"]) == 0
     published = "published=[{encoder: %s, segmenter: mask2former, dataset: %s, miou: 47.3, source: Doe 2024}]"
     named = published % ("vit", "mars_terrain")
@@ -323,7 +394,9 @@ def test_runs_that_cannot_start_do_not_keep_the_others(study, capsys):
     error = capsys.readouterr().err
     assert "not started (1 run)" in error
     assert "gone.pth" in error
-    assert [record["spec"]["encoder"]["label"] for record in records(Path("outputs/small")).values()] == ["vit"]
+    assert [
+        record["spec"]["encoder"]["label"] for record in records(Path("outputs/small")).values()
+    ] == ["vit"]
 
 
 def test_a_run_whose_input_breaks_later_is_recorded(study, capsys, monkeypatch):
@@ -334,7 +407,10 @@ def test_a_run_whose_input_breaks_later_is_recorded(study, capsys, monkeypatch):
 
     monkeypatch.setattr(worker, "execute_run", broken)
     assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]"]) == 1
-    found = {record["spec"]["encoder"]["label"]: record for record in records(Path("outputs/small")).values()}
+    found = {
+        record["spec"]["encoder"]["label"]: record
+        for record in records(Path("outputs/small")).values()
+    }
     assert found["darknet"]["error"]["message"] == "the masks are gone"
     assert found["vit"]["status"] == "finished"
 
@@ -348,7 +424,9 @@ def test_a_full_disk_is_no_fault_of_the_run(where, study, capsys, monkeypatch):
 
     if where == "checkpoint":
         monkeypatch.setattr("encoder_ablations.utils.files.os.replace", fail)
-        monkeypatch.setattr("encoder_ablations.experiments.commands.run.save_study", lambda *_: None)
+        monkeypatch.setattr(
+            "encoder_ablations.experiments.commands.run.save_study", lambda *_: None
+        )
     else:
         monkeypatch.setattr(Trainer, "_step", fail)
     assert main(["run", str(study), "--device", "cpu", "fractions=[1.0]"]) == 2
@@ -356,13 +434,13 @@ def test_a_full_disk_is_no_fault_of_the_run(where, study, capsys, monkeypatch):
     assert len(error) == 1
     assert "No space left on device" in error[0]
     assert "Free some space" in error[0]
-    assert not records(Path("outputs/small")), "the runs are not failed; they go on when there is space"
+    assert not records(Path("outputs/small")), (
+        "the runs are not failed; they go on when there is space"
+    )
 
 
 def test_dry_run_sees_that_a_fraction_leaves_no_image(study, capsys):
-    line = (
-        "the fraction 0.0001 of 24 training images is less than half an image; the smallest fraction here is 0.020834."
-    )
+    line = "the fraction 0.0001 of 24 training images is less than half an image; the smallest fraction here is 0.020834."
     for arguments in (["--dry-run"], []):
         assert main(["run", str(study), "--device", "cpu", "fractions=[0.0001]", *arguments]) == 2
         assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")

@@ -21,7 +21,14 @@ from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import float32_products
 
-FORMER = {"base": "mask2former_small", "queries": 5, "hidden": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1}
+FORMER = {
+    "base": "mask2former_small",
+    "queries": 5,
+    "hidden": 32,
+    "heads": 4,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 VIT = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "label": "vit"}
 IEEE = {"matrix_products": "ieee", "convolutions": "ieee"}
 SAME = ("metrics", "confusion_matrix", "curves", "convergence", "data")
@@ -54,7 +61,9 @@ def noting(products, method):
     return noted
 
 
-def test_a_study_ends_finished_with_the_deterministic_interpolation_of_gpus(studies, tmp_path, interpolated_as_on_gpus):
+def test_a_study_ends_finished_with_the_deterministic_interpolation_of_gpus(
+    studies, tmp_path, interpolated_as_on_gpus
+):
     """It cannot be traced for counting FLOPs, so every run failed after its training."""
     study = studies.write(encoders=[VIT], segmenters=["linear", FORMER], steps=2)
     assert main(["run", study, "--device", "cpu", "--output", "out"]) == 0
@@ -115,10 +124,22 @@ def test_a_failed_run_leaves_pytorch_as_it_was(studies, tmp_path, monkeypatch):
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_the_command_line_asks_for_deterministic_kernels(studies, monkeypatch, deterministic):
     asked = []
-    monkeypatch.setattr(runs, "computing", lambda device, precision, wanted: asked.append(wanted) or 1 / 0)
+    monkeypatch.setattr(
+        runs, "computing", lambda device, precision, wanted: asked.append(wanted) or 1 / 0
+    )
     study = studies.write(encoders=[VIT])
     with pytest.raises(ZeroDivisionError):
-        main(["run", study, "--device", "cpu", "--output", "out", *["--deterministic"] * deterministic])
+        main(
+            [
+                "run",
+                study,
+                "--device",
+                "cpu",
+                "--output",
+                "out",
+                *["--deterministic"] * deterministic,
+            ]
+        )
     assert asked == [deterministic]
 
 
@@ -157,10 +178,14 @@ def test_runs_on_a_gpu_finish(studies, tmp_path, precision, options):
     for record in records:
         assert record.cost.flops > 0
         assert all(latency.median > 0 for latency in record.cost.latency_ms)
-        assert 2**20 < record.cost.peak_memory_bytes < torch.cuda.get_device_properties(0).total_memory
+        assert (
+            2**20 < record.cost.peak_memory_bytes < torch.cuda.get_device_properties(0).total_memory
+        )
         assert record.environment["gpu"] == torch.cuda.get_device_name(0)
         assert record.environment["deterministic_kernels"] == bool(options)
-        assert set(record.environment["float32"].values()) == {"tf32" if precision == "tf32" else "ieee"}
+        assert set(record.environment["float32"].values()) == {
+            "tf32" if precision == "tf32" else "ieee"
+        }
 
 
 @pytest.mark.gpu
@@ -180,7 +205,15 @@ def test_deterministic_kernels_repeat_the_linear_head_bit_by_bit(studies, tmp_pa
 def test_the_checkpoint_of_a_gpu_scores_the_same_on_the_cpu(studies, tmp_path):
     record, *_ = on_gpu(studies, tmp_path / "out", segmenters=["linear"], steps=20)
     folder, target = tmp_path / "out" / "runs" / record.run_id, tmp_path / "cpu.json"
-    command = [sys.executable, "-m", "encoder_ablations.experiments.cli", "evaluate", folder, "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "encoder_ablations.experiments.cli",
+        "evaluate",
+        folder,
+        "--device",
+        "cpu",
+    ]
     subprocess.run([*map(str, command), "--json", str(target)], check=True)
     there = json.loads(target.read_text())["metrics"]["pixel_accuracy"]
     assert record.metrics.pixel_accuracy == pytest.approx(there, abs=1e-3)

@@ -63,7 +63,11 @@ def test_the_process_that_fails_records_it_and_none_is_left_waiting(studies, ran
     record = record_of("out")
     assert record["status"] == "failed"
     assert record["error"]["message"] == f"planted in process {rank}"
-    lines = [line for line in output.splitlines() if "stopped: " in line and f"planted in process {rank}" in line]
+    lines = [
+        line
+        for line in output.splitlines()
+        if "stopped: " in line and f"planted in process {rank}" in line
+    ]
     assert len(lines) == 1
     assert record["run_id"] in lines[0]
     assert f'"{Path("program.py").absolute()}"' not in output, "a traceback of the command"
@@ -153,7 +157,9 @@ def test_several_processes_of_a_run_take_a_gpu_each(two_gpus, monkeypatch, count
 
 def test_batch_norm_over_micro_batches_is_said_before_training_and_recorded(studies, capsys):
     study = studies.write(steps=2)
-    assert main(["run", study, "recipe.accumulation=2", "--device", "cpu", "--output", "parts"]) == 0
+    assert (
+        main(["run", study, "recipe.accumulation=2", "--device", "cpu", "--output", "parts"]) == 0
+    )
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert [line.split()[1] for line in lines] == ["dark", "vit"]
     assert all("1 image each, not of the whole batch of 2" in line for line in lines)
@@ -163,4 +169,7 @@ def test_batch_norm_over_micro_batches_is_said_before_training_and_recorded(stud
         assert record["cost"]["peak_memory_of"].endswith("during training steps")
     assert main(["run", study, "--device", "cpu", "--output", "whole"]) == 0
     assert "warning" not in capsys.readouterr().err
-    assert {record["images_per_statistic"] for record in map(read, Path("whole").glob("runs/*/record.json"))} == {None}
+    assert {
+        record["images_per_statistic"]
+        for record in map(read, Path("whole").glob("runs/*/record.json"))
+    } == {None}

@@ -23,7 +23,14 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import build
 
 LINEAR = {"name": "linear"}
-FORMER = {"name": "mask2former", "queries": 6, "hidden": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1}
+FORMER = {
+    "name": "mask2former",
+    "queries": 6,
+    "hidden": 32,
+    "heads": 4,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+}
 FORMER |= {"encoder_feedforward": 32, "decoder_feedforward": 32, "points": 64}
 RECIPE = {
     "steps": 6,
@@ -37,7 +44,12 @@ RECIPE = {
 
 def specify(wide, segmenter):
     encoder = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "label": "vit"}
-    content = {"encoder": encoder, "segmenter": segmenter, "dataset": wide.model_dump(mode="json"), "recipe": RECIPE}
+    content = {
+        "encoder": encoder,
+        "segmenter": segmenter,
+        "dataset": wide.model_dump(mode="json"),
+        "recipe": RECIPE,
+    }
     return build(RunSpec, content | {"seed": 0, "fraction": 1.0}, "test")
 
 
@@ -72,8 +84,12 @@ def test_confusion_matrix_is_a_direct_count(run, wide):
     expected = counted(wide, record, study / "runs" / record.run_id)
     np.testing.assert_array_equal(np.array(record.confusion_matrix), expected)
     assert expected[255].sum() == 4 * 12 * 16  # of all four masks
-    assert record.metrics.per_class_accuracy["class 255"] == expected[255, 255] / expected[255].sum()
-    images = load_per_image(study / "runs" / record.run_id / PER_IMAGE, np.array(record.confusion_matrix))
+    assert (
+        record.metrics.per_class_accuracy["class 255"] == expected[255, 255] / expected[255].sum()
+    )
+    images = load_per_image(
+        study / "runs" / record.run_id / PER_IMAGE, np.array(record.confusion_matrix)
+    )
     assert len(images.ids) == 4
 
 
@@ -103,7 +119,9 @@ def test_kept_pictures_hold_ids(run, wide):
     folder = study / "runs" / record.run_id / "pictures"
     for name in record.pictures:
         kept = np.asarray(Image.open(folder / f"{name}.truth.png"))
-        np.testing.assert_array_equal(kept, np.asarray(Image.open(wide.folder / "masks/test" / f"{name}.png")))
+        np.testing.assert_array_equal(
+            kept, np.asarray(Image.open(wide.folder / "masks/test" / f"{name}.png"))
+        )
         assert np.asarray(Image.open(folder / f"{name}.prediction.png")).max() < 300
 
 
@@ -157,5 +175,17 @@ def test_report_and_evaluation(run, wide, capsys):
     table = (study / "tables" / "per_class.csv").read_text().splitlines()
     assert len([line for line in table if ",class " in line]) == 300
     target = study / "scores.json"
-    assert main(["evaluate", str(study / "runs" / record.run_id), "--device", "cpu", "--json", str(target)]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(study / "runs" / record.run_id),
+                "--device",
+                "cpu",
+                "--json",
+                str(target),
+            ]
+        )
+        == 0
+    )
     assert json.loads(target.read_text())["confusion_matrix"] == record.confusion_matrix

@@ -47,7 +47,10 @@ class PlainHead(Head):
 
     def loss(self, pyramid, masks, totals):
         logits = F.interpolate(self.classify(pyramid["p2"]), size=masks.shape[-2:], mode="bilinear")
-        return {"ce": F.cross_entropy(logits, masks, ignore_index=255, reduction="sum") / totals["pixels"]}
+        return {
+            "ce": F.cross_entropy(logits, masks, ignore_index=255, reduction="sum")
+            / totals["pixels"]
+        }
 
     def predict(self, pyramid, image_size):
         return ScoreMaps(self.classify(pyramid["p2"]), image_size)
@@ -80,7 +83,9 @@ def run(options):
         optimizer=OptimizerSpec(lr=1e-3, clip_norm=0.1),
     )
     sets = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
-    data = loop.TrainingData(terrain, sets[0], list(range(8)), sets[1], list(range(options.get("val", 5))))
+    data = loop.TrainingData(
+        terrain, sets[0], list(range(8)), sets[1], list(range(options.get("val", 5)))
+    )
     store = FeatureStore(Path(options["store"]), 1 << 30) if "store" in options else None
     segmenter = build(options.get("encoder", "vit"), options.get("head", "plain"))
     accelerator = make_accelerator(options.get("device", "cpu"))
@@ -117,8 +122,12 @@ def observed(trainer, interrupt):
     def noted_update():
         if "gradients" not in notes:
             named = trainer.segmenter.named_parameters()
-            notes["gradients"] = {name: each.grad.cpu().clone() for name, each in named if each.grad is not None}
-            notes["statistics"] = {name: each.cpu().clone() for name, each in trainer.segmenter.named_buffers()}
+            notes["gradients"] = {
+                name: each.grad.cpu().clone() for name, each in named if each.grad is not None
+            }
+            notes["statistics"] = {
+                name: each.cpu().clone() for name, each in trainer.segmenter.named_buffers()
+            }
         update()
 
     def noted_step(batches):

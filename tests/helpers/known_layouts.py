@@ -131,9 +131,16 @@ def voc(root: Path) -> Layout:
         if number < 10:
             mask, numbers = scene(number, 6, objects=2 + number % 3)
             save(folder / f"SegmentationClass/{name}.png", bordered(mask, numbers), voc_colormap())
-            save(folder / f"SegmentationObject/{name}.png", bordered(numbers, numbers), voc_colormap())
+            save(
+                folder / f"SegmentationObject/{name}.png",
+                bordered(numbers, numbers),
+                voc_colormap(),
+            )
             masks[name] = bordered(mask, numbers)
-    for task, train, val in (("Segmentation", names[:7], names[7:10]), ("Main", names[:5], names[5:])):
+    for task, train, val in (
+        ("Segmentation", names[:7], names[7:10]),
+        ("Main", names[:5], names[5:]),
+    ):
         write_lines(folder / f"ImageSets/{task}/train.txt", train)
         write_lines(folder / f"ImageSets/{task}/val.txt", val)
         write_lines(folder / f"ImageSets/{task}/trainval.txt", train + val)
@@ -141,7 +148,12 @@ def voc(root: Path) -> Layout:
     return Layout(masks, classes, {"train": set(names[:7]), "val": set(names[7:10])})
 
 
-CVAT = {"background": (0, 0, 0), "car": (250, 50, 83), "person": (52, 209, 183), "tree": (102, 255, 102)}
+CVAT = {
+    "background": (0, 0, 0),
+    "car": (250, 50, 83),
+    "person": (52, 209, 183),
+    "tree": (102, 255, 102),
+}
 
 
 def cvat(root: Path) -> Layout:
@@ -170,11 +182,20 @@ def labelme(root: Path) -> Layout:
         mask[0, :4] = 255  # __ignore__ is -1, saved as 255
         photo(root / f"JPEGImages/{name}.jpg", number)
         (root / "SegmentationClass").mkdir(exist_ok=True)
-        np.save(root / f"SegmentationClass/{name}.npy", np.where(mask == 255, -1, mask).astype(np.int32))
+        np.save(
+            root / f"SegmentationClass/{name}.npy", np.where(mask == 255, -1, mask).astype(np.int32)
+        )
         save(root / f"SegmentationClassPNG/{name}.png", mask, voc_colormap())
-        save(root / f"SegmentationObjectPNG/{name}.png", np.where(mask == 255, 255, numbers), voc_colormap())
+        save(
+            root / f"SegmentationObjectPNG/{name}.png",
+            np.where(mask == 255, 255, numbers),
+            voc_colormap(),
+        )
         for kind in ("Class", "Object"):
-            drawn = np.asarray(Image.open(root / f"JPEGImages/{name}.jpg")) // 2 + voc_colormap()[mask] // 2
+            drawn = (
+                np.asarray(Image.open(root / f"JPEGImages/{name}.jpg")) // 2
+                + voc_colormap()[mask] // 2
+            )
             save(root / f"Segmentation{kind}Visualization/{name}.jpg", drawn)
         masks[name] = mask
     write_lines(root / "class_names.txt", ["_background_", "person", "bus", "car"])
@@ -215,23 +236,35 @@ def vistas(root: Path, versions: tuple[str, ...] = ("v1.2",)) -> Layout:
         mask[:2] = void
         photo(root / f"{folder}/images/{name}.jpg", number)
         for version in versions:
-            shown = mask if version == "v1.2" else np.where(mask == 3, mask - 1, mask).astype(np.uint8)
+            shown = (
+                mask if version == "v1.2" else np.where(mask == 3, mask - 1, mask).astype(np.uint8)
+            )
             place = root / folder / version
             save(place / f"labels/{name}.png", shown, palette)
             save(place / f"instances/{name}.png", shown.astype(np.uint16) * 256 + numbers)
             segments = shown.astype(np.int64) * 40 + numbers * 7 + number * 1000 + 1
-            rgb = np.dstack([segments % 256, segments // 256 % 256, segments // 65536]).astype(np.uint8)
+            rgb = np.dstack([segments % 256, segments // 256 % 256, segments // 65536]).astype(
+                np.uint8
+            )
             save(place / f"panoptic/{name}.png", rgb)
         masks[name] = np.where(mask == void, 255, mask)
         splits[split].add(name)
     photo(root / "testing/images/rg_90.jpg", 90)
     labels = [
-        {"name": f"x--{name.lower()}", "readable": name, "color": list(color), "instances": True, "evaluate": True}
+        {
+            "name": f"x--{name.lower()}",
+            "readable": name,
+            "color": list(color),
+            "instances": True,
+            "evaluate": True,
+        }
         for name, color in VISTAS.items()
     ]
     for version in versions:
         config = {"labels": labels, "version": version.removeprefix("v"), "mapping": "public"}
-        (root / (f"config_{version}.json" if len(versions) > 1 else "config.json")).write_text(json.dumps(config))
+        (root / (f"config_{version}.json" if len(versions) > 1 else "config.json")).write_text(
+            json.dumps(config)
+        )
     return Layout(masks, tuple(VISTAS)[:-1], splits)
 
 
@@ -256,15 +289,37 @@ def coco_panoptic(root: Path) -> Layout:
                 inside = numbers == each
                 drawn[inside] = segment
                 category = keys[int(mask[inside][0])]
-                segments.append({"id": segment, "category_id": category, "area": int(inside.sum()), "iscrowd": 0})
+                segments.append(
+                    {
+                        "id": segment,
+                        "category_id": category,
+                        "area": int(inside.sum()),
+                        "iscrowd": 0,
+                    }
+                )
             rgb = np.dstack([drawn % 256, drawn // 256 % 256, drawn // 65536]).astype(np.uint8)
             save(root / f"annotations/panoptic_{split}2017/{name}.png", rgb)
-            images.append({"id": 139 + number, "file_name": f"{name}.jpg", "height": SIZE[0], "width": SIZE[1]})
-            annotations.append({"image_id": 139 + number, "file_name": f"{name}.png", "segments_info": segments})
+            images.append(
+                {
+                    "id": 139 + number,
+                    "file_name": f"{name}.jpg",
+                    "height": SIZE[0],
+                    "width": SIZE[1],
+                }
+            )
+            annotations.append(
+                {"image_id": 139 + number, "file_name": f"{name}.png", "segments_info": segments}
+            )
             masks[name] = np.where(mask == 0, 255, mask - 1)
             splits[split].add(name)
         categories = [
-            {"id": key, "name": name, "isthing": int(key < 92), "supercategory": name, "color": [1, 2, 3]}
+            {
+                "id": key,
+                "name": name,
+                "isthing": int(key < 92),
+                "supercategory": name,
+                "color": [1, 2, 3],
+            }
             for key, name in COCO_CATEGORIES.items()
         ]
         content = {"images": images, "annotations": annotations, "categories": categories}
@@ -273,5 +328,6 @@ def coco_panoptic(root: Path) -> Layout:
 
 
 LAYOUTS: dict[str, Callable[[Path], Layout]] = {
-    writer.__name__: writer for writer in (mmseg, camvid, voc, cvat, labelme, keras, vistas, coco_panoptic)
+    writer.__name__: writer
+    for writer in (mmseg, camvid, voc, cvat, labelme, keras, vistas, coco_panoptic)
 }

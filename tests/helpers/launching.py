@@ -13,7 +13,14 @@ def launch(program, *arguments, processes=2, seconds=150):
 
     A process that is still there after ``seconds`` waits for another one: all are killed, and the test fails.
     """
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(processes),
+    ]
     started = subprocess.Popen(
         [*launcher, str(program), *map(str, arguments)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -64,7 +64,9 @@ class Defect:
 DEFECTS: list[Defect] = []
 
 
-def defect(rule: str, *also: str) -> Callable[[Callable[[Copy], Path | None]], Callable[[Copy], Path | None]]:
+def defect(
+    rule: str, *also: str
+) -> Callable[[Callable[[Copy], Path | None]], Callable[[Copy], Path | None]]:
     def add(plant: Callable[[Copy], Path | None]) -> Callable[[Copy], Path | None]:
         DEFECTS.append(Defect(plant.__name__, rule, plant, frozenset(also)))
         return plant
@@ -87,7 +89,9 @@ def swap(path: Path, pixels: np.ndarray, suffix: str, **options: Any) -> Path:
     return save(path.with_suffix(suffix), pixels, **options)
 
 
-def rename(copy: Copy, number: int, stem: str, mask_stem: str | None = None, split: str = "train") -> Path:
+def rename(
+    copy: Copy, number: int, stem: str, mask_stem: str | None = None, split: str = "train"
+) -> Path:
     image, mask = copy.image(split, number), copy.mask(split, number)
     mask.rename(mask.with_name(f"{mask_stem or stem}.png"))
     return image.rename(image.with_name(f"{stem}.jpg"))
@@ -97,10 +101,17 @@ def bomb(side: int = 60000) -> bytes:
     """A PNG of a hundred bytes that says it has billions of pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 def write_deep_tiff(path: Path, pixels: np.ndarray, order: str = "<", big: bool = False) -> Path:
@@ -112,8 +123,19 @@ def write_deep_tiff(path: Path, pixels: np.ndarray, order: str = "<", big: bool 
     bits = struct.pack(f"{order}{bands}H", *[8 * pixels.itemsize] * bands)
     kinds = struct.pack(f"{order}{bands}H", *[kind] * bands)
     data = start + len(bits) + len(kinds)
-    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, start), (259, 3, 1, 1), (262, 3, 1, 1)]
-    tags += [(273, 4, 1, data), (277, 3, 1, bands), (278, 4, 1, height), (339, 3, bands, start + len(bits))]
+    tags = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, bands, start),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+    ]
+    tags += [
+        (273, 4, 1, data),
+        (277, 3, 1, bands),
+        (278, 4, 1, height),
+        (339, 3, bands, start + len(bits)),
+    ]
     head = (
         struct.pack(f"{order}2sHHHQ", b"II" if order == "<" else b"MM", 43, 8, 0, at)
         if big
@@ -128,7 +150,12 @@ def write_deep_tiff(path: Path, pixels: np.ndarray, order: str = "<", big: bool 
             shown = (bits if tag == 258 else kinds).ljust(room, b"\0")
         body += struct.pack(f"{order}{per_entry}", tag, form, count) + shown
     path.write_bytes(
-        head + body + bytes(room) + bits + kinds + pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+        head
+        + body
+        + bytes(room)
+        + bits
+        + kinds
+        + pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
     )
     return path
 
@@ -371,7 +398,11 @@ def twelve_bits_in_sixteen(copy):
 @defect("image-alpha")
 def transparent_image(copy):
     pixels = read(copy.image())
-    return swap(copy.image(), np.dstack([pixels, np.where(pixels[..., :1] > 100, 0, 255).astype(np.uint8)]), ".png")
+    return swap(
+        copy.image(),
+        np.dstack([pixels, np.where(pixels[..., :1] > 100, 0, 255).astype(np.uint8)]),
+        ".png",
+    )
 
 
 @defect("image-frames")
@@ -439,7 +470,10 @@ def mask_of_floats(copy):
 
 @defect("mask-color")
 def mask_in_colors(copy):
-    return save(copy.mask(), np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)[read(copy.mask())])
+    return save(
+        copy.mask(),
+        np.random.default_rng(0).integers(0, 256, (256, 3)).astype(np.uint8)[read(copy.mask())],
+    )
 
 
 @defect("mask-color")
@@ -497,7 +531,9 @@ def shuffled_palette(copy):
     turned = colors.copy()
     turned[:count] = np.roll(colors[:count], 1, axis=0)
     mask = read(copy.mask())
-    return with_palette(copy.mask(), np.where(mask < count, (mask + 1) % count, mask).astype(np.uint8), turned)
+    return with_palette(
+        copy.mask(), np.where(mask < count, (mask + 1) % count, mask).astype(np.uint8), turned
+    )
 
 
 def with_palette(path: Path, ids: np.ndarray, colors: np.ndarray) -> Path:
@@ -548,7 +584,14 @@ def image_of_16_bits_and_three_bands(copy):
     return write_deep_tiff(path.with_suffix(".tif"), deep)
 
 
-@defect("single-class", "mask-constant", "mask-unlabelled", "mask-repeated", "mostly-unlabelled", "class-absent")
+@defect(
+    "single-class",
+    "mask-constant",
+    "mask-unlabelled",
+    "mask-repeated",
+    "mostly-unlabelled",
+    "class-absent",
+)
 def masks_of_0_and_255(copy):
     for path in copy.masks():
         save(path, np.where(read(path) == read(path).min(), 0, 255).astype(np.uint8))

@@ -31,7 +31,10 @@ class TinyNeck(nn.Module):
         self.levels = nn.ModuleList(nn.Conv2d(8, channels, 1) for _ in range(4))
 
     def forward(self, maps, sizes):
-        return [F.interpolate(level(maps[0]), size=size) for level, size in zip(self.levels, sizes, strict=True)]
+        return [
+            F.interpolate(level(maps[0]), size=size)
+            for level, size in zip(self.levels, sizes, strict=True)
+        ]
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ def test_the_head_does_not_depend_on_what_the_encoder_drew(spec, make_encoder):
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_another_seed_is_another_head(spec, make_encoder):
     encoder = make_encoder()
-    assert len({fingerprint(build_segmenter(spec, encoder, 3, seed).head) for seed in range(3)}) == 3
+    assert (
+        len({fingerprint(build_segmenter(spec, encoder, 3, seed).head) for seed in range(3)}) == 3
+    )
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)

@@ -31,9 +31,17 @@ VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
 CASES = {
     "linear": (LINEAR, VIT, 3),
     "mask2former": (FORMER, VIT, 3),
-    "mask2former, ignored pixels negative": (FORMER.model_copy(update={"ignored_pixels": "negative"}), VIT, 3),
+    "mask2former, ignored pixels negative": (
+        FORMER.model_copy(update={"ignored_pixels": "negative"}),
+        VIT,
+        3,
+    ),
     "more classes than a byte": (LINEAR, VIT, 300),
-    "bare taps": (LINEAR, VIT.model_copy(update={"neck": "none", "channels": None, "freeze": "body"}), 3),
+    "bare taps": (
+        LINEAR,
+        VIT.model_copy(update={"neck": "none", "channels": None, "freeze": "body"}),
+        3,
+    ),
     "frozen body": (FORMER, VIT.model_copy(update={"freeze": "body"}), 3),
     "DINOv2's positions": (LINEAR, VIT.model_copy(update={"name": "vit_small_patch14_dinov2"}), 3),
     "darknet": (LINEAR, VIT.model_copy(update={"name": "darknet_tiny"}), 3),
@@ -145,7 +153,9 @@ def test_deformable_attention_in_both_directions():
 @pytest.mark.parametrize("head", [LINEAR, FORMER], ids=["linear", "mask2former"])
 def test_labels_of_a_gpu_are_those_of_the_cpu(head):
     segmenter = build_segmenter(head, build_encoder(VIT), 7, 0).eval()
-    images = torch.randint(0, 256, (2, 3, 130, 155), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = torch.randint(
+        0, 256, (2, 3, 130, 155), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     with torch.inference_mode():
         on_cpu = segmenter.predict(images)
         full = on_cpu.at((261, 310))

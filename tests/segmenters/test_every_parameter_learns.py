@@ -25,7 +25,14 @@ ENCODERS = {
     "bare stages": {"name": "darknet_tiny", "neck": "none"},
     "frozen": {**VIT, "freeze": "body"},
 }
-SMALL = {"queries": 5, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 3, "points": 64}
+SMALL = {
+    "queries": 5,
+    "hidden": 32,
+    "heads": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 3,
+    "points": 64,
+}
 SEGMENTERS = {
     "linear": LinearSpec(name="linear"),
     "mask2former": Mask2FormerSpec(name="mask2former", **SMALL),
@@ -57,7 +64,11 @@ def test_every_trainable_parameter_gets_a_gradient(encoder, segmenter):
     images = torch.randint(0, 256, (2, 3, 64, 96), generator=generator)
     masks = torch.randint(0, 3, (2, 64, 96), generator=generator)
     sum(model.loss(images, masks).values()).backward()
-    assert not [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert not [
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and value.grad is None
+    ]
 
 
 PROGRAM = """
@@ -105,10 +116,24 @@ distributed.destroy_process_group()
 
 def test_two_processes_get_every_gradient_they_wait_for(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    encoders = [VIT, ENCODERS["bare taps"], {"name": "dinov2_s14", "final_norm": False}, {"name": "darknet_tiny"}]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    encoders = [
+        VIT,
+        ENCODERS["bare taps"],
+        {"name": "dinov2_s14", "final_norm": False},
+        {"name": "darknet_tiny"},
+    ]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
     command = [*launcher, str(tmp_path / "program.py"), json.dumps(encoders)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("done") == 2

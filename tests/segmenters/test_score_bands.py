@@ -36,8 +36,17 @@ class Largest(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        made = [each for each in torch.utils._pytree.tree_leaves(result) if isinstance(each, torch.Tensor)]
-        self.values = max([self.values, *(each.untyped_storage().nbytes() // each.element_size() for each in made)])
+        made = [
+            each
+            for each in torch.utils._pytree.tree_leaves(result)
+            if isinstance(each, torch.Tensor)
+        ]
+        self.values = max(
+            [
+                self.values,
+                *(each.untyped_storage().nbytes() // each.element_size() for each in made),
+            ]
+        )
         return result
 
 
@@ -45,7 +54,9 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize(("shape", "image_size", "size", "stride"), SIZES)
 def test_bands_are_the_scores(shape, image_size, size, stride, mixed, monkeypatch):
     maps = maps_of(shape, image_size, stride, mixed)
-    monkeypatch.setattr(scores, "BAND_VALUES", 5 * 2 * (max(shape[0], 9) if mixed else shape[0]) * size[1])
+    monkeypatch.setattr(
+        scores, "BAND_VALUES", 5 * 2 * (max(shape[0], 9) if mixed else shape[0]) * size[1]
+    )
     bands = list(maps.bands(size))
     assert [band.shape[2] for band in bands[:-1]] == [5] * ((size[0] - 1) // 5)
     full = maps.at(size)
@@ -108,6 +119,10 @@ def test_scores_that_are_no_number_stay_where_they_are(row):
 
 
 def test_halves_and_gradients_are_no_obstacle():
-    values = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    values = (
+        torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        .bfloat16()
+        .requires_grad_()
+    )
     maps = ScoreMaps(values, (32, 32))
     assert torch.equal(maps.labels_by_bands((32, 32)), maps.at((32, 32)).argmax(1))

@@ -8,7 +8,12 @@ import torch
 from torch import nn
 
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, OfficialMask2FormerSpec, SegmenterSpec
+from encoder_ablations.segmenters.spec import (
+    LinearSpec,
+    Mask2FormerSpec,
+    OfficialMask2FormerSpec,
+    SegmenterSpec,
+)
 
 CLASSES = 4
 TINY = {
@@ -26,7 +31,8 @@ SPECS = {
     "mask2former": Mask2FormerSpec(name="mask2former", **TINY),
     "mask2former-negative": Mask2FormerSpec(name="mask2former", ignored_pixels="negative", **TINY),
     "mask2former_official": OfficialMask2FormerSpec(
-        name="mask2former_official", **{key: value for key, value in TINY.items() if key != "encoder_feedforward"}
+        name="mask2former_official",
+        **{key: value for key, value in TINY.items() if key != "encoder_feedforward"},
     ),
 }
 OFFICIAL = [
@@ -36,7 +42,9 @@ OFFICIAL = [
         reason="Detectron2 is not installed, or the official Mask2Former is not on PYTHONPATH",
     ),
 ]
-PARAMETERS = [pytest.param(name, marks=OFFICIAL if name == "mask2former_official" else []) for name in SPECS]
+PARAMETERS = [
+    pytest.param(name, marks=OFFICIAL if name == "mask2former_official" else []) for name in SPECS
+]
 SIZES = [(64, 64), (96, 80), (75, 101)]
 
 
@@ -54,7 +62,10 @@ def batch(size, dtype=torch.uint8):
 
 
 def test_every_spec_is_covered():
-    names = {get_args(spec.model_fields["name"].annotation)[0] for spec in get_args(get_args(SegmenterSpec)[0])}
+    names = {
+        get_args(spec.model_fields["name"].annotation)[0]
+        for spec in get_args(get_args(SegmenterSpec)[0])
+    }
     assert names == {spec.name for spec in SPECS.values()}
 
 

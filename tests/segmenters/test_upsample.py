@@ -91,13 +91,19 @@ def test_nothing_is_left_to_what_devices_do_at_equal_lengths(case):
 def test_mixed_masks_take_the_same_positions():
     mixing = torch.eye(3)[None]
     maps, image, size = noise(1, 3, 8, 7), (116, 100), (8, 7)
-    expected = by_definition(maps[0], *(positions(*one, 16) for one in zip(image, size, strict=True)))
+    expected = by_definition(
+        maps[0], *(positions(*one, 16) for one in zip(image, size, strict=True))
+    )
     found = ScoreMaps(maps, image, mixing, stride=16).at(size)[0]
     assert np.abs(found.logit().numpy() - expected).max() < 1e-4
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(1, 12), st.sampled_from([3.5, 4, 5, 7, 9, 10, 14, 18, 36]), st.sampled_from([4, 8, 16, 32]))
+@given(
+    st.integers(1, 12),
+    st.sampled_from([3.5, 4, 5, 7, 9, 10, 14, 18, 36]),
+    st.sampled_from([4, 8, 16, 32]),
+)
 @example(2, 10, 8)
 def test_features_at_another_stride(length, reduction, stride):
     """Any patch, also where the resized map is as long as the map: patch 10 at stride 8."""

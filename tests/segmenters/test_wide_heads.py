@@ -17,12 +17,21 @@ CLASSES, IGNORED = 300, 65535
 
 
 def small(**settings):
-    sizes = {"queries": 5, "hidden": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1, "points": 32}
+    sizes = {
+        "queries": 5,
+        "hidden": 32,
+        "heads": 4,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "points": 32,
+    }
     return Mask2FormerSpec(name="mask2former", **sizes, **settings)
 
 
 def wide_masks(height=40, width=48):
-    masks = torch.randint(0, CLASSES, (2, height // 4, width // 4), generator=torch.Generator().manual_seed(1))
+    masks = torch.randint(
+        0, CLASSES, (2, height // 4, width // 4), generator=torch.Generator().manual_seed(1)
+    )
     masks[0, :2], masks[1, 1:3], masks[:, 5, :6] = 255, IGNORED, 299
     return masks.repeat_interleave(4, 1).repeat_interleave(4, 2)
 
@@ -47,7 +56,9 @@ def test_linear_loss_holds_the_full_scores_of_one_image_at_a_time():
     head = LinearHead(CLASSES, [Level("p2", 6, 4)])
     pyramid, masks = {"p2": torch.randn(4, 6, 10, 12)}, wide_masks().repeat(2, 1, 1)
     kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each.numel()) or each, lambda each: each):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda each: kept.append(each.numel()) or each, lambda each: each
+    ):
         loss = head.loss(pyramid, masks, head.totals(masks))["class"]
     assert max(kept) < CLASSES * 40 * 48
     assert loss.isfinite()
@@ -58,7 +69,9 @@ def test_the_largest_score_of_many_classes_on_gpus(size):
     maps = torch.randn(2, 600, 10, 12, generator=torch.Generator().manual_seed(0))
     scores = ScoreMaps(maps, (40, 48))
     full, found = scores.at(size), scores.labels_by_bands(size)
-    chosen = full.gather(1, found[:, None]).squeeze(1)  # another one only where two differ by rounding
+    chosen = full.gather(1, found[:, None]).squeeze(
+        1
+    )  # another one only where two differ by rounding
     torch.testing.assert_close(chosen, full.amax(dim=1), atol=1e-5, rtol=0)
     assert (found != full.argmax(dim=1)).float().mean() < 0.001
     maps.clamp_(max=-1)[:, [3, 290, 599]] = 0.0

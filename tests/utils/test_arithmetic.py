@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from encoder_ablations.utils.arithmetic import deterministic_kernels, float32_products, tensor_float32
+from encoder_ablations.utils.arithmetic import (
+    deterministic_kernels,
+    float32_products,
+    tensor_float32,
+)
 
 IEEE = {"matrix_products": "ieee", "convolutions": "ieee"}
 TF32 = {"matrix_products": "tf32", "convolutions": "tf32"}
@@ -32,7 +36,9 @@ def test_tf32_is_for_matrix_products_and_convolutions_alike():
         assert float32_products("cuda") == IEEE
         with tensor_float32(True):
             assert float32_products("cuda:1") == TF32
-            assert torch.backends.cudnn.allow_tf32  # what libraries ask that know PyTorch's older names
+            assert (
+                torch.backends.cudnn.allow_tf32
+            )  # what libraries ask that know PyTorch's older names
         assert float32_products("cuda") == IEEE
         assert not torch.backends.cuda.matmul.allow_tf32
     assert settings() == before

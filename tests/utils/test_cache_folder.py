@@ -15,7 +15,9 @@ def test_xdg_cache_home_moves_it(monkeypatch, tmp_path):
 
 
 def test_a_user_without_home_gets_a_temporary_folder(monkeypatch):
-    monkeypatch.setattr(module, "user_cache_path", lambda *_, **__: Path("~/.cache/encoder_ablations"))
+    monkeypatch.setattr(
+        module, "user_cache_path", lambda *_, **__: Path("~/.cache/encoder_ablations")
+    )
     assert cache_folder("scans") == Path(tempfile.gettempdir()) / "encoder_ablations" / "scans"
 
 

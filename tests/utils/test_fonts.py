@@ -20,7 +20,9 @@ def machine_fonts(tmp_path, monkeypatch):
         for name, text in letters.items():
             _write_font(tmp_path / f"{name}.ttf", text)
         (tmp_path / "broken.ttf").write_bytes(b"no font")
-        monkeypatch.setattr(font_manager, "findSystemFonts", lambda: sorted(map(str, tmp_path.glob("*.ttf"))))
+        monkeypatch.setattr(
+            font_manager, "findSystemFonts", lambda: sorted(map(str, tmp_path.glob("*.ttf")))
+        )
         _forget()
 
     yield make
@@ -42,7 +44,9 @@ def _write_font(path, text):
     pen.closePath()
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder(names)
-    builder.setupCharacterMap({ord(letter): name for letter, name in zip(text, names[1:], strict=True)})
+    builder.setupCharacterMap(
+        {ord(letter): name for letter, name in zip(text, names[1:], strict=True)}
+    )
     builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
     builder.setupHorizontalMetrics(dict.fromkeys(names, (600, 100)))
     builder.setupHorizontalHeader(ascent=800, descent=-200)

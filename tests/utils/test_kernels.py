@@ -91,7 +91,9 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
 def test_compiled_code_is_kept_for_the_next_process(tmp_path):
     (tmp_path / "kernel.py").write_text(KERNEL)
     lines = [
-        subprocess.run([sys.executable, "kernel.py"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "kernel.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
         for _ in range(2)
     ]
     assert [line.split()[-1] for line in lines] == ["0", "1"]
@@ -103,7 +105,12 @@ def test_no_place_for_compiled_code_is_named(tmp_path):
     environment = {**os.environ, "HOME": "/dev/null", "XDG_CACHE_HOME": "/dev/null/cache"}
     environment.pop("NUMBA_CACHE_DIR", None)
     done = subprocess.run(
-        [sys.executable, "kernel.py"], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "kernel.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     assert "InputError" in done.stderr
     assert "NUMBA_CACHE_DIR" in done.stderr

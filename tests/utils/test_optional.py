@@ -17,7 +17,8 @@ def test_without_detectron2(module, monkeypatch):
     monkeypatch.setitem(sys.modules, "detectron2", None)
     monkeypatch.delitem(sys.modules, f"encoder_ablations.{module}", raising=False)
     with pytest.raises(
-        InputError, match=r"Detectron2 cannot be imported .*pip install .*detectron2\.readthedocs\.io"
+        InputError,
+        match=r"Detectron2 cannot be imported .*pip install .*detectron2\.readthedocs\.io",
     ) as e:
         importlib.import_module(f"encoder_ablations.{module}")
     assert isinstance(e.value, ImportError)
@@ -25,7 +26,9 @@ def test_without_detectron2(module, monkeypatch):
 
 
 @pytest.mark.detectron2
-@pytest.mark.parametrize("content", [None, "", "raise ImportError('no such op')"], ids=["absent", "half", "broken"])
+@pytest.mark.parametrize(
+    "content", [None, "", "raise ImportError('no such op')"], ids=["absent", "half", "broken"]
+)
 def test_without_a_whole_mask2former(content, monkeypatch, tmp_path):
     pytest.importorskip("detectron2", reason="Detectron2 is not installed")
     for name in [name for name in sys.modules if name.split(".")[0] == "mask2former"]:
@@ -37,7 +40,9 @@ def test_without_a_whole_mask2former(content, monkeypatch, tmp_path):
         (tmp_path / "mask2former").mkdir()
         (tmp_path / "mask2former" / "__init__.py").write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match=r"official Mask2Former cannot be imported .*github\.com.*PYTHONPATH") as e:
+    with pytest.raises(
+        InputError, match=r"official Mask2Former cannot be imported .*github\.com.*PYTHONPATH"
+    ) as e:
         import_official()
     assert "\n" not in str(e.value)
 

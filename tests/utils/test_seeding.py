@@ -6,7 +6,16 @@ from encoder_ablations.utils.seeding import derive, numpy_stream, seed_global, t
 
 def test_streams_are_independent_and_repeatable():
     assert derive(0, "head") == derive(0, "head")
-    assert len({derive(seed, *labels) for seed in (0, 1) for labels in (("a",), ("b",), ("a", "b"), ("ab",))}) == 8
+    assert (
+        len(
+            {
+                derive(seed, *labels)
+                for seed in (0, 1)
+                for labels in (("a",), ("b",), ("a", "b"), ("ab",))
+            }
+        )
+        == 8
+    )
     assert 0 <= derive(5, "x") < 2**63
     assert np.array_equal(numpy_stream(1, "x").random(4), numpy_stream(1, "x").random(4))
 

@@ -26,8 +26,18 @@ def test_durations(seconds, text):
         (0, "run", "", "0 runs"),
         (2, "class", "", "2 classes"),
         (1, "class", "", "1 class"),
-        (1, "colour", "stands/stand in no table and is/are ignored", "1 colour stands in no table and is ignored"),
-        (3, "colour", "stands/stand in no table and is/are ignored", "3 colours stand in no table and are ignored"),
+        (
+            1,
+            "colour",
+            "stands/stand in no table and is/are ignored",
+            "1 colour stands in no table and is ignored",
+        ),
+        (
+            3,
+            "colour",
+            "stands/stand in no table and is/are ignored",
+            "3 colours stand in no table and are ignored",
+        ),
     ],
 )
 def test_words_agree_with_their_number(count, word, rest, text):

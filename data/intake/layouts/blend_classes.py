@@ -12,7 +12,9 @@ from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.utils.texts import plural
 
 
-def blends_in(by_file: Mapping[Path, Mapping[int, int]], channels: int, wishes: Wishes) -> Blends | None:
+def blends_in(
+    by_file: Mapping[Path, Mapping[int, int]], channels: int, wishes: Wishes
+) -> Blends | None:
     """Values that are blends of others; None where there are none.
 
     Raises:
@@ -36,7 +38,9 @@ def blends_in(by_file: Mapping[Path, Mapping[int, int]], channels: int, wishes: 
     raise Unsure(
         f"the {what} {shown} form no areas in the masks and only lie between other {what}.",
         [
-            Reading("they are blends along smoothed edges and no classes", "--blends", {"blends": True}),
+            Reading(
+                "they are blends along smoothed edges and no classes", "--blends", {"blends": True}
+            ),
             Reading("they are thin classes", "--no-blends", {"blends": False}),
         ],
     )
@@ -62,7 +66,11 @@ def note_blends(proposal: Proposal, blends: Blends, channels: int) -> None:
     what = "value" if channels == 1 else "colour"
     shown = _shown(blends.blended, channels)
     named = ", ".join(shown) if len(shown) <= 6 else f"{', '.join(shown[:3])}, … {shown[-1]}"
-    held = plural(len(shown), what, "never forms/form areas and is/are no class/classes, but blends along edges")
+    held = plural(
+        len(shown),
+        what,
+        "never forms/form areas and is/are no class/classes, but blends along edges",
+    )
     fate = "each counts as the nearer of the two real ones"
     if len(blends.real) > 2:
         fate = "they are ignored, as it is unknown which classes they blend; along such edges ids may be wrong, too"

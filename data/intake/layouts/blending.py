@@ -76,7 +76,9 @@ def find_blends(by_file: Mapping[Path, Mapping[int, int]], channels: int) -> Ble
     return Blends(tuple(sorted(real)), tuple(sorted(blended)), share, rough)
 
 
-def _look(by_file: Mapping[Path, Mapping[int, int]], channels: int) -> tuple[Counter[int], Counter[int], Counter[int]]:
+def _look(
+    by_file: Mapping[Path, Mapping[int, int]], channels: int
+) -> tuple[Counter[int], Counter[int], Counter[int]]:
     """Pixels of each code in the files that were read: all, inside areas, between their neighbours."""
     seen: Counter[int] = Counter()
     inside: Counter[int] = Counter()

@@ -9,7 +9,12 @@ from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.data.intake.layouts.blend_classes import add_blends, blends_in
 from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
 from encoder_ablations.data.intake.layouts.color_classes import classes_of_colors, coded
-from encoder_ablations.data.intake.layouts.mask_values import MOST_CLASSES, Meaning, class_values, too_many
+from encoder_ablations.data.intake.layouts.mask_values import (
+    MOST_CLASSES,
+    Meaning,
+    class_values,
+    too_many,
+)
 from encoder_ablations.data.intake.layouts.name_lists import unlabelled_places
 from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.data.intake.layouts.regions import view
@@ -106,7 +111,9 @@ def _classes_of_values(proposal: Proposal, wishes: Wishes) -> dict[str, Any]:
     if plain and not blended and kept == list(range(len(kept))):
         content["ignore_ids"] = [IGNORE, *sorted(ignored)]
     else:
-        places = {number: place for place, number in enumerate(kept)} | dict.fromkeys(ignored, IGNORE)
+        places = {number: place for place, number in enumerate(kept)} | dict.fromkeys(
+            ignored, IGNORE
+        )
         content["value_map"] = {value: places[number] for value, number in target.items()}
     _note_unlabelled(proposal, target, content, ignored)
     if blends:
@@ -122,7 +129,9 @@ def _order_by_palette(meaning: Meaning, wishes: Wishes) -> dict[int, int] | None
     if wishes.given or not wishes.colors or not meaning.palette:
         return None
     places = {color: number for number, color in enumerate(wishes.colors)}
-    values = [value for value in meaning.values if value != IGNORE or meaning.palette.get(value) in places]
+    values = [
+        value for value in meaning.values if value != IGNORE or meaning.palette.get(value) in places
+    ]
     if not all(meaning.palette.get(value) in places for value in values):
         return None
     order = {value: places[meaning.palette[value]] for value in sorted(values)}
@@ -140,7 +149,9 @@ def _require_names(names: list[str], count: int, values: Mapping[int, int]) -> N
     hint = ""
     if count == len(names) + 1 and 0 in values:
         hint = " If 0 is background put a name for it first, with --classes; if it is 'not labelled' call it void."
-    raise InputError(f"the masks show {plural(count, 'class')}, but only {known}: {', '.join(names)}.{hint}")
+    raise InputError(
+        f"the masks show {plural(count, 'class')}, but only {known}: {', '.join(names)}.{hint}"
+    )
 
 
 def _invented(target: Mapping[int, int], plain: bool) -> list[str]:
@@ -151,12 +162,18 @@ def _invented(target: Mapping[int, int], plain: bool) -> list[str]:
     return [f"class_{value_of[number]}" for number in sorted(value_of)]
 
 
-def _note_unlabelled(proposal: Proposal, target: Mapping[int, int], content: dict[str, Any], ignored: set[int]) -> None:
+def _note_unlabelled(
+    proposal: Proposal, target: Mapping[int, int], content: dict[str, Any], ignored: set[int]
+) -> None:
     """Says which values are taken for "not labelled"."""
     assert proposal.meaning is not None
     values = proposal.meaning.values
     if WIDE_IGNORE in values and WIDE_IGNORE not in target:
-        content["ignore_ids"] = [IGNORE, *sorted(ignored if "value_map" not in content else ()), WIDE_IGNORE]
+        content["ignore_ids"] = [
+            IGNORE,
+            *sorted(ignored if "value_map" not in content else ()),
+            WIDE_IGNORE,
+        ]
         proposal.remarks.append("65535 is taken for 'not labelled'.")
     if IGNORE in values and IGNORE not in target:
         share = 100 * values[IGNORE] / values.total()

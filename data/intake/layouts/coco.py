@@ -53,7 +53,9 @@ def read_coco(root: Path, files: Iterable[Path]) -> CocoSet | None:
         InputError: one of them cannot be understood, or they disagree about a category.
     """
     files = list(files)
-    contents = {path: content for path in files if path.suffix.lower() == ".json" for content in _load(path)}
+    contents = {
+        path: content for path in files if path.suffix.lower() == ".json" for content in _load(path)
+    }
     if not contents:
         return None
     by_name: defaultdict[str, list[Path]] = defaultdict(list)
@@ -61,7 +63,9 @@ def read_coco(root: Path, files: Iterable[Path]) -> CocoSet | None:
         by_name[path.name].append(path)
     categories = _categories(contents)
     numbers = {category: number for number, category in enumerate(sorted(categories), start=1)}
-    result = CocoSet([], [BACKGROUND, *(categories[key] for key in sorted(categories))], numbers, [])
+    result = CocoSet(
+        [], [BACKGROUND, *(categories[key] for key in sorted(categories))], numbers, []
+    )
     for path, content in contents.items():
         notes: defaultdict[Any, list[dict[str, Any]]] = defaultdict(list)
         for note in content["annotations"]:
@@ -74,9 +78,13 @@ def read_coco(root: Path, files: Iterable[Path]) -> CocoSet | None:
                 continue
             size = (int(entry["height"]), int(entry["width"]))
             split = split_of_annotations(path, image, root)
-            result.images.append(CocoImage(image.stem, split, image, size, tuple(notes[entry["id"]])))
+            result.images.append(
+                CocoImage(image.stem, split, image, size, tuple(notes[entry["id"]]))
+            )
     if not result.images:
-        raise InputError(f"none of the images that {next(iter(contents))} annotates lies below {root}.")
+        raise InputError(
+            f"none of the images that {next(iter(contents))} annotates lies below {root}."
+        )
     return result
 
 
@@ -104,13 +112,21 @@ def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
         for entry in content["categories"]:
             key, name = int(entry["id"]), str(entry.get("name") or "").strip()
             if not name:
-                raise InputError(f"{path}, categories: the category {key} has an empty name; give it one.")
+                raise InputError(
+                    f"{path}, categories: the category {key} has an empty name; give it one."
+                )
             if names.setdefault(key, name) != name:
-                raise InputError(f"{path} calls category {key} '{name}', another file calls it '{names[key]}'.")
+                raise InputError(
+                    f"{path} calls category {key} '{name}', another file calls it '{names[key]}'."
+                )
             heads.add(str(entry.get("supercategory", "")))
-    used = {note.get("category_id") for content in contents.values() for note in content["annotations"]}
+    used = {
+        note.get("category_id") for content in contents.values() for note in content["annotations"]
+    }
     kept = {key: name for key, name in names.items() if key in used or name not in heads}
-    twice = {name for name in kept.values() if list(kept.values()).count(name) > 1 or name == BACKGROUND}
+    twice = {
+        name for name in kept.values() if list(kept.values()).count(name) > 1 or name == BACKGROUND
+    }
     return {key: f"{name}_{key}" if name in twice else name for key, name in kept.items()}
 
 
@@ -125,7 +141,10 @@ def find_image(name: str, folder: Path, root: Path, by_name: dict[str, list[Path
 
 def split_of_annotations(annotations: Path, image: Path, root: Path) -> Split | None:
     """The split that the name of the annotation file says, or a folder above the image."""
-    for text in (annotations.stem, *reversed(image.relative_to(root).parts[:-1] if image.is_relative_to(root) else ())):
+    for text in (
+        annotations.stem,
+        *reversed(image.relative_to(root).parts[:-1] if image.is_relative_to(root) else ()),
+    ):
         for word in re.split(r"[^a-z]+", text.lower()):
             if split_of(word) is not None:
                 return split_of(word)
@@ -155,7 +174,9 @@ def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
                 f'is not in "categories"; there are {", ".join(map(str, sorted(class_of)))}.'
             )
         if not outline:
-            raise InputError(f"{image.image.name}: annotation {note.get('id')} has only a box, no outline.")
+            raise InputError(
+                f"{image.image.name}: annotation {note.get('id')} has only a box, no outline."
+            )
         try:
             runs: Any
             if isinstance(outline, list):
@@ -169,7 +190,9 @@ def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
             text = f"{image.image.name}: the outline of annotation {note.get('id')} is damaged ({error})."
             raise InputError(text) from error
         if inside.shape != (height, width):
-            raise InputError(f"{image.image.name}: the outline of annotation {note.get('id')} has another size.")
+            raise InputError(
+                f"{image.image.name}: the outline of annotation {note.get('id')} has another size."
+            )
         target = ignore if note.get("iscrowd") else class_of[note["category_id"]]
         shapes.append((int(inside.sum()), target, inside))
     ids = np.zeros((height, width), mask_type(ignore))

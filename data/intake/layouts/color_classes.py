@@ -27,7 +27,8 @@ def code_of(value: int | Color) -> int:
 def coded(meaning: Meaning) -> dict[Path, dict[int, int]]:
     """Pixels of each code in every file."""
     return {
-        path: {code_of(value): count for value, count in counts.items()} for path, counts in meaning.by_file.items()
+        path: {code_of(value): count for value, count in counts.items()}
+        for path, counts in meaning.by_file.items()
     }
 
 
@@ -44,12 +45,16 @@ def classes_of_colors(proposal: Proposal, wishes: Wishes) -> dict[str, Any]:
         ordered, strange, nearest = _real_colors(proposal, wishes)
         names = _names_of_colors(proposal, ordered, wishes)
     pixels = {number: meaning.colors[color] for number, color in enumerate(ordered)}
-    for number in sorted(set() if wishes.given else unlabelled_places(proposal.remarks, names, pixels), reverse=True):
+    for number in sorted(
+        set() if wishes.given else unlabelled_places(proposal.remarks, names, pixels), reverse=True
+    ):
         strange.append(ordered.pop(number))
         names = names[:number] + names[number + 1 :]
     twice = Counter(names)
     names = [f"{name}_{number}" if twice[name] > 1 else name for number, name in enumerate(names)]
-    proposal.colors = {color: number for number, color in enumerate(ordered)} | dict.fromkeys(strange, IGNORE)
+    proposal.colors = {color: number for number, color in enumerate(ordered)} | dict.fromkeys(
+        strange, IGNORE
+    )
     for color, real in nearest.items():
         proposal.colors[color] = proposal.colors[real]
     return {"classes": names, "colors": ordered}
@@ -70,12 +75,16 @@ def _not_in_table(proposal: Proposal, table: Mapping[Color, str]) -> list[Color]
     left_out = plural(len(strange), "colour", "stands/stand in no table and is/are ignored")
     text = f"{left_out} ({100 * share:.3g} % of the pixels), e.g. {strange[0]}."
     if share > MOST_STRANGE:
-        raise InputError(f"the table of colours does not fit the masks: {text} Correct it, or move it away.")
+        raise InputError(
+            f"the table of colours does not fit the masks: {text} Correct it, or move it away."
+        )
     proposal.remarks.append(text)
     return strange
 
 
-def _real_colors(proposal: Proposal, wishes: Wishes) -> tuple[list[Color], list[Color], dict[Color, Color]]:
+def _real_colors(
+    proposal: Proposal, wishes: Wishes
+) -> tuple[list[Color], list[Color], dict[Color, Color]]:
     """Colours that are classes, black first and then by frequency; those that are ignored; those of blends of two."""
     assert proposal.meaning is not None
     colors = list(proposal.meaning.colors)
@@ -88,7 +97,9 @@ def _real_colors(proposal: Proposal, wishes: Wishes) -> tuple[list[Color], list[
         note_blends(proposal, blends, 3)
         color_of = {code_of(color): color for color in colors}
         if len(blends.real) == 2:
-            nearest = {color: color_of[nearest_real(code_of(color), blends.real, 3)] for color in blended}
+            nearest = {
+                color: color_of[nearest_real(code_of(color), blends.real, 3)] for color in blended
+            }
     real = [color for color in colors if color not in set(blended)]
     if len(real) > MOST_CLASSES + 1:
         raise too_many(len(real), "colours")
@@ -104,4 +115,7 @@ def _names_of_colors(proposal: Proposal, ordered: list[Color], wishes: Wishes) -
     if len(wishes.names) == len(ordered):
         return wishes.names
     proposal.remarks.append("Class names are invented from the colours: write the right ones.")
-    return ["background" if color == (0, 0, 0) else "color_{:02x}{:02x}{:02x}".format(*color) for color in ordered]
+    return [
+        "background" if color == (0, 0, 0) else "color_{:02x}{:02x}{:02x}".format(*color)
+        for color in ordered
+    ]

@@ -18,7 +18,9 @@ from encoder_ablations.utils.optional import MissingPackageError
 from encoder_ablations.utils.texts import plural
 
 
-def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, total: None) -> DatasetSpec:
+def prepare(
+    proposal: Proposal, output: Path, progress: Progress = lambda done, total: None
+) -> DatasetSpec:
     """Makes a new folder of single-channel masks, and of links to the images (copies where links are impossible).
 
     Pairs whose mask cannot be read are left out; ``proposal.remarks`` says so.
@@ -35,7 +37,9 @@ def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, 
         written = set()
         with ThreadPoolExecutor(THREADS) as pool:
             outcomes = pool.map(partial(_write, proposal, folder), proposal.items)
-            for number, (item, problem) in enumerate(zip(proposal.items, outcomes, strict=True), start=1):
+            for number, (item, problem) in enumerate(
+                zip(proposal.items, outcomes, strict=True), start=1
+            ):
                 progress(number, len(proposal.items))
                 if problem is None:
                     written.add(item.split)
@@ -44,10 +48,17 @@ def prepare(proposal: Proposal, output: Path, progress: Progress = lambda done, 
         if set(proposal.spec.splits) - written:
             empty = ", ".join(sorted(set(proposal.spec.splits) - written))
             raise InputError(f"no mask of the split {empty} can be converted: {problems[0]}")
-        about = {"layout": proposal.layout, "masks": proposal.kind, "from": proposal.spec.root, "left_out": problems}
+        about = {
+            "layout": proposal.layout,
+            "masks": proposal.kind,
+            "from": proposal.spec.root,
+            "left_out": problems,
+        }
         (folder / "prepared.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     if problems:
-        proposal.remarks.append(f"{plural(len(problems), 'pair', 'was/were left out')}, e.g. {problems[0]}")
+        proposal.remarks.append(
+            f"{plural(len(problems), 'pair', 'was/were left out')}, e.g. {problems[0]}"
+        )
     spec = proposal.spec
     places: dict[str, object] = {"root": str(output), "images": "images", "masks": "masks"}
     rules = {"value_map": None, "mask_format": "ids", "ignore_ids": (spec.ignore_label,)}

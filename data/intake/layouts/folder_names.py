@@ -45,7 +45,9 @@ def kinds_meant(kinds: Iterable[str], wanted: str) -> list[str]:
 
 
 def _kind_parts(name: str) -> list[str]:
-    return [part.lower() for part in map(without_split, Path(name).parts) if part not in ("", "/", ".")]
+    return [
+        part.lower() for part in map(without_split, Path(name).parts) if part not in ("", "/", ".")
+    ]
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,14 @@ from encoder_ablations.data.intake.layouts.choices import Reading, Unsure
 from encoder_ablations.data.intake.layouts.folder_names import kinds_meant
 from encoder_ablations.data.intake.layouts.regions import view
 from encoder_ablations.data.intake.layouts.relations import Kind
-from encoder_ablations.data.intake.layouts.survey import Candidate, Found, Layer, Source, Survey, survey_files
+from encoder_ablations.data.intake.layouts.survey import (
+    Candidate,
+    Found,
+    Layer,
+    Source,
+    Survey,
+    survey_files,
+)
 from encoder_ablations.utils.errors import InputError
 
 LOOKED_AT = 16
@@ -53,7 +60,9 @@ def _as_asked(survey: Survey, masks: Sequence[str], kinds: Iterable[str]) -> Non
     """What the person said: one folder holds all masks; of several each holds those of a class."""
     for name in masks:
         if not kinds_meant(kinds, name):
-            raise InputError(f"--masks {name}: no such folder holds masks; there are {', '.join(sorted(kinds))}.")
+            raise InputError(
+                f"--masks {name}: no such folder holds masks; there are {', '.join(sorted(kinds))}."
+            )
     if len(masks) == 1:
         _take(survey, kinds_meant(kinds, masks[0]))
         return
@@ -68,7 +77,9 @@ def _take(survey: Survey, kinds: Iterable[str]) -> None:
         own = [each for each in found.masks if each.kind in wanted]
         if len(own) > 1:
             names = sorted({each.kind for each in own})
-            raise Unsure(f"{found.image.name} has {len(own)} masks.", [_folder(name, "") for name in names])
+            raise Unsure(
+                f"{found.image.name} has {len(own)} masks.", [_folder(name, "") for name in names]
+            )
         if own:
             survey.sources.append(Source(found.id, found.split, found.image, own[0].path))
         else:
@@ -86,7 +97,9 @@ def _stack(survey: Survey, examples: Sequence[Candidate]) -> None:
     label_of = {mask.kind: mask.label if times[mask.label] == 1 else mask.kind for mask in examples}
     survey.classes = list(label_of.values())
     for found in survey.found:
-        layers = tuple(Layer(label_of[each.kind], each.path) for each in found.masks if each.kind in label_of)
+        layers = tuple(
+            Layer(label_of[each.kind], each.path) for each in found.masks if each.kind in label_of
+        )
         if layers:
             survey.sources.append(Source(found.id, found.split, found.image, None, layers))
         else:
@@ -100,7 +113,10 @@ def _require_no_classes(survey: Survey, names: Iterable[str]) -> None:
         Unsure: all are binary: the folders may be classes, or merely order the files.
     """
     labels = {each.kind: each.label for found in survey.found for each in found.masks}
-    kinds = [_look(name, [found for found in survey.found if found.masks[0].kind == name]) for name in names]
+    kinds = [
+        _look(name, [found for found in survey.found if found.masks[0].kind == name])
+        for name in names
+    ]
     if len(set(labels.values())) == 1 or not all(kind.binary and kind.views for kind in kinds):
         return
     shown = sorted(labels)
@@ -111,7 +127,9 @@ def _require_no_classes(survey: Survey, names: Iterable[str]) -> None:
         f"the masks in {', '.join(shown)} hold two values each, and every image has a mask in one of them only.",
         [
             _classes(shown, "each folder shows a class: its masks are binary"),
-            _folder(above, "one mask for each image, folders have no meaning: no image has masks in two"),
+            _folder(
+                above, "one mask for each image, folders have no meaning: no image has masks in two"
+            ),
         ],
     )
 
@@ -119,7 +137,9 @@ def _require_no_classes(survey: Survey, names: Iterable[str]) -> None:
 def _common_folder(names: Sequence[str]) -> str | None:
     """The folder that all kinds lie in; None where there is none or the kinds differ by file names."""
     first = names[0].split("/")[0]
-    return first if all(name.startswith(f"{first}/") and "*" not in name for name in names) else None
+    return (
+        first if all(name.startswith(f"{first}/") and "*" not in name for name in names) else None
+    )
 
 
 def _folder(name: str, text: str) -> Reading:
@@ -160,7 +180,9 @@ def _compare(survey: Survey, names: Sequence[str]) -> None:
         else:
             survey.remarks.append(f"{name} is left out: these are pictures and no masks.")
     if not kinds:
-        raise InputError(f"none of {', '.join(names)} holds masks: they are photographs or cannot be read.")
+        raise InputError(
+            f"none of {', '.join(names)} holds masks: they are photographs or cannot be read."
+        )
     if len(kinds) > 1 and _are_classes(kinds):
         _remember_classes(survey, kinds)
         return
@@ -168,8 +190,13 @@ def _compare(survey: Survey, names: Sequence[str]) -> None:
     if len(kinds) > 1:
         readings = [_folder(kind.name, f"the masks hold {kind.describe()}") for kind in kinds]
         if all(kind.binary for kind in kinds):
-            readings.append(_classes([kind.name for kind in kinds], "each folder shows a class: all are binary"))
-        raise Unsure("images have masks of several kinds, and their values do not tell which are meant.", readings)
+            readings.append(
+                _classes([kind.name for kind in kinds], "each folder shows a class: all are binary")
+            )
+        raise Unsure(
+            "images have masks of several kinds, and their values do not tell which are meant.",
+            readings,
+        )
     _take(survey, [kinds[0].name])
 
 
@@ -182,7 +209,10 @@ def _are_classes(kinds: Sequence[Kind]) -> bool:
     """Whether each kind shows a class: masks of two values that hardly cover the same pixels."""
     if not all(kind.binary for kind in kinds):
         return False
-    return all(relations.overlap(one, other) <= relations.MOST_OVERLAP for one, other in combinations(kinds, 2))
+    return all(
+        relations.overlap(one, other) <= relations.MOST_OVERLAP
+        for one, other in combinations(kinds, 2)
+    )
 
 
 def _remember_classes(survey: Survey, kinds: Sequence[Kind]) -> None:
@@ -200,7 +230,9 @@ def _without_renderings(survey: Survey, kinds: list[Kind]) -> list[Kind]:
     official = [kind for kind in kinds if "trainids" in kind.name.lower()]
     if len(official) == 1:
         others = ", ".join(kind.name for kind in kinds if kind is not official[0])
-        survey.remarks.append(f"{others}: left out, {official[0].name} holds the ids that are trained on.")
+        survey.remarks.append(
+            f"{others}: left out, {official[0].name} holds the ids that are trained on."
+        )
         return official
     kept = list(kinds)
     changed = True
@@ -228,7 +260,11 @@ def _reason_against(other: Kind, one: Kind) -> str:
     if one.named_objects and not other.named_objects:
         return ""
     if finer_everywhere and coarser:
-        later = (other.named_objects, other.color, other.name) > (one.named_objects, one.color, one.name)
+        later = (other.named_objects, other.color, other.name) > (
+            one.named_objects,
+            one.color,
+            one.name,
+        )
         return "shows the same as" if later else ""
     if finer and not finer_everywhere and (other.named_objects or not coarser):
         return "numbers objects (a value means something else in every image) within the classes of"

@@ -74,7 +74,9 @@ def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -
         path, problem = next(iter(problems.items()))
         raise InputError(f"no mask can be used ({len(paths)} found): {path}: {problem}.")
     colored = [content for content in usable.values() if content.colors]
-    gray = all(len({red, green, blue}) == 1 for content in colored for red, green, blue in content.colors)
+    gray = all(
+        len({red, green, blue}) == 1 for content in colored for red, green, blue in content.colors
+    )
     if any(content.lossy for content in usable.values()):
         return _black_and_white(usable, problems)
     if colored and not gray:
@@ -103,11 +105,16 @@ def _read(path: Path) -> MaskContent:
             return MaskContent(colors=_count_colors(pixels))
         values = _count(read_ids(path))
     except FileProblem as problem:
-        return MaskContent(problem=str(problem).removeprefix(f"{path} ").partition(";")[0].rstrip("."))
+        return MaskContent(
+            problem=str(problem).removeprefix(f"{path} ").partition(";")[0].rstrip(".")
+        )
     if values and (min(values) < 0 or max(values) > 65535):
         return MaskContent(problem="values beyond 0..65535")
     table = list(zip(palette[::3], palette[1::3], palette[2::3], strict=True)) if palette else []
-    return MaskContent(values=values, palette=tuple((value, table[value]) for value in values if value < len(table)))
+    return MaskContent(
+        values=values,
+        palette=tuple((value, table[value]) for value in values if value < len(table)),
+    )
 
 
 def _count(pixels: np.ndarray) -> Counter[int]:
@@ -117,7 +124,9 @@ def _count(pixels: np.ndarray) -> Counter[int]:
 
 def _count_colors(pixels: np.ndarray) -> Counter[Color]:
     packed = pixels.astype(np.int64) @ np.array([65536, 256, 1])
-    return Counter({(key >> 16, key >> 8 & 255, key & 255): count for key, count in _count(packed).items()})
+    return Counter(
+        {(key >> 16, key >> 8 & 255, key & 255): count for key, count in _count(packed).items()}
+    )
 
 
 def _grey(colors: Counter[Color]) -> Counter[int]:
@@ -149,11 +158,15 @@ def _cut(values: Counter[int]) -> Counter[int]:
     return Counter({0: dark, 255: values.total() - dark})
 
 
-def _by_color(usable: dict[Path, MaskContent], problems: dict[Path, str], kind: str = "colours") -> Meaning:
+def _by_color(
+    usable: dict[Path, MaskContent], problems: dict[Path, str], kind: str = "colours"
+) -> Meaning:
     colors: Counter[Color] = Counter()
     by_file: dict[Path, Counter[Color]] = {}
     for path, content in usable.items():
-        by_file[path] = content.colors or Counter({(value,) * 3: count for value, count in content.values.items()})
+        by_file[path] = content.colors or Counter(
+            {(value,) * 3: count for value, count in content.values.items()}
+        )
         colors.update(by_file[path])
         if len(colors) > COUNTED_COLORS:
             raise too_many(len(colors), "colours")
@@ -168,12 +181,16 @@ def _palettes_differ(usable: Iterable[MaskContent]) -> bool:
         for value, color in content.palette:
             seen.setdefault(value, set()).add(color)
     owners = Counter(color for colors in seen.values() for color in colors)
-    return any(len(colors) > 1 and any(owners[color] > 1 for color in colors) for colors in seen.values())
+    return any(
+        len(colors) > 1 and any(owners[color] > 1 for color in colors) for colors in seen.values()
+    )
 
 
 def _through_palette(content: MaskContent) -> MaskContent:
     table = dict(content.palette)
-    return MaskContent(colors=Counter({table.get(value, (value,) * 3): n for value, n in content.values.items()}))
+    return MaskContent(
+        colors=Counter({table.get(value, (value,) * 3): n for value, n in content.values.items()})
+    )
 
 
 def too_many(count: int, what: str) -> InputError:
@@ -206,7 +223,11 @@ def class_values(values: Iterable[int], names: int) -> tuple[dict[int, int], boo
     if len(kept) > 2 and kept[-1] == WIDE_IGNORE and kept[-2] < IGNORE:
         kept = kept[:-1]
     highest = kept[-1]
-    if highest < names or (highest <= 1 and not names) or (kept[0] == 0 and highest < min(IGNORE, 1.5 * len(kept))):
+    if (
+        highest < names
+        or (highest <= 1 and not names)
+        or (kept[0] == 0 and highest < min(IGNORE, 1.5 * len(kept)))
+    ):
         return {value: value for value in range(max(highest + 1, names))}, True
     return {value: number for number, value in enumerate(kept)}, False
 

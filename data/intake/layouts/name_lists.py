@@ -10,12 +10,29 @@ from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.intake.layouts.mask_values import Color
 from encoder_ablations.utils.errors import InputError
 
-NAMES = ("classes.txt", "labels.txt", "class_names.txt", "names.txt", "obj.names", "classes.names", "label_names.txt")
-TABLES = ("class_dict.csv", "label_colors.txt", "labelmap.txt", "label_colors.csv", "classes.csv", "class_dict_seg.csv")
+NAMES = (
+    "classes.txt",
+    "labels.txt",
+    "class_names.txt",
+    "names.txt",
+    "obj.names",
+    "classes.names",
+    "label_names.txt",
+)
+TABLES = (
+    "class_dict.csv",
+    "label_colors.txt",
+    "labelmap.txt",
+    "label_colors.csv",
+    "classes.csv",
+    "class_dict_seg.csv",
+)
 JSONS = ("classes.json", "labels.json")
 CONFIGS = re.compile(r"config(?:_(v[\d.]+))?\.json")
 """Mapillary Vistas' lists, one for each version of its labels."""
-UNLABELLED = frozenset({"void", "ignore", "ignored", "unlabeled", "unlabelled", "notlabeled", "notlabelled"})
+UNLABELLED = frozenset(
+    {"void", "ignore", "ignored", "unlabeled", "unlabelled", "notlabeled", "notlabelled"}
+)
 
 
 def means_unlabelled(name: str) -> bool:
@@ -42,7 +59,9 @@ def unlabelled_places(remarks: list[str], names: list[str], pixels: Mapping[int,
     return found
 
 
-def read_names(files: list[Path], masks: Sequence[Path] = ()) -> tuple[list[str], dict[Color, str], Path | None]:
+def read_names(
+    files: list[Path], masks: Sequence[Path] = ()
+) -> tuple[list[str], dict[Color, str], Path | None]:
     """Names in id order, names by colour, and the file they come from; empty where there is none.
 
     Args:
@@ -82,9 +101,15 @@ def _read_lines(text: str, path: Path) -> tuple[list[str], dict[Color, str]]:
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        numbers = [int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d+(?![A-Za-z_\d.])", line)]
-        name = re.sub(r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[^\W\d])", "", line)).strip()
-        if re.fullmatch(r"\d+\s*[:,;]+", line) or (len(numbers) == 3 and not re.search(r"[^\W_]", name)):
+        numbers = [
+            int(number) for number in re.findall(r"(?<![A-Za-z_\d.])\d+(?![A-Za-z_\d.])", line)
+        ]
+        name = re.sub(
+            r"[\s,;:]+(\d+([\s,;:]+|$))*", " ", re.sub(r"^[\d\s,;:]+(?=[^\W\d])", "", line)
+        ).strip()
+        if re.fullmatch(r"\d+\s*[:,;]+", line) or (
+            len(numbers) == 3 and not re.search(r"[^\W_]", name)
+        ):
             unnamed.append(row)
         if not name or (len(numbers) not in (0, 1) and len(numbers) < 3):
             continue
@@ -99,7 +124,9 @@ def _read_lines(text: str, path: Path) -> tuple[list[str], dict[Color, str]]:
         if name not in names or not numbers or len(numbers) == 1:
             names.append(name)
     if names and unnamed:
-        raise InputError(f"{path}, row {unnamed[0]}: a class has an empty name; give it one, or remove the row.")
+        raise InputError(
+            f"{path}, row {unnamed[0]}: a class has an empty name; give it one, or remove the row."
+        )
     if colors and beyond:
         raise InputError(f"{path}, {beyond[0]} has a number over 255; correct it.")
     return names, colors
@@ -124,11 +151,18 @@ def _read_json(text: str) -> tuple[list[str], dict[Color, str]]:
 
 def _read_vistas(labels: list[Any]) -> tuple[list[str], dict[Color, str]]:
     """Names in id order; their colours only where no two are equal, for else they tell nothing."""
-    if not all(isinstance(label, dict) and isinstance(label.get("readable"), str) for label in labels):
+    if not all(
+        isinstance(label, dict) and isinstance(label.get("readable"), str) for label in labels
+    ):
         return [], {}
     names = [label["readable"] for label in labels]
     rows = [label.get("color") for label in labels]
-    if not all(isinstance(row, list) and len(row) == 3 and all(isinstance(each, int) for each in row) for row in rows):
+    if not all(
+        isinstance(row, list) and len(row) == 3 and all(isinstance(each, int) for each in row)
+        for row in rows
+    ):
         return names, {}
-    colors: dict[Color, str] = {(row[0], row[1], row[2]): name for row, name in zip(rows, names, strict=True)}
+    colors: dict[Color, str] = {
+        (row[0], row[1], row[2]): name for row, name in zip(rows, names, strict=True)
+    }
     return names, colors if len(colors) == len(names) else {}

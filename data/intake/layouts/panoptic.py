@@ -72,7 +72,9 @@ def read_panoptic(root: Path, files: Iterable[Path]) -> PanopticSet | None:
         try:
             _add(result, path, content, root, by_name)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is no complete panoptic file: {type(error).__name__} {error}.") from error
+            raise InputError(
+                f"{path} is no complete panoptic file: {type(error).__name__} {error}."
+            ) from error
     return result
 
 
@@ -110,11 +112,19 @@ def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
             if not name or "id" not in entry:
                 raise InputError(f"{path}: the category {entry.get('id')} has no name; write one.")
             if names.setdefault(int(entry["id"]), name) != name:
-                raise InputError(f"{path} calls category {entry['id']} '{name}', another file '{names[entry['id']]}'.")
+                raise InputError(
+                    f"{path} calls category {entry['id']} '{name}', another file '{names[entry['id']]}'."
+                )
     return names
 
 
-def _add(result: PanopticSet, path: Path, content: dict[str, Any], root: Path, by_name: dict[str, list[Path]]) -> None:
+def _add(
+    result: PanopticSet,
+    path: Path,
+    content: dict[str, Any],
+    root: Path,
+    by_name: dict[str, list[Path]],
+) -> None:
     """Adds the images of one file."""
     entries = {entry["id"]: entry for entry in content["images"]}
     for note in content["annotations"]:
@@ -127,7 +137,8 @@ def _add(result: PanopticSet, path: Path, content: dict[str, Any], root: Path, b
             result.missing.append(name)
             continue
         segments = tuple(
-            (int(each["id"]), int(each["category_id"]), int(each.get("area") or 1)) for each in note["segments_info"]
+            (int(each["id"]), int(each["category_id"]), int(each.get("area") or 1))
+            for each in note["segments_info"]
         )
         split = split_of_annotations(path, image, root)
         result.images.append(PanopticImage(image.stem, split, image, mask, segments))
@@ -135,7 +146,11 @@ def _add(result: PanopticSet, path: Path, content: dict[str, Any], root: Path, b
 
 def _places(path: Path, name: str) -> list[Path]:
     """Where the PNG of an annotation may lie: in a folder called like the JSON, or beside it."""
-    beside = [path.with_suffix(""), path.parent, path.parent / path.stem.removesuffix("_annotations")]
+    beside = [
+        path.with_suffix(""),
+        path.parent,
+        path.parent / path.stem.removesuffix("_annotations"),
+    ]
     return [folder / Path(name).name for folder in beside]
 
 
@@ -150,7 +165,9 @@ def draw_panoptic(image: PanopticImage, class_of: dict[int, int]) -> np.ndarray:
     target = {0: ignore}
     for number, category, _ in image.segments:
         if category not in class_of:
-            raise InputError(f"{image.mask}: segment {number} is of the category {category}, which has no entry.")
+            raise InputError(
+                f"{image.mask}: segment {number} is of the category {category}, which has no entry."
+            )
         target[number] = class_of[category]
     found, places = np.unique(numbers, return_inverse=True)
     unknown = [int(number) for number in found if int(number) not in target]

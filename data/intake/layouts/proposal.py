@@ -72,10 +72,14 @@ class Proposal:
                 return (np.asarray(image.convert("L")) >= 128).astype(np.uint8)
         if self.colors:
             with opened(item.source.mask) as image:
-                pixels = np.asarray(image.convert("RGB")).astype(np.int64) @ np.array([65536, 256, 1])
+                pixels = np.asarray(image.convert("RGB")).astype(np.int64) @ np.array(
+                    [65536, 256, 1]
+                )
             keys = np.array([(r << 16) + (g << 8) + b for r, g, b in self.colors])
             order = keys.argsort()
-            return np.array(list(self.colors.values()), np.uint8)[order][np.searchsorted(keys[order], pixels)]
+            return np.array(list(self.colors.values()), np.uint8)[order][
+                np.searchsorted(keys[order], pixels)
+            ]
         return self._table()[_first_channel(item.source.mask)].astype(np.uint8)
 
     def _table(self) -> np.ndarray:
@@ -110,7 +114,10 @@ class Proposal:
             assert self.coco is not None
             for note in source.annotations:
                 if not note.get("iscrowd"):
-                    yield self.coco.class_of.get(note.get("category_id", -1), -1), max(1, int(note.get("area") or 1))
+                    yield (
+                        self.coco.class_of.get(note.get("category_id", -1), -1),
+                        max(1, int(note.get("area") or 1)),
+                    )
         elif isinstance(source, PanopticImage):
             assert self.panoptic is not None
             for _, category, area in source.segments:
@@ -148,4 +155,6 @@ def _first_channel(path: Path) -> np.ndarray:
 
 def _gray(path: Path) -> np.ndarray:
     with opened(path) as image:
-        return np.asarray(image if image.mode in ("L", "1", "I;16") else image.convert("L")).astype(np.int64)
+        return np.asarray(image if image.mode in ("L", "1", "I;16") else image.convert("L")).astype(
+            np.int64
+        )

@@ -63,7 +63,9 @@ def propose(
     if survey.sources:
         if numbered:
             where = ", ".join(sorted(str(folder.relative_to(root)) for folder in numbered))
-            survey.remarks.append(f"{where}: left out, these PNGs number the segments of panoptic annotations.")
+            survey.remarks.append(
+                f"{where}: left out, these PNGs number the segments of panoptic annotations."
+            )
         take_lists(survey, root, files)
         proposal = _from_masks(root, name, survey, files, wishes, progress)
     else:
@@ -86,7 +88,11 @@ def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> Non
     Raises:
         InputError: the person decided something that has no meaning for what was recognised.
     """
-    said = {"--masks": bool(masks), "--objects": wishes.objects is not None, "--blends": wishes.blends is not None}
+    said = {
+        "--masks": bool(masks),
+        "--objects": wishes.objects is not None,
+        "--blends": wishes.blends is not None,
+    }
     unread = [option for option, given in said.items() if given]
     if unread:
         raise InputError(
@@ -101,11 +107,18 @@ def _require_names(classes: Sequence[str]) -> None:
         InputError: a name is empty.
     """
     if not all(name.strip() for name in classes):
-        raise InputError(f"--classes {','.join(classes)}: a name is empty; write one for every class.")
+        raise InputError(
+            f"--classes {','.join(classes)}: a name is empty; write one for every class."
+        )
 
 
 def _from_annotations(
-    root: Path, name: str, files: list[Path], survey: Survey, panoptic: PanopticSet | None, classes: list[str]
+    root: Path,
+    name: str,
+    files: list[Path],
+    survey: Survey,
+    panoptic: PanopticSet | None,
+    classes: list[str],
 ) -> Proposal:
     """From COCO's outlines, or its panoptic segments."""
     outlines = read_coco(root, files)
@@ -124,7 +137,9 @@ def _from_annotations(
 
 
 def _nothing(root: Path, files: list[Path], survey: Survey) -> InputError:
-    endings = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in _endings(files).most_common(5))
+    endings = ", ".join(
+        f"{count} {suffix or 'without suffix'}" for suffix, count in _endings(files).most_common(5)
+    )
     if survey.without_mask or survey.without_image:
         lonely = (survey.without_mask or survey.without_image)[0].relative_to(root)
         hint = f"images, but none with a mask of the same name (e.g. {lonely})"
@@ -144,8 +159,14 @@ def _from_masks(
     root: Path, name: str, survey: Survey, files: list[Path], wishes: Wishes, progress: Progress
 ) -> Proposal:
     remarks = [*survey.remarks, *survey.without_partner(root)]
-    items = [Item(source.id, source.split or "train", source.image, source) for source in survey.sources]
-    content: dict[str, object] = {"name": name, "root": str(root), "scene_pattern": survey.scene_pattern}
+    items = [
+        Item(source.id, source.split or "train", source.image, source) for source in survey.sources
+    ]
+    content: dict[str, object] = {
+        "name": name,
+        "root": str(root),
+        "scene_pattern": survey.scene_pattern,
+    }
     if survey.classes:
         _refuse_unread(root, wishes)
         return _from_layers(survey, content, items, wishes.given, remarks)
@@ -157,15 +178,23 @@ def _from_masks(
     for path, problem in list(meaning.problems.items())[:3]:
         remarks.append(f"{path.relative_to(root)} cannot be used: {problem}.")
     if len(meaning.problems) > 3:
-        remarks.append(f"So it is with {plural(len(meaning.problems) - 3, 'more mask')}; 'ablate lint' names them.")
-    proposal = Proposal(_placeholder(content), survey.layout, meaning.kind, items, False, remarks, meaning)
+        remarks.append(
+            f"So it is with {plural(len(meaning.problems) - 3, 'more mask')}; 'ablate lint' names them."
+        )
+    proposal = Proposal(
+        _placeholder(content), survey.layout, meaning.kind, items, False, remarks, meaning
+    )
     found = classes_of_masks(proposal, replace(wishes, listed=listed, colors=by_color))
     proposal.spec = _spec(content | found)
     return proposal
 
 
 def _from_layers(
-    survey: Survey, content: dict[str, object], items: list[Item], given: list[str], remarks: list[str]
+    survey: Survey,
+    content: dict[str, object],
+    items: list[Item],
+    given: list[str],
+    remarks: list[str],
 ) -> Proposal:
     """Every folder is a class; one that is called background shows what no other does."""
     objects = [name for name in survey.classes if name.lower() != BACKGROUND]
@@ -177,7 +206,9 @@ def _from_layers(
         )
     layers = {name: objects.index(name) + 1 if name in objects else 0 for name in survey.classes}
     spec = _spec(content | {"classes": names})
-    return Proposal(spec, survey.layout, "a file for each class", items, False, remarks, layers=layers)
+    return Proposal(
+        spec, survey.layout, "a file for each class", items, False, remarks, layers=layers
+    )
 
 
 def _spec(content: dict[str, object]) -> DatasetSpec:
@@ -189,8 +220,12 @@ def _spec(content: dict[str, object]) -> DatasetSpec:
     assert isinstance(classes, list)
     empty = [number for number, name in enumerate(classes) if not name.strip()]
     if empty:
-        raise InputError(f"class {empty[0]} of {content['root']} has an empty name; give all names with --classes.")
-    return build(DatasetSpec, {"splits": {"train": "train", "val": "val"}, **content}, str(content["root"]))
+        raise InputError(
+            f"class {empty[0]} of {content['root']} has an empty name; give all names with --classes."
+        )
+    return build(
+        DatasetSpec, {"splits": {"train": "train", "val": "val"}, **content}, str(content["root"])
+    )
 
 
 def _placeholder(content: dict[str, object]) -> DatasetSpec:
@@ -212,12 +247,16 @@ def _from_panoptic(root: Path, name: str, panoptic: PanopticSet, names: list[str
         )
     remarks = ["What belongs to no segment is ignored."]
     if panoptic.missing:
-        left_out = plural(len(panoptic.missing), "annotated image", "is/are not there and is/are left out")
+        left_out = plural(
+            len(panoptic.missing), "annotated image", "is/are not there and is/are left out"
+        )
         remarks.append(f"{left_out}, e.g. {panoptic.missing[0]}.")
     wide = {"ignore_ids": [WIDE_IGNORE]} if ignore_label(len(classes)) == WIDE_IGNORE else {}
     spec = _spec({"name": name, "root": str(root), "classes": classes, **wide})
     kind = "PNGs of segment numbers, by the categories in the JSON"
-    return Proposal(spec, "COCO panoptic annotations", kind, items, False, remarks, panoptic=panoptic)
+    return Proposal(
+        spec, "COCO panoptic annotations", kind, items, False, remarks, panoptic=panoptic
+    )
 
 
 def _from_coco(root: Path, name: str, coco: CocoSet, names: list[str]) -> Proposal:
@@ -228,11 +267,21 @@ def _from_coco(root: Path, name: str, coco: CocoSet, names: list[str]) -> Propos
         raise InputError(f"{given} for {found}: {', '.join(coco.classes)}.")
     remarks = []
     if coco.missing:
-        left_out = plural(len(coco.missing), "annotated image", "is/are not there and is/are left out")
+        left_out = plural(
+            len(coco.missing), "annotated image", "is/are not there and is/are left out"
+        )
         remarks.append(f"{left_out}, e.g. {coco.missing[0]}.")
     empty = sum(not each.annotations for each in coco.images)
     if empty:
         remarks.append(f"{plural(empty, 'image', 'has/have no annotation: all is background')}.")
     wide = {"ignore_ids": [WIDE_IGNORE]} if ignore_label(len(classes)) == WIDE_IGNORE else {}
     spec = _spec({"name": name, "root": str(root), "classes": classes, **wide})
-    return Proposal(spec, "COCO annotations", "outlines, the smaller object on top", items, False, remarks, coco=coco)
+    return Proposal(
+        spec,
+        "COCO annotations",
+        "outlines, the smaller object on top",
+        items,
+        False,
+        remarks,
+        coco=coco,
+    )

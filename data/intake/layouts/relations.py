@@ -59,7 +59,9 @@ class Kind:
 
     @property
     def named_objects(self) -> bool:
-        return any(word.lower() in OBJECT_WORDS for part in self.name.split("/") for word in words_of(part))
+        return any(
+            word.lower() in OBJECT_WORDS for part in self.name.split("/") for word in words_of(part)
+        )
 
     def describe(self) -> str:
         """What the masks hold, in a few words."""
@@ -149,7 +151,11 @@ def _is_chain(shown: Sequence[set[int]]) -> bool:
     rising = sorted(shown, key=len)
     contained = sum(one <= other for one, other in pairwise(rising))
     lengths = {len(values) for values in shown}
-    return len(lengths) >= 3 and max(lengths) >= SOME_NUMBERS and contained >= NEARLY_ALL * (len(rising) - 1)
+    return (
+        len(lengths) >= 3
+        and max(lengths) >= SOME_NUMBERS
+        and contained >= NEARLY_ALL * (len(rising) - 1)
+    )
 
 
 def _fades(masks_of: Counter[int]) -> bool:

@@ -72,7 +72,9 @@ def _fits(lists: dict[Split, tuple[Path, set[str]]], ids: set[str]) -> bool:
     """Whether nearly all that is listed is there, and nothing in two splits."""
     listed = [each for _, names in lists.values() for each in names]
     missing = sum(each not in ids for each in listed)
-    return bool(listed) and missing <= MOST_MISSING * len(listed) and len(set(listed)) == len(listed)
+    return (
+        bool(listed) and missing <= MOST_MISSING * len(listed) and len(set(listed)) == len(listed)
+    )
 
 
 def _size(lists: dict[Split, tuple[Path, set[str]]]) -> tuple[int, bool]:

@@ -106,7 +106,10 @@ class Survey:
     def without_partner(self, root: Path) -> list[str]:
         """Sentences about the files that are left out."""
         remarks = []
-        for paths, what, other in ((self.without_mask, "image", "mask"), (self.without_image, "mask", "image")):
+        for paths, what, other in (
+            (self.without_mask, "image", "mask"),
+            (self.without_image, "mask", "image"),
+        ):
             if paths:
                 left_out = plural(len(paths), what, f"has/have no {other} and is/are left out")
                 remarks.append(f"{left_out}, e.g. {paths[0].relative_to(root)}.")
@@ -129,7 +132,9 @@ def list_files(root: Path) -> list[Path]:
         InputError: it is no folder, or cannot be listed.
     """
     if not root.is_dir():
-        raise InputError(f"there is no folder {root}. Give the folder that holds your images and masks.")
+        raise InputError(
+            f"there is no folder {root}. Give the folder that holds your images and masks."
+        )
     found = []
 
     def refuse(error: OSError) -> None:
@@ -168,7 +173,9 @@ def _tiles(root: Path, pictures: list[Path]) -> Survey | None:
         split, rest = _strip_splits(folder.relative_to(root).parts)
         if "mask" in each:
             mask = Candidate("tiles", "mask", each["mask"])
-            survey.found.append(Found("__".join(rest) or folder.name, split, each["image"], (mask,)))
+            survey.found.append(
+                Found("__".join(rest) or folder.name, split, each["image"], (mask,))
+            )
         else:
             survey.without_mask.append(each["image"])
     if all("__" in found.id for found in survey.found):
@@ -203,10 +210,18 @@ def _pairs(root: Path, pictures: list[Path], wanted: Sequence[str]) -> Survey:
             if own is None:
                 survey.without_mask.append(file.path)
                 continue
-            identity = "__".join((*file.rest, file.stem)) if stems[file.split, file.stem] > 1 else file.stem
-            survey.found.append(Found(identity, file.split, file.path, _candidates(file, own, root)))
+            identity = (
+                "__".join((*file.rest, file.stem))
+                if stems[file.split, file.stem] > 1
+                else file.stem
+            )
+            survey.found.append(
+                Found(identity, file.split, file.path, _candidates(file, own, root))
+            )
     survey.found.sort(key=lambda found: (found.split or "", found.id))
-    survey.scene_pattern = find_scenes([found.id for found in survey.found]) if survey.found else None
+    survey.scene_pattern = (
+        find_scenes([found.id for found in survey.found]) if survey.found else None
+    )
     return survey
 
 
@@ -227,7 +242,10 @@ def _kind(image: _File, mask: _File, root: Path) -> str:
     folders = mask.path.relative_to(root).parts[:-1]
     parts = [without_split(part) for part in folders if part not in shared]
     ending = mask.path.stem.removeprefix(mask.stem)
-    return "/".join([*filter(None, parts), *([f"*{ending}"] if ending else [])]) or f"*{mask.path.suffix.lower()}"
+    return (
+        "/".join([*filter(None, parts), *([f"*{ending}"] if ending else [])])
+        or f"*{mask.path.suffix.lower()}"
+    )
 
 
 def _read_path(path: Path, root: Path, wanted: Sequence[str]) -> _File:
@@ -259,12 +277,16 @@ def _settle(files: list[_File]) -> list[_File]:
     the PNG is the mask.
     """
     known = {(file.split, file.stem) for file in files if file.role == "image"}
-    lossy = {(file.path.parent, file.stem) for file in files if file.role is None and _is_jpeg(file.path)}
+    lossy = {
+        (file.path.parent, file.stem) for file in files if file.role is None and _is_jpeg(file.path)
+    }
     settled = []
     for file in files:
         role = file.role
         if role is None:
-            beside = file.path.suffix.lower() in MASK_SUFFIXES and (file.path.parent, file.stem) in lossy
+            beside = (
+                file.path.suffix.lower() in MASK_SUFFIXES and (file.path.parent, file.stem) in lossy
+            )
             role = "mask" if beside or (file.split, file.stem) in known else "image"
         settled.append(replace(file, role=role))
     return settled

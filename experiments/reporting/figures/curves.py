@@ -48,11 +48,25 @@ def fraction_curves(setting: Setting, encoders: list[str], styles: Styles) -> tu
         low = [100 * (summary.low or 0) for summary in summaries]
         high = [100 * (summary.high or 0) for summary in summaries]
         faint = 0.08 if style.dashed else 0.16
-        axis.fill_between(shares, low, high, color=style.color, alpha=faint, linewidth=0, gid=style.gid("band"))
-        seeds = [(group.fraction * 100, 100 * value) for group in groups for value in group.values().values()]
+        axis.fill_between(
+            shares, low, high, color=style.color, alpha=faint, linewidth=0, gid=style.gid("band")
+        )
+        seeds = [
+            (group.fraction * 100, 100 * value)
+            for group in groups
+            for value in group.values().values()
+        ]
         points: dict[str, Any] = {"markersize": 3.5, "alpha": 0.6, "gid": style.gid("seeds")}
-        axis.plot([share for share, _ in seeds], [value for _, value in seeds], ".", color=style.color, **points)
-        described += [f"{encoder} {means[0]:.1f} % at {shares[0]:g} % to {means[-1]:.1f} % at {shares[-1]:g} %"]
+        axis.plot(
+            [share for share, _ in seeds],
+            [value for _, value in seeds],
+            ".",
+            color=style.color,
+            **points,
+        )
+        described += [
+            f"{encoder} {means[0]:.1f} % at {shares[0]:g} % to {means[-1]:.1f} % at {shares[-1]:g} %"
+        ]
     _share_axis(axis, setting)
     axis.set_ylabel("mIoU (%)")
     share_legend(figure, axis)
@@ -71,8 +85,12 @@ def pretraining_curves(setting: Setting, styles: Styles) -> tuple[Figure, str]:
         style, places = styles[encoder], [place for place, _ in points]
         means = [100 * (over.mean or 0) for _, over in points]
         axis.plot(places, means, label=encoder, gid=style.gid("mean"), **style.line)
-        low, high = ([100 * (getattr(over, side) or 0) for _, over in points] for side in ("low", "high"))
-        axis.fill_between(places, low, high, color=style.color, alpha=0.14, linewidth=0, gid=style.gid("band"))
+        low, high = (
+            [100 * (getattr(over, side) or 0) for _, over in points] for side in ("low", "high")
+        )
+        axis.fill_between(
+            places, low, high, color=style.color, alpha=0.14, linewidth=0, gid=style.gid("band")
+        )
     _share_axis(axis, setting)
     axis.set_ylabel("points of mIoU")
     share_legend(figure, axis)
@@ -94,13 +112,19 @@ def _share_axis(axis: Axes, setting: Setting) -> None:
 def learning_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:
     """Validation mIoU over optimiser steps, a panel per fraction."""
     figure = _panels(setting, encoders, styles, _validation, "validation mIoU (%)")
-    return figure, f"Validation mIoU over training steps of {', '.join(encoders)}; the table beside it has the numbers."
+    return (
+        figure,
+        f"Validation mIoU over training steps of {', '.join(encoders)}; the table beside it has the numbers.",
+    )
 
 
 def loss_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:
     """Training loss over optimiser steps, a panel per fraction."""
     figure = _panels(setting, encoders, styles, _loss, "training loss")
-    return figure, f"Training loss over training steps of {', '.join(encoders)}; the losses stand in each run's record."
+    return (
+        figure,
+        f"Training loss over training steps of {', '.join(encoders)}; the losses stand in each run's record.",
+    )
 
 
 def _validation(run: RunRecord) -> list[tuple[int, float]]:
@@ -111,14 +135,20 @@ def _validation(run: RunRecord) -> list[tuple[int, float]]:
 
 
 def _loss(run: RunRecord) -> list[tuple[int, float]]:
-    return [] if run.curves is None else list(zip(run.curves.loss_steps, run.curves.loss, strict=True))
+    return (
+        [] if run.curves is None else list(zip(run.curves.loss_steps, run.curves.loss, strict=True))
+    )
 
 
-def _panels(setting: Setting, encoders: list[str], styles: Styles, series: Series, label: str) -> Figure:
+def _panels(
+    setting: Setting, encoders: list[str], styles: Styles, series: Series, label: str
+) -> Figure:
     fractions = panel_shares(setting)
     columns = min(COLUMNS, len(fractions))
     rows = -(-len(fractions) // columns)
-    figure, axes = new_figure(WIDTH, 0.5 + (3.2 if rows == 1 else 2.7 * rows), columns, rows, same_scale=True)
+    figure, axes = new_figure(
+        WIDTH, 0.5 + (3.2 if rows == 1 else 2.7 * rows), columns, rows, same_scale=True
+    )
     for axis, fraction in zip(axes, fractions, strict=False):
         for encoder in encoders:
             group = setting.group(encoder, fraction)
@@ -139,11 +169,17 @@ def panel_shares(setting: Setting) -> list[float]:
     count = len(setting.fractions)
     if count <= MOST_PANELS:
         return setting.fractions
-    return [setting.fractions[int(place)] for place in np.linspace(0, count - 1, MOST_PANELS).round()]
+    return [
+        setting.fractions[int(place)] for place in np.linspace(0, count - 1, MOST_PANELS).round()
+    ]
 
 
 def _draw(
-    axis: Axes, encoder: str, style: EncoderStyle, seeds: list[list[tuple[int, float]]], means_alone: bool
+    axis: Axes,
+    encoder: str,
+    style: EncoderStyle,
+    seeds: list[list[tuple[int, float]]],
+    means_alone: bool,
 ) -> None:
     """The mean over seeds where all have a point; every seed as a thin line, or of many seeds the range."""
     seeds = [points for points in seeds if points]
@@ -160,8 +196,18 @@ def _draw(
     if means_alone:
         return
     if 1 < len(seeds) <= THIN_LINES:
-        thin: dict[str, Any] = {"colors": style.color, "linewidths": 0.7, "alpha": 0.4, "gid": style.gid("seeds")}
+        thin: dict[str, Any] = {
+            "colors": style.color,
+            "linewidths": 0.7,
+            "alpha": 0.4,
+            "gid": style.gid("seeds"),
+        }
         axis.add_collection(LineCollection([np.array(points) for points in seeds], **thin))
     elif len(seeds) > 1:
-        band: dict[str, Any] = {"color": style.color, "alpha": 0.15, "linewidth": 0, "gid": style.gid("seeds")}
+        band: dict[str, Any] = {
+            "color": style.color,
+            "alpha": 0.15,
+            "linewidth": 0,
+            "gid": style.gid("seeds"),
+        }
         axis.fill_between(shared, every.min(axis=0), every.max(axis=0), **band)

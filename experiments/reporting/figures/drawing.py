@@ -86,7 +86,9 @@ class EncoderStyle:
     def outline(self) -> str:
         """The marker as points of an SVG polygon in a 14×14 box; a circle has many."""
         marker = MarkerStyle(self.marker)
-        shape = marker.get_path().transformed(marker.get_transform() + Affine2D().scale(9, -9).translate(7, 7))
+        shape = marker.get_path().transformed(
+            marker.get_transform() + Affine2D().scale(9, -9).translate(7, 7)
+        )
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in np.asarray(shape.to_polygons()[0]))
 
     @property
@@ -146,7 +148,9 @@ def share_legend(figure: Figure, axis: Axes) -> None:
     """One legend above all panels, from what ``axis`` shows."""
     handles, labels = axis.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8.5)
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8.5
+        )
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:
@@ -154,17 +158,25 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
         axis.set_visible(False)
 
 
-def save_figure(figure: Figure, folder: Path, name: str, alt: str, raster: bool = False) -> EmbeddedFigure:
+def save_figure(
+    figure: Figure, folder: Path, name: str, alt: str, raster: bool = False
+) -> EmbeddedFigure:
     """Writes NAME.png and NAME.pdf; the page gets the SVG, or the PNG where that is smaller or ``raster``."""
     engine = figure.get_layout_engine()
-    if engine is not None:  # laid out once, not again for every format; with any engine left, each format draws twice
+    if (
+        engine is not None
+    ):  # laid out once, not again for every format; with any engine left, each format draws twice
         engine.execute(figure)
         figure.set_layout_engine(None)
     quick = {"compress_level": 4}
-    png = _render(figure, "png", dpi=140, facecolor="white", metadata={"Software": None}, pil_kwargs=quick)
+    png = _render(
+        figure, "png", dpi=140, facecolor="white", metadata={"Software": None}, pil_kwargs=quick
+    )
     write_bytes(folder / f"{name}.png", png)
     no_dates = {"CreationDate": None, "Creator": None, "Producer": None}
-    write_bytes(folder / f"{name}.pdf", _render(figure, "pdf", facecolor="white", metadata=no_dates))
+    write_bytes(
+        folder / f"{name}.pdf", _render(figure, "pdf", facecolor="white", metadata=no_dates)
+    )
     width = round(figure.get_figwidth() * 96)
     embedded = EmbeddedFigure(name, alt, Markup(""), data_uri(png, "image/png"), width)
     if raster:
@@ -185,7 +197,9 @@ def style_context(texts: Iterable[str] = ()) -> Iterator[None]:
     """
     families = ["sans-serif", *further_families(texts)]
     with matplotlib.rc_context(RC | {"font.family": families}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # no font here has it; the page's reader may
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing"
+        )  # no font here has it; the page's reader may
         yield
 
 

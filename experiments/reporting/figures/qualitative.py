@@ -11,7 +11,12 @@ from PIL import Image
 from encoder_ablations.data.datasets.palette import colorize
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.experiments.reporting.figures.drawing import data_uri
-from encoder_ablations.experiments.reporting.findings.collection import MOST_CLASSES, RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.findings.collection import (
+    MOST_CLASSES,
+    RunGroup,
+    Setting,
+    Study,
+)
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import RunRecord
 
@@ -67,12 +72,20 @@ def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> Picture
         encoders: in the order of the columns.
     """
     chosen = [setting.group(encoder, setting.reference) for encoder in encoders]
-    groups = [group for group in chosen if group is not None and any(run.pictures for run in group.runs)]
+    groups = [
+        group for group in chosen if group is not None and any(run.pictures for run in group.runs)
+    ]
     notes = _missing(encoders, groups)
     seeds = [{run.spec.seed for run in group.runs if run.pictures} for group in groups]
     shared = sorted(set.intersection(*seeds)) if seeds else []
     if not shared:
-        return PictureGrid([], [], None, None, [*notes, "No seed has pictures of all encoders."] if groups else notes)
+        return PictureGrid(
+            [],
+            [],
+            None,
+            None,
+            [*notes, "No seed has pictures of all encoders."] if groups else notes,
+        )
     runs = [_with_seed(group, shared[0]) for group in groups]
     ids = [id for id in runs[0].pictures if all(id in run.pictures for run in runs)][:MOST_IMAGES]
     rows = []
@@ -135,13 +148,18 @@ def _row(study: Study, runs: list[RunRecord], id: str) -> Row:
         errors = _jpeg(error_map(image, truth, labels, ignore))
         predictions.append(
             Prediction(
-                study.titles[run.run_id], _png(colorize(labels, colors)), errors, right_share(truth, labels, ignore)
+                study.titles[run.run_id],
+                _png(colorize(labels, colors)),
+                errors,
+                right_share(truth, labels, ignore),
             )
         )
     return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions)
 
 
-def error_map(image: np.ndarray, truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> np.ndarray:
+def error_map(
+    image: np.ndarray, truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE
+) -> np.ndarray:
     """H×W×3 uint8: the image in pale grey where the prediction is right, orange-red where wrong, black where ignored.
 
     Args:

@@ -27,7 +27,11 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     style_context,
 )
 from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting, class_iou
-from encoder_ablations.experiments.reporting.findings.ranking import Standing, pretraining, standings
+from encoder_ablations.experiments.reporting.findings.ranking import (
+    Standing,
+    pretraining,
+    standings,
+)
 from encoder_ablations.utils.texts import plural
 
 NUMBERED = 12
@@ -40,7 +44,9 @@ BARS_OF = 10
 """Most encoders in the bar chart: the best ones."""
 
 
-def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) -> dict[str, EmbeddedFigure]:
+def draw_setting(
+    setting: Setting, styles: Styles, folder: Path, prefix: str
+) -> dict[str, EmbeddedFigure]:
     """Draws and saves everything that the setting's runs allow.
 
     Args:
@@ -55,16 +61,23 @@ def draw_setting(setting: Setting, styles: Styles, folder: Path, prefix: str) ->
     drawn = {}
     with style_context([*setting.classes, *styles]):
         for name, figure, alt in _figures(setting, ranked, styles):
-            drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt, raster=name == "confusion")
+            drawn[name] = save_figure(
+                figure, folder, f"{prefix}-{name}", alt, raster=name == "confusion"
+            )
     return drawn
 
 
-def _figures(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterator[tuple[str, Figure, str]]:
+def _figures(
+    setting: Setting, ranked: list[Standing], styles: Styles
+) -> Iterator[tuple[str, Figure, str]]:
     encoders = [standing.encoder for standing in ranked]
     others = {group.encoder for group in setting.groups if group.values()} - set(encoders)
     encoders += sorted(others)
     curves = [run.curves for run in setting.runs if run.curves]
-    if encoders and sum(any(group.values() for group in setting.at(f)) for f in setting.fractions) > 1:
+    if (
+        encoders
+        and sum(any(group.values() for group in setting.at(f)) for f in setting.fractions) > 1
+    ):
         yield "fractions", *fraction_curves(setting, encoders, styles)
         if any(pretraining(setting, fraction) for fraction in setting.fractions):
             yield "pretraining", *pretraining_curves(setting, styles)
@@ -77,11 +90,20 @@ def _figures(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterat
     if ranked:
         yield (
             "classes",
-            *class_bars([standing.group for standing in ranked], setting.shown_classes, styles, len(setting.classes)),
+            *class_bars(
+                [standing.group for standing in ranked],
+                setting.shown_classes,
+                styles,
+                len(setting.classes),
+            ),
         )
     counted = [s.group for s in ranked if any(run.confusion_matrix for run in s.group.runs)]
     if counted:
-        kept = None if len(setting.shown_classes) == len(setting.classes) else setting.by_pixels[: BARS - 1]
+        kept = (
+            None
+            if len(setting.shown_classes) == len(setting.classes)
+            else setting.by_pixels[: BARS - 1]
+        )
         yield "confusion", *confusion_figure(counted[:PANELS], setting.classes, kept)
 
 
@@ -94,12 +116,17 @@ def cost_figure(ranked: list[Standing], styles: Styles) -> tuple[Figure, str]:
     axes[0].set_xlabel("GFLOPs for one image")
     if timed:
         latency = {s.encoder: s.cost.latency[1] for s in ranked if s.cost and s.cost.latency}
-        _cost_panel(axes[1], ranked, latency, {s.encoder for s in ranked if s.on_latency_front}, styles)
+        _cost_panel(
+            axes[1], ranked, latency, {s.encoder for s in ranked if s.on_latency_front}, styles
+        )
         axes[1].set_ylabel("")
         axes[1].set_xlabel("milliseconds for one image")
     share_legend(figure, axes[0])
     front = ", ".join(standing.encoder for standing in ranked if standing.on_flops_front)
-    return figure, f"Accuracy against computation. None is cheaper and has a higher mean score than these: {front}."
+    return (
+        figure,
+        f"Accuracy against computation. None is cheaper and has a higher mean score than these: {front}.",
+    )
 
 
 def _cost_panel(
@@ -107,16 +134,26 @@ def _cost_panel(
 ) -> None:
     quality = {standing.encoder: 100 * (standing.miou.mean or 0) for standing in ranked}
     line = sorted((costs[encoder], quality[encoder]) for encoder in front if encoder in costs)
-    axis.plot([x for x, _ in line], [y for _, y in line], color=INK, linewidth=1, linestyle=":", zorder=1)
+    axis.plot(
+        [x for x, _ in line], [y for _, y in line], color=INK, linewidth=1, linestyle=":", zorder=1
+    )
     for standing in ranked:
         if standing.encoder not in costs:
             continue
         x, y = costs[standing.encoder], quality[standing.encoder]
         if standing.miou.n > 1:
             axis.plot(
-                [x, x], [100 * (standing.miou.low or 0), 100 * (standing.miou.high or 0)], color=INK, linewidth=0.8
+                [x, x],
+                [100 * (standing.miou.low or 0), 100 * (standing.miou.high or 0)],
+                color=INK,
+                linewidth=0.8,
             )
-        style = {**styles[standing.encoder].line, "markersize": 9, "linestyle": "", "markeredgewidth": 1.6}
+        style = {
+            **styles[standing.encoder].line,
+            "markersize": 9,
+            "linestyle": "",
+            "markeredgewidth": 1.6,
+        }
         axis.plot([x], [y], label=standing.encoder, **style)
     if max(costs.values()) > 3 * min(costs.values()):
         axis.set_xscale("log")
@@ -135,11 +172,20 @@ def class_bars(
     Args:
         total: number of the dataset's classes, if ``classes`` are only some of them.
     """
-    whose = "each encoder" if len(groups) <= BARS_OF else f"the {BARS_OF} best of {len(groups)} encoders"
+    whose = (
+        "each encoder"
+        if len(groups) <= BARS_OF
+        else f"the {BARS_OF} best of {len(groups)} encoders"
+    )
     groups = groups[:BARS_OF]
-    shown, means = classes, {(group.encoder, c): class_mean(group, c) for group in groups for c in classes}
+    shown, means = (
+        classes,
+        {(group.encoder, c): class_mean(group, c) for group in groups for c in classes},
+    )
     if len(classes) > BARS:
-        differing = sorted(classes, key=lambda c: -_spread([means[group.encoder, c] for group in groups]))[:BARS]
+        differing = sorted(
+            classes, key=lambda c: -_spread([means[group.encoder, c] for group in groups])
+        )[:BARS]
         shown = [c for c in classes if c in differing]
     thickness = 0.8 / len(groups)
     figure, (axis,) = new_figure(WIDTH, 1.1 + len(shown) * max(0.34, 0.13 * len(groups)))
@@ -150,8 +196,17 @@ def class_bars(
         axis.barh(places, values, height=thickness * 0.86, label=group.encoder, **style.bar)
         if len(group.runs) > 1:
             pairs = zip(places, shown, strict=True)
-            seeds = [(100 * v, place) for place, c in pairs for v in group.values(class_iou(c)).values()]
-            axis.plot([v for v, _ in seeds], [p for _, p in seeds], "|", color=INK, markersize=4, markeredgewidth=0.8)
+            seeds = [
+                (100 * v, place) for place, c in pairs for v in group.values(class_iou(c)).values()
+            ]
+            axis.plot(
+                [v for v, _ in seeds],
+                [p for _, p in seeds],
+                "|",
+                color=INK,
+                markersize=4,
+                markeredgewidth=0.8,
+            )
     axis.set_yticks(range(len(shown)), [_short(c, 28) for c in shown])
     axis.set_ylim(len(shown) - 0.45, -0.55)
     axis.set_xlim(0, 100)
@@ -172,7 +227,9 @@ def _spread(values: list[float | None]) -> float:
     return max(known) - min(known) if known else -1.0
 
 
-def confusion_figure(groups: list[RunGroup], classes: list[str], kept: list[int] | None = None) -> tuple[Figure, str]:
+def confusion_figure(
+    groups: list[RunGroup], classes: list[str], kept: list[int] | None = None
+) -> tuple[Figure, str]:
     """Confusion matrices, counts added over seeds: of each true class's pixels, the share predicted as each class.
 
     Args:
@@ -195,10 +252,17 @@ def confusion_figure(groups: list[RunGroup], classes: list[str], kept: list[int]
             _write_shares(axis, shares)
     hide_unused(axes, len(groups))
     if image is not None:
-        bar = figure.colorbar(image, ax=axes, fraction=0.03, aspect=30, format=FuncFormatter(lambda v, _: f"{v:.0%}"))
+        bar = figure.colorbar(
+            image, ax=axes, fraction=0.03, aspect=30, format=FuncFormatter(lambda v, _: f"{v:.0%}")
+        )
         bar.outline.set_edgecolor(FAINT)
-    diagonal = "; ".join(f"{g.encoder} {np.nanmean(np.diagonal(row_shares(g))):.0%}" for g in groups)
-    return figure, f"Confusion matrices. Mean share of each class's pixels that is found: {diagonal}."
+    diagonal = "; ".join(
+        f"{g.encoder} {np.nanmean(np.diagonal(row_shares(g))):.0%}" for g in groups
+    )
+    return (
+        figure,
+        f"Confusion matrices. Mean share of each class's pixels that is found: {diagonal}.",
+    )
 
 
 def row_shares(group: RunGroup, kept: list[int] | None = None) -> np.ndarray:
@@ -207,7 +271,11 @@ def row_shares(group: RunGroup, kept: list[int] | None = None) -> np.ndarray:
     Args:
         kept: these classes in this order, and as the last one all others together; None = all as they are.
     """
-    counts = np.sum([run.confusion_matrix for run in group.runs if run.confusion_matrix], axis=0, dtype=np.float64)
+    counts = np.sum(
+        [run.confusion_matrix for run in group.runs if run.confusion_matrix],
+        axis=0,
+        dtype=np.float64,
+    )
     if kept is not None:
         place = np.full(counts.shape[0], len(kept))
         place[kept] = np.arange(len(kept))
@@ -232,7 +300,9 @@ def _label_matrix(axis: Axes, title: str, classes: list[str], first_column: bool
     labels = [_short(name, 14) for name in classes]
     rotation = 0 if len(classes) <= 3 else 90
     axis.set_xticks(range(len(classes)), labels, rotation=rotation, fontsize=size)
-    axis.set_yticks(range(len(classes)), labels if first_column else [""] * len(classes), fontsize=size)
+    axis.set_yticks(
+        range(len(classes)), labels if first_column else [""] * len(classes), fontsize=size
+    )
 
 
 def _write_shares(axis: Axes, shares: np.ndarray) -> None:
@@ -240,7 +310,15 @@ def _write_shares(axis: Axes, shares: np.ndarray) -> None:
     for (row, column), share in np.ndenumerate(shares):
         if np.isfinite(share):
             color = "#ffffff" if share > 0.55 else "#1b2530"
-            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, fontsize=size)
+            axis.text(
+                column,
+                row,
+                f"{100 * share:.0f}",
+                ha="center",
+                va="center",
+                color=color,
+                fontsize=size,
+            )
 
 
 def _short(text: str, length: int) -> str:

@@ -13,7 +13,11 @@ from encoder_ablations.experiments.reporting.text.titles import canonical, uniqu
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord, load_transfer, transfer_files
+from encoder_ablations.experiments.runs.transfer_record import (
+    TransferRecord,
+    load_transfer,
+    transfer_files,
+)
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
 from encoder_ablations.experiments.studies.published import Place, PublishedScore, read_published
 from encoder_ablations.utils.errors import InputError
@@ -67,7 +71,9 @@ class RunGroup:
     @cached_property
     def architecture(self) -> str:
         """Equal for two encoders that differ only in the weights they start from."""
-        return canonical(_architecture((self.runs + self.failed)[0].spec.encoder.model_dump(mode="json")))
+        return canonical(
+            _architecture((self.runs + self.failed)[0].spec.encoder.model_dump(mode="json"))
+        )
 
     def values(self, read: Reading = miou) -> dict[int, float]:
         """Seed -> what ``read`` finds in that run; runs without the value are left out."""
@@ -204,14 +210,18 @@ def collect(folder: Path) -> Study:
         raise InputError(damaged[0] if damaged else _nothing_found(folder, len(candidates)))
     damaged += changed_files(records)
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
-    titles = unique_titles([(record.spec.encoder.title, record.spec.encoder.model_dump_json()) for record in records])
+    titles = unique_titles(
+        [(record.spec.encoder.title, record.spec.encoder.model_dump_json()) for record in records]
+    )
     by_id = dict(zip([record.run_id for record in records], titles, strict=True))
     try:
         published = read_published(folder)
     except InputError as error:
         published = {}
         damaged.append(f"{error} Published scores are not shown.")
-    transfers = {record.run_id: _transfers(folder / "runs" / record.run_id, damaged) for record in records}
+    transfers = {
+        record.run_id: _transfers(folder / "runs" / record.run_id, damaged) for record in records
+    }
     return Study(
         name=folder.resolve().name,
         folder=folder,
@@ -254,16 +264,24 @@ def _settings(
 
     Nor do runs whose BatchNorm saw other numbers of images at a time.
     """
-    statistics = {_model(record): record.images_per_statistic for record in records if record.status == "finished"}
+    statistics = {
+        _model(record): record.images_per_statistic
+        for record in records
+        if record.status == "finished"
+    }
     contents = [(record, _fixed_part(record, statistics.get(_model(record)))) for record in records]
-    names = unique_titles([(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", content) for r, content in contents])
+    names = unique_titles(
+        [(f"{r.spec.dataset.name} · {r.spec.segmenter.name}", content) for r, content in contents]
+    )
     members: dict[str, dict[tuple[str, float], list[RunRecord]]] = {}
     for record, name in zip(records, names, strict=True):
         key = (titles[record.run_id], record.spec.fraction)
         members.setdefault(name, {}).setdefault(key, []).append(record)
     settings = []
     for name in sorted(members):
-        groups = tuple(_group(name, *key, runs, published) for key, runs in sorted(members[name].items()))
+        groups = tuple(
+            _group(name, *key, runs, published) for key, runs in sorted(members[name].items())
+        )
         settings.append(Setting(name, groups[0].dataset, groups[0].segmenter, groups))
     return settings
 
@@ -295,7 +313,11 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         statistics: ``RunRecord.images_per_statistic``.
     """
     spec = record.spec
-    parts = {"segmenter": spec.segmenter, "dataset": spec.dataset, "recipe": spec.study_recipe or spec.recipe}
+    parts = {
+        "segmenter": spec.segmenter,
+        "dataset": spec.dataset,
+        "recipe": spec.study_recipe or spec.recipe,
+    }
     texts = [f'"{name}": {part.model_dump_json()}' for name, part in parts.items()]
     loop = json.dumps("Detectron2" if spec.detectron2 else "ours")
     texts.append(f'"images_per_statistic": {canonical(statistics)}')

@@ -57,7 +57,9 @@ class Matrix:
 def crossings(study: Study) -> list[Crossing]:
     """All that was tested elsewhere, in the order of the study's settings."""
     found = {group: variants for group in study.groups if (variants := _variants(study, group))}
-    several = {name for group, variants in found.items() for name in _measured_twice(group, variants)}
+    several = {
+        name for group, variants in found.items() for name in _measured_twice(group, variants)
+    }
     return [
         _crossing(group, seeds, place)
         for group, variants in found.items()
@@ -70,7 +72,13 @@ def _variants(study: Study, group: RunGroup) -> dict[str, Seeds]:
     variants: dict[str, Seeds] = {}
     for run in group.runs:
         for record in study.transfers.get(run.run_id, ()):
-            way = [record.tested_on, record.split, record.images_sha256, record.trained, record.tested]
+            way = [
+                record.tested_on,
+                record.split,
+                record.images_sha256,
+                record.trained,
+                record.tested,
+            ]
             variants.setdefault(canonical(way), {})[run.spec.seed] = record
     return variants
 
@@ -93,7 +101,11 @@ def _named(variants: Iterable[Seeds], several: set[str]) -> Iterable[tuple[str, 
 
 
 def _crossing(group: RunGroup, seeds: Seeds, place: str) -> Crossing:
-    there = {seed: record.metrics.miou for seed, record in seeds.items() if record.metrics.miou is not None}
+    there = {
+        seed: record.metrics.miou
+        for seed, record in seeds.items()
+        if record.metrics.miou is not None
+    }
     homes = {seed: record.at_home.miou for seed, record in seeds.items() if record.at_home}
     home = {seed: value for seed, value in homes.items() if value is not None}
     difference = paired_difference(there, home)
@@ -102,7 +114,9 @@ def _crossing(group: RunGroup, seeds: Seeds, place: str) -> Crossing:
     kept = sum(there[seed] for seed in shared) / at_home if at_home else None
     drop = None if difference is None else difference.over
     sample = next(iter(seeds.values()))
-    return Crossing(group, place, sample, summarize([*there.values()]), summarize([*home.values()]), drop, kept)
+    return Crossing(
+        group, place, sample, summarize([*there.values()]), summarize([*home.values()]), drop, kept
+    )
 
 
 def _classes(sample: TransferRecord) -> str:
@@ -121,13 +135,27 @@ def matrices(study: Study) -> list[Matrix]:
         groups = [
             group
             for group in study.groups
-            if (group.segmenter, group.fraction) == (segmenter, shares[0]) and group.encoder in encoders
+            if (group.segmenter, group.fraction) == (segmenter, shares[0])
+            and group.encoder in encoders
         ]
-        encoders.sort(key=lambda name: -max(each.score.mean or 0.0 for each in groups if each.encoder == name))
-        columns = list(dict.fromkeys([*(group.dataset for group in groups), *sorted(each.place for each in found)]))
+        encoders.sort(
+            key=lambda name: -max(each.score.mean or 0.0 for each in groups if each.encoder == name)
+        )
+        columns = list(
+            dict.fromkeys(
+                [*(group.dataset for group in groups), *sorted(each.place for each in found)]
+            )
+        )
         cells = {(each.group, each.place): _cell(each) for each in found}
         rows = [
-            (encoder, [_row(group, groups, columns, cells) for group in groups if group.encoder == encoder])
+            (
+                encoder,
+                [
+                    _row(group, groups, columns, cells)
+                    for group in groups
+                    if group.encoder == encoder
+                ],
+            )
             for encoder in encoders
         ]
         made.append(Matrix(segmenter, formats.fraction(shares[0]), shares[1:], columns, rows))
@@ -135,12 +163,20 @@ def matrices(study: Study) -> list[Matrix]:
 
 
 def _row(
-    group: RunGroup, groups: list[RunGroup], columns: list[str], cells: dict[tuple[RunGroup, str], Cell]
+    group: RunGroup,
+    groups: list[RunGroup],
+    columns: list[str],
+    cells: dict[tuple[RunGroup, str], Cell],
 ) -> tuple[str, list[Cell]]:
     settings = {each.setting for each in groups if each.dataset == group.dataset}
     name = group.dataset if len(settings) == 1 else group.setting
-    at_home = Cell(_score(group.score), "", _seeds(group.score.n), True) if group.score.n else Cell("")
-    return name, [at_home if column == group.dataset else cells.get((group, column), Cell("")) for column in columns]
+    at_home = (
+        Cell(_score(group.score), "", _seeds(group.score.n), True) if group.score.n else Cell("")
+    )
+    return name, [
+        at_home if column == group.dataset else cells.get((group, column), Cell(""))
+        for column in columns
+    ]
 
 
 def _cell(found: Crossing) -> Cell:
@@ -172,10 +208,37 @@ def transfer_table(study: Study) -> Table:
         group, sample, drop = found.group, found.sample, found.drop
         where = [group.segmenter, group.encoder, group.setting, found.place, sample.split]
         counts = [f"{group.fraction * 100:g}", str(sample.n_images), str(len(sample.class_names))]
-        scores = [_score(found.score), *_bounds(found.score), str(found.score.n), _score(found.home)]
-        lost = [formats.points(drop.mean or 0.0), *_bounds(drop, formats.points)] if drop else ["", "", ""]
-        rows.append([*where, *counts, *scores, *lost, "" if found.kept is None else f"{100 * found.kept:.1f}"])
-    header = ["head", "encoder", "trained on", "tested on", "split", "fraction (%)", "images", "classes", "mIoU (%)"]
+        scores = [
+            _score(found.score),
+            *_bounds(found.score),
+            str(found.score.n),
+            _score(found.home),
+        ]
+        lost = (
+            [formats.points(drop.mean or 0.0), *_bounds(drop, formats.points)]
+            if drop
+            else ["", "", ""]
+        )
+        rows.append(
+            [
+                *where,
+                *counts,
+                *scores,
+                *lost,
+                "" if found.kept is None else f"{100 * found.kept:.1f}",
+            ]
+        )
+    header = [
+        "head",
+        "encoder",
+        "trained on",
+        "tested on",
+        "split",
+        "fraction (%)",
+        "images",
+        "classes",
+        "mIoU (%)",
+    ]
     header += [
         "low (%)",
         "high (%)",
@@ -186,7 +249,12 @@ def transfer_table(study: Study) -> Table:
         "high",
         "kept (%)",
     ]
-    return Table("Trained on one dataset, tested on another, over the classes that both know.", header, rows, names=5)
+    return Table(
+        "Trained on one dataset, tested on another, over the classes that both know.",
+        header,
+        rows,
+        names=5,
+    )
 
 
 def _percent(value: float) -> str:

@@ -29,13 +29,26 @@ def folds_table(study: Study) -> Table:
                 found.setdefault(place, []).append(group.score.mean)
                 runs[place] = runs.get(place, 0) + group.score.n
         complete = {place: len(scores) == len(folds) for place, scores in found.items()}
-        for place in sorted(found, key=lambda each: (each[0], not complete[each], -fmean(found[each]), each[1])):
+        for place in sorted(
+            found, key=lambda each: (each[0], not complete[each], -fmean(found[each]), each[1])
+        ):
             rows.append(_row([name, place[1]], -place[0], found[place], len(folds), runs[place]))
-    header = ["dataset", "encoder", "images", "mean (mIoU %)", "lowest fold", "highest fold", "folds", "runs"]
+    header = [
+        "dataset",
+        "encoder",
+        "images",
+        "mean (mIoU %)",
+        "lowest fold",
+        "highest fold",
+        "folds",
+        "runs",
+    ]
     return Table("mIoU over the folds of a dataset", header, rows, names=3)
 
 
-def _row(names: list[str], fraction: float, scores: list[float], folds: int, runs: int) -> list[str]:
+def _row(
+    names: list[str], fraction: float, scores: list[float], folds: int, runs: int
+) -> list[str]:
     numbers = [f"{100 * value:.1f}" for value in (fmean(scores), min(scores), max(scores))]
     many = str(folds) if len(scores) == folds else f"{len(scores)} of {folds}"
     return [*names, formats.fraction(fraction), *numbers, many, str(runs)]
@@ -52,7 +65,9 @@ def _families(study: Study) -> list[list[Setting]]:
 def _are_folds(settings: list[Setting]) -> bool:
     """Other training lists alone are no folds: voc2012 and voc2012_aug have the same validation images."""
     splits = [_spec(setting).dataset.splits for setting in settings]
-    return len(splits) > 1 and all(len({each[part] for each in splits}) == len(splits) for part in ("train", "val"))
+    return len(splits) > 1 and all(
+        len({each[part] for each in splits}) == len(splits) for part in ("train", "val")
+    )
 
 
 def _spec(setting: Setting) -> RunSpec:
@@ -69,7 +84,11 @@ def _common(setting: Setting) -> str:
     fixed = {name: part.model_dump(mode="json") for name, part in parts.items()}
     return canonical(
         fixed
-        | {"dataset": dataset, "test": spec.dataset.splits.get("test"), "detectron2": spec.detectron2}
+        | {
+            "dataset": dataset,
+            "test": spec.dataset.splits.get("test"),
+            "detectron2": spec.detectron2,
+        }
         | {"images_per_statistic": statistics}
     )
 

@@ -46,13 +46,17 @@ class Resampling:
     def difference(self, first: RunGroup, second: RunGroup) -> Interval | None:
         """The same for first minus second, over the seeds that both have."""
         others = {run.spec.seed: run for run in second.runs}
-        return self._interval([(run, others[run.spec.seed]) for run in first.runs if run.spec.seed in others])
+        return self._interval(
+            [(run, others[run.spec.seed]) for run in first.runs if run.spec.seed in others]
+        )
 
     def few(self, group: RunGroup) -> dict[str, int]:
         """Classes that occur in too few test images (or scenes) for the group's interval, with that number."""
         for run in group.runs:
             if self._of(run) is not None:
-                named = zip(run.spec.dataset.classes, self._occurrences[run.run_id].tolist(), strict=True)
+                named = zip(
+                    run.spec.dataset.classes, self._occurrences[run.run_id].tolist(), strict=True
+                )
                 return {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
         return {}
 

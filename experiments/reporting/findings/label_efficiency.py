@@ -7,7 +7,11 @@ from encoder_ablations.experiments.reporting.findings.ranking import pretraining
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.stats.efficiency import Efficiency, label_efficiency, steps_to_reach
+from encoder_ablations.experiments.stats.efficiency import (
+    Efficiency,
+    label_efficiency,
+    steps_to_reach,
+)
 from encoder_ablations.experiments.stats.seeds import summarize
 
 SHARE_OF_LOWEST = 0.95
@@ -17,7 +21,11 @@ SHARE_OF_LOWEST = 0.95
 def efficiency(setting: Setting, strong: str, weak: str) -> tuple[float, Efficiency] | None:
     """The largest share at which ``weak`` has a result, and the share with which ``strong`` scores as much."""
     curves = {
-        name: {group.fraction: group.values() for group in setting.groups if group.encoder == name and group.values()}
+        name: {
+            group.fraction: group.values()
+            for group in setting.groups
+            if group.encoder == name and group.values()
+        }
         for name in (strong, weak)
     }
     if len(curves[strong]) < 2 or not curves[weak]:
@@ -35,14 +43,33 @@ def efficiency_table(study: Study) -> Table:
             found = efficiency(setting, strong, weak)
             if found is not None:
                 share, result = found
-                rows.append([setting.title, strong, weak, f"{share * 100:g}", *efficiency_texts(result)])
-    header = ["setting", "encoder", "scores what", "scores with (%)", "with (% of the images)", "95 % interval", "n"]
-    return Table("Share of the images with which one encoder scores what another does.", header, rows, names=3)
+                rows.append(
+                    [setting.title, strong, weak, f"{share * 100:g}", *efficiency_texts(result)]
+                )
+    header = [
+        "setting",
+        "encoder",
+        "scores what",
+        "scores with (%)",
+        "with (% of the images)",
+        "95 % interval",
+        "n",
+    ]
+    return Table(
+        "Share of the images with which one encoder scores what another does.",
+        header,
+        rows,
+        names=3,
+    )
 
 
 def efficiency_texts(found: Efficiency) -> list[str]:
     """``["12.3", "9.8 to 17.1", "5"]``; open ends are said."""
-    at = "never" if found.fraction is None else f"{'at most ' if found.at_most else ''}{_share(found.fraction)}"
+    at = (
+        "never"
+        if found.fraction is None
+        else f"{'at most ' if found.at_most else ''}{_share(found.fraction)}"
+    )
     if found.low is None or found.high is None:
         return [at, "", str(found.n)]
     low = f"below {_share(found.low)}" if found.low_open else _share(found.low)
@@ -59,7 +86,10 @@ def _share(fraction: float) -> str:
 def _pairs(setting: Setting) -> Iterator[tuple[str, str]]:
     ranked = [standing.encoder for standing in standings(setting, setting.reference)]
     leader = {(ranked[0], other): None for other in ranked[1:]} if ranked else {}
-    controls = {(pair.first.encoder, pair.second.encoder): None for pair in pretraining(setting, setting.reference)}
+    controls = {
+        (pair.first.encoder, pair.second.encoder): None
+        for pair in pretraining(setting, setting.reference)
+    }
     yield from leader | controls
 
 
@@ -91,7 +121,9 @@ def target_table(study: Study) -> Table:
 
 def _until(group: RunGroup, target: float) -> list[str] | None:
     """Steps, epochs, "3 of 3"; no mean where a seed never gets there, for it would be too low."""
-    curves = [run for run in group.runs if run.curves and run.data and len(run.curves.val_steps) > 1]
+    curves = [
+        run for run in group.runs if run.curves and run.data and len(run.curves.val_steps) > 1
+    ]
     if not curves:
         return None
     steps, epochs = [], []
@@ -105,5 +137,8 @@ def _until(group: RunGroup, target: float) -> list[str] | None:
     reached = f"{len(steps)} of {len(curves)}"
     if len(steps) < len(curves):
         return [formats.DASH, formats.DASH, reached]
-    texts = [summarize(values).text(1, digits, with_n=False) for values, digits in ((steps, 0), (epochs, 1))]
+    texts = [
+        summarize(values).text(1, digits, with_n=False)
+        for values, digits in ((steps, 0), (epochs, 1))
+    ]
     return [*texts, reached]

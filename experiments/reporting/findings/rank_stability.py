@@ -8,7 +8,12 @@ from encoder_ablations.experiments.reporting.findings.collection import Setting,
 from encoder_ablations.experiments.reporting.findings.ranking import standings
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
-from encoder_ablations.experiments.stats.ranks import Agreement, Scores, agreement, agreement_of_seeds
+from encoder_ablations.experiments.stats.ranks import (
+    Agreement,
+    Scores,
+    agreement,
+    agreement_of_seeds,
+)
 from encoder_ablations.experiments.stats.seeds import deviation_interval
 
 HEADER = ["setting", "rankings compared", "tau", "95 % interval", "encoders", "seeds"]
@@ -28,7 +33,9 @@ def stability_table(study: Study) -> Table:
     for first, second, what in _neighbours(study):
         found = agreement(_scores(first, first.reference), _scores(second, second.reference))
         rows += _row(f"{first.title} / {second.title}", what, found)
-    return Table("Kendall's tau of rankings: 1 the same, 0 unrelated, -1 reversed.", HEADER, rows, names=2)
+    return Table(
+        "Kendall's tau of rankings: 1 the same, 0 unrelated, -1 reversed.", HEADER, rows, names=2
+    )
 
 
 def across(table: Table) -> Table:
@@ -52,7 +59,11 @@ def _neighbours(study: Study) -> Iterator[tuple[Setting, Setting, str]]:
 def _row(setting: str, what: str, found: Agreement | None) -> list[list[str]]:
     if found is None:
         return []
-    bounds = "" if found.low is None or found.high is None else f"{_tau(found.low)} to {_tau(found.high)}"
+    bounds = (
+        ""
+        if found.low is None or found.high is None
+        else f"{_tau(found.low)} to {_tau(found.high)}"
+    )
     return [[setting, what, _tau(found.tau), bounds, str(found.encoders), str(found.seeds)]]
 
 
@@ -69,6 +80,14 @@ def deviations_table(study: Study) -> Table:
             if group.score.std is not None:
                 bounds = deviation_interval(list(group.values().values()))
                 text = "" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}"
-                rows.append([setting.title, group.encoder, f"{100 * group.score.std:.2f}", text, str(group.score.n)])
+                rows.append(
+                    [
+                        setting.title,
+                        group.encoder,
+                        f"{100 * group.score.std:.2f}",
+                        text,
+                        str(group.score.n),
+                    ]
+                )
     header = ["setting", "encoder", "standard deviation (points)", "95 % interval", "n"]
     return Table("How much the mIoU of single seeds varies.", header, rows, names=2)

@@ -71,7 +71,9 @@ def standings(setting: Setting, fraction: float | None) -> list[Standing]:
     costs = [cost_of(group.runs) for group in groups]
     quality = [group.score.mean or 0.0 for group in groups]
     by_flops = pareto_front([cost.flops if cost else None for cost in costs], quality)
-    by_latency = pareto_front([cost.latency[1] if cost and cost.latency else None for cost in costs], quality)
+    by_latency = pareto_front(
+        [cost.latency[1] if cost and cost.latency else None for cost in costs], quality
+    )
     return [
         Standing(group, group.score, cost, flops, latency)
         for group, cost, flops, latency in zip(groups, costs, by_flops, by_latency, strict=True)
@@ -84,7 +86,8 @@ def pareto_front(costs: Sequence[float | None], quality: Sequence[float]) -> lis
     front = []
     for cost, value in points:
         beaten = cost is None or any(
-            c is not None and c <= cost and v >= value and (c < cost or v > value) for c, v in points
+            c is not None and c <= cost and v >= value and (c < cost or v > value)
+            for c, v in points
         )
         front.append(not beaten)
     return front
@@ -113,7 +116,9 @@ def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float] | None:
     singles = [latency for cost in costs for latency in cost.latency_ms if latency.batch_size == 1]
     if not singles:
         return None
-    p10, middle, p90 = ([getattr(latency, name) for latency in singles] for name in ("p10", "median", "p90"))
+    p10, middle, p90 = (
+        [getattr(latency, name) for latency in singles] for name in ("p10", "median", "p90")
+    )
     return median(p10), median(middle), median(p90)
 
 
@@ -146,8 +151,12 @@ def pretraining(setting: Setting, fraction: float | None) -> list[Comparison]:
 
 def _reversed(difference: Difference) -> Difference:
     over = difference.over
-    turned = Summary(over.n, _minus(over.mean), over.std, over.half_width, _minus(over.high), _minus(over.low))
-    return Difference(turned, difference.losses, difference.wins, _minus(difference.effect), difference.p)
+    turned = Summary(
+        over.n, _minus(over.mean), over.std, over.half_width, _minus(over.high), _minus(over.low)
+    )
+    return Difference(
+        turned, difference.losses, difference.wins, _minus(difference.effect), difference.p
+    )
 
 
 def _minus(value: float | None) -> float | None:

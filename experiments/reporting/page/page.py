@@ -11,12 +11,26 @@ from markupsafe import Markup
 from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
-from encoder_ablations.experiments.reporting.figures.results import BARS, BARS_OF, PANELS, draw_setting
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting, Study, collect
+from encoder_ablations.experiments.reporting.figures.results import (
+    BARS,
+    BARS_OF,
+    PANELS,
+    draw_setting,
+)
+from encoder_ablations.experiments.reporting.findings.collection import (
+    RunGroup,
+    Setting,
+    Study,
+    collect,
+)
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
-from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations, sources
+from encoder_ablations.experiments.reporting.findings.published_scores import (
+    Cited,
+    citations,
+    sources,
+)
 from encoder_ablations.experiments.reporting.findings.rank_stability import across
 from encoder_ablations.experiments.reporting.page import views
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
@@ -55,7 +69,9 @@ def write_report(study_folder: Path | str) -> ReportFiles:
     study = collect(Path(study_folder))
     styles = encoder_styles(study)
     resampling = Resampling(study)
-    further = {name: TABLES[name](study) for name in ("efficiency", "target", "stability", "deviations")}
+    further = {
+        name: TABLES[name](study) for name in ("efficiency", "target", "stability", "deviations")
+    }
     figures = study.folder / "figures"
     sections = [
         _section(study, setting, styles, figures, f"s{number}", resampling)
@@ -88,15 +104,26 @@ def terminal_ranking(groups: Iterable[RunGroup]) -> str:
         blocks.setdefault(group.setting, []).append(group)
     lines = []
     for title, members in blocks.items():
-        members.sort(key=lambda group: (-group.fraction, -(group.score.mean or -1.0), group.encoder))
+        members.sort(
+            key=lambda group: (-group.fraction, -(group.score.mean or -1.0), group.encoder)
+        )
         cited = citations(members)
         rows = [["encoder", "images", "mIoU %", "spread", "n"], *map(_terminal_row, members)]
         if cited:
-            columns = [["published %", "ours minus that"], *(_terminal_citation(cited.get(group)) for group in members)]
+            columns = [
+                ["published %", "ours minus that"],
+                *(_terminal_citation(cited.get(group)) for group in members),
+            ]
             rows = [row + more for row, more in zip(rows, columns, strict=True)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += [title, *("  " + _aligned(row, widths) for row in rows)]
-        lines += [*(f"  [{note}] {source}" for note, source in enumerate(sources(cited.values()), start=1)), ""]
+        lines += [
+            *(
+                f"  [{note}] {source}"
+                for note, source in enumerate(sources(cited.values()), start=1)
+            ),
+            "",
+        ]
     return "\n".join(lines).rstrip()
 
 
@@ -104,7 +131,13 @@ def _terminal_row(group: RunGroup) -> list[str]:
     summary = group.score
     mean, _, spread = summary.text(with_n=False).partition(" ")
     failed = f" ({len(group.failed)} failed)" if group.failed else ""
-    return [group.encoder, formats.fraction(group.fraction), mean, spread.strip("()"), f"{summary.n}{failed}"]
+    return [
+        group.encoder,
+        formats.fraction(group.fraction),
+        mean,
+        spread.strip("()"),
+        f"{summary.n}{failed}",
+    ]
 
 
 def _terminal_citation(cited: Cited | None) -> list[str]:
@@ -120,7 +153,12 @@ def _aligned(row: list[str], widths: list[int]) -> str:
 
 
 def _section(
-    study: Study, setting: Setting, styles: dict[str, EncoderStyle], folder: Path, key: str, resampling: Resampling
+    study: Study,
+    setting: Setting,
+    styles: dict[str, EncoderStyle],
+    folder: Path,
+    key: str,
+    resampling: Resampling,
 ) -> dict[str, Any]:
     """Everything that the page shows of one setting."""
     rows = views.ranking(setting, resampling)
@@ -140,7 +178,9 @@ def _section(
         "scale": views.ranking_scale(setting),
         "spread_name": rows[0].spread_name if rows else "",
         "figures": figures,
-        "toggles": everyone if any("data-series" in figure.svg for figure in figures.values()) else [],
+        "toggles": everyone
+        if any("data-series" in figure.svg for figure in figures.values())
+        else [],
         "wide": any(row.wide for row in rows),
         "caution": caution(few),
         "fractions": views.fractions_grid(setting, everyone),
@@ -199,7 +239,11 @@ def _render(
 
 def _keep_together(value: Any) -> Any:
     """No line ends between a number and its percent sign."""
-    return value.replace(" %", "\u00a0%") if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        value.replace(" %", "\u00a0%")
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
 
 
 def _facts(study: Study) -> list[str]:

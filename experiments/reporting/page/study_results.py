@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from operator import attrgetter
 from typing import Any
 
 from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study
@@ -50,7 +51,12 @@ def as_json(study: Study) -> dict[str, Any]:
             wide = resampling.interval(group) if group.fraction == setting.reference else None
             found = {"interval_with_images": wide, "published": _published(group)}
             groups.append({**_names(group), **_over_seeds(group), **found})
-    return {"study": study.name, "runs": _runs(study), "groups": groups, "unreadable": list(study.damaged)}
+    return {
+        "study": study.name,
+        "runs": _runs(study),
+        "groups": groups,
+        "unreadable": list(study.damaged),
+    }
 
 
 def as_csv(study: Study) -> str:
@@ -62,9 +68,11 @@ def as_csv(study: Study) -> str:
         for run in group.runs + group.failed:
             values = [getattr(run.metrics, name) if run.metrics else None for name in scores]
             rows.append([*start, str(run.spec.seed), run.status, *map(_cell, values)])
-        summaries = [group.summary(lambda run, name=name: getattr(run.metrics, name)) for name in scores]  # type: ignore[misc]
+        summaries = [group.summary(attrgetter(f"metrics.{name}")) for name in scores]
         for kind in ("mean", "std"):
-            rows.append([*start, kind, "", *(_cell(getattr(summary, kind)) for summary in summaries)])
+            rows.append(
+                [*start, kind, "", *(_cell(getattr(summary, kind)) for summary in summaries)]
+            )
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()

@@ -9,10 +9,22 @@ from encoder_ablations.experiments.reporting.findings.collection import RunGroup
 from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
-from encoder_ablations.experiments.reporting.findings.label_efficiency import efficiency_table, target_table
+from encoder_ablations.experiments.reporting.findings.label_efficiency import (
+    efficiency_table,
+    target_table,
+)
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
-from encoder_ablations.experiments.reporting.findings.rank_stability import deviations_table, stability_table
-from encoder_ablations.experiments.reporting.findings.ranking import Comparison, Cost, comparisons, cost_of, pretraining
+from encoder_ablations.experiments.reporting.findings.rank_stability import (
+    deviations_table,
+    stability_table,
+)
+from encoder_ablations.experiments.reporting.findings.ranking import (
+    Comparison,
+    Cost,
+    comparisons,
+    cost_of,
+    pretraining,
+)
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import flatten
@@ -34,10 +46,17 @@ LONG: Any = {
 def write_tables(study: Study, resampling: Resampling | None = None) -> list[Path]:
     """Writes ``tables/NAME.{csv,md,tex}`` for every one of ``TABLES``, and ``runs.csv``; returns their paths."""
     written = []
-    tables: dict[str, Callable[[Study], Table]] = {"ranking": partial(ranking_table, resampling=resampling), **TABLES}
+    tables: dict[str, Callable[[Study], Table]] = {
+        "ranking": partial(ranking_table, resampling=resampling),
+        **TABLES,
+    }
     for name, make in tables.items():
         table = make(study)
-        for ending, content in (("csv", table.csv()), ("md", table.markdown()), ("tex", table.latex())):
+        for ending, content in (
+            ("csv", table.csv()),
+            ("md", table.markdown()),
+            ("tex", table.latex()),
+        ):
             path = study.folder / "tables" / f"{name}.{ending}"
             write_text(path, content)
             written.append(path)
@@ -58,7 +77,9 @@ def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     spec, content = record.spec, record.model_dump(mode="json", exclude=LONG)
     if content["cost"]:
         latencies = content["cost"].pop("latency_ms")
-        content["cost"]["latency_ms"] = {f"batch_{entry.pop('batch_size')}": entry for entry in latencies}
+        content["cost"]["latency_ms"] = {
+            f"batch_{entry.pop('batch_size')}": entry for entry in latencies
+        }
     names = {
         "run_id": record.run_id,
         "status": record.status,
@@ -70,32 +91,70 @@ def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     }
     model = {"model": content.pop("encoder")}
     inputs = {"spec": content.pop("spec"), "environment": content.pop("environment")}
-    results = {key: value for key, value in content.items() if key not in names and value is not None}
+    results = {
+        key: value for key, value in content.items() if key not in names and value is not None
+    }
     return names | flatten(results | model | inputs)
 
 
 def ranking_table(study: Study, resampling: Resampling | None = None) -> Table:
     """A row for every encoder and fraction, best first within its setting and fraction."""
-    header = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed", "low (%)", "high (%)", "spread"]
+    header = [
+        "setting",
+        "encoder",
+        "fraction (%)",
+        "mIoU (%)",
+        "n",
+        "failed",
+        "low (%)",
+        "high (%)",
+        "spread",
+    ]
     header += ["std (points)", "low with other images (%)", "high with other images (%)"]
-    header += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)", "memory (GB)"]
+    header += [
+        "parameters (M)",
+        "trainable (M)",
+        "GFLOPs",
+        "latency (ms)",
+        "training (s)",
+        "memory (GB)",
+    ]
     cited = citations(study.groups)
     if cited:
         header += ["published (%)", "ours - published (points)", "source"]
     rows = []
     for setting in study.settings:
-        order = sorted(setting.groups, key=lambda g: (-g.fraction, -(g.score.mean or -1), g.encoder))
+        order = sorted(
+            setting.groups, key=lambda g: (-g.fraction, -(g.score.mean or -1), g.encoder)
+        )
         for group in order:
-            wide = resampling.interval(group) if resampling and group.fraction == setting.reference else None
+            wide = (
+                resampling.interval(group)
+                if resampling and group.fraction == setting.reference
+                else None
+            )
             known = _published_cells(cited.get(group)) if cited else []
             rows.append([setting.title, group.encoder, *_ranking_cells(group, wide), *known])
-    return Table("Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2).", header, rows, names=2)
+    return Table(
+        "Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2).",
+        header,
+        rows,
+        names=2,
+    )
 
 
 def _ranking_cells(group: RunGroup, wide: Interval | None) -> list[str]:
     summary = group.score
-    bounds = [f"{100 * bound:.2f}" if bound is not None else "" for bound in (summary.low, summary.high)]
-    quality = [summary.text(with_n=False), str(summary.n), str(len(group.failed)), *bounds, summary.spread]
+    bounds = [
+        f"{100 * bound:.2f}" if bound is not None else "" for bound in (summary.low, summary.high)
+    ]
+    quality = [
+        summary.text(with_n=False),
+        str(summary.n),
+        str(len(group.failed)),
+        *bounds,
+        summary.spread,
+    ]
     quality.append("" if summary.std is None else f"{100 * summary.std:.2f}")
     quality += ["", ""] if wide is None else [f"{100 * bound:.2f}" for bound in wide]
     return [f"{group.fraction * 100:g}", *quality, *_cost_cells(cost_of(group.runs))]
@@ -109,7 +168,11 @@ def _cost_cells(cost: Cost | None) -> list[str]:
     if cost is None:
         return [""] * 6
     latency = f"{cost.latency[1]:.2f}" if cost.latency else ""
-    sizes = [f"{cost.parameters / 1e6:.2f}", f"{cost.trainable / 1e6:.2f}", f"{cost.flops / 1e9:.2f}"]
+    sizes = [
+        f"{cost.parameters / 1e6:.2f}",
+        f"{cost.trainable / 1e6:.2f}",
+        f"{cost.flops / 1e9:.2f}",
+    ]
     return [*sizes, latency, f"{cost.train_seconds:.1f}", f"{cost.memory / 1e9:.2f}"]
 
 
@@ -129,7 +192,9 @@ def per_class_table(study: Study) -> Table:
             for name in setting.classes
             for group in groups
         ]
-    return Table("IoU of every class.", ["setting", "encoder", "class", "IoU (%)", "n"], rows, names=3)
+    return Table(
+        "IoU of every class.", ["setting", "encoder", "class", "IoU (%)", "n"], rows, names=3
+    )
 
 
 def differences_table(study: Study) -> Table:
@@ -139,9 +204,27 @@ def differences_table(study: Study) -> Table:
         for share in reversed(setting.fractions):
             for pair in comparisons(setting, share):
                 names = [setting.title, pair.first.encoder, pair.second.encoder, f"{share * 100:g}"]
-                rows.append(names + _difference_cells(pair, f"{pair.difference.wins} of {pair.difference.over.n}"))
-    header = ["setting", "first", "second", "fraction (%)", "first - second (points)", "low", "high", "spread", "wins"]
-    return Table("Paired differences over shared seeds.", [*header, "effect size (g)", "p (Holm)"], rows, names=3)
+                rows.append(
+                    names
+                    + _difference_cells(pair, f"{pair.difference.wins} of {pair.difference.over.n}")
+                )
+    header = [
+        "setting",
+        "first",
+        "second",
+        "fraction (%)",
+        "first - second (points)",
+        "low",
+        "high",
+        "spread",
+        "wins",
+    ]
+    return Table(
+        "Paired differences over shared seeds.",
+        [*header, "effect size (g)", "p (Holm)"],
+        rows,
+        names=3,
+    )
 
 
 def pretraining_table(study: Study) -> Table:
@@ -152,15 +235,31 @@ def pretraining_table(study: Study) -> Table:
             for pair in pretraining(setting, share):
                 names = [setting.title, pair.first.encoder, f"{share * 100:g}"]
                 rows.append(names + _difference_cells(pair, str(pair.difference.over.n)))
-    header = ["setting", "encoder", "fraction (%)", "gain (points)", "low", "high", "spread", "n", "effect size (g)"]
+    header = [
+        "setting",
+        "encoder",
+        "fraction (%)",
+        "gain (points)",
+        "low",
+        "high",
+        "spread",
+        "n",
+        "effect size (g)",
+    ]
     return Table("What pretraining adds to the same network.", [*header, "p (Holm)"], rows, names=2)
 
 
 def _difference_cells(pair: Comparison, seeds: str) -> list[str]:
     """Mean, low, high and what these two are, ``seeds``, effect size and p; "" for what so few seeds do not have."""
     over, effect = pair.difference.over, pair.difference.effect
-    bounds = [formats.points(bound) if bound is not None and over.n > 1 else "" for bound in (over.low, over.high)]
-    certainty = ["" if effect is None else f"{effect:.2f}", "" if pair.p is None else f"{pair.p:.4f}"]
+    bounds = [
+        formats.points(bound) if bound is not None and over.n > 1 else ""
+        for bound in (over.low, over.high)
+    ]
+    certainty = [
+        "" if effect is None else f"{effect:.2f}",
+        "" if pair.p is None else f"{pair.p:.4f}",
+    ]
     return [formats.points(over.mean or 0.0), *bounds, over.spread, seeds, *certainty]
 
 

@@ -70,7 +70,9 @@ def ranking(setting: Setting, resampling: Resampling | None = None) -> list[Rank
     ranked = standings(setting, setting.reference)
     low, high = _bounds(ranked)
     against = {
-        pair.second.encoder: pair for pair in comparisons(setting, setting.reference) if pair.first is ranked[0].group
+        pair.second.encoder: pair
+        for pair in comparisons(setting, setting.reference)
+        if pair.first is ranked[0].group
     }
     cited = citations(standing.group for standing in ranked)
     rows = []
@@ -79,7 +81,10 @@ def ranking(setting: Setting, resampling: Resampling | None = None) -> list[Rank
         group, summary = standing.group, standing.miou
         place = _scale(low, high)
         strip = Strip(
-            place(summary.mean), place(summary.low), place(summary.high), [*map(place, group.values().values())]
+            place(summary.mean),
+            place(summary.low),
+            place(summary.high),
+            [*map(place, group.values().values())],
         )
         rows.append(
             RankingRow(
@@ -122,7 +127,9 @@ def _scale(low: float, high: float) -> Callable[[float | None], float]:
 def _spread(summary: Summary) -> str:
     if summary.half_width is not None:
         return f"± {100 * summary.half_width:.1f}"
-    return f"{100 * (summary.low or 0):.1f}–{100 * (summary.high or 0):.1f}" if summary.n > 1 else ""
+    return (
+        f"{100 * (summary.low or 0):.1f}–{100 * (summary.high or 0):.1f}" if summary.n > 1 else ""
+    )
 
 
 def _percents(bounds: Interval | None) -> str:
@@ -131,7 +138,11 @@ def _percents(bounds: Interval | None) -> str:
 
 def _behind_spread(over: Summary) -> str:
     """Bounds of this encoder minus the first, from the first minus this one."""
-    return f"{formats.points(-(over.high or 0.0))} to {formats.points(-(over.low or 0.0))}" if over.spread else ""
+    return (
+        f"{formats.points(-(over.high or 0.0))} to {formats.points(-(over.low or 0.0))}"
+        if over.spread
+        else ""
+    )
 
 
 def cost_texts(cost: Cost | None) -> dict[str, str]:
@@ -170,34 +181,55 @@ def fractions_grid(setting: Setting, encoders: list[str]) -> Grid:
     for fraction in setting.fractions:
         groups = [setting.group(encoder, fraction) for encoder in encoders]
         columns.append(_cells([group.score if group else Summary(0) for group in groups]))
-    rows = [(encoder, [column[position] for column in columns]) for position, encoder in enumerate(encoders)]
+    rows = [
+        (encoder, [column[position] for column in columns])
+        for position, encoder in enumerate(encoders)
+    ]
     return Grid([formats.fraction(fraction) for fraction in setting.fractions], rows)
 
 
 def pretraining_grid(setting: Setting) -> Grid:
     """Loaded minus random weights of every architecture that has both, at every fraction; no mark for the largest."""
-    found = {share: {pair.first.encoder: pair for pair in pretraining(setting, share)} for share in setting.fractions}
+    found = {
+        share: {pair.first.encoder: pair for pair in pretraining(setting, share)}
+        for share in setting.fractions
+    }
     shares = [share for share in setting.fractions if found[share]]
-    encoders = list(dict.fromkeys(encoder for share in reversed(shares) for encoder in found[share]))
+    encoders = list(
+        dict.fromkeys(encoder for share in reversed(shares) for encoder in found[share])
+    )
     rows = []
     for encoder in encoders:
         pairs = [found[share].get(encoder) for share in shares]
         rows.append(
-            (encoder, [GridCell(_added(pair.difference.over) if pair else formats.DASH, False) for pair in pairs])
+            (
+                encoder,
+                [
+                    GridCell(_added(pair.difference.over) if pair else formats.DASH, False)
+                    for pair in pairs
+                ],
+            )
         )
     return Grid([formats.fraction(share) for share in shares], rows)
 
 
 def _added(over: Summary) -> str:
     """``+20.1 (range +19.7 to +20.4, n=2)``."""
-    bounds = f"{formats.points(over.low or 0.0)} to {formats.points(over.high or 0.0)}, " if over.spread else ""
+    bounds = (
+        f"{formats.points(over.low or 0.0)} to {formats.points(over.high or 0.0)}, "
+        if over.spread
+        else ""
+    )
     named = "range " if over.spread == "range" else ""
     return f"{formats.points(over.mean or 0.0)} ({named}{bounds}n={over.n})"
 
 
 def classes_grid(setting: Setting, encoders: list[str]) -> Grid:
     """IoU of every class that is shown for every encoder at the reference fraction."""
-    return Grid(encoders, [(name, _across(setting, encoders, iou_of(name))) for name in setting.shown_classes])
+    return Grid(
+        encoders,
+        [(name, _across(setting, encoders, iou_of(name))) for name in setting.shown_classes],
+    )
 
 
 MISTAKES = 12
@@ -215,7 +247,9 @@ QUALITY = (
 
 def quality_grid(setting: Setting, encoders: list[str]) -> Grid:
     """Every quality measure for every encoder at the reference fraction."""
-    return Grid(encoders, [(label, _across(setting, encoders, _metric(name))) for label, name in QUALITY])
+    return Grid(
+        encoders, [(label, _across(setting, encoders, _metric(name))) for label, name in QUALITY]
+    )
 
 
 def _metric(name: str) -> Reading:
@@ -229,7 +263,8 @@ def mistakes(setting: Setting, encoders: list[str]) -> Grid:
     """
     groups = [setting.group(encoder, setting.reference) for encoder in encoders]
     found = [
-        row_shares(group) if group and any(run.confusion_matrix for run in group.runs) else None for group in groups
+        row_shares(group) if group and any(run.confusion_matrix for run in group.runs) else None
+        for group in groups
     ]
     known = [np.nan_to_num(shares) for shares in found if shares is not None]
     if not known or len(setting.classes) < 2:
@@ -237,11 +272,18 @@ def mistakes(setting: Setting, encoders: list[str]) -> Grid:
     most = np.max(known, axis=0) * (1 - np.eye(len(setting.classes)))
     if len(setting.shown_classes) < len(setting.classes):
         most[setting.by_pixels[len(setting.shown_classes) :]] = 0
-    cells = [int(cell) for cell in np.argsort(-most, axis=None, kind="stable")[:MISTAKES] if most.flat[cell] >= 0.0005]
+    cells = [
+        int(cell)
+        for cell in np.argsort(-most, axis=None, kind="stable")[:MISTAKES]
+        if most.flat[cell] >= 0.0005
+    ]
     order = [divmod(cell, len(setting.classes)) for cell in cells]
     rows = []
     for truth, guess in order:
-        texts = [formats.DASH if shares is None else f"{100 * shares[truth, guess]:.1f}" for shares in found]
+        texts = [
+            formats.DASH if shares is None else f"{100 * shares[truth, guess]:.1f}"
+            for shares in found
+        ]
         name = f"{setting.classes[truth]} taken for {setting.classes[guess]}"
         rows.append((name, [GridCell(text, False) for text in texts]))
     return Grid(encoders, rows)
@@ -258,7 +300,10 @@ def _cells(summaries: list[Summary]) -> list[GridCell]:
     known = [mean for mean in means if mean is not None]
     best = max(known) if known and max(known) > min(known) else None
     texts = [summary.text(with_n=False) for summary in summaries]
-    return [GridCell(text, best is not None and mean == best) for text, mean in zip(texts, means, strict=True)]
+    return [
+        GridCell(text, best is not None and mean == best)
+        for text, mean in zip(texts, means, strict=True)
+    ]
 
 
 def convergence_rows(setting: Setting, encoders: list[str]) -> list[list[str]]:
@@ -275,7 +320,8 @@ def convergence_rows(setting: Setting, encoders: list[str]) -> list[list[str]]:
 def _convergence(group: RunGroup) -> list[str]:
     digits = {"step_to_95_percent": 0, "epochs_to_95_percent": 1, "best_step": 0, "epochs": 1}
     return [
-        group.summary(_converged(name)).text(scale=1, digits=count, with_n=False) for name, count in digits.items()
+        group.summary(_converged(name)).text(scale=1, digits=count, with_n=False)
+        for name, count in digits.items()
     ] + [str(len(group.runs))]
 
 
@@ -286,12 +332,20 @@ def _converged(name: str) -> Callable[[RunRecord], float | None]:
 def flops_by_part(setting: Setting, encoders: list[str]) -> Grid:
     """GFLOPs of every part of the model."""
     groups = [setting.group(encoder, setting.reference) for encoder in encoders]
-    costs = [next((run.cost for run in group.runs if run.cost), None) if group else None for group in groups]
+    costs = [
+        next((run.cost for run in group.runs if run.cost), None) if group else None
+        for group in groups
+    ]
     parts = list(dict.fromkeys(part for cost in costs if cost for part in cost.flops_by_part))
     rows = [
         (
             part,
-            [GridCell(formats.giga(cost.flops_by_part.get(part)) if cost else formats.DASH, False) for cost in costs],
+            [
+                GridCell(
+                    formats.giga(cost.flops_by_part.get(part)) if cost else formats.DASH, False
+                )
+                for cost in costs
+            ],
         )
         for part in parts
     ]
@@ -305,5 +359,10 @@ def cost_rows(setting: Setting, encoders: list[str]) -> list[tuple[str, dict[str
 
 def input_size(setting: Setting) -> str:
     """Height×width at which costs were measured at the reference fraction."""
-    sizes = {run.cost.input_size for group in setting.at(setting.reference) for run in group.runs if run.cost}
+    sizes = {
+        run.cost.input_size
+        for group in setting.at(setting.reference)
+        for run in group.runs
+        if run.cost
+    }
     return formats.listing([f"{height}×{width}" for height, width in sorted(sizes)])

@@ -11,7 +11,11 @@ from encoder_ablations.experiments.reporting.findings.ranking import (
     standings,
 )
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences
-from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline, no_more
+from encoder_ablations.experiments.reporting.sentences.pretraining_gain import (
+    gain,
+    gain_headline,
+    no_more,
+)
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import plural
@@ -51,7 +55,9 @@ def answer(setting: Setting, resampling: Resampling | None = None) -> Answer:
     fraction = setting.reference
     ranked = standings(setting, fraction)
     if fraction is None or not ranked:
-        return Answer(setting.title, "", "No run has finished yet, so there is no answer.", [], [], [], [])
+        return Answer(
+            setting.title, "", "No run has finished yet, so there is no answer.", [], [], [], []
+        )
     pairs = comparisons(setting, fraction)
     return Answer(
         setting.title,
@@ -80,9 +86,7 @@ def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
     against = {pair.second.encoder: pair for pair in pairs if pair.first is leader.group}
     runner_up = against.get(ranked[1].encoder)
     if runner_up is None:
-        return (
-            f"{leader.encoder} has the highest mIoU, but shares no seed with {ranked[1].encoder}: not comparable yet."
-        )
+        return f"{leader.encoder} has the highest mIoU, but shares no seed with {ranked[1].encoder}: not comparable yet."
     over = runner_up.difference.over
     if over.mean is not None and over.mean <= -VISIBLE:
         return f"{leader.encoder} has the highest mean, but {ranked[1].encoder} is ahead on the seeds that both have."
@@ -91,7 +95,11 @@ def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
     if over.n < ENOUGH:
         return f"{leader.encoder} is ahead in this small sample; {no_more(over.n)}."
     tested = [pair for pair in against.values() if pair.difference.over.n >= ENOUGH]
-    level = [pair.second.encoder for pair in tested if not pair.holds or (pair.difference.over.mean or 0.0) < 0]
+    level = [
+        pair.second.encoder
+        for pair in tested
+        if not pair.holds or (pair.difference.over.mean or 0.0) < 0
+    ]
     if level:
         return f"{leader.encoder} ranks first, but the seeds do not separate it from {formats.listing(level)}."
     among = "here" if len(tested) == len(ranked) - 1 else f"of those with {ENOUGH} seeds or more"
@@ -132,7 +140,11 @@ def _behind(pair: Comparison) -> str:
     if over.mean is None or over.low is None or over.high is None:
         return "at no seed that can be compared"
     text = f"{formats.bare(over.mean)} points {'less' if over.mean >= 0 else 'more'} on the seeds that both have"
-    return f"{text} ({over.spread} {formats.signed_range(over.low, over.high, over.mean)})" if over.spread else text
+    return (
+        f"{text} ({over.spread} {formats.signed_range(over.low, over.high, over.mean)})"
+        if over.spread
+        else text
+    )
 
 
 def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
@@ -140,12 +152,20 @@ def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> 
     seeds = plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     sentences = [f"Every encoder was trained with {seeds} (repetitions with other random numbers)."]
     if counts[0] < ENOUGH:
-        sentences.append(f"An interval, or a claim that a lead is more than luck, needs at least {ENOUGH}.")
+        sentences.append(
+            f"An interval, or a claim that a lead is more than luck, needs at least {ENOUGH}."
+        )
     tested = sum(pair.p is not None for pair in pairs)
-    top = next((p for p in pairs if (p.first, p.second) == tuple(s.group for s in ranked[:2])), None)
+    top = next(
+        (p for p in pairs if (p.first, p.second) == tuple(s.group for s in ranked[:2])), None
+    )
     if top is not None and top.difference.over.n > 1:
         sentences.append(_evidence(top, tested))
-    few = [p.second.encoder for p in pairs if p.first is ranked[0].group and p.difference.over.n < ENOUGH]
+    few = [
+        p.second.encoder
+        for p in pairs
+        if p.first is ranked[0].group and p.difference.over.n < ENOUGH
+    ]
     if few and counts[-1] >= ENOUGH:
         sentences.append(f"Too few shared seeds for a claim about {formats.listing(few)}.")
     failed = sum(len(group.failed) for group in setting.groups)
@@ -157,9 +177,7 @@ def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> 
 
 def _evidence(pair: Comparison, pairs: int) -> str:
     n = pair.difference.over.n
-    text = (
-        f"{pair.first.encoder} scored higher than {pair.second.encoder} in {pair.difference.wins} of {n} shared seeds"
-    )
+    text = f"{pair.first.encoder} scored higher than {pair.second.encoder} in {pair.difference.wins} of {n} shared seeds"
     if pair.p is None:
         return f"{text}."
     p = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"

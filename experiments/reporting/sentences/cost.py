@@ -3,7 +3,12 @@
 from itertools import pairwise
 
 from encoder_ablations.experiments.reporting.findings.collection import Setting
-from encoder_ablations.experiments.reporting.findings.ranking import Comparison, Standing, comparisons, standings
+from encoder_ablations.experiments.reporting.findings.ranking import (
+    Comparison,
+    Standing,
+    comparisons,
+    standings,
+)
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import no_more
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
@@ -20,7 +25,9 @@ def cost_sentences(ranked: list[Standing], pairs: list[Comparison]) -> list[str]
     if leader.cost is None:
         return ["The cost of the leading encoder was not measured."]
     price = _price(leader, unit="GFLOPs (billion multiply-adds)")
-    sentences = [f"{leader.encoder} needs {price} and {duration(leader.cost.train_seconds)} of training."]
+    sentences = [
+        f"{leader.encoder} needs {price} and {duration(leader.cost.train_seconds)} of training."
+    ]
     cheapest = min(priced, key=_flops)
     if len(priced) > 1 and _flops(cheapest) == _flops(leader):
         sentences.append("No other encoder needs less computation.")
@@ -38,9 +45,7 @@ def front_sentence(setting: Setting) -> str:
     ranked = standings(setting, setting.reference)
     front = [standing for standing in ranked if standing.on_flops_front]
     if len(front) > 1:
-        return (
-            "The dotted line goes by mean scores: no other encoder has at least the mean of one on it at no more cost."
-        )
+        return "The dotted line goes by mean scores: no other encoder has at least the mean of one on it at no more cost."
     if not front or len(ranked) == 1:
         return ""
     (alone,), others = front, [standing for standing in ranked if standing not in front]
@@ -51,9 +56,7 @@ def front_sentence(setting: Setting) -> str:
         return f"{cheap} and has the highest mean score; {no_more(fewest) if fewest else 'not all share a seed'}."
     level = [other.encoder for other, pair in zip(others, pairs, strict=True) if not _shown(pair)]
     if level:
-        return (
-            f"{cheap} and has the highest mean score, but the seeds do not separate it from {formats.listing(level)}."
-        )
+        return f"{cheap} and has the highest mean score, but the seeds do not separate it from {formats.listing(level)}."
     return f"{cheap} and scores more than all others."
 
 
@@ -63,7 +66,11 @@ def _worth(priced: list[Standing], pairs: list[Comparison]) -> list[str]:
     if not len(priced) > len(front) > 1:
         return []
     best_first = [standing.encoder for standing in priced if standing in front]
-    names = formats.listing(best_first) if len(front) <= NAMED else f"{len(front)} of the {len(priced)} encoders"
+    names = (
+        formats.listing(best_first)
+        if len(front) <= NAMED
+        else f"{len(front)} of the {len(priced)} encoders"
+    )
     text = (
         f"Worth their computation, by mean score: {names}; each of the others costs no less and has no higher mean "
         "than one of these"
@@ -95,7 +102,9 @@ def _less(leader: Standing, cheapest: Standing, pairs: list[Comparison]) -> str:
 
 def _between(first: Standing, second: Standing, pairs: list[Comparison]) -> Comparison | None:
     """The comparison of the two, of which ``first`` ranks higher."""
-    return next((pair for pair in pairs if (pair.first, pair.second) == (first.group, second.group)), None)
+    return next(
+        (pair for pair in pairs if (pair.first, pair.second) == (first.group, second.group)), None
+    )
 
 
 def _shown(pair: Comparison | None) -> bool:

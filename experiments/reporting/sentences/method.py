@@ -5,7 +5,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting.findings.collection import MOST_CLASSES, RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.findings.collection import (
+    MOST_CLASSES,
+    RunGroup,
+    Setting,
+    Study,
+)
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -46,7 +51,10 @@ def disclosures(study: Study) -> list[Note]:
         for text in record.disclosures:
             concerned.setdefault(text, {})[record.run_id] = run_name(study, record)
     finished = {record.run_id for record in study.finished}
-    return [Note(text, [] if finished <= runs.keys() else list(runs.values())) for text, runs in concerned.items()]
+    return [
+        Note(text, [] if finished <= runs.keys() else list(runs.values()))
+        for text, runs in concerned.items()
+    ]
 
 
 def run_name(study: Study, record: RunRecord) -> str:
@@ -58,10 +66,15 @@ def warnings(study: Study) -> list[str]:
     """What the records themselves show to be uneven between encoders, worst first."""
     found = []
     for setting in study.settings:
-        found += [f"{setting.title}: {text}" if len(study.settings) > 1 else text for text in _uneven(setting)]
+        found += [
+            f"{setting.title}: {text}" if len(study.settings) > 1 else text
+            for text in _uneven(setting)
+        ]
     if study.unfinished:
         count = plural(len(study.unfinished), "run")
-        found.append(f"{count} has no result yet (running or interrupted); this page shows what there is.")
+        found.append(
+            f"{count} has no result yet (running or interrupted); this page shows what there is."
+        )
     return found
 
 
@@ -73,7 +86,9 @@ def _uneven(setting: Setting) -> Iterable[str]:
         yield from _other_images(groups, fraction)
         seeds = {tuple(group.seeds) for group in groups}
         if len(seeds) > 1:
-            text = "; ".join(f"{group.encoder} {', '.join(map(str, group.seeds))}" for group in groups)
+            text = "; ".join(
+                f"{group.encoder} {', '.join(map(str, group.seeds))}" for group in groups
+            )
             yield f"At {formats.fraction(fraction)} the encoders have different seeds ({text}): compare with care."
     machines = {_machine(run) for run in setting.runs}
     if len(machines) > 1:
@@ -101,7 +116,9 @@ def _other_images(groups: list[RunGroup], fraction: float) -> Iterable[str]:
 def _machine(run: RunRecord) -> str:
     keys = ("gpu", "processor", "threads")
     return ", ".join(
-        f"{run.environment[key]} {'threads' * (key == 'threads')}".strip() for key in keys if run.environment.get(key)
+        f"{run.environment[key]} {'threads' * (key == 'threads')}".strip()
+        for key in keys
+        if run.environment.get(key)
     )
 
 
@@ -144,7 +161,11 @@ def _training_sentences(run: RunRecord) -> list[str]:
     optimizer, schedule, augmentation = recipe.optimizer, recipe.schedule, recipe.augmentation
     height, width = augmentation.crop
     low, high = augmentation.scale
-    warmup = f"{plural(schedule.warmup_steps, 'step')} of warm-up" if schedule.warmup_steps else "no warm-up"
+    warmup = (
+        f"{plural(schedule.warmup_steps, 'step')} of warm-up"
+        if schedule.warmup_steps
+        else "no warm-up"
+    )
     sentences = [
         f"Every model learns for {plural(recipe.steps, 'step')} with {plural(recipe.batch_size, 'image')} a step "
         f"(random crops of {height}×{width} pixels at {low:g} to {high:g} times their size), in {recipe.precision}.",
@@ -159,7 +180,9 @@ def _training_sentences(run: RunRecord) -> list[str]:
     if recipe.pos_ratio is not None:
         sentences.append(f"{recipe.pos_ratio:.0%} of the training samples show the object.")
     if recipe.overfit:
-        sentences.append(f"Only {plural(recipe.overfit, 'image')} were used, for training and scoring alike.")
+        sentences.append(
+            f"Only {plural(recipe.overfit, 'image')} were used, for training and scoring alike."
+        )
     if getattr(run.spec.segmenter, "ignored_pixels", "excluded") == "negative":
         sentences.append(
             "In this head's mask loss, ignored pixels count as belonging to no mask, as in the official code."
@@ -177,7 +200,9 @@ def environment(study: Study) -> list[tuple[str, list[str]]]:
     result = []
     for key, counts in seen.items():
         same = len(counts) == 1
-        values = [value if same else f"{value} ({plural(n, 'run')})" for value, n in counts.most_common()]
+        values = [
+            value if same else f"{value} ({plural(n, 'run')})" for value, n in counts.most_common()
+        ]
         result.append((key.replace(".", " ").replace("_", " "), values))
     return result
 
@@ -193,13 +218,21 @@ def commands(study: Study) -> list[tuple[str, str]]:
         steps.append(("The same code", f"git checkout {str(revision).removesuffix('+changes')}"))
     if pins:
         steps.append(("The same libraries", f"pip install -e . {' '.join(pins)}"))
-    ran = dict.fromkeys(str(r.environment["command"]) for r in study.records if r.environment.get("command"))
+    ran = dict.fromkeys(
+        str(r.environment["command"]) for r in study.records if r.environment.get("command")
+    )
     steps += [("What was run", command) for command in ran]
-    own = next((record for record in (*study.finished, *study.records) if record.spec.detectron2 is None), None)
+    own = next(
+        (record for record in (*study.finished, *study.records) if record.spec.detectron2 is None),
+        None,
+    )
     if own is not None:
         config = study.run_folder(own.run_id) / "config.yaml"
         steps.append(
-            ("One run alone, from its resolved configuration", f"ablate train --config {shlex.quote(str(config))}")
+            (
+                "One run alone, from its resolved configuration",
+                f"ablate train --config {shlex.quote(str(config))}",
+            )
         )
     steps.append(("This page, from the records", f"ablate report {shlex.quote(str(study.folder))}"))
     return steps

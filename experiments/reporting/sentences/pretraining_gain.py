@@ -1,7 +1,10 @@
 """What pretraining buys, in words: loaded against random weights of the same network."""
 
 from encoder_ablations.experiments.reporting.findings.collection import Setting
-from encoder_ablations.experiments.reporting.findings.label_efficiency import efficiency, efficiency_texts
+from encoder_ablations.experiments.reporting.findings.label_efficiency import (
+    efficiency,
+    efficiency_texts,
+)
 from encoder_ablations.experiments.reporting.findings.ranking import Comparison, pretraining
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
@@ -22,7 +25,9 @@ def gain_headline(setting: Setting, fraction: float) -> list[str]:
             return [f"Whether pretraining helps {pair.first.encoder} is open."]
         bounds = formats.signed_range(over.low or 0.0, over.high or 0.0, over.mean or 0.0)
         verb = "adds" if (over.mean or 0.0) > 0 else "takes"
-        text = f"Pretraining {verb} {formats.bare(over.mean or 0.0)} points (95 % interval {bounds})"
+        text = (
+            f"Pretraining {verb} {formats.bare(over.mean or 0.0)} points (95 % interval {bounds})"
+        )
         return [f"{text}{'' if verb == 'adds' else f' from {pair.first.encoder}'}."]
     gains = sorted(pair.difference.over.mean or 0.0 for pair in pairs)
     held = sum(pair.holds for pair in pairs)
@@ -37,14 +42,20 @@ def gain(setting: Setting, fraction: float) -> list[str]:
     """What pretraining adds to the same network from random weights, at most and at least training images."""
     groups = [group for group in setting.groups if group.values()]
     if all(group.random_weights for group in groups):
-        return ["All encoders started from random weights: this measures architectures, not pretraining."]
+        return [
+            "All encoders started from random weights: this measures architectures, not pretraining."
+        ]
     if not any(group.random_weights for group in groups):
-        return ["No encoder was also run from random weights, so this study cannot tell what pretraining itself adds."]
+        return [
+            "No encoder was also run from random weights, so this study cannot tell what pretraining itself adds."
+        ]
     pairs = {share: pretraining(setting, share) for share in setting.fractions}
     available = [share for share in setting.fractions if pairs[share]]
     shown = sorted({*available[:1], *available[-1:], *({fraction} & set(available))}, reverse=True)
     sentences = [text for share in shown for text in _effects(pairs[share], share)]
-    named = sorted({(pair.first.encoder, pair.second.encoder) for share in shown for pair in pairs[share]})
+    named = sorted(
+        {(pair.first.encoder, pair.second.encoder) for share in shown for pair in pairs[share]}
+    )
     for strong, weak in named if len(named) <= FEW else []:
         sentences += _saved(setting, strong, weak)
     controlled = {strong for strong, _ in named}
@@ -108,7 +119,11 @@ def _bought(pair: Comparison, share: float) -> str:
             f"{where}, the seeds show no certain effect of pretraining on {encoder} "
             f"({signed} to {formats.points(over.high or 0.0)})."
         )
-    effect = f"adds {formats.bare(mean)} points to" if mean > 0 else f"takes {formats.bare(mean)} points from"
+    effect = (
+        f"adds {formats.bare(mean)} points to"
+        if mean > 0
+        else f"takes {formats.bare(mean)} points from"
+    )
     return f"{where}, pretraining {effect} {encoder} ({bounds})."
 
 

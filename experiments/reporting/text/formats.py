@@ -64,8 +64,16 @@ def times(ratio: float) -> str:
 
 def listing(words: list[str]) -> str:
     """["a", "b", "c"] -> "a, b and c"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+    return (
+        words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+    )
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+    return (
+        f"{value:.0f}"
+        if abs(value) >= 99.95
+        else f"{value:.1f}"
+        if abs(value) >= 9.995
+        else f"{value:.2f}"
+    )

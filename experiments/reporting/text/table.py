@@ -8,8 +8,20 @@ from html import escape
 
 LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"\textless{}"}
-    | {">": r"\textgreater{}", "±": r"$\pm$", "–": "--", "−": "$-$", "·": r"$\cdot$", "×": r"$\times$"}
+    | {
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "<": r"\textless{}",
+    }
+    | {
+        ">": r"\textgreater{}",
+        "±": r"$\pm$",
+        "–": "--",
+        "−": "$-$",
+        "·": r"$\cdot$",
+        "×": r"$\times$",
+    }
 )
 
 
@@ -34,7 +46,11 @@ class Table:
 
     def markdown(self) -> str:
         def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(escape(cell, quote=False).replace("|", r"\|") for cell in cells) + " |"
+            return (
+                "| "
+                + " | ".join(escape(cell, quote=False).replace("|", r"\|") for cell in cells)
+                + " |"
+            )
 
         marks = ["---" if column < self.names else "---:" for column in range(len(self.header))]
         return "\n".join([line(self.header), line(marks), *map(line, self.rows)]) + "\n"
@@ -42,7 +58,21 @@ class Table:
     def latex(self) -> str:
         """A booktabs table: needs ``\\usepackage{booktabs}``."""
         columns = "l" * self.names + "r" * (len(self.header) - self.names)
-        lines = [" & ".join(cell.translate(LATEX) for cell in row) + r" \\" for row in [self.header, *self.rows]]
+        lines = [
+            " & ".join(cell.translate(LATEX) for cell in row) + r" \\"
+            for row in [self.header, *self.rows]
+        ]
         body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
         start = [r"\begin{table}", r"\centering", rf"\caption{{{self.caption.translate(LATEX)}}}"]
-        return "\n".join([*start, rf"\begin{{tabular}}{{{columns}}}", *body, r"\end{tabular}", r"\end{table}"]) + "\n"
+        return (
+            "\n".join(
+                [
+                    *start,
+                    rf"\begin{{tabular}}{{{columns}}}",
+                    *body,
+                    r"\end{tabular}",
+                    r"\end{table}",
+                ]
+            )
+            + "\n"
+        )

@@ -25,7 +25,9 @@ def _tell_apart(title: str, contents: dict[str, str]) -> None:
     """Gives each of ``contents`` (JSON -> title) the title with what differs."""
     flat = {content: flatten(json.loads(content)) for content in contents}
     keys = sorted({key for each in flat.values() for key in each})
-    differing = [key for key in keys if len({canonical(each.get(key)) for each in flat.values()}) > 1]
+    differing = [
+        key for key in keys if len({canonical(each.get(key)) for each in flat.values()}) > 1
+    ]
     if "loop" in differing:  # then all of Detectron2's keys differ, for one of the two has none
         differing = [key for key in differing if not key.startswith("detectron2")]
     for content, each in flat.items():

@@ -14,7 +14,9 @@ NAMES = {"a": "a", "b": "b"}
 
 def spec_of(**content) -> DatasetSpec:
     splits = {"train": "tr", "val": "va"}
-    return DatasetSpec(**{"name": "rocks", "root": "old", "classes": ("x", "y"), "splits": splits, **content})
+    return DatasetSpec(
+        **{"name": "rocks", "root": "old", "classes": ("x", "y"), "splits": splits, **content}
+    )
 
 
 def copied(spec: DatasetSpec, text: str | None, tmp_path: Path, names=NAMES) -> str:
@@ -49,7 +51,10 @@ BODY = "root: old\nclasses: [x, y]\nsplits: {train: tr, val: va}\n"
             f"name: rocks\n# why\nvalue_map: {{0: 0, 255: 1}}  # inline\n{BODY}",
             "# why\nvalue_map: {0: 0, 255: 1}  # inline",
         ),
-        (f"# head\nbase: other.yaml\n# why\nname: rocks\n{BODY}", "# head\n# why\nname: rocks_fixed"),
+        (
+            f"# head\nbase: other.yaml\n# why\nname: rocks\n{BODY}",
+            "# head\n# why\nname: rocks_fixed",
+        ),
         (f"name: rocks\n{BODY}ignore_ids:\n- 255\n# tail", "ignore_ids:\n- 255\n# tail"),
         (
             f"name: rocks\n{BODY}colors:\n  # of the paper\n  - [1, 2, 3]\n  - [4, 5, 6]",
@@ -61,7 +66,9 @@ BODY = "root: old\nclasses: [x, y]\nsplits: {train: tr, val: va}\n"
 )
 def test_comments_stay_and_the_settings_are_right(tmp_path, text, kept):
     (tmp_path / "rocks.yaml").write_text(text)
-    given = {key: value for key, value in read_yaml(tmp_path / "rocks.yaml").items() if key != "base"}
+    given = {
+        key: value for key, value in read_yaml(tmp_path / "rocks.yaml").items() if key != "base"
+    }
     assert kept in copied(spec_of(**given), text, tmp_path)
 
 
@@ -75,7 +82,9 @@ def test_what_was_tried_on_the_command_line_goes_before_the_file(tmp_path):
 
 def test_without_a_yaml_there_is_one_line_of_comment(tmp_path):
     made = copied(spec_of(images="photos", ignore_ids=(11,)), None, tmp_path)
-    assert made.startswith("# The dataset rocks, corrected by  ablate lint --fix\nname: rocks_fixed\n")
+    assert made.startswith(
+        "# The dataset rocks, corrected by  ablate lint --fix\nname: rocks_fixed\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,10 @@ def camvid_copy(tmp_path_factory) -> Copy:
         for kind in ("images", "masks"):
             (root / kind / split).mkdir(parents=True)
         for image in images:
-            save(root / "masks" / split / f"{image.stem}.png", read(source / "masks" / split / f"{image.stem}.png"))
+            save(
+                root / "masks" / split / f"{image.stem}.png",
+                read(source / "masks" / split / f"{image.stem}.png"),
+            )
             (root / "images" / split / image.name).write_bytes(image.read_bytes())
     names = "sky building pole road pavement tree sign fence car pedestrian bicyclist"
     return Copy(root, tuple(names.split()), 11)
@@ -87,16 +90,22 @@ def test_sound_data_have_no_findings(copy):
     assert report.counts == {"error": 0, "warning": 0, "note": 0}
     assert report.as_json()["pairs"] == SPLITS
     pixels = sum(read(path).size for path in copy.masks() if path.parent.name == "val")
-    ignored = sum(int((read(path) == copy.ignore).sum()) for path in copy.masks() if path.parent.name == "val")
+    ignored = sum(
+        int((read(path) == copy.ignore).sum()) for path in copy.masks() if path.parent.name == "val"
+    )
     assert sum(report.class_pixels()["val"].values()) == pixels - ignored
 
 
 def test_enough_kinds_are_planted():
     assert len(DEFECTS) >= 40
     untested = RULES.keys() - {each.rule for each in DEFECTS}
-    assert untested == {"split-unreadable", "unreadable", "very-large", "mask-format", "many-classes"}, (
-        "these have tests of their own below"
-    )
+    assert untested == {
+        "split-unreadable",
+        "unreadable",
+        "very-large",
+        "mask-format",
+        "many-classes",
+    }, "these have tests of their own below"
 
 
 @pytest.mark.parametrize("planted", DEFECTS, ids=lambda each: each.name)
@@ -114,14 +123,23 @@ def test_every_planted_defect_is_found_and_nothing_else(copy, planted):
 
 
 def test_one_finding_does_not_stop_the_others(copy):
-    chosen = ["mask_removed", "truncated_image", "unknown_id", "smaller_mask", "decompression_bomb", "empty_image"]
+    chosen = [
+        "mask_removed",
+        "truncated_image",
+        "unknown_id",
+        "smaller_mask",
+        "decompression_bomb",
+        "empty_image",
+    ]
     wanted = set()
     for number, name in enumerate(chosen):
         (planted,) = [each for each in DEFECTS if each.name == name]
         part = Copy(copy.root, copy.classes, copy.ignore)
         part.image = lambda split="train", _=0, number=number: Copy.image(copy, split, number)
         stem = part.image().stem
-        part.mask = lambda split="train", _=0, stem=stem: copy.root / "masks" / split / f"{stem}.png"
+        part.mask = lambda split="train", _=0, stem=stem: (
+            copy.root / "masks" / split / f"{stem}.png"
+        )
         wanted.add((planted.rule, planted.plant(part)))
     found = {(each.rule.code, each.path) for each in lint(copy.spec).findings}
     assert wanted <= found
@@ -133,8 +151,13 @@ def test_near_duplicates_survive_resizing_and_distinct_images_are_not_alike(terr
     image = Image.open(copy.image())
     for name, other in {"v_8": image.resize((144, 96)), "v_9": image.resize((48, 32))}.items():
         other.save(copy.root / f"images/val/{name}.png")
-        save(copy.root / f"masks/val/{name}.png", np.arange(3, dtype=np.uint8).repeat(2).reshape(2, 3).repeat(32, 0))
-        mask = Image.fromarray(read(copy.root / f"masks/val/{name}.png")).resize(other.size, Image.Resampling.NEAREST)
+        save(
+            copy.root / f"masks/val/{name}.png",
+            np.arange(3, dtype=np.uint8).repeat(2).reshape(2, 3).repeat(32, 0),
+        )
+        mask = Image.fromarray(read(copy.root / f"masks/val/{name}.png")).resize(
+            other.size, Image.Resampling.NEAREST
+        )
         mask.save(copy.root / f"masks/val/{name}.png")
     found = [each for each in lint(copy.spec).findings if each.rule.code == "near-duplicate"]
     assert [each.path.stem for each in found] == ["v_8", "v_9"]
@@ -158,9 +181,15 @@ def test_large_images_are_read_with_a_warning_and_huge_ones_refused(terrain_copy
 
 def test_a_bomb_is_refused_by_its_header_within_little_memory(tmp_path, make_dataset):
     spec = make_dataset()
-    (tmp_path / "images/train/train_0.png").write_bytes(bomb(12000))  # below Pillow's limit, and without its pixels
+    (tmp_path / "images/train/train_0.png").write_bytes(
+        bomb(12000)
+    )  # below Pillow's limit, and without its pixels
     (tmp_path / "images/train/train_1.png").write_bytes(bomb())
-    found = {each.path.name: each.rule.code for each in lint(spec).findings if each.rule.severity == "error"}
+    found = {
+        each.path.name: each.rule.code
+        for each in lint(spec).findings
+        if each.rule.severity == "error"
+    }
     assert found == {"train_0.png": "damaged", "train_1.png": "too-large"}
 
 
@@ -192,7 +221,9 @@ def test_what_only_training_refuses_is_an_error_nevertheless(make_dataset, monke
 
 
 def test_a_dataset_that_is_nowhere_is_one_line():
-    spec = DatasetSpec(name="x", root="/nowhere", classes=("a",), splits={"train": "train", "val": "val"})
+    spec = DatasetSpec(
+        name="x", root="/nowhere", classes=("a",), splits={"train": "train", "val": "val"}
+    )
     with pytest.raises(InputError, match="no folder /nowhere"):
         lint(spec)
 
@@ -204,7 +235,11 @@ def test_progress_is_told_after_every_pair(terrain_copy):
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 FIXABLE = [each for each in DEFECTS if RULES[each.rule].corrected]
@@ -289,8 +324,12 @@ def test_repair_leaves_nothing_behind_when_a_split_would_be_empty(copy, tmp_path
 
 
 def test_lint_needs_no_torch():
-    program = "import sys; import encoder_ablations.data.checks.repair; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    program = (
+        "import sys; import encoder_ablations.data.checks.repair; print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"
 
 

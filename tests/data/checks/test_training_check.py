@@ -11,8 +11,16 @@ from encoder_ablations.utils.errors import InputError
 
 def test_a_sound_dataset_has_no_warnings(make_dataset):
     checked = check_dataset(make_dataset({"train": 4, "val": 2, "test": 3}))
-    assert {split: len(dataset) for split, dataset in checked.datasets.items()} == {"train": 4, "val": 2, "test": 3}
-    assert {split: len(scan.counts) for split, scan in checked.scans.items()} == {"train": 4, "val": 2, "test": 3}
+    assert {split: len(dataset) for split, dataset in checked.datasets.items()} == {
+        "train": 4,
+        "val": 2,
+        "test": 3,
+    }
+    assert {split: len(scan.counts) for split, scan in checked.scans.items()} == {
+        "train": 4,
+        "val": 2,
+        "test": 3,
+    }
     assert checked.warnings == []
 
 
@@ -55,8 +63,12 @@ def test_absent_classes_and_unlabelled_masks_are_reported(make_dataset, tmp_path
 def test_masks_of_0_and_255_are_refused_rather_than_trained_on(make_dataset, tmp_path):
     spec = make_dataset(classes=["background", "crater"])
     for path in (tmp_path / "masks").rglob("*.png"):
-        Image.fromarray(np.random.default_rng(0).choice([0, 255], (24, 32)).astype(np.uint8)).save(path)
-    with pytest.raises(InputError, match=r"only the class 'background'.*value_map: \{0: 0, 255: 1\}"):
+        Image.fromarray(np.random.default_rng(0).choice([0, 255], (24, 32)).astype(np.uint8)).save(
+            path
+        )
+    with pytest.raises(
+        InputError, match=r"only the class 'background'.*value_map: \{0: 0, 255: 1\}"
+    ):
         check_dataset(spec)
     assert check_dataset(spec.model_copy(update={"value_map": {0: 0, 255: 1}})).warnings == []
 

@@ -6,11 +6,17 @@ from encoder_ablations.utils.errors import InputError
 
 TRAINED = ("sky", "road", "lane", "car", "tree")
 TESTED = ("vehicle", "street", "sky", "person")
-MAP = {"sky": {}, "road": {"trained": ["road", "lane"], "tested": ["street"]}, "car": {"tested": ["vehicle"]}}
+MAP = {
+    "sky": {},
+    "road": {"trained": ["road", "lane"], "tested": ["street"]},
+    "car": {"tested": ["vehicle"]},
+}
 
 
 def shared_of(content=MAP, trained=TRAINED, tested=TESTED):
-    return share_classes(None if content is None else ClassMap(shared=content), trained, tested, "map.yaml")
+    return share_classes(
+        None if content is None else ClassMap(shared=content), trained, tested, "map.yaml"
+    )
 
 
 def test_tables():
@@ -25,7 +31,10 @@ def test_folding_merges_classes_and_keeps_other_predictions_as_misses():
     matrix = np.arange(25).reshape(5, 5)
     folded = shared_of().fold(matrix)
     groups = [[0], [1, 2], [3], [4]]
-    expected = [[sum(matrix[i, j] for i in rows for j in columns) for columns in groups] for rows in groups[:3]]
+    expected = [
+        [sum(matrix[i, j] for i in rows for j in columns) for columns in groups]
+        for rows in groups[:3]
+    ]
     assert folded.tolist() == [*expected, [0, 0, 0, 0]]
 
 
@@ -36,9 +45,15 @@ def test_equal_names_need_no_map_in_any_order():
 
 
 BAD = {
-    "unknown": ({"sky": {"tested": ["ski"]}}, r"map\.yaml, shared\.sky\.tested: unknown class 'ski'.*mean 'sky'"),
+    "unknown": (
+        {"sky": {"tested": ["ski"]}},
+        r"map\.yaml, shared\.sky\.tested: unknown class 'ski'.*mean 'sky'",
+    ),
     "no namesake": ({"car": {}}, r"shared\.car\.tested: unknown class 'car'"),
-    "twice": ({"sky": {}, "top": {"trained": ["sky"], "tested": ["person"]}}, "the trained class 'sky' stands twice"),
+    "twice": (
+        {"sky": {}, "top": {"trained": ["sky"], "tested": ["person"]}},
+        "the trained class 'sky' stands twice",
+    ),
     "no map": (None, r"share only sky \(not road.*--class-map FILE"),
 }
 
@@ -52,7 +67,11 @@ def test_maps_that_do_not_fit(name):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("shared: {}", "shared"), ("share: {sky: {}}", "unknown key 'share'"), ("shared: {sky: {tests: [a]}}", "tests")],
+    [
+        ("shared: {}", "shared"),
+        ("share: {sky: {}}", "unknown key 'share'"),
+        ("shared: {sky: {tests: [a]}}", "tests"),
+    ],
 )
 def test_files_that_are_no_map(tmp_path, text, message):
     path = tmp_path / "map.yaml"

@@ -34,7 +34,12 @@ def folder(tmp_path):
 @pytest.mark.parametrize("name", EMPTY)
 @pytest.mark.parametrize("key", ["classes", "mask_titles"])
 def test_an_empty_name_in_a_dataset(tmp_path, name, key):
-    content = {"name": "x", "root": "x", "classes": ["a", "b"], "splits": {"train": "train", "val": "val"}}
+    content = {
+        "name": "x",
+        "root": "x",
+        "classes": ["a", "b"],
+        "splits": {"train": "train", "val": "val"},
+    }
     content |= {"mask_format": "supervisely", "mask_titles": ["a", "b"], key: ["a", name]}
     path = tmp_path / "x.yaml"
     path.write_text(json.dumps(content))
@@ -44,7 +49,9 @@ def test_an_empty_name_in_a_dataset(tmp_path, name, key):
 
 def test_names_that_differ_in_spaces_only(tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text("name: x\nroot: x\nclasses: [road, 'road ', car]\nsplits: {train: train, val: val}\n")
+    path.write_text(
+        "name: x\nroot: x\nclasses: [road, 'road ', car]\nsplits: {train: train, val: val}\n"
+    )
     with pytest.raises(InputError, match="'classes': every class needs a name of its own; road"):
         load_dataset(str(path))
 
@@ -54,7 +61,10 @@ def test_names_that_differ_in_spaces_only(tmp_path):
     [
         ("shared: {' ': {trained: [road]}}", "'shared': the name of class 0 is empty"),
         ("shared: {road: {trained: ['']}}", "'shared.road.trained': the name of class 0 is empty"),
-        ("shared: {road: {tested: [street, street]}}", "'shared.road.tested': .* street stands twice"),
+        (
+            "shared: {road: {tested: [street, street]}}",
+            "'shared.road.tested': .* street stands twice",
+        ),
         ("shared: {road: {}, road: {trained: [lane]}}", "'road' stands twice"),
     ],
 )
@@ -120,5 +130,15 @@ def test_names_from_the_hub(names):
 
 
 def test_names_that_nobody_gave():
-    given = ["class_3", "Class 12", "7", "color_ff0000", "label-1", "road", "class", "lane2", "zone_1"]
+    given = [
+        "class_3",
+        "Class 12",
+        "7",
+        "color_ff0000",
+        "label-1",
+        "road",
+        "class",
+        "lane2",
+        "zone_1",
+    ]
     assert invented_names(given) == given[:5]

@@ -34,7 +34,9 @@ def test_zero_label_is_reduced(first_mask):
 
 
 def test_an_id_beyond_the_reduced_classes_is_refused(first_mask):
-    with pytest.raises(InputError, match=r"holds the id 4; allowed are 1\.\.3, and 0 for what is not labelled"):
+    with pytest.raises(
+        InputError, match=r"holds the id 4; allowed are 1\.\.3, and 0 for what is not labelled"
+    ):
         first_mask([0, 4], reduce_zero_label=True)
 
 
@@ -50,7 +52,10 @@ def test_colours_with_a_value_map(first_mask):
 
 def test_unknown_colours_are_named(first_mask):
     rules = {"mask_format": "colors", "mask_colors": COLORS, "ignore_ids": [3]}
-    with pytest.raises(InputError, match=r"train_0\.png holds 2 colours that mask_colors lacks: \(1, 0, 255\), \(9, 9"):
+    with pytest.raises(
+        InputError,
+        match=r"train_0\.png holds 2 colours that mask_colors lacks: \(1, 0, 255\), \(9, 9",
+    ):
         first_mask([[1, 0, 255], [1, 0, 255], [0, 0, 255], [9, 9, 9]], **rules)
 
 
@@ -91,13 +96,19 @@ def test_a_rounded_colour_has_to_be_known(first_mask):
 
 
 def test_rounding_is_a_new_scan(first_mask):
-    _, dataset = first_mask([[0, 0, 255], [0, 0, 255]], mask_format="colors", mask_colors=COLORS, classes=list("abcd"))
-    assert dataset.spec.mask_rules != dataset.spec.model_copy(update={"round_colors": True}).mask_rules
+    _, dataset = first_mask(
+        [[0, 0, 255], [0, 0, 255]], mask_format="colors", mask_colors=COLORS, classes=list("abcd")
+    )
+    assert (
+        dataset.spec.mask_rules != dataset.spec.model_copy(update={"round_colors": True}).mask_rules
+    )
 
 
 def test_lossy_colours_are_refused(make_dataset, tmp_path):
     spec = make_dataset(mask_format="colors", mask_colors=COLORS)
-    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(tmp_path / "masks/train/train_0.png", "JPEG")
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(
+        tmp_path / "masks/train/train_0.png", "JPEG"
+    )
     with pytest.raises(InputError, match="compressed as JPEG"):
         FolderDataset(spec, "train").read_mask(0)
 
@@ -116,7 +127,10 @@ def test_a_change_of_rules_is_a_new_scan(first_mask):
     _, dataset = first_mask([1, 2, 3, 1], classes=list("abcd"))
     before = scan_masks(dataset)
     after = scan_masks(
-        FolderDataset(dataset.spec.model_copy(update={"reduce_zero_label": True, "classes": ("a", "b", "c")}), "train")
+        FolderDataset(
+            dataset.spec.model_copy(update={"reduce_zero_label": True, "classes": ("a", "b", "c")}),
+            "train",
+        )
     )
     assert before.counts[0, 1] == after.counts[0, 0] == 24 * 32 - 2
 
@@ -128,10 +142,16 @@ def test_a_change_of_rules_is_a_new_scan(first_mask):
         ({"mask_colors": COLORS}, "belong together"),
         ({"mask_format": "colors", "mask_colors": [[0, 0, 0], [0, 0, 0]]}, "a colour twice"),
         ({"round_colors": True}, "0 and 255 only"),
-        ({"mask_format": "colors", "mask_colors": [[0, 0, 254]], "round_colors": True}, "0 and 255 only"),
+        (
+            {"mask_format": "colors", "mask_colors": [[0, 0, 254]], "round_colors": True},
+            "0 and 255 only",
+        ),
         ({"reduce_zero_label": True, "value_map": {0: 0}}, "use one of the two"),
         ({"classes": [str(n) for n in range(256)]}, r"255 is a class here .*ignore_ids: \[65535\]"),
-        ({"classes": [str(n) for n in range(255)], "reduce_zero_label": True}, "255 is a class here"),
+        (
+            {"classes": [str(n) for n in range(255)], "reduce_zero_label": True},
+            "255 is a class here",
+        ),
     ],
 )
 def test_rules_that_contradict_each_other(make_dataset, changes, message):

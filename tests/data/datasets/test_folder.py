@@ -28,8 +28,12 @@ def test_sample_is_what_lies_on_disk(make_dataset, tmp_path):
     sample = dataset[2]
     assert (sample.id, sample.scene, sample.size) == ("train_2", "train", (24, 32))
     assert (sample.image.dtype, sample.mask.dtype) == (np.uint8, np.int64)
-    np.testing.assert_array_equal(sample.image, np.asarray(Image.open(tmp_path / "images/train/train_2.png")))
-    np.testing.assert_array_equal(sample.mask, np.asarray(Image.open(tmp_path / "masks/train/train_2.png")))
+    np.testing.assert_array_equal(
+        sample.image, np.asarray(Image.open(tmp_path / "images/train/train_2.png"))
+    )
+    np.testing.assert_array_equal(
+        sample.mask, np.asarray(Image.open(tmp_path / "masks/train/train_2.png"))
+    )
 
 
 def test_ignored_ids_become_255(make_dataset, tmp_path):
@@ -47,10 +51,18 @@ def test_value_map_translates_and_goes_before_ignore_ids(make_dataset, tmp_path)
 @pytest.mark.parametrize(
     ("values", "changes", "message"),
     [
-        ([3], {}, r"holds the id 3; allowed are 0..2 \(3 classes\), ignored: 255. Translate it with value_map"),
+        (
+            [3],
+            {},
+            r"holds the id 3; allowed are 0..2 \(3 classes\), ignored: 255. Translate it with value_map",
+        ),
         ([9, 3, 4, 5, 6, 7], {}, "holds the id 3, 4, 5, 6, 7, …;"),
         ([255], {"ignore_ids": [3]}, r"holds the id 255; .*value_map: \{0: 0, 255: 1\}"),
-        ([1], {"value_map": {0: 0, 2: 1}}, "holds the id 1; value_map knows 0, 2, ignored: 255. Add it to value_map"),
+        (
+            [1],
+            {"value_map": {0: 0, 2: 1}},
+            "holds the id 1; value_map knows 0, 2, ignored: 255. Add it to value_map",
+        ),
         ([70000], {}, "holds the id 70000;"),
         ([-1], {}, "holds the id -1;"),
     ],
@@ -58,7 +70,9 @@ def test_value_map_translates_and_goes_before_ignore_ids(make_dataset, tmp_path)
 def test_unknown_ids_are_named_with_the_fix(make_dataset, tmp_path, values, changes, message):
     spec = make_dataset(**changes)
     if max(values) > 65535 or min(values) < 0:
-        Image.fromarray(np.full((24, 32), values[0], np.int32)).save(tmp_path / "masks/train/train_0.tif")
+        Image.fromarray(np.full((24, 32), values[0], np.int32)).save(
+            tmp_path / "masks/train/train_0.tif"
+        )
         (tmp_path / "masks/train/train_0.png").unlink()
     else:
         put_mask(tmp_path, values)
@@ -74,7 +88,9 @@ def test_mask_of_another_size_is_refused(make_dataset, tmp_path):
     Image.fromarray(np.zeros((32, 24), np.uint8)).save(tmp_path / "masks/train/train_1.png")
     dataset = FolderDataset(spec, "train")
     for read in (dataset.__getitem__, dataset.read_checked_mask):
-        with pytest.raises(InputError, match=r"train_1.png has 24×32 pixels .* has 32×24 \(after its EXIF rotation"):
+        with pytest.raises(
+            InputError, match=r"train_1.png has 24×32 pixels .* has 32×24 \(after its EXIF rotation"
+        ):
             read(1)
 
 

@@ -47,25 +47,39 @@ def publish(name, splits, mask_of, features=None, kind="PNG", gray=False, **colu
     shape = (20, 30) if gray else (20, 30, 3)
     for split, count in splits.items():
         rows = {
-            "image": [{"bytes": encoded(rng.integers(0, 256, shape, np.uint8), kind)} for _ in range(count)],
+            "image": [
+                {"bytes": encoded(rng.integers(0, 256, shape, np.uint8), kind)}
+                for _ in range(count)
+            ],
             "mask": [mask_of(number) for number in range(count)],
             **{key: [value] * count for key, value in columns.items()},
         }
         picture = datasets.Image()
         known = {"image": picture, "mask": picture, **(features or {})}
-        typed = datasets.Features({key: known.get(key, datasets.List(datasets.Value("string"))) for key in rows})
+        typed = datasets.Features(
+            {key: known.get(key, datasets.List(datasets.Value("string"))) for key in rows}
+        )
         path = Path("owner") / name / "data" / f"{split}-00000-of-00001.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         datasets.Dataset.from_dict(rows, typed).to_parquet(path)
 
 
 def ids(number, classes=3):
-    return {"bytes": encoded(((np.arange(600).reshape(20, 30) + number) % classes).astype(np.uint8))}
+    return {
+        "bytes": encoded(((np.arange(600).reshape(20, 30) + number) % classes).astype(np.uint8))
+    }
 
 
 def spec_of(name, **changes):
-    content = {"name": name, "root": name, "classes": ["a", "b", "c"], "splits": {"train": "train", "val": "val"}}
-    return build(DatasetSpec, {**content, "hub": {"repository": f"owner/{name}"}, **changes}, "test")
+    content = {
+        "name": name,
+        "root": name,
+        "classes": ["a", "b", "c"],
+        "splits": {"train": "train", "val": "val"},
+    }
+    return build(
+        DatasetSpec, {**content, "hub": {"repository": f"owner/{name}"}, **changes}, "test"
+    )
 
 
 def copied(spec, split):
@@ -100,7 +114,9 @@ def test_images_are_copied_to_the_byte():
     spec = spec_of("photos")
     image = copied(spec, "train").pairs[0].image
     assert image.suffix == ".jpg"
-    row = datasets.load_dataset("owner/photos", split="train").cast_column("image", datasets.Image(decode=False))[0]
+    row = datasets.load_dataset("owner/photos", split="train").cast_column(
+        "image", datasets.Image(decode=False)
+    )[0]
     assert image.read_bytes() == row["image"]["bytes"]
 
 
@@ -130,12 +146,21 @@ def test_an_interrupted_copy_goes_on(monkeypatch):
 def test_columns_splits_and_numbers_of_samples():
     publish("named", {"dev": 6, "holdout": 3}, ids)
     for path in Path("owner/named").rglob("*.parquet"):
-        table = datasets.Dataset.from_parquet(str(path)).rename_columns({"image": "img", "mask": "label"})
+        table = datasets.Dataset.from_parquet(str(path)).rename_columns(
+            {"image": "img", "mask": "label"}
+        )
         table.to_parquet(path)
-    source = {"repository": "owner/named", "image_column": "img", "mask_column": "label", "max_samples": 2}
+    source = {
+        "repository": "owner/named",
+        "image_column": "img",
+        "mask_column": "label",
+        "max_samples": 2,
+    }
     spec = spec_of("named", hub={**source, "splits": {"train": "dev", "val": "holdout"}})
     assert [len(copied(spec, split)) for split in ("train", "val")] == [2, 2]
-    other = spec_of("named", hub={**source, "splits": {"train": "dev", "val": "holdout"}, "max_samples": 3})
+    other = spec_of(
+        "named", hub={**source, "splits": {"train": "dev", "val": "holdout"}, "max_samples": 3}
+    )
     with pytest.raises(InputError, match="holds another copy from the hub"):
         hub.copy_from_hub(other.folder, other.hub)
     with pytest.raises(InputError, match=r"has no column 'mask'.*It has: img, label"):
@@ -143,9 +168,17 @@ def test_columns_splits_and_numbers_of_samples():
 
 
 def test_grey_masks_saved_as_rgb_are_ids_and_colours_are_refused():
-    publish("rgb", {"train": 1, "val": 1}, lambda n: {"bytes": encoded(np.full((20, 30, 3), 2, np.uint8))})
+    publish(
+        "rgb",
+        {"train": 1, "val": 1},
+        lambda n: {"bytes": encoded(np.full((20, 30, 3), 2, np.uint8))},
+    )
     assert copied(spec_of("rgb"), "train").read_mask(0)[0, 0] == 2
-    publish("colors", {"train": 1, "val": 1}, lambda n: {"bytes": encoded(np.full((20, 30, 3), (9, 0, 2), np.uint8))})
+    publish(
+        "colors",
+        {"train": 1, "val": 1},
+        lambda n: {"bytes": encoded(np.full((20, 30, 3), (9, 0, 2), np.uint8))},
+    )
     with pytest.raises(InputError, match="are colour pictures"):
         copied(spec_of("colors"), "train")
 
@@ -170,7 +203,9 @@ def test_ade20k_is_decoded_to_16_bit_tiff():
         "ade20k",
     )
     spec = full.model_copy(
-        update={"hub": full.hub.model_copy(update={"repository": "owner/ADE20K", "mask_column": "mask"})}
+        update={
+            "hub": full.hub.model_copy(update={"repository": "owner/ADE20K", "mask_column": "mask"})
+        }
     )
     dataset = copied(spec, "train")
     with Image.open(dataset.pairs[0].mask) as stored:
@@ -191,14 +226,29 @@ configs:
 
 def test_mars_bench_as_the_hub_has_it():
     """TIFFs with one channel, columns that nobody reads, parts of train as splits of their own."""
-    counts = {"train": 4, "val": 2, "test": 1, "partition_train_0.50x_partition": 2, "few_shot_train_1_shot": 1}
+    counts = {
+        "train": 4,
+        "val": 2,
+        "test": 1,
+        "partition_train_0.50x_partition": 2,
+        "few_shot_train_1_shot": 1,
+    }
     boulders = {"bytes": encoded(np.eye(20, 30, dtype=np.uint8), "TIFF")}
     labels = ["Background", "Boulder"]
-    publish("mb-boulder_seg", counts, lambda number: boulders, kind="TIFF", gray=True, class_labels=labels)
+    publish(
+        "mb-boulder_seg",
+        counts,
+        lambda number: boulders,
+        kind="TIFF",
+        gray=True,
+        class_labels=labels,
+    )
     files = "".join(f"  - split: {split}\n    path: data/{split}-*\n" for split in counts)
     Path("owner/mb-boulder_seg/README.md").write_text(f"{CARD}{files}---\n")
     named = load_dataset("mb_boulder")
-    spec = named.model_copy(update={"hub": named.hub.model_copy(update={"repository": "owner/mb-boulder_seg"})})
+    spec = named.model_copy(
+        update={"hub": named.hub.model_copy(update={"repository": "owner/mb-boulder_seg"})}
+    )
     assert [len(copied(spec, split)) for split in spec.splits] == [4, 2, 1]
     sample = copied(spec, "train")[0]
     assert sample.image.shape == (20, 30, 3)
@@ -209,12 +259,16 @@ def test_mars_bench_as_the_hub_has_it():
 
 
 def test_classes_are_found(tmp_path):
-    publish("craters", {"train": 12, "test": 2}, ids, class_labels=["Background", "Crater", "Boulder"])
+    publish(
+        "craters", {"train": 12, "test": 2}, ids, class_labels=["Background", "Crater", "Boulder"]
+    )
     spec = load_dataset("hub:owner/craters")
     assert spec.classes == ("Background", "Crater", "Boulder")
     assert spec.hub.revision == COMMIT
     train, val = (set(copied(spec, split).ids) for split in ("train", "val"))
-    assert (len(train), len(val), len(train | val)) == (10, 2, 12), "15 % of train become val, seed 42"
+    assert (len(train), len(val), len(train | val)) == (10, 2, 12), (
+        "15 % of train become val, seed 42"
+    )
     assert len(copied(spec, "test")) == 2
     (tmp_path / "owner").rename(tmp_path / "gone")
     assert load_dataset("hub:owner/craters") == spec
@@ -223,14 +277,23 @@ def test_classes_are_found(tmp_path):
 
 def test_of_more_than_255_named_classes_255_is_one():
     names = [f"class {number}" for number in range(300)]
-    assert hub_reference._classes(names, [0, 255, 299, 65535], "a/b") == {"classes": names, "ignore_ids": [65535]}
+    assert hub_reference._classes(names, [0, 255, 299, 65535], "a/b") == {
+        "classes": names,
+        "ignore_ids": [65535],
+    }
     assert hub_reference._classes(names[:255], [0, 254, 255], "a/b") == {"classes": names[:255]}
-    with pytest.raises(InputError, match="the masks hold the id 300, but the hub names 300 classes"):
+    with pytest.raises(
+        InputError, match="the masks hold the id 300, but the hub names 300 classes"
+    ):
         hub_reference._classes(names, [0, 300, 65535], "a/b")
 
 
 def test_masks_of_0_and_255_are_two_classes():
-    publish("binary", {"train": 2, "validation": 1}, lambda n: {"bytes": encoded(np.eye(20, dtype=np.uint8) * 255)})
+    publish(
+        "binary",
+        {"train": 2, "validation": 1},
+        lambda n: {"bytes": encoded(np.eye(20, dtype=np.uint8) * 255)},
+    )
     spec = load_dataset("hub:owner/binary?max_samples=1")
     assert spec.classes == ("background", "foreground")
     assert np.unique(copied(spec, "train").read_mask(0)).tolist() == [0, 1]
@@ -254,7 +317,10 @@ def test_class_names_that_contradict_the_masks_are_refused():
         ("hub:owner/name?colour=red", r"unknown option .* 'colour'"),
         ("hub:owner", "repository"),
         ("hub:owner/name?max_samples=0", "max_samples"),
-        ("hub:owner/missing", "cannot get the dataset 'owner/missing' from the Hugging Face hub: .*HF_HUB_OFFLINE"),
+        (
+            "hub:owner/missing",
+            "cannot get the dataset 'owner/missing' from the Hugging Face hub: .*HF_HUB_OFFLINE",
+        ),
         ("hbu:owner/name", r"unknown dataset .*hub:owner/name"),
     ],
 )
@@ -271,7 +337,9 @@ def test_an_unreachable_hub_is_one_line(error, monkeypatch):
         raise error
 
     monkeypatch.setattr(hub, "_commit", fail)
-    with pytest.raises(InputError, match=r"cannot get .*'owner/far' .*(no route|timed out).*network") as caught:
+    with pytest.raises(
+        InputError, match=r"cannot get .*'owner/far' .*(no route|timed out).*network"
+    ) as caught:
         copied(spec_of("far"), "train")
     assert "\n" not in str(caught.value)
 
@@ -299,6 +367,8 @@ def test_without_the_package(half, monkeypatch, tmp_path):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "datasets", type(sys)("datasets") if half else None)
     monkeypatch.delitem(sys.modules, "encoder_ablations.data.datasets.hub")
-    with pytest.raises(InputError, match=r"Hugging Face datasets cannot be imported .*pip install datasets") as caught:
+    with pytest.raises(
+        InputError, match=r"Hugging Face datasets cannot be imported .*pip install datasets"
+    ) as caught:
         copied(spec_of("rocks"), "train")
     assert "\n" not in str(caught.value)

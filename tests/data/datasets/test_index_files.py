@@ -39,7 +39,9 @@ def test_names_may_hold_spaces(spec, tmp_path):
     assert ids_of(spec, tmp_path, "train_1 b", "train_1") == ["train_1", "train_1 b"]
 
 
-@pytest.mark.parametrize("line", ["../secret.png", "images/../../secret.png", "/etc/secret.png", "..\\secret.png"])
+@pytest.mark.parametrize(
+    "line", ["../secret.png", "images/../../secret.png", "/etc/secret.png", "..\\secret.png"]
+)
 def test_paths_do_not_lead_out_of_the_dataset(spec, tmp_path, line):
     with pytest.raises(InputError, match=r"a\.txt leads out of the dataset's folder") as caught:
         ids_of(spec, tmp_path, "train_1", line)
@@ -52,7 +54,9 @@ def test_one_image_twice_in_two_spellings(spec, tmp_path):
 
 
 def test_a_line_that_means_nothing_is_named(spec, tmp_path):
-    with pytest.raises(InputError, match=r"1 image is listed in a\.txt but missing below .*images: hello 1"):
+    with pytest.raises(
+        InputError, match=r"1 image is listed in a\.txt but missing below .*images: hello 1"
+    ):
         ids_of(spec, tmp_path, "hello 1")
 
 

@@ -16,21 +16,56 @@ def touch(root, *names):
 
 
 def spec_of(root, **changes):
-    content = {"name": "tree", "root": str(root), "classes": ["a", "b"], "splits": {"train": "train", "val": "val"}}
+    content = {
+        "name": "tree",
+        "root": str(root),
+        "classes": ["a", "b"],
+        "splits": {"train": "train", "val": "val"},
+    }
     return build(DatasetSpec, {**content, **changes}, "test")
 
 
 @pytest.mark.parametrize(
     ("pattern", "split", "names", "ids"),
     [
-        ("img/{split}/{id}.png", "train", ["img/train/a.png", "img/train/x/b.png", "img/val/c.png"], ["a"]),
-        ("img/{split}/*/{id}_8bit.png", "val", ["img/val/rome/a_8bit.png", "img/val/a_8bit.png"], ["a"]),
-        ("{split}/**/{id}.png", "train", ["train/a.png", "train/x/y/b.png", "val/c.png"], ["a", "b"]),
-        ("{split}/{id}/L.png", "train", ["train/L.png", "train/1/L.png", "train/a/2/L.png"], ["1", "a/2"]),
+        (
+            "img/{split}/{id}.png",
+            "train",
+            ["img/train/a.png", "img/train/x/b.png", "img/val/c.png"],
+            ["a"],
+        ),
+        (
+            "img/{split}/*/{id}_8bit.png",
+            "val",
+            ["img/val/rome/a_8bit.png", "img/val/a_8bit.png"],
+            ["a"],
+        ),
+        (
+            "{split}/**/{id}.png",
+            "train",
+            ["train/a.png", "train/x/y/b.png", "val/c.png"],
+            ["a", "b"],
+        ),
+        (
+            "{split}/{id}/L.png",
+            "train",
+            ["train/L.png", "train/1/L.png", "train/a/2/L.png"],
+            ["1", "a/2"],
+        ),
         ("{id}/L.png", "", ["1/L.png", "a/2/L.png", "a/2/M.png"], ["1", "a/2"]),
-        ("{split}/*_image/{id}.*", "a/b", ["a/b/x_image/1.jpg", "a/b/x_image/2.txt", "a/b/mask/1.png"], ["1"]),
+        (
+            "{split}/*_image/{id}.*",
+            "a/b",
+            ["a/b/x_image/1.jpg", "a/b/x_image/2.txt", "a/b/mask/1.png"],
+            ["1"],
+        ),
         ("{split}/{id}.png", None, ["train/a.png", "val/x/b.png"], ["a", "b"]),
-        ("{id}_RGB.tif", "", ["top_2_10_RGB.tif", "top_2_10_label.tif", "top_2_10_RGBxtif"], ["top_2_10"]),
+        (
+            "{id}_RGB.tif",
+            "",
+            ["top_2_10_RGB.tif", "top_2_10_label.tif", "top_2_10_RGBxtif"],
+            ["top_2_10"],
+        ),
         ("i.[x]/{id}.png", "", ["i.[x]/a.png", "iyx/b.png"], ["a"]),
     ],
 )
@@ -46,9 +81,16 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
 
 
 def test_image_and_mask_meet_by_their_id(tmp_path):
-    touch(tmp_path, "left/train/rome/1_left.png", "left/val/oslo/2_left.png", "fine/val/oslo/2_fine_ids.png")
+    touch(
+        tmp_path,
+        "left/train/rome/1_left.png",
+        "left/val/oslo/2_left.png",
+        "fine/val/oslo/2_fine_ids.png",
+    )
     touch(tmp_path, "fine/train/rome/1_fine_ids.png", "fine/train/rome/1_fine_color.png")
-    spec = spec_of(tmp_path, images="left/{split}/*/{id}_left.png", masks="fine/{split}/*/{id}_fine_ids.png")
+    spec = spec_of(
+        tmp_path, images="left/{split}/*/{id}_left.png", masks="fine/{split}/*/{id}_fine_ids.png"
+    )
     (pair,) = find_pairs(spec, "train")
     assert pair.id == "1"
     assert pair.image == tmp_path / "left/train/rome/1_left.png"
@@ -59,14 +101,18 @@ def test_image_and_mask_meet_by_their_id(tmp_path):
 def test_a_missing_partner_is_named_with_the_pattern(tmp_path):
     touch(tmp_path, "train/1/R_G_B_IR.png", "train/2/R_G_B_IR.png", "train/1/L.png")
     spec = spec_of(tmp_path, images="{split}/{id}/R_G_B_IR.png", masks="{split}/{id}/L.png")
-    with pytest.raises(InputError, match=rf"1 mask is missing in {tmp_path}/train/\{{id\}}/L.png: 2\."):
+    with pytest.raises(
+        InputError, match=rf"1 mask is missing in {tmp_path}/train/\{{id\}}/L.png: 2\."
+    ):
         find_pairs(spec, "train")
 
 
 def test_a_pattern_without_files_says_where_it_looked(tmp_path):
     touch(tmp_path, "left/train/rome/1.png", "fine/train/rome/1.png")
     spec = spec_of(tmp_path, images="left/{split}/*/{id}_left.png", masks="fine/{split}/*/{id}.png")
-    with pytest.raises(InputError, match=r"no image fits the pattern .*left/train/\*/\{id\}_left\.png"):
+    with pytest.raises(
+        InputError, match=r"no image fits the pattern .*left/train/\*/\{id\}_left\.png"
+    ):
         find_pairs(spec, "train")
     spec = spec_of(tmp_path, images="lefd/{split}/*/{id}.png", masks="fine/{split}/*/{id}.png")
     with pytest.raises(InputError, match=r"no folder .*lefd/train\. Did you mean 'left'\?"):

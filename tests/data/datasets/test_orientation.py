@@ -17,7 +17,12 @@ from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.utils.errors import InputError
 
 ORIENTATION = 0x0112
-TURNS = {6: lambda pixels: np.rot90(pixels, -1), 8: np.rot90, 3: lambda pixels: np.rot90(pixels, 2), 2: np.fliplr}
+TURNS = {
+    6: lambda pixels: np.rot90(pixels, -1),
+    8: np.rot90,
+    3: lambda pixels: np.rot90(pixels, 2),
+    2: np.fliplr,
+}
 EVERY = pytest.mark.parametrize("orientation", TURNS)
 SIZES = pytest.mark.parametrize("height", [96, 64], ids=["square", "wide"])
 DRAWN = pytest.mark.parametrize("drawn", ["upright", "stored"])
@@ -89,7 +94,9 @@ def test_what_a_mask_was_drawn_on_is_found(photos, orientation, height, drawn):
 @EVERY
 @SIZES
 @DRAWN
-def test_the_corrected_copy_keeps_image_and_mask_together(photos, tmp_path, orientation, height, drawn):
+def test_the_corrected_copy_keeps_image_and_mask_together(
+    photos, tmp_path, orientation, height, drawn
+):
     spec, image, mask = photos(orientation, drawn, height)
     pixels = stored(image)
     result = repair(lint(spec), tmp_path / "fixed")
@@ -154,7 +161,9 @@ def test_a_nearly_square_mask_of_the_stored_pixels_is_not_resized(photos, tmp_pa
     spec, image, mask = photos(6, "stored", 95)
     result = repair(lint(spec), tmp_path / "fixed")
     np.testing.assert_array_equal(read_ids(tmp_path / "fixed/masks/train/train_00000.png"), mask)
-    np.testing.assert_array_equal(read_image(tmp_path / "fixed/images/train/train_00000.png"), stored(image))
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "fixed/images/train/train_00000.png"), stored(image)
+    )
     assert not result.left_out
 
 
@@ -178,7 +187,9 @@ def test_tiffs_are_turned_once(tmp_path, orientation):
 @EVERY
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
 @DRAWN
-def test_detectron2_reads_what_training_reads(photos, orientation, suffix, drawn, monkeypatch, tmp_path):
+def test_detectron2_reads_what_training_reads(
+    photos, orientation, suffix, drawn, monkeypatch, tmp_path
+):
     pytest.importorskip("detectron2")
     from detectron2.data import DatasetCatalog, MetadataCatalog
     from detectron2.data import detection_utils as utils

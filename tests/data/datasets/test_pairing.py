@@ -46,7 +46,10 @@ def test_missing_root_says_where_it_was_looked_up(make_dataset, tmp_path, monkey
     spec = make_dataset(root="nowhere")
     assert f"{tmp_path}/datasets/nowhere. DATASETS_ROOT is not set" in refused(spec)
     monkeypatch.setenv("DATASETS_ROOT", "/else")
-    assert "no folder /else/nowhere. The root 'nowhere' was looked up in DATASETS_ROOT=/else." in refused(spec)
+    assert (
+        "no folder /else/nowhere. The root 'nowhere' was looked up in DATASETS_ROOT=/else."
+        in refused(spec)
+    )
     assert "no folder /nowhere. Correct 'root'" in refused(
         make_dataset({"other": 1}, root="/nowhere", splits=spec.splits)
     )
@@ -63,7 +66,10 @@ def test_missing_partners_are_counted_and_named(make_dataset, tmp_path):
     spec = make_dataset({"train": 9, "val": 1})
     for number in (1, 2, 5, 7):
         (tmp_path / f"masks/train/train_{number}.png").unlink()
-    assert f"4 masks are missing in {tmp_path}/masks/train: train_1, train_2, train_5, …." in refused(spec)
+    assert (
+        f"4 masks are missing in {tmp_path}/masks/train: train_1, train_2, train_5, …."
+        in refused(spec)
+    )
     (tmp_path / "images/val/val_0.png").rename(tmp_path / "images/val/other.png")
     assert f"1 image is missing in {tmp_path}/images/val: val_0." in refused(spec, "val")
 
@@ -97,7 +103,10 @@ def test_empty_split_says_what_is_there_instead(make_dataset, tmp_path):
         (b"", "a.txt is empty"),
         (b"\xff\xfe\xff", "not UTF-8"),
         (b"train_1\ntrain_1\n", "lists 'train_1' 2 times"),
-        (b"train_1\nhello\nworld\n", "2 images are listed in a.txt but missing below .*images: hello, world"),
+        (
+            b"train_1\nhello\nworld\n",
+            "2 images are listed in a.txt but missing below .*images: hello, world",
+        ),
     ],
 )
 def test_bad_index_files(make_dataset, tmp_path, content, message):

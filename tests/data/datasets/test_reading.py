@@ -19,7 +19,9 @@ def gray_png(levels: np.ndarray, bits: int) -> bytes:
     """A PNG of few grey levels, which Pillow reads but does not write."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     rows = b""
     for row in levels:
@@ -27,7 +29,12 @@ def gray_png(levels: np.ndarray, bits: int) -> bytes:
         digits += "0" * (-len(digits) % 8)
         rows += b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big")
     header = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], bits, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
@@ -62,11 +69,27 @@ def test_ids_of_few_bits_are_the_stored_levels(tmp_path, bits):
 @pytest.mark.parametrize(
     ("name", "save", "message"),
     [
-        ("rgb.png", lambda path: Image.fromarray(IDS).convert("RGB").save(path), "colour picture .RGB, 3 channels"),
-        ("alpha.png", lambda path: Image.fromarray(IDS).convert("LA").save(path), "colour picture .LA, 2 channels"),
+        (
+            "rgb.png",
+            lambda path: Image.fromarray(IDS).convert("RGB").save(path),
+            "colour picture .RGB, 3 channels",
+        ),
+        (
+            "alpha.png",
+            lambda path: Image.fromarray(IDS).convert("LA").save(path),
+            "colour picture .LA, 2 channels",
+        ),
         ("jpeg.png", lambda path: Image.fromarray(IDS).save(path, "JPEG"), "compressed as JPEG"),
-        ("jpeg.tif", lambda path: Image.fromarray(IDS).save(path, compression="jpeg"), "compressed as TIFF"),
-        ("float.tif", lambda path: Image.fromarray(IDS.astype(np.float32)).save(path), "floating-point"),
+        (
+            "jpeg.tif",
+            lambda path: Image.fromarray(IDS).save(path, compression="jpeg"),
+            "compressed as TIFF",
+        ),
+        (
+            "float.tif",
+            lambda path: Image.fromarray(IDS.astype(np.float32)).save(path),
+            "floating-point",
+        ),
         ("text.png", lambda path: path.write_text("no image"), "is not an image"),
         ("empty.png", lambda path: path.touch(), "is not an image"),
         ("none.png", lambda path: None, "No such file"),
@@ -121,7 +144,9 @@ def test_too_many_pixels_are_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(suffix=st.sampled_from(["png", "jpg", "tif", "bmp", "webp"]), data=st.data())
 def test_damaged_files_give_one_clear_line_or_pixels(tmp_path, suffix, data):
     path = tmp_path / f"image.{suffix}"
@@ -143,7 +168,9 @@ def test_damaged_files_give_one_clear_line_or_pixels(tmp_path, suffix, data):
 
 def test_half_a_file_is_refused(tmp_path):
     path = tmp_path / "image.jpg"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+        path
+    )
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match="damaged or truncated"):
         read_image(path)
@@ -151,15 +178,23 @@ def test_half_a_file_is_refused(tmp_path):
 
 def test_no_file_stays_open(tmp_path):
     Image.fromarray(IDS).save(tmp_path / "mask.png")
-    kept = [read_ids(tmp_path / "mask.png"), read_image(tmp_path / "mask.png"), image_size(tmp_path / "mask.png")]
+    kept = [
+        read_ids(tmp_path / "mask.png"),
+        read_image(tmp_path / "mask.png"),
+        image_size(tmp_path / "mask.png"),
+    ]
     assert len(kept) == 3
-    assert not [file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))]
+    assert not [
+        file for file in psutil.Process().open_files() if file.path.startswith(str(tmp_path))
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "bmp", "webp"])
 def test_whole_images_pass_and_truncated_ones_do_not(tmp_path, suffix):
     path = tmp_path / f"image.{suffix}"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+        path
+    )
     check_whole(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"image\."):
@@ -168,7 +203,9 @@ def test_whole_images_pass_and_truncated_ones_do_not(tmp_path, suffix):
 
 def test_a_changed_byte_in_a_png_is_found(tmp_path):
     path = tmp_path / "image.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+        path
+    )
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

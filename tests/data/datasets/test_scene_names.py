@@ -13,12 +13,16 @@ COUNT = 120
 
 
 def numbered(*beginnings, count=40, digits=5):
-    return [f"{beginning}{number:0{digits}d}" for beginning in beginnings for number in range(count)]
+    return [
+        f"{beginning}{number:0{digits}d}" for beginning in beginnings for number in range(count)
+    ]
 
 
 def tiles(*beginnings, rows=4, columns=5, between="_"):
     places = [(row, column) for row in range(rows) for column in range(columns)]
-    return [f"{beginning}{row}{between}{column}" for beginning in beginnings for row, column in places]
+    return [
+        f"{beginning}{row}{between}{column}" for beginning in beginnings for row, column in places
+    ]
 
 
 def drawn(count, frames):
@@ -38,10 +42,21 @@ SCENES = {
     "tiles": (tiles("scene12_tile_", "scene13_tile_"), 2),
     "half": (tiles("scene12_tile_", "scene13_tile_")[::2], 2),
     "letters": (tiles("austin1_y", "austin2_y", between="_x"), 2),
-    "ours": ([tile_id(f"map{number}", 512 * row, 512) for number in range(3) for row in range(4)], 3),
+    "ours": (
+        [tile_id(f"map{number}", 512 * row, 512) for number in range(3) for row in range(4)],
+        3,
+    ),
     "raster": (tiles("mosaic_", rows=8), 8),
     "rows": (tiles("ortho_row", rows=6, between="_col"), 6),
-    "corners": ([f"P{number}_{x}_{x + 800}_{y}_{y + 800}" for number in (7, 8) for x in (0, 1) for y in (0, 1)], 2),
+    "corners": (
+        [
+            f"P{number}_{x}_{x + 800}_{y}_{y + 800}"
+            for number in (7, 8)
+            for x in (0, 1)
+            for y in (0, 1)
+        ],
+        2,
+    ),
     "crops": ([f"{number:05d}_{crop}" for number in range(30) for crop in range(4)], 30),
     "one video": (numbered("frame_", count=500), 50),
 }
@@ -53,14 +68,18 @@ INDEPENDENT = {
     "cameras": numbered("IMG_", "DSC_"),
     "suffix": [f"{name}_sat" for name in numbered("", count=COUNT)],
     "kitti": [f"{number:06d}_10" for number in range(COUNT)],
-    "digests": [f"{number * 2654435761 % 2**32:08x}-{number * 40503 % 65536:04x}" for number in range(COUNT)],
+    "digests": [
+        f"{number * 2654435761 % 2**32:08x}-{number * 40503 % 65536:04x}" for number in range(COUNT)
+    ],
     "one word": numbered("crater ", count=COUNT, digits=1),
     "few": ["seq1_1", "seq1_2", "seq2_1"],
 }
 OPEN = {
     "words": numbered("bear_", "camel_", "goat_"),
     "years": numbered("2007_", "2008_", "2009_", digits=6)[::3],
-    "cities": [f"{city}_{number:06d}_000019" for city in ("aachen", "bochum") for number in range(60)],
+    "cities": [
+        f"{city}_{number:06d}_000019" for city in ("aachen", "bochum") for number in range(60)
+    ],
 }
 
 
@@ -111,10 +130,14 @@ def test_validation_images_that_init_sets_apart_are_of_scenes_of_their_own(tmp_p
     for name in numbered("scene1_", "scene2_", "scene3_", "scene4_", count=5):
         for kind, shape in (("images", (8, 8, 3)), ("masks", (8, 8))):
             (tmp_path / kind).mkdir(exist_ok=True)
-            Image.fromarray(rng.integers(0, 3, shape, dtype=np.uint8)).save(tmp_path / kind / f"{name}.png")
+            Image.fromarray(rng.integers(0, 3, shape, dtype=np.uint8)).save(
+                tmp_path / kind / f"{name}.png"
+            )
     proposal = propose(tmp_path)
     scenes = ["scene1", "scene2", "scene3", "scene4"]
-    splits_of = {scene: {item.split for item in proposal.items if item.id[:6] == scene} for scene in scenes}
+    splits_of = {
+        scene: {item.split for item in proposal.items if item.id[:6] == scene} for scene in scenes
+    }
     assert all(len(splits) == 1 for splits in splits_of.values())
     assert proposal.spec.scene_pattern is not None
     assert any("scene_pattern" in remark for remark in proposal.remarks)

@@ -63,7 +63,14 @@ def test_order_is_the_same_on_every_machine():
 
 def test_subset_rounds_and_is_never_empty():
     order = list(range(10))
-    assert [len(subset(order, fraction)) for fraction in (0.05, 0.1, 0.14, 0.16, 0.5, 1)] == [1, 1, 1, 2, 5, 10]
+    assert [len(subset(order, fraction)) for fraction in (0.05, 0.1, 0.14, 0.16, 0.5, 1)] == [
+        1,
+        1,
+        1,
+        2,
+        5,
+        10,
+    ]
 
 
 @pytest.mark.parametrize("count", [3, 7, 99, 367, 20210])

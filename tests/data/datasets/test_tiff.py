@@ -4,12 +4,20 @@ import numpy as np
 import pytest
 from planted import save, write_deep_tiff
 
-from encoder_ablations.data.datasets.reading import FileProblem, image_size, is_upright, read_ids, read_image
+from encoder_ablations.data.datasets.reading import (
+    FileProblem,
+    image_size,
+    is_upright,
+    read_ids,
+    read_image,
+)
 from encoder_ablations.data.datasets.tiff import tiff_content
 from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.experiments.cli import main
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about what it makes no sense of
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning"
+)  # Pillow's, about what it makes no sense of
 PIXELS = np.random.default_rng(0).integers(0, 3000, (8, 9, 4))
 
 
@@ -24,7 +32,9 @@ def test_a_sound_header_is_put_into_words(tmp_path, big, order, bands, kind, sai
     path = write_deep_tiff(tmp_path / "a.tif", PIXELS[..., :bands].astype(kind), order, big)
     assert tiff_content(path) == said
     for read in (read_image, image_size, read_ids):
-        with pytest.raises(FileProblem, match=f"a.tif is a TIFF of {said}, .*ablate tile FOLDER --range") as caught:
+        with pytest.raises(
+            FileProblem, match=f"a.tif is a TIFF of {said}, .*ablate tile FOLDER --range"
+        ) as caught:
             read(path)
         assert caught.value.rule == "tiff-bands"
     assert is_upright(path), "which 'ablate tile' asks first"
@@ -58,6 +68,9 @@ def test_init_says_what_to_do_and_writes_nothing(tmp_path, monkeypatch, capsys):
             save(tmp_path / f"d/masks/{split}/{name}.tif", ids.astype(np.uint8))
     before = sorted(tmp_path.rglob("*"))
     assert main(["init", "d"]) == 2
-    assert "images/train/1.tif is a TIFF of 4 bands of 16-bit unsigned integers" in capsys.readouterr().err
+    assert (
+        "images/train/1.tif is a TIFF of 4 bands of 16-bit unsigned integers"
+        in capsys.readouterr().err
+    )
     assert sorted(tmp_path.rglob("*")) == before
     assert len(propose(tmp_path / "d").items) == 4

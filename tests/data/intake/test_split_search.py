@@ -41,13 +41,17 @@ def divisions(draw, most=14):
     wanted = rng.multinomial(UNIT - 1000 * parts, np.full(parts, 1 / parts)) + 1000
     quotas = np.maximum(sizes.sum() * wanted // wanted.sum(), 1)
     pool = Pool(pixels * UNIT // np.maximum(pixels.sum(axis=0), 1), sizes, wanted, quotas)
-    return pool, rng.permutation(np.concatenate([np.arange(parts), rng.integers(0, parts, scenes - parts)]))
+    return pool, rng.permutation(
+        np.concatenate([np.arange(parts), rng.integers(0, parts, scenes - parts)])
+    )
 
 
 def fits(pool, before, after):
     sizes = [int(pool.sizes[after == part].sum()) for part in range(len(pool.wanted))]
     allowed = pool.tolerance(before)
-    return min(sizes) > 0 and all(abs(s - q) <= a for s, q, a in zip(sizes, pool.quotas, allowed, strict=True))
+    return min(sizes) > 0 and all(
+        abs(s - q) <= a for s, q, a in zip(sizes, pool.quotas, allowed, strict=True)
+    )
 
 
 @settings(max_examples=80)
@@ -101,10 +105,14 @@ def test_close_to_the_best_of_all_divisions():
 def test_camvids_fence_reaches_the_test_set():
     """The greedy rule alone leaves the test set 1 % of its due; the best of all divisions gives every part 52 %."""
     scenes = [name for name, (frames, _) in CAMVID.items() for _ in range(frames)]
-    pixels = np.concatenate([[found, *[[0] * 11] * (frames - 1)] for frames, found in CAMVID.values()])
+    pixels = np.concatenate(
+        [[found, *[[0] * 11] * (frames - 1)] for frames, found in CAMVID.values()]
+    )
     ratios = Ratios(3, test=0.2)
     parts = divide(scenes, pixels, ratios, 42)
-    shares = np.stack([pixels[positions].sum(axis=0) / pixels.sum(axis=0) for positions in parts.values()])
+    shares = np.stack(
+        [pixels[positions].sum(axis=0) / pixels.sum(axis=0) for positions in parts.values()]
+    )
     assert (shares / np.array(list(ratios.parts.values()))[:, None]).min() > 0.5
     assert sorted(len(positions) for positions in parts.values()) == [10, 11, 13, 14]
 
@@ -120,7 +128,9 @@ def test_a_class_in_fewer_scenes_than_parts_does_not_hide_the_others():
 
 
 def test_the_last_scene_of_a_part_stays_though_the_measure_would_be_lower_without_it():
-    shares = np.array([[UNIT // 4, 0], [0, UNIT // 4], [UNIT // 2, UNIT // 2], [UNIT // 4, UNIT // 4]])
+    shares = np.array(
+        [[UNIT // 4, 0], [0, UNIT // 4], [UNIT // 2, UNIT // 2], [UNIT // 4, UNIT // 4]]
+    )
     wanted = np.array([UNIT // 2, UNIT // 4, UNIT // 4])
     pool = Pool(shares, np.array([4, 1, 5, 5]), wanted, np.array([2, 3, 10]))
     before, emptied = np.array([0, 1, 2, 2]), np.array([1, 1, 2, 2])
@@ -130,7 +140,9 @@ def test_the_last_scene_of_a_part_stays_though_the_measure_would_be_lower_withou
 
 def test_what_is_good_enough_stays():
     shares = np.full((40, 2), UNIT // 40)
-    shares[:, 1] += np.tile([3000, -3000], 20) * np.repeat([1, -1], 20)  # an exchange could make it a little better
+    shares[:, 1] += np.tile([3000, -3000], 20) * np.repeat(
+        [1, -1], 20
+    )  # an exchange could make it a little better
     pool = Pool(shares, np.ones(40, int), np.array([UNIT // 2] * 2), np.array([20, 20]))
     before = np.concatenate([np.tile([0, 1], 10), np.tile([1, 0], 10)])
     assert 0 < pool.measure(before)[0] < ENOUGH

@@ -49,7 +49,10 @@ def test_scenes_stay_whole(pool, ratios, seed):
     parts = divide(scenes, pixels, ratios, seed)
     part_of = {position: part for part, positions in parts.items() for position in positions}
     for scene in set(scenes):
-        assert len({part_of[position] for position in range(len(ids)) if scenes[position] == scene}) == 1
+        assert (
+            len({part_of[position] for position in range(len(ids)) if scenes[position] == scene})
+            == 1
+        )
 
 
 @settings(max_examples=60)
@@ -62,7 +65,9 @@ def test_the_order_of_files_does_not_matter(pool, ratios, seed, random):
     shuffled = None if pixels is None else pixels[order]
     after = divide([scenes[i] for i in order], shuffled, ratios, seed)
     for part, positions in before.items():
-        assert {ids[position] for position in positions} == {ids[order[position]] for position in after[part]}
+        assert {ids[position] for position in positions} == {
+            ids[order[position]] for position in after[part]
+        }
 
 
 @settings(max_examples=60)
@@ -105,7 +110,9 @@ def test_rare_classes_reach_every_part_in_their_share(seed):
     assert np.abs(shares - wanted)[:, 2:].max() < 0.01
     assert {len(positions) for part, positions in parts.items() if part != "test"} == {64}
     by_count = divide(ids, None, Ratios(5, test=0.2), seed)
-    careless = np.stack([pixels[positions].sum(0) / pixels.sum(0) for positions in by_count.values()])
+    careless = np.stack(
+        [pixels[positions].sum(0) / pixels.sum(0) for positions in by_count.values()]
+    )
     assert np.abs(careless - wanted).max() > 3 * np.abs(shares - wanted).max()
 
 
@@ -114,9 +121,13 @@ def test_a_small_part_gets_its_share_of_a_rare_class(count, shown):
     """Two parts of unequal size: the larger one must not take all images of a class because it lacks most."""
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        pixels = np.column_stack([np.full(count, 1500), rng.integers(100, 300, count), np.zeros(count, int)])
+        pixels = np.column_stack(
+            [np.full(count, 1500), rng.integers(100, 300, count), np.zeros(count, int)]
+        )
         pixels[rng.permutation(count)[:shown], 2] = rng.integers(50, 300, shown)
-        val = divide([str(number) for number in range(count)], pixels, Ratios(val=0.2, test=0), seed)["val"]
+        val = divide(
+            [str(number) for number in range(count)], pixels, Ratios(val=0.2, test=0), seed
+        )["val"]
         assert len(val) == count // 5
         assert abs((pixels[val, 2] > 0).sum() - shown / 5) <= 1.5, seed
         assert pixels[val, 2].any(), seed
@@ -160,5 +171,7 @@ def test_impossible_plans_are_refused(change, message):
 
 
 def test_too_few_scenes_are_refused():
-    with pytest.raises(InputError, match=r"2 scenes cannot be divided into 3 parts \(train, val, test\)"):
+    with pytest.raises(
+        InputError, match=r"2 scenes cannot be divided into 3 parts \(train, val, test\)"
+    ):
         divide(["x", "x", "y"], None, Ratios(), 0)

@@ -12,7 +12,12 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.pairing import Pair
 from encoder_ablations.data.datasets.reading import read_channels, read_ids, read_image
-from encoder_ablations.data.datasets.tile_names import ROW_PATTERN, SCENE_PATTERN, find_scenes, tile_id
+from encoder_ablations.data.datasets.tile_names import (
+    ROW_PATTERN,
+    SCENE_PATTERN,
+    find_scenes,
+    tile_id,
+)
 from encoder_ablations.data.intake import raster
 from encoder_ablations.data.intake.raster import Range, Reading
 from encoder_ablations.data.intake.tiles import cut, held_ids, outline, stretches
@@ -30,7 +35,12 @@ IDS = RNG.integers(0, 3, (HEIGHT, WIDTH), np.uint8)
 def save(path: Path, pixels: np.ndarray, **profile) -> Path:
     """A file as GDAL writes it; ``pixels`` H×W or H×W×bands."""
     bands = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    defaults = {"driver": "GTiff", "height": pixels.shape[0], "width": pixels.shape[1], "count": len(bands)}
+    defaults = {
+        "driver": "GTiff",
+        "height": pixels.shape[0],
+        "width": pixels.shape[1],
+        "count": len(bands),
+    }
     colors = profile.pop("colormap", None)
     with rasterio.open(path, "w", dtype=str(pixels.dtype), **defaults | profile) as file:
         file.write(bands)
@@ -39,7 +49,9 @@ def save(path: Path, pixels: np.ndarray, **profile) -> Path:
     return path
 
 
-def cut_pair(folder: Path, image: Path, mask: Path, largest: int = 32, scale: Range | None = None) -> Path:
+def cut_pair(
+    folder: Path, image: Path, mask: Path, largest: int = 32, scale: Range | None = None
+) -> Path:
     cut(Pair("scene", image, mask), folder / "tiles", "train", largest, Reading(scale))
     return folder / "tiles"
 
@@ -78,17 +90,31 @@ def test_tiles_of_an_image_are_the_image(tmp_path, name, mode):
     picture.save(image)
     mask = save(tmp_path / "m.tif", IDS)
     tiles = cut_pair(tmp_path, image, mask)
-    assert len(list((tiles / "images" / "train").iterdir())) == 3 * 4 == outline(Pair("scene", image, mask), 32).tiles
+    assert (
+        len(list((tiles / "images" / "train").iterdir()))
+        == 3 * 4
+        == outline(Pair("scene", image, mask), 32).tiles
+    )
     np.testing.assert_array_equal(joined(tiles, "images", read_image), read_image(image))
     np.testing.assert_array_equal(joined(tiles, "masks", read_ids), IDS)
 
 
 @pytest.mark.parametrize(
-    "layout", [{}, {"tiled": True, "blockxsize": 16, "blockysize": 16}, {"compress": "lzw"}, {"interleave": "pixel"}]
+    "layout",
+    [
+        {},
+        {"tiled": True, "blockxsize": 16, "blockysize": 16},
+        {"compress": "lzw"},
+        {"interleave": "pixel"},
+    ],
 )
 def test_rasters_of_any_layout(tmp_path, layout):
     infrared = np.concatenate([COLORS, COLORS[..., :1], COLORS[..., 1:]], axis=2)  # six bands
-    tiles = cut_pair(tmp_path, save(tmp_path / "i.tif", infrared, **layout), save(tmp_path / "m.tif", IDS, **layout))
+    tiles = cut_pair(
+        tmp_path,
+        save(tmp_path / "i.tif", infrared, **layout),
+        save(tmp_path / "m.tif", IDS, **layout),
+    )
     np.testing.assert_array_equal(joined(tiles, "images", read_image), COLORS)
     np.testing.assert_array_equal(joined(tiles, "masks", read_ids), IDS)
 
@@ -96,8 +122,16 @@ def test_rasters_of_any_layout(tmp_path, layout):
 def test_colours_that_are_stored_otherwise_become_rgb(tmp_path):
     mask = save(tmp_path / "m.tif", IDS)
     four = np.concatenate([COLORS, COLORS[..., :1]], axis=2)
-    smooth = np.stack([np.add.outer(np.arange(HEIGHT), np.arange(WIDTH))] * 3, axis=2).astype(np.uint8)
-    jpeg = {"compress": "jpeg", "photometric": "YCBCR", "tiled": True, "blockxsize": 64, "blockysize": 64}
+    smooth = np.stack([np.add.outer(np.arange(HEIGHT), np.arange(WIDTH))] * 3, axis=2).astype(
+        np.uint8
+    )
+    jpeg = {
+        "compress": "jpeg",
+        "photometric": "YCBCR",
+        "tiled": True,
+        "blockxsize": 64,
+        "blockysize": 64,
+    }
     for name, pixels, profile in (("cmyk", four, {"photometric": "CMYK"}), ("ycbcr", smooth, jpeg)):
         image = save(tmp_path / f"{name}.tif", pixels, **profile)
         tiles = cut_pair(tmp_path / name, image, mask)
@@ -137,7 +171,9 @@ def test_a_range_becomes_8_bits(tmp_path):
     assert pixels[1, 1].tolist() == [68, 68, 68]
     heights = np.where(IDS == 0, np.nan, IDS).astype(np.float32)
     tiles = cut_pair(tmp_path / "float", save(tmp_path / "f.tif", heights), mask, 128, Range(0, 2))
-    np.testing.assert_array_equal(joined(tiles, "images", read_image)[..., 0], np.array([0, 128, 255])[IDS])
+    np.testing.assert_array_equal(
+        joined(tiles, "images", read_image)[..., 0], np.array([0, 128, 255])[IDS]
+    )
 
 
 def refused(folder: Path, image: Path, mask: Path) -> str:
@@ -164,14 +200,19 @@ def test_what_cannot_be_cut(tmp_path, monkeypatch):
     assert "with a loss" in refused(tmp_path, image, save(tmp_path / "j.jpg", IDS, driver="JPEG"))
     lossy = save(tmp_path / "j.tif", IDS, compress="jpeg", tiled=True, blockxsize=64, blockysize=64)
     assert "with a loss" in refused(tmp_path, image, lossy)
-    assert "2 bands of uint8" in refused(tmp_path, image, save(tmp_path / "two.tif", COLORS[..., :2]))
+    assert "2 bands of uint8" in refused(
+        tmp_path, image, save(tmp_path / "two.tif", COLORS[..., :2])
+    )
     assert "cannot read" in refused(tmp_path, tmp_path / "nowhere.tif", mask)
     monkeypatch.setattr(raster, "LARGEST_BLOCK", 1000)
     assert "rio convert i.tif tiled.tif --co TILED=YES" in refused(tmp_path, image, mask)
 
 
 def test_damaged_files(tmp_path):
-    image, mask = save(tmp_path / "i.tif", COLORS, compress="deflate"), save(tmp_path / "m.tif", IDS)
+    image, mask = (
+        save(tmp_path / "i.tif", COLORS, compress="deflate"),
+        save(tmp_path / "m.tif", IDS),
+    )
     content = image.read_bytes()
     for length in (4, 200, len(content) // 2):
         image.write_bytes(content[:length])
@@ -195,13 +236,27 @@ def test_scenes_of_tiles():
     assert find_scenes([*two, "photo"]) is None
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the largest size of a process")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="asks Linux for the largest size of a process"
+)
 def test_a_raster_of_20000_pixels_is_never_read_whole(tmp_path):
     """1.6 GB of pixels: the whole process stays below a quarter of that."""
     side = 20000
     for name, count in (("i.tif", 3), ("m.tif", 1)):
-        profile = {"driver": "GTiff", "height": side, "width": side, "count": count, "dtype": "uint8"}
-        tiled = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "SPARSE_OK": True}
+        profile = {
+            "driver": "GTiff",
+            "height": side,
+            "width": side,
+            "count": count,
+            "dtype": "uint8",
+        }
+        tiled = {
+            "tiled": True,
+            "blockxsize": 512,
+            "blockysize": 512,
+            "compress": "deflate",
+            "SPARSE_OK": True,
+        }
         with rasterio.open(tmp_path / name, "w", **profile, **tiled) as file:
             value = np.full((count, 512, 512), 2, np.uint8)
             file.write(value, window=rasterio.windows.Window(10240, 10240, 512, 512))
@@ -212,7 +267,9 @@ def test_a_raster_of_20000_pixels_is_never_read_whole(tmp_path):
         "cut(Pair('a', folder / 'i.tif', folder / 'm.tif'), folder, 'train', 1000)\n"
         "print(re.search(r'VmHWM:\\s*(\\d+) kB', Path('/proc/self/status').read_text())[1])"
     )
-    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
     assert int(done.stdout) * 1024 < side * side
     names = sorted(path.name for path in (tmp_path / "masks" / "train").iterdir())
     assert len(names) == 400
@@ -229,7 +286,9 @@ def test_bands_can_be_chosen(tmp_path):
         folder = tmp_path / str(len(bands))
         cut(Pair("scene", image, mask), folder, "train", 32, Reading(bands=bands))
         found = joined(folder, "images", read_image)
-        np.testing.assert_array_equal(found, np.broadcast_to(four[..., [band - 1 for band in bands]], found.shape))
+        np.testing.assert_array_equal(
+            found, np.broadcast_to(four[..., [band - 1 for band in bands]], found.shape)
+        )
     with pytest.raises(InputError, match=r"i\.tif has no band 5; allowed for --bands are 1 to 4"):
         outline(Pair("scene", image, mask), 32, Reading(bands=(1, 2, 5)))
 
@@ -251,17 +310,23 @@ def test_pixels_without_data_are_not_labelled(tmp_path, dtype):
     image = save(tmp_path / "i.tif", pixels, nodata=0)
     plain, expected = save(tmp_path / "m.tif", IDS.astype(dtype)), IDS.astype(np.uint16)
     expected[:5] = ignore
-    np.testing.assert_array_equal(joined(cut_pair(tmp_path / "a", image, plain), "masks", read_ids), expected)
+    np.testing.assert_array_equal(
+        joined(cut_pair(tmp_path / "a", image, plain), "masks", read_ids), expected
+    )
     own = save(tmp_path / "own.tif", IDS.astype(dtype), nodata=2)
     assert outline(Pair("scene", image, own), 32).void == f"2 in {own}"
     expected[IDS == 2] = ignore
-    np.testing.assert_array_equal(joined(cut_pair(tmp_path / "b", image, own), "masks", read_ids), expected)
+    np.testing.assert_array_equal(
+        joined(cut_pair(tmp_path / "b", image, own), "masks", read_ids), expected
+    )
     cut(Pair("scene", image, own), tmp_path / "c", "train", 32, Reading(ignored=()))
     np.testing.assert_array_equal(joined(tmp_path / "c", "masks", read_ids), IDS)
     assert held_ids(own) == {0, 1}
     colors = save(tmp_path / "colors.tif", COLORS, nodata=0)
     assert outline(Pair("scene", image, colors), 32).void == ""
-    np.testing.assert_array_equal(joined(cut_pair(tmp_path / "d", image, colors), "masks", read_channels), COLORS)
+    np.testing.assert_array_equal(
+        joined(cut_pair(tmp_path / "d", image, colors), "masks", read_channels), COLORS
+    )
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("int16", -9999), ("float32", float("nan"))])
@@ -269,5 +334,7 @@ def test_a_number_that_is_no_id_is_none_where_the_mask_says_so(tmp_path, dtype, 
     ids = np.where(IDS == 2, nodata, IDS.astype(float)).astype(dtype)
     mask = save(tmp_path / "m.tif", ids, nodata=nodata)
     tiles = cut_pair(tmp_path, save(tmp_path / "i.tif", COLORS), mask)
-    np.testing.assert_array_equal(joined(tiles, "masks", read_ids), np.where(IDS == 2, 65535, IDS.astype(int)))
+    np.testing.assert_array_equal(
+        joined(tiles, "masks", read_ids), np.where(IDS == 2, 65535, IDS.astype(int))
+    )
     assert held_ids(mask) == {0, 1}

@@ -52,7 +52,10 @@ def test_without_mixing_the_order_is_as_it_was():
 
 @pytest.mark.parametrize(
     ("indices", "ratio", "message"),
-    [(range(20, 30), 0.5, "none of the 10 training images shows the object"), (range(9), 0.5, "is without the object")],
+    [
+        (range(20, 30), 0.5, "none of the 10 training images shows the object"),
+        (range(9), 0.5, "is without the object"),
+    ],
 )
 def test_a_kind_that_is_missing_is_said(indices, ratio, message):
     with pytest.raises(InputError, match=message):

@@ -24,22 +24,32 @@ def dataset(make_dataset) -> FolderDataset:
 
 
 def sha(batch: Batch) -> str:
-    return hashlib.sha256(batch.images.numpy().tobytes() + batch.masks.numpy().tobytes()).hexdigest()
+    return hashlib.sha256(
+        batch.images.numpy().tobytes() + batch.masks.numpy().tobytes()
+    ).hexdigest()
 
 
 def hashes(dataset, **changes) -> list[str]:
     """One per step; the micro-batches of a step are put together."""
     settings = {"seed": 1, "batch_size": 4, "steps": 6, **changes}
-    return [sha(joined(parts)) for parts in training_batches(dataset, INDICES, AUGMENTATION, **settings)]
+    return [
+        sha(joined(parts)) for parts in training_batches(dataset, INDICES, AUGMENTATION, **settings)
+    ]
 
 
 def joined(parts: Iterable[Batch]) -> Batch:
     parts = list(parts)
-    return Batch(torch.cat([part.images for part in parts]), torch.cat([part.masks for part in parts]))
+    return Batch(
+        torch.cat([part.images for part in parts]), torch.cat([part.masks for part in parts])
+    )
 
 
 def test_batches_have_the_promised_form(dataset):
-    steps = list(training_batches(dataset, INDICES, AUGMENTATION, seed=0, batch_size=4, steps=3, accumulation=2))
+    steps = list(
+        training_batches(
+            dataset, INDICES, AUGMENTATION, seed=0, batch_size=4, steps=3, accumulation=2
+        )
+    )
     assert [len(parts) for parts in steps] == [2, 2, 2]
     images, masks, views = steps[0][0]
     assert views == ()
@@ -69,11 +79,21 @@ def test_accumulation_does_not_change_the_batches(dataset):
 def test_processes_together_see_the_batches_of_one(dataset, accumulation):
     runs = [
         training_batches(
-            dataset, INDICES, AUGMENTATION, seed=1, batch_size=4, steps=6, accumulation=accumulation, rank=r, world=2
+            dataset,
+            INDICES,
+            AUGMENTATION,
+            seed=1,
+            batch_size=4,
+            steps=6,
+            accumulation=accumulation,
+            rank=r,
+            world=2,
         )
         for r in range(2)
     ]
-    assert [sha(joined([*first, *second])) for first, second in zip(*runs, strict=True)] == hashes(dataset)
+    assert [sha(joined([*first, *second])) for first, second in zip(*runs, strict=True)] == hashes(
+        dataset
+    )
 
 
 def test_seeds_give_other_batches_and_the_global_state_does_not(dataset):
@@ -90,7 +110,11 @@ def test_seeds_give_other_batches_and_the_global_state_does_not(dataset):
 def test_the_global_generator_is_left_alone(dataset, workers):
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    list(training_batches(dataset, INDICES, AUGMENTATION, seed=0, batch_size=2, steps=2, workers=workers))
+    list(
+        training_batches(
+            dataset, INDICES, AUGMENTATION, seed=0, batch_size=2, steps=2, workers=workers
+        )
+    )
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -104,7 +128,13 @@ def visits(seed: int) -> list[int]:
 
         def __getitem__(self, index: int) -> Sample:
             visited.append(index)
-            return Sample(np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32), np.int64), str(index), (32, 32), "x")
+            return Sample(
+                np.zeros((32, 32, 3), np.uint8),
+                np.zeros((32, 32), np.int64),
+                str(index),
+                (32, 32),
+                "x",
+            )
 
     list(training_batches(Spy(), INDICES, AUGMENTATION, seed=seed, batch_size=2, steps=20))
     return visited
@@ -124,15 +154,22 @@ def test_a_sample_is_augmented_anew_in_every_epoch(dataset):
 
 
 def test_uneven_batches_and_empty_subsets_are_refused_at_once(dataset):
-    with pytest.raises(InputError, match=r"batch_size 6 .* 2 processes × accumulation 2; allowed are multiples of 4"):
-        training_batches(dataset, INDICES, AUGMENTATION, seed=0, batch_size=6, steps=1, accumulation=2, world=2)
+    with pytest.raises(
+        InputError,
+        match=r"batch_size 6 .* 2 processes × accumulation 2; allowed are multiples of 4",
+    ):
+        training_batches(
+            dataset, INDICES, AUGMENTATION, seed=0, batch_size=6, steps=1, accumulation=2, world=2
+        )
     with pytest.raises(InputError, match="no sample to train on"):
         training_batches(dataset, [], AUGMENTATION, seed=0, batch_size=6, steps=1)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bad_file_ends_with_its_one_line(dataset, workers, tmp_path):
-    Image.fromarray(np.full((40, 48), 9, np.uint8)).save(tmp_path / f"masks/train/{dataset.ids[3]}.png")
+    Image.fromarray(np.full((40, 48), 9, np.uint8)).save(
+        tmp_path / f"masks/train/{dataset.ids[3]}.png"
+    )
     with pytest.raises(InputError, match=r"^/.*holds the id 9") as caught:
         hashes(dataset, workers=workers)
     assert "\n" not in str(caught.value)
@@ -152,8 +189,13 @@ def test_evaluation_yields_whole_images_with_masks_of_their_own_size(dataset, wo
 
 
 def test_processes_share_the_evaluation(dataset):
-    shares = [[item.id for item in evaluation_items(dataset, INDICES, AUGMENTATION, rank=r, world=3)] for r in range(3)]
-    assert sorted(id for share in shares for id in share) == [dataset.ids[index] for index in INDICES]
+    shares = [
+        [item.id for item in evaluation_items(dataset, INDICES, AUGMENTATION, rank=r, world=3)]
+        for r in range(3)
+    ]
+    assert sorted(id for share in shares for id in share) == [
+        dataset.ids[index] for index in INDICES
+    ]
     assert [len(share) for share in shares] == [2, 2, 1]
 
 
@@ -174,5 +216,7 @@ def test_opencv_starts_no_threads_in_workers(workers):
 
     cv2.setNumThreads(3)
     plain = AugmentationSpec(crop=(32, 32), scale=(1, 1), photometric=False)
-    for (batch,) in training_batches(Threads(), range(4), plain, seed=0, batch_size=4, steps=2, workers=workers):
+    for (batch,) in training_batches(
+        Threads(), range(4), plain, seed=0, batch_size=4, steps=2, workers=workers
+    ):
         assert batch.images.unique().tolist() == [1]

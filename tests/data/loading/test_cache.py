@@ -38,7 +38,11 @@ def test_cached_samples_equal_those_on_disk(make_dataset):
         np.testing.assert_array_equal(sample.image, expected.image)
         np.testing.assert_array_equal(sample.mask, expected.mask)
         assert sample.mask.dtype == np.int64
-        assert (sample.id, sample.size, sample.scene) == (expected.id, expected.size, expected.scene)
+        assert (sample.id, sample.size, sample.scene) == (
+            expected.id,
+            expected.size,
+            expected.scene,
+        )
 
 
 def test_changing_a_sample_does_not_change_the_cache(make_dataset):
@@ -50,7 +54,9 @@ def test_changing_a_sample_does_not_change_the_cache(make_dataset):
 
 
 def test_kept_samples_do_not_travel(make_dataset):
-    cached = CachedDataset(FolderDataset(make_dataset({"train": 4, "val": 1}, size=(200, 200)), "train"))
+    cached = CachedDataset(
+        FolderDataset(make_dataset({"train": 4, "val": 1}, size=(200, 200)), "train")
+    )
     small = len(pickle.dumps(cached))
     for index in range(4):
         cached[index]

@@ -36,13 +36,18 @@ def dataset(make_dataset):
 
 
 def batches(samples, augmentation, workers=0):
-    found = training_batches(samples, range(len(samples)), augmentation, seed=3, batch_size=4, steps=4, workers=workers)
+    found = training_batches(
+        samples, range(len(samples)), augmentation, seed=3, batch_size=4, steps=4, workers=workers
+    )
     return [(batch.images.numpy().tobytes(), batch.masks.numpy().tobytes()) for (batch,) in found]
 
 
 def items(samples, augmentation):
     found = evaluation_items(samples, range(len(samples)), augmentation)
-    return [(item.image.numpy().tobytes(), item.mask.numpy().tobytes(), item.mask.shape, item.id) for item in found]
+    return [
+        (item.image.numpy().tobytes(), item.mask.numpy().tobytes(), item.mask.shape, item.id)
+        for item in found
+    ]
 
 
 def test_samples_equal_those_of_the_files(dataset):
@@ -56,11 +61,17 @@ def test_samples_equal_those_of_the_files(dataset):
         np.testing.assert_array_equal(sample.image, expected.image)
         np.testing.assert_array_equal(sample.mask, expected.mask)
         assert sample.mask.dtype == np.int64
-        assert (sample.id, sample.size, sample.scene) == (expected.id, expected.size, expected.scene)
+        assert (sample.id, sample.size, sample.scene) == (
+            expected.id,
+            expected.size,
+            expected.scene,
+        )
         assert stored.image_file(index) == dataset.image_file(index)
 
 
-@pytest.mark.parametrize(("augmentation", "short_side"), [(PLAIN, None), (SMALL, None), (SMALL, 40)])
+@pytest.mark.parametrize(
+    ("augmentation", "short_side"), [(PLAIN, None), (SMALL, None), (SMALL, 40)]
+)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_training_sees_the_same_bits(dataset, augmentation, short_side, workers):
     expected = batches(dataset, augmentation)
@@ -86,7 +97,9 @@ def test_evaluation_sees_the_same_bits_at_each_masks_own_size(dataset, short_sid
 def test_a_small_set_serves_only_what_it_can_serve_exactly(dataset):
     write_set(dataset, 40)
     assert isinstance(for_training(dataset, AugmentationSpec(short_side=40)), CachedDataset)
-    assert isinstance(for_training(dataset, AugmentationSpec(short_side=50, resize_first=True)), CachedDataset)
+    assert isinstance(
+        for_training(dataset, AugmentationSpec(short_side=50, resize_first=True)), CachedDataset
+    )
     assert for_evaluation(dataset, AugmentationSpec(short_side=50)) is dataset
     assert isinstance(for_evaluation(dataset, AugmentationSpec(), keep=True), CachedDataset)
 
@@ -120,7 +133,9 @@ class Counting(FolderDataset):
 
 @pytest.mark.parametrize("torn", [False, True])
 def test_a_killed_write_goes_on_where_it_ended(dataset, torn):
-    process = multiprocessing.get_context("spawn").Process(target=write_and_die, args=(dataset.spec, 3))
+    process = multiprocessing.get_context("spawn").Process(
+        target=write_and_die, args=(dataset.spec, 3)
+    )
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -205,7 +220,11 @@ def test_a_set_of_other_files_or_settings_is_named_and_not_used(dataset, caplog,
         {"mask_format": "matte"},
         {"mask_format": "supervisely", "mask_titles": ("rock",)},
         {"mask_format": "colors", "mask_colors": ((0, 0, 0), (255, 255, 255))},
-        {"mask_format": "colors", "mask_colors": ((0, 0, 0), (255, 255, 255)), "round_colors": True},
+        {
+            "mask_format": "colors",
+            "mask_colors": ((0, 0, 0), (255, 255, 255)),
+            "round_colors": True,
+        },
         {"classes": ("soil", "rock")},
     ],
     ids=lambda changes: ", ".join(changes),

@@ -17,7 +17,9 @@ SUN = Sun(-1.0, 0.0, float(np.radians(30)))
 
 def flat(side: int = 96) -> Ground:
     return Ground(
-        np.zeros((side, side), np.float32), np.zeros((side, side), np.uint8), np.zeros((side, side), np.float32)
+        np.zeros((side, side), np.float32),
+        np.zeros((side, side), np.uint8),
+        np.zeros((side, side), np.float32),
     )
 
 

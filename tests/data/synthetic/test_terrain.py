@@ -14,7 +14,9 @@ PARAMETERS = {"train": 4, "val": 2, "test": 2, "size": 48, "seed": 0}
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
 
 
 def test_generated_terrain_is_the_dataset_of_its_yaml(tmp_path, monkeypatch):
@@ -23,7 +25,11 @@ def test_generated_terrain_is_the_dataset_of_its_yaml(tmp_path, monkeypatch):
     spec = build(DatasetSpec, read_yaml(path), path)
     generate_terrain(tmp_path / spec.root, train=12, val=6, test=6, size=96, seed=0)
     checked = check_dataset(spec)
-    assert {split: len(dataset) for split, dataset in checked.datasets.items()} == {"train": 12, "val": 6, "test": 6}
+    assert {split: len(dataset) for split, dataset in checked.datasets.items()} == {
+        "train": 12,
+        "val": 6,
+        "test": 6,
+    }
     assert checked.warnings == []
     assert checked.datasets["train"][0].image.shape == (96, 96, 3)
 
@@ -44,7 +50,9 @@ def test_second_call_draws_nothing_and_a_broken_off_one_is_completed(tmp_path, m
     complete = contents(tmp_path)
     drawn = []
     original = terrain.draw_scene
-    monkeypatch.setattr(terrain, "draw_scene", lambda *arguments: (drawn.append(1), original(*arguments))[1])
+    monkeypatch.setattr(
+        terrain, "draw_scene", lambda *arguments: (drawn.append(1), original(*arguments))[1]
+    )
     generate_terrain(tmp_path, **PARAMETERS)
     assert drawn == []
     (tmp_path / "images/train/train_00002.png").unlink()
@@ -65,7 +73,9 @@ def test_an_image_does_not_depend_on_how_many_there_are(tmp_path):
 def test_other_parameters_are_refused(tmp_path, change):
     generate_terrain(tmp_path, **PARAMETERS)
     before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"holds terrain with other parameters .*Choose another folder"):
+    with pytest.raises(
+        InputError, match=r"holds terrain with other parameters .*Choose another folder"
+    ):
         generate_terrain(tmp_path, **{**PARAMETERS, **change})
     assert contents(tmp_path) == before
 
@@ -84,7 +94,9 @@ def test_damaged_marker_is_named(tmp_path, content):
         generate_terrain(tmp_path, **PARAMETERS)
 
 
-@pytest.mark.parametrize(("change", "message"), [({"val": 0}, "'val' .* at least one"), ({"size": 31}, "at least 32")])
+@pytest.mark.parametrize(
+    ("change", "message"), [({"val": 0}, "'val' .* at least one"), ({"size": 31}, "at least 32")]
+)
 def test_impossible_parameters_are_refused(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         generate_terrain(tmp_path, **{**PARAMETERS, **change})

@@ -14,7 +14,9 @@ COLORS = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS), axis=-1).reshape(len(LEVE
 class Draws:
     """Stands in for a generator with chosen draws: which steps are applied, and how strongly."""
 
-    def __init__(self, applied: tuple[int, int, int, int], contrast_first: bool, strength: float) -> None:
+    def __init__(
+        self, applied: tuple[int, int, int, int], contrast_first: bool, strength: float
+    ) -> None:
         self._applied = applied
         self._first = contrast_first
         self._strength = strength
@@ -76,7 +78,9 @@ def test_each_step_is_applied_half_of_the_time():
     kept = {}
     for name, rgb in {"grey": (100, 100, 100), "orange": (200, 120, 60)}.items():
         rng = np.random.default_rng(0)
-        kept[name] = np.mean([(distort(np.array([[rgb]], np.uint8), rng) == rgb).all() for _ in range(2000)])
+        kept[name] = np.mean(
+            [(distort(np.array([[rgb]], np.uint8), rng) == rgb).all() for _ in range(2000)]
+        )
     assert kept["grey"] == pytest.approx(1 / 4, abs=0.04)
     assert kept["orange"] == pytest.approx(1 / 16, abs=0.02)
 
@@ -106,7 +110,9 @@ def formula(rgb, applied, contrast_first, shift, contrast, saturation, hue):
     """The published augmentation, said again: brightness, then contrast before or after saturation and hue."""
 
     def scaled(values, factor=1.0, offset=0.0):
-        return np.clip(values.astype(np.float32) * np.float32(factor) + np.float32(offset), 0, 255).astype(np.uint8)
+        return np.clip(
+            values.astype(np.float32) * np.float32(factor) + np.float32(offset), 0, 255
+        ).astype(np.uint8)
 
     def in_hsv(image, change):
         hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
@@ -133,7 +139,9 @@ def test_equals_the_published_augmentation_bit_for_bit():
     for seed in range(60):
         draws = drawn(seed)
         applied.add((*draws[0].tolist(), draws[1]))
-        np.testing.assert_array_equal(distort(COLORS, np.random.default_rng(seed)), formula(COLORS, *draws))
+        np.testing.assert_array_equal(
+            distort(COLORS, np.random.default_rng(seed)), formula(COLORS, *draws)
+        )
     assert len(applied) > 20  # of 32
 
 

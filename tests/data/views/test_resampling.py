@@ -34,7 +34,9 @@ def triangle(span):
 def test_equals_the_formula(rows, columns, seed):
     (height, rows), (width, columns) = rows, columns
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    window = image[rows.start : rows.start + rows.source, columns.start : columns.start + columns.source]
+    window = image[
+        rows.start : rows.start + rows.source, columns.start : columns.start + columns.source
+    ]
     expected = np.einsum("yh,hwc,xw->yxc", triangle(rows), window.astype(float), triangle(columns))
     got = resize(image, rows, columns)
     assert (got.shape, got.dtype) == (expected.shape, np.uint8)
@@ -45,7 +47,9 @@ def test_equals_the_formula(rows, columns, seed):
 def test_differs_from_pillow_by_a_level_at_most(factor):
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     rows, columns = whole_span(90, factor), whole_span(120, factor)
-    pillow = np.asarray(Image.fromarray(image).resize((columns.length, rows.length), Image.Resampling.BILINEAR))
+    pillow = np.asarray(
+        Image.fromarray(image).resize((columns.length, rows.length), Image.Resampling.BILINEAR)
+    )
     assert np.abs(resize(image, rows, columns).astype(int) - pillow).max() <= 1
 
 
@@ -54,7 +58,9 @@ def test_views_of_other_strides_and_read_only_ones_are_fine():
     mirrored = image[::-2]
     mirrored.flags.writeable = False
     rows, columns = whole_span(20, 1.6), whole_span(30, 0.7)
-    np.testing.assert_array_equal(resize(mirrored, rows, columns), resize(np.array(mirrored), rows, columns))
+    np.testing.assert_array_equal(
+        resize(mirrored, rows, columns), resize(np.array(mirrored), rows, columns)
+    )
 
 
 def test_what_is_not_resized_is_cut_out_exactly():
@@ -72,7 +78,9 @@ def test_nearest_takes_the_pixel_that_a_centre_lies_in():
 @given(rows=spans(), columns=spans())
 def test_masks_are_those_of_the_nearest_pixel(rows, columns):
     (height, rows), (width, columns) = rows, columns
-    mask = np.arange(height * width).reshape(height, width) + 60_000  # beyond 16 bits: nothing may be rounded
+    mask = (
+        np.arange(height * width).reshape(height, width) + 60_000
+    )  # beyond 16 bits: nothing may be rounded
     got = resize_mask(mask, rows, columns)
     y, x = ([span.start + floor(Fraction(2 * n + 1, 2) * span.source / span.length) for n in range(span.length)]
             for span in (rows, columns))  # fmt: skip

@@ -74,20 +74,36 @@ def test_a_view_is_one_window_resized():
     """Image and mask: of all windows of whole pixels exactly one is what Pillow makes the view from."""
     pixels = np.random.default_rng(0).integers(0, 256, (70, 81, 3), dtype=np.uint8)
     sample = Sample(pixels, np.random.default_rng(1).integers(0, 200, (70, 81)), "x", (70, 81), "x")
-    image, mask = training_view(sample, spec_of(scale=(4 / 3, 4 / 3), flip=0), np.random.default_rng(3))
+    image, mask = training_view(
+        sample, spec_of(scale=(4 / 3, 4 / 3), flip=0), np.random.default_rng(3)
+    )
     picture, labels = Image.fromarray(pixels), Image.fromarray(sample.mask.astype(np.uint8))
-    boxes = [(left, top, left + 48, top + 48) for top in range(70 - 48 + 1) for left in range(81 - 48 + 1)]
+    boxes = [
+        (left, top, left + 48, top + 48)
+        for top in range(70 - 48 + 1)
+        for left in range(81 - 48 + 1)
+    ]
 
     def resized(from_, box, method):
         return np.asarray(from_.crop(box).resize((64, 64), method)).astype(int)
 
-    matches = [box for box in boxes if np.abs(resized(picture, box, Image.Resampling.BILINEAR) - image).max() <= 1]
+    matches = [
+        box
+        for box in boxes
+        if np.abs(resized(picture, box, Image.Resampling.BILINEAR) - image).max() <= 1
+    ]
     assert len(matches) == 1
     np.testing.assert_array_equal(resized(labels, matches[0], Image.Resampling.NEAREST), mask)
 
 
 def test_crops_reach_every_corner_evenly():
-    sample = Sample(np.zeros((100, 100, 3), np.uint8), np.arange(10000).reshape(100, 100) % 254, "x", (100, 100), "x")
+    sample = Sample(
+        np.zeros((100, 100, 3), np.uint8),
+        np.arange(10000).reshape(100, 100) % 254,
+        "x",
+        (100, 100),
+        "x",
+    )
     spec = spec_of((96, 96), scale=(1, 1), flip=0)
     rng = np.random.default_rng(0)
     firsts = [training_view(sample, spec, rng)[1][0, 0] for _ in range(500)]
@@ -100,7 +116,9 @@ def test_crops_reach_every_corner_evenly():
 def test_small_images_are_padded_on_the_right_and_below():
     sample = coded_sample(40, 50, block=10)
     for seed in range(4):
-        image, mask = training_view(sample, spec_of(scale=(1, 1), flip=1), np.random.default_rng(seed))
+        image, mask = training_view(
+            sample, spec_of(scale=(1, 1), flip=1), np.random.default_rng(seed)
+        )
         np.testing.assert_array_equal(mask[:40, :50], sample.mask[:, ::-1])
         np.testing.assert_array_equal(image[:40, :50], sample.image[:, ::-1])
         assert (mask[40:] == IGNORE).all()
@@ -112,13 +130,18 @@ def test_small_images_are_padded_on_the_right_and_below():
 def test_padding_keeps_its_value_under_photometric_changes():
     sample = coded_sample(40, 50, block=10)
     for seed in range(8):
-        image, mask = training_view(sample, spec_of(photometric=True, scale=(1, 1)), np.random.default_rng(seed))
+        image, mask = training_view(
+            sample, spec_of(photometric=True, scale=(1, 1)), np.random.default_rng(seed)
+        )
         assert (image[mask == IGNORE] == PADDING).all()
 
 
 def test_equal_streams_give_equal_views_and_others_differ():
     sample = coded_sample(90, 130, block=9)
-    views = [training_view(sample, spec_of(photometric=True), np.random.default_rng(seed)) for seed in (5, 5, 6)]
+    views = [
+        training_view(sample, spec_of(photometric=True), np.random.default_rng(seed))
+        for seed in (5, 5, 6)
+    ]
     np.testing.assert_array_equal(views[0][0], views[1][0])
     np.testing.assert_array_equal(views[0][1], views[1][1])
     assert not np.array_equal(views[0][1], views[2][1])
@@ -150,7 +173,9 @@ def test_flip_happens_as_often_as_asked():
     views = [training_view(sample, spec_of(scale=(1, 1), flip=0.25), rng)[1] for _ in range(400)]
     flipped = [np.array_equal(mask, sample.mask[:, ::-1]) for mask in views]
     assert np.mean(flipped) == pytest.approx(0.25, abs=0.06)
-    assert all(flip or np.array_equal(mask, sample.mask) for flip, mask in zip(flipped, views, strict=True))
+    assert all(
+        flip or np.array_equal(mask, sample.mask) for flip, mask in zip(flipped, views, strict=True)
+    )
 
 
 def test_a_sample_without_mask_cannot_be_trained_on():
@@ -166,7 +191,9 @@ def test_evaluation_resizes_the_image_only(short_side, size):
     sample = coded_sample(90, 130, block=9)
     image = evaluation_view(sample, spec_of(short_side=short_side))
     assert image.shape == (*size, 3)
-    expected = np.asarray(Image.fromarray(sample.image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    expected = np.asarray(
+        Image.fromarray(sample.image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    )
     assert np.abs(image.astype(int) - expected).max() <= 1
 
 
@@ -178,7 +205,9 @@ def test_threads_change_no_bit():
     for threads in (1, 2, 4):
         cv2.setNumThreads(threads)
         torch.set_num_threads(threads)
-        found.append([training_view(sample, spec, np.random.default_rng(seed)) for seed in range(3)])
+        found.append(
+            [training_view(sample, spec, np.random.default_rng(seed)) for seed in range(3)]
+        )
     for views in found[1:]:
         for (image, mask), (first, truth) in zip(views, found[0], strict=True):
             np.testing.assert_array_equal(image, first)

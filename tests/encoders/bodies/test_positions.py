@@ -46,7 +46,9 @@ def cubic_matrix(source, target):
 def original_mae(square, grid):
     """``interpolate_pos_embed`` of facebookresearch/mae by the formula of its bicubic resizing, in float64."""
     rows, columns = (cubic_matrix(square.shape[-1], n) for n in grid)
-    return torch.from_numpy(np.einsum("hr,bcrs,ws->bchw", rows, square.double().numpy(), columns)).float()
+    return torch.from_numpy(
+        np.einsum("hr,bcrs,ws->bchw", rows, square.double().numpy(), columns)
+    ).float()
 
 
 ORIGINALS = {"dinov2": original_dinov2, "mae": original_mae}
@@ -96,7 +98,9 @@ def test_taps_equal_a_model_of_that_size(name, rule, size):
     images = torch.randn(1, 3, *size)
     with torch.inference_mode():
         found = ViTBody(model, [0, 2], True, IMAGENET, position_rule=rule).eval()(images)
-        expected = reference.forward_intermediates(images, indices=[0, 2], norm=True, intermediates_only=True)
+        expected = reference.forward_intermediates(
+            images, indices=[0, 2], norm=True, intermediates_only=True
+        )
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.shape[-2:] == grid
             assert (ours - theirs).abs().max() <= (0 if grid == (side, side) else 1e-5)
@@ -129,10 +133,14 @@ def test_mae_equals_transformers_at_every_size(size, tmp_path):
     images = torch.randn(1, 3, *size)
     rows, columns = (-(-n // 16) for n in size)
     padded = F.pad(images, (0, 16 * columns - size[1], 0, 16 * rows - size[0]))
-    noise = torch.arange(rows * columns, dtype=torch.float32)[None]  # masks nothing and keeps the order
+    noise = torch.arange(rows * columns, dtype=torch.float32)[
+        None
+    ]  # masks nothing and keeps the order
     with torch.inference_mode():
         found = ViTBody(model, [0, 1, 2], False, IMAGENET, position_rule=rule).eval()(images)
-        states = source(padded, noise=noise, interpolate_pos_encoding=True, output_hidden_states=True).hidden_states
+        states = source(
+            padded, noise=noise, interpolate_pos_encoding=True, output_hidden_states=True
+        ).hidden_states
     for ours, theirs in zip(found, states[1:], strict=True):
         expected = theirs[:, 1:].transpose(1, 2).unflatten(2, (rows, columns))
         assert (ours - expected).abs().max() <= 1e-5

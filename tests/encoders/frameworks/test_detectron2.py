@@ -29,7 +29,14 @@ CLIP = {"name": "clip_b32", "weights": "random", "channels": 32}
 LEVELS = ["p2", "p3", "p4", "p5"]
 NODE = "MODEL.ENCODER_ABLATIONS"
 R50 = "configs/ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml"
-SMALL = ["MODEL.DEVICE", "cpu", "MODEL.SEM_SEG_HEAD.NUM_CLASSES", "3", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"]
+SMALL = [
+    "MODEL.DEVICE",
+    "cpu",
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+    "3",
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM",
+    "32",
+]
 SMALL_MASK2FORMER = [
     *SMALL,
     *("MODEL.SEM_SEG_HEAD.MASK_DIM", "32", "MODEL.SEM_SEG_HEAD.TRANSFORMER_ENC_LAYERS", "1"),
@@ -50,7 +57,9 @@ def cfg():
 @pytest.fixture
 def mask2former_cfg():
     """The official R50 configuration with small sizes, as its ``train_net.py`` reads it."""
-    mask2former = pytest.importorskip("mask2former", reason="the official Mask2Former is not on PYTHONPATH")
+    mask2former = pytest.importorskip(
+        "mask2former", reason="the official Mask2Former is not on PYTHONPATH"
+    )
     from detectron2.projects.deeplab import add_deeplab_config
 
     cfg = get_cfg()
@@ -73,7 +82,15 @@ def batch():
         instances.gt_classes = labels.unique()
         instances.gt_masks = torch.stack([labels == value for value in labels.unique()])
         image = torch.randint(0, 256, (3, height, width), generator=generator).float()
-        samples.append({"image": image, "sem_seg": labels, "instances": instances, "height": height, "width": width})
+        samples.append(
+            {
+                "image": image,
+                "sem_seg": labels,
+                "instances": instances,
+                "height": height,
+                "width": width,
+            }
+        )
     return samples
 
 
@@ -82,8 +99,17 @@ def parts_with_gradient(model):
     total = sum(losses.values())
     assert total.isfinite()
     total.backward()
-    named = [(name, p) for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
-    return {part for part in ("encoder.body", "encoder.neck", "sem_seg_head") for name, _ in named if part in name}
+    named = [
+        (name, p)
+        for name, p in model.named_parameters()
+        if p.grad is not None and p.grad.abs().sum() > 0
+    ]
+    return {
+        part
+        for part in ("encoder.body", "encoder.neck", "sem_seg_head")
+        for name, _ in named
+        if part in name
+    }
 
 
 @pytest.mark.parametrize("encoder", [VIT, DARKNET], ids=lambda encoder: encoder["name"])
@@ -111,7 +137,9 @@ def test_model_normalises_as_the_encoder_expects(cfg):
     with torch.no_grad():
         model([sample])
     normalization = model.backbone.encoder.normalization
-    mean, std = (torch.tensor(values)[:, None, None] for values in (normalization.mean, normalization.std))
+    mean, std = (
+        torch.tensor(values)[:, None, None] for values in (normalization.mean, normalization.std)
+    )
     assert normalization.mean == (0.48145466, 0.4578275, 0.40821073)
     torch.testing.assert_close(seen[0][0], (sample["image"] / 255 - mean) / std, atol=1e-5, rtol=0)
     assert cfg.INPUT.FORMAT == "RGB"
@@ -156,9 +184,15 @@ def test_head_starts_from_the_same_weights_with_every_encoder(mask2former_cfg):
 
 
 def test_frozen_stays_frozen(cfg):
-    apply_encoder(cfg, {**DARKNET, "freeze": "body"}, keep=[*SMALL, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"])
+    apply_encoder(
+        cfg,
+        {**DARKNET, "freeze": "body"},
+        keep=[*SMALL, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"],
+    )
     model = build_model(cfg)
-    before = {name: value.clone() for name, value in model.backbone.encoder.body.state_dict().items()}
+    before = {
+        name: value.clone() for name, value in model.backbone.encoder.body.state_dict().items()
+    }
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     assert parts_with_gradient(model) == {"encoder.neck", "sem_seg_head"}
     optimizer.step()
@@ -179,7 +213,12 @@ def test_node_has_the_defaults_of_the_spec(cfg):
 
 def test_every_setting_survives_the_config_and_its_file(cfg, tmp_path):
     spec = EncoderSpec(
-        **VIT, taps=(0.25, 0.5, 0.5, 1.0), freeze=3, final_norm=False, top_down=True, mean=(0.5, 0.5, 0.5)
+        **VIT,
+        taps=(0.25, 0.5, 0.5, 1.0),
+        freeze=3,
+        final_norm=False,
+        top_down=True,
+        mean=(0.5, 0.5, 0.5),
     )
     apply_encoder(cfg, spec)
     assert spec_from_config(cfg) == spec
@@ -191,7 +230,16 @@ def test_every_setting_survives_the_config_and_its_file(cfg, tmp_path):
 
 
 def test_command_line_wins_over_the_yaml(cfg):
-    options = [f"{NODE}.FREEZE", "2", f"{NODE}.CHANNELS", "64", "MODEL.WEIGHTS", "model.pth", "INPUT.FORMAT", "BGR"]
+    options = [
+        f"{NODE}.FREEZE",
+        "2",
+        f"{NODE}.CHANNELS",
+        "64",
+        "MODEL.WEIGHTS",
+        "model.pth",
+        "INPUT.FORMAT",
+        "BGR",
+    ]
     apply_encoder(cfg, {**VIT, "freeze": "body"}, keep=options)
     assert (spec_from_config(cfg).freeze, spec_from_config(cfg).channels) == (2, 64)
     assert (cfg.MODEL.WEIGHTS, cfg.INPUT.FORMAT) == ("model.pth", "BGR")
@@ -223,11 +271,20 @@ def test_rounded_numbers_agree(cfg):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["MODEL.PIXEL_MEAN", "[103.53, 116.28, 123.675]"], r"MODEL.PIXEL_MEAN is \[103.53, .*needs \[123.675, 116.28"),
-        (["MODEL.PIXEL_STD", "[1.0, 1.0, 1.0]"], r"MODEL.PIXEL_STD is \[1.0, .*needs \[58.395, 57.12, 57.375\]"),
+        (
+            ["MODEL.PIXEL_MEAN", "[103.53, 116.28, 123.675]"],
+            r"MODEL.PIXEL_MEAN is \[103.53, .*needs \[123.675, 116.28",
+        ),
+        (
+            ["MODEL.PIXEL_STD", "[1.0, 1.0, 1.0]"],
+            r"MODEL.PIXEL_STD is \[1.0, .*needs \[58.395, 57.12, 57.375\]",
+        ),
         (["MODEL.PIXEL_MEAN", "[103.53]"], "MODEL.PIXEL_MEAN is"),
         (["INPUT.FORMAT", "BGR"], "INPUT.FORMAT is BGR, the encoder needs RGB"),
-        (["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['p2', 'res3']"], r"IN_FEATURES is \['p2', 'res3'\], .*\['p2', 'p3'"),
+        (
+            ["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['p2', 'res3']"],
+            r"IN_FEATURES is \['p2', 'res3'\], .*\['p2', 'p3'",
+        ),
         (["MODEL.SEM_SEG_HEAD.IN_FEATURES", "[]"], r"IN_FEATURES is \[\]"),
         ([f"{NODE}.NAME", "clip_b23"], "unknown encoder 'clip_b23'. Did you mean 'clip_b32'"),
         ([f"{NODE}.NAME", ""], "MODEL.ENCODER_ABLATIONS.NAME is empty"),
@@ -244,7 +301,11 @@ def test_disagreements_name_the_key_and_both_values(cfg, options, message):
 
 def test_levels_of_mask2formers_pixel_decoder_are_checked(mask2former_cfg):
     apply_encoder(mask2former_cfg, DARKNET)
-    mask2former_cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = ["res3", "p4", "p5"]
+    mask2former_cfg.MODEL.SEM_SEG_HEAD.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES = [
+        "res3",
+        "p4",
+        "p5",
+    ]
     with pytest.raises(InputError, match="DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES is"):
         build_backbone(mask2former_cfg)
 

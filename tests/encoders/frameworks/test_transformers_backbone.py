@@ -12,7 +12,11 @@ from transformers import (
 )
 
 from encoder_ablations.encoders.build import build_encoder
-from encoder_ablations.encoders.frameworks.transformers_backbone import EncoderBackbone, EncoderBackboneConfig, register
+from encoder_ablations.encoders.frameworks.transformers_backbone import (
+    EncoderBackbone,
+    EncoderBackboneConfig,
+    register,
+)
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.utils.errors import InputError
 
@@ -54,13 +58,29 @@ def assert_same_tensors(first, second):
 
 
 def upernet(backbone):
-    head = {"hidden_size": 16, "auxiliary_channels": 16, "auxiliary_in_channels": 32, "num_labels": 3}
+    head = {
+        "hidden_size": 16,
+        "auxiliary_channels": 16,
+        "auxiliary_in_channels": 32,
+        "num_labels": 3,
+    }
     return UperNetForSemanticSegmentation(UperNetConfig(backbone_config=backbone, **head))
 
 
 def mask2former(backbone):
-    sizes = {"feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 32}
-    sizes |= {"num_queries": 5, "num_labels": 3, "train_num_points": 32, "dim_feedforward": 32, "decoder_layers": 2}
+    sizes = {
+        "feature_size": 32,
+        "mask_feature_size": 32,
+        "hidden_dim": 32,
+        "encoder_feedforward_dim": 32,
+    }
+    sizes |= {
+        "num_queries": 5,
+        "num_labels": 3,
+        "train_num_points": 32,
+        "dim_feedforward": 32,
+        "decoder_layers": 2,
+    }
     sizes |= {"encoder_layers": 1, "num_attention_heads": 2}
     return Mask2FormerForUniversalSegmentation(Mask2FormerConfig(backbone_config=backbone, **sizes))
 
@@ -88,7 +108,9 @@ def test_saved_and_loaded_gives_the_same_outputs(name, tmp_path):
     assert not loaded.training
     assert_same_tensors(loaded, backbone)
     with torch.inference_mode():
-        for ours, theirs in zip(loaded(images()).feature_maps, backbone(images()).feature_maps, strict=True):
+        for ours, theirs in zip(
+            loaded(images()).feature_maps, backbone(images()).feature_maps, strict=True
+        ):
             assert torch.equal(ours, theirs)
 
 
@@ -158,7 +180,9 @@ def test_levels():
 
 
 def test_config_round_trip(tmp_path):
-    config = config_of("vit_ti16", seed=7, out_features=["p2", "p4"], taps=(0.3, 0.5, 0.7, 1.0), freeze=3)
+    config = config_of(
+        "vit_ti16", seed=7, out_features=["p2", "p4"], taps=(0.3, 0.5, 0.7, 1.0), freeze=3
+    )
     config.save_pretrained(tmp_path)
     loaded = AutoConfig.from_pretrained(tmp_path)
     assert isinstance(loaded, EncoderBackboneConfig)
@@ -189,7 +213,11 @@ def test_within_a_model(make, name, tmp_path):
     loss = model.train()(pixel_values=images(), **targets).loss
     loss.sum().backward()
     assert loss.isfinite().all()
-    assert all(parameter.grad.isfinite().all() for parameter in backbone.parameters() if parameter.grad is not None)
+    assert all(
+        parameter.grad.isfinite().all()
+        for parameter in backbone.parameters()
+        if parameter.grad is not None
+    )
     idle = [key for key, parameter in backbone.named_parameters() if parameter.grad is None]
     assert not [key for key in idle if "mask_token" not in key]
 

@@ -17,12 +17,16 @@ from encoder_ablations.utils.errors import InputError
 
 @pytest.fixture
 def tensors():
-    return {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2, dtype=torch.float16)}
+    return {
+        "a.weight": torch.arange(6.0).reshape(2, 3),
+        "a.bias": torch.ones(2, dtype=torch.float16),
+    }
 
 
 def _equal(first, second):
     return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) and first[name].dtype == second[name].dtype for name in first
+        torch.equal(first[name], second[name]) and first[name].dtype == second[name].dtype
+        for name in first
     )
 
 
@@ -112,10 +116,15 @@ def test_never_runs_code_from_a_pickle(tmp_path, tensors):
 def test_never_runs_code_from_a_torchscript_archive(tmp_path):
     harm = tmp_path / "harm"
     _torchscript(tmp_path / "good.pt")
-    with zipfile.ZipFile(tmp_path / "good.pt") as good, zipfile.ZipFile(tmp_path / "bad.pt", "w") as bad:
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt") as good,
+        zipfile.ZipFile(tmp_path / "bad.pt", "w") as bad,
+    ):
         for name in good.namelist():
             is_data = name.endswith("/data.pkl")
-            bad.writestr(name, pickle.dumps(_Harm(harm), protocol=2) if is_data else good.read(name))
+            bad.writestr(
+                name, pickle.dumps(_Harm(harm), protocol=2) if is_data else good.read(name)
+            )
     with pytest.raises(InputError, match=r"bad\.pt (is damaged|holds Python objects)"):
         read_weights(tmp_path / "bad.pt")
     assert not harm.exists()
@@ -123,7 +132,9 @@ def test_never_runs_code_from_a_torchscript_archive(tmp_path):
 
 def test_names_the_objects_of_a_whole_pickled_model(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / "model.pth")
-    with pytest.raises(InputError, match=r"holds Python objects \(torch\.nn\.modules\.linear\.Linear\)"):
+    with pytest.raises(
+        InputError, match=r"holds Python objects \(torch\.nn\.modules\.linear\.Linear\)"
+    ):
         read_weights(tmp_path / "model.pth")
 
 
@@ -132,9 +143,17 @@ def test_names_the_objects_of_a_whole_pickled_model(tmp_path):
     [
         ("empty.pth", b"", "damaged or not a weight file"),
         ("page.pth", b"<!DOCTYPE html><html>", "damaged or not a weight file"),
-        ("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "damaged or not a weight file"),
+        (
+            "pointer.safetensors",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "damaged or not a weight file",
+        ),
         ("empty.safetensors", b"", "damaged or not a weight file"),
-        ("weights.npz", b"x", r"unknown suffix '\.npz'. Allowed: \.safetensors, \.pth, \.pt, \.bin"),
+        (
+            "weights.npz",
+            b"x",
+            r"unknown suffix '\.npz'. Allowed: \.safetensors, \.pth, \.pt, \.bin",
+        ),
     ],
 )
 def test_refuses_other_files(tmp_path, name, content, message):
@@ -149,7 +168,9 @@ def test_refuses_missing_files_and_folders(tmp_path):
             read_weights(path)
 
 
-@pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"state_dict": {}}, [torch.ones(1)], torch.ones(1)])
+@pytest.mark.parametrize(
+    "content", [{}, {"epoch": 3}, {"state_dict": {}}, [torch.ones(1)], torch.ones(1)]
+)
 def test_refuses_files_without_named_tensors(tmp_path, content):
     torch.save(content, tmp_path / "none.pth")
     with pytest.raises(InputError, match="no named tensors"):

@@ -15,7 +15,14 @@ from encoder_ablations.utils.seeding import torch_stream
 SIZE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 CLIP = {**SIZE, "intermediate_size": 128, "image_size": 32, "patch_size": 16}
 DINO = {**SIZE, "image_size": 28, "patch_size": 14}
-TEXT = {**SIZE, "intermediate_size": 128, "vocab_size": 60, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+TEXT = {
+    **SIZE,
+    "intermediate_size": 128,
+    "vocab_size": 60,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
 DECODER = {
     "decoder_hidden_size": 32,
     "decoder_num_hidden_layers": 1,
@@ -27,8 +34,12 @@ TOWERS = {
     "clip": lambda: transformers.CLIPVisionModel(transformers.CLIPVisionConfig(**CLIP)),
     "siglip": lambda: transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**CLIP)),
     "dinov2": lambda: transformers.Dinov2Model(transformers.Dinov2Config(**DINO)),
-    "dinov2_gated": lambda: transformers.Dinov2Model(transformers.Dinov2Config(**DINO, use_swiglu_ffn=True)),
-    "dinov2_registers": lambda: transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**DINO)),
+    "dinov2_gated": lambda: transformers.Dinov2Model(
+        transformers.Dinov2Config(**DINO, use_swiglu_ffn=True)
+    ),
+    "dinov2_registers": lambda: transformers.Dinov2WithRegistersModel(
+        transformers.Dinov2WithRegistersConfig(**DINO)
+    ),
     "dinov3": lambda: transformers.DINOv3ViTModel(
         transformers.DINOv3ViTConfig(**SIZE, intermediate_size=128, num_register_tokens=4)
     ),
@@ -98,13 +109,21 @@ def test_files_written_by_transformers_are_read(name, tmp_path):
     model = TOWERS[name]()
     state = _random(model)
     model.save_pretrained(tmp_path)
-    _assert_equal(convert(read_weights(tmp_path / "model.safetensors")).tensors, convert(state).tensors)
+    _assert_equal(
+        convert(read_weights(tmp_path / "model.safetensors")).tensors, convert(state).tensors
+    )
 
 
 WHOLE_MODELS = {
-    "clip": lambda: transformers.CLIPModel(transformers.CLIPConfig(text_config=TEXT, vision_config=CLIP)),
-    "clip_projection": lambda: transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**CLIP)),
-    "siglip": lambda: transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config=CLIP)),
+    "clip": lambda: transformers.CLIPModel(
+        transformers.CLIPConfig(text_config=TEXT, vision_config=CLIP)
+    ),
+    "clip_projection": lambda: transformers.CLIPVisionModelWithProjection(
+        transformers.CLIPVisionConfig(**CLIP)
+    ),
+    "siglip": lambda: transformers.SiglipModel(
+        transformers.SiglipConfig(text_config=TEXT, vision_config=CLIP)
+    ),
     "dinov2": lambda: transformers.Dinov2ForImageClassification(transformers.Dinov2Config(**DINO)),
     "mae": lambda: transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**CLIP, **DECODER)),
     "vit": lambda: transformers.ViTForImageClassification(transformers.ViTConfig(**CLIP)),
@@ -126,7 +145,9 @@ def test_only_the_vision_tower_of_a_whole_model_is_used(name):
 def test_a_name_that_no_rule_knows_is_an_error(name):
     state = _random(TOWERS[name]())
     for key in state.keys() - set(convert(state).dropped):
-        with pytest.raises(InputError, match=re.escape(f"'{key}_extra' is no parameter of the layout")):
+        with pytest.raises(
+            InputError, match=re.escape(f"'{key}_extra' is no parameter of the layout")
+        ):
             convert({**state, f"{key}_extra": state[key]})
 
 
@@ -143,13 +164,17 @@ def test_every_tensor_of_the_body_arrives(name):
     state = _random(TOWERS[name]())
     converted = convert(state)
     kept = sum(value.numel() for key, value in state.items() if key not in converted.dropped)
-    folded = 64 if name == "dinov2_registers" else 0  # the class token's position is added to the token
+    folded = (
+        64 if name == "dinov2_registers" else 0
+    )  # the class token's position is added to the token
     assert sum(value.numel() for value in converted.tensors.values()) == kept - folded
     assert all(re.search(r"mask_token$|^head\.", key) for key in converted.dropped)
 
 
 def _timm_state(name, **options):
-    model = timm.create_model(name, embed_dim=64, depth=2, num_heads=4, num_classes=0, global_pool="", **options)
+    model = timm.create_model(
+        name, embed_dim=64, depth=2, num_heads=4, num_classes=0, global_pool="", **options
+    )
     return _random(model)
 
 
@@ -176,10 +201,21 @@ def test_openai_clip(whole):
     state["proj"] = torch.zeros(64, 32)
     dropped = {"proj"}
     if whole:
-        text = {f"transformer.resblocks.0.{key}": torch.zeros(3) for key in ("ln_1.weight", "attn.in_proj_weight")}
-        text |= {key: torch.zeros(3) for key in ("positional_embedding", "text_projection", "logit_scale")}
-        text |= {key: torch.zeros(3) for key in ("token_embedding.weight", "ln_final.weight", "ln_final.bias")}
-        text |= {key: torch.tensor(7) for key in ("input_resolution", "context_length", "vocab_size")}
+        text = {
+            f"transformer.resblocks.0.{key}": torch.zeros(3)
+            for key in ("ln_1.weight", "attn.in_proj_weight")
+        }
+        text |= {
+            key: torch.zeros(3)
+            for key in ("positional_embedding", "text_projection", "logit_scale")
+        }
+        text |= {
+            key: torch.zeros(3)
+            for key in ("token_embedding.weight", "ln_final.weight", "ln_final.bias")
+        }
+        text |= {
+            key: torch.tensor(7) for key in ("input_resolution", "context_length", "vocab_size")
+        }
         state = {f"visual.{key}": value for key, value in state.items()} | text
         dropped = {"visual.proj", *text}
     converted = convert(state)
@@ -217,8 +253,15 @@ def test_mae_hub(decoder):
     expected = _timm_state("vit_base_patch16_224.mae", img_size=32)
     extra = {}
     if decoder:
-        names = ["mask_token", "decoder_pos_embed", "decoder_embed.weight", "decoder_blocks.0.norm1.weight"]
-        extra = {key: torch.zeros(3) for key in [*names, "decoder_norm.bias", "decoder_pred.weight"]}
+        names = [
+            "mask_token",
+            "decoder_pos_embed",
+            "decoder_embed.weight",
+            "decoder_blocks.0.norm1.weight",
+        ]
+        extra = {
+            key: torch.zeros(3) for key in [*names, "decoder_norm.bias", "decoder_pred.weight"]
+        }
     converted = convert({**expected, **extra})
     assert set(converted.dropped) == set(extra)
     _assert_equal(converted.tensors, expected)
@@ -232,11 +275,16 @@ def test_dinov3_hub(gated):
     rules = [(r"\.gamma_(\d)$", r".ls\1.gamma"), (r"^reg_token$", "storage_tokens")]
     if gated:
         rules += [(r"\.fc1_g\.", ".w1."), (r"\.fc1_x\.", ".w2."), (r"\.fc2\.", ".w3.")]
-    state = _rename(expected, rules) | {"mask_token": torch.zeros(1, 64), "rope_embed.periods": torch.zeros(4)}
+    state = _rename(expected, rules) | {
+        "mask_token": torch.zeros(1, 64),
+        "rope_embed.periods": torch.zeros(4),
+    }
     for key in [key for key in state if key.endswith("q_bias")]:
         bias = [state.pop(key), torch.randn(64), state.pop(key.replace("q_bias", "v_bias"))]
         state[key.replace("q_bias", "qkv.bias")] = torch.cat(bias)
-        state[key.replace("q_bias", "qkv.bias_mask")] = torch.cat([torch.ones(64), torch.zeros(64), torch.ones(64)])
+        state[key.replace("q_bias", "qkv.bias_mask")] = torch.cat(
+            [torch.ones(64), torch.zeros(64), torch.ones(64)]
+        )
     _assert_equal(convert(state).tensors, expected)
 
 
@@ -246,12 +294,18 @@ def test_timm(root):
     expected = _timm_state("vit_base_patch16_siglip_224.webli", img_size=32)
     heads = {key: torch.zeros(3) for key in ("head.weight", "attn_pool.q.weight", "fc_norm.bias")}
     state = {root + key: value for key, value in {**expected, **heads}.items()}
-    beside = {"text.token_embedding.weight": torch.zeros(3), "logit_scale": torch.zeros(1)} if root else {}
+    beside = (
+        {"text.token_embedding.weight": torch.zeros(3), "logit_scale": torch.zeros(1)}
+        if root
+        else {}
+    )
     converted = convert({**state, **beside})
     assert set(converted.dropped) == {root + key for key in heads} | set(beside)
     _assert_equal(converted.tensors, expected)
 
 
 def test_other_models_are_refused():
-    with pytest.raises(InputError, match=r"not a known vision transformer \(first names: conv1\.weight"):
+    with pytest.raises(
+        InputError, match=r"not a known vision transformer \(first names: conv1\.weight"
+    ):
         convert({"conv1.weight": torch.zeros(1), "bn1.weight": torch.zeros(1)})

@@ -23,7 +23,9 @@ DINOV2 = "vit_base_patch14_dinov2.lvd142m"
 
 def _model(name=CLIP, label=0, **options):
     with torch_stream(0, "test", label):
-        model = timm.create_model(name, **{**TINY, "img_size": 56 if "patch14" in name else 64, **options})
+        model = timm.create_model(
+            name, **{**TINY, "img_size": 56 if "patch14" in name else 64, **options}
+        )
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.normal_()
@@ -35,17 +37,24 @@ def _state(model):
 
 
 def _save(state, tmp_path):
-    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "weights.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in state.items()},
+        tmp_path / "weights.safetensors",
+    )
     return tmp_path / "weights.safetensors"
 
 
 def _equal(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def test_loads_everything(tmp_path):
     source, model = _state(_model()), _model(label=1)
-    path = _save({**source, "head.weight": torch.zeros(5, 32), "head.bias": torch.zeros(5)}, tmp_path)
+    path = _save(
+        {**source, "head.weight": torch.zeros(5, 32), "head.bias": torch.zeros(5)}, tmp_path
+    )
     report = load_weights(model, path)
     assert _equal(model.state_dict(), source)
     assert report.path == str(path)
@@ -83,7 +92,10 @@ def test_one_missing_or_surplus_tensor_is_an_error_and_changes_nothing(name, tmp
         if key == "patch_embed.proj.weight":  # by this one the layout is recognised
             continue
         with pytest.raises(InputError, match=f"it lacks {key}"):
-            load_weights(model, _save({other: value for other, value in source.items() if other != key}, tmp_path))
+            load_weights(
+                model,
+                _save({other: value for other, value in source.items() if other != key}, tmp_path),
+            )
     with pytest.raises(InputError, match=r"the model has no blocks\.0\.attn\.scale"):
         load_weights(model, _save({**source, "blocks.0.attn.scale": torch.ones(1)}, tmp_path))
     assert _equal(model.state_dict(), before)
@@ -92,13 +104,37 @@ def test_one_missing_or_surplus_tensor_is_an_error_and_changes_nothing(name, tmp
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        (CLIP, {"depth": 3}, r"no blocks\.2\.attn\.proj\.bias, .* and 9 more.*another size of the same family"),
+        (
+            CLIP,
+            {"depth": 3},
+            r"no blocks\.2\.attn\.proj\.bias, .* and 9 more.*another size of the same family",
+        ),
         (CLIP, {"depth": 1}, r"it lacks blocks\.1\.norm1\.weight.*another size of the same family"),
-        (CLIP, {"embed_dim": 48}, r"shapes differ: blocks\.0\.attn\.proj\.bias 48 instead of 32, .*another size"),
-        ("vit_base_patch32_clip_quickgelu_224.openai", {}, r"its patches are 32×32, the model's are 16×16"),
-        ("vit_base_patch16_siglip_224.webli", {"img_size": 80}, r"25 position embeddings.*1 plus a square grid"),
-        ("vit_base_patch16_siglip_224.webli", {"img_size": 64}, r"16 position embeddings.*1 plus a square grid"),
-        ("vit_base_patch16_224.mae", {}, r"it lacks norm_pre\.weight, norm_pre\.bias.*another model family"),
+        (
+            CLIP,
+            {"embed_dim": 48},
+            r"shapes differ: blocks\.0\.attn\.proj\.bias 48 instead of 32, .*another size",
+        ),
+        (
+            "vit_base_patch32_clip_quickgelu_224.openai",
+            {},
+            r"its patches are 32×32, the model's are 16×16",
+        ),
+        (
+            "vit_base_patch16_siglip_224.webli",
+            {"img_size": 80},
+            r"25 position embeddings.*1 plus a square grid",
+        ),
+        (
+            "vit_base_patch16_siglip_224.webli",
+            {"img_size": 64},
+            r"16 position embeddings.*1 plus a square grid",
+        ),
+        (
+            "vit_base_patch16_224.mae",
+            {},
+            r"it lacks norm_pre\.weight, norm_pre\.bias.*another model family",
+        ),
         (DINOV2, {}, "its patches are 14×14, the model's are 16×16"),
         ("vit_base_patch16_dinov3_qkvb.lvd1689m", {}, r"blocks\.0\.attn\.q_bias is not zero"),
     ],
@@ -106,7 +142,10 @@ def test_one_missing_or_surplus_tensor_is_an_error_and_changes_nothing(name, tmp
 def test_a_file_of_another_model_is_refused(name, options, message, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         load_weights(_model(), _save(_state(_model(name, **options)), tmp_path))
-    assert "weights.safetensors does not fit the encoder vit_base_patch16_clip_quickgelu_224" in str(error.value)
+    assert (
+        "weights.safetensors does not fit the encoder vit_base_patch16_clip_quickgelu_224"
+        in str(error.value)
+    )
     assert "\n" not in str(error.value)
 
 
@@ -132,13 +171,18 @@ def test_resampling_equals_that_of_timms_own_downloads(name, made_for, model_opt
     model = _model(name, **model_options)
     report = load_weights(model, path)
     reference = timm.create_model(
-        name, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **{**TINY, **model_options}
+        name,
+        pretrained=True,
+        pretrained_cfg_overlay={"file": str(path)},
+        **{**TINY, **model_options},
     )
     assert _equal(model.state_dict(), reference.state_dict())
     resampled = {item for item, _, _ in report.resampled}
     same_grid = model_options["img_size"] == 37 * 16
     expected = set() if same_grid else {"pos_embed"}
-    assert resampled == expected | ({"patch_embed.proj.weight"} if "patch_size" in model_options else set())
+    assert resampled == expected | (
+        {"patch_embed.proj.weight"} if "patch_size" in model_options else set()
+    )
 
 
 def test_dinov3_without_biases_takes_a_file_whose_biases_are_zero(tmp_path):
@@ -149,7 +193,9 @@ def test_dinov3_without_biases_takes_a_file_whose_biases_are_zero(tmp_path):
     report = load_weights(model, _save(source, tmp_path))
     assert biases
     assert set(report.dropped) == biases
-    assert _equal(model.state_dict(), {name: value for name, value in source.items() if name not in biases})
+    assert _equal(
+        model.state_dict(), {name: value for name, value in source.items() if name not in biases}
+    )
 
 
 MODEL = "vit_base_patch16_224.mae"
@@ -170,7 +216,9 @@ def hub(monkeypatch, tmp_path):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             hub.requests.append(f"{self.command} {self.path}")
-            status, code, content = hub.answers.get(self.path.rpartition("/")[2], (404, "EntryNotFound", b""))
+            status, code, content = hub.answers.get(
+                self.path.rpartition("/")[2], (404, "EntryNotFound", b"")
+            )
             self.send_response(status)
             if code:
                 self.send_header("X-Error-Code", code)
@@ -187,7 +235,9 @@ def hub(monkeypatch, tmp_path):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
     _use_endpoint(monkeypatch, tmp_path, f"http://127.0.0.1:{server.server_port}")
     yield hub
     server.shutdown()
@@ -197,7 +247,9 @@ def hub(monkeypatch, tmp_path):
 def _use_endpoint(monkeypatch, tmp_path, url):
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 

@@ -8,7 +8,11 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost.measure import PARTS, measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
-from encoder_ablations.utils.arithmetic import deterministic_kernels, float32_products, tensor_float32
+from encoder_ablations.utils.arithmetic import (
+    deterministic_kernels,
+    float32_products,
+    tensor_float32,
+)
 
 SMALL_FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
@@ -25,7 +29,10 @@ def test_vit_by_hand():
     cost = measure_cost(make(LinearSpec(name="linear")), (64, 96), (1,), seconds=0.0)
     patches, tokens, width = 24, 25, 192
     embed = patches * width * 3 * 16 * 16
-    block = tokens * (width * 3 * width + width * width + 2 * width * 4 * width) + 2 * tokens * tokens * width
+    block = (
+        tokens * (width * 3 * width + width * width + 2 * width * 4 * width)
+        + 2 * tokens * tokens * width
+    )
     norms = cost.flops_by_part["encoder.body"] - embed - 12 * block
     # fvcore also counts LayerNorm (5 per element): two a block and one for each of four taps
     assert norms == 5 * tokens * width * (2 * 12 + 4)
@@ -43,7 +50,10 @@ def test_encoders_that_resize_positions_by_their_own_rule(encoder):
     patches, width = body.tokens(96, 128), 384  # the segmenter pads to multiples of 32
     tokens = patches + body.prefix_tokens
     embed = patches * width * 3 * 14 * 14
-    block = tokens * (width * 3 * width + width * width + 2 * width * 4 * width) + 2 * tokens * tokens * width
+    block = (
+        tokens * (width * 3 * width + width * width + 2 * width * 4 * width)
+        + 2 * tokens * tokens * width
+    )
     assert cost.flops_by_part["encoder.body"] == pytest.approx(embed + 12 * block, rel=0.01)
     assert cost.flops == sum(cost.flops_by_part.values())
     assert all((before[name] == value).all() for name, value in segmenter.state_dict().items())
@@ -53,7 +63,14 @@ def test_deformable_attention_is_counted():
     few, many = (
         measure_cost(
             make(
-                Mask2FormerSpec(name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=n, decoder_layers=1)
+                Mask2FormerSpec(
+                    name="mask2former",
+                    queries=5,
+                    hidden=32,
+                    heads=4,
+                    encoder_layers=n,
+                    decoder_layers=1,
+                )
             ),
             (64, 64),
             (1,),
@@ -75,7 +92,14 @@ def test_mask2formers_decoder_by_hand():
     few, many = (
         measure_cost(
             make(
-                Mask2FormerSpec(name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=n)
+                Mask2FormerSpec(
+                    name="mask2former",
+                    queries=5,
+                    hidden=32,
+                    heads=4,
+                    encoder_layers=1,
+                    decoder_layers=n,
+                )
             ),
             (64, 64),
             (1,),
@@ -86,12 +110,16 @@ def test_mask2formers_decoder_by_hand():
     queries, hidden, feedforward, pixels = 5, 32, 2048, 16 * 16
     per_layer = 0
     for keys in (2 * 2, 4 * 4, 8 * 8):
-        cross = 2 * queries * hidden * hidden + 2 * keys * hidden * hidden + 2 * queries * keys * hidden
+        cross = (
+            2 * queries * hidden * hidden + 2 * keys * hidden * hidden + 2 * queries * keys * hidden
+        )
         own = 4 * queries * hidden * hidden + 2 * queries * queries * hidden
         mask = 3 * queries * hidden * hidden + queries * hidden * pixels
         norms = 4 * 5 * queries * hidden
         per_layer += cross + own + 2 * queries * hidden * feedforward + mask + norms
-    assert many.flops_by_part["head"] - few.flops_by_part["head"] == pytest.approx(per_layer, rel=0.02)
+    assert many.flops_by_part["head"] - few.flops_by_part["head"] == pytest.approx(
+        per_layer, rel=0.02
+    )
     assert many.flops == sum(many.flops_by_part.values())
 
 
@@ -100,7 +128,10 @@ def test_parts_and_parameters():
     cost = measure_cost(segmenter, (64, 64), (1, 2), seconds=0.2)
     assert set(cost.parameters_by_part) == set(cost.flops_by_part) == set(PARTS)
     assert sum(cost.parameters_by_part.values()) == cost.parameters["total"]
-    assert cost.parameters["trainable"] == cost.parameters["total"] - cost.parameters_by_part["encoder.body"]
+    assert (
+        cost.parameters["trainable"]
+        == cost.parameters["total"] - cost.parameters_by_part["encoder.body"]
+    )
     assert [latency.batch_size for latency in cost.latencies] == [1, 2]
     for latency in cost.latencies:
         assert 0 < latency.p10 <= latency.median <= latency.p90
@@ -118,10 +149,17 @@ def test_what_nothing_depends_on_is_not_counted_as_trainable():
 
 
 def test_convolutional_encoders_have_no_tokens():
-    assert measure_cost(make(LinearSpec(name="linear"), "darknet_tiny"), (64, 64), (1,), seconds=0.0).tokens is None
+    assert (
+        measure_cost(
+            make(LinearSpec(name="linear"), "darknet_tiny"), (64, 64), (1,), seconds=0.0
+        ).tokens
+        is None
+    )
 
 
-@pytest.mark.parametrize("head", [LinearSpec(name="linear"), SMALL_FORMER], ids=["linear", "mask2former"])
+@pytest.mark.parametrize(
+    "head", [LinearSpec(name="linear"), SMALL_FORMER], ids=["linear", "mask2former"]
+)
 def test_deterministic_runs_on_gpus_can_be_measured(head, interpolated_as_on_gpus):
     """On GPUs the deterministic ``F.interpolate`` cannot be traced, and its latency is not what anybody deploys."""
     expected = measure_cost(make(head), (64, 64), (1,), seconds=0.0)

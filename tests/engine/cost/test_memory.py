@@ -41,7 +41,9 @@ def test_where_the_peak_cannot_be_reset_the_record_says_so(tmp_path, monkeypatch
     before = peak.read()
     touch()
     assert abs(peak.read() - before) < 0.5 * LARGE
-    assert peak.words(2) == "resident in the process at the end of a step, during training steps; " + (
+    assert peak.words(
+        2
+    ) == "resident in the process at the end of a step, during training steps; " + (
         "the largest of 2 processes"
     )
 
@@ -50,7 +52,9 @@ def test_validation_does_not_count(terrain, tmp_path, monkeypatch):
     encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
     segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, 0)
     train, val = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
-    recipe = Recipe(steps=3, batch_size=2, evaluate_every=1, augmentation=AugmentationSpec(crop=(64, 64)))
+    recipe = Recipe(
+        steps=3, batch_size=2, evaluate_every=1, augmentation=AugmentationSpec(crop=(64, 64))
+    )
     data = TrainingData(terrain, train, list(range(8)), val, [0])
     trainer = Trainer(segmenter, data, recipe, 0, tmp_path, make_accelerator("cpu"))
     evaluate = trainer._evaluate

@@ -34,7 +34,9 @@ def test_predictions_are_compared_at_each_masks_own_size(terrain):
     segmenter = make(LinearSpec(name="linear"))
     spec = AugmentationSpec(short_side=48)
     dataset = FolderDataset(terrain, "test")
-    result = evaluate(segmenter, evaluation_items(dataset, range(8), spec), 3, make_accelerator("cpu"))
+    result = evaluate(
+        segmenter, evaluation_items(dataset, range(8), spec), 3, make_accelerator("cpu")
+    )
     expected = np.zeros((3, 3), np.int64)
     with torch.inference_mode():
         for item in evaluation_items(dataset, range(8), spec):
@@ -43,11 +45,15 @@ def test_predictions_are_compared_at_each_masks_own_size(terrain):
             maps = segmenter.predict(item.image[None]).maps
             # padded to 64: the maps cover 64 pixels, of which 48 are image
             scores = F.interpolate(maps, scale_factor=4 * 64 / 48, mode="bilinear")[0, :, :64, :64]
-            for truth, guess in zip(item.mask.flatten().tolist(), scores.argmax(0).flatten().tolist(), strict=True):
+            for truth, guess in zip(
+                item.mask.flatten().tolist(), scores.argmax(0).flatten().tolist(), strict=True
+            ):
                 if truth != 255:
                     expected[truth, guess] += 1
     assert result.confusion.counts.sum() == expected.sum()
-    assert np.abs(result.confusion.counts - expected).sum() <= 4  # float rounding at the borders of classes
+    assert (
+        np.abs(result.confusion.counts - expected).sum() <= 4
+    )  # float rounding at the borders of classes
 
 
 def test_mask2former_upsamples_logits_and_never_goes_through_384():
@@ -57,8 +63,12 @@ def test_mask2former_upsamples_logits_and_never_goes_through_384():
         scores = maps.at((100, 150))
         logits = F.interpolate(maps.maps, size=(100, 150), mode="bilinear", align_corners=False)
         expected = torch.einsum("bkq,bqhw->bkhw", maps.mixing, logits.sigmoid())
-        detour = F.interpolate(maps.maps, size=(384, 384), mode="bilinear", align_corners=False).sigmoid()
-        detour = F.interpolate(torch.einsum("bkq,bqhw->bkhw", maps.mixing, detour), size=(100, 150), mode="bilinear")
+        detour = F.interpolate(
+            maps.maps, size=(384, 384), mode="bilinear", align_corners=False
+        ).sigmoid()
+        detour = F.interpolate(
+            torch.einsum("bkq,bqhw->bkhw", maps.mixing, detour), size=(100, 150), mode="bilinear"
+        )
     assert torch.allclose(scores, expected, atol=1e-6)
     assert (scores - detour).abs().max() > 1e-4
 
@@ -70,7 +80,9 @@ def test_nothing_is_kept_of_an_image():
 
     def items():
         for index in range(6):
-            item = EvaluationItem(torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64).long(), str(index))
+            item = EvaluationItem(
+                torch.zeros(3, 64, 64, dtype=torch.uint8), torch.zeros(64, 64).long(), str(index)
+            )
             seen.append(weakref.ref(item.image))
             yield item
             del item

@@ -41,9 +41,9 @@ def detectron2(classes, pairs):
     conf = np.zeros((classes + 1, classes + 1), dtype=np.int64)
     for prediction, truth in pairs:
         truth = np.where(truth == 255, classes, truth)
-        conf += np.bincount((classes + 1) * prediction.reshape(-1) + truth.reshape(-1), minlength=conf.size).reshape(
-            conf.shape
-        )
+        conf += np.bincount(
+            (classes + 1) * prediction.reshape(-1) + truth.reshape(-1), minlength=conf.size
+        ).reshape(conf.shape)
     acc = np.full(classes, np.nan)
     iou = np.full(classes, np.nan)
     tp = conf.diagonal()[:-1].astype(float)
@@ -91,9 +91,13 @@ def test_equals_torchmetrics(case):
     for prediction, truth in pairs:
         for metric in (iou, macro, dice):
             metric.update(torch.from_numpy(prediction), torch.from_numpy(truth))
-    np.testing.assert_allclose(np.nan_to_num(m.class_iou(ours)), iou.compute().nan_to_num().numpy(), atol=1e-6)
+    np.testing.assert_allclose(
+        np.nan_to_num(m.class_iou(ours)), iou.compute().nan_to_num().numpy(), atol=1e-6
+    )
     np.testing.assert_allclose(m.mean_iou_union(ours), macro.compute().numpy(), atol=1e-6)
-    np.testing.assert_allclose(np.nan_to_num(m.class_dice(ours)), dice.compute().nan_to_num().numpy(), atol=1e-6)
+    np.testing.assert_allclose(
+        np.nan_to_num(m.class_dice(ours)), dice.compute().nan_to_num().numpy(), atol=1e-6
+    )
 
 
 def test_known_matrix():
@@ -154,7 +158,9 @@ def test_equals_detectron2_itself(tmp_path):
 
     rng = np.random.default_rng(0)
     classes = 7
-    pairs = [(rng.integers(0, 7, (40, 50)), rng.choice([0, 1, 2, 4, 5, 255], (40, 50))) for _ in range(5)]
+    pairs = [
+        (rng.integers(0, 7, (40, 50)), rng.choice([0, 1, 2, 4, 5, 255], (40, 50))) for _ in range(5)
+    ]
     records = []
     for index, (_, truth) in enumerate(pairs):
         path = tmp_path / f"{index}.png"
@@ -166,7 +172,11 @@ def test_equals_detectron2_itself(tmp_path):
     evaluator = SemSegEvaluator(name, distributed=False, output_dir=str(tmp_path))
     evaluator.reset()
     for record, (prediction, _) in zip(records, pairs, strict=True):
-        scores = torch.nn.functional.one_hot(torch.from_numpy(prediction), classes).permute(2, 0, 1).float()
+        scores = (
+            torch.nn.functional.one_hot(torch.from_numpy(prediction), classes)
+            .permute(2, 0, 1)
+            .float()
+        )
         evaluator.process([record], [{"sem_seg": scores}])
     theirs = evaluator.evaluate()["sem_seg"]
     ours = count(classes, pairs)
@@ -188,7 +198,10 @@ def test_ids_that_are_no_class_are_refused(dtype, wrong, where):
     bounds = torch.iinfo(dtype)
     if not bounds.min <= wrong <= bounds.max:
         pytest.skip("the type cannot hold this id")
-    ids = {"prediction": torch.tensor([[0, 1, 2], [3, 2, 1]]), "truth": torch.tensor([[3, 1, 0], [1, 1, 2]])}
+    ids = {
+        "prediction": torch.tensor([[0, 1, 2], [3, 2, 1]]),
+        "truth": torch.tensor([[3, 1, 0], [1, 1, 2]]),
+    }
     ids[where][1, 0] = wrong
     if bounds.min <= 255 <= bounds.max:
         ids["truth"][0, 0] = 255

@@ -18,7 +18,12 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.evaluate import evaluate
-from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, load_per_image, save_per_image
+from encoder_ablations.engine.evaluation.per_image import (
+    ImageCounts,
+    PerImage,
+    load_per_image,
+    save_per_image,
+)
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.errors import InputError
@@ -31,7 +36,9 @@ def images_of(matrices):
 @given(st.integers(1, 5), st.integers(0, 4), st.integers(0, 2**32 - 1))
 def test_sparse_form_says_the_same_as_the_matrices(classes, count, seed):
     random = np.random.default_rng(seed)
-    matrices = random.integers(0, 4, (count, classes, classes)) * random.integers(0, 2, (count, classes, classes))
+    matrices = random.integers(0, 4, (count, classes, classes)) * random.integers(
+        0, 2, (count, classes, classes)
+    )
     images = PerImage.of(images_of(matrices), classes)
     assert np.array_equal(images.total().counts, matrices.sum(axis=0))
     margins = images.margins()
@@ -45,7 +52,12 @@ def test_evaluation_keeps_every_image_in_order(terrain):
     encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
     segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, 0)
     dataset = FolderDataset(terrain, "test")
-    result = evaluate(segmenter, evaluation_items(dataset, range(8), AugmentationSpec()), 3, make_accelerator("cpu"))
+    result = evaluate(
+        segmenter,
+        evaluation_items(dataset, range(8), AugmentationSpec()),
+        3,
+        make_accelerator("cpu"),
+    )
     images = PerImage.of(result.images, 3)
     assert images.ids == dataset.ids
     assert np.array_equal(images.total().counts, result.confusion.counts)
@@ -74,7 +86,9 @@ def test_many_classes_stay_small(tmp_path):
     assert (tmp_path / "per_image.npz").stat().st_size < 1.5e6
 
 
-@pytest.mark.parametrize("damage", ["truncated", "other run", "no archive", "fewer classes", "cells out of range"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "other run", "no archive", "fewer classes", "cells out of range"]
+)
 def test_damage_is_one_line(tmp_path, damage):
     path, matrices = tmp_path / "per_image.npz", np.random.default_rng(0).integers(0, 5, (6, 3, 3))
     images = PerImage.of(images_of(matrices), 3)
@@ -113,7 +127,17 @@ accelerator.end_training()
 
 def test_two_processes_gather_in_the_order_of_the_set(tmp_path):
     (tmp_path / "program.py").write_text(GATHER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "program.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "program.py",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr[-3000:]

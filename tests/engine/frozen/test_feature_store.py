@@ -11,7 +11,10 @@ import torch
 from encoder_ablations.engine.frozen import feature_store
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 
-MAPS = [torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(0)), torch.arange(6.0).view(1, 6)]
+MAPS = [
+    torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(0)),
+    torch.arange(6.0).view(1, 6),
+]
 
 
 def same(kept, maps):
@@ -25,7 +28,9 @@ def store(tmp_path):
 
 
 def size_of(folder):
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.suffix != "")
+    return sum(
+        path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.suffix != ""
+    )
 
 
 def only_file(store):
@@ -38,7 +43,9 @@ def test_what_is_read_is_what_was_written(store):
     assert group.read("image", "1") is None
     group.write("image", "1", MAPS)
     assert same(group.read("image", "1"), MAPS)
-    assert same(FeatureStore(store.folder, 1).group({"encoder": "a"}).read("image", "1"), MAPS)  # any other process
+    assert same(
+        FeatureStore(store.folder, 1).group({"encoder": "a"}).read("image", "1"), MAPS
+    )  # any other process
     assert store.group({"encoder": "b"}).read("image", "1") is None
     assert group.read("another image", "1") is None
 
@@ -99,7 +106,9 @@ def test_a_full_store_keeps_what_it_has_and_says_so_once(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         for index in range(6):
             group.write(str(index), "", content)
-    assert [group.read(str(index), "") is not None for index in range(6)] == [True] * 3 + [False] * 3
+    assert [group.read(str(index), "") is not None for index in range(6)] == [True] * 3 + [
+        False
+    ] * 3
     assert size_of(tmp_path) <= 3 * 5000
     assert len(caplog.records) == 1
     assert "--feature-cache-gb" in caplog.text
@@ -116,7 +125,11 @@ def test_idle_groups_make_room_least_recently_used_first(tmp_path):
     for image in ("first", "second", "third"):
         groups["new"].write(image, "", content)
         store.group({"name": "new"})
-    left = {name for name, group in groups.items() if group.folder.exists() and any(group.folder.rglob("*.safet*"))}
+    left = {
+        name
+        for name, group in groups.items()
+        if group.folder.exists() and any(group.folder.rglob("*.safet*"))
+    }
     assert left == {"busy", "new"}
     assert groups["new"].read("second", "") is not None
     assert groups["new"].read("third", "") is None  # what is in use stays
@@ -201,7 +214,10 @@ def test_processes_share_a_store(tmp_path, entries):
     budget = entries * 2300
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    processes = [context.Process(target=_write_and_read, args=(tmp_path, budget, 11 * n, queue)) for n in range(2)]
+    processes = [
+        context.Process(target=_write_and_read, args=(tmp_path, budget, 11 * n, queue))
+        for n in range(2)
+    ]
     for process in processes:
         process.start()
     results = [queue.get(timeout=120) for _ in processes]

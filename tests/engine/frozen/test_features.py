@@ -27,13 +27,17 @@ from encoder_ablations.utils.arithmetic import float32_products
 from encoder_ablations.utils.errors import InputError
 
 VIEWS = AugmentationSpec(crop=(64, 64), views=2)
-RECIPE = Recipe(steps=8, batch_size=2, evaluate_every=4, augmentation=VIEWS, optimizer=OptimizerSpec(lr=1e-3))
+RECIPE = Recipe(
+    steps=8, batch_size=2, evaluate_every=4, augmentation=VIEWS, optimizer=OptimizerSpec(lr=1e-3)
+)
 LINEAR = LinearSpec(name="linear")
 MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
 )
 VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32, freeze="body")
-BARE = EncoderSpec(name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.5, 1.0), freeze="body")
+BARE = EncoderSpec(
+    name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.5, 1.0), freeze="body"
+)
 DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32, freeze="body")
 
 
@@ -94,11 +98,15 @@ def test_the_store_changes_no_bit(terrain, tmp_path, store, calls, encoder, head
     """Whether features are computed every time, kept, or read from an earlier run."""
     recipe = RECIPE.model_copy(update={"precision": precision})
     without = train(terrain, tmp_path / "without", None, recipe, encoder, head)
-    assert set(calls) == {1}  # one at a time also without a store: else batches would round differently
+    assert set(calls) == {
+        1
+    }  # one at a time also without a store: else batches would round differently
     calls.clear()
     filling = train(terrain, tmp_path / "filling", store, recipe, encoder, head)
     same(without, filling)
-    assert len(calls) == 4 * 2 + 3  # each view and each evaluation image once, though both are used twice
+    assert (
+        len(calls) == 4 * 2 + 3
+    )  # each view and each evaluation image once, though both are used twice
     assert (filling[3].computed, filling[3].read) == (11, 11)
     calls.clear()
     reading = train(terrain, tmp_path / "reading", store, recipe, encoder, head)
@@ -120,8 +128,14 @@ def test_rounding_is_part_of_the_result_not_of_the_store(terrain, tmp_path, stor
 def test_seeds_heads_and_subsets_share(terrain, tmp_path, store, calls):
     train(terrain, tmp_path / "first", store, images=8)
     calls.clear()
-    others = {"seed": {"seed": 1, "images": 8}, "subset": {"images": 3}, "head": {"head": MASK2FORMER}}
-    outcomes = [train(terrain, tmp_path / name, store, **options)[0] for name, options in others.items()]
+    others = {
+        "seed": {"seed": 1, "images": 8},
+        "subset": {"images": 3},
+        "head": {"head": MASK2FORMER},
+    }
+    outcomes = [
+        train(terrain, tmp_path / name, store, **options)[0] for name, options in others.items()
+    ]
     assert len({str(outcome) for outcome in outcomes}) == 3
     neck = VIT.model_copy(update={"channels": 64, "top_down": True})
     train(terrain, tmp_path / "neck", store, encoder=neck, images=8)
@@ -133,7 +147,9 @@ def test_views_do_not_depend_on_the_seed_and_recur(terrain):
 
     def seen(seed):
         found = {}
-        for (batch,) in training_batches(dataset, [0, 2, 5], VIEWS, seed=seed, batch_size=3, steps=6):
+        for (batch,) in training_batches(
+            dataset, [0, 2, 5], VIEWS, seed=seed, batch_size=3, steps=6
+        ):
             for view, image, mask in zip(batch.views, batch.images, batch.masks, strict=True):
                 before = found.setdefault(view, (image, mask))
                 assert torch.equal(before[0], image)
@@ -141,14 +157,21 @@ def test_views_do_not_depend_on_the_seed_and_recur(terrain):
         return found
 
     first, second = seen(0), seen(1)
-    assert {tuple(view) for view in first} == {(place, number) for place in (0, 2, 5) for number in (0, 1)}
+    assert {tuple(view) for view in first} == {
+        (place, number) for place in (0, 2, 5) for number in (0, 1)
+    }
     assert all(torch.equal(first[view][0], second[view][0]) for view in first)
     assert not torch.equal(first[(0, 0)][0], first[(0, 1)][0])
 
 
 def test_a_learning_body_is_never_kept(terrain, tmp_path, store):
     for freeze in ("none", "all_but_norms", 3):
-        train(terrain, tmp_path / str(freeze), store, encoder=VIT.model_copy(update={"freeze": freeze}))
+        train(
+            terrain,
+            tmp_path / str(freeze),
+            store,
+            encoder=VIT.model_copy(update={"freeze": freeze}),
+        )
     assert not list(store.folder.rglob("*.safetensors"))
 
 
@@ -228,13 +251,19 @@ def test_the_cpu_has_no_features_in_tf32(terrain, store):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
-def test_features_on_gpus_are_kept_by_how_they_are_multiplied(terrain, tmp_path, monkeypatch, precision):
+def test_features_on_gpus_are_kept_by_how_they_are_multiplied(
+    terrain, tmp_path, monkeypatch, precision
+):
     """Training follows the recipe, evaluation is in true float32; and what is said in the key is what was done."""
     monkeypatch.setattr(features, "precision_on", lambda device, name: name)  # as on a GPU
     segmenter, keys, done = segmenter_of(), [], []
-    segmenter.encoder.body.register_forward_hook(lambda *_: done.append(set(float32_products("cuda").values())))
+    segmenter.encoder.body.register_forward_hook(
+        lambda *_: done.append(set(float32_products("cuda").values()))
+    )
     store = FeatureStore(tmp_path / "gpu", 1 << 30)
-    monkeypatch.setattr(store, "group", lambda key, group=store.group: keys.append(key) or group(key))
+    monkeypatch.setattr(
+        store, "group", lambda key, group=store.group: keys.append(key) or group(key)
+    )
     source = FeatureSource(segmenter, RECIPE.model_copy(update={"precision": precision}), store)
     dataset = FolderDataset(terrain, "train")
     ((batch,),) = training_batches(dataset, [0, 1], VIEWS, seed=0, batch_size=1, steps=1)
@@ -283,7 +312,9 @@ def test_evaluation_with_the_store_gives_the_same_matrix(terrain, store):
 
     def counts(read=None):
         items = evaluation_items(dataset, range(8), VIEWS)
-        return evaluate(segmenter, items, 3, make_accelerator("cpu"), read=read).confusion.counts.tolist()
+        return evaluate(
+            segmenter, items, 3, make_accelerator("cpu"), read=read
+        ).confusion.counts.tolist()
 
     source = FeatureSource(segmenter, RECIPE, store)
     read = lambda item: source.evaluation(dataset, item)  # noqa: E731

@@ -29,10 +29,18 @@ def one_process():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}, {"eps": 0.1, "momentum": 0.5}],
+    [
+        {},
+        {"momentum": None},
+        {"affine": False},
+        {"track_running_stats": False},
+        {"eps": 0.1, "momentum": 0.5},
+    ],
     ids=str,
 )
-@pytest.mark.parametrize(("kind", "shape"), [(nn.BatchNorm1d, (6, 4)), (nn.BatchNorm2d, (2, 4, 3, 5))])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [(nn.BatchNorm1d, (6, 4)), (nn.BatchNorm2d, (2, 4, 3, 5))]
+)
 def test_equals_pytorchs(one_process, kind, shape, options):
     torch.manual_seed(0)
     model = nn.Sequential(kind(4, **options).double())
@@ -40,14 +48,18 @@ def test_equals_pytorchs(one_process, kind, shape, options):
         nn.init.normal_(parameter)
     results = []
     for _ in range(2):
-        inputs = torch.linspace(-3, 2, torch.Size(shape).numel()).double().view(shape).requires_grad_()
+        inputs = (
+            torch.linspace(-3, 2, torch.Size(shape).numel()).double().view(shape).requires_grad_()
+        )
         state = {name: value.clone() for name, value in model.state_dict().items()}
         model.train().zero_grad()
         outputs = model(inputs), model(inputs.detach() * 2 + 1)
         (outputs[0] ** 3).sum().backward()
         gradients = [inputs.grad, *(each.grad.clone() for each in model.parameters())]
         evaluated = model.eval()(inputs.detach())
-        results.append([*outputs, *gradients, *(each.double().clone() for each in model.buffers()), evaluated])
+        results.append(
+            [*outputs, *gradients, *(each.double().clone() for each in model.buffers()), evaluated]
+        )
         model.load_state_dict(state)
         synchronise(model)
     assert isinstance(model[0], WholeBatchNorm)

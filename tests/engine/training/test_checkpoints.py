@@ -6,13 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from encoder_ablations.engine.training.checkpoints import CheckpointError, load_checkpoint, load_model, save_checkpoint
+from encoder_ablations.engine.training.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
 from encoder_ablations.utils.errors import InputError
 
 
 def test_round_trip(tmp_path):
     path = tmp_path / "deep" / "last.pt"
-    save_checkpoint(path, {"model": {"a": torch.arange(3.0)}, "progress": {"step": 3, "loss": [0.1, None]}})
+    save_checkpoint(
+        path, {"model": {"a": torch.arange(3.0)}, "progress": {"step": 3, "loss": [0.1, None]}}
+    )
     content = load_checkpoint(path)
     assert torch.equal(content["model"]["a"], torch.arange(3.0))
     assert content["progress"] == {"step": 3, "loss": [0.1, None]}
@@ -70,15 +77,22 @@ def flip_a_bit(path, tensor):
 def test_one_flipped_bit_is_noticed(tmp_path, part):
     path = tmp_path / "last.pt"
     tensors = {"model": torch.arange(100.0), "optimizer": torch.arange(200.0, 300.0)}
-    state = {"model": {"weight": tensors["model"]}, "optimizer": {"state": {0: {"exp_avg": tensors["optimizer"]}}}}
+    state = {
+        "model": {"weight": tensors["model"]},
+        "optimizer": {"state": {0: {"exp_avg": tensors["optimizer"]}}},
+    }
     save_checkpoint(path, {"run_id": "mine", **state})
     load_checkpoint(path, "mine")
     flip_a_bit(path, tensors[part])
-    with pytest.raises(CheckpointError, match=r"last\.pt is damaged.*wrong checksum.*delete the run's folder"):
+    with pytest.raises(
+        CheckpointError, match=r"last\.pt is damaged.*wrong checksum.*delete the run's folder"
+    ):
         load_checkpoint(path, "mine")
 
 
-@pytest.mark.parametrize("change", [{"step": 3}, {"model": {"b": torch.ones(2)}}, {"run_id": "mine"}, {"sha256": None}])
+@pytest.mark.parametrize(
+    "change", [{"step": 3}, {"model": {"b": torch.ones(2)}}, {"run_id": "mine"}, {"sha256": None}]
+)
 def test_what_was_changed_after_saving_is_noticed(tmp_path, change):
     path = tmp_path / "best.pt"
     save_checkpoint(path, {"run_id": "other", "model": {"a": torch.ones(2)}, "step": 2})
@@ -90,9 +104,14 @@ def test_what_was_changed_after_saving_is_noticed(tmp_path, change):
 def test_the_checkpoint_of_another_run_or_step_is_refused(tmp_path):
     path = tmp_path / "best.pt"
     save_checkpoint(path, {"run_id": "other", "step": 2})
-    with pytest.raises(CheckpointError, match=r"best\.pt is a checkpoint of another run, other; this is the run mine"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"best\.pt is a checkpoint of another run, other; this is the run mine",
+    ):
         load_checkpoint(path, "mine")
-    with pytest.raises(CheckpointError, match=r"step 2, but the best ones of the run are those of step 4"):
+    with pytest.raises(
+        CheckpointError, match=r"step 2, but the best ones of the run are those of step 4"
+    ):
         load_checkpoint(path, "other", step=4)
     assert load_checkpoint(path, "other", step=2)["step"] == 2
     save_checkpoint(path, {"step": 2})
@@ -102,8 +121,16 @@ def test_the_checkpoint_of_another_run_or_step_is_refused(tmp_path):
 
 def test_every_kind_of_value_keeps_its_digest(tmp_path):
     path = tmp_path / "last.pt"
-    values = [torch.tensor(3), torch.empty(0), torch.ones(2, dtype=torch.bfloat16), torch.tensor([True, False])]
-    values += [torch.arange(6.0).reshape(2, 3).T, torch.ones(1, 2, 4, 4).to(memory_format=torch.channels_last)]
+    values = [
+        torch.tensor(3),
+        torch.empty(0),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.tensor([True, False]),
+    ]
+    values += [
+        torch.arange(6.0).reshape(2, 3).T,
+        torch.ones(1, 2, 4, 4).to(memory_format=torch.channels_last),
+    ]
     plain = {"loss": [0.1, None, float("nan")], "betas": (0.9, 0.999), "empty": {}, 0: "text"}
     save_checkpoint(path, {"model": dict(enumerate(values)), "plain": plain})
     content = load_checkpoint(path)

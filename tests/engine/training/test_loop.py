@@ -26,7 +26,13 @@ from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 
 AUGMENTATION = AugmentationSpec(crop=(64, 64))
-RECIPE = Recipe(steps=6, batch_size=4, evaluate_every=2, augmentation=AUGMENTATION, optimizer=OptimizerSpec(lr=1e-3))
+RECIPE = Recipe(
+    steps=6,
+    batch_size=4,
+    evaluate_every=2,
+    augmentation=AUGMENTATION,
+    optimizer=OptimizerSpec(lr=1e-3),
+)
 MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
 )
@@ -53,10 +59,17 @@ def digest(tensors):
 
 def result(trainer):
     progress = trainer.progress
-    return digest(trainer.segmenter.state_dict().values()), progress.loss, progress.val_miou, progress.best_step
+    return (
+        digest(trainer.segmenter.state_dict().values()),
+        progress.loss,
+        progress.val_miou,
+        progress.best_step,
+    )
 
 
-@pytest.mark.parametrize("segmenter", [MASK2FORMER, LinearSpec(name="linear")], ids=["mask2former", "linear"])
+@pytest.mark.parametrize(
+    "segmenter", [MASK2FORMER, LinearSpec(name="linear")], ids=["mask2former", "linear"]
+)
 def test_same_spec_same_bits(terrain, tmp_path, segmenter):
     runs = []
     for name in ("a", "b"):
@@ -91,12 +104,16 @@ def test_interrupted_and_resumed_same_bits(terrain, tmp_path, stop_at):
     assert result(second) == result(undisturbed)
     lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "parts")]
     assert lines[0] == lines[1]
-    best = [load_checkpoint(tmp_path / name / "checkpoints" / "best.pt") for name in ("whole", "parts")]
+    best = [
+        load_checkpoint(tmp_path / name / "checkpoints" / "best.pt") for name in ("whole", "parts")
+    ]
     assert best[0]["step"] == best[1]["step"]
     assert digest(best[0]["model"].values()) == digest(best[1]["model"].values())
 
 
-@pytest.mark.parametrize("reported", [False, True], ids=["within the step", "as the step is reported"])
+@pytest.mark.parametrize(
+    "reported", [False, True], ids=["within the step", "as the step is reported"]
+)
 def test_ctrl_c_finishes_the_step_and_saves_it(terrain, tmp_path, reported):
     undisturbed = trainer_of(terrain, tmp_path / "whole")
     undisturbed.run()
@@ -125,15 +142,21 @@ def test_a_run_does_not_go_on_from_another_ones_checkpoint(terrain, tmp_path):
     """The weights fit and the bytes are whole; only the name tells."""
     for name, seed in (("mine", 0), ("other", 1)):
         with pytest.raises(KeyboardInterrupt):
-            trainer_of(terrain, tmp_path / name, seed=seed).run(lambda *_: signal.raise_signal(signal.SIGINT))
+            trainer_of(terrain, tmp_path / name, seed=seed).run(
+                lambda *_: signal.raise_signal(signal.SIGINT)
+            )
     shutil.copy(tmp_path / "other/checkpoints/last.pt", tmp_path / "mine/checkpoints/last.pt")
-    with pytest.raises(InputError, match=r"mine/checkpoints/last\.pt is a checkpoint of another run, other"):
+    with pytest.raises(
+        InputError, match=r"mine/checkpoints/last\.pt is a checkpoint of another run, other"
+    ):
         trainer_of(terrain, tmp_path / "mine").run()
 
 
 def test_loss_falls(terrain, tmp_path):
     fast = OptimizerSpec(lr=1e-2, encoder_lr_multiplier=1.0)
-    recipe = RECIPE.model_copy(update={"steps": 40, "evaluate_every": 40, "batch_size": 2, "optimizer": fast})
+    recipe = RECIPE.model_copy(
+        update={"steps": 40, "evaluate_every": 40, "batch_size": 2, "optimizer": fast}
+    )
     trainer = trainer_of(terrain, tmp_path, recipe, LinearSpec(name="linear"))
     trainer.data = TrainingData(terrain, trainer.data.train, [0, 1], trainer.data.train, [0, 1])
     trainer.run()
@@ -152,9 +175,16 @@ def test_every_encoder_sees_the_same_and_starts_from_the_same_head(terrain):
 
     def batches():
         loaded = training_batches(
-            FolderDataset(terrain, "train"), list(range(8)), AUGMENTATION, seed=5, batch_size=4, steps=4
+            FolderDataset(terrain, "train"),
+            list(range(8)),
+            AUGMENTATION,
+            seed=5,
+            batch_size=4,
+            steps=4,
         )
-        return digest(tensor for step in loaded for batch in step for tensor in (batch.images, batch.masks))
+        return digest(
+            tensor for step in loaded for batch in step for tensor in (batch.images, batch.masks)
+        )
 
     first = batches()
     build_encoder(VIT, 9)
@@ -173,7 +203,10 @@ class PlainHead(Head):
 
     def loss(self, pyramid, masks, totals):
         logits = F.interpolate(self.classify(pyramid["p2"]), size=masks.shape[-2:], mode="bilinear")
-        return {"ce": F.cross_entropy(logits, masks, ignore_index=255, reduction="sum") / totals["pixels"]}
+        return {
+            "ce": F.cross_entropy(logits, masks, ignore_index=255, reduction="sum")
+            / totals["pixels"]
+        }
 
     def predict(self, pyramid, image_size):
         return ScoreMaps(self.classify(pyramid["p2"]), image_size)
@@ -183,9 +216,20 @@ def plain_trainer(terrain, folder, accumulation):
     torch.manual_seed(0)
     encoder = build_encoder(VIT.model_copy(update={"freeze": "body"}), 0)
     recipe = RECIPE.model_copy(
-        update={"accumulation": accumulation, "steps": 3, "optimizer": OptimizerSpec(lr=1e-3, clip_norm=None)}
+        update={
+            "accumulation": accumulation,
+            "steps": 3,
+            "optimizer": OptimizerSpec(lr=1e-3, clip_norm=None),
+        }
     )
-    return Trainer(Segmenter(encoder, PlainHead()), data_of(terrain), recipe, 0, folder, make_accelerator("cpu"))
+    return Trainer(
+        Segmenter(encoder, PlainHead()),
+        data_of(terrain),
+        recipe,
+        0,
+        folder,
+        make_accelerator("cpu"),
+    )
 
 
 def test_accumulation_equals_one_large_batch(terrain, tmp_path):

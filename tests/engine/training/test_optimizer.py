@@ -8,7 +8,12 @@ import timm
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
-from encoder_ablations.engine.training.optimizer import build_optimizer, parameter_groups, rate_factor, set_rates
+from encoder_ablations.engine.training.optimizer import (
+    build_optimizer,
+    parameter_groups,
+    rate_factor,
+    set_rates,
+)
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 
@@ -25,7 +30,9 @@ def make(encoder="vit_tiny_patch16_224", segmenter=SMALL_MASK2FORMER, **options)
 def settings(segmenter, spec):
     """Parameter name -> (learning rate, weight decay)."""
     groups = parameter_groups(segmenter, spec)
-    return {name: (group["lr"], group["weight_decay"]) for group in groups for name in group["names"]}
+    return {
+        name: (group["lr"], group["weight_decay"]) for group in groups for name in group["names"]
+    }
 
 
 def test_multiplier_on_the_body_only():
@@ -43,18 +50,27 @@ def test_every_trainable_parameter_once():
     assert not any("blocks.2." in name for group in groups for name in group["names"])
 
 
-@pytest.mark.parametrize("encoder", ["vit_tiny_patch16_224", "dinov2_s14", "dinov2_reg_s14", "darknet_tiny"])
+@pytest.mark.parametrize(
+    "encoder", ["vit_tiny_patch16_224", "dinov2_s14", "dinov2_reg_s14", "darknet_tiny"]
+)
 def test_what_is_not_decayed(encoder):
     found = settings(make(encoder), OptimizerSpec(weight_decay=0.05))
     for name, (_, decay) in found.items():
         last = name.split(".")[-1]
-        plain = last in ("bias", "gamma", "pos_embed", "cls_token", "reg_token", "level_embed") or any(
-            word in name for word in ("norm", ".bn.", "queries_embedder", "queries_features")
-        )
+        plain = last in (
+            "bias",
+            "gamma",
+            "pos_embed",
+            "cls_token",
+            "reg_token",
+            "level_embed",
+        ) or any(word in name for word in ("norm", ".bn.", "queries_embedder", "queries_features"))
         if plain:
             assert decay == 0, name
     weights = [
-        name for name in found if name.endswith(("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight"))
+        name
+        for name in found
+        if name.endswith(("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight"))
     ]
     assert weights
     assert all(found[name][1] == 0.05 for name in weights)

@@ -32,9 +32,24 @@ def dataset_yaml(tmp_path, terrain):
     return str(path)
 
 
-def test_runs_read_the_set_and_end_with_the_same_numbers(own_cache, dataset_yaml, terrain, tmp_path, capsys):
-    arguments = ["train", "--encoder", "vit_ti16", "--segmenter", "linear", "--dataset", dataset_yaml]
-    arguments += ["encoder.weights=random", "recipe.steps=2", "recipe.batch_size=2", "recipe.evaluate_every=1"]
+def test_runs_read_the_set_and_end_with_the_same_numbers(
+    own_cache, dataset_yaml, terrain, tmp_path, capsys
+):
+    arguments = [
+        "train",
+        "--encoder",
+        "vit_ti16",
+        "--segmenter",
+        "linear",
+        "--dataset",
+        dataset_yaml,
+    ]
+    arguments += [
+        "encoder.weights=random",
+        "recipe.steps=2",
+        "recipe.batch_size=2",
+        "recipe.evaluate_every=1",
+    ]
     arguments += ["recipe.augmentation.crop=[32,32]", "--device", "cpu", "--output"]
     assert main([*arguments, str(tmp_path / "before")]) == 0
     assert "cached set" not in capsys.readouterr().out
@@ -42,9 +57,15 @@ def test_runs_read_the_set_and_end_with_the_same_numbers(own_cache, dataset_yaml
     assert "mars_terrain/test: 8 images in" in capsys.readouterr().out
     assert main([*arguments, str(tmp_path / "after")]) == 0
     folder = set_folder(FolderDataset(terrain, "train"), None).parent
-    assert capsys.readouterr().out.count(f"reading images from the cached set in {folder} (train-full, val-full") == 1
+    assert (
+        capsys.readouterr().out.count(
+            f"reading images from the cached set in {folder} (train-full, val-full"
+        )
+        == 1
+    )
     first, second = (
-        json.loads(next((tmp_path / name).rglob("record.json")).read_text()) for name in ("before", "after")
+        json.loads(next((tmp_path / name).rglob("record.json")).read_text())
+        for name in ("before", "after")
     )
     for key in ("metrics", "confusion_matrix", "curves", "data"):
         assert first[key] == second[key]
@@ -55,10 +76,17 @@ def test_runs_read_the_set_and_end_with_the_same_numbers(own_cache, dataset_yaml
 
 def test_a_prepared_run_reads_all_its_splits_from_sets(own_cache, dataset_yaml, terrain):
     assert main(["cache", dataset_yaml]) == 0
-    parts = {"encoder": load_encoder("vit_ti16"), "segmenter": load_segmenter("linear"), "dataset": terrain}
+    parts = {
+        "encoder": load_encoder("vit_ti16"),
+        "segmenter": load_segmenter("linear"),
+        "dataset": terrain,
+    }
     spec = build(RunSpec, parts, "test")
     data = run.prepare_data(spec)
-    assert all(isinstance(each, StoredSet) for each in (data.training.train, data.training.val, data.report))
+    assert all(
+        isinstance(each, StoredSet)
+        for each in (data.training.train, data.training.val, data.report)
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +94,10 @@ def test_a_prepared_run_reads_all_its_splits_from_sets(own_cache, dataset_yaml, 
     [
         (["--short-side", "7"], "--short-side 7: allowed are 32 and more."),
         (["--max-gb", "0"], "--max-gb 0: allowed is more than 0."),
-        (["--max-gb", "0.0001"], " GiB, more than --max-gb 0.0001. Choose a smaller --short-side, or raise --max-gb"),
+        (
+            ["--max-gb", "0.0001"],
+            " GiB, more than --max-gb 0.0001. Choose a smaller --short-side, or raise --max-gb",
+        ),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(own_cache, dataset_yaml, extra, message, capsys):
@@ -79,7 +110,9 @@ def test_removing_what_is_not_there(own_cache, dataset_yaml, capsys):
     assert "there was no such set" in capsys.readouterr().out
 
 
-def test_a_full_disk_is_found_before_anything_is_written(own_cache, dataset_yaml, terrain, monkeypatch, capsys):
+def test_a_full_disk_is_found_before_anything_is_written(
+    own_cache, dataset_yaml, terrain, monkeypatch, capsys
+):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     assert main(["cache", dataset_yaml]) == 2
     assert "0.00 GiB left" in capsys.readouterr().err
@@ -108,10 +141,16 @@ def test_a_share_of_positives_needs_two_classes(terrain, own_cache, tmp_path):
                 path = tmp_path / "binary" / kind / split / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels).save(path)
-    dataset = {"name": "binary", "root": str(tmp_path / "binary"), "classes": ["background", "object"]}
+    dataset = {
+        "name": "binary",
+        "root": str(tmp_path / "binary"),
+        "classes": ["background", "object"],
+    }
     dataset["splits"] = {"train": "train", "val": "val"}
     spec = build(RunSpec, {**parts, "dataset": dataset, "recipe": recipe}, "test")
     data = run.prepare_data(spec)
     assert isinstance(data.training.train_indices, Mixed)
     shown = data.training.train_indices.draw(np.random.default_rng(0))
-    assert sum(bool((data.training.train[int(index)].mask == 1).any()) for index in shown) == round(0.75 * len(shown))
+    assert sum(bool((data.training.train[int(index)].mask == 1).any()) for index in shown) == round(
+        0.75 * len(shown)
+    )

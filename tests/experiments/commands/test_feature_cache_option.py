@@ -11,7 +11,12 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.spec import LinearSpec
 
-SETTINGS = ["encoder.weights=random", "encoder.freeze=body", "encoder.channels=32", "recipe.steps=4"]
+SETTINGS = [
+    "encoder.weights=random",
+    "encoder.freeze=body",
+    "encoder.channels=32",
+    "recipe.steps=4",
+]
 SETTINGS += ["recipe.batch_size=2", "recipe.evaluate_every=2", "recipe.augmentation.crop=[64,64]"]
 SETTINGS += ["recipe.augmentation.views=2"]
 
@@ -21,7 +26,17 @@ def command(tmp_path, terrain, monkeypatch):
     """A training command; its dataset lies in the current folder, a temporary one."""
     monkeypatch.chdir(tmp_path)
     Path("data.yaml").write_text(json.dumps(terrain.model_dump(mode="json")))
-    return ["train", "--encoder", "vit_ti16", "--segmenter", "linear", "--dataset", "data.yaml", "--device", "cpu"]
+    return [
+        "train",
+        "--encoder",
+        "vit_ti16",
+        "--segmenter",
+        "linear",
+        "--dataset",
+        "data.yaml",
+        "--device",
+        "cpu",
+    ]
 
 
 def record_in(folder):
@@ -62,7 +77,10 @@ def test_rounding_counts_in_evaluation_too(command):
 
 
 BAD = {
-    "negative": (["--feature-cache-gb", "-1"], "--feature-cache-gb -1: allowed are 0 (off) and more"),
+    "negative": (
+        ["--feature-cache-gb", "-1"],
+        "--feature-cache-gb -1: allowed are 0 (off) and more",
+    ),
     "endless": (["--feature-cache-gb", "inf"], "allowed are 0 (off) and more"),
     "no size": (["--feature-cache", "there"], "add --feature-cache-gb N"),
     "nothing frozen": (
@@ -84,7 +102,9 @@ def test_bad_input(command, capsys, name):
 
 def test_the_specification_of_a_run_holds_every_setting():
     spec = RunSpec(
-        encoder=EncoderSpec(name="vit_ti16"), segmenter=LinearSpec(name="linear"), dataset=load_dataset("camvid")
+        encoder=EncoderSpec(name="vit_ti16"),
+        segmenter=LinearSpec(name="linear"),
+        dataset=load_dataset("camvid"),
     )
     content = spec.model_dump(mode="json")
     for part, written in (

@@ -62,7 +62,9 @@ def test_from_a_folder_to_a_study_in_three_commands(folder, terrain, tmp_path, c
 def test_the_yaml_explains_itself_and_the_study_can_be_planned(folder, tmp_path):
     assert main(["init", str(folder), "--name", "mars", "--output", "sub/mars.yaml"]) == 0
     text = (tmp_path / "sub/mars.yaml").read_text()
-    assert text.startswith(f"# mars: written by  ablate init  from {folder}\n# Recognised: images and masks of equal")
+    assert text.startswith(
+        f"# mars: written by  ablate init  from {folder}\n# Recognised: images and masks of equal"
+    )
     assert "# class names in id order" in text
     assert "  - background  # 0" in text
     assert yaml.safe_load(text)["root"] == str(tmp_path / "sub/mars_prepared")
@@ -201,7 +203,10 @@ def test_smoothed_masks_say_so_in_the_yaml_and_lint_agrees(tmp_path, monkeypatch
     levels = (np.arange(64) * 32 - 900).clip(0, 255).astype(np.uint8)
     for number in range(6):
         split = "train" if number < 4 else "val"
-        for kind, pixels in (("images", None), ("masks", np.tile(np.roll(levels, -number), (64, 1)))):
+        for kind, pixels in (
+            ("images", None),
+            ("masks", np.tile(np.roll(levels, -number), (64, 1))),
+        ):
             path = tmp_path / f"mine/{kind}/{split}/{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)

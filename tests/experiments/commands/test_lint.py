@@ -37,10 +37,15 @@ def test_errors_are_grouped_and_end_with_code_2(dataset, capsys):
     assert main(["lint", "toy.yaml"]) == 2
     out = capsys.readouterr().out
     assert "error mask-ids: a mask holds ids that no class has (10×)" in out
-    assert f"    masks/train/train_00000.png: {held} on 100 % of the pixels; classes are 0..2" in out
+    assert (
+        f"    masks/train/train_00000.png: {held} on 100 % of the pixels; classes are 0..2" in out
+    )
     assert "… and 2 more (--all)" in out
     assert "train_00009.png" not in out
-    assert "error mask-missing: an image has no mask\n    images/train/train_00020.png: no train_00020 in" in out
+    assert (
+        "error mask-missing: an image has no mask\n    images/train/train_00020.png: no train_00020 in"
+        in out
+    )
     assert "11 errors" in out
     assert main(["lint", "toy.yaml", "--all"]) == 2
     assert "train_00009.png" in capsys.readouterr().out
@@ -166,13 +171,20 @@ def test_every_file_that_is_left_out_is_named(dataset, tmp_path, capsys):
     assert "13 files left out" in out
     left_out = json.loads((tmp_path / "fixed/fixed.json").read_text())["left_out"]
     assert len(left_out) == 13
-    assert left_out["images/val/val_00002.png"] == "a mask holds only 0 and 255 among masks of class ids"
-    assert left_out["masks/train/train_00020.jpg"] == "a mask is stored with a loss, which changes ids"
+    assert (
+        left_out["images/val/val_00002.png"]
+        == "a mask holds only 0 and 255 among masks of class ids"
+    )
+    assert (
+        left_out["masks/train/train_00020.jpg"] == "a mask is stored with a loss, which changes ids"
+    )
     main(["lint", "toy.yaml", "--fix", "again", "--all"])
     assert capsys.readouterr().out.count("\nleft out ") == 13
 
 
-def test_a_copy_that_cannot_be_written_is_refused_before_anything_is_read(dataset, tmp_path, capsys):
+def test_a_copy_that_cannot_be_written_is_refused_before_anything_is_read(
+    dataset, tmp_path, capsys
+):
     (tmp_path / "fixed").mkdir()
     (tmp_path / "fixed/kept").touch()
     assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 2
@@ -205,7 +217,9 @@ def test_a_copy_that_was_not_read_to_its_end_is_removed(dataset, tmp_path, monke
         stopped.setattr(
             lint,
             "load_dataset",
-            lambda reference, *rest: interrupt() if "fixed" in reference else load_dataset(reference, *rest),
+            lambda reference, *rest: (
+                interrupt() if "fixed" in reference else load_dataset(reference, *rest)
+            ),
         )
         assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 130
     assert capsys.readouterr().err == "stopped; the same command begins anew.\n"

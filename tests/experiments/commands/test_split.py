@@ -24,7 +24,9 @@ def yaml(tmp_path):
 
 def split_of(yaml, train, val, *rest):
     splits = {"train": f"splits/{train}_images.txt", "val": f"splits/{val}_images.txt"}
-    spec = load_dataset(str(yaml), {"splits": splits | ({"test": f"splits/{rest[0]}_images.txt"} if rest else {})})
+    spec = load_dataset(
+        str(yaml), {"splits": splits | ({"test": f"splits/{rest[0]}_images.txt"} if rest else {})}
+    )
     return [set(FolderDataset(spec, name).ids) for name in spec.splits]
 
 
@@ -35,10 +37,14 @@ def test_train_val_and_test(yaml, tmp_path, capsys):
     assert len(train | val | test) == 24
     output = capsys.readouterr().out
     assert (
-        "splits: {train: splits/train_images.txt, val: splits/val_images.txt, test: splits/test_images.txt}" in output
+        "splits: {train: splits/train_images.txt, val: splits/val_images.txt, test: splits/test_images.txt}"
+        in output
     )
     assert "boulder" in output
-    images, masks = ((tmp_path / f"rocks/splits/val_{kind}.txt").read_text().split() for kind in ("images", "masks"))
+    images, masks = (
+        (tmp_path / f"rocks/splits/val_{kind}.txt").read_text().split()
+        for kind in ("images", "masks")
+    )
     assert [line.replace("images/", "masks/") for line in images] == masks
     assert (tmp_path / "rocks" / masks[0]).exists()
 
@@ -51,7 +57,10 @@ def test_folds_with_one_test_set(yaml, capsys):
     assert len(folds[0][2]) == 6
     assert not folds[0][1] & folds[1][1]
     assert all(len(train | val | test) == 24 for train, val, test in folds)
-    assert f"- {{base: {yaml}, name: rocks_fold_1, splits: {{train: splits/fold_1_train_images.txt," in output
+    assert (
+        f"- {{base: {yaml}, name: rocks_fold_1, splits: {{train: splits/fold_1_train_images.txt,"
+        in output
+    )
 
 
 def test_fractions_are_what_a_run_takes(yaml):
@@ -92,7 +101,8 @@ def test_scenes_stay_together(yaml):
     yaml.write_text(yaml.read_text() + "scene_pattern: _0*(\\d)\n")
     assert main(["split", str(yaml), "--val", "0.3", "--test", "0.3"]) == 0
     scenes = [
-        {name[-1] if name[-2] == "0" else name[-2] for name in part} for part in split_of(yaml, "train", "val", "test")
+        {name[-1] if name[-2] == "0" else name[-2] for name in part}
+        for part in split_of(yaml, "train", "val", "test")
     ]
     assert not scenes[0] & scenes[1]
     assert not scenes[1] & scenes[2]
@@ -121,7 +131,9 @@ def test_likely_scenes_are_refused_before_anything_is_written(yaml, tmp_path, ca
     pattern = shown.err.split("--scenes '")[1].split("'")[0]
     assert main(["split", str(yaml), "--scenes", pattern]) == 0
     assert f"  scene_pattern: {pattern}" in capsys.readouterr().out
-    parts = [{name.split("_")[0] for name in part} for part in split_of(yaml, "train", "val", "test")]
+    parts = [
+        {name.split("_")[0] for name in part} for part in split_of(yaml, "train", "val", "test")
+    ]
     assert sum(map(len, parts)) == 6
 
 
@@ -163,7 +175,9 @@ def test_folds_carry_the_scenes(yaml, capsys):
     assert entry["splits"]["train"] == "splits/fold_0_train_images.txt"
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("(", "not a regular expression"), ("abc", "exactly one group")])
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("(", "not a regular expression"), ("abc", "exactly one group")]
+)
 def test_an_impossible_pattern_is_named(yaml, capsys, pattern, message):
     assert main(["split", str(yaml), "--scenes", pattern]) == 2
     shown = capsys.readouterr().err
@@ -202,7 +216,9 @@ def test_lists_outside_of_the_dataset_are_refused(yaml, tmp_path, capsys, output
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "rocks/link").symlink_to(tmp_path / "elsewhere")
     before = sorted(tmp_path.rglob("*"))
-    assert main(["split", str(yaml), "--output", output.format(outside=tmp_path / "elsewhere")]) == 2
+    assert (
+        main(["split", str(yaml), "--output", output.format(outside=tmp_path / "elsewhere")]) == 2
+    )
     shown = capsys.readouterr()
     assert "leads out of the dataset's folder" in shown.err
     assert len(shown.err.splitlines()) == 1

@@ -44,7 +44,10 @@ def rasters(tmp_path, monkeypatch) -> Path:
 
 def test_a_folder_becomes_tiles_that_init_understands(rasters, capsys):
     assert main(["tile", "photos", "--size", "48"]) == 0
-    assert "wrote 12 tiles of 3 images to photos_48\nnext: ablate init photos_48" in capsys.readouterr().out
+    assert (
+        "wrote 12 tiles of 3 images to photos_48\nnext: ablate init photos_48"
+        in capsys.readouterr().out
+    )
     assert main(["init", "photos_48"]) == 0
     spec = load_dataset("photos_48.yaml")
     train = FolderDataset(spec, "train")
@@ -75,9 +78,12 @@ def test_a_dataset_keeps_its_splits_and_its_meaning(rasters, capsys):
         assert len(tiles) == 9 * len(rasters_of_split)
         assert set(tiles.scenes) == set(rasters_of_split.ids)
         whole = sum(
-            np.bincount(rasters_of_split.read_mask(i).ravel(), minlength=256) for i in range(len(rasters_of_split))
+            np.bincount(rasters_of_split.read_mask(i).ravel(), minlength=256)
+            for i in range(len(rasters_of_split))
         )
-        parts = sum(np.bincount(tiles.read_mask(i).ravel(), minlength=256) for i in range(len(tiles)))
+        parts = sum(
+            np.bincount(tiles.read_mask(i).ravel(), minlength=256) for i in range(len(tiles))
+        )
         np.testing.assert_array_equal(whole, parts)
     assert main(["lint", "photos_40.yaml"]) == 0
 
@@ -89,7 +95,9 @@ def test_a_single_raster_is_divided_by_rows(rasters):
     assert main(["tile", "photos", "--size", "32", "--output", "rows"]) == 0
     assert main(["init", "rows/images/..", "--output", "rows.yaml", "--name", "rows"]) == 0
     assert main(["split", "rows.yaml", "--val", "0.3", "--test", "0"]) == 0
-    spec = load_dataset({"base": "rows.yaml", "splits": {f: f"splits/{f}_images.txt" for f in ("train", "val")}})
+    spec = load_dataset(
+        {"base": "rows.yaml", "splits": {f: f"splits/{f}_images.txt" for f in ("train", "val")}}
+    )
     places = {split: set(FolderDataset(spec, split).scenes) for split in ("train", "val")}
     assert places["train"] | places["val"] == {"00000", "00032", "00064"}
     assert not places["train"] & places["val"]
@@ -97,10 +105,14 @@ def test_a_single_raster_is_divided_by_rows(rasters):
 
 def test_a_scene_pattern_holds_for_the_tiles_too(rasters, capsys):
     content = yaml.safe_load((rasters / "photos.yaml").read_text())
-    (rasters / "photos.yaml").write_text(yaml.safe_dump(content | {"scene_pattern": "^([a-z]+)_"}), encoding="utf-8")
+    (rasters / "photos.yaml").write_text(
+        yaml.safe_dump(content | {"scene_pattern": "^([a-z]+)_"}), encoding="utf-8"
+    )
     assert main(["tile", "photos.yaml", "--size", "48"]) == 0
     assert set(FolderDataset(load_dataset("photos_48.yaml"), "train").scenes) == {"north", "south"}
-    (rasters / "photos.yaml").write_text(yaml.safe_dump(content | {"scene_pattern": "^(.+)$"}), encoding="utf-8")
+    (rasters / "photos.yaml").write_text(
+        yaml.safe_dump(content | {"scene_pattern": "^(.+)$"}), encoding="utf-8"
+    )
     assert main(["tile", "photos.yaml", "--size", "32"]) == 2
     assert "finds the scene 'north_1' in 'north_1', but another one" in capsys.readouterr().err
 
@@ -110,7 +122,10 @@ def test_a_scene_pattern_holds_for_the_tiles_too(rasters, capsys):
     [
         (["photos", "--size", "8"], "--size 8: allowed are 32 pixels and more"),
         (["photos", "--range", "5", "5"], "LOW must be less than HIGH"),
-        (["photos", "--bands", "1", "2"], "--bands names 2 bands: allowed are three, or one of grey"),
+        (
+            ["photos", "--bands", "1", "2"],
+            "--bands names 2 bands: allowed are three, or one of grey",
+        ),
         (["photos", "--bands", "4", "2", "1"], "has no band 4; allowed for --bands are 1 to 3"),
         (["photos/images"], "holds no image with a mask of the same name"),
         (["nowhere"], "unknown dataset 'nowhere'"),
@@ -147,9 +162,15 @@ def test_rasters_that_would_share_names_are_refused(rasters, capsys):
         target = rasters / "trees" / "all" / folder
         target.mkdir(parents=True)
         for kind in ("images", "masks"):
-            (target / f"{kind}.tif").write_bytes((rasters / f"photos/{kind}/train/north_1.tif").read_bytes())
+            (target / f"{kind}.tif").write_bytes(
+                (rasters / f"photos/{kind}/train/north_1.tif").read_bytes()
+            )
     content = yaml.safe_load((rasters / "photos.yaml").read_text())
-    trees = {"root": str(rasters / "trees"), "images": "{split}/{id}/images.tif", "masks": "{split}/{id}/masks.tif"}
+    trees = {
+        "root": str(rasters / "trees"),
+        "images": "{split}/{id}/images.tif",
+        "masks": "{split}/{id}/masks.tif",
+    }
     content |= {**trees, "splits": {"train": "all", "val": "all"}}
     (rasters / "photos.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     assert main(["tile", "photos.yaml", "--size", "48"]) == 2
@@ -177,7 +198,9 @@ def rewrite(folder: Path, kind: str, change, nodata: int | None = None) -> None:
         pixels = change(np.asarray(Image.open(path)))
         bands = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         shape = {"height": SIDE, "width": SIDE, "count": len(bands)}
-        with rasterio.open(path, "w", driver="GTiff", dtype=str(pixels.dtype), nodata=nodata, **shape) as file:
+        with rasterio.open(
+            path, "w", driver="GTiff", dtype=str(pixels.dtype), nodata=nodata, **shape
+        ) as file:
             file.write(bands)
 
 
@@ -187,8 +210,13 @@ def test_what_is_not_taken_is_said(rasters, capsys):
     assert main(["tile", "photos", "--size", "48"]) == 0
     out = capsys.readouterr().out
     assert "note: 1 image has no mask and is left out, e.g. images/train/north_1.tif.\n" in out
-    assert "note: of 2 images only the first bands are taken, not 4, 5 of south_1.tif; --bands takes others.\n" in out
-    assert main(["tile", "photos", "--size", "48", "--bands", "4", "3", "2", "--output", "other"]) == 0
+    assert (
+        "note: of 2 images only the first bands are taken, not 4, 5 of south_1.tif; --bands takes others.\n"
+        in out
+    )
+    assert (
+        main(["tile", "photos", "--size", "48", "--bands", "4", "3", "2", "--output", "other"]) == 0
+    )
     assert "bands" not in capsys.readouterr().out
 
 
@@ -207,7 +235,12 @@ def test_what_is_without_data_is_not_labelled_for_init_either(rasters, capsys, d
 
 @pytest.mark.parametrize("values", [(0, 0, 255), (0, 127, 255)])
 def test_masks_whose_255_is_a_class_keep_their_ids(rasters, capsys, values):
-    rewrite(rasters, "masks", lambda ids: np.array(values, np.uint8)[np.searchsorted([0, 10, 255], ids)])
+    rewrite(
+        rasters, "masks", lambda ids: np.array(values, np.uint8)[np.searchsorted([0, 10, 255], ids)]
+    )
     rewrite(rasters, "images", lambda pixels: pixels, 7)
     assert main(["tile", "photos", "--size", "48"]) == 0
-    assert "but 255 is a class in these masks, and the pixels keep their ids" in capsys.readouterr().out
+    assert (
+        "but 255 is a class in these masks, and the pixels keep their ids"
+        in capsys.readouterr().out
+    )

@@ -129,15 +129,22 @@ def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
     assert record.curves.val_miou[-1] == pytest.approx(theirs[-1], rel=1e-9)
     assert max(record.curves.val_miou) == record.convergence.best_val_miou
 
-    assert record.convergence.best_step < 4  # or the next lines would not tell the best weights from the last
+    assert (
+        record.convergence.best_step < 4
+    )  # or the next lines would not tell the best weights from the last
     setup = configured("--encoder", "vit_ti16", "--dataset", dataset, "--seed", "4")
     model = trainer_class().build_model(setup.cfg)
     model.load_state_dict(torch.load(folder / "model_best.pth", weights_only=True)["model"])
-    for split, expected in (("val", record.convergence.best_val_miou), ("test", record.metrics.miou)):
+    for split, expected in (
+        ("val", record.convergence.best_val_miou),
+        ("test", record.metrics.miou),
+    ):
         name = f"mars_terrain_{split}"
         ours = ConfusionEvaluator(name, 3)
         both = DatasetEvaluators([SemSegEvaluator(name, distributed=False), ours])
-        result = inference_on_dataset(model, trainer_class().build_test_loader(setup.cfg, name), both)
+        result = inference_on_dataset(
+            model, trainer_class().build_test_loader(setup.cfg, name), both
+        )
         assert 100 * mean_iou(ours.confusion) == pytest.approx(result["sem_seg"]["mIoU"], rel=1e-12)
         assert mean_iou(ours.confusion) == pytest.approx(expected, rel=1e-9)
 
@@ -145,7 +152,14 @@ def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
 def test_report_mixes_its_runs_with_ours(finished, dataset):
     folder, _ = finished
     study = folder.parent.parent
-    tiny = ["queries=6", "hidden=32", "encoder_layers=1", "decoder_layers=1", "decoder_feedforward=32", "points=64"]
+    tiny = [
+        "queries=6",
+        "hidden=32",
+        "encoder_layers=1",
+        "decoder_layers=1",
+        "decoder_feedforward=32",
+        "points=64",
+    ]
     argv = [
         "--encoder",
         "vit_ti16",
@@ -156,10 +170,17 @@ def test_report_mixes_its_runs_with_ours(finished, dataset):
         "--output",
         str(study),
     ]
-    argv += ["encoder.weights=random", "encoder.channels=32", "recipe.steps=2", "recipe.batch_size=2"]
+    argv += [
+        "encoder.weights=random",
+        "encoder.channels=32",
+        "recipe.steps=2",
+        "recipe.batch_size=2",
+    ]
     argv += ["recipe.augmentation.crop=[64,64]", *(f"segmenter.{setting}" for setting in tiny)]
     assert train.main(argv) == 0
-    ours = next(run for run in map(load_record, (study / "runs").iterdir()) if run.spec.detectron2 is None)
+    ours = next(
+        run for run in map(load_record, (study / "runs").iterdir()) if run.spec.detectron2 is None
+    )
     assert ours.spec.segmenter.name == "mask2former_official"
     assert ours.deformable_attention == ["numba"]
     assert ours.cost.flops_by_part == load_record(folder).cost.flops_by_part
@@ -186,7 +207,21 @@ def test_eval_only_with_augmentation(finished, dataset, capsys):
     weights = {"MODEL.WEIGHTS": str(folder / "model_best.pth"), "TEST.AUG.ENABLED": "True"}
     weights |= {"TEST.AUG.MIN_SIZES": "[64]"}
     state = (folder / "config.yaml").read_bytes()
-    assert main(["--encoder", "vit_ti16", "--dataset", dataset, "--seed", "4", "--eval-only", *words(weights)]) == 0
+    assert (
+        main(
+            [
+                "--encoder",
+                "vit_ti16",
+                "--dataset",
+                dataset,
+                "--seed",
+                "4",
+                "--eval-only",
+                *words(weights),
+            ]
+        )
+        == 0
+    )
     assert (folder / "evaluation" / "inference_TTA").is_dir()
     assert (folder / "config.yaml").read_bytes() == state
 
@@ -199,7 +234,18 @@ def test_best_weights_with_a_changed_bit_are_refused(finished, dataset, tmp_path
     torch.save(content, tmp_path / "model_best.pth")
     weights = {"MODEL.WEIGHTS": str(tmp_path / "model_best.pth")}
     with pytest.raises(InputError, match=r"model_best\.pth is damaged.*checksum"):
-        main(["--encoder", "vit_ti16", "--dataset", dataset, "--seed", "4", "--eval-only", *words(weights)])
+        main(
+            [
+                "--encoder",
+                "vit_ti16",
+                "--dataset",
+                dataset,
+                "--seed",
+                "4",
+                "--eval-only",
+                *words(weights),
+            ]
+        )
 
 
 def test_our_evaluate_sends_to_theirs(finished):
@@ -213,7 +259,10 @@ def test_killed_and_resumed(dataset, tmp_path):
     argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
     start = [sys.executable, "-m", "encoder_ablations.experiments.cli", "train-net", *argv]
     with subprocess.Popen(
-        [*start, *words(changes)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [*start, *words(changes)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("runs/*/model_0000005.pth")):
@@ -223,9 +272,14 @@ def test_killed_and_resumed(dataset, tmp_path):
         os.killpg(process.pid, signal.SIGKILL)
     (folder,) = (tmp_path / "runs").iterdir()
     assert load_record(folder) is None
-    reached = int((folder / "last_checkpoint").read_text().removeprefix("model_").removesuffix(".pth")) + 1
+    reached = (
+        int((folder / "last_checkpoint").read_text().removeprefix("model_").removesuffix(".pth"))
+        + 1
+    )
     for other in ({"SOLVER.MAX_ITER": "50"}, {"SEED": "3"}):
-        with pytest.raises(InputError, match=f"is a checkpoint of another run, {folder.name}; what is asked for is"):
+        with pytest.raises(
+            InputError, match=f"is a checkpoint of another run, {folder.name}; what is asked for is"
+        ):
             main([*argv, "--resume", *words(changes | other | {"OUTPUT_DIR": str(folder)})])
     files = (folder / "data.json").read_bytes()
     (folder / "data.json").unlink()
@@ -245,7 +299,9 @@ def test_ctrl_c_finishes_and_saves_the_step(dataset, tmp_path):
     argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
     changes = {"SOLVER.MAX_ITER": "1000", "TEST.EVAL_PERIOD": "0"}
     start = [sys.executable, "-m", "encoder_ablations.experiments.cli", "train-net", *argv]
-    with subprocess.Popen([*start, *words(changes)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [*start, *words(changes)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         for line in process.stdout:
             if b"Starting training" in line:
                 process.send_signal(signal.SIGINT)
@@ -261,7 +317,20 @@ def test_ctrl_c_finishes_and_saves_the_step(dataset, tmp_path):
 
 def test_it_learns(dataset, tmp_path):
     changes = {"SOLVER.MAX_ITER": "60", "TEST.EVAL_PERIOD": "0"}
-    assert main(["--encoder", "darknet_tiny", "--dataset", dataset, "--output", str(tmp_path), *words(changes)]) == 0
+    assert (
+        main(
+            [
+                "--encoder",
+                "darknet_tiny",
+                "--dataset",
+                dataset,
+                "--output",
+                str(tmp_path),
+                *words(changes),
+            ]
+        )
+        == 0
+    )
     (folder,) = (tmp_path / "runs").iterdir()
     loss = load_record(folder).curves.loss
     assert np.mean(loss[-10:]) < 0.8 * np.mean(loss[:5])
@@ -278,7 +347,11 @@ def test_optimizer_follows_the_encoders_parts(dataset):
         body = name.startswith("backbone.encoder.body.")
         assert group["lr"] == pytest.approx(3e-4 if body else 3e-3), name
     decay = {name: group["weight_decay"] for name, group in groups.items()}
-    undecayed = {name for name in decay if name.startswith("backbone.") and name.endswith((".bias", "norm.weight"))}
+    undecayed = {
+        name
+        for name in decay
+        if name.startswith("backbone.") and name.endswith((".bias", "norm.weight"))
+    }
     undecayed |= {name for name in decay if name.endswith(("pos_embed", "cls_token"))}
     assert len(undecayed) > 20
     assert not any(decay[name] for name in undecayed)
@@ -288,7 +361,9 @@ def test_optimizer_follows_the_encoders_parts(dataset):
 
 
 def test_subset_is_that_of_our_engine(dataset):
-    setup = configured("--encoder", "vit_ti16", "--dataset", dataset, "--fraction", "0.25", "--seed", "5")
+    setup = configured(
+        "--encoder", "vit_ti16", "--dataset", dataset, "--fraction", "0.25", "--seed", "5"
+    )
     (name,) = setup.cfg.DATASETS.TRAIN
     data = prepare_data(setup.spec)
     expected = [data.training.train.ids[index] for index in data.training.train_indices]
@@ -309,18 +384,32 @@ def test_what_is_set_for_the_user(dataset):
     if not torch.cuda.is_available():
         assert cfg.MODEL.DEVICE == "cpu"
         assert not cfg.SOLVER.AMP.ENABLED
-    uncropped = configured("--encoder", "vit_ti16", "--dataset", dataset, changes={"INPUT.CROP.ENABLED": "False"})
+    uncropped = configured(
+        "--encoder", "vit_ti16", "--dataset", dataset, changes={"INPUT.CROP.ENABLED": "False"}
+    )
     assert uncropped.cfg.INPUT.SIZE_DIVISIBILITY == -1
 
 
 def test_run_id_depends_on_what_decides_the_result(dataset):
     def run_id(*argv, **changes):
         options = {key.replace("__", "."): value for key, value in changes.items()}
-        return configured("--encoder", "vit_ti16", "--dataset", dataset, *argv, changes=options).spec.run_id
+        return configured(
+            "--encoder", "vit_ti16", "--dataset", dataset, *argv, changes=options
+        ).spec.run_id
 
     same = run_id()
     assert run_id(OUTPUT_DIR="elsewhere", SOLVER__CHECKPOINT_PERIOD="7") == same
-    assert len({same, run_id("--seed", "1"), run_id(SOLVER__MAX_ITER="5"), run_id(INPUT__MAX_SIZE_TEST="99")}) == 4
+    assert (
+        len(
+            {
+                same,
+                run_id("--seed", "1"),
+                run_id(SOLVER__MAX_ITER="5"),
+                run_id(INPUT__MAX_SIZE_TEST="99"),
+            }
+        )
+        == 4
+    )
 
 
 @pytest.mark.parametrize(("key", "expected"), [("", "fp32"), ("highest", "fp32"), ("high", "tf32")])
@@ -355,7 +444,16 @@ def test_mixed_precision_on_a_gpu(dtype, dataset, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_two_processes(dataset, tmp_path):
-    argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path), "--num-gpus", "2"]
+    argv = [
+        "--encoder",
+        "vit_ti16",
+        "--dataset",
+        dataset,
+        "--output",
+        str(tmp_path),
+        "--num-gpus",
+        "2",
+    ]
     assert main([*argv, *words()]) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     assert load_record(folder).status == "finished"
@@ -374,9 +472,21 @@ BAD = {
         {},
         r"another task: INPUT\.DATASET_MAPPER_NAME is coco_instance_lsj",
     ),
-    "video": (["--config-file", "youtubevis_2019/video_maskformer2_R50_bs16_8ep.yaml"], {}, r"video_.*Non-existent"),
-    "no file": (["--config-file", "ade20k/maskformer2_R50.yaml"], {}, r"no configuration .*Did you mean 'ade20k/"),
-    "unknown key": ([*E, *D], {"SOLVER.MAX_ITERS": "5"}, r"SOLVER\.MAX_ITERS\. Did you mean 'SOLVER\.MAX_ITER'\?"),
+    "video": (
+        ["--config-file", "youtubevis_2019/video_maskformer2_R50_bs16_8ep.yaml"],
+        {},
+        r"video_.*Non-existent",
+    ),
+    "no file": (
+        ["--config-file", "ade20k/maskformer2_R50.yaml"],
+        {},
+        r"no configuration .*Did you mean 'ade20k/",
+    ),
+    "unknown key": (
+        [*E, *D],
+        {"SOLVER.MAX_ITERS": "5"},
+        r"SOLVER\.MAX_ITERS\. Did you mean 'SOLVER\.MAX_ITER'\?",
+    ),
     "wrong type": ([*E, *D], {"SOLVER.MAX_ITER": "many"}, r"the command line: .*SOLVER\.MAX_ITER"),
     "mean": (
         [*E, *D],
@@ -384,29 +494,71 @@ BAD = {
         r"MODEL\.PIXEL_MEAN is \[1\.0, 2\.0, 3\.0\], the encoder needs \[127\.5",
     ),
     "format": ([*E, *D], {"INPUT.FORMAT": "BGR"}, r"INPUT\.FORMAT is BGR, the encoder needs RGB"),
-    "features": ([*E, *D], {f"{HEAD}.IN_FEATURES": "['p2','res3']"}, r"IN_FEATURES is \['p2', 'res3'\]"),
-    "classes": ([*E, *D], {f"{HEAD}.NUM_CLASSES": "7"}, r"NUM_CLASSES is 7, the dataset mars_terrain_train has 3"),
-    "padding": ([*E, *D], {"INPUT.SIZE_DIVISIBILITY": "32"}, r"SIZE_DIVISIBILITY is 32, but .* 64 .*cuts off"),
-    "no stuff classes": (E, {"DATASETS.TRAIN": "('coco_2017_train',)"}, r"coco_2017_train has no stuff_classes.*set\("),
-    "unknown dataset": (E, {"DATASETS.TRAIN": "('ade20k_sem_seg_trian',)"}, r"Did you mean 'ade20k_sem_seg_train'"),
-    "our dataset": (E, {"DATASETS.TRAIN": "('camvid_train',)"}, r"no dataset camvid_train\. Say --dataset camvid\."),
-    "fraction": ([*E, *D, "--fraction", "2"], {}, r"--fraction 2: allowed is more than 0, at most 1"),
-    "two datasets": ([*E, *D], {"DATASETS.TRAIN": "('mars_terrain_val',)"}, r"--dataset is mars_terrain; give one"),
-    "encoder": (["--encoder", "clip_b61", *D], {}, r"unknown encoder 'clip_b61'\. Did you mean 'clip_b16'"),
+    "features": (
+        [*E, *D],
+        {f"{HEAD}.IN_FEATURES": "['p2','res3']"},
+        r"IN_FEATURES is \['p2', 'res3'\]",
+    ),
+    "classes": (
+        [*E, *D],
+        {f"{HEAD}.NUM_CLASSES": "7"},
+        r"NUM_CLASSES is 7, the dataset mars_terrain_train has 3",
+    ),
+    "padding": (
+        [*E, *D],
+        {"INPUT.SIZE_DIVISIBILITY": "32"},
+        r"SIZE_DIVISIBILITY is 32, but .* 64 .*cuts off",
+    ),
+    "no stuff classes": (
+        E,
+        {"DATASETS.TRAIN": "('coco_2017_train',)"},
+        r"coco_2017_train has no stuff_classes.*set\(",
+    ),
+    "unknown dataset": (
+        E,
+        {"DATASETS.TRAIN": "('ade20k_sem_seg_trian',)"},
+        r"Did you mean 'ade20k_sem_seg_train'",
+    ),
+    "our dataset": (
+        E,
+        {"DATASETS.TRAIN": "('camvid_train',)"},
+        r"no dataset camvid_train\. Say --dataset camvid\.",
+    ),
+    "fraction": (
+        [*E, *D, "--fraction", "2"],
+        {},
+        r"--fraction 2: allowed is more than 0, at most 1",
+    ),
+    "two datasets": (
+        [*E, *D],
+        {"DATASETS.TRAIN": "('mars_terrain_val',)"},
+        r"--dataset is mars_terrain; give one",
+    ),
+    "encoder": (
+        ["--encoder", "clip_b61", *D],
+        {},
+        r"unknown encoder 'clip_b61'\. Did you mean 'clip_b16'",
+    ),
     "freeze alone": (["--freeze", "body"], {}, r"--freeze .* name an encoder"),
     "freeze": ([*E, *D, "--freeze", "boddy"], {}, r"freeze"),
     "fraction alone": (E, {}, r"--fraction .* name both"),
     "seed": ([*E, *D, "--seed", "1"], {"SEED": "2"}, r"--seed is 1, SEED is 2"),
     "negative seed": ([*E, *D, "--seed", "-1"], {}, r"--seed -1: allowed are 0 and more"),
     "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99, but there are \d"),
-    "dtype": ([*E, *D], {"SOLVER.AMP.DTYPE": "float8"}, r"unknown SOLVER\.AMP\.DTYPE 'float8'.*bfloat16"),
+    "dtype": (
+        [*E, *D],
+        {"SOLVER.AMP.DTYPE": "float8"},
+        r"unknown SOLVER\.AMP\.DTYPE 'float8'.*bfloat16",
+    ),
     "crop": ([*E, *D], {"INPUT.CROP.SIZE": "(16, 16)"}, r"the Detectron2 configuration.*crop"),
 }
 
 
 def build(argv, options):
     """What happens before a folder is made: the configuration is read and checked, the model is built."""
-    setup = configure(make_parser().parse_args([*argv, *(word for pair in options.items() for word in pair)]))
+    setup = configure(
+        make_parser().parse_args([*argv, *(word for pair in options.items() for word in pair)])
+    )
     return trainer_class().build_model(setup.cfg)
 
 
@@ -435,7 +587,9 @@ def test_missing_data_is_said_at_once(tmp_path):
     )
     for encoder in ([], ["--encoder", "vit_ti16"]):
         with pytest.raises(InputError, match=r"there is no folder .*/x"):
-            configure(make_parser().parse_args([*encoder, "--dataset", str(tmp_path / "nowhere.yaml")]))
+            configure(
+                make_parser().parse_args([*encoder, "--dataset", str(tmp_path / "nowhere.yaml")])
+            )
 
 
 def test_option_after_a_key():
@@ -454,30 +608,72 @@ def test_checkpoint_of_another_encoder(finished, dataset, tmp_path):
     weights = str(finished[0] / "model_best.pth")
     out = {"OUTPUT_DIR": str(tmp_path / "out"), "MODEL.WEIGHTS": weights}
     for argv in ([], ["--eval-only"]):
-        with pytest.raises(InputError, match=r"another encoder \(name vit_ti16 there, darknet_tiny here"):
+        with pytest.raises(
+            InputError, match=r"another encoder \(name vit_ti16 there, darknet_tiny here"
+        ):
             main(["--encoder", "darknet_tiny", "--dataset", dataset, *argv, *words(out)])
     wider = {f"{FORMER}.NUM_OBJECT_QUERIES": "9"}
-    with pytest.raises(InputError, match=r"does not fit the model: for sem_seg_head\S+ it holds \("):
+    with pytest.raises(
+        InputError, match=r"does not fit the model: for sem_seg_head\S+ it holds \("
+    ):
         main(["--encoder", "vit_ti16", "--dataset", dataset, "--eval-only", *words(out | wider)])
     broken = tmp_path / "broken.pth"
     broken.write_bytes((finished[0] / "model_best.pth").read_bytes()[:2000])
     with pytest.raises(InputError, match="damaged or not a checkpoint"):
-        main(["--encoder", "vit_ti16", "--dataset", dataset, *words(out | {"MODEL.WEIGHTS": str(broken)})])
+        main(
+            [
+                "--encoder",
+                "vit_ti16",
+                "--dataset",
+                dataset,
+                *words(out | {"MODEL.WEIGHTS": str(broken)}),
+            ]
+        )
     with pytest.raises(InputError, match="there is no checkpoint"):
-        main(["--encoder", "vit_ti16", "--dataset", dataset, *words(out | {"MODEL.WEIGHTS": "nowhere.pth"})])
+        main(
+            [
+                "--encoder",
+                "vit_ti16",
+                "--dataset",
+                dataset,
+                *words(out | {"MODEL.WEIGHTS": "nowhere.pth"}),
+            ]
+        )
     with pytest.raises(InputError, match="--eval-only needs weights"):
         main(["--encoder", "vit_ti16", "--dataset", dataset, "--eval-only", *words()])
 
 
 def test_folder_of_another_run(finished, dataset):
     with pytest.raises(InputError, match="holds the record of another run"):
-        main(["--encoder", "darknet_tiny", "--dataset", dataset, *words({"OUTPUT_DIR": str(finished[0])})])
+        main(
+            [
+                "--encoder",
+                "darknet_tiny",
+                "--dataset",
+                dataset,
+                *words({"OUTPUT_DIR": str(finished[0])}),
+            ]
+        )
 
 
 def test_failure_is_recorded(dataset, tmp_path):
-    changes = {"SOLVER.BASE_LR": "1e30", "SOLVER.CLIP_GRADIENTS.ENABLED": "False", "SOLVER.MAX_ITER": "30"}
+    changes = {
+        "SOLVER.BASE_LR": "1e30",
+        "SOLVER.CLIP_GRADIENTS.ENABLED": "False",
+        "SOLVER.MAX_ITER": "30",
+    }
     with pytest.raises((FloatingPointError, ValueError)):
-        main(["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path), *words(changes)])
+        main(
+            [
+                "--encoder",
+                "vit_ti16",
+                "--dataset",
+                dataset,
+                "--output",
+                str(tmp_path),
+                *words(changes),
+            ]
+        )
     (folder,) = (tmp_path / "runs").iterdir()
     record = load_record(folder)
     assert record.status == "failed"
@@ -502,7 +698,9 @@ def test_the_official_mapper_reads_300_classes(wide, wide_run):
     loader = trainer_class().build_train_loader(cfg)
     for entry, _ in zip((entry for batch in loader for entry in batch), range(6), strict=False):
         mask = entry["sem_seg"]
-        assert entry["instances"].gt_classes.tolist() == sorted(set(mask.unique().tolist()) - {65535})
+        assert entry["instances"].gt_classes.tolist() == sorted(
+            set(mask.unique().tolist()) - {65535}
+        )
         assert entry["image"].shape[-2:] == mask.shape == (96, 96)
         assert (mask[(entry["image"] == 128).all(0)] == 65535).all()
         assert (mask[80:] == 65535).all()  # no image is resized to more than 80 rows
@@ -526,13 +724,17 @@ def test_300_classes_are_counted_as_the_files_say(wide, wide_run):
         for (entry,) in trainer_class().build_test_loader(cfg, "wide_test"):
             (output,) = model.eval()([entry])
             truth = read_png(wide, "test", entry["image_id"])
-            for label, found in zip(truth.flat, output["sem_seg"].argmax(0).numpy().flat, strict=True):
+            for label, found in zip(
+                truth.flat, output["sem_seg"].argmax(0).numpy().flat, strict=True
+            ):
                 if label != 65535:
                     expected[label, found] += 1
     np.testing.assert_array_equal(np.array(record.confusion_matrix), expected)
     assert expected[255].sum() == 4 * 12 * 16
     evaluator = SemSegEvaluator("wide_test", distributed=False)
-    result = inference_on_dataset(model, trainer_class().build_test_loader(cfg, "wide_test"), evaluator)
+    result = inference_on_dataset(
+        model, trainer_class().build_test_loader(cfg, "wide_test"), evaluator
+    )
     assert 100 * record.metrics.miou == pytest.approx(result["sem_seg"]["mIoU"], rel=1e-9)
     assert len(record.curves.val_miou) == 2
     assert command(report.main, [str(folder.parent.parent)]) == 0

@@ -64,7 +64,9 @@ class RecordFactory:
                 epochs=17.0,
             ),
             cost=self.cost(
-                options.get("gflops", 20.0), options.get("latency", 30.0), options.get("train_seconds", 200.0)
+                options.get("gflops", 20.0),
+                options.get("latency", 30.0),
+                options.get("train_seconds", 200.0),
             ),
             encoder={"width": 192, "depth": 12, "patch_size": 16},
             pictures=options.get("pictures", []),
@@ -74,9 +76,13 @@ class RecordFactory:
     def counted(self, record, matrix):
         """The record of a finished run as if its confusion matrix were ``matrix``."""
         scores = metrics_record(ConfusionMatrix(np.array(matrix)), record.spec.dataset.classes)
-        return record.model_copy(update={"confusion_matrix": np.array(matrix).tolist(), "metrics": scores})
+        return record.model_copy(
+            update={"confusion_matrix": np.array(matrix).tolist(), "metrics": scores}
+        )
 
-    def failure(self, encoder="vit-a", fraction=1.0, seed=0, message="CUDA out of memory", **options):
+    def failure(
+        self, encoder="vit-a", fraction=1.0, seed=0, message="CUDA out of memory", **options
+    ):
         spec = self.spec(encoder, fraction, seed, **options)
         return RunRecord(
             run_id=spec.run_id,
@@ -85,14 +91,22 @@ class RecordFactory:
             started="2025-03-01T10:00:00+00:00",
             finished="2025-03-01T10:00:30+00:00",
             environment=self.environment(),
-            error=ErrorRecord(type="RuntimeError", message=message, traceback=f"Traceback …\nRuntimeError: {message}"),
+            error=ErrorRecord(
+                type="RuntimeError",
+                message=message,
+                traceback=f"Traceback …\nRuntimeError: {message}",
+            ),
         )
 
     def spec(self, encoder, fraction, seed, **options):
         dataset = options.get("dataset", "mars")
         classes = options.get("classes", CLASSES)
         return RunSpec(
-            encoder=EncoderSpec(name=encoder, weights=options.get("weights", "pretrained"), label=options.get("label")),
+            encoder=EncoderSpec(
+                name=encoder,
+                weights=options.get("weights", "pretrained"),
+                label=options.get("label"),
+            ),
             segmenter=LinearSpec(name="linear"),
             dataset=DatasetSpec(
                 name=dataset,
@@ -125,8 +139,12 @@ class RecordFactory:
         noise = numpy_stream(seed, "curves", str(miou))
         loss_steps = list(range(10, steps + 1, 10))
         val_steps = list(range(40, steps + 1, 40)) or [steps]
-        loss = [float(0.3 + 1.5 * np.exp(-4 * s / steps) + 0.05 * noise.normal()) for s in loss_steps]
-        val = [float(miou * (1 - np.exp(-6 * s / steps)) + 0.006 * noise.normal()) for s in val_steps]
+        loss = [
+            float(0.3 + 1.5 * np.exp(-4 * s / steps) + 0.05 * noise.normal()) for s in loss_steps
+        ]
+        val = [
+            float(miou * (1 - np.exp(-6 * s / steps)) + 0.006 * noise.normal()) for s in val_steps
+        ]
         return CurvesRecord(loss_steps=loss_steps, loss=loss, val_steps=val_steps, val_miou=val)
 
     def cost(self, gflops, latency, train_seconds):
@@ -134,12 +152,28 @@ class RecordFactory:
             input_size=(512, 512),
             tokens=1024,
             parameters={"total": 86_567_656, "trainable": 1_200_000},
-            parameters_by_part={"encoder.body": 85_367_656, "encoder.neck": 1_000_000, "head": 200_000},
+            parameters_by_part={
+                "encoder.body": 85_367_656,
+                "encoder.neck": 1_000_000,
+                "head": 200_000,
+            },
             flops=round(gflops * 1e9),
             flops_by_part={"encoder.body": round(gflops * 0.8e9), "head": round(gflops * 0.2e9)},
             latency_ms=[
-                LatencyRecord(batch_size=1, median=latency, p10=latency * 0.9, p90=latency * 1.2, median_by_part={}),
-                LatencyRecord(batch_size=8, median=latency * 6, p10=latency * 5, p90=latency * 7, median_by_part={}),
+                LatencyRecord(
+                    batch_size=1,
+                    median=latency,
+                    p10=latency * 0.9,
+                    p90=latency * 1.2,
+                    median_by_part={},
+                ),
+                LatencyRecord(
+                    batch_size=8,
+                    median=latency * 6,
+                    p10=latency * 5,
+                    p90=latency * 7,
+                    median_by_part={},
+                ),
             ],
             images_per_second=8000 / (latency * 6),
             train_seconds=train_seconds,
@@ -148,7 +182,12 @@ class RecordFactory:
 
     def environment(self):
         return {
-            "versions": {"python": "3.11.7", "encoder-ablations": "0.1.0", "torch": "2.15.0", "timm": "1.0.31"},
+            "versions": {
+                "python": "3.11.7",
+                "encoder-ablations": "0.1.0",
+                "torch": "2.15.0",
+                "timm": "1.0.31",
+            },
             "git_revision": "2b88a7600000000000000000000000000000abcd",
             "processor": "Example CPU",
             "gpu": None,
@@ -189,7 +228,11 @@ def scene(number, height=120, width=160):
     truth = np.zeros((height, width), np.uint8)
     for kind, count, largest in ((1, 4, 24), (2, 9, 6)):
         for _ in range(count):
-            y, x, r = random.integers(0, height), random.integers(0, width), random.integers(largest // 2, largest)
+            y, x, r = (
+                random.integers(0, height),
+                random.integers(0, width),
+                random.integers(largest // 2, largest),
+            )
             inside = (rows - y) ** 2 + (columns - x) ** 2 < r**2
             truth[inside] = kind
             grey[inside] += (columns[inside] - x) * (2.5 if kind == 1 else -6)
@@ -220,12 +263,18 @@ def factory(tmp_path):
 def realistic(factory):
     """Three encoders and a random control × three fractions × three seeds, pictures, disclosures, one failed run."""
     level = {"dinov2-base": 0.74, "clip-base": 0.69, "darknet53": 0.64}
-    cost = {"dinov2-base": (92.1, 182.0, 912), "clip-base": (90.4, 176.0, 890), "darknet53": (31.2, 61.0, 431)}
+    cost = {
+        "dinov2-base": (92.1, 182.0, 912),
+        "clip-base": (90.4, 176.0, 890),
+        "darknet53": (31.2, 61.0, 431),
+    }
     records = []
     for encoder, weights in [*((e, "pretrained") for e in level), ("dinov2-base", "random")]:
         for fraction, loss in ((0.05, 0.22), (0.25, 0.1), (1.0, 0.0)):
             for seed in range(3):
-                lost = (loss + 0.21 if weights == "random" else loss) * (1.3 if encoder == "darknet53" else 1)
+                lost = (loss + 0.21 if weights == "random" else loss) * (
+                    1.3 if encoder == "darknet53" else 1
+                )
                 noise = 0.012 * float(numpy_stream(seed, encoder, weights, str(fraction)).normal())
                 gflops, latency, seconds = cost[encoder]
                 records.append(
@@ -240,7 +289,11 @@ def realistic(factory):
                         train_seconds=seconds,
                         pictures=["plain_001", "plain_002", "plain_003"] if seed == 0 else [],
                         disclosures=["Selection and report share the validation split."]
-                        + (["Weights were read from a local file."] if encoder == "clip-base" else []),
+                        + (
+                            ["Weights were read from a local file."]
+                            if encoder == "clip-base"
+                            else []
+                        ),
                     )
                 )
     records[-1] = factory.failure("dinov2-base", 1.0, 2, weights="random")

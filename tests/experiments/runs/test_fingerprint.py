@@ -51,7 +51,9 @@ def resave_image(dataset):
     Image.fromarray(255 - pixels // 2).save(path)
 
 
-@pytest.mark.parametrize("change", [repaint, lambda d: repaint(d, "test", 3), add_image, resave_image])
+@pytest.mark.parametrize(
+    "change", [repaint, lambda d: repaint(d, "test", 3), add_image, resave_image]
+)
 def test_the_fingerprint_changes_with_every_file(dataset, change):
     before = check_dataset(dataset).fingerprint
     assert check_dataset(dataset).fingerprint == before
@@ -71,13 +73,19 @@ def test_a_study_does_not_go_on_with_other_masks(dataset, studies, capsys):
     capsys.readouterr()
     assert main(["run", further, "--device", "cpu", "--extend"]) == 2
     error = capsys.readouterr().err
-    assert "the files of dataset 'mars_terrain' have changed since the run darknet-tiny-random-linear" in error
+    assert (
+        "the files of dataset 'mars_terrain' have changed since the run darknet-tiny-random-linear"
+        in error
+    )
     assert len(list(Path("outputs/tiny/runs").glob("*/record.json"))) == 1
     assert main(["run", further, "--device", "cpu", "--output", "elsewhere"]) == 0
     for path, content in kept.items():
         path.write_bytes(content)
     assert main(["run", further, "--device", "cpu", "--extend"]) == 0
-    digests = {json.loads(path.read_text())["data"]["dataset_sha256"] for path in Path("outputs").rglob("record.json")}
+    digests = {
+        json.loads(path.read_text())["data"]["dataset_sha256"]
+        for path in Path("outputs").rglob("record.json")
+    }
     assert digests == {check_dataset(dataset).fingerprint}
 
 
@@ -123,4 +131,6 @@ def test_the_report_says_that_files_changed(dataset, studies):
     assert main(["report", "outputs/tiny"]) == 0
     text = "the files of dataset 'mars_terrain' (images, names or masks) changed between its runs: there are 2 versions"
     assert text in collect(Path("outputs/tiny")).damaged[0]
-    assert "changed between its runs" in Path("outputs/tiny/report.html").read_text(encoding="utf-8")
+    assert "changed between its runs" in Path("outputs/tiny/report.html").read_text(
+        encoding="utf-8"
+    )

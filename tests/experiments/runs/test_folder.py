@@ -26,15 +26,35 @@ from encoder_ablations.utils.errors import InputError
 
 ENCODER = {"base": "darknet_tiny", "channels": 32, "label": "dark"}
 RECIPE = {"steps": 4, "batch_size": 2, "evaluate_every": 2, "augmentation": {"crop": [64, 64]}}
-STUDY = {"name": "pair", "encoders": [ENCODER], "segmenters": ["linear"], "seeds": [0, 1], "recipe": RECIPE}
+STUDY = {
+    "name": "pair",
+    "encoders": [ENCODER],
+    "segmenters": ["linear"],
+    "seeds": [0, 1],
+    "recipe": RECIPE,
+}
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory, terrain):
     """A study of two finished runs that differ in the seed alone, so that every file of one fits the other."""
     folder = tmp_path_factory.mktemp("pair")
-    (folder / "pair.yaml").write_text(yaml.safe_dump(STUDY | {"datasets": [terrain.model_dump(mode="json")]}))
-    assert main(["run", str(folder / "pair.yaml"), "--device", "cpu", "--output", str(folder / "outputs")]) == 0
+    (folder / "pair.yaml").write_text(
+        yaml.safe_dump(STUDY | {"datasets": [terrain.model_dump(mode="json")]})
+    )
+    assert (
+        main(
+            [
+                "run",
+                str(folder / "pair.yaml"),
+                "--device",
+                "cpu",
+                "--output",
+                str(folder / "outputs"),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -104,8 +124,16 @@ def other_files(path):
 FAULTS = {
     "record without checksum": ("record.json", without_checksum, "has no checksum"),
     "record with another score": ("record.json", better, "miou 0.999"),
-    "record with another class's score": ("record.json", better_class, "per_class_dice.crater 0.999"),
-    "record with a matrix of other classes": ("record.json", smaller_matrix, "not one of 3 classes"),
+    "record with another class's score": (
+        "record.json",
+        better_class,
+        "per_class_dice.crater 0.999",
+    ),
+    "record with a matrix of other classes": (
+        "record.json",
+        smaller_matrix,
+        "not one of 3 classes",
+    ),
     "record with other classes": ("record.json", other_classes, "other classes"),
     "record with another specification": ("record.json", other_spec, "its settings are those of"),
     "record without scores": ("record.json", without_scores, "finished without metrics"),
@@ -114,8 +142,16 @@ FAULTS = {
     "config edited": ("config.yaml", edited_config, "was edited"),
     "config without its first line": ("config.yaml", renamed_config, "was edited"),
     "data deleted": ("data.json", Path.unlink, "is missing"),
-    "data truncated": ("data.json", lambda path: path.write_text(path.read_text()[:40]), "is damaged"),
-    "data edited": ("data.json", lambda path: path.write_text(path.read_text().replace("a", "b")), "data.json"),
+    "data truncated": (
+        "data.json",
+        lambda path: path.write_text(path.read_text()[:40]),
+        "is damaged",
+    ),
+    "data edited": (
+        "data.json",
+        lambda path: path.write_text(path.read_text().replace("a", "b")),
+        "data.json",
+    ),
     "data without checksum": ("data.json", without_checksum, "has no checksum"),
     "data of another run": ("data.json", of_another, "is that of another run"),
     "data of other files": ("data.json", other_files, "names other files than the record"),
@@ -147,11 +183,27 @@ def test_it_is_named_by_every_command_and_the_other_run_goes_on(name, runs, caps
     assert main(["evaluate", str(bad), "--device", "cpu"]) == 2
     assert message in capsys.readouterr().err
 
-    assert main(["run", "pair.yaml", "--device", "cpu", "--output", "outputs", "seeds=[0,1,2]", "--extend"]) == 1
+    assert (
+        main(
+            [
+                "run",
+                "pair.yaml",
+                "--device",
+                "cpu",
+                "--output",
+                "outputs",
+                "seeds=[0,1,2]",
+                "--extend",
+            ]
+        )
+        == 1
+    )
     error = capsys.readouterr().err
     assert f"unreadable: {line}" in error
     assert len(collect(Path("outputs")).records) == 2, "the new run was computed"
-    assert before == {path: path.read_bytes() for path in before}, "nothing of the refused run is overwritten"
+    assert before == {path: path.read_bytes() for path in before}, (
+        "nothing of the refused run is overwritten"
+    )
 
 
 def test_an_interrupted_run_without_its_data_file_does_not_go_on(runs, capsys):
@@ -159,12 +211,16 @@ def test_an_interrupted_run_without_its_data_file_does_not_go_on(runs, capsys):
     (bad / "record.json").unlink()
     (bad / "data.json").unlink()
     assert main(["run", "pair.yaml", "--device", "cpu", "--output", "outputs"]) == 1
-    assert re.search(r"unreadable: .*data\.json is missing.*delete the run's folder", capsys.readouterr().err)
+    assert re.search(
+        r"unreadable: .*data\.json is missing.*delete the run's folder", capsys.readouterr().err
+    )
     spec = next(spec for spec in plan(load_study("pair.yaml")) if spec.run_id == bad.name)
     with pytest.raises(InputError, match="is missing"):
         execute_run(spec, bad, Execution("cpu"))
     shutil.rmtree(bad)
-    assert main(["run", "pair.yaml", "--device", "cpu", "--output", "outputs"]) == 0, "the way out that it names"
+    assert main(["run", "pair.yaml", "--device", "cpu", "--output", "outputs"]) == 0, (
+        "the way out that it names"
+    )
 
 
 def other_run(path):
@@ -181,7 +237,9 @@ def changed_weight(path):
 
 def earlier_step(path):
     content = torch.load(path, weights_only=True)
-    save_checkpoint(path, {key: value for key, value in content.items() if key != "sha256"} | {"step": 1})
+    save_checkpoint(
+        path, {key: value for key, value in content.items() if key != "sha256"} | {"step": 1}
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +250,9 @@ def earlier_step(path):
         (earlier_step, "of step 1, but the best"),
     ],
 )
-def test_weights_that_are_not_the_runs_own_are_not_evaluated(damage, message, runs, terrain, capsys):
+def test_weights_that_are_not_the_runs_own_are_not_evaluated(
+    damage, message, runs, terrain, capsys
+):
     bad, good = runs
     damage(bad / "checkpoints/best.pt")
     (bad.parent / "notes.txt").write_text("no run")
@@ -230,7 +290,9 @@ def test_a_copy_of_a_run_under_another_name_is_no_second_run(runs, terrain, caps
     assert "left out: outputs/runs/copy/record.json" in capsys.readouterr().err
     assert not (copy / "transfer").exists()
     (copy / "record.json").unlink()
-    assert main(["evaluate", str(copy), "--device", "cpu"]) == 2, "unfinished, but its files name another run"
+    assert main(["evaluate", str(copy), "--device", "cpu"]) == 2, (
+        "unfinished, but its files name another run"
+    )
     assert f"is that of another run, {bad.name}" in capsys.readouterr().err
 
 
@@ -245,7 +307,9 @@ def test_counts_of_images_of_another_run_are_refused(runs):
     bad, good = runs
     matrix = np.array(load_record(good).confusion_matrix)
     load_per_image(good / PER_IMAGE, matrix, good.name)
-    with pytest.raises(InputError, match=rf"that of another run, {good.name}; this is the run {bad.name}"):
+    with pytest.raises(
+        InputError, match=rf"that of another run, {good.name}; this is the run {bad.name}"
+    ):
         load_per_image(good / PER_IMAGE, matrix, bad.name)
 
 

@@ -12,9 +12,19 @@ from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.runs.transfer_record import load_transfer, transfer_files
 from encoder_ablations.utils.errors import InputError
 
-SETTINGS = ["encoder.weights=random", "encoder.channels=32", "recipe.steps=6", "recipe.batch_size=2"]
+SETTINGS = [
+    "encoder.weights=random",
+    "encoder.channels=32",
+    "recipe.steps=6",
+    "recipe.batch_size=2",
+]
 SETTINGS += ["recipe.augmentation.crop=[64,64]", "recipe.optimizer.lr=0.01"]
-MAP = {"shared": {"hole": {"trained": ["crater"], "tested": ["pit"]}, "plain": {"trained": ["background"]}}}
+MAP = {
+    "shared": {
+        "hole": {"trained": ["crater"], "tested": ["pit"]},
+        "plain": {"trained": ["background"]},
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +33,16 @@ def trained(tmp_path_factory, terrain):
     folder = tmp_path_factory.mktemp("trained")
     data = folder / "terrain.json.yaml"
     data.write_text(json.dumps(terrain.model_dump(mode="json")))
-    command = ["train", "--encoder", "darknet_tiny", "--segmenter", "linear", "--dataset", str(data), *SETTINGS]
+    command = [
+        "train",
+        "--encoder",
+        "darknet_tiny",
+        "--segmenter",
+        "linear",
+        "--dataset",
+        str(data),
+        *SETTINGS,
+    ]
     assert main([*command, "--device", "cpu", "--output", str(folder / "study")]) == 0
     return folder / "study"
 
@@ -33,7 +52,11 @@ def other(tmp_path, terrain, monkeypatch):
     """The same images under other ids and names; boulders are not labelled in it. And the class map."""
     monkeypatch.chdir(tmp_path)
     content = terrain.model_dump(mode="json")
-    content |= {"name": "elsewhere", "classes": ["pit", "dune", "plain"], "value_map": {0: 2, 1: 0, 2: 255}}
+    content |= {
+        "name": "elsewhere",
+        "classes": ["pit", "dune", "plain"],
+        "value_map": {0: 2, 1: 0, 2: 255},
+    }
     content["colors"] = None
     Path("other.yaml").write_text(json.dumps(content))
     Path("map.yaml").write_text(json.dumps(MAP))
@@ -80,7 +103,11 @@ def test_a_class_map_gives_the_runs_own_counts_in_other_words(trained, other, ca
 def test_equal_names_in_another_order_need_no_map(trained, other):
     run = run_in(trained)
     content = json.loads(Path("other.yaml").read_text())
-    content |= {"name": "shuffled", "classes": ["boulder", "background", "crater"], "value_map": {0: 1, 1: 2, 2: 0}}
+    content |= {
+        "name": "shuffled",
+        "classes": ["boulder", "background", "crater"],
+        "value_map": {0: 1, 1: 2, 2: 0},
+    }
     Path("other.yaml").write_text(json.dumps(content))
     assert main(["evaluate", str(run), *other]) == 0
     record = next(record for record in load_transfers(run) if record.tested_on == "shuffled")
@@ -89,12 +116,24 @@ def test_equal_names_in_another_order_need_no_map(trained, other):
 
 
 def test_a_study_and_again(trained, other):
-    arguments = ["evaluate", str(trained), *other, "--class-map", "map.yaml", "--split", "val", "--json", "all.json"]
+    arguments = [
+        "evaluate",
+        str(trained),
+        *other,
+        "--class-map",
+        "map.yaml",
+        "--split",
+        "val",
+        "--json",
+        "all.json",
+    ]
     for _ in range(2):  # the second time the same file is written again
         assert main(arguments) == 0
     found = [record for record in load_transfers(run_in(trained)) if record.split == "val"]
     assert len(found) == 1
-    assert [each["run_id"] for each in json.loads(Path("all.json").read_text())] == [found[0].run_id]
+    assert [each["run_id"] for each in json.loads(Path("all.json").read_text())] == [
+        found[0].run_id
+    ]
 
 
 def test_other_predictions_count_as_wrong_but_are_no_class():
@@ -108,14 +147,22 @@ def test_other_predictions_count_as_wrong_but_are_no_class():
 
 def test_bad_input_is_one_line(trained, other, capsys):
     run = run_in(trained)
-    Path("typo.yaml").write_text(json.dumps({"shared": {"hole": {"trained": ["krater"], "tested": ["pit"]}}}))
+    Path("typo.yaml").write_text(
+        json.dumps({"shared": {"hole": {"trained": ["krater"], "tested": ["pit"]}}})
+    )
     Path("empty/runs").mkdir(parents=True)
     cases = [
         ([str(run), *other], "Say which mean the same with --class-map"),
-        ([str(run), *other, "--class-map", "typo.yaml"], "unknown class 'krater'. Did you mean 'crater'?"),
+        (
+            [str(run), *other, "--class-map", "typo.yaml"],
+            "unknown class 'krater'. Did you mean 'crater'?",
+        ),
         ([str(run), *other, "--class-map", "gone.yaml"], "cannot read gone.yaml"),
         ([str(run), "--class-map", "map.yaml"], "add --dataset"),
-        ([str(run), *other, "--split", "tset", "--class-map", "map.yaml"], "unknown split of elsewhere 'tset'"),
+        (
+            [str(run), *other, "--split", "tset", "--class-map", "map.yaml"],
+            "unknown split of elsewhere 'tset'",
+        ),
         (["empty", *other], "empty has no finished run to evaluate on elsewhere"),
     ]
     for arguments, message in cases:

@@ -49,16 +49,26 @@ def simulate(random, images, seeds, seed_noise, mixed_noise, image_noise, levels
     found = []
     for level in levels:
         runs = [
-            score(sizes, level + ease + random.normal(0, seed_noise) + random.normal(0, mixed_noise, (images, 1)))
+            score(
+                sizes,
+                level
+                + ease
+                + random.normal(0, seed_noise)
+                + random.normal(0, mixed_noise, (images, 1)),
+            )
             for _ in range(seeds)
         ]
-        found.append(([miou(run) for run in runs], [resampled(names, weights, run) for run in runs]))
+        found.append(
+            ([miou(run) for run in runs], [resampled(names, weights, run) for run in runs])
+        )
     return found
 
 
 def true_miou(random, seed_noise, mixed_noise, image_noise, level=1.5):
     sizes, ease = draw_images(random, 20_000, image_noise)
-    noise = [random.normal(0, seed_noise) + random.normal(0, mixed_noise, (20_000, 1)) for _ in range(60)]
+    noise = [
+        random.normal(0, seed_noise) + random.normal(0, mixed_noise, (20_000, 1)) for _ in range(60)
+    ]
     return np.mean([miou(score(sizes, level + ease + one)) for one in noise])
 
 
@@ -76,7 +86,10 @@ def test_coverage_over_seeds_and_images(setting):
     images, seeds, *noise = setting
     random = np.random.default_rng(1)
     truth = true_miou(random, *noise)
-    intervals = [interval_over_seeds_and_images(*simulate(random, images, seeds, *noise)[0]) for _ in range(300)]
+    intervals = [
+        interval_over_seeds_and_images(*simulate(random, images, seeds, *noise)[0])
+        for _ in range(300)
+    ]
     held = np.mean([low <= truth <= high for low, high in intervals])
     assert 0.91 <= held <= 0.99
 
@@ -94,7 +107,9 @@ def test_coverage_of_paired_differences_and_what_pairing_buys():
         widths.append(high - low)
         single.append(np.subtract(*interval_over_seeds_and_images(a, others_a)[::-1]))
     assert 0.91 <= held / 300 <= 0.99
-    assert np.median(widths) < np.median(single)  # the images are the same for both: most of their noise cancels
+    assert np.median(widths) < np.median(
+        single
+    )  # the images are the same for both: most of their noise cancels
 
 
 def test_scenes_count_once():
@@ -105,7 +120,10 @@ def test_scenes_count_once():
     for _ in range(200):
         sizes, ease = draw_images(random, 20, 1.0)
         margins = np.repeat(score(sizes, 1.5 + ease), 10, axis=0)
-        names = {"scenes": [str(n // 10) for n in range(200)], "images": [str(n) for n in range(200)]}
+        names = {
+            "scenes": [str(n // 10) for n in range(200)],
+            "images": [str(n) for n in range(200)],
+        }
         for kind, scenes in names.items():
             others = resampled(scenes, resampling_weights(scenes, 300), margins)
             low, high = interval_over_seeds_and_images([miou(margins)] * 3, [others] * 3)
@@ -128,7 +146,10 @@ def test_limits():
     others = [Resampled(draws, random.normal(0.5, 1e-4, 100_000))] * 3
     low, high = interval_over_seeds_and_images([0.5] * 3, others)
     expected = np.quantile(draws, [0.025, 0.975]) - draws.mean() + 0.5
-    assert (low, high) == (pytest.approx(expected[0], abs=2e-4), pytest.approx(expected[1], abs=2e-4))
+    assert (low, high) == (
+        pytest.approx(expected[0], abs=2e-4),
+        pytest.approx(expected[1], abs=2e-4),
+    )
 
 
 def test_few_images_give_the_t_interval_of_their_mean():
@@ -137,7 +158,9 @@ def test_few_images_give_the_t_interval_of_their_mean():
     values = random.uniform(0, 1, 10)
     draws = resampling_weights([str(n) for n in range(10)], 20_000) @ values / 10
     left_out = (values.sum() - values) / 9
-    low, high = interval_over_seeds_and_images([values.mean()] * 3, [Resampled(draws, left_out)] * 3)
+    low, high = interval_over_seeds_and_images(
+        [values.mean()] * 3, [Resampled(draws, left_out)] * 3
+    )
     expected = summarize(list(values))
     assert (high - low) / (expected.high - expected.low) == pytest.approx(1, abs=0.05)
 
@@ -153,7 +176,10 @@ def test_degrees_of_freedom():
 
 
 def test_no_interval_from_two_seeds_or_nine_images():
-    assert interval_over_seeds_and_images([0.5, 0.6], [Resampled(np.zeros(10), np.zeros(10))] * 2) is None
+    assert (
+        interval_over_seeds_and_images([0.5, 0.6], [Resampled(np.zeros(10), np.zeros(10))] * 2)
+        is None
+    )
     assert resampling_weights([str(n) for n in range(9)]) is None
     assert resampling_weights(["one scene"] * 100) is None
 
@@ -191,14 +217,18 @@ def iou_of_classes(margins):
 def coverage_with_rare_classes(share, studies=400):
     """How often the interval of three seeds on 60 images holds the true mIoU of the classes that these images show."""
     random = np.random.default_rng(1)
-    truth = np.mean([iou_of_classes(run) for run in runs_with_rare_classes(random, 60_000, share, 20)], axis=0)
+    truth = np.mean(
+        [iou_of_classes(run) for run in runs_with_rare_classes(random, 60_000, share, 20)], axis=0
+    )
     names = [str(n) for n in range(60)]
     weights, held = resampling_weights(names, 400), []
     for _ in range(studies):
         runs = runs_with_rare_classes(random, 60, share, 3)
         shown = occurrences(names, runs[0]) > 0
         values = [miou(run) for run in runs]
-        low, high = interval_over_seeds_and_images(values, [resampled(names, weights, run) for run in runs])
+        low, high = interval_over_seeds_and_images(
+            values, [resampled(names, weights, run) for run in runs]
+        )
         held.append(low <= truth[shown].mean() <= high)
     return np.mean(held)
 
@@ -239,11 +269,18 @@ def test_draws_are_the_metric_of_the_resampled_sum():
     random = np.random.default_rng(0)
     matrices = random.integers(0, 5, (12, 3, 3))
     matrices[:, 2] = 0  # a class that is never true, but predicted
-    hits, truth, guess = np.diagonal(matrices, axis1=1, axis2=2), matrices.sum(axis=2), matrices.sum(axis=1)
+    hits, truth, guess = (
+        np.diagonal(matrices, axis1=1, axis2=2),
+        matrices.sum(axis=2),
+        matrices.sum(axis=1),
+    )
     weights = resampling_weights([str(n) for n in range(12)], 5)
     assert weights.shape == (5, 12)
     assert np.array_equal(weights.sum(axis=1), [12] * 5)
-    expected = [metrics.mean_iou(ConfusionMatrix((w[:, None, None] * matrices).sum(axis=0))) for w in weights]
+    expected = [
+        metrics.mean_iou(ConfusionMatrix((w[:, None, None] * matrices).sum(axis=0)))
+        for w in weights
+    ]
     assert miou_of_draws(weights, np.stack([hits, truth, guess], axis=1)) == pytest.approx(expected)
 
 

@@ -8,19 +8,30 @@ FRACTIONS = (0.01, 0.1, 1.0)
 
 def curve(means, seeds=3, random=None, noise=0.0):
     random = random or np.random.default_rng(0)
-    return {f: {s: m + noise * random.normal() for s in range(seeds)} for f, m in zip(FRACTIONS, means, strict=True)}
+    return {
+        f: {s: m + noise * random.normal() for s in range(seeds)}
+        for f, m in zip(FRACTIONS, means, strict=True)
+    }
 
 
 def test_interpolated_on_a_logarithmic_scale():
     found = label_efficiency(curve([0.2, 0.4, 0.6]), {0: 0.5, 1: 0.5, 2: 0.5})
     assert found.fraction == pytest.approx(10**-0.5)
-    assert (found.low, found.high) == (pytest.approx(10**-0.5, rel=0.02), pytest.approx(10**-0.5, rel=0.02))
+    assert (found.low, found.high) == (
+        pytest.approx(10**-0.5, rel=0.02),
+        pytest.approx(10**-0.5, rel=0.02),
+    )
     assert (found.at_most, found.low_open, found.high_open, found.n) == (False, False, False, 3)
 
 
 def test_better_with_the_fewest_images_already():
     found = label_efficiency(curve([0.5, 0.6, 0.7]), {0: 0.4, 1: 0.4, 2: 0.4})
-    assert (found.fraction, found.at_most, found.low_open, found.high_open) == (pytest.approx(0.01), True, True, False)
+    assert (found.fraction, found.at_most, found.low_open, found.high_open) == (
+        pytest.approx(0.01),
+        True,
+        True,
+        False,
+    )
 
 
 def test_never_reached():
@@ -39,7 +50,12 @@ def test_noise_opens_the_interval():
 
 def test_few_or_other_seeds():
     found = label_efficiency(curve([0.2, 0.4, 0.6], 2), {0: 0.5, 1: 0.5, 2: 0.5})
-    assert (found.fraction, found.low, found.high, found.n) == (pytest.approx(10**-0.5), None, None, 2)
+    assert (found.fraction, found.low, found.high, found.n) == (
+        pytest.approx(10**-0.5),
+        None,
+        None,
+        2,
+    )
     assert label_efficiency(curve([0.2, 0.4, 0.6]), {7: 0.5}) is None
     assert label_efficiency({}, {0: 0.5}) is None
 

@@ -6,13 +6,18 @@ from encoder_ablations.experiments.stats.ranks import agreement, agreement_of_se
 
 def scores(means, random=None, noise=0.0, seeds=3):
     random = random or np.random.default_rng(0)
-    return {f"e{n}": {s: m + noise * random.normal() for s in range(seeds)} for n, m in enumerate(means)}
+    return {
+        f"e{n}": {s: m + noise * random.normal() for s in range(seeds)} for n, m in enumerate(means)
+    }
 
 
 def test_tau_by_hand():
     found = agreement(scores([4, 3, 2, 1]), scores([4, 2, 3, 1]))
     assert found.tau == pytest.approx(4 / 6)  # five pairs agree, one does not
-    assert (found.low, found.high) == (pytest.approx(4 / 6), pytest.approx(4 / 6))  # without noise all is certain
+    assert (found.low, found.high) == (
+        pytest.approx(4 / 6),
+        pytest.approx(4 / 6),
+    )  # without noise all is certain
     assert agreement(scores([1, 2, 3]), scores([3, 2, 1])).tau == -1
 
 
@@ -41,10 +46,15 @@ def test_overlapping_encoders_leave_the_ranking_open():
 def test_coverage_between_conditions(noise):
     """The true rankings differ in one pair of six: tau 2/3. Conservative: at least 95 % minus three standard errors."""
     random = np.random.default_rng(1)
-    found = [agreement(scores([4, 3, 2, 1], random, noise), scores([4, 2, 3, 1], random, noise)) for _ in range(300)]
+    found = [
+        agreement(scores([4, 3, 2, 1], random, noise), scores([4, 2, 3, 1], random, noise))
+        for _ in range(300)
+    ]
     assert np.mean([one.low - 1e-9 <= 4 / 6 <= one.high + 1e-9 for one in found]) >= 0.912
     if noise == 0.05:
-        assert np.median([one.high - one.low for one in found]) < 0.1  # and says something where noise is small
+        assert (
+            np.median([one.high - one.low for one in found]) < 0.1
+        )  # and says something where noise is small
 
 
 @pytest.mark.parametrize(("noise", "seeds"), [(0.3, 3), (1.0, 3), (1.0, 8)])
@@ -60,7 +70,11 @@ def test_coverage_between_seeds(noise, seeds):
 
 def test_the_interval_holds_what_was_seen():
     """Seeds that contradict each other have a mean tau below 0, which no true ranking can have."""
-    scores = {"a": {0: 0.1, 1: 0.3, 2: 0.2}, "b": {0: 0.2, 1: 0.1, 2: 0.3}, "c": {0: 0.3, 1: 0.2, 2: 0.1}}
+    scores = {
+        "a": {0: 0.1, 1: 0.3, 2: 0.2},
+        "b": {0: 0.2, 1: 0.1, 2: 0.3},
+        "c": {0: 0.3, 1: 0.2, 2: 0.1},
+    }
     found = agreement_of_seeds(scores)
     assert found.tau < 0
     assert found.low <= found.tau <= found.high

@@ -23,7 +23,10 @@ def test_interval_of_three_seeds_by_hand():
     assert summary.mean == pytest.approx(0.71)
     assert summary.std == pytest.approx(0.01)
     assert summary.half_width == pytest.approx(half_width)
-    assert (summary.low, summary.high) == (pytest.approx(0.71 - half_width), pytest.approx(0.71 + half_width))
+    assert (summary.low, summary.high) == (
+        pytest.approx(0.71 - half_width),
+        pytest.approx(0.71 + half_width),
+    )
     assert summary.text() == "71.0 ± 2.5 (n=3)"
     assert summary.text(with_n=False) == "71.0 ± 2.5"
     assert summary.spread == "95 % interval"
@@ -34,7 +37,9 @@ def test_two_seeds_give_a_range_that_is_called_a_range():
     assert summary.half_width is None
     assert (summary.low, summary.high, summary.spread) == (0.70, 0.73, "range")
     assert summary.text() == "71.5 (range 70.0–73.0, n=2)"
-    assert summarize([0.71201, 0.71203]).text(with_n=False) == "71.2 (range 71.2–71.2)", "one seed looks otherwise"
+    assert summarize([0.71201, 0.71203]).text(with_n=False) == "71.2 (range 71.2–71.2)", (
+        "one seed looks otherwise"
+    )
     assert summary.std == pytest.approx(0.03 / math.sqrt(2))
 
 
@@ -61,16 +66,23 @@ def test_intervals_exist_only_from_three_seeds_on(values):
 
 
 def test_paired_difference_by_hand():
-    difference = paired_difference({0: 0.70, 1: 0.72, 2: 0.74, 9: 0.1}, {0: 0.65, 1: 0.66, 2: 0.70, 7: 0.9})
+    difference = paired_difference(
+        {0: 0.70, 1: 0.72, 2: 0.74, 9: 0.1}, {0: 0.65, 1: 0.66, 2: 0.70, 7: 0.9}
+    )
     t = 0.05 / (0.01 / math.sqrt(3))
     assert difference.over.n == 3
     assert difference.over.mean == pytest.approx(0.05)
     assert difference.over.half_width == pytest.approx(T_975_DF2 * 0.01 / math.sqrt(3))
-    assert difference.p == pytest.approx(1 - t / math.sqrt(t**2 + 2))  # closed form for two degrees of freedom
+    assert difference.p == pytest.approx(
+        1 - t / math.sqrt(t**2 + 2)
+    )  # closed form for two degrees of freedom
     assert (difference.wins, difference.losses) == (3, 0)
 
 
-@given(st.dictionaries(st.integers(0, 3), scores, max_size=4), st.dictionaries(st.integers(0, 3), scores, max_size=4))
+@given(
+    st.dictionaries(st.integers(0, 3), scores, max_size=4),
+    st.dictionaries(st.integers(0, 3), scores, max_size=4),
+)
 def test_no_test_below_three_shared_seeds(first, second):
     difference = paired_difference(first, second)
     shared = first.keys() & second.keys()
@@ -87,7 +99,12 @@ def test_equal_differences_are_not_tested():
 
 
 def test_holm_by_hand():
-    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+    assert holm([0.01, None, 0.04, 0.03]) == [
+        pytest.approx(0.03),
+        None,
+        pytest.approx(0.06),
+        pytest.approx(0.06),
+    ]
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
 
@@ -104,7 +121,10 @@ def test_coverage_over_seeds(n):
     held = dict.fromkeys(["mean", "difference", "deviation"], 0)
     for _ in range(2000):
         luck = random.normal(0, 0.03, n)  # what a seed does to every encoder
-        first, second = 0.7 + luck + random.normal(0, 0.01, n), 0.68 + luck + random.normal(0, 0.01, n)
+        first, second = (
+            0.7 + luck + random.normal(0, 0.01, n),
+            0.68 + luck + random.normal(0, 0.01, n),
+        )
         over = summarize(list(first))
         held["mean"] += over.low <= 0.7 <= over.high
         paired = paired_difference(dict(enumerate(first)), dict(enumerate(second))).over
@@ -128,12 +148,16 @@ def test_claims_without_a_difference_are_rare():
 
 def test_effect_size_by_hand():
     difference = paired_difference({0: 0.70, 1: 0.72, 2: 0.74}, {0: 0.65, 1: 0.66, 2: 0.70})
-    assert difference.effect == pytest.approx(5 * (1 - 3 / 7))  # mean 5 points, deviation 1 point, two degrees
+    assert difference.effect == pytest.approx(
+        5 * (1 - 3 / 7)
+    )  # mean 5 points, deviation 1 point, two degrees
     assert paired_difference({0: 0.7, 1: 0.8}, {0: 0.6, 1: 0.6}).effect is None
 
 
 def test_deviation_interval_by_hand():
-    low, high = deviation_interval([0.70, 0.72, 0.71])  # chi-square with two degrees: -2 ln of the tail
+    low, high = deviation_interval(
+        [0.70, 0.72, 0.71]
+    )  # chi-square with two degrees: -2 ln of the tail
     assert low == pytest.approx(0.01 * math.sqrt(2 / (-2 * math.log(0.025))))
     assert high == pytest.approx(0.01 * math.sqrt(2 / (-2 * math.log(0.975))))
     assert deviation_interval([0.7, 0.8]) is None

@@ -3,12 +3,21 @@
 import pytest
 import yaml
 
-from encoder_ablations.experiments.studies.saved_study import read_study, resolve_study, save_study, study_changes
+from encoder_ablations.experiments.studies.saved_study import (
+    read_study,
+    resolve_study,
+    save_study,
+    study_changes,
+)
 from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError
 
-DATASET = {"root": "somewhere", "classes": ["rock", "sand"], "splits": {"train": "train", "val": "val"}}
+DATASET = {
+    "root": "somewhere",
+    "classes": ["rock", "sand"],
+    "splits": {"train": "train", "val": "val"},
+}
 STUDY = {
     "name": "grid",
     "encoders": [{"name": "vit_ti16", "label": "vit"}, {"name": "darknet_tiny", "label": "dark"}],
@@ -36,12 +45,21 @@ def where(run):
 
 def test_the_full_grid_has_every_combination_once(load):
     runs = plan(load())
-    assert len({where(run) for run in runs}) == len({run.run_id for run in runs}) == len(runs) == 2 * 2 * 2 * 2 * 3
-    assert [run.encoder.title for run in runs[:4]] == ["vit", "dark", "vit", "dark"], "encoders vary fastest"
+    assert (
+        len({where(run) for run in runs})
+        == len({run.run_id for run in runs})
+        == len(runs)
+        == 2 * 2 * 2 * 2 * 3
+    )
+    assert [run.encoder.title for run in runs[:4]] == ["vit", "dark", "vit", "dark"], (
+        "encoders vary fastest"
+    )
 
 
 def test_exclude_takes_away_what_agrees_with_all_of_an_entry(load):
-    runs = plan(load(exclude=[{"encoder": "dark", "fraction": 0.1}, {"dataset": ["moon"], "seed": [1, 2]}]))
+    runs = plan(
+        load(exclude=[{"encoder": "dark", "fraction": 0.1}, {"dataset": ["moon"], "seed": [1, 2]}])
+    )
     full = {where(run) for run in plan(load())}
     gone = full - {where(run) for run in runs}
     assert gone == {
@@ -52,7 +70,12 @@ def test_exclude_takes_away_what_agrees_with_all_of_an_entry(load):
 
 
 def test_include_keeps_what_agrees_with_any_entry_and_exclude_comes_after(load):
-    runs = plan(load(include=[{"encoder": "vit", "segmenter": "linear"}, {"seed": 2}], exclude=[{"dataset": "mars"}]))
+    runs = plan(
+        load(
+            include=[{"encoder": "vit", "segmenter": "linear"}, {"seed": 2}],
+            exclude=[{"dataset": "mars"}],
+        )
+    )
     assert {where(run) for run in runs} == {
         each
         for each in (where(run) for run in plan(load()))
@@ -63,20 +86,41 @@ def test_include_keeps_what_agrees_with_any_entry_and_exclude_comes_after(load):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"exclude": [{"encoder": "darc"}]}, "exclude.0: encoder 'darc' is not in the study. Did you mean 'dark'?"),
-        ({"include": [{"seed": 1}, {"seed": [0, 7]}]}, "include.1: seed '7' is not in the study. It has: 0, 1, 2"),
+        (
+            {"exclude": [{"encoder": "darc"}]},
+            "exclude.0: encoder 'darc' is not in the study. Did you mean 'dark'?",
+        ),
+        (
+            {"include": [{"seed": 1}, {"seed": [0, 7]}]},
+            "include.1: seed '7' is not in the study. It has: 0, 1, 2",
+        ),
         ({"include": [{"fraction": 0.5}]}, "fraction '0.5' is not in the study"),
         ({"exclude": [{"dataset": "marz"}]}, "Did you mean 'mars'?"),
         ({"exclude": [{"segmenter": "unet"}]}, "It has: linear, mask2former"),
         ({"exclude": [{}]}, "'exclude.0': says nothing; name at least one of encoder, segmenter"),
-        ({"exclude": [{"encodr": "vit"}]}, "unknown key 'exclude.0.encodr'. Did you mean 'encoder'?"),
+        (
+            {"exclude": [{"encodr": "vit"}]},
+            "unknown key 'exclude.0.encodr'. Did you mean 'encoder'?",
+        ),
         ({"exclude": [{"seed": "one"}]}, "exclude.0.seed"),
         ({"exclude": [{"seed": [0, 1, 2]}]}, "exclude leaves none of the 48 runs"),
-        ({"include": [{"seed": 1}], "exclude": [{"seed": [1, 2]}]}, "exclude takes back all that include.0 asks for"),
+        (
+            {"include": [{"seed": 1}], "exclude": [{"seed": [1, 2]}]},
+            "exclude takes back all that include.0 asks for",
+        ),
         ({"encoders": []}, "'encoders' needs at least 1 entry"),
-        ({"encoders": ["vit_ti16", "vit_ti16"]}, "encoders lists 'vit_ti16' twice. Give one of them a label."),
-        ({"encoders": [{"base": "vit_ti16", "recipe": {"stepz": 1}}]}, "recipe of vit_ti16: unknown key 'stepz'"),
-        ({"encoders": [{"base": "vit_ti16", "recipe": 3}]}, "the recipe of vit_ti16 must be a mapping"),
+        (
+            {"encoders": ["vit_ti16", "vit_ti16"]},
+            "encoders lists 'vit_ti16' twice. Give one of them a label.",
+        ),
+        (
+            {"encoders": [{"base": "vit_ti16", "recipe": {"stepz": 1}}]},
+            "recipe of vit_ti16: unknown key 'stepz'",
+        ),
+        (
+            {"encoders": [{"base": "vit_ti16", "recipe": 3}]},
+            "the recipe of vit_ti16 must be a mapping",
+        ),
     ],
 )
 def test_grids_that_make_no_sense_are_one_line(load, changes, message):
@@ -99,34 +143,49 @@ def test_an_encoder_may_have_a_recipe_of_its_own(load):
         else:
             assert run.study_recipe is None
     same = plan(load(encoders=[own | {"recipe": {"steps": 10}}]))
-    assert {run.study_recipe for run in same} == {None}, "a recipe that changes nothing is no recipe of its own"
+    assert {run.study_recipe for run in same} == {None}, (
+        "a recipe that changes nothing is no recipe of its own"
+    )
 
 
 def test_paths_are_looked_for_beside_the_study_then_in_the_current_folder(tmp_path, monkeypatch):
     beside, current = tmp_path / "studies", tmp_path / "current"
     for folder in (beside, current):
         folder.mkdir()
-    for folder, name, dataset in ((beside, "a", "beside"), (current, "a", "not_this"), (current, "b", "current")):
+    for folder, name, dataset in (
+        (beside, "a", "beside"),
+        (current, "a", "not_this"),
+        (current, "b", "current"),
+    ):
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(DATASET | {"name": dataset}))
     (beside / "enc.yaml").write_text("{name: vit_ti16, channels: 64}")
-    changes = {"datasets": ["a.yaml", {"base": "b.yaml"}], "encoders": [{"base": "enc.yaml", "label": "x"}]}
+    changes = {
+        "datasets": ["a.yaml", {"base": "b.yaml"}],
+        "encoders": [{"base": "enc.yaml", "label": "x"}],
+    }
     (beside / "s.yaml").write_text(yaml.safe_dump(STUDY | changes))
     monkeypatch.chdir(current)
     runs = plan(load_study(str(beside / "s.yaml")))
     assert list(dict.fromkeys(run.dataset.name for run in runs)) == ["beside", "current"]
     assert {run.encoder.channels for run in runs} == {64}
     named = plan(load_study(str(beside / "s.yaml"), ["datasets=[a.yaml]"]))
-    assert {run.dataset.name for run in named} == {"not_this"}, "the command line means the current folder"
+    assert {run.dataset.name for run in named} == {"not_this"}, (
+        "the command line means the current folder"
+    )
     with pytest.raises(InputError, match=r"there is no file c\.yaml"):
         plan(load_study(str(beside / "s.yaml"), ["datasets=[c.yaml]"]))
 
 
 def test_the_resolved_study_plans_the_same_runs(load):
     own = {"base": "clip_b16", "weights": "random", "recipe": {"steps": 20}}
-    study = load(encoders=[*STUDY["encoders"], own], exclude=[{"encoder": "clip_b16-random", "seed": 1}])
+    study = load(
+        encoders=[*STUDY["encoders"], own], exclude=[{"encoder": "clip_b16-random", "seed": 1}]
+    )
     resolved = resolve_study(study)
     assert [run.run_id for run in plan(resolved)] == [run.run_id for run in plan(study)]
-    again = type(study).model_validate(yaml.safe_load(yaml.safe_dump(resolved.model_dump(mode="json"))))
+    again = type(study).model_validate(
+        yaml.safe_load(yaml.safe_dump(resolved.model_dump(mode="json")))
+    )
     assert [run.run_id for run in plan(again)] == [run.run_id for run in plan(study)]
     assert study_changes(again, resolved) == []
 
@@ -136,20 +195,31 @@ def test_changes_between_studies_are_named(load):
         return study_changes(load(), resolve_study(load(*overrides, **delta)))
 
     assert changes() == []
-    assert changes(name="another", seeds=[2, 1, 0]) == [], "neither the name nor the order changes a run"
+    assert changes(name="another", seeds=[2, 1, 0]) == [], (
+        "neither the name nor the order changes a run"
+    )
     assert changes("recipe.steps=20") == ["recipe.steps 10 → 20"]
     assert changes(encoders=STUDY["encoders"][:1]) == ["encoders.dark is gone"]
     relabelled = [STUDY["encoders"][0], STUDY["encoders"][1] | {"channels": 64}]
     assert changes(encoders=relabelled) == ["encoders.dark.channels 256 → 64"]
     assert changes(encoders=[*STUDY["encoders"], "clip_b16"]) == ["encoders.clip_b16 is new"]
     assert changes(exclude=[{"seed": 1}]) == ["exclude [] → [{seed: 1}]"]
-    wanted = [{"encoder": ["clip_b16", "dark"], "seed": 1}, {"encoder": "clip_b16", "fraction": 0.1}]
+    wanted = [
+        {"encoder": ["clip_b16", "dark"], "seed": 1},
+        {"encoder": "clip_b16", "fraction": 0.1},
+    ]
     shown = "[{encoder: [clip_b16, dark], seed: 1}, {encoder: clip_b16, fraction: 0.1}]"
     assert changes(include=wanted) == [f"include [] → {shown}"]
     assert changes(published=[PUBLISHED]) == [], "a published score changes no run"
 
 
-PUBLISHED = {"encoder": "vit", "segmenter": "linear", "dataset": "moon", "miou": 47.3, "source": "Oquab 2024"}
+PUBLISHED = {
+    "encoder": "vit",
+    "segmenter": "linear",
+    "dataset": "moon",
+    "miou": 47.3,
+    "source": "Oquab 2024",
+}
 
 
 def test_published_scores_are_kept_in_the_resolved_study(load, tmp_path):
@@ -167,16 +237,28 @@ def test_published_scores_are_kept_in_the_resolved_study(load, tmp_path):
             [PUBLISHED | {"miou": 0.473}],
             r"'published\.0\.miou': is in percent; write 47\.3, not 0\.473",
         ),
-        ([PUBLISHED | {"miou": 147}], r"'published\.0\.miou': input should be less than or equal to 100"),
+        (
+            [PUBLISHED | {"miou": 147}],
+            r"'published\.0\.miou': input should be less than or equal to 100",
+        ),
         ([PUBLISHED | {"miou": float("nan")}], r"'published\.0\.miou': "),
         ([PUBLISHED | {"source": " "}], r"'published\.0\.source': names nobody; write who"),
-        ([PUBLISHED | {"scource": "x"}], r"unknown key 'published\.0\.scource'\. Did you mean 'source'"),
+        (
+            [PUBLISHED | {"scource": "x"}],
+            r"unknown key 'published\.0\.scource'\. Did you mean 'source'",
+        ),
         (
             [PUBLISHED, PUBLISHED | {"miou": 48}],
             "'published': entries 0 and 1 are both for vit, linear, moon",
         ),
-        ([PUBLISHED | {"encoder": "vti"}], r"published\.0: encoder 'vti' is not in the study\. Did you mean 'vit'"),
-        ([PUBLISHED | {"dataset": "venus"}], r"published\.0: dataset 'venus' is not in the study.* moon, mars"),
+        (
+            [PUBLISHED | {"encoder": "vti"}],
+            r"published\.0: encoder 'vti' is not in the study\. Did you mean 'vit'",
+        ),
+        (
+            [PUBLISHED | {"dataset": "venus"}],
+            r"published\.0: dataset 'venus' is not in the study.* moon, mars",
+        ),
         ([PUBLISHED | {"fraction": 0.5}], r"published\.0: fraction '0\.5' is not in the study"),
     ],
 )

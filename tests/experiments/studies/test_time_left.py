@@ -25,30 +25,44 @@ def make(tmp_path):
         spec = RunSpec(
             encoder=EncoderSpec(name=encoder),
             segmenter=LinearSpec(name="linear"),
-            dataset=DatasetSpec(name="d", root="d", classes=("x",), splits={"train": "train", "val": "val"}),
+            dataset=DatasetSpec(
+                name="d", root="d", classes=("x",), splits={"train": "train", "val": "val"}
+            ),
             seed=seed,
             recipe=Recipe(steps=steps, **recipe),
         )
         cost = SimpleNamespace(train_seconds=seconds)
-        record = None if seconds is None else SimpleNamespace(status="finished", cost=cost, error=None)
+        record = (
+            None if seconds is None else SimpleNamespace(status="finished", cost=cost, error=None)
+        )
         return PlannedRun(spec, tmp_path / "runs" / spec.run_id, record)
 
     return make
 
 
 def test_time_left_is_steps_times_the_measured_seconds_per_step(make):
-    finished = [make(seed=0, seconds=200.0), make(seed=1, seconds=220.0), make(seed=2, steps=50, seconds=500.0)]
+    finished = [
+        make(seed=0, seconds=200.0),
+        make(seed=1, seconds=220.0),
+        make(seed=2, steps=50, seconds=500.0),
+    ]
     speeds = measured_speeds([*finished, make(seed=3)])
-    assert seconds_left(make(seed=4, steps=1000), speeds) == pytest.approx(2200.0), "the median, not the slow one's"
+    assert seconds_left(make(seed=4, steps=1000), speeds) == pytest.approx(2200.0), (
+        "the median, not the slow one's"
+    )
     assert seconds_left(make("b"), speeds) is None
-    assert seconds_left(make(seed=4, batch_size=32), speeds) is None, "another batch takes another time"
+    assert seconds_left(make(seed=4, batch_size=32), speeds) is None, (
+        "another batch takes another time"
+    )
 
 
 def test_an_interrupted_run_needs_only_the_rest(make):
     run = make(seed=1)
     (run.folder / "checkpoints").mkdir(parents=True)
     (run.folder / "checkpoints" / "last.pt").touch()
-    progress = RunProgress(run_id=run.spec.run_id, step=75, steps=100, seconds_per_step=None, status="")
+    progress = RunProgress(
+        run_id=run.spec.run_id, step=75, steps=100, seconds_per_step=None, status=""
+    )
     write_json(run.folder / "progress.json", progress.model_dump())
     assert seconds_left(run, measured_speeds([make(seconds=200.0)])) == pytest.approx(50.0)
 
@@ -76,7 +90,9 @@ def test_status_speaks_of_one_and_of_many(make, tmp_path):
     assert "study mine: 1 run: 1 running" in text
     assert "time left: unknown; nothing like it has finished yet" in text
     assert (
-        Standing(runs[:1]).estimate().startswith("to do: 1 run, 100 steps; time unknown: no run like it has finished")
+        Standing(runs[:1])
+        .estimate()
+        .startswith("to do: 1 run, 100 steps; time unknown: no run like it has finished")
     )
 
 
@@ -85,7 +101,9 @@ def test_status_tells_running_from_waiting(make, tmp_path):
     runs = [make(seed=0, seconds=100.0), make(seed=1), make(seed=2), make(seed=3)]
     for run, step in ((runs[1], 20), (runs[2], 40)):
         run.folder.mkdir(parents=True)
-        progress = RunProgress(run_id=run.spec.run_id, step=step, steps=100, seconds_per_step=2.0, status="loss 0.5")
+        progress = RunProgress(
+            run_id=run.spec.run_id, step=step, steps=100, seconds_per_step=2.0, status="loss 0.5"
+        )
         write_json(run.folder / "progress.json", progress.model_dump())
     with holding(runs[1].folder, 1), holding(runs[2].folder, 1):
         text = describe("mine", tmp_path, Standing(runs))

@@ -25,7 +25,9 @@ with holding(Path(sys.argv[1]), 1) as mine:
 def test_a_lock_keeps_others_out_and_ends_with_its_process(tmp_path):
     assert not is_held(tmp_path)
     assert not list(tmp_path.iterdir()), "looking leaves no trace"
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert holder.stdout.readline() == "True\n"
         assert is_held(tmp_path)

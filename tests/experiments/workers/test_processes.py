@@ -64,7 +64,10 @@ def test_processes_and_kills_change_nothing(studies):
     assert process.returncode == 0, output
     assert studies.results(Path("killed")) == whole
     assert (
-        before.items() <= {path: path.stat().st_mtime_ns for path in Path("killed").glob("runs/*/record.json")}.items()
+        before.items()
+        <= {
+            path: path.stat().st_mtime_ns for path in Path("killed").glob("runs/*/record.json")
+        }.items()
     )
 
 
@@ -74,7 +77,11 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
     arguments = ["run", study, "--device", "cpu", "--output", "out"]
     first = studies.start(*arguments, "--processes", "2")
     try:
-        wait_for(lambda: len(list(Path("out").glob("runs/*/progress.json"))) == 2 or first.poll() is not None)
+        wait_for(
+            lambda: (
+                len(list(Path("out").glob("runs/*/progress.json"))) == 2 or first.poll() is not None
+            )
+        )
         assert main(["status", study, "--output", "out"]) == 0
         out = capsys.readouterr().out
         assert "2 runs: 2 running" in out
@@ -136,7 +143,11 @@ def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monk
 
 def test_gpus_are_given_in_turn(monkeypatch):
     monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 2)
-    assert [place.device for place in slots(3, Execution("auto", 4))] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [place.device for place in slots(3, Execution("auto", 4))] == [
+        "cuda:0",
+        "cuda:1",
+        "cuda:0",
+    ]
     assert [place.device for place in slots(2, Execution("cpu", 4))] == ["cpu", "cpu"]
     cached = Execution("auto", 4, feature_cache_gb=2.0)
     assert {replace(place, device="auto") for place in slots(2, cached)} == {cached}
@@ -167,10 +178,14 @@ def test_forty_runs_killed_twenty_times(studies):
     for _ in range(20):
         process = studies.start(*arguments)
         time.sleep(random.uniform(1, 25))
-        assert process.poll() is None, f"too fast to be killed 20 times: {process.communicate()[0][-2000:]}"
+        assert process.poll() is None, (
+            f"too fast to be killed 20 times: {process.communicate()[0][-2000:]}"
+        )
         kill_group(process)
         times = written("killed")
-        assert not finished or finished[-1].items() <= times.items(), "a finished run was repeated or lost"
+        assert not finished or finished[-1].items() <= times.items(), (
+            "a finished run was repeated or lost"
+        )
         finished.append(times)
     print([len(times) for times in finished])
     process = studies.start(*arguments)

@@ -43,7 +43,9 @@ def test_ray_and_processes_exclude_each_other(studies, capsys):
     assert "exclude each other" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nohost.invalid:6379", "127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nohost.invalid:6379", "127.0.0.1:99999"]
+)
 def test_an_address_that_does_not_answer(studies, capsys, address):
     pytest.importorskip("ray")
     assert main(["run", studies.write(), "--ray", address, "--device", "cpu"]) == 2
@@ -57,24 +59,41 @@ def test_an_address_that_does_not_answer(studies, capsys, address):
 def test_an_address_that_is_none(studies, capsys, address):
     pytest.importorskip("ray")
     assert main(["run", studies.write(), "--ray", address, "--device", "cpu"]) == 2
-    assert f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT." in capsys.readouterr().err
+    assert (
+        f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT."
+        in capsys.readouterr().err
+    )
 
 
 class Node:
     """``ray start`` with one CPU, in a session of its own."""
 
     def __init__(self, *arguments):
-        command = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus", "1", "--block", *arguments]
+        command = [
+            str(Path(sys.executable).with_name("ray")),
+            "start",
+            "--num-cpus",
+            "1",
+            "--block",
+            *arguments,
+        ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "RAY_DISABLE_IMPORT_WARNING": "1"}
         self.process = subprocess.Popen(
-            command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def kill(self):
         """As when the power fails: everything in the session at once."""
         import psutil
 
-        for process in [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]:
+        for process in [
+            *psutil.Process(self.process.pid).children(recursive=True),
+            psutil.Process(self.process.pid),
+        ]:
             process.kill()
         self.process.wait()
 
@@ -121,7 +140,13 @@ def test_a_lost_machine_loses_no_run(studies, nodes):
     study = studies.write(steps=60, seeds=[0, 1])
     on_ray = studies.start("run", study, "--ray", f"127.0.0.1:{PORT}", "--output", "ray")
     try:
-        wait_for(lambda: len(list(Path("ray").glob("runs/*/progress.json"))) == 2 or on_ray.poll() is not None, 180)
+        wait_for(
+            lambda: (
+                len(list(Path("ray").glob("runs/*/progress.json"))) == 2
+                or on_ray.poll() is not None
+            ),
+            180,
+        )
         nodes[1].kill()
         output, _ = on_ray.communicate(timeout=400)
     finally:
@@ -152,7 +177,11 @@ def test_ctrl_c_stops_runs_on_ray_after_their_step(studies, nodes):
 @pytest.mark.ray
 def test_a_run_that_no_machine_can_take(studies, nodes, capsys):
     address = f"127.0.0.1:{PORT}"
-    assert main(["run", studies.write(), "--ray", address, "--cpus-per-run", "8", "--device", "cpu"]) == 2
     assert (
-        "asks for 8 cores and 0 GPUs, but the largest machines of the cluster offer 1 cores" in capsys.readouterr().err
+        main(["run", studies.write(), "--ray", address, "--cpus-per-run", "8", "--device", "cpu"])
+        == 2
+    )
+    assert (
+        "asks for 8 cores and 0 GPUs, but the largest machines of the cluster offer 1 cores"
+        in capsys.readouterr().err
     )

@@ -25,10 +25,17 @@ def random_masks(classes=3, height=64, width=96):
 def test_is_batchnorm_and_a_linear_map_of_the_resized_levels():
     model, levels = head().train(), pyramid()
     size = levels["p2"].shape[-2:]
-    joined = torch.cat([F.interpolate(each, size=size, mode="bilinear") for each in levels.values()], 1)
-    mean, variance = joined.mean((0, 2, 3), keepdim=True), joined.var((0, 2, 3), keepdim=True, unbiased=False)
+    joined = torch.cat(
+        [F.interpolate(each, size=size, mode="bilinear") for each in levels.values()], 1
+    )
+    mean, variance = (
+        joined.mean((0, 2, 3), keepdim=True),
+        joined.var((0, 2, 3), keepdim=True, unbiased=False),
+    )
     weight = model.classifier.weight[:, :, 0, 0]
-    expected = torch.einsum("kc,bchw->bkhw", weight, (joined - mean) / (variance + model.norm.eps).sqrt())
+    expected = torch.einsum(
+        "kc,bchw->bkhw", weight, (joined - mean) / (variance + model.norm.eps).sqrt()
+    )
     torch.testing.assert_close(model(levels), expected, atol=1e-5, rtol=0)
 
 
@@ -46,7 +53,9 @@ def test_predictions_on_ignored_pixels_change_nothing():
     before = model.loss(levels, masks, model.totals(masks))["class"]
     before.backward()
     with torch.no_grad():
-        levels["p2"][..., 11:] += 100  # column 11 reaches from pixel 42 on, the cells of p2 being 4 pixels wide
+        levels["p2"][..., 11:] += (
+            100  # column 11 reaches from pixel 42 on, the cells of p2 being 4 pixels wide
+        )
         after = model.loss(levels, masks, model.totals(masks))["class"]
     assert torch.equal(before, after)
     assert not levels["p2"].grad[..., 11:].any()
@@ -59,5 +68,8 @@ def test_micro_batches_add_up():
     masks[0, :50] = 255
     totals = model.totals(masks)
     whole = model.loss(levels, masks, totals)["class"]
-    parts = [model.loss({k: v[i : i + 1] for k, v in levels.items()}, masks[i : i + 1], totals) for i in range(2)]
+    parts = [
+        model.loss({k: v[i : i + 1] for k, v in levels.items()}, masks[i : i + 1], totals)
+        for i in range(2)
+    ]
     torch.testing.assert_close(sum(part["class"] for part in parts), whole)

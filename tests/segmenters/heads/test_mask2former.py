@@ -54,16 +54,18 @@ class Stock(nn.Module):
     def forward(self, features):
         pixels = self.pixel_decoder(features)
         output = self.transformer_module(pixels.multi_scale_features, pixels.mask_features)
-        return [self.class_predictor(h.transpose(0, 1)) for h in output.intermediate_hidden_states], list(
-            output.masks_queries_logits
-        )
+        return [
+            self.class_predictor(h.transpose(0, 1)) for h in output.intermediate_hidden_states
+        ], list(output.masks_queries_logits)
 
 
 @pytest.fixture
 def head():
     torch.manual_seed(0)
     head = Mask2FormerHead(SPEC, CLASSES, LEVELS)
-    for layer in head.pixel_decoder.encoder.layers:  # so that every query looks elsewhere, with weights of its own
+    for layer in (
+        head.pixel_decoder.encoder.layers
+    ):  # so that every query looks elsewhere, with weights of its own
         nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.1)
         nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.1)
     return head
@@ -71,8 +73,13 @@ def head():
 
 def pyramid(size=(96, 128)):
     generator = torch.Generator().manual_seed(0)
-    sizes = {level.name: (-(-size[0] // level.stride), -(-size[1] // level.stride)) for level in LEVELS}
-    return {name: torch.randn(2, 32, *each, generator=generator).requires_grad_() for name, each in sizes.items()}
+    sizes = {
+        level.name: (-(-size[0] // level.stride), -(-size[1] // level.stride)) for level in LEVELS
+    }
+    return {
+        name: torch.randn(2, 32, *each, generator=generator).requires_grad_()
+        for name, each in sizes.items()
+    }
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 128)])
@@ -88,7 +95,9 @@ def test_equals_transformers(head, size, training):
     inputs = [*levels.values()]
     probes = [torch.randn_like(tensor) for tensor in ours]
     found, expected = (
-        torch.autograd.grad(sum((t * p).sum() for t, p in zip(outputs, probes, strict=True)), inputs)
+        torch.autograd.grad(
+            sum((t * p).sum() for t, p in zip(outputs, probes, strict=True)), inputs
+        )
         for outputs in (ours, theirs)
     )
     for one, other in zip(found, expected, strict=True):
@@ -101,7 +110,9 @@ def test_prediction_is_official_semantic_inference(head):
         levels = pyramid()
         classes, masks = Stock(head)(list(levels.values()))
         logits = F.interpolate(masks[-1], size=(96, 128), mode="bilinear", align_corners=False)
-        expected = torch.einsum("bqk,bqhw->bkhw", classes[-1].softmax(-1)[..., :-1], logits.sigmoid())
+        expected = torch.einsum(
+            "bqk,bqhw->bkhw", classes[-1].softmax(-1)[..., :-1], logits.sigmoid()
+        )
         scores = head.predict(levels, (96, 128)).at((96, 128))
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
 
@@ -115,11 +126,16 @@ def test_loss_is_that_of_transformers_with_the_same_seed(head):
     with torch.no_grad():
         classes, logits = Stock(head)(list(levels.values()))
     present = [mask.unique() for mask in masks]
-    segments = [(mask == own[:, None, None]).float() for mask, own in zip(masks, present, strict=True)]
-    auxiliary = [
-        {"masks_queries_logits": m, "class_queries_logits": c} for m, c in zip(logits[:-1], classes[:-1], strict=True)
+    segments = [
+        (mask == own[:, None, None]).float() for mask, own in zip(masks, present, strict=True)
     ]
-    criterion = Mask2FormerLoss(Mask2FormerConfig(train_num_points=SPEC.points, num_labels=CLASSES), {})
+    auxiliary = [
+        {"masks_queries_logits": m, "class_queries_logits": c}
+        for m, c in zip(logits[:-1], classes[:-1], strict=True)
+    ]
+    criterion = Mask2FormerLoss(
+        Mask2FormerConfig(train_num_points=SPEC.points, num_labels=CLASSES), {}
+    )
     torch.manual_seed(1)
     terms = criterion(logits[-1], classes[-1], segments, present, auxiliary)
     expected = sum(value * (2 if "cross_entropy" in name else 5) for name, value in terms.items())
@@ -139,11 +155,15 @@ def types_under_autocast(head, dtype):
         return hook
 
     layer = head.pixel_decoder.encoder.layers[-1]
-    layer.self_attn.register_forward_hook(note("attention", key="reference_points"), with_kwargs=True)
+    layer.self_attn.register_forward_hook(
+        note("attention", key="reference_points"), with_kwargs=True
+    )
     layer.self_attn.sampling_offsets.register_forward_hook(note("offsets"), with_kwargs=True)
     layer.fc1.register_forward_hook(note("inner"), with_kwargs=True)
     layer.final_layer_norm.register_forward_hook(note("stream"), with_kwargs=True)
-    head.transformer_module.decoder.layers[-1].fc1.register_forward_hook(note("decoder"), with_kwargs=True)
+    head.transformer_module.decoder.layers[-1].fc1.register_forward_hook(
+        note("decoder"), with_kwargs=True
+    )
     masks = torch.randint(0, CLASSES, (2, 6, 8), generator=torch.Generator().manual_seed(0))
     masks = masks.repeat_interleave(16, 1).repeat_interleave(16, 2)
     torch.manual_seed(0)

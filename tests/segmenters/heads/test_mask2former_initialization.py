@@ -57,7 +57,9 @@ RULES = {
     r"transformer_module.decoder.layers.\d.cross_attn.(in_proj_bias|out_proj.bias)": ZEROS,
     r"transformer_module.decoder.layers.\d.self_attn.[qkv]_proj.weight": xavier(HIDDEN, 3 * HIDDEN),
     r"transformer_module.decoder.layers.\d.self_attn.\w+_proj.bias": ZEROS,
-    r"transformer_module.decoder.layers.\d.(self|cross)_attn.out_proj.weight": xavier(HIDDEN, HIDDEN),
+    r"transformer_module.decoder.layers.\d.(self|cross)_attn.out_proj.weight": xavier(
+        HIDDEN, HIDDEN
+    ),
     r"transformer_module.decoder.layers.\d.fc\d.weight": xavier(HIDDEN, INNER),
     r"transformer_module.decoder.layers.\d.fc1.bias": default(HIDDEN),
     r"transformer_module.decoder.layers.\d.fc2.bias": default(INNER),
@@ -77,7 +79,9 @@ def build(seed=0):
 
 
 HEAD = build()
-PARAMETERS = [name for name, _ in HEAD.named_parameters() if not name.endswith("sampling_offsets.bias")]
+PARAMETERS = [
+    name for name, _ in HEAD.named_parameters() if not name.endswith("sampling_offsets.bias")
+]
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -99,7 +103,10 @@ def test_distribution(name):
 
 def test_sampling_offsets_point_around_the_clock():
     """4 heads: right, down, left, up, by 1 to 4 cells of each level."""
-    expected = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])[:, None, None] * torch.arange(1, 5)[:, None]
+    expected = (
+        torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]])[:, None, None]
+        * torch.arange(1, 5)[:, None]
+    )
     for layer in HEAD.pixel_decoder.encoder.layers:
         offsets = layer.self_attn.sampling_offsets.bias.detach().view(4, 3, 4, 2)
         torch.testing.assert_close(offsets, expected.expand(4, 3, 4, 2), atol=1e-6, rtol=0)

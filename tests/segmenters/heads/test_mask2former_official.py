@@ -16,7 +16,9 @@ from encoder_ablations.segmenters.spec import Mask2FormerSpec
 pytestmark = pytest.mark.detectron2
 pytest.importorskip("detectron2", reason="Detectron2 is not installed")
 provide_operator()
-if find_spec("mask2former") is None:  # importorskip would also skip where our operator is what is missing
+if (
+    find_spec("mask2former") is None
+):  # importorskip would also skip where our operator is what is missing
     pytest.skip("the official Mask2Former is not on PYTHONPATH", allow_module_level=True)
 
 from detectron2.layers import ShapeSpec  # noqa: E402
@@ -50,10 +52,22 @@ NAMES = [
     (r"\.norm1\.", ".self_attn_layer_norm."),
     (r"\.norm2\.", ".final_layer_norm."),
     (r"\.linear([12])\.", r".fc\1."),
-    (r"decoder\.transformer_self_attention_layers\.(\d+)\.self_attn", r"decoder.layers.\1.self_attn"),
-    (r"decoder\.transformer_self_attention_layers\.(\d+)\.norm", r"decoder.layers.\1.self_attn_layer_norm"),
-    (r"decoder\.transformer_cross_attention_layers\.(\d+)\.multihead_attn", r"decoder.layers.\1.cross_attn"),
-    (r"decoder\.transformer_cross_attention_layers\.(\d+)\.norm", r"decoder.layers.\1.cross_attn_layer_norm"),
+    (
+        r"decoder\.transformer_self_attention_layers\.(\d+)\.self_attn",
+        r"decoder.layers.\1.self_attn",
+    ),
+    (
+        r"decoder\.transformer_self_attention_layers\.(\d+)\.norm",
+        r"decoder.layers.\1.self_attn_layer_norm",
+    ),
+    (
+        r"decoder\.transformer_cross_attention_layers\.(\d+)\.multihead_attn",
+        r"decoder.layers.\1.cross_attn",
+    ),
+    (
+        r"decoder\.transformer_cross_attention_layers\.(\d+)\.norm",
+        r"decoder.layers.\1.cross_attn_layer_norm",
+    ),
     (r"decoder\.transformer_ffn_layers\.(\d+)\.norm", r"decoder.layers.\1.final_layer_norm"),
     (r"decoder\.transformer_ffn_layers\.", "decoder.layers."),
     (r"decoder\.decoder_norm\.", "decoder.layernorm."),
@@ -103,9 +117,13 @@ class Official(nn.Module):
     def loss(self, outputs, masks):
         targets = []
         for mask in masks:
-            labels = torch.tensor([label for label in mask.unique().tolist() if label != 255], dtype=torch.int64)
+            labels = torch.tensor(
+                [label for label in mask.unique().tolist() if label != 255], dtype=torch.int64
+            )
             targets.append({"labels": labels, "masks": mask == labels[:, None, None]})
-        matcher = HungarianMatcher(cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=SPEC.points)
+        matcher = HungarianMatcher(
+            cost_class=2.0, cost_mask=5.0, cost_dice=5.0, num_points=SPEC.points
+        )
         criterion = SetCriterion(
             CLASSES,
             matcher=matcher,
@@ -117,7 +135,8 @@ class Official(nn.Module):
             importance_sample_ratio=0.75,
         )
         return sum(
-            value * (2 if name.startswith("loss_ce") else 5) for name, value in criterion(outputs, targets).items()
+            value * (2 if name.startswith("loss_ce") else 5)
+            for name, value in criterion(outputs, targets).items()
         )
 
 
@@ -157,7 +176,10 @@ def build_ours(seed):
 
 def pyramid():
     generator = torch.Generator().manual_seed(0)
-    return {f"p{i}": torch.randn(2, CHANNELS, 96 // 2**i, 128 // 2**i, generator=generator) for i in range(2, 6)}
+    return {
+        f"p{i}": torch.randn(2, CHANNELS, 96 // 2**i, 128 // 2**i, generator=generator)
+        for i in range(2, 6)
+    }
 
 
 def random_masks():
@@ -175,7 +197,9 @@ def test_logits_and_loss_with_converted_weights():
     hidden_states, mask_logits = ours(levels)
     everything = [*outputs["aux_outputs"], outputs]
     for expected, hidden, mask in zip(everything, hidden_states, mask_logits, strict=True):
-        torch.testing.assert_close(ours.class_predictor(hidden.transpose(0, 1)), expected["pred_logits"], **CLOSE)
+        torch.testing.assert_close(
+            ours.class_predictor(hidden.transpose(0, 1)), expected["pred_logits"], **CLOSE
+        )
         torch.testing.assert_close(mask, expected["pred_masks"], **CLOSE)
     torch.manual_seed(5)
     expected = official.loss(outputs, masks)
@@ -211,7 +235,10 @@ def draws():
     """Values of every parameter in several official and several of our builds."""
     official = [to_ours(build_official(seed).state_dict()) for seed in range(BUILDS)]
     ours = [build_ours(seed + 100).state_dict() for seed in range(BUILDS)]
-    return [{name: torch.stack([each[name] for each in builds]) for name in ours[0]} for builds in (official, ours)]
+    return [
+        {name: torch.stack([each[name] for each in builds]) for name in ours[0]}
+        for builds in (official, ours)
+    ]
 
 
 @pytest.mark.parametrize("name", list(build_ours(0).state_dict()))

@@ -34,9 +34,24 @@ from encoder_ablations.segmenters.heads.mask2former_official import (  # noqa: E
 
 CLASSES = 4
 VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
-TINY = {"queries": 5, "hidden": 32, "heads": 2, "encoder_layers": 2, "decoder_layers": 3, "decoder_feedforward": 48}
-LOSS = {"points": 64, "class_weight": 2.5, "mask_weight": 4.5, "dice_weight": 3.5, "no_object_weight": 0.2}
-SPEC = OfficialMask2FormerSpec(name="mask2former_official", oversample_ratio=2.0, importance_ratio=0.5, **TINY, **LOSS)
+TINY = {
+    "queries": 5,
+    "hidden": 32,
+    "heads": 2,
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "decoder_feedforward": 48,
+}
+LOSS = {
+    "points": 64,
+    "class_weight": 2.5,
+    "mask_weight": 4.5,
+    "dice_weight": 3.5,
+    "no_object_weight": 0.2,
+}
+SPEC = OfficialMask2FormerSpec(
+    name="mask2former_official", oversample_ratio=2.0, importance_ratio=0.5, **TINY, **LOSS
+)
 
 
 @pytest.fixture
@@ -48,7 +63,9 @@ def official():
     apply_encoder(cfg, VIT)
     cfg.merge_from_list(["MODEL.META_ARCHITECTURE", "MaskFormer", "MODEL.DEVICE", "cpu", "SEED", 0])
     cfg.DATASETS.TRAIN = ("official_head_test",)
-    MetadataCatalog.get("official_head_test").set(stuff_classes=["a", "b", "c", "d"], ignore_label=255)
+    MetadataCatalog.get("official_head_test").set(
+        stuff_classes=["a", "b", "c", "d"], ignore_label=255
+    )
     return build_model(cfg)
 
 
@@ -68,20 +85,32 @@ def as_official_inputs(images, masks):
         instances = Instances(tuple(mask.shape))
         instances.gt_classes = labels
         instances.gt_masks = mask == labels[:, None, None]
-        samples.append({"image": image, "instances": instances, "height": mask.shape[0], "width": mask.shape[1]})
+        samples.append(
+            {
+                "image": image,
+                "instances": instances,
+                "height": mask.shape[0],
+                "width": mask.shape[1],
+            }
+        )
     return samples
 
 
 def test_loss_and_scores_are_those_of_the_official_model(official):
     images, masks = batch()
     ours = Segmenter(
-        official.backbone.encoder, OfficialMask2FormerHead(official.sem_seg_head, official.criterion, SPEC)
+        official.backbone.encoder,
+        OfficialMask2FormerHead(official.sem_seg_head, official.criterion, SPEC),
     )
     torch.manual_seed(1)
     losses = official.train()(as_official_inputs(images, masks))
     torch.manual_seed(1)
     found = ours.train().loss(images, masks)
-    for name, official_name in {"class": "loss_ce", "mask": "loss_mask", "dice": "loss_dice"}.items():
+    for name, official_name in {
+        "class": "loss_ce",
+        "mask": "loss_mask",
+        "dice": "loss_dice",
+    }.items():
         expected = sum(value for key, value in losses.items() if key.startswith(official_name))
         torch.testing.assert_close(found[name], expected, rtol=1e-5, atol=1e-6)
     with torch.no_grad():
@@ -107,7 +136,9 @@ def test_its_operator_is_ours_and_its_flops_are_counted(make_encoder):
     encoder = build_encoder(VIT, 0)
     calls = operator_calls()
     costs = [
-        measure_cost(build_segmenter(spec, encoder, CLASSES, seed=0), (128, 128), (1,), seconds=0.01)
+        measure_cost(
+            build_segmenter(spec, encoder, CLASSES, seed=0), (128, 128), (1,), seconds=0.01
+        )
         for spec in (SPEC, Mask2FormerSpec(name="mask2former", **TINY, **LOSS))
     ]
     made = {name: count - calls.get(name, 0) for name, count in operator_calls().items()}
@@ -129,12 +160,16 @@ def test_the_official_defaults_are_the_official_configuration():
     add_deeplab_config(cfg)
     import_official().add_maskformer2_config(cfg)
     root = mask2former.__file__.removesuffix("mask2former/__init__.py")
-    cfg.merge_from_file(f"{root}configs/ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml")
+    cfg.merge_from_file(
+        f"{root}configs/ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml"
+    )
     assert spec_of(cfg) == OfficialMask2FormerSpec(name="mask2former_official")
 
 
 def test_impossible_heads(make_encoder):
-    with pytest.raises(InputError, match=r"segmenter\.heads: 3 does not divide segmenter\.hidden \(32\)"):
+    with pytest.raises(
+        InputError, match=r"segmenter\.heads: 3 does not divide segmenter\.hidden \(32\)"
+    ):
         build_segmenter(SPEC.model_copy(update={"heads": 3}), make_encoder(), CLASSES, seed=0)
 
 
@@ -142,7 +177,9 @@ def test_of_300_classes_padding_and_65535_are_ignored_and_255_is_a_class():
     segmenter = build_segmenter(SPEC, build_encoder(VIT, 0), 300, seed=0)
     masks = torch.full((2, 64, 80), 65535)
     masks[0, :32], masks[1, :, :40] = 255, 299
-    assert segmenter.totals(masks)["masks"] == 2  # 80 columns are padded to 96: with no third segment
+    assert (
+        segmenter.totals(masks)["masks"] == 2
+    )  # 80 columns are padded to 96: with no third segment
     masks[1, :8] = 255
     assert segmenter.totals(masks)["masks"] == 3
     losses = segmenter.loss(torch.zeros(2, 3, 64, 80), masks)

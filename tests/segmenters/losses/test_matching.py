@@ -11,12 +11,24 @@ def test_the_cheapest_assignment_is_found():
     matches = assign(costs, counts)
     assert matches.queries.shape == matches.segments.shape == (2, 5)
     for prediction in range(2):
-        pairs = list(zip(matches.queries[prediction].tolist(), matches.segments[prediction].tolist(), strict=True))
+        pairs = list(
+            zip(
+                matches.queries[prediction].tolist(),
+                matches.segments[prediction].tolist(),
+                strict=True,
+            )
+        )
         for image, first, count in ((0, 0, 3), (2, 3, 2)):
-            own = [(query - 5 * image, segment - first) for query, segment in pairs if query // 5 == image]
+            own = [
+                (query - 5 * image, segment - first)
+                for query, segment in pairs
+                if query // 5 == image
+            ]
             found = sum(costs[prediction, image, query, segment] for query, segment in own)
             best = min(
-                sum(costs[prediction, image, query, segment] for segment, query in enumerate(choice))
+                sum(
+                    costs[prediction, image, query, segment] for segment, query in enumerate(choice)
+                )
                 for choice in itertools.permutations(range(5), count)
             )
             assert sorted(segment for _, segment in own) == list(range(count))

@@ -7,7 +7,9 @@ def test_sampling_is_bilinear_between_pixel_centres():
     maps = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
     points = torch.tensor([[[0.25, 0.25], [0.5, 0.25], [0.5, 0.5], [0.0, 0.25], [0.75, 1.0]]])
     torch.testing.assert_close(sample(maps, points)[0, 0], torch.tensor([0.0, 0.5, 1.5, 0.0, 1.5]))
-    torch.testing.assert_close(sample(maps, points, "border")[0, 0], torch.tensor([0.0, 0.5, 1.5, 0.0, 3.0]))
+    torch.testing.assert_close(
+        sample(maps, points, "border")[0, 0], torch.tensor([0.0, 0.5, 1.5, 0.0, 3.0])
+    )
 
 
 def test_the_most_uncertain_candidates_are_taken():
@@ -17,7 +19,9 @@ def test_the_most_uncertain_candidates_are_taken():
     for usable in (None, candidates[..., 1] > 0.4):
         chosen = uncertain_points(maps, candidates, usable, 8)
         for row in range(2):
-            distance = logits[row] if usable is None else logits[row].masked_fill(~usable[row], torch.inf)
+            distance = (
+                logits[row] if usable is None else logits[row].masked_fill(~usable[row], torch.inf)
+            )
             expected = candidates[row][distance.argsort()[:8]]
             assert {tuple(p) for p in chosen[row].tolist()} == {tuple(p) for p in expected.tolist()}
 

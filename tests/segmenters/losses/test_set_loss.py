@@ -31,12 +31,19 @@ def blocks(images=2, size=(48, 64), classes=CLASSES, seed=0):
 def predictions(images=2, size=(48, 64), seed=0, queries=QUERIES):
     """Class and mask logits, final ones first."""
     generator = torch.Generator().manual_seed(seed)
-    classes = [2 * torch.randn(images, queries, CLASSES + 1, generator=generator) for _ in range(LAYERS)]
+    classes = [
+        2 * torch.randn(images, queries, CLASSES + 1, generator=generator) for _ in range(LAYERS)
+    ]
     maps = [
-        3 * torch.randn(images, queries, size[0] // 4, size[1] // 4, generator=generator).requires_grad_()
+        3
+        * torch.randn(
+            images, queries, size[0] // 4, size[1] // 4, generator=generator
+        ).requires_grad_()
         for _ in range(LAYERS)
     ]
-    return [each.requires_grad_() for each in classes], [each.detach().requires_grad_() for each in maps]
+    return [each.requires_grad_() for each in classes], [
+        each.detach().requires_grad_() for each in maps
+    ]
 
 
 def evaluate(loss, classes, maps, masks, seed=1, totals=None, points=None):
@@ -50,12 +57,17 @@ def transformers_loss(classes, maps, masks, seed=1):
     config = Mask2FormerConfig(train_num_points=POINTS, num_labels=CLASSES)
     criterion = Mask2FormerLoss(config, {})
     present = [[label for label in mask.unique().tolist() if label != 255] for mask in masks]
-    segments = [torch.stack([(m == k).float() for k in own]) for m, own in zip(masks, present, strict=True)]
+    segments = [
+        torch.stack([(m == k).float() for k in own]) for m, own in zip(masks, present, strict=True)
+    ]
     auxiliary = [
-        {"masks_queries_logits": m, "class_queries_logits": c} for c, m in zip(classes[1:], maps[1:], strict=True)
+        {"masks_queries_logits": m, "class_queries_logits": c}
+        for c, m in zip(classes[1:], maps[1:], strict=True)
     ]
     torch.manual_seed(seed)
-    terms = criterion(maps[0], classes[0], segments, [torch.tensor(own) for own in present], auxiliary)
+    terms = criterion(
+        maps[0], classes[0], segments, [torch.tensor(own) for own in present], auxiliary
+    )
     weights = {"class": ("cross_entropy", 2.0), "mask": ("mask", 5.0), "dice": ("dice", 5.0)}
     return {
         name: weight * sum(term for key, term in terms.items() if key.startswith(f"loss_{prefix}"))
@@ -75,7 +87,11 @@ def test_equals_transformers_criterion(mode):
     expected = transformers_loss(*theirs, masks)
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-5, atol=1e-5)
-    pairs = zip(gradients(losses, [*ours[0], *ours[1]]), gradients(expected, [*theirs[0], *theirs[1]]), strict=True)
+    pairs = zip(
+        gradients(losses, [*ours[0], *ours[1]]),
+        gradients(expected, [*theirs[0], *theirs[1]]),
+        strict=True,
+    )
     for one, other in pairs:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
@@ -97,7 +113,10 @@ def test_more_segments_than_queries_equal_transformers_criterion():
 
 
 def test_without_ignored_pixels_both_modes_are_identical():
-    losses = [evaluate(make_loss(ignored_pixels=mode), *predictions(), blocks()) for mode in ("negative", "excluded")]
+    losses = [
+        evaluate(make_loss(ignored_pixels=mode), *predictions(), blocks())
+        for mode in ("negative", "excluded")
+    ]
     assert losses[0] == losses[1]
 
 
@@ -109,12 +128,16 @@ def restated(loss, classes, maps, masks, points):
 
     def read(image, at, padding="zeros"):
         grid = 2 * at.double()[None, None] - 1
-        return F.grid_sample(image.double()[None, None], grid, padding_mode=padding, align_corners=False)[0, 0, 0]
+        return F.grid_sample(
+            image.double()[None, None], grid, padding_mode=padding, align_corners=False
+        )[0, 0, 0]
 
     def terms(logits, mask, at):
         valid = 1 - read(mask[1] == 255, at, "border")
         label = torch.where(valid > 1e-5, read(mask[0], at) / valid.clamp(min=1e-5), 0)
-        entropy = (F.binary_cross_entropy_with_logits(logits, label, reduction="none") * valid).sum() / valid.sum()
+        entropy = (
+            F.binary_cross_entropy_with_logits(logits, label, reduction="none") * valid
+        ).sum() / valid.sum()
         share = logits.sigmoid()
         overlap = 2 * (share * label * valid).sum() + 1
         return entropy, 1 - overlap / ((share * valid).sum() + (label * valid).sum() + 1)
@@ -127,7 +150,9 @@ def restated(loss, classes, maps, masks, points):
             probabilities = class_logits[image].double().softmax(-1)
             costs = {}
             for query, (j, label) in itertools.product(range(QUERIES), enumerate(present)):
-                entropy, dice = terms(read(mask_logits[image, query], at), (mask == label, mask), at)
+                entropy, dice = terms(
+                    read(mask_logits[image, query], at), (mask == label, mask), at
+                )
                 costs[query, j] = 5 * entropy + 5 * dice - 2 * probabilities[query, label]
             best = min(
                 itertools.permutations(range(QUERIES), len(present)),
@@ -136,7 +161,9 @@ def restated(loss, classes, maps, masks, points):
             for query, label in sorted(zip(best, present, strict=True)):
                 labels[image, query] = label
                 at = torch.cat([points.candidates[layer, row], points.random[layer, row]])
-                entropy, dice = terms(read(mask_logits[image, query], at), (mask == label, mask), at)
+                entropy, dice = terms(
+                    read(mask_logits[image, query], at), (mask == label, mask), at
+                )
                 total["mask"] += 5 * entropy
                 total["dice"] += 5 * dice
                 row += 1
@@ -170,7 +197,9 @@ def test_predictions_on_ignored_pixels(mode, changes):
     found = gradients(before, maps)
     with torch.no_grad():
         for each in maps:
-            each[..., 9:] = torch.randn_like(each[..., 9:])  # cells from pixel 36 on; the one before reaches over
+            each[..., 9:] = torch.randn_like(
+                each[..., 9:]
+            )  # cells from pixel 36 on; the one before reaches over
     after = evaluate(loss, classes, maps, masks)
     assert (before != after) == changes
     assert any(gradient[..., 9:].any() for gradient in found) == changes
@@ -178,7 +207,11 @@ def test_predictions_on_ignored_pixels(mode, changes):
 
 
 def micro_batch(points, image, start, stop):
-    return Points(points.matching[:, image : image + 1], points.candidates[:, start:stop], points.random[:, start:stop])
+    return Points(
+        points.matching[:, image : image + 1],
+        points.candidates[:, start:stop],
+        points.random[:, start:stop],
+    )
 
 
 @pytest.mark.parametrize("mode", ["negative", "excluded"])
@@ -242,7 +275,9 @@ def test_is_computed_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         assert evaluate(make_loss(), *close, masks) == losses
     expected = evaluate(make_loss(), *predictions(), masks)
-    half = evaluate(make_loss(), *[[each.bfloat16() for each in logits] for logits in predictions()], masks)
+    half = evaluate(
+        make_loss(), *[[each.bfloat16() for each in logits] for logits in predictions()], masks
+    )
     for name, value in half.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, expected[name], rtol=2e-2, atol=0)

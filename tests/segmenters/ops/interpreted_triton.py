@@ -20,7 +20,8 @@ def make(shapes=SHAPES, batch=2, queries=5, heads=2, dim=4, points=3, dtypes=(to
     locations = torch.rand(*sites, 2, generator=generator) * 1.6 - 0.3
     weights = torch.rand(*sites, generator=generator)
     return [
-        tensor.to(dtype).requires_grad_() for tensor, dtype in zip((value, locations, weights), dtypes, strict=True)
+        tensor.to(dtype).requires_grad_()
+        for tensor, dtype in zip((value, locations, weights), dtypes, strict=True)
     ]
 
 
@@ -42,7 +43,9 @@ def compare(monkeypatch):
         with monkeypatch.context() as patch:
             for name in ("forward", "backward"):
                 original = getattr(kernels, name)
-                patch.setattr(kernels, name, lambda *args, f=original, n=name: (made.append(n), f(*args))[1])
+                patch.setattr(
+                    kernels, name, lambda *args, f=original, n=name: (made.append(n), f(*args))[1]
+                )
             patch.setattr(module, "deformable_attention_path", lambda device, *dtypes: "triton")
             found = run(inputs, shapes)
         assert made == ["forward", "backward"]
@@ -97,11 +100,19 @@ def test_half_precision(dtypes, compare):
 
 def test_halves_are_added_up_in_float32(compare):
     """300 queries at one place: sums in bfloat16 would stop growing."""
-    inputs = make(dtypes=(torch.bfloat16, torch.float32, torch.float32), queries=300, shapes=[(1, 1)], dim=1, points=1)
+    inputs = make(
+        dtypes=(torch.bfloat16, torch.float32, torch.float32),
+        queries=300,
+        shapes=[(1, 1)],
+        dim=1,
+        points=1,
+    )
     inputs[1].data.fill_(0.5)
     inputs[2].data.fill_(1)
     output = kernels.forward(*(tensor.detach() for tensor in inputs), [(1, 1)])
-    to_value, _, _ = kernels.backward(torch.ones_like(output), *(tensor.detach() for tensor in inputs), [(1, 1)])
+    to_value, _, _ = kernels.backward(
+        torch.ones_like(output), *(tensor.detach() for tensor in inputs), [(1, 1)]
+    )
     assert torch.equal(to_value.float(), torch.full((2, 1, 2, 1), 300.0))
 
 
@@ -115,7 +126,9 @@ def test_far_away(bad, compare):
 def test_borders(compare):
     """Just inside and just outside of the last place where a corner counts."""
     inputs = make(shapes=[(4, 8)], queries=3, points=4, batch=1, heads=1)
-    near = torch.tensor([-0.0624, -0.0626, 1.0624, 1.0626, 0.0, 1.0, 0.0626, 0.9374, -0.126, 1.126, 0.5, 0.51])
+    near = torch.tensor(
+        [-0.0624, -0.0626, 1.0624, 1.0626, 0.0, 1.0, 0.0626, 0.9374, -0.126, 1.126, 0.5, 0.51]
+    )
     inputs[1].data[..., 0] = near.view(1, 3, 1, 1, 4)
     inputs[1].data[..., 1] = near.flip(0).view(1, 3, 1, 1, 4)
     compare(inputs, [(4, 8)])

@@ -29,7 +29,9 @@ def official(value, shapes, locations, weights):
     for level, part in enumerate(value.split([height * width for height, width in shapes], dim=1)):
         part = part.flatten(2).transpose(1, 2).reshape(batch * heads, dim, *shapes[level])
         grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)
-        samples.append(F.grid_sample(part, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
+        samples.append(
+            F.grid_sample(part, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        )
     weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, levels * points)
     output = (torch.stack(samples, dim=-2).flatten(-2) * weights).sum(-1)
     return output.view(batch, heads * dim, queries).transpose(1, 2).contiguous()
@@ -66,7 +68,9 @@ def threads():
 @pytest.mark.parametrize("function", [deformable_attention, deformable_attention_reference])
 def test_is_the_official_one(function):
     inputs = make(dtype=torch.float64)
-    for ours, theirs in zip(run(function, inputs, SHAPES), run(official, inputs, SHAPES), strict=True):
+    for ours, theirs in zip(
+        run(function, inputs, SHAPES), run(official, inputs, SHAPES), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
@@ -94,7 +98,9 @@ def test_kernels_equal_the_float64_path(sizes):
     for given, wanted in zip(narrow, exact, strict=True):  # the same numbers in both
         wanted.data.copy_(given.data)
     for ours, reference in zip(
-        run(deformable_attention, narrow, shapes), run(deformable_attention, exact, shapes), strict=True
+        run(deformable_attention, narrow, shapes),
+        run(deformable_attention, exact, shapes),
+        strict=True,
     ):
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours.double(), reference, rtol=1e-4, atol=2e-5)
@@ -102,7 +108,9 @@ def test_kernels_equal_the_float64_path(sizes):
 
 def test_gradients_are_those_of_the_output():
     inputs = make(dtype=torch.float64, queries=3)
-    assert torch.autograd.gradcheck(lambda *tensors: deformable_attention(tensors[0], SHAPES, *tensors[1:]), inputs)
+    assert torch.autograd.gradcheck(
+        lambda *tensors: deformable_attention(tensors[0], SHAPES, *tensors[1:]), inputs
+    )
 
 
 def test_second_gradients_are_refused():
@@ -124,7 +132,9 @@ def test_operator_obeys_pytorchs_rules(dtype):
 def test_what_is_not_finite_stays_visible(which, bad):
     inputs = make()
     inputs[which].data[0, 1] = bad
-    for ours, reference in zip(run(deformable_attention, inputs, SHAPES), run(official, inputs, SHAPES), strict=True):
+    for ours, reference in zip(
+        run(deformable_attention, inputs, SHAPES), run(official, inputs, SHAPES), strict=True
+    ):
         if which == 1:  # a location
             assert torch.equal(ours.isnan(), reference.isnan())
         assert torch.equal(ours.isfinite(), reference.isfinite())
@@ -150,7 +160,11 @@ def test_empty_levels_are_not_sampled():
     wanted = run(deformable_attention, inputs, shapes)
     inputs[1].data[:, :, :, ::2] = float("inf")
     for dtype in (torch.float32, torch.float64):
-        found = run(deformable_attention, [tensor.detach().to(dtype).requires_grad_() for tensor in inputs], shapes)
+        found = run(
+            deformable_attention,
+            [tensor.detach().to(dtype).requires_grad_() for tensor in inputs],
+            shapes,
+        )
         for ours, theirs in zip(found, wanted, strict=True):
             torch.testing.assert_close(ours.float(), theirs, rtol=1e-4, atol=2e-5)
 
@@ -160,19 +174,26 @@ def test_strides_do_not_matter():
     views = [tensor.detach().mT.contiguous().mT.requires_grad_() for tensor in inputs]
     assert not any(view.is_contiguous() for view in views)
     for ours, theirs in zip(
-        run(deformable_attention, views, SHAPES), run(deformable_attention, inputs, SHAPES), strict=True
+        run(deformable_attention, views, SHAPES),
+        run(deformable_attention, inputs, SHAPES),
+        strict=True,
     ):
         assert torch.equal(ours, theirs)
     output = deformable_attention(inputs[0], SHAPES, *inputs[1:])
     expanded = torch.autograd.grad(output.sum(), inputs[0])  # the gradient of a sum has stride 0
-    torch.testing.assert_close(expanded, torch.autograd.grad(official(inputs[0], SHAPES, *inputs[1:]).sum(), inputs[0]))
+    torch.testing.assert_close(
+        expanded, torch.autograd.grad(official(inputs[0], SHAPES, *inputs[1:]).sum(), inputs[0])
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(dtype):
     inputs = make(dtype=dtype)
     wide = [tensor.detach().float().requires_grad_() for tensor in inputs]
-    ours, wanted = run(deformable_attention, inputs, SHAPES), run(deformable_attention, wide, SHAPES)
+    ours, wanted = (
+        run(deformable_attention, inputs, SHAPES),
+        run(deformable_attention, wide, SHAPES),
+    )
     assert torch.equal(ours[0], wanted[0].to(dtype))
     assert [tensor.dtype for tensor in ours] == [dtype] * 4
 
@@ -206,7 +227,9 @@ def test_many_threads_at_once(threads):
     """Autograd and users call from threads of their own."""
     threads(2)
     sizes = {"shapes": [(8, 8), (16, 16)], "queries": 300}
-    wanted = [run(deformable_attention, make(**sizes, seed=seed), sizes["shapes"]) for seed in range(4)]
+    wanted = [
+        run(deformable_attention, make(**sizes, seed=seed), sizes["shapes"]) for seed in range(4)
+    ]
 
     def task(index):
         torch.set_num_threads(2)

@@ -33,7 +33,11 @@ for kernel in (module._forward, module._backward):
 
 def python(*arguments, **variables):
     done = subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -8,7 +8,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention, deformable_attention_backward
+from encoder_ablations.segmenters.ops.deformable_attention import (
+    deformable_attention,
+    deformable_attention_backward,
+)
 from encoder_ablations.segmenters.ops.official_operator import (
     FAILED,
     IMPORTER,
@@ -75,7 +78,10 @@ def call(value, locations, weights, gradient):
     """Both functions, through an import as in the official code."""
     module = importlib.import_module(NAME)
     output = module.ms_deform_attn_forward(value, SHAPES, STARTS, locations, weights, 128)
-    return [output, *module.ms_deform_attn_backward(value, SHAPES, STARTS, locations, weights, gradient, 128)]
+    return [
+        output,
+        *module.ms_deform_attn_backward(value, SHAPES, STARTS, locations, weights, gradient, 128),
+    ]
 
 
 def expected(value, locations, weights, gradient):
@@ -91,7 +97,12 @@ def test_ours_where_nothing_is_compiled(dtype):
     reference = expected(*(tensor.double() for tensor in inputs))
     for ours, theirs in zip(call(*inputs), reference, strict=True):
         assert ours.dtype == dtype
-        precision = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 2e-2, torch.float16: 2e-3}[dtype]
+        precision = {
+            torch.float32: 1e-5,
+            torch.float64: 1e-12,
+            torch.bfloat16: 2e-2,
+            torch.float16: 2e-3,
+        }[dtype]
         torch.testing.assert_close(ours.double(), theirs, rtol=precision, atol=precision)
     path = "pytorch" if dtype == torch.float64 else "numba"
     assert operator_calls() == {f"{path} forward": 1, f"{path} backward": 1}
@@ -101,7 +112,12 @@ def test_each_gradient_has_the_dtype_of_its_tensor():
     provide_operator()
     value, locations, weights, gradient = make()
     found = call(value.bfloat16(), locations, weights.half(), gradient.bfloat16())
-    assert [tensor.dtype for tensor in found] == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float16]
+    assert [tensor.dtype for tensor in found] == [
+        torch.bfloat16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float16,
+    ]
 
 
 def test_providing_twice_keeps_the_module():
@@ -110,7 +126,9 @@ def test_providing_twice_keeps_the_module():
     assert provide_operator("cuda") == "pytorch"
     assert sys.modules[NAME] is module
     assert isinstance(module, Operator)
-    assert importlib.util.find_spec(NAME)  # libraries ask so whether it is there; without a spec this raises
+    assert importlib.util.find_spec(
+        NAME
+    )  # libraries ask so whether it is there; without a spec this raises
 
 
 def test_a_working_compiled_module_is_used(installed, caplog):
@@ -153,7 +171,9 @@ def test_errors_are_counted_and_shown(caplog):
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("change", [lambda gradient: gradient[:, 1:], lambda gradient: gradient.to("meta")])
+@pytest.mark.parametrize(
+    "change", [lambda gradient: gradient[:, 1:], lambda gradient: gradient.to("meta")]
+)
 def test_a_wrong_gradient_is_named(change):
     value, locations, weights, gradient = make()
     with pytest.raises(InputError, match=r"expected a gradient \(2, 5, 8\) on cpu"):
@@ -176,7 +196,9 @@ def test_a_compiled_module_is_tried_in_inference_mode_too(installed, caplog):
     with torch.inference_mode():
         assert provide_operator() == "compiled"
         inputs = make()
-        output = sys.modules[NAME].ms_deform_attn_forward(*inputs[:1], SHAPES, STARTS, *inputs[1:3], 128)
+        output = sys.modules[NAME].ms_deform_attn_forward(
+            *inputs[:1], SHAPES, STARTS, *inputs[1:3], 128
+        )
         torch.testing.assert_close(output, expected(*inputs)[0], rtol=1e-4, atol=1e-5)
         assert torch.is_inference_mode_enabled()
     assert operator_calls() == {"compiled forward": 1}

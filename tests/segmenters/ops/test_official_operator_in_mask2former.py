@@ -10,12 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder_ablations.segmenters.ops.official_operator import FAILED, operator_calls, provide_operator
+from encoder_ablations.segmenters.ops.official_operator import (
+    FAILED,
+    operator_calls,
+    provide_operator,
+)
 
 pytestmark = pytest.mark.detectron2
 pytest.importorskip("detectron2", reason="Detectron2 is not installed")
 PATH = provide_operator()
-if find_spec("mask2former") is None:  # importorskip would also skip where our operator is what is missing
+if (
+    find_spec("mask2former") is None
+):  # importorskip would also skip where our operator is what is missing
     pytest.skip("the official Mask2Former is not on PYTHONPATH", allow_module_level=True)
 
 import mask2former  # noqa: E402
@@ -67,13 +73,19 @@ def theirs(monkeypatch):
 
 
 def gradients(model):
-    return {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
 
 
 def compare(ours, theirs):
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
-        torch.testing.assert_close(value, theirs[name], **CLOSE, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            value, theirs[name], **CLOSE, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_pixel_decoder(ours, theirs):
@@ -90,15 +102,24 @@ def test_pixel_decoder(ours, theirs):
         transformer_in_features=["p3", "p4", "p5"],
         common_stride=4,
     )
-    for parameter in decoder.parameters():  # the initial sampling offsets and weights do not depend on the image
+    for parameter in (
+        decoder.parameters()
+    ):  # the initial sampling offsets and weights do not depend on the image
         parameter.data.add_(0.05 * torch.randn_like(parameter))
 
     def step():
-        pyramid = {f"p{i}": torch.randn(2, CHANNELS, 96 // 2**i, 128 // 2**i).requires_grad_() for i in range(2, 6)}
+        pyramid = {
+            f"p{i}": torch.randn(2, CHANNELS, 96 // 2**i, 128 // 2**i).requires_grad_()
+            for i in range(2, 6)
+        }
         decoder.zero_grad()
         masks, first, features = decoder.forward_features(pyramid)
         sum(each.square().mean() for each in (masks, first, *features)).backward()
-        outputs = {"masks": masks, "first": first, **{str(i): each for i, each in enumerate(features)}}
+        outputs = {
+            "masks": masks,
+            "first": first,
+            **{str(i): each for i, each in enumerate(features)},
+        }
         return outputs, gradients(decoder), {name: level.grad for name, level in pyramid.items()}
 
     torch.manual_seed(1)
@@ -108,7 +129,10 @@ def test_pixel_decoder(ours, theirs):
     torch.manual_seed(1)
     with theirs():
         wanted = step()
-    assert found[1]["transformer.encoder.layers.0.self_attn.sampling_offsets.weight"].abs().max() > 1e-5
+    assert (
+        found[1]["transformer.encoder.layers.0.self_attn.sampling_offsets.weight"].abs().max()
+        > 1e-5
+    )
     for part, reference in zip(found, wanted, strict=True):
         compare(part, reference)
 
@@ -119,7 +143,9 @@ def build_mask2former():
     add_deeplab_config(cfg)
     mask2former.add_maskformer2_config(cfg)
     root = Path(mask2former.__file__).resolve().parent.parent
-    cfg.merge_from_file(root / "configs/ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml")
+    cfg.merge_from_file(
+        root / "configs/ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml"
+    )
     cfg.MODEL.WEIGHTS = ""
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.RESNETS.NORM = "BN"
@@ -134,7 +160,9 @@ def batch():
     instances.gt_masks = torch.zeros(2, 64, 96, dtype=torch.bool)
     instances.gt_masks[0, :, :50] = True
     instances.gt_masks[1, 20:, 50:] = True
-    image = torch.randint(0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    image = torch.randint(
+        0, 256, (3, 64, 96), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     return [{"image": image, "instances": instances, "height": 64, "width": 96}]
 
 
@@ -142,7 +170,9 @@ def test_whole_model(ours, theirs):
     torch.manual_seed(0)
     model = build_mask2former().train()
     for name, parameter in model.named_parameters():
-        if name.endswith("sampling_offsets.bias"):  # off the cells' centres, where rounding decides on the side
+        if name.endswith(
+            "sampling_offsets.bias"
+        ):  # off the cells' centres, where rounding decides on the side
             parameter.data.add_(0.3 * torch.rand_like(parameter))
 
     def step():

@@ -33,7 +33,13 @@ def assert_labels(maps, image_size, size, allowed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 5), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**16), st.sampled_from([2, 4, 8]))
+@given(
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 2**16),
+    st.sampled_from([2, 4, 8]),
+)
 def test_exact_arithmetic_gives_exact_labels(classes, height, width, seed, factor):
     """Small integers and a factor of a power of two: nothing is rounded, and there are many ties."""
     generator = torch.Generator().manual_seed(seed)
@@ -68,7 +74,13 @@ def test_labels_of_upsampled_scores(make, shape, image_size, size):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 90), st.integers(1, 90), st.integers(0, 7))
+@given(
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.integers(0, 7),
+)
 def test_any_size(height, width, target_height, target_width, extra):
     maps = noise(4, -(-height // 4) + extra % 3, -(-width // 4) + extra // 3)
     assert_labels(maps, (height, width), (target_height, target_width), allowed=1e-2)
@@ -82,7 +94,9 @@ def test_nan_wins_as_in_pytorch():
     assert {2, 4, 5} & set(np.unique(wanted))
 
 
-@pytest.mark.parametrize(("classes", "dtype"), [(2, np.uint8), (255, np.uint8), (256, np.int16), (40000, np.int64)])
+@pytest.mark.parametrize(
+    ("classes", "dtype"), [(2, np.uint8), (255, np.uint8), (256, np.int16), (40000, np.int64)]
+)
 def test_labels_have_the_smallest_type_that_leaves_255_free(classes, dtype):
     maps = np.zeros((classes, 2, 2), np.float32)
     maps[-1] = 1
@@ -99,7 +113,9 @@ def test_threads_and_strides_do_not_matter():
         torch.set_num_threads(count)
         results.append(upsample_argmax(maps, (128, 128), (200, 200)))
     torch.set_num_threads(before)
-    results.append(upsample_argmax(maps.permute(2, 0, 1).contiguous().permute(1, 2, 0), (128, 128), (200, 200)))
+    results.append(
+        upsample_argmax(maps.permute(2, 0, 1).contiguous().permute(1, 2, 0), (128, 128), (200, 200))
+    )
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
 

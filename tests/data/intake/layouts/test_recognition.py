@@ -48,7 +48,9 @@ def dataset(root: Path, output: Path, **options):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     proposal = propose(root, **options)
     spec = proposal.spec if proposal.direct else prepare(proposal, output)
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before, "originals stay as they are"
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before, (
+        "originals stay as they are"
+    )
     return spec, proposal
 
 
@@ -84,7 +86,10 @@ def test_splits_of_equal_names_are_used_where_they_lie(tmp_path, ids):
     assert not (tmp_path / "out").exists()
     assert spec.classes == ("class_0", "class_1", "class_2")
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
-    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 7, "val": 3}
+    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {
+        "train": 7,
+        "val": 3,
+    }
     assert not names(lint(spec))
 
 
@@ -108,7 +113,11 @@ def test_other_folder_names_are_used_where_they_lie(tmp_path, ids):
         ("{split}_images/{n}.jpg", "{split}_labels/{n}.png", "{split}_labels/{id}.png"),
         ("{split}/{n}_sat.jpg", "{split}/{n}_mask.png", "{split}/{id}_mask.png"),
         ("{split}/{n}.jpg", "{split}/{n}.png", "{split}/{id}.png"),
-        ("leftImg8bit/{split}/ulm/{n}_leftImg8bit.png", "gtFine/{split}/ulm/{n}_gtFine_labelTrainIds.png", None),
+        (
+            "leftImg8bit/{split}/ulm/{n}_leftImg8bit.png",
+            "gtFine/{split}/ulm/{n}_gtFine_labelTrainIds.png",
+            None,
+        ),
     ],
 )
 def test_splits_laid_out_in_other_ways_are_patterns_of_paths(tmp_path, ids, image, mask, pattern):
@@ -120,7 +129,10 @@ def test_splits_laid_out_in_other_ways_are_patterns_of_paths(tmp_path, ids, imag
     assert proposal.direct
     assert spec.masks == (pattern or "gtFine/{split}/ulm/{id}_gtFine_labelTrainIds.png")
     assert_masks(spec, {f"t{number}": pixels for number, pixels in enumerate(ids)})
-    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 7, "val": 3}
+    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {
+        "train": 7,
+        "val": 3,
+    }
     assert not any("left out" in remark for remark in proposal.remarks)
     assert not names(lint(spec))
 
@@ -133,7 +145,10 @@ def test_cityscapes_other_files_do_no_harm(tmp_path, ids):
         save(tmp_path / "d/gtFine" / f"{stem}_gtFine_labelIds.png", mask + 20)
         save(tmp_path / "d/gtFine" / f"{stem}_gtFine_color.png", COLORS[mask])
     for city, number in (("bonn", 90), ("jena", 91)):
-        save(tmp_path / f"d/leftImg8bit/train/{city}/{city}_{number}_leftImg8bit.png", picture(number))
+        save(
+            tmp_path / f"d/leftImg8bit/train/{city}/{city}_{number}_leftImg8bit.png",
+            picture(number),
+        )
         save(tmp_path / f"d/gtFine/train/{city}/{city}_{number}_gtFine_labelTrainIds.png", ids[0])
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert proposal.direct
@@ -147,9 +162,13 @@ def test_without_splits_some_are_set_apart_reproducibly(tmp_path, ids):
         save(tmp_path / "d/images" / f"{number}.jpg", picture(number))
         save(tmp_path / "d/masks" / f"{number}.png", mask)
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
-    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 8, "val": 2}
+    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {
+        "train": 8,
+        "val": 2,
+    }
     assert any(
-        remark.startswith("No folder was named val: 2 of 10 images set apart (seed 42)") for remark in proposal.remarks
+        remark.startswith("No folder was named val: 2 of 10 images set apart (seed 42)")
+        for remark in proposal.remarks
     )
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
     again, _ = dataset(tmp_path / "d", tmp_path / "again")
@@ -171,13 +190,18 @@ def test_images_set_apart_show_the_rare_class_too(tmp_path, kind):
     if kind == "coco":
         pytest.importorskip("pycocotools")
         content = coco(root, masks, run_lengths)
-        content["annotations"] = [note for note in content["annotations"] if len(note["segmentation"]["counts"]) > 1]
+        content["annotations"] = [
+            note for note in content["annotations"] if len(note["segmentation"]["counts"]) > 1
+        ]
         (root / "all.json").write_text(json.dumps(content))
     for number, mask in enumerate(masks):
         save(root / "images" / f"{number}.jpg", picture(number))
         for label in (1, 2) if kind == "layers" else ():
             if (mask == label).any():
-                save(root / "masks" / f"class_{label}" / f"{number}.png", np.uint8(255) * (mask == label))
+                save(
+                    root / "masks" / f"class_{label}" / f"{number}.png",
+                    np.uint8(255) * (mask == label),
+                )
         if kind in ("ids", "colors", "grey"):
             drawn = {"ids": mask, "colors": COLORS[mask], "grey": np.dstack([mask] * 3)}[kind]
             save(root / "masks" / f"{number}.png", drawn)
@@ -218,7 +242,10 @@ def test_0_and_255_get_a_value_map_and_16_bits_too(tmp_path, ids):
         split = "train" if number < 7 else "val"
         for folder in ("a", "b"):
             save(tmp_path / folder / "images" / split / f"{number}.jpg", picture(number))
-        save(tmp_path / "a/masks" / split / f"{number}.png", np.where(mask > 0, 255, 0).astype(np.uint8))
+        save(
+            tmp_path / "a/masks" / split / f"{number}.png",
+            np.where(mask > 0, 255, 0).astype(np.uint8),
+        )
         save(tmp_path / "b/masks" / split / f"{number}.png", mask.astype(np.uint16) * 1000)
     spec, proposal = dataset(tmp_path / "a", tmp_path / "out")
     assert proposal.direct
@@ -255,7 +282,10 @@ def test_colors_become_ids(tmp_path, ids):
     [
         ("class_dict.csv", "name,r,g,b\nground,0,0,0\ncrater,200,30,30\nboulder,30,200,30\n"),
         ("label_colors.txt", "0 0 0\tground\n200 30 30\tcrater\n30 200 30\tboulder\n"),
-        ("labelmap.txt", "# label:color_rgb:parts:actions\nground:0,0,0::\ncrater:200,30,30::\nboulder:30,200,30::\n"),
+        (
+            "labelmap.txt",
+            "# label:color_rgb:parts:actions\nground:0,0,0::\ncrater:200,30,30::\nboulder:30,200,30::\n",
+        ),
     ],
 )
 def test_color_tables_give_names_and_order(tmp_path, ids, name, text):
@@ -271,14 +301,20 @@ def test_color_tables_give_names_and_order(tmp_path, ids, name, text):
     for mask in expected.values():
         mask[0, 0] = 255
     assert_masks(spec, expected)
-    assert any("1 colour stands in no table and is ignored" in remark for remark in proposal.remarks)
+    assert any(
+        "1 colour stands in no table and is ignored" in remark for remark in proposal.remarks
+    )
 
 
 @pytest.mark.parametrize("row", ["crater,256,30,30", "crater,200,30,1000"])
 def test_a_color_over_255_is_named_with_its_row(tmp_path, ids, row):
     write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, COLORS[mask]))
-    (tmp_path / "d/class_dict.csv").write_text(f"name,r,g,b\nground,0,0,0\n{row}\nboulder,30,200,30\n")
-    with pytest.raises(InputError, match=r"class_dict.csv, row 3: the colour .* of 'crater' has a number over 255"):
+    (tmp_path / "d/class_dict.csv").write_text(
+        f"name,r,g,b\nground,0,0,0\n{row}\nboulder,30,200,30\n"
+    )
+    with pytest.raises(
+        InputError, match=r"class_dict.csv, row 3: the colour .* of 'crater' has a number over 255"
+    ):
         propose(tmp_path / "d")
 
 
@@ -298,7 +334,10 @@ def test_what_a_color_table_calls_void_is_ignored(tmp_path, ids, name):
     assert_masks(spec, {key: np.array([0, 255, 1])[mask] for key, mask in expected.items()})
     share = 100 * np.mean([mask == 1 for mask in expected.values()])
     word = "not labelled" if name == "labelmap.txt" else "Void"
-    assert any(f"'{word}' is no class here" in each and f"{share:.3g} % of all" in each for each in proposal.remarks)
+    assert any(
+        f"'{word}' is no class here" in each and f"{share:.3g} % of all" in each
+        for each in proposal.remarks
+    )
 
 
 def test_void_stays_a_class_where_the_person_says_so(tmp_path, ids):
@@ -321,7 +360,9 @@ def test_void_stays_a_class_where_the_person_says_so(tmp_path, ids):
     ],
 )
 @pytest.mark.parametrize("channels", [1, 3])
-def test_ids_of_names_that_mean_not_labelled_are_ignored(tmp_path, ids, words, classes, table, channels):
+def test_ids_of_names_that_mean_not_labelled_are_ignored(
+    tmp_path, ids, words, classes, table, channels
+):
     def draw(path, mask):
         save(path, mask if channels == 1 else np.dstack([mask] * 3))
 
@@ -338,7 +379,9 @@ def test_ids_of_names_that_mean_not_labelled_are_ignored(tmp_path, ids, words, c
 
 
 def test_of_two_names_none_is_taken_for_void(tmp_path, ids):
-    expected = write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, np.uint8(255) * (mask > 0)))
+    expected = write_pairs(
+        tmp_path / "d", ids, lambda path, mask: save(path, np.uint8(255) * (mask > 0))
+    )
     (tmp_path / "d/classes.txt").write_text("unlabelled\nperson\n")
     spec, _ = dataset(tmp_path / "d", tmp_path / "out")
     assert spec.classes == ("unlabelled", "person")
@@ -348,7 +391,9 @@ def test_of_two_names_none_is_taken_for_void(tmp_path, ids):
 def test_lists_of_names(tmp_path):
     (tmp_path / "classes.txt").write_text("0 sky\n1: road side\n\n2,car\n")
     assert read_names([tmp_path / "classes.txt"])[0] == ["sky", "road side", "car"]
-    (tmp_path / "label_colors.txt").write_text("128 64 128\t道路\n0 0 0 _background_\n9,9,9,Öl\n", encoding="utf-8")
+    (tmp_path / "label_colors.txt").write_text(
+        "128 64 128\t道路\n0 0 0 _background_\n9,9,9,Öl\n", encoding="utf-8"
+    )
     names = {(128, 64, 128): "道路", (0, 0, 0): "_background_", (9, 9, 9): "Öl"}
     assert read_names([tmp_path / "label_colors.txt"])[:2] == (list(names.values()), names)
     (tmp_path / "labels.json").write_text('{"1": "b", "0": "a", "10": "c"}')
@@ -384,7 +429,9 @@ def test_palettes_that_agree_are_ids(tmp_path, ids):
 
 def test_palettes_that_differ_are_read_by_color(tmp_path, ids):
     orders = iter([(0, 1, 2), (2, 1, 0)] * 5)
-    expected = write_pairs(tmp_path / "d", ids, lambda path, mask: with_palette(path, mask, next(orders)))
+    expected = write_pairs(
+        tmp_path / "d", ids, lambda path, mask: with_palette(path, mask, next(orders))
+    )
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert not proposal.direct
     assert proposal.kind == "palettes that differ by file"
@@ -393,7 +440,9 @@ def test_palettes_that_differ_are_read_by_color(tmp_path, ids):
 
 
 def test_gray_pictures_of_three_channels(tmp_path, ids):
-    expected = write_pairs(tmp_path / "d", ids, lambda path, mask: save(path, np.dstack([mask] * 3)))
+    expected = write_pairs(
+        tmp_path / "d", ids, lambda path, mask: save(path, np.dstack([mask] * 3))
+    )
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert not proposal.direct
     assert_masks(spec, expected)
@@ -450,7 +499,9 @@ def test_where_class_masks_overlap_the_smaller_object_is_on_top(tmp_path):
             mask[:end] = 1
             save(tmp_path / "d/masks" / name / f"{number}.png", mask)
     spec, _ = dataset(tmp_path / "d", tmp_path / "out")
-    assert all(mask[:, 0].tolist() == [2] * 10 + [1] * 20 + [0] * 10 for mask in masks_of(spec).values())
+    assert all(
+        mask[:, 0].tolist() == [2] * 10 + [1] * 20 + [0] * 10 for mask in masks_of(spec).values()
+    )
 
 
 def test_tile_trees(tmp_path, ids):
@@ -477,7 +528,9 @@ def coco(root: Path, ids, outline) -> dict:
     images, annotations = [], []
     for number, mask in enumerate(ids):
         save(root / "images" / f"{number}.jpg", picture(number))
-        images.append({"id": 50 + number, "file_name": f"{number}.jpg", "height": SIZE[0], "width": SIZE[1]})
+        images.append(
+            {"id": 50 + number, "file_name": f"{number}.jpg", "height": SIZE[0], "width": SIZE[1]}
+        )
         for label in (1, 2):
             note = {"id": len(annotations), "image_id": 50 + number, "category_id": 10 * label}
             annotations.append(note | {"segmentation": outline(mask == label), "iscrowd": 0})
@@ -522,7 +575,9 @@ def test_coco(tmp_path, ids, outline):
     spec, proposal = dataset(tmp_path / "d", tmp_path / "out")
     assert spec.classes == ("background", "crater", "boulder")
     assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
-    assert any("1 annotated image is not there and is left out" in remark for remark in proposal.remarks)
+    assert any(
+        "1 annotated image is not there and is left out" in remark for remark in proposal.remarks
+    )
 
 
 def test_coco_with_a_file_for_each_split_and_crowds(tmp_path, ids):
@@ -536,7 +591,10 @@ def test_coco_with_a_file_for_each_split_and_crowds(tmp_path, ids):
         content["annotations"][0]["iscrowd"] = 1
         (tmp_path / "d" / split / "_annotations.coco.json").write_text(json.dumps(content))
     spec, _ = dataset(tmp_path / "d", tmp_path / "out")
-    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {"train": 6, "val": 4}
+    assert {split: len(FolderDataset(spec, split)) for split in spec.splits} == {
+        "train": 6,
+        "val": 4,
+    }
     expected = ids[0].astype(int)
     expected[ids[0] == 1] = 255
     np.testing.assert_array_equal(masks_of(spec)["train_0"], expected)
@@ -545,7 +603,9 @@ def test_coco_with_a_file_for_each_split_and_crowds(tmp_path, ids):
 def test_coco_of_more_than_255_categories(tmp_path, ids):
     pytest.importorskip("pycocotools")
     content = coco(tmp_path / "d", ids, run_lengths)
-    content["categories"] = [{"id": 10 * number, "name": f"thing {number}"} for number in range(1, 301)]
+    content["categories"] = [
+        {"id": 10 * number, "name": f"thing {number}"} for number in range(1, 301)
+    ]
     for note in content["annotations"]:
         note["category_id"] = {10: 2550, 20: 3000}[note["category_id"]]
     content["annotations"][0]["iscrowd"] = 1
@@ -568,7 +628,10 @@ def test_coco_of_more_than_255_categories(tmp_path, ids):
             lambda text: text.replace('"category_id": 10', '"category_id": 77'),
             'annotation \\d+ is of the category 77, which is not in "categories"; there are ',
         ),
-        (lambda text: text.replace(".jpg", ".gif"), "none of the images that .* annotates lies below"),
+        (
+            lambda text: text.replace(".jpg", ".gif"),
+            "none of the images that .* annotates lies below",
+        ),
     ],
 )
 def test_bad_coco_is_one_line(tmp_path, ids, damage, message):
@@ -585,7 +648,9 @@ def test_without_pycocotools_the_package_is_named(tmp_path, ids, monkeypatch):
     content = coco(tmp_path / "d", ids, run_lengths)
     (tmp_path / "d/all.json").write_text(json.dumps(content))
     monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
-    with pytest.raises(InputError, match=r"pycocotools cannot be imported .* pip install pycocotools"):
+    with pytest.raises(
+        InputError, match=r"pycocotools cannot be imported .* pip install pycocotools"
+    ):
         dataset(tmp_path / "d", tmp_path / "out")
 
 
@@ -605,18 +670,30 @@ def test_unusable_masks_are_left_out_and_named(tmp_path, ids):
     [
         (lambda root: None, "there is no folder"),
         (lambda root: root.mkdir(), "holds no file"),
-        (lambda root: save(root / "a/1.jpg", picture(1)), "images, but none with a mask of the same name"),
-        (lambda root: (root.mkdir(), (root / "readme.md").touch()), "neither images with masks nor a COCO file"),
+        (
+            lambda root: save(root / "a/1.jpg", picture(1)),
+            "images, but none with a mask of the same name",
+        ),
+        (
+            lambda root: (root.mkdir(), (root / "readme.md").touch()),
+            "neither images with masks nor a COCO file",
+        ),
         (
             lambda root: [save(root / kind / "1.png", picture(1)) for kind in ("images", "masks")],
             "photographs, instance ids, or were resized",
         ),
         (
-            lambda root: [save(root / f"{kind}/val/1.png", picture(1)[..., 0] // 99) for kind in ("images", "masks")],
+            lambda root: [
+                save(root / f"{kind}/val/1.png", picture(1)[..., 0] // 99)
+                for kind in ("images", "masks")
+            ],
             "validation or test images only",
         ),
         (
-            lambda root: [save(root / f"{kind}/1.png", picture(1)[..., 0] // 99) for kind in ("images", "masks")],
+            lambda root: [
+                save(root / f"{kind}/1.png", picture(1)[..., 0] // 99)
+                for kind in ("images", "masks")
+            ],
             "one image with a mask is not enough.* ablate tile /.*/d$",
         ),
     ],
@@ -638,4 +715,6 @@ def test_where_coco_outlines_overlap_the_smaller_object_is_on_top(tmp_path, ids)
     content["annotations"][2:4] = content["annotations"][3:1:-1]
     (tmp_path / "d/all.json").write_text(json.dumps(content))
     spec, _ = dataset(tmp_path / "d", tmp_path / "out")
-    assert all(mask[:, 0].tolist() == [2] * 10 + [1] * 20 + [0] * 10 for mask in masks_of(spec).values())
+    assert all(
+        mask[:, 0].tolist() == [2] * 10 + [1] * 20 + [0] * 10 for mask in masks_of(spec).values()
+    )

@@ -6,7 +6,12 @@ import pytest
 from PIL import Image
 
 from encoder_ablations.data.datasets.palette import palette
-from encoder_ablations.experiments.reporting.figures.qualitative import WRONG, error_map, picture_grid, right_share
+from encoder_ablations.experiments.reporting.figures.qualitative import (
+    WRONG,
+    error_map,
+    picture_grid,
+    right_share,
+)
 from encoder_ablations.experiments.reporting.findings.collection import collect
 
 

@@ -10,7 +10,11 @@ from encoder_ablations.experiments.reporting.figures.curves import (
     learning_curves,
     panel_shares,
 )
-from encoder_ablations.experiments.reporting.figures.drawing import encoder_styles, save_figure, style_context
+from encoder_ablations.experiments.reporting.figures.drawing import (
+    encoder_styles,
+    save_figure,
+    style_context,
+)
 from encoder_ablations.experiments.reporting.figures.results import (
     BARS_OF,
     _figures,
@@ -27,7 +31,11 @@ from encoder_ablations.experiments.reporting.findings.ranking import standings
 def study(factory):
     records = [
         factory.record(e, m + 0.1 * f + 0.01 * s, f, s, weights=w, gflops=g, latency=g)
-        for e, w, m, g in (("a", "pretrained", 0.6, 30), ("a", "random", 0.3, 30), ("b", "pretrained", 0.5, 10))
+        for e, w, m, g in (
+            ("a", "pretrained", 0.6, 30),
+            ("a", "random", 0.3, 30),
+            ("b", "pretrained", 0.5, 10),
+        )
         for f in (0.1, 1.0)
         for s in (0, 1, 2)
     ]
@@ -36,7 +44,15 @@ def study(factory):
 
 def test_every_figure_is_saved_and_embedded(study):
     drawn = draw_setting(study.settings[0], encoder_styles(study), study.folder / "figures", "s1")
-    assert list(drawn) == ["fractions", "pretraining", "learning", "loss", "cost", "classes", "confusion"]
+    assert list(drawn) == [
+        "fractions",
+        "pretraining",
+        "learning",
+        "loss",
+        "cost",
+        "classes",
+        "confusion",
+    ]
     for name, figure in drawn.items():
         png = (study.folder / "figures" / f"s1-{name}.png").read_bytes()
         assert png.startswith(b"\x89PNG")
@@ -45,7 +61,10 @@ def test_every_figure_is_saved_and_embedded(study):
         if figure.source:
             assert base64.b64decode(figure.source.split(",")[1]) == png
         else:
-            words = [node.text for node in ElementTree.fromstring(figure.svg.replace("xlink:", "")).iter("text")]
+            words = [
+                node.text
+                for node in ElementTree.fromstring(figure.svg.replace("xlink:", "")).iter("text")
+            ]
             assert words, "text stays text"
     assert drawn["fractions"].alt.endswith(
         "b 52.0 % at 10 % to 61.0 % at 100 %; a-random 32.0 % at 10 % to 41.0 % at 100 %."
@@ -60,7 +79,9 @@ def test_same_records_same_bytes(study):
             saved.append(save_figure(figure, folder, "curves", alt))
     assert saved[0] == saved[1]
     for name in ("curves.png", "curves.pdf"):
-        assert (study.folder / "one" / name).read_bytes() == (study.folder / "two" / name).read_bytes()
+        assert (study.folder / "one" / name).read_bytes() == (
+            study.folder / "two" / name
+        ).read_bytes()
 
 
 def test_curve_shows_means_bands_and_every_seed(study):
@@ -91,7 +112,10 @@ def test_control_has_the_colour_of_its_network_and_another_dash(study):
 
 def test_confusion_adds_seeds_and_normalises_rows(factory):
     counts = [[[6, 2, 0], [0, 0, 0], [1, 0, 1]], [[2, 0, 0], [0, 0, 0], [0, 2, 4]]]
-    records = [factory.counted(factory.record("a", seed=seed), matrix) for seed, matrix in enumerate(counts)]
+    records = [
+        factory.counted(factory.record("a", seed=seed), matrix)
+        for seed, matrix in enumerate(counts)
+    ]
     (group,) = collect(factory.write(records)).groups
     expected = [[0.8, 0.2, 0], [np.nan] * 3, [1 / 8, 2 / 8, 5 / 8]]
     np.testing.assert_allclose(row_shares(group), expected)
@@ -122,14 +146,20 @@ def test_large_studies_have_some_panels_means_alone_and_the_best_encoders_bars(f
         for seed in (0, 1)
     ]
     setting = collect(factory.write(records)).settings[0]
-    assert panel_shares(setting) == [0.01, 0.02, 0.1, 0.2, 0.5, 1.0], "six of eight, the ends among them"
+    assert panel_shares(setting) == [0.01, 0.02, 0.1, 0.2, 0.5, 1.0], (
+        "six of eight, the ends among them"
+    )
     styles = encoder_styles(collect(factory.folder / "study"))
     with style_context():
         crowded, _ = learning_curves(setting, setting.encoders, styles)
         few, _ = learning_curves(setting, setting.encoders[:CROWDED], styles)
     assert [bool(axis.collections) for axis in crowded.axes] == [False] * 6
     assert [bool(axis.collections) for axis in few.axes] == [True] * 6
-    bars = [alt for name, _, alt in _figures(setting, standings(setting, 1.0), styles) if name == "classes"]
+    bars = [
+        alt
+        for name, _, alt in _figures(setting, standings(setting, 1.0), styles)
+        if name == "classes"
+    ]
     assert len(bars) == 1
     assert f"for the {BARS_OF} best of {CROWDED + 1} encoders" in bars[0]
 
@@ -140,6 +170,8 @@ def test_a_figure_is_drawn_once_for_each_format_and_laid_out_once(study, monkeyp
         drawn, laid_out = [], []
         draw, execute = figure.draw, figure.get_layout_engine().execute
         monkeypatch.setattr(figure, "draw", lambda renderer: (drawn.append(1), draw(renderer)))
-        monkeypatch.setattr(figure.get_layout_engine(), "execute", lambda fig: (laid_out.append(1), execute(fig)))
+        monkeypatch.setattr(
+            figure.get_layout_engine(), "execute", lambda fig: (laid_out.append(1), execute(fig))
+        )
         save_figure(figure, study.folder / "figures", "curves", alt)
     assert (len(drawn), len(laid_out)) == (3, 1)

@@ -13,7 +13,11 @@ def test_groups_are_runs_that_differ_in_the_seed_only(factory):
     records.append(factory.failure("b", 1.0, 2))
     study = collect(factory.write(records))
     (setting,) = study.settings
-    assert (setting.title, setting.encoders, setting.fractions) == ("mars · linear", ["a", "b"], [0.1, 1.0])
+    assert (setting.title, setting.encoders, setting.fractions) == (
+        "mars · linear",
+        ["a", "b"],
+        [0.1, 1.0],
+    )
     assert [(g.encoder, g.fraction, g.seeds, len(g.failed)) for g in study.groups] == [
         ("a", 0.1, [0, 1], 0),
         ("a", 1.0, [0, 1], 0),
@@ -29,12 +33,18 @@ def test_another_recipe_is_another_setting(factory):
 
 
 def test_equal_labels_of_different_encoders_are_told_apart(factory):
-    folder = factory.write([factory.record("a", 0.5, label="best"), factory.record("b", 0.6, label="best")])
+    folder = factory.write(
+        [factory.record("a", 0.5, label="best"), factory.record("b", 0.6, label="best")]
+    )
     assert sorted(collect(folder).titles.values()) == ["best (name=a)", "best (name=b)"]
 
 
 def test_reference_is_the_largest_fraction_with_two_results(factory):
-    records = [factory.record("a", 0.5, 0.5), factory.record("b", 0.5, 0.5), factory.record("a", 0.6, 1.0)]
+    records = [
+        factory.record("a", 0.5, 0.5),
+        factory.record("b", 0.5, 0.5),
+        factory.record("a", 0.6, 1.0),
+    ]
     folder = factory.write([*records, factory.failure("b", 1.0)])
     assert collect(folder).settings[0].reference == 0.5
 
@@ -71,7 +81,11 @@ def test_other_schema_is_an_input_error(factory):
     with pytest.raises(InputError, match="schema version 2"):
         collect(folder)
     content = json.loads(path.read_text())
-    path.write_text(json.dumps({key: content[key] for key in content if key not in ("schema_version", "checksum")}))
+    path.write_text(
+        json.dumps(
+            {key: content[key] for key in content if key not in ("schema_version", "checksum")}
+        )
+    )
     with pytest.raises(InputError, match="schema version None"):
         collect(folder)
 
@@ -87,7 +101,11 @@ def test_copied_run_folder_is_not_counted_twice(factory):
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [("truncated", "is damaged"), ("older", "schema version 0"), ("edited", "was edited after it was written")],
+    [
+        ("truncated", "is damaged"),
+        ("older", "schema version 0"),
+        ("edited", "was edited after it was written"),
+    ],
 )
 def test_one_bad_record_is_named_and_the_others_are_read(factory, damage, message):
     bad, good = factory.record("a", 0.5), factory.record("b", 0.6)
@@ -116,7 +134,10 @@ def test_flatten():
 def test_runs_whose_batch_norm_saw_other_numbers_of_images_are_not_compared(factory):
     """Not even when one encoder alone has a BatchNorm that learns; a failed run stays with those of its model."""
     whole = [factory.record("vit-a", seed=seed) for seed in (0, 1)]
-    parts = [factory.record("darknet", seed=seed).model_copy(update={"images_per_statistic": 4}) for seed in (0, 1)]
+    parts = [
+        factory.record("darknet", seed=seed).model_copy(update={"images_per_statistic": 4})
+        for seed in (0, 1)
+    ]
     failed = factory.failure("darknet", seed=2)
     study = collect(factory.write([*whole, *parts, failed]))
     encoders = {setting.title: setting.encoders for setting in study.settings}

@@ -9,11 +9,19 @@ import numpy as np
 import pytest
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.findings.cross_dataset import crossings, matrices, transfer_table
+from encoder_ablations.experiments.reporting.findings.cross_dataset import (
+    crossings,
+    matrices,
+    transfer_table,
+)
 from encoder_ablations.experiments.reporting.page import page
 from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer, transfer_file
+from encoder_ablations.experiments.runs.transfer_record import (
+    TransferRecord,
+    save_transfer,
+    transfer_file,
+)
 from encoder_ablations.utils.checked_json import write_checked
 
 
@@ -30,7 +38,9 @@ def elsewhere(miou, classes):
 def cross(factory):
     """Writes how a run does elsewhere."""
 
-    def cross(record, tested_on, there, home, split="test", classes=("crater", "boulder"), run_id=None):
+    def cross(
+        record, tested_on, there, home, split="test", classes=("crater", "boulder"), run_id=None
+    ):
         name = {each: [each] for each in classes}
         counts = elsewhere(there, len(classes))
         found = TransferRecord(
@@ -45,7 +55,9 @@ def cross(factory):
             class_names=list(classes),
             confusion_matrix=counts[:-1].tolist(),
             metrics=shared_metrics(counts, classes),
-            at_home=None if home is None else shared_metrics(elsewhere(home, len(classes)), classes),
+            at_home=None
+            if home is None
+            else shared_metrics(elsewhere(home, len(classes)), classes),
             checkpoint_step=400,
             finished="2025-03-02T10:00:00+00:00",
             environment={},
@@ -60,7 +72,9 @@ def cross(factory):
 @pytest.fixture
 def both_ways(factory, cross):
     """vit-a on mars and moon with three seeds, each tested on the other; mars also on venus."""
-    mars = [factory.record(miou=m, seed=s, dataset="mars") for s, m in enumerate([0.70, 0.72, 0.74])]
+    mars = [
+        factory.record(miou=m, seed=s, dataset="mars") for s, m in enumerate([0.70, 0.72, 0.74])
+    ]
     moon = [factory.record(miou=0.6, seed=s, dataset="moon") for s in range(3)]
     folder = factory.write([*mars, *moon, factory.record("vit-b", 0.5, dataset="mars")])
     for record, there, home in zip(mars, [0.40, 0.42, 0.44], [0.65, 0.66, 0.70], strict=True):
@@ -78,7 +92,10 @@ def test_the_matrix(both_ways):
     assert matrix.columns == ["mars", "moon", "venus"]
     ((encoder, rows),) = matrix.encoders
     assert encoder == "vit-a", "vit-b was not tested elsewhere"
-    shown = {name: [(cell.score, cell.drop, cell.small, cell.home) for cell in cells] for name, cells in rows}
+    shown = {
+        name: [(cell.score, cell.drop, cell.small, cell.home) for cell in cells]
+        for name, cells in rows
+    }
     # s = 0.02 -> t(0.975, 2) · s / √3 = 4.97 points; drops -25, -24, -26 -> s = 1 -> 2.48
     assert shown["mars"] == [
         ("72.0 ± 5.0", "", "n=3", True),
@@ -96,12 +113,38 @@ def test_the_table_has_everything_and_no_interval_below_three_seeds(both_ways):
     rows = list(csv.DictReader(io.StringIO(transfer_table(collect(both_ways)).csv())))
     by_place = {(row["trained on"], row["tested on"]): row for row in rows}
     first = by_place["mars · linear", "moon"]
-    names = ("mIoU (%)", "low (%)", "high (%)", "n", "at home, same classes (%)", "minus home (points)", "low", "high")
-    assert [first[name] for name in names[:5]] == ["42.0 ± 5.0", "37.03", "46.97", "3", "67.0 ± 6.6"]
+    names = (
+        "mIoU (%)",
+        "low (%)",
+        "high (%)",
+        "n",
+        "at home, same classes (%)",
+        "minus home (points)",
+        "low",
+        "high",
+    )
+    assert [first[name] for name in names[:5]] == [
+        "42.0 ± 5.0",
+        "37.03",
+        "46.97",
+        "3",
+        "67.0 ± 6.6",
+    ]
     assert [first[name] for name in (*names[5:], "kept (%)")] == ["−25.0", "−27.5", "−22.5", "62.7"]
     two = by_place["mars · linear", "venus"]
-    assert [two[name] for name in ("n", "low (%)", "high (%)", "low", "high")] == ["2", "", "", "", ""]
-    assert [two[name] for name in ("split", "images", "classes", "fraction (%)")] == ["test", "40", "2", "100"]
+    assert [two[name] for name in ("n", "low (%)", "high (%)", "low", "high")] == [
+        "2",
+        "",
+        "",
+        "",
+        "",
+    ]
+    assert [two[name] for name in ("split", "images", "classes", "fraction (%)")] == [
+        "test",
+        "40",
+        "2",
+        "100",
+    ]
 
 
 def test_the_page_shows_it_and_only_where_there_is_one(both_ways, factory, monkeypatch):
@@ -109,9 +152,14 @@ def test_the_page_shows_it_and_only_where_there_is_one(both_ways, factory, monke
     source = write_report(both_ways).page.read_text(encoding="utf-8")
     section = source[source.index('<section aria-labelledby="cross">') :]
     section = " ".join(re.sub(r"<[^>]+>", " ", section[: section.index("</section>")]).split())
-    assert "mars 72.0 ± 5.0 n=3 42.0 ± 5.0 −25.0 ± 2.5 n=3, 2 classes 21.0 −29.0 n=2, 2 classes" in section
+    assert (
+        "mars 72.0 ± 5.0 n=3 42.0 ± 5.0 −25.0 ± 2.5 n=3, 2 classes 21.0 −29.0 n=2, 2 classes"
+        in section
+    )
     assert 'href="#cross"' in source
-    alone = write_report(factory.write([factory.record()], "alone")).page.read_text(encoding="utf-8")
+    alone = write_report(factory.write([factory.record()], "alone")).page.read_text(
+        encoding="utf-8"
+    )
     assert "#cross" not in alone
 
 
@@ -141,7 +189,9 @@ def test_the_largest_share_is_shown_and_the_table_has_all(factory, cross):
     assert (matrix.share, matrix.others) == ("100 %", [0.1])
     assert [cell.score for cell in matrix.encoders[0][1][0][1]] == ["70.0", "40.0"]
     assert [row[5] for row in transfer_table(collect(folder)).rows] == ["10", "100"]
-    assert all(row[-4:] == ["", "", "", ""] for row in transfer_table(collect(folder)).rows), "nothing to compare with"
+    assert all(row[-4:] == ["", "", "", ""] for row in transfer_table(collect(folder)).rows), (
+        "nothing to compare with"
+    )
 
 
 def test_the_encoder_that_is_best_at_home_comes_first(factory, cross):
@@ -168,7 +218,10 @@ def test_damaged_and_misplaced_results_are_named(factory, cross):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metrics": shared_metrics(elsewhere(0.9, 2), ("crater", "boulder")).model_dump()}, "miou 0.9"),
+        (
+            {"metrics": shared_metrics(elsewhere(0.9, 2), ("crater", "boulder")).model_dump()},
+            "miou 0.9",
+        ),
         ({"confusion_matrix": [[1, 0], [0, 1]]}, "no confusion matrix of 2 classes"),
         ({"checksum": None}, "has no checksum"),
     ],

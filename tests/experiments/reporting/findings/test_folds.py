@@ -9,7 +9,10 @@ from encoder_ablations.experiments.reporting.page.page import write_report
 
 
 def fold(number, **more):
-    splits = {"train": f"splits/fold_{number}_train_images.txt", "val": f"splits/fold_{number}_val_images.txt"}
+    splits = {
+        "train": f"splits/fold_{number}_train_images.txt",
+        "val": f"splits/fold_{number}_val_images.txt",
+    }
     return {
         "dataset": f"rocks_fold_{number}",
         "root": "rocks",
@@ -24,7 +27,10 @@ def table(factory):
 
 def test_the_mean_over_folds_is_of_each_folds_mean(factory, table):
     """A fold with more seeds counts no more than another."""
-    records = [factory.record("a", value, seed=seed, **fold(0)) for seed, value in enumerate([0.60, 0.62, 0.64])]
+    records = [
+        factory.record("a", value, seed=seed, **fold(0))
+        for seed, value in enumerate([0.60, 0.62, 0.64])
+    ]
     records += [
         factory.record("a", 0.72, **fold(1)),
         factory.record("b", 0.70, **fold(1)),

@@ -24,10 +24,14 @@ def write(factory, levels, images=40, seeds=3, spread=0.3):
         for seed in range(seeds):
             luck = random.normal(0, 0.02)
             found = 1 / (1 + np.exp(-(level + hard + luck)))
-            matrices = np.array([np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2 for share in found])
+            matrices = np.array(
+                [np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2 for share in found]
+            )
             matrices = np.round(matrices * 1e4).astype(int)
             total = ConfusionMatrix(matrices.sum(axis=0))
-            record = factory.record(encoder, metrics.mean_iou(total), seed=seed, report_split="test")
+            record = factory.record(
+                encoder, metrics.mean_iou(total), seed=seed, report_split="test"
+            )
             records.append(factory.counted(record, total.counts))
             counts = [ImageCounts.of(f"i{n}", ConfusionMatrix(m)) for n, m in enumerate(matrices)]
             kept[record.run_id] = PerImage.of(counts, 3)
@@ -101,9 +105,13 @@ def test_scenes_are_resampled_whole(factory):
     folder = write(factory, {"a": 1.6})
     study = collect(folder)
     (group,) = study.groups
-    dataset = group.runs[0].spec.dataset.model_copy(update={"scene_pattern": r"^(i\d)"})  # i0, i1 … i9: ten scenes
+    dataset = group.runs[0].spec.dataset.model_copy(
+        update={"scene_pattern": r"^(i\d)"}
+    )  # i0, i1 … i9: ten scenes
     spec = group.runs[0].spec.model_copy(update={"dataset": dataset})
-    scenes = type(group)(**{**vars(group), "runs": tuple(r.model_copy(update={"spec": spec}) for r in group.runs)})
+    scenes = type(group)(
+        **{**vars(group), "runs": tuple(r.model_copy(update={"spec": spec}) for r in group.runs)}
+    )
     by_image, by_scene = Resampling(study).interval(group), Resampling(study).interval(scenes)
     assert by_image != by_scene
 

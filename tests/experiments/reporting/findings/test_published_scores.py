@@ -13,11 +13,20 @@ from encoder_ablations.experiments.reporting.page.tables import ranking_table
 
 STUDY = {
     "name": "known",
-    "encoders": [{"name": "vit_ti16", "label": "vit-a"}, {"name": "vit_ti16", "label": "vit-b", "channels": 64}],
+    "encoders": [
+        {"name": "vit_ti16", "label": "vit-a"},
+        {"name": "vit_ti16", "label": "vit-b", "channels": 64},
+    ],
     "segmenters": ["linear"],
     "datasets": ["mars_terrain"],
 }
-FIRST = {"encoder": "vit-a", "segmenter": "linear", "dataset": "mars", "miou": 74.5, "source": "Doe & Roe, 2024"}
+FIRST = {
+    "encoder": "vit-a",
+    "segmenter": "linear",
+    "dataset": "mars",
+    "miou": 74.5,
+    "source": "Doe & Roe, 2024",
+}
 
 
 @pytest.fixture
@@ -39,10 +48,14 @@ def text_of(files):
 
 
 def test_the_page_shows_score_difference_interval_and_source(write):
-    files = write_report(write([FIRST, FIRST | {"encoder": "vit-b", "miou": 60, "source": "Poe, 2025"}]))
+    files = write_report(
+        write([FIRST, FIRST | {"encoder": "vit-b", "miou": 60, "source": "Poe, 2025"}])
+    )
     shown = text_of(files)
     assert '<span>74.5<sup>1</sup></span><span class="second">−2.5 ± 5.0</span>' in shown
-    assert '<span>60.0<sup>2</sup></span><span class="second">0.0</span>' in shown, "one seed has no interval"
+    assert '<span>60.0<sup>2</sup></span><span class="second">0.0</span>' in shown, (
+        "one seed has no interval"
+    )
     assert "<li>Doe &amp; Roe, 2024</li><li>Poe, 2025</li></ol>" in shown
     assert files.problems == []
 
@@ -70,11 +83,18 @@ def test_the_terminal_and_the_tables(write):
     assert [second[name] for name in names] == ["", "", ""]
     assert r"74.5 & $-$2.5 $\pm$ 5.0 & Doe \& Roe, 2024 \\" in table.latex()
     a, b = sorted(study_results.as_json(study)["groups"], key=lambda group: group["encoder"])
-    assert (a["published"], b["published"]) == ({"miou": pytest.approx(0.745), "source": "Doe & Roe, 2024"}, None)
+    assert (a["published"], b["published"]) == (
+        {"miou": pytest.approx(0.745), "source": "Doe & Roe, 2024"},
+        None,
+    )
 
 
 def test_scores_of_another_place_are_not_ours(write, factory):
-    other = [FIRST | {"dataset": "moon"}, FIRST | {"segmenter": "mask2former"}, FIRST | {"fraction": 0.5}]
+    other = [
+        FIRST | {"dataset": "moon"},
+        FIRST | {"segmenter": "mask2former"},
+        FIRST | {"fraction": 0.5},
+    ]
     assert all(group.published is None for group in collect(write(other)).groups)
     folder = write([FIRST])
     factory.write([factory.record("vit-a", 0.5, 0.5)])

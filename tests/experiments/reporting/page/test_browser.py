@@ -9,7 +9,10 @@ import pytest
 
 from encoder_ablations.experiments.reporting.page.page import write_report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
 
 PROBE = """
@@ -75,10 +78,24 @@ FRAME = """<!DOCTYPE html><iframe src="probed.html" style="width: {width}px; hei
 def browse(page, folder, width, *options):
     """What the probe finds in the page, in a frame that is ``width`` pixels wide: a window has a least width."""
     probed, frame = folder / "probed.html", folder / "frame.html"
-    probed.write_text(page.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    probed.write_text(
+        page.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8"
+    )
     frame.write_text(FRAME.replace("{width}", str(width)), encoding="utf-8")
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
-    command += ["--window-size=1400,1000", "--virtual-time-budget=5000", *options, "--dump-dom", frame.as_uri()]
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+    ]
+    command += [
+        "--window-size=1400,1000",
+        "--virtual-time-budget=5000",
+        *options,
+        "--dump-dom",
+        frame.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found = re.search(r'data-found="([^"]*)"', done.stdout)
     assert found, "the page's script did not come to its end"
@@ -129,7 +146,18 @@ def test_dark(page, tmp_path):
 
 def test_prints(page, tmp_path):
     target = tmp_path / "page.pdf"
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    subprocess.run([*command, f"--print-to-pdf={target}", page.as_uri()], check=True, timeout=120, capture_output=True)
+    command = [
+        BROWSER,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    subprocess.run(
+        [*command, f"--print-to-pdf={target}", page.as_uri()],
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
     assert target.read_bytes().startswith(b"%PDF")
     assert target.stat().st_size > 50_000

@@ -22,7 +22,14 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.open, self.ids, self.references, self.images, self.links, self.words = [], [], [], [], [], []
+        self.open, self.ids, self.references, self.images, self.links, self.words = (
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
         self.feed(text)
         self.close()
         assert self.open == []
@@ -39,7 +46,9 @@ class Page(HTMLParser):
             self.links.append(found["href"])
         if tag == "img":
             self.images.append(found.get("alt"))
-        self.references += [found[name] for name in ("src", "href", "srcset", "action") if name in found]
+        self.references += [
+            found[name] for name in ("src", "href", "srcset", "action") if name in found
+        ]
         assert tag not in ("link", "iframe", "object")
         assert tag != "script" or not found, "the one script lies in the page itself"
 
@@ -93,7 +102,13 @@ def test_page_is_valid_offline_and_complete(realistic):
     ):
         assert heading in shown.text
     assert shown.text.index("How sure is that?") < shown.text.index("Ranking With")
-    assert {p.name for p in realistic.iterdir()} == {"runs", "report.html", "runs.csv", "tables", "figures"}
+    assert {p.name for p in realistic.iterdir()} == {
+        "runs",
+        "report.html",
+        "runs.csv",
+        "tables",
+        "figures",
+    }
 
 
 def test_figures_stay_legible_on_a_phone(realistic):
@@ -102,19 +117,31 @@ def test_figures_stay_legible_on_a_phone(realistic):
     plots = re.findall(r'<figure>\s*<div class="plot"([^>]*)>', source)
     assert plots
     for attributes in plots:
-        assert re.search(r'style="--drawn: \d+px" tabindex="0" role="region" aria-label="Figure: [^"]+"', attributes)
+        assert re.search(
+            r'style="--drawn: \d+px" tabindex="0" role="region" aria-label="Figure: [^"]+"',
+            attributes,
+        )
     assert ".plot { max-width: var(--drawn); overflow-x: auto; }" in source
     factor = re.search(
-        r"@media screen { .plot svg, .plot img { min-width: calc\(([\d.]+) \* var\(--drawn\)\); } }", source
+        r"@media screen { .plot svg, .plot img { min-width: calc\(([\d.]+) \* var\(--drawn\)\); } }",
+        source,
     )
     assert float(factor[1]) * RC["font.size"] * 96 / 72 > 9, "CSS pixels"
 
 
 def test_numbers_by_hand(factory, report):
-    records = [factory.record("a", m, seed=s, latency=41.26) for s, m in enumerate([0.70, 0.72, 0.74])]
-    records += [factory.record("b", m, seed=s, gflops=5, train_seconds=65) for s, m in enumerate([0.65, 0.66, 0.70])]
+    records = [
+        factory.record("a", m, seed=s, latency=41.26) for s, m in enumerate([0.70, 0.72, 0.74])
+    ]
+    records += [
+        factory.record("b", m, seed=s, gflops=5, train_seconds=65)
+        for s, m in enumerate([0.65, 0.66, 0.70])
+    ]
     shown = report(*records)
-    assert "a is the best encoder here, 5.0 points ahead of the next (95 % interval 2.5 to 7.5)." in shown.text
+    assert (
+        "a is the best encoder here, 5.0 points ahead of the next (95 % interval 2.5 to 7.5)."
+        in shown.text
+    )
     # mean ± t(0.975, 2) · s / √3: s = 0.02 -> 4.97 points; s = 0.02646 -> 6.57 points; the differences 5, 6, 4 -> 2.48
     assert "1 a 72.0 ± 5.0 3 86.6 M 1.20 M 20.0 41.3 3 min 20 s" in shown.text
     assert "2 b 67.0 ± 6.6 3 −5.0 −7.5 to −2.5 86.6 M 1.20 M 5.00 30.0 1 min 05 s" in shown.text
@@ -123,7 +150,13 @@ def test_numbers_by_hand(factory, report):
 
 
 def test_two_seeds_are_shown_as_a_range_without_a_claim(factory, report):
-    shown = report(*[factory.record(e, m + 0.01 * s, seed=s) for e, m in (("a", 0.9), ("b", 0.2)) for s in (0, 1)])
+    shown = report(
+        *[
+            factory.record(e, m + 0.01 * s, seed=s)
+            for e, m in (("a", 0.9), ("b", 0.2))
+            for s in (0, 1)
+        ]
+    )
     assert "a is ahead in this small sample; 2 seeds cannot show more than that." in shown.text
     assert "90.0–91.0" in shown.text
     assert "(range 90.0–91.0)" in shown.text
@@ -139,7 +172,9 @@ def test_names_are_escaped(factory):
         factory.record("a", 0.7, label=evil, classes=("<i>", "ok")),
         factory.record("b", 0.5, classes=("<i>", "ok")),
     ]
-    records.append(factory.failure("a", seed=1, message="<script>alert(1)</script>", classes=("<i>", "ok")))
+    records.append(
+        factory.failure("a", seed=1, message="<script>alert(1)</script>", classes=("<i>", "ok"))
+    )
     source = write_report(factory.write(records, "study & co")).page.read_text(encoding="utf-8")
     for bad in ("<b onload", "<i>", "<script>alert"):
         assert bad not in source
@@ -151,7 +186,11 @@ def test_names_are_escaped(factory):
 
 def test_failures_and_disclosures_name_their_runs(factory, report):
     note, other = "Selection and report share a split.", "Deterministic kernels were off."
-    records = [factory.record(e, 0.5, seed=s, disclosures=[note] + [other] * (e == "a")) for e in "ab" for s in (0, 1)]
+    records = [
+        factory.record(e, 0.5, seed=s, disclosures=[note] + [other] * (e == "a"))
+        for e in "ab"
+        for s in (0, 1)
+    ]
     shown = report(*records, factory.failure("b", 0.5, 7, message="loss is NaN"))
     assert shown.text.count(note) == 1
     assert f"{note} (all runs)" in shown.text
@@ -172,7 +211,10 @@ def test_other_training_images_are_a_warning(factory, report):
 
 
 def test_even_runs_have_no_warning(factory, report):
-    assert "Before you use these numbers" not in report(factory.record("a", 0.7), factory.record("b", 0.5)).text
+    assert (
+        "Before you use these numbers"
+        not in report(factory.record("a", 0.7), factory.record("b", 0.5)).text
+    )
 
 
 def test_other_machines_are_a_warning(factory, report):
@@ -191,7 +233,9 @@ def test_other_machines_are_a_warning(factory, report):
     ],
 )
 def test_selection_rule_is_said(factory, report, split, sentence):
-    shown = report(factory.record("a", 0.7, report_split=split), factory.record("b", 0.5, report_split=split))
+    shown = report(
+        factory.record("a", 0.7, report_split=split), factory.record("b", 0.5, report_split=split)
+    )
     assert sentence in shown.text
 
 
@@ -208,7 +252,11 @@ def test_how_to_repeat(factory, report):
 
 
 def test_several_settings(factory, report):
-    records = [factory.record(e, m, dataset=d) for e, m in (("a", 0.7), ("b", 0.5)) for d in ("mars", "moon")]
+    records = [
+        factory.record(e, m, dataset=d)
+        for e, m in (("a", 0.7), ("b", 0.5))
+        for d in ("mars", "moon")
+    ]
     shown = report(*records)
     assert len(shown.ids) == len(set(shown.ids))
     assert {"s1-ranking", "s2-ranking"} <= set(shown.ids)
@@ -222,7 +270,9 @@ def test_headlines_for_the_terminal(factory, monkeypatch):
     first = [factory.record(encoder, miou) for encoder, miou in (("a", 0.7), ("b", 0.5))]
     scope = "head linear, 100 % of the training images (200), scored on the validation images"
     assert write_report(factory.write(first)).headlines == [f"{ahead} (mars, {scope})"]
-    second = [factory.record(encoder, miou, dataset="moon") for encoder, miou in (("a", 0.7), ("b", 0.5))]
+    second = [
+        factory.record(encoder, miou, dataset="moon") for encoder, miou in (("a", 0.7), ("b", 0.5))
+    ]
     assert write_report(factory.write(second)).headlines == [
         f"{ahead} (mars, {scope})",
         f"{ahead} (moon, {scope})",
@@ -259,19 +309,33 @@ def test_mistakes_are_ordered_and_never_right_answers(factory):
 
 def test_what_pretraining_buys_opens_the_page(factory, report):
     values = {"pretrained": [0.70, 0.72, 0.74], "random": [0.65, 0.66, 0.70]}
-    shown = report(*[factory.record("a", v, seed=s, weights=w) for w, vs in values.items() for s, v in enumerate(vs)])
-    assert "Pretraining adds 5.0 points (95 % interval 2.5 to 7.5). a is the best encoder here" in shown.text
+    shown = report(
+        *[
+            factory.record("a", v, seed=s, weights=w)
+            for w, vs in values.items()
+            for s, v in enumerate(vs)
+        ]
+    )
+    assert (
+        "Pretraining adds 5.0 points (95 % interval 2.5 to 7.5). a is the best encoder here"
+        in shown.text
+    )
     assert "What pretraining buys" in shown.text
     assert {"s1-pretraining", "s1-stability"} <= set(shown.ids)
 
 
 def test_no_dotted_line_is_spoken_of_where_one_encoder_beats_all(factory, report, monkeypatch):
     monkeypatch.setattr(
-        page, "draw_setting", lambda *_: {"cost": EmbeddedFigure("s1-cost", "x", Markup(""), "data:", 9)}
+        page,
+        "draw_setting",
+        lambda *_: {"cost": EmbeddedFigure("s1-cost", "x", Markup(""), "data:", 9)},
     )
     alone = report(factory.record("a", 0.8, gflops=5, latency=5), factory.record("b", 0.7))
     assert "dotted line" not in alone.text
-    assert "a needs no more computation than any other encoder and has the highest mean score; 1 seed" in alone.text
+    assert (
+        "a needs no more computation than any other encoder and has the highest mean score; 1 seed"
+        in alone.text
+    )
     both = report(factory.record("a", 0.8, gflops=5, latency=5), factory.record("b", 0.9))
     assert "The dotted line goes by mean scores" in both.text
 
@@ -292,7 +356,11 @@ def test_no_records(tmp_path):
 
 def test_terminal_ranking(factory):
     records = [factory.record("long-name", m, seed=s) for s, m in enumerate([0.70, 0.72, 0.71])]
-    records += [factory.record("b", 0.8, 0.5), factory.record("c", 0.6), factory.failure("c", seed=1)]
+    records += [
+        factory.record("b", 0.8, 0.5),
+        factory.record("c", 0.6),
+        factory.failure("c", seed=1),
+    ]
     assert terminal_ranking(collect(factory.write(records)).groups).splitlines() == [
         "mars · linear",
         "  encoder    images  mIoU %  spread  n",
@@ -304,7 +372,9 @@ def test_terminal_ranking(factory):
 
 def test_two_hundred_records_in_seconds(factory):
     records = [
-        factory.record(f"encoder-{number}", 0.4 + 0.03 * number + 0.05 * fraction + 0.01 * seed, fraction, seed)
+        factory.record(
+            f"encoder-{number}", 0.4 + 0.03 * number + 0.05 * fraction + 0.01 * seed, fraction, seed
+        )
         for number in range(10)
         for fraction in (0.05, 0.1, 0.5, 1.0)
         for seed in range(5)
@@ -318,7 +388,9 @@ def test_two_hundred_records_in_seconds(factory):
 
 def test_what_else_is_done_to_the_crops_is_said(factory):
     record = factory.record("a")
-    augmentation = record.spec.recipe.augmentation.model_copy(update={"rotate": 10.0, "vertical_flip": 0.5})
+    augmentation = record.spec.recipe.augmentation.model_copy(
+        update={"rotate": 10.0, "vertical_flip": 0.5}
+    )
     recipe = record.spec.recipe.model_copy(update={"augmentation": augmentation, "pos_ratio": 0.25})
     changed = record.model_copy(update={"spec": record.spec.model_copy(update={"recipe": recipe})})
     text = " ".join(method._training_sentences(changed))
@@ -331,4 +403,6 @@ def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):
     record = factory.record("a")
     spec = record.spec.model_copy(update={"detectron2": {"VERSION": 2}})
     folder = factory.write([record.model_copy(update={"spec": spec, "run_id": spec.run_id})])
-    assert not any("ablate train --config" in command for _, command in method.commands(collect(folder)))
+    assert not any(
+        "ablate train --config" in command for _, command in method.commands(collect(folder))
+    )

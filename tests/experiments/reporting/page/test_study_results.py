@@ -14,7 +14,13 @@ from encoder_ablations.experiments.cli import main
 def study(factory, monkeypatch):
     monkeypatch.chdir(factory.folder)
     records = [factory.record("a", m, seed=s) for s, m in enumerate([0.70, 0.72, 0.71])]
-    return factory.write([*records, factory.record("b", 0.8), factory.failure("b", seed=1, message="no memory\nleft")])
+    return factory.write(
+        [
+            *records,
+            factory.record("b", 0.8),
+            factory.failure("b", seed=1, message="no memory\nleft"),
+        ]
+    )
 
 
 def test_terminal(study, capsys):
@@ -43,7 +49,10 @@ def test_json(study, capsys):
     a, b = sorted(found["groups"], key=lambda group: group["encoder"])
     assert a["miou_by_seed"] == pytest.approx({"0": 0.70, "1": 0.72, "2": 0.71})
     assert (a["miou_mean"], a["miou_std"]) == (pytest.approx(0.71), pytest.approx(0.01))
-    assert a["interval_over_seeds"] == [pytest.approx(0.6852, abs=1e-4), pytest.approx(0.7348, abs=1e-4)]
+    assert a["interval_over_seeds"] == [
+        pytest.approx(0.6852, abs=1e-4),
+        pytest.approx(0.7348, abs=1e-4),
+    ]
     assert a["interval_with_images"] is None  # these records have no per-image counts
     assert (b["interval_over_seeds"], b["miou_std"], b["failed"]) == (None, None, [1])
     runs = {(run["encoder"], run["seed"]): run for run in found["runs"]}
@@ -53,12 +62,19 @@ def test_json(study, capsys):
 
 def test_csv(study, capsys):
     assert main(["evaluate", str(study), "--csv", "all.csv"]) == 0
-    rows = {(row["encoder"], row["seed"]): row for row in csv.DictReader(Path("all.csv").read_text().splitlines())}
+    rows = {
+        (row["encoder"], row["seed"]): row
+        for row in csv.DictReader(Path("all.csv").read_text().splitlines())
+    }
     assert float(rows["a", "1"]["miou"]) == pytest.approx(0.72)
     assert float(rows["a", "mean"]["miou"]) == pytest.approx(0.71)
     accuracies = [float(rows["a", seed]["pixel_accuracy"]) for seed in "012"]
     assert float(rows["a", "std"]["pixel_accuracy"]) == pytest.approx(stdev(accuracies))
-    assert (rows["b", "1"]["status"], rows["b", "1"]["miou"], rows["b", "std"]["miou"]) == ("failed", "", "")
+    assert (rows["b", "1"]["status"], rows["b", "1"]["miou"], rows["b", "std"]["miou"]) == (
+        "failed",
+        "",
+        "",
+    )
 
 
 @pytest.mark.parametrize("option", ["--csv", "--json"])
@@ -111,7 +127,12 @@ def test_csv_of_a_run_is_refused(study, capsys):
 
 
 def test_several_studies_in_one_call(factory, monkeypatch, capsys):
-    monkeypatch.setattr("encoder_ablations.experiments.reporting.page.page.draw_setting", lambda *_: {})
-    folders = [factory.write([factory.record("a"), factory.record("b", 0.5)], name) for name in ("one", "two")]
+    monkeypatch.setattr(
+        "encoder_ablations.experiments.reporting.page.page.draw_setting", lambda *_: {}
+    )
+    folders = [
+        factory.write([factory.record("a"), factory.record("b", 0.5)], name)
+        for name in ("one", "two")
+    ]
     assert main(["report", *map(str, folders)]) == 0
     assert all((folder / "report.html").exists() for folder in folders)

@@ -50,8 +50,16 @@ def test_ranking_numbers(factory):
         "1",
         "",
     )
-    assert (second["mIoU (%)"], second["low (%)"], second["high (%)"]) == ("71.0 ± 2.5", "68.52", "73.48")
-    assert (second["parameters (M)"], second["GFLOPs"], second["latency (ms)"]) == ("86.57", "20.00", "30.00")
+    assert (second["mIoU (%)"], second["low (%)"], second["high (%)"]) == (
+        "71.0 ± 2.5",
+        "68.52",
+        "73.48",
+    )
+    assert (second["parameters (M)"], second["GFLOPs"], second["latency (ms)"]) == (
+        "86.57",
+        "20.00",
+        "30.00",
+    )
 
 
 def test_differences(factory):
@@ -74,11 +82,15 @@ def test_differences(factory):
 def test_what_pretraining_buys_is_written_as_any_difference(factory, seeds):
     values = {"pretrained": [0.70, 0.72, 0.74], "random": [0.65, 0.66, 0.70]}
     records = [
-        factory.record("a", v[s], seed=s, weights=weights) for weights, v in values.items() for s in range(seeds)
+        factory.record("a", v[s], seed=s, weights=weights)
+        for weights, v in values.items()
+        for s in range(seeds)
     ]
     folder = factory.write(records)
     write_tables(collect(folder))
-    (pair,), (gain,) = (read(folder / "tables" / f"{name}.csv") for name in ("differences", "pretraining"))
+    (pair,), (gain,) = (
+        read(folder / "tables" / f"{name}.csv") for name in ("differences", "pretraining")
+    )
     shared = ["fraction (%)", "low", "high", "spread", "effect size (g)", "p (Holm)"]
     assert [gain[key] for key in shared] == [pair[key] for key in shared]
     assert gain["gain (points)"] == pair["first - second (points)"]
@@ -104,7 +116,11 @@ def test_every_class_of_every_encoder(factory):
 def test_special_characters_are_escaped():
     table = Table("50 % & more_", ["name", "x"], [["<b>a|b_c\\$", "1 ± 2"]])
     assert table.csv() == "name,x\n<b>a|b_c\\$,1 ± 2\n"
-    assert table.markdown().splitlines() == ["| name | x |", "| --- | ---: |", r"| &lt;b&gt;a\|b_c\$ | 1 ± 2 |"]
+    assert table.markdown().splitlines() == [
+        "| name | x |",
+        "| --- | ---: |",
+        r"| &lt;b&gt;a\|b_c\$ | 1 ± 2 |",
+    ]
     latex = table.latex()
     assert r"\caption{50 \% \& more\_}" in latex
     assert r"\textless{}b\textgreater{}a|b\_c\textbackslash{}\$ & 1 $\pm$ 2 \\" in latex

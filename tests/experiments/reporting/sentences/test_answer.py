@@ -4,7 +4,11 @@ from hypothesis import strategies as st
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.label_efficiency import efficiency
-from encoder_ablations.experiments.reporting.findings.ranking import comparisons, pareto_front, standings
+from encoder_ablations.experiments.reporting.findings.ranking import (
+    comparisons,
+    pareto_front,
+    standings,
+)
 from encoder_ablations.experiments.reporting.sentences.answer import answer
 from encoder_ablations.experiments.reporting.sentences.cost import front_sentence
 
@@ -19,7 +23,9 @@ def said(factory):
 
 
 def runs(factory, encoder, values, **options):
-    return [factory.record(encoder, value, seed=seed, **options) for seed, value in enumerate(values)]
+    return [
+        factory.record(encoder, value, seed=seed, **options) for seed, value in enumerate(values)
+    ]
 
 
 def everything(found):
@@ -28,7 +34,10 @@ def everything(found):
 
 def test_lead_that_holds(factory, said):
     found = said(*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "b", [0.65, 0.66, 0.70]))
-    assert found.headline == "a is the best encoder here, 5.0 points ahead of the next (95 % interval 2.5 to 7.5)."
+    assert (
+        found.headline
+        == "a is the best encoder here, 5.0 points ahead of the next (95 % interval 2.5 to 7.5)."
+    )
     assert found.scores == [
         "a scores 72.0 % mIoU.",
         "The next, b, scores 67.0 %, 5.0 points less on the seeds that both have (95 % interval 2.5 to 7.5).",
@@ -48,7 +57,9 @@ def test_lead_within_the_noise_is_not_called_one(factory, said):
 
 @pytest.mark.parametrize(("count", "seeds"), [(1, "1 seed"), (2, "2 seeds")])
 def test_no_claim_below_three_seeds(factory, said, count, seeds):
-    found = said(*runs(factory, "a", [0.90, 0.91][:count]), *runs(factory, "b", [0.10, 0.11][:count]))
+    found = said(
+        *runs(factory, "a", [0.90, 0.91][:count]), *runs(factory, "b", [0.10, 0.11][:count])
+    )
     assert found.headline == f"a is ahead in this small sample; {seeds} cannot show more than that."
     text = everything(found)
     for claim in ("best", "± ", "95 % interval", "paired t test", "more than luck explains"):
@@ -58,7 +69,11 @@ def test_no_claim_below_three_seeds(factory, said, count, seeds):
 def test_holm_makes_many_comparisons_stricter(factory):
     records = [*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "b", [0.65, 0.66, 0.70])]
     noise = [[0.6, 0.5, 0.66], [0.5, 0.62, 0.6], [0.61, 0.5, 0.57]]
-    records += [run for name, values in zip("cde", noise, strict=True) for run in runs(factory, name, values)]
+    records += [
+        run
+        for name, values in zip("cde", noise, strict=True)
+        for run in runs(factory, name, values)
+    ]
     (setting,) = collect(factory.write(records)).settings
     pair = comparisons(setting, 1.0)[0]
     assert (pair.first.encoder, pair.second.encoder) == ("a", "b")
@@ -67,7 +82,9 @@ def test_holm_makes_many_comparisons_stricter(factory):
 
 
 def test_equal_scores_are_level(factory, said):
-    assert said(factory.record("a", 0.7), factory.record("b", 0.7)).headline.startswith("a and b are level")
+    assert said(factory.record("a", 0.7), factory.record("b", 0.7)).headline.startswith(
+        "a and b are level"
+    )
 
 
 def test_single_encoder_and_no_result(factory, said):
@@ -89,40 +106,68 @@ def test_order_on_shared_seeds_contradicts_the_means(factory, said):
 
 
 def test_random_weights_measure_architectures(factory, said):
-    found = said(factory.record("a", 0.6, weights="random"), factory.record("b", 0.5, weights="random"))
-    assert found.gain == ["All encoders started from random weights: this measures architectures, not pretraining."]
+    found = said(
+        factory.record("a", 0.6, weights="random"), factory.record("b", 0.5, weights="random")
+    )
+    assert found.gain == [
+        "All encoders started from random weights: this measures architectures, not pretraining."
+    ]
 
 
 def test_without_a_control_pretraining_cannot_be_told(factory, said):
-    assert "cannot tell what pretraining itself adds" in said(factory.record("a"), factory.record("b", 0.5)).gain[0]
+    assert (
+        "cannot tell what pretraining itself adds"
+        in said(factory.record("a"), factory.record("b", 0.5)).gain[0]
+    )
 
 
 def test_what_pretraining_adds(factory, said):
-    records = [*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "a", [0.65, 0.66, 0.70], weights="random")]
+    records = [
+        *runs(factory, "a", [0.70, 0.72, 0.74]),
+        *runs(factory, "a", [0.65, 0.66, 0.70], weights="random"),
+    ]
     found = said(*records, factory.record("b", 0.3))
-    assert found.gain[0] == "With 100 % of the images, pretraining adds 5.0 points to a (95 % interval 2.5 to 7.5)."
+    assert (
+        found.gain[0]
+        == "With 100 % of the images, pretraining adds 5.0 points to a (95 % interval 2.5 to 7.5)."
+    )
     assert found.gain[-1].startswith("b has no random control")
 
 
 def test_pretraining_that_harms_is_said_so(factory, said):
-    records = [*runs(factory, "a", [0.65, 0.66, 0.70]), *runs(factory, "a", [0.70, 0.72, 0.74], weights="random")]
-    text = "With 100 % of the images, pretraining takes 5.0 points from a (95 % interval 2.5 to 7.5)."
+    records = [
+        *runs(factory, "a", [0.65, 0.66, 0.70]),
+        *runs(factory, "a", [0.70, 0.72, 0.74], weights="random"),
+    ]
+    text = (
+        "With 100 % of the images, pretraining takes 5.0 points from a (95 % interval 2.5 to 7.5)."
+    )
     assert said(*records).gain[0] == text
 
 
 def test_label_efficiency(factory):
     records = [factory.record("a", m, f) for f, m in ((0.1, 0.4), (0.5, 0.6), (1.0, 0.7))]
-    records += [factory.record("a", m, f, weights="random") for f, m in ((0.1, 0.2), (0.5, 0.4), (1.0, 0.6))]
+    records += [
+        factory.record("a", m, f, weights="random") for f, m in ((0.1, 0.2), (0.5, 0.4), (1.0, 0.6))
+    ]
     (setting,) = collect(factory.write(records)).settings
     share, found = efficiency(setting, "a", "a-random")
     assert (share, found.fraction) == (1.0, pytest.approx(0.5))
     assert efficiency(setting, "a-random", "a")[1].fraction is None
-    assert "a scores with about 50 % of the images what a-random scores with 100 %." in answer(setting).gain
+    assert (
+        "a scores with about 50 % of the images what a-random scores with 100 %."
+        in answer(setting).gain
+    )
 
 
 def test_cost_against_the_cheapest(factory, said):
-    found = said(factory.record("a", 0.8, gflops=100, latency=50), factory.record("b", 0.7, gflops=20, latency=12.5))
-    assert found.cost[0].startswith("a needs 100 GFLOPs (billion multiply-adds) for an image, 50.0 ms and 3 min 20 s")
+    found = said(
+        factory.record("a", 0.8, gflops=100, latency=50),
+        factory.record("b", 0.7, gflops=20, latency=12.5),
+    )
+    assert found.cost[0].startswith(
+        "a needs 100 GFLOPs (billion multiply-adds) for an image, 50.0 ms and 3 min 20 s"
+    )
     assert found.cost[1] == (
         "That is 5.0 times the computation of the cheapest, b (20.0 GFLOPs for an image, 12.5 ms), "
         "whose mean score is 10.0 points lower in this small sample."
@@ -133,7 +178,11 @@ def test_words_about_cost_claim_no_more_than_the_headline(factory, said):
     """The front goes by means; "scores less" is said only where the seeds show it."""
 
     def cost(dear, cheap, *others):
-        records = [*runs(factory, "a", dear, gflops=100), *runs(factory, "b", cheap, gflops=20), *others]
+        records = [
+            *runs(factory, "a", dear, gflops=100),
+            *runs(factory, "b", cheap, gflops=20),
+            *others,
+        ]
         return " ".join(said(*records).cost)
 
     level = cost([0.70, 0.72, 0.74], [0.75, 0.66, 0.70], factory.record("c", 0.1, gflops=500))
@@ -144,7 +193,10 @@ def test_words_about_cost_claim_no_more_than_the_headline(factory, said):
 
 
 def test_a_shown_difference_is_said_with_the_cost(factory, said):
-    records = [*runs(factory, "a", [0.70, 0.72, 0.74], gflops=100), *runs(factory, "b", [0.65, 0.66, 0.70], gflops=20)]
+    records = [
+        *runs(factory, "a", [0.70, 0.72, 0.74], gflops=100),
+        *runs(factory, "b", [0.65, 0.66, 0.70], gflops=20),
+    ]
     text = " ".join(said(*records).cost)
     assert "which scores 5.0 points less." in text
     assert "do not" not in text
@@ -155,20 +207,31 @@ def test_a_shown_difference_is_said_with_the_cost(factory, said):
 @pytest.mark.parametrize(
     ("others", "sentence"),
     [
-        ([0.75, 0.66, 0.70], "and has the highest mean score, but the seeds do not separate it from b."),
+        (
+            [0.75, 0.66, 0.70],
+            "and has the highest mean score, but the seeds do not separate it from b.",
+        ),
         ([0.65, 0.66, 0.70], "and scores more than all others."),
         ([0.65, 0.66], "and has the highest mean score; 2 seeds cannot show more than that."),
     ],
 )
 def test_the_cheapest_that_ranks_first(factory, others, sentence):
-    records = [*runs(factory, "a", [0.70, 0.72, 0.74], gflops=5), *runs(factory, "b", others, gflops=20)]
+    records = [
+        *runs(factory, "a", [0.70, 0.72, 0.74], gflops=5),
+        *runs(factory, "b", others, gflops=20),
+    ]
     (setting,) = collect(factory.write(records)).settings
-    assert front_sentence(setting) == f"a needs no more computation than any other encoder {sentence}"
+    assert (
+        front_sentence(setting) == f"a needs no more computation than any other encoder {sentence}"
+    )
 
 
 def test_equal_computation_is_not_called_less(factory):
     """Loaded and random weights of one network cost the same."""
-    records = [*runs(factory, "a", [0.70, 0.72, 0.74]), *runs(factory, "a", [0.65, 0.66, 0.70], weights="random")]
+    records = [
+        *runs(factory, "a", [0.70, 0.72, 0.74]),
+        *runs(factory, "a", [0.65, 0.66, 0.70], weights="random"),
+    ]
     (setting,) = collect(factory.write(records)).settings
     assert "needs no more computation" in front_sentence(setting)
     assert "No other encoder needs less computation." in answer(setting).cost
