@@ -71,7 +71,7 @@ def _check_config(path: Path, run_id: str, ours: bool) -> None:
     """
     try:
         header, _, text = path.read_text(encoding="utf-8").partition("\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
