@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.comparisons import compare
+from encoder_ablations.data.checks.facts import PairFacts
 from encoder_ablations.data.checks.file_names import Listing, list_split
-from encoder_ablations.data.checks.inspection import Inspector, PairFacts
+from encoder_ablations.data.checks.inspection import Inspector
 from encoder_ablations.data.checks.rules import SEVERITIES, Finding, Rule, Severity, readable
 from encoder_ablations.data.datasets.pairing import find_pairs
 from encoder_ablations.data.datasets.preparation import prepare_dataset

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps
 
 from encoder_ablations.data.checks.comparisons import usual_palette
 from encoder_ablations.data.checks.copied_yaml import copied_yaml
+from encoder_ablations.data.checks.facts import PairFacts
 from encoder_ablations.data.checks.file_names import name_problem
-from encoder_ablations.data.checks.inspection import PairFacts
 from encoder_ablations.data.checks.lint import SPLITS, THREADS, LintReport
 from encoder_ablations.data.checks.rules import readable
 from encoder_ablations.data.datasets.reading import image_size, opened, read_ids, read_image
