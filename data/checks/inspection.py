@@ -118,9 +118,8 @@ class Inspector:
         header = _header(path) if path.suffix.lower() in IMAGE_SUFFIXES else None
         ids = read_values(path, self._spec)
         values = _count(ids)
-        palette = {}
-        if header is not None and self._spec.mask_format == "ids":
-            palette = {value: header.palette[value] for value in values if value in header.palette}
+        colors = header.palette if header is not None and self._spec.mask_format == "ids" else {}
+        palette = {value: colors[value] for value in values if value in colors}
         counts, ignored, unknown = self._classify(values)
         size = (ids.shape[0], ids.shape[1])
         facts.mask = MaskFacts(size, values, counts, ignored, _digest(ids), palette)
@@ -131,10 +130,16 @@ class Inspector:
             _note_mask_file(header, path, facts)
         if unknown:
             self._note_unknown(unknown, ids.size, path, facts)
-        elif ignored == ids.size:
-            facts.note("mask-unlabelled", path, f"all {ids.size} pixels are ignored")
-        elif len(counts) > 1 and (counts > 0).sum() == 1 and set(values) != {0, IGNORE}:
-            facts.note("mask-constant", path, f"only {self._spec.classes[int(counts.argmax())]}")
+        else:
+            self._note_few_classes(facts.mask, path, facts)
+
+    def _note_few_classes(self, mask: MaskFacts, path: Path, facts: PairFacts) -> None:
+        """Say that a mask shows no class, or only one of several."""
+        shown = np.flatnonzero(mask.counts)
+        if len(shown) == 0:
+            facts.note("mask-unlabelled", path, f"all {mask.ignored} pixels are ignored")
+        elif len(shown) == 1 < len(mask.counts) and set(mask.values) != {0, IGNORE}:
+            facts.note("mask-constant", path, f"only {self._spec.classes[shown[0]]}")
 
     def _classify(self, values: dict[int, int]) -> tuple[np.ndarray, int, dict[int, int]]:
         """Return the pixels of each class, the ignored ones, and those of values without a class.

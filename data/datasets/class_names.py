@@ -1,4 +1,4 @@
-"""Names of classes: what is wrong with a list of them, which nobody gave, and how it is shortened."""
+"""Lists of names: what is wrong with those of classes, and how a list is shortened."""
 
 import re
 from collections import Counter
