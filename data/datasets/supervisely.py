@@ -82,7 +82,7 @@ def _paint(canvas: np.ndarray, thing: dict[str, Any], value: int) -> None:
     if thing.get("bitmap"):
         _paint_bitmap(canvas, thing["bitmap"], value)
         return
-    exterior, *holes = [thing["points"]["exterior"], *thing["points"].get("interior", [])]
+    exterior, holes = thing["points"]["exterior"], thing["points"].get("interior", [])
     if len(exterior) < FEWEST_CORNERS:
         return
     image = Image.new("1", (canvas.shape[1], canvas.shape[0]))
