@@ -1,0 +1,1 @@
+"""Checks before every training; lint and its repair."""

@@ -1,20 +1,27 @@
-"""Every file of a split, and what is wrong with names, links and index files, without stopping at the first."""
+"""Every file of a split, and all that is wrong with names, links and index files."""
 
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from encoder_ablations.data.checks.rules import Finding, finding
-from encoder_ablations.data.datasets.index_files import LineReader
+from encoder_ablations.data.datasets.index_files import LineReader, index_lines
 from encoder_ablations.data.datasets.listing import Files, list_pattern
-from encoder_ablations.data.datasets.pairing import KINDS, Kind, Pair, find_pairs
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
+from encoder_ablations.data.datasets.pairing import (
+    KINDS,
+    Kind,
+    Pair,
+    find_pairs,
+    place,
+    suffixes_of,
+)
+from encoder_ablations.data.datasets.reading import LOSSY_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.texts import plural
@@ -23,6 +30,8 @@ OTHER_FORMATS = frozenset(
     {".npy", ".npz", ".mat", ".heic", ".heif", ".exr", ".raw", ".dng", ".nef", ".cr2"}
 )
 """Images that Pillow does not know by suffix."""
+UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+"""Letters that some system does not allow in names."""
 
 
 @dataclass
@@ -37,12 +46,18 @@ class Listing:
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, code: str, path: Path | None, detail: str) -> None:
+        """Add a finding."""
         self.findings.append(finding(code, path, self.split, detail))
 
 
 @dataclass
 class _Folder:
-    """Files below a folder, by stem; ``explained`` are stems without a usable file about which something was said."""
+    """Files below a folder, by stem.
+
+    Attributes:
+        explained: stems without a usable file about which there is a finding.
+        there: whether the folder exists.
+    """
 
     path: Path
     files: dict[str, list[Path]] = field(default_factory=dict)
@@ -51,41 +66,40 @@ class _Folder:
 
 
 def list_split(spec: DatasetSpec, split: Split) -> Listing:
-    """The pairs that :func:`find_pairs` would find if everything that is wrong were removed."""
+    """Return the pairs that :func:`find_pairs` would find if everything wrong were removed."""
     listing = Listing(split)
     where = spec.splits[split]
     indexed = is_index(where)
-    folders = [_list(spec, kind, None if indexed else where, listing) for kind in KINDS]
-    images, masks = folders
+    images, masks = (_list(spec, kind, None if indexed else where, listing) for kind in KINDS)
     if indexed:
         wanted = _wanted(spec, where, images.files, listing)
-        if wanted is None:
+        if not wanted:
             return listing
         _trim(listing, images, masks, wanted)
     _pair(images, masks, listing)
     _check_names(listing)
-    if not listing.pairs and not any(
-        each.rule.code == "folder-missing" for each in listing.findings
-    ):
-        listing.note(
-            "split-empty", images.path, f"no image with a mask in {images.path} and {masks.path}"
-        )
+    if not (images.there and masks.there):
+        return listing
+    if not listing.pairs:
+        detail = f"no image with a mask in {images.path} and {masks.path}"
+        listing.note("split-empty", images.path, detail)
     elif not any(entry.rule.severity == "error" for entry in listing.findings):
         _confirm(spec, split, listing)
     return listing
 
 
 def _list(spec: DatasetSpec, kind: Kind, sub_folder: str | None, listing: Listing) -> _Folder:
-    """The files of a folder or of a pattern of paths; ``sub_folder`` None = all, for index files."""
-    suffixes = IMAGE_SUFFIXES if kind == "images" else MASK_SUFFIXES
-    if kind == "masks" and spec.mask_format == "supervisely":
-        suffixes = frozenset({".json"})
+    """List the files of a folder or of a pattern of paths.
+
+    Args:
+        sub_folder: the split; None = all files, for index files.
+    """
+    suffixes = suffixes_of(spec, kind)
+    folder = _Folder(place(spec, kind, sub_folder))
     path: str = getattr(spec, kind)
     if not is_pattern(path):
-        folder = _Folder((spec.folder / path / (sub_folder or "")).resolve())
         _scan(folder, suffixes, sub_folder is None, listing)
         return folder
-    folder = _Folder(spec.folder.resolve() / path.replace("{split}", sub_folder or "{split}"))
     try:
         folder.files = list_pattern(spec.folder.resolve(), path, sub_folder, suffixes, "")
     except InputError as error:
@@ -94,80 +108,85 @@ def _list(spec: DatasetSpec, kind: Kind, sub_folder: str | None, listing: Listin
     return folder
 
 
-def _scan(folder: _Folder, suffixes: Collection[str], recursive: bool, listing: Listing) -> None:
+def _scan(folder: _Folder, suffixes: frozenset[str], recursive: bool, listing: Listing) -> None:
+    """Sort what lies in a folder into usable files and findings."""
     if not folder.path.is_dir():
         parent = folder.path.parent
         siblings = [path.name for path in parent.iterdir()] if parent.is_dir() else []
         folder.there = False
-        listing.note(
-            "folder-missing",
-            folder.path,
-            f"there is no such folder.{nearest(folder.path.name, siblings)}",
-        )
+        hint = nearest(folder.path.name, siblings)
+        listing.note("folder-missing", folder.path, f"there is no such folder.{hint}")
         return
-    for path, entry in _walk(folder.path, suffixes, recursive, listing):
-        suffix = path.suffix.lower()
-        if entry.is_symlink() and not os.path.exists(path):
-            listing.note("link-broken", path, f"leads to {os.readlink(path)}")
-        elif not (entry.is_file(follow_symlinks=False) or os.path.isfile(path)):
-            listing.note(
-                "not-a-file", path, "a folder" if path.is_dir() else "a device, socket or pipe"
-            )
-        elif suffix in suffixes:
+    for entry in _walk(folder.path, suffixes, recursive, listing):
+        path = Path(entry.path)
+        code, detail = _unusable(entry, suffixes)
+        if not code:
             folder.files.setdefault(path.stem, []).append(path)
             continue
-        elif suffixes is MASK_SUFFIXES and suffix in LOSSY_SUFFIXES:
-            listing.note("mask-lossy", path, f"stored as {suffix[1:].upper()}")
-        else:
-            listing.note("unused-file", path, f"allowed are {', '.join(sorted(suffixes))}")
-            continue
-        folder.explained.add(path.stem)
+        listing.note(code, path, detail)
+        if code != "unused-file":
+            folder.explained.add(path.stem)
+
+
+def _unusable(entry: os.DirEntry[str], suffixes: frozenset[str]) -> tuple[str, str]:
+    """Return the rule that an entry breaks, with a detail; "" for a usable file."""
+    path = entry.path
+    suffix = Path(path).suffix.lower()
+    if _leads_nowhere(entry):
+        return "link-broken", f"leads to {os.readlink(path)}"
+    if not (entry.is_file(follow_symlinks=False) or os.path.isfile(path)):
+        return "not-a-file", "a folder" if os.path.isdir(path) else "a device, socket or pipe"
+    if suffix in suffixes:
+        return "", ""
+    if suffixes is MASK_SUFFIXES and suffix in LOSSY_SUFFIXES:
+        return "mask-lossy", f"stored as {suffix[1:].upper()}"
+    return "unused-file", f"allowed are {', '.join(sorted(suffixes))}"
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)
 
 
 def _walk(
-    folder: Path, suffixes: Collection[str], recursive: bool, listing: Listing
-) -> Iterator[tuple[Path, os.DirEntry[str]]]:
-    """Everything in the folder that could be meant as an image, sorted; hidden things are left out.
+    folder: Path, suffixes: frozenset[str], recursive: bool, listing: Listing
+) -> Iterator[os.DirEntry[str]]:
+    """Yield what could be meant as an image, sorted; hidden things are left out.
 
-    Entries know what they are without asking the file system again: this matters for 100,000 files.
+    Entries know what they are without asking the file system again, which matters for 100,000
+    files.
     """
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         listing.note("unreadable", folder, f"cannot be listed: {error.strerror}")
         return
-    known = Image.registered_extensions().keys() | OTHER_FORMATS | set(suffixes)
+    known = Image.registered_extensions().keys() | OTHER_FORMATS | suffixes
     for entry in entries:
+        path = Path(entry.path)
         if entry.name.startswith("."):
             continue
-        path = Path(entry.path)
-        suffix = path.suffix.lower()
-        link = entry.is_symlink()
-        if suffix in known or (link and not os.path.exists(path)):
-            yield path, entry
-        elif not (link and recursive) and os.path.isdir(path):
-            if recursive:
+        if path.suffix.lower() in known or _leads_nowhere(entry):
+            yield entry
+        elif recursive:
+            if entry.is_dir(follow_symlinks=False):
                 yield from _walk(path, suffixes, recursive, listing)
-                continue
+        elif path.is_dir():
             held = sum(name.suffix.lower() in suffixes for name in path.rglob("*"))
             if held:
                 listing.note("unused-folder", path, f"{plural(held, 'file')} in it")
 
 
-def _wanted(spec: DatasetSpec, where: str, images: Files, listing: Listing) -> set[str] | None:
-    """The ids that an index file lists; None when it cannot be used at all."""
+def _wanted(spec: DatasetSpec, where: str, images: Files, listing: Listing) -> set[str]:
+    """Return the ids that an index file lists; none where it cannot be used at all."""
     index = spec.folder / where
     try:
-        lines = [line.strip() for line in index.read_text(encoding="utf-8-sig").splitlines()]
-    except OSError as error:
-        listing.note("index-unreadable", index, f"cannot be read: {error.strerror}")
-        return None
-    except UnicodeDecodeError:
-        listing.note("index-unreadable", index, "is not UTF-8 text")
-        return None
+        lines = index_lines(index)
+    except InputError as error:
+        listing.note("index-unreadable", index, str(error))
+        return set()
     reader = LineReader(index, spec.folder, images)
     stems: Counter[str] = Counter()
-    for line in filter(None, lines):
+    for line in lines:
         try:
             stems[reader.id_in(line)] += 1
         except InputError:
@@ -177,69 +196,82 @@ def _wanted(spec: DatasetSpec, where: str, images: Files, listing: Listing) -> s
             listing.note("index-twice", index, f"'{stem}' stands there {times} times")
     if not stems:
         listing.note("index-unreadable", index, "lists no stem")
-        return None
     return set(stems)
 
 
 def _trim(listing: Listing, images: _Folder, masks: _Folder, wanted: set[str]) -> None:
-    """Leaves only what the index file lists, and says what it lists in vain."""
+    """Leave only what the index file lists, and say what it lists in vain."""
     for folder in (images, masks):
         folder.files = {stem: files for stem, files in folder.files.items() if stem in wanted}
-    listing.findings = [
-        entry
-        for entry in listing.findings
-        if entry.path is None
-        or entry.rule.code.startswith(("index", "folder"))
-        or entry.path.stem in wanted
-    ]
+    listing.findings = [each for each in listing.findings if _concerns(each, wanted)]
     if images.there and masks.there:
-        for stem in sorted(
-            wanted - images.files.keys() - masks.files.keys() - images.explained - masks.explained
-        ):
-            listing.note(
-                "image-missing",
-                images.path / stem,
-                "listed in the index file, but there is neither image nor mask",
-            )
+        known = images.files.keys() | masks.files.keys() | images.explained | masks.explained
+        for stem in sorted(wanted - known):
+            detail = "listed in the index file, but there is neither image nor mask"
+            listing.note("image-missing", images.path / stem, detail)
+
+
+def _concerns(found: Finding, wanted: set[str]) -> bool:
+    """Whether a finding is about listed files, or about an index file or folder."""
+    about_files = not found.rule.code.startswith(("index", "folder"))
+    return found.path is None or not about_files or found.path.stem in wanted
 
 
 def _pair(images: _Folder, masks: _Folder, listing: Listing) -> None:
+    """Pair files by stem, and say which have no partner."""
     for folder in (images, masks):
-        for stem, files in list(folder.files.items()):
-            for other in files[1:]:
-                listing.note("stem-twice", other, f"beside {files[0].name}")
-            if len(files) > 1:
-                folder.explained.add(stem)
-                del folder.files[stem]
-    common = images.files.keys() & masks.files.keys()
-    lonely_masks = {stem: files[0] for stem, files in masks.files.items() if stem not in common}
-    alike: dict[str, str] = {}
-    for stem in sorted(lonely_masks):
-        alike.setdefault(_plain(stem), stem)
-    for stem in sorted(images.files.keys() - common):
-        image = images.files[stem][0]
-        twin = alike.get(_plain(stem))
-        if twin in lonely_masks:
-            mask = lonely_masks.pop(twin)
-            listing.note("name-mismatch", image, f"its mask is called {mask.name}")
-            listing.pairs.append(Pair(stem, image, mask))
-        elif stem not in masks.explained and masks.there:
-            longer = [
-                name
-                for name in lonely_masks
-                if name.startswith(stem) and not name[len(stem) :][:1].isalnum()
-            ]
-            hint = f"; {longer[0]} is there: 'ablate init' understands such names" if longer else ""
-            listing.note("mask-missing", image, f"no {stem} in {masks.path}{hint}")
-    for stem, mask in sorted(lonely_masks.items()):
+        _drop_repeated(folder, listing)
+    image_of, mask_of = (
+        {stem: files[0] for stem, files in each.files.items()} for each in (images, masks)
+    )
+    for stem in image_of.keys() & mask_of.keys():
+        listing.pairs.append(Pair(stem, image_of.pop(stem), mask_of.pop(stem)))
+    _pair_alike(image_of, mask_of, listing)
+    listing.pairs.sort()
+    # what has no partner now is reported, unless the reason has been
+    for stem, image in sorted(image_of.items()):
+        if stem not in masks.explained and masks.there:
+            detail = f"no {stem} in {masks.path}{_longer_name(stem, mask_of)}"
+            listing.note("mask-missing", image, detail)
+    for stem, mask in sorted(mask_of.items()):
         if stem not in images.explained and images.there:
             listing.note("image-missing", mask, f"no image called {stem} in {images.path}")
-    listing.pairs += [Pair(stem, images.files[stem][0], masks.files[stem][0]) for stem in common]
-    listing.pairs.sort()
+
+
+def _drop_repeated(folder: _Folder, listing: Listing) -> None:
+    """Report files that share a stem, and leave them out."""
+    repeated = {stem: files for stem, files in folder.files.items() if len(files) > 1}
+    for stem, (first, *others) in repeated.items():
+        for other in others:
+            listing.note("stem-twice", other, f"beside {first.name}")
+        folder.explained.add(stem)
+        del folder.files[stem]
+
+
+def _pair_alike(images: dict[str, Path], masks: dict[str, Path], listing: Listing) -> None:
+    """Take out pairs whose names differ in case, Unicode form or spaces alone."""
+    alike: dict[str, str] = {}
+    for stem in sorted(masks):
+        alike.setdefault(_plain(stem), stem)
+    for stem in sorted(images):
+        twin = alike.pop(_plain(stem), None)
+        if twin is not None:
+            pair = Pair(stem, images.pop(stem), masks.pop(twin))
+            listing.note("name-mismatch", pair.image, f"its mask is called {pair.mask.name}")
+            listing.pairs.append(pair)
+
+
+def _longer_name(stem: str, masks: Iterable[str]) -> str:
+    """Return a hint at a mask whose name begins like the image's, as in ``a`` and ``a_mask``."""
+    for name in masks:
+        rest = name.removeprefix(stem)
+        if name.startswith(stem) and not rest[:1].isalnum():
+            return f"; {name} is there: 'ablate init' understands such names"
+    return ""
 
 
 def _plain(stem: str) -> str:
-    """What is left of a name when case, Unicode form and spaces around it are ignored."""
+    """Return a name in one case and Unicode form, without spaces around it."""
     return unicodedata.normalize("NFKC", stem).casefold().strip()
 
 
@@ -254,20 +286,20 @@ def _check_names(listing: Listing) -> None:
 
 
 def name_problem(stem: str) -> str:
-    """Why a stem will not survive a copy to another system; "" when it will."""
+    """Return why a stem will not survive a copy to another system; "" when it will."""
     if any("\ud800" <= letter <= "\udfff" for letter in stem):
         return "not UTF-8"
     if unicodedata.normalize("NFC", stem) != stem:
         return "letters composed of two characters (Unicode NFD), as macOS writes them"
     if stem != stem.strip() or stem.endswith("."):
         return "a space or a dot at an end"
-    if re.search(r'[\x00-\x1f\x7f<>:"|?*\\]', stem):
+    if UNSAFE.search(stem):
         return 'a control character or one of < > : " | ? * \\'
     return ""
 
 
 def _confirm(spec: DatasetSpec, split: Split, listing: Listing) -> None:
-    """Training lists files by ``find_pairs``: whatever it refuses is an error, also what no rule here foresaw."""
+    """Report what training refuses although no rule here foresaw it."""
     try:
         find_pairs(spec, split)
     except InputError as error:

@@ -1,17 +1,22 @@
-"""Reads one pair completely and says what is wrong with it. A finding about a file never hides one about another."""
+"""Reads one pair completely and says what is wrong with it.
+
+A finding about one file never hides one about another.
+"""
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
-from encoder_ablations.data.checks.rules import Finding, finding
+from encoder_ablations.data.checks.facts import ImageFacts, MaskFacts, PairFacts
+from encoder_ablations.data.checks.image_statistics import moments, perceptual_hash
+from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.decoding import class_table, read_values
-from encoder_ablations.data.datasets.orientation import Drawn, drawn_on
+from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair
 from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, FileProblem, opened, read_image
 from encoder_ablations.data.datasets.sample import IGNORE
@@ -20,74 +25,26 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
 SMALL = 32
+"""Images with a shorter side are reported."""
+DIM = 64
+"""16-bit images whose brightest level, reduced to 8 bits, is below this are reported."""
+FLAT = 2
+"""Images whose levels differ by no more than this are constant."""
+MANY_STRANGE = 8
+"""So many values without a class, on a small share of the pixels, come from interpolation."""
+SMALL_SHARE = 0.3
 ORIENTATION = 0x0112
 SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg"}, "MPO": {".jpg", ".jpeg"}, "PNG": {".png"}, "BMP": {".bmp"}, "DIB": {".bmp"},
-    "TIFF": {".tif", ".tiff"}, "WEBP": {".webp"},
-}  # fmt: skip
-THUMBNAIL = 16
-
-
-@dataclass
-class ImageFacts:
-    """An image that could be read.
-
-    Attributes:
-        size: (H, W), as training reads it: upright, unless masks_drawn_on says otherwise.
-        orientation: in its EXIF data, 1..8; 1 = upright.
-        gray: whether it is stored without colour.
-        sums: 2×3 float64: mean and mean square of each channel in 0..1.
-        digest: of the pixels, whatever the format.
-        thumbnail: 16×16 uint8, grey.
-        phash: 64 bools, perceptual hash (lowest frequencies of a 32×32 version against their median).
-    """
-
-    size: tuple[int, int]
-    gray: bool
-    sums: np.ndarray
-    digest: bytes
-    thumbnail: np.ndarray
-    phash: np.ndarray
-    orientation: int = 1
-
-
-@dataclass
-class MaskFacts:
-    """A mask that could be read.
-
-    Attributes:
-        size: (H, W) as stored.
-        values: value in the file -> pixels.
-        counts: K int64, pixels of each class; ``ignored`` pixels count for none.
-        digest: of the ids.
-        palette: value -> its colour, where the file holds a palette.
-    """
-
-    size: tuple[int, int]
-    values: dict[int, int]
-    counts: np.ndarray
-    ignored: int
-    digest: bytes
-    palette: dict[int, tuple[int, ...]]
-
-
-@dataclass
-class PairFacts:
-    """Everything about a pair; what could not be read is None.
-
-    Attributes:
-        drawn_on: which pixels of an image that EXIF data turn the mask was drawn on; None = not known, or not turned.
-    """
-
-    split: Split
-    pair: Pair
-    image: ImageFacts | None = None
-    mask: MaskFacts | None = None
-    drawn_on: Drawn | None = None
-    findings: list[Finding] = field(default_factory=list)
-
-    def note(self, code: str, path: Path, detail: str) -> None:
-        self.findings.append(finding(code, path, self.split, detail))
+    "JPEG": {".jpg", ".jpeg"},
+    "MPO": {".jpg", ".jpeg"},
+    "PNG": {".png"},
+    "BMP": {".bmp"},
+    "DIB": {".bmp"},
+    "TIFF": {".tif", ".tiff"},
+    "WEBP": {".webp"},
+}
+TURN_RULES = {"upright": "image-rotated", "stored": "exif-contradicts", None: "exif-unclear"}
+"""What it means that EXIF data turn an image, by the pixels that its mask was drawn on."""
 
 
 class Inspector:
@@ -98,88 +55,98 @@ class Inspector:
         self._class_of = class_table(spec)
 
     def __call__(self, split: Split, pair: Pair) -> PairFacts:
+        """Return what the two files hold, with findings in place of errors."""
         facts = PairFacts(split, pair)
-        for path, read in ((pair.image, self._read_image), (pair.mask, self._read_mask)):
-            try:
-                if path.stat().st_size == 0:
-                    facts.note("file-empty", path, "")
-                    continue
-                read(path, facts)
-            except InputError as problem:
-                rule = problem.rule if isinstance(problem, FileProblem) else "mask-format"
-                detail = str(problem).removeprefix(f"{path} ").removeprefix(f"cannot read {path}: ")
-                facts.note(rule, path, detail.partition(";")[0].rstrip("."))
-            except OSError as error:
-                facts.note("unreadable", path, error.strerror or str(error))
-            except MemoryError:
-                facts.note("too-large", path, "does not fit into memory")
-        if facts.image and facts.image.orientation > 1:
-            self._note_turn(facts, facts.image.orientation)
-        explained = facts.drawn_on == "stored" and self._spec.upright
-        if facts.image and facts.mask and facts.image.size != facts.mask.size and not explained:
-            facts.note(
-                "size-differs", pair.mask, _compare(facts.mask.size, facts.image.size, pair.image)
-            )
+        with _noting_problems(pair.image, facts):
+            _require_content(pair.image)
+            self._read_image(pair.image, facts)
+        with _noting_problems(pair.mask, facts):
+            _require_content(pair.mask)
+            self._read_mask(pair.mask, facts)
+        self._note_turn(facts)
+        self._compare_sizes(facts)
         return facts
 
-    def _note_turn(self, facts: PairFacts, orientation: int) -> None:
-        """Says whether the mask fits an image that EXIF data turn."""
+    def _note_turn(self, facts: PairFacts) -> None:
+        """Say whether the mask fits an image that EXIF data turn."""
+        if facts.image is None or facts.image.orientation <= 1:
+            return
         said = self._spec.masks_drawn_on
-        mask_is_turned = any(each.rule.code == "mask-rotated" for each in facts.findings)
         facts.drawn_on = said or facts.drawn_on
-        detail = f"orientation {orientation}" + (f"; masks_drawn_on: {said}" if said else "")
+        detail = f"orientation {facts.image.orientation}"
         code = "image-rotated"
-        if said is None and facts.mask is not None and not mask_is_turned:
-            code = {"upright": "image-rotated", "stored": "exif-contradicts"}.get(
-                facts.drawn_on or "", "exif-unclear"
-            )
+        if said is not None:
+            detail += f"; masks_drawn_on: {said}"
+        elif facts.mask is not None and not _notes(facts, "mask-rotated"):
+            code = TURN_RULES[facts.drawn_on]
         facts.note(code, facts.pair.image, detail)
+
+    def _compare_sizes(self, facts: PairFacts) -> None:
+        """Say that mask and image differ in size, unless a turn explains it."""
+        if facts.image is None or facts.mask is None or facts.image.size == facts.mask.size:
+            return
+        if facts.drawn_on == "stored" and self._spec.upright:
+            return
+        mask, image = facts.mask.size, facts.image.size
+        name = facts.pair.image.name
+        text = f"{_pixels(mask)} (width × height), its image {name} has {image[1]}×{image[0]}"
+        if mask == image[::-1]:
+            text += ": one of them lies on its side"
+        facts.note("size-differs", facts.pair.mask, text)
 
     def _read_image(self, path: Path, facts: PairFacts) -> None:
         header = _header(path)
         pixels = read_image(path, self._spec.upright)
         image = Image.fromarray(pixels)
+        thumbnail, phash = perceptual_hash(image)
         facts.image = ImageFacts(
-            (pixels.shape[0], pixels.shape[1]),
-            header.mode in ("1", "L", "LA") or header.mode.startswith("I"),
-            moments(image),
-            hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest(),
-            *perceptual_hash(image),
-            header.orientation,
+            size=(pixels.shape[0], pixels.shape[1]),
+            gray=header.mode in ("1", "L", "LA") or header.is_deep,
+            sums=moments(image),
+            digest=_digest(pixels),
+            thumbnail=thumbnail,
+            phash=phash,
+            orientation=header.orientation,
         )
         _note_format(header, path, facts)
-        _note_image(header, pixels, path, facts)
+        _note_header(header, path, facts)
+        _note_levels(header, pixels, path, facts)
+        if min(pixels.shape[:2]) < SMALL:
+            facts.note("image-small", path, _pixels((header.height, header.width)))
 
     def _read_mask(self, path: Path, facts: PairFacts) -> None:
-        spec = self._spec
         header = _header(path) if path.suffix.lower() in IMAGE_SUFFIXES else None
-        ids = read_values(path, spec)
+        ids = read_values(path, self._spec)
         values = _count(ids)
-        colors = header.palette if header and spec.mask_format == "ids" else []
-        palette = {value: colors[value] for value in values if 0 <= value < len(colors)}
+        colors = header.palette if header is not None and self._spec.mask_format == "ids" else {}
+        palette = {value: colors[value] for value in values if value in colors}
         counts, ignored, unknown = self._classify(values)
-        digest = hashlib.blake2b(np.ascontiguousarray(ids).data, digest_size=16).digest()
-        facts.mask = MaskFacts(
-            (ids.shape[0], ids.shape[1]), values, counts, ignored, digest, palette
-        )
+        size = (ids.shape[0], ids.shape[1])
+        facts.mask = MaskFacts(size, values, counts, ignored, _digest(ids), palette)
         if facts.image and facts.image.orientation > 1 and self._spec.masks_drawn_on is None:
             classes = self._class_of[ids.clip(0, LARGEST_VALUE)]
             facts.drawn_on = drawn_on(facts.pair.image, classes)
-        if header and header.orientation > 1:
-            facts.note("mask-rotated", path, f"orientation {header.orientation}")
-        if header and header.frames > 1:
-            facts.note("mask-frames", path, f"{header.frames} frames")
-        if header:
-            _note_format(header, path, facts)
+        if header is not None:
+            _note_mask_file(header, path, facts)
         if unknown:
             self._note_unknown(unknown, ids.size, path, facts)
-        elif ignored == ids.size:
-            facts.note("mask-unlabelled", path, f"all {ids.size} pixels are ignored")
-        elif (counts > 0).sum() == 1 and len(counts) > 1 and set(values) != {0, IGNORE}:
-            facts.note("mask-constant", path, f"only {self._spec.classes[int(counts.argmax())]}")
+        else:
+            self._note_few_classes(facts.mask, path, facts)
+
+    def _note_few_classes(self, mask: MaskFacts, path: Path, facts: PairFacts) -> None:
+        """Say that a mask shows no class, or only one of several."""
+        shown = np.flatnonzero(mask.counts)
+        if len(shown) == 0:
+            facts.note("mask-unlabelled", path, f"all {mask.ignored} pixels are ignored")
+        elif len(shown) == 1 < len(mask.counts) and set(mask.values) != {0, IGNORE}:
+            facts.note("mask-constant", path, f"only {self._spec.classes[shown[0]]}")
 
     def _classify(self, values: dict[int, int]) -> tuple[np.ndarray, int, dict[int, int]]:
-        """Pixels of each class, ignored pixels, and those of values that have no class."""
+        """Return the pixels of each class, the ignored ones, and those of values without a class.
+
+        Args:
+            values: value in the mask file -> pixels.
+        """
         counts = np.zeros(len(self._spec.classes), np.int64)
         ignored, unknown = 0, {}
         for value, pixels in values.items():
@@ -195,56 +162,82 @@ class Inspector:
     def _note_unknown(
         self, unknown: dict[int, int], pixels: int, path: Path, facts: PairFacts
     ) -> None:
-        """Many strange values on few pixels are the edges of a mask that was resized or compressed."""
+        """Many strange values on few pixels are the edges of a mask that was resized."""
         share = sum(unknown.values()) / pixels
-        shown = ", ".join(map(str, sorted(unknown)[:5])) + (", …" if len(unknown) > 5 else "")
-        text = f"{shown} on {100 * share:.3g} % of the pixels; classes are 0..{len(self._spec.classes) - 1}"
+        known = f"classes are 0..{len(self._spec.classes) - 1}"
         if self._spec.value_map is not None:
-            known = plural(len(self._spec.value_map), "other")
-            text = f"{shown} on {100 * share:.3g} % of the pixels; value_map knows {known}"
-        blurred = len(unknown) >= 8 and share < 0.3
-        facts.note("mask-interpolated" if blurred else "mask-ids", path, text)
+            known = f"value_map knows {plural(len(self._spec.value_map), 'other')}"
+        shown = first_names(sorted(unknown), 5)
+        blurred = len(unknown) >= MANY_STRANGE and share < SMALL_SHARE
+        code = "mask-interpolated" if blurred else "mask-ids"
+        facts.note(code, path, f"{shown} on {100 * share:.3g} % of the pixels; {known}")
+
+
+@contextmanager
+def _noting_problems(path: Path, facts: PairFacts) -> Iterator[None]:
+    """Turn what fails while a file is read into a finding about it."""
+    try:
+        yield
+    except InputError as problem:
+        rule = problem.rule if isinstance(problem, FileProblem) else "mask-format"
+        detail = str(problem).removeprefix(f"{path} ").removeprefix(f"cannot read {path}: ")
+        facts.note(rule, path, detail.partition(";")[0].rstrip("."))
+    except OSError as error:
+        facts.note("unreadable", path, error.strerror or str(error))
+    except MemoryError:
+        facts.note("too-large", path, "does not fit into memory")
+
+
+def _require_content(path: Path) -> None:
+    if path.stat().st_size == 0:
+        raise FileProblem("file-empty", "")
+
+
+def _notes(facts: PairFacts, code: str) -> bool:
+    """Whether a rule is among the findings."""
+    return any(each.rule.code == code for each in facts.findings)
 
 
 @dataclass(frozen=True)
 class _Header:
+    """What Pillow knows of a file before it decodes it; ``palette`` is index -> colour."""
+
     format: str
     mode: str
     width: int
     height: int
     frames: int
     orientation: int
-    palette: list[tuple[int, ...]]
+    palette: dict[int, tuple[int, ...]]
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether pixels are integers of more than 8 bits."""
+        return self.mode.startswith("I")
 
 
 def _header(path: Path) -> _Header:
     with opened(path) as image:
-        colors = image.getpalette("RGB") if image.mode == "P" else None
+        colors: list[int] = []
+        if image.mode == "P":
+            colors = image.getpalette("RGB") or []
         return _Header(
             image.format or "",
             image.mode,
             *image.size,
             getattr(image, "n_frames", 1),
             image.getexif().get(ORIENTATION, 1),
-            list(zip(colors[::3], colors[1::3], colors[2::3], strict=True)) if colors else [],
+            dict(enumerate(zip(colors[::3], colors[1::3], colors[2::3], strict=True))),
         )
 
 
-def _note_image(header: _Header, pixels: np.ndarray, path: Path, facts: PairFacts) -> None:
+def _note_header(header: _Header, path: Path, facts: PairFacts) -> None:
+    """Say what is odd about how an image is stored."""
+    # the further frames of an MPO are previews
     if header.frames > 1 and header.format != "MPO":
         facts.note("image-frames", path, f"{header.frames} frames")
     if header.width * header.height > (Image.MAX_IMAGE_PIXELS or np.inf):
-        facts.note("very-large", path, f"{header.width}×{header.height} pixels")
-    if min(pixels.shape[:2]) < SMALL:
-        facts.note("image-small", path, f"{header.width}×{header.height} pixels")
-    extrema = np.array(Image.fromarray(pixels).getextrema())
-    spread = int((extrema[:, 1] - extrema[:, 0]).max())
-    if header.mode.startswith("I") and pixels.max() < 64:
-        facts.note(
-            "image-dim", path, f"the brightest pixel has {pixels.max() / 2.55:.0f} % of 16 bits"
-        )
-    elif spread <= 2:
-        facts.note("image-constant", path, f"RGB {tuple(int(value) for value in pixels[0, 0])}")
+        facts.note("very-large", path, _pixels((header.height, header.width)))
     if header.mode in ("RGBA", "LA", "PA"):
         with opened(path) as stored:
             lowest = int(np.asarray(stored.getchannel("A")).min())
@@ -252,44 +245,44 @@ def _note_image(header: _Header, pixels: np.ndarray, path: Path, facts: PairFact
             facts.note("image-alpha", path, f"opacity goes down to {lowest / 2.55:.0f} %")
 
 
+def _note_levels(header: _Header, pixels: np.ndarray, path: Path, facts: PairFacts) -> None:
+    """Say that an image is dark for its number of bits, or constant."""
+    extrema = np.array(Image.fromarray(pixels).getextrema())
+    spread = int((extrema[:, 1] - extrema[:, 0]).max())
+    if header.is_deep and pixels.max() < DIM:
+        brightest = f"the brightest pixel has {pixels.max() / 2.55:.0f} % of 16 bits"
+        facts.note("image-dim", path, brightest)
+    elif spread <= FLAT:
+        facts.note("image-constant", path, f"RGB {tuple(int(value) for value in pixels[0, 0])}")
+
+
+def _note_mask_file(header: _Header, path: Path, facts: PairFacts) -> None:
+    """Say what is odd about how a mask is stored."""
+    if header.orientation > 1:
+        facts.note("mask-rotated", path, f"orientation {header.orientation}")
+    if header.frames > 1:
+        facts.note("mask-frames", path, f"{header.frames} frames")
+    _note_format(header, path, facts)
+
+
 def _note_format(header: _Header, path: Path, facts: PairFacts) -> None:
     if path.suffix.lower() not in SUFFIXES.get(header.format, set()):
         facts.note("format-differs", path, f"the content is {header.format}")
 
 
+def _pixels(size: tuple[int, int]) -> str:
+    """Return (H, W) in words."""
+    return f"{size[1]}×{size[0]} pixels"
+
+
+def _digest(pixels: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()
+
+
 def _count(ids: np.ndarray) -> dict[int, int]:
+    """Return value -> pixels."""
     if ids.dtype == np.uint8:
         counts = np.bincount(ids.ravel(), minlength=256)
         return {int(value): int(counts[value]) for value in counts.nonzero()[0]}
     values, counts = np.unique(ids, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def _compare(mask: tuple[int, int], image: tuple[int, int], path: Path) -> str:
-    text = f"{mask[1]}×{mask[0]} pixels (width × height), its image {path.name} has {image[1]}×{image[0]}"
-    if mask == image[::-1]:
-        return f"{text}: one of them lies on its side"
-    return text
-
-
-def moments(image: Image.Image) -> np.ndarray:
-    """2×3 float64: mean and mean square of each channel of an RGB image, in 0..1."""
-    histogram = np.array(image.histogram(), np.float64).reshape(3, 256)
-    levels = np.arange(256) / 255
-    weights = histogram / histogram.sum(axis=1, keepdims=True)
-    return np.stack([weights @ levels, weights @ levels**2])
-
-
-def perceptual_hash(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """A 16×16 uint8 grey thumbnail, and 64 bools: signs of the lowest 8×8 frequencies about their median.
-
-    The hash is pHash (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010): it stays
-    nearly the same when an image is compressed, resized or made brighter.
-    """
-    small = image.convert("L").resize(
-        (2 * THUMBNAIL, 2 * THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0
-    )
-    pixels = np.asarray(small, np.float32)
-    low: Any = dctn(pixels, norm="ortho")[:8, :8].ravel()
-    thumbnail = pixels.reshape(THUMBNAIL, 2, THUMBNAIL, 2).mean(axis=(1, 3))
-    return thumbnail.round().astype(np.uint8), low > np.median(low[1:])

@@ -1,4 +1,4 @@
-"""Reads a whole dataset and reports everything that is wrong with it."""
+"""Read a whole dataset and report everything that is wrong with it."""
 
 import warnings
 from collections import Counter
@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.comparisons import compare
+from encoder_ablations.data.checks.facts import PairFacts, with_mask
 from encoder_ablations.data.checks.file_names import Listing, list_split
-from encoder_ablations.data.checks.inspection import Inspector, PairFacts
+from encoder_ablations.data.checks.inspection import Inspector
 from encoder_ablations.data.checks.rules import SEVERITIES, Finding, Rule, Severity, readable
 from encoder_ablations.data.datasets.pairing import find_pairs
 from encoder_ablations.data.datasets.preparation import prepare_dataset
@@ -28,7 +29,9 @@ class LintReport:
     """All findings, the worst first, and what was read.
 
     Attributes:
-        facts: every pair that both files were found of.
+        spec: the dataset.
+        findings: what is wrong, sorted by severity.
+        facts: what was read, for every pair whose two files were found.
     """
 
     spec: DatasetSpec
@@ -43,25 +46,27 @@ class LintReport:
 
     @property
     def counts(self) -> dict[Severity, int]:
+        """Findings of each severity."""
         found = Counter(each.rule.severity for each in self.findings)
         return {severity: found[severity] for severity in SEVERITIES}
 
     @property
     def by_rule(self) -> list[tuple[Rule, list[Finding]]]:
+        """Findings of each rule that is broken, the worst first."""
         groups: dict[str, list[Finding]] = {}
         for each in self.findings:
             groups.setdefault(each.rule.code, []).append(each)
         return [(group[0].rule, group) for group in groups.values()]
 
     def shorten(self, path: Path | None) -> str:
-        """A path as seen from the dataset's folder, printable everywhere."""
+        """Return a path as seen from the dataset's folder, printable everywhere."""
         if path is None:
             return ""
         root = self.spec.folder.resolve()
         return readable(path.relative_to(root) if path.is_relative_to(root) else path)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs; ``docs/own_data.md`` lists the rules."""
+        """Return the report for programs; ``docs/own_data.md`` lists the rules."""
         return {
             "dataset": self.spec.name,
             "root": readable(self.spec.folder.resolve()),
@@ -85,25 +90,23 @@ class LintReport:
         }
 
     def class_pixels(self) -> dict[str, dict[str, int]]:
-        """Pixels of every class, by split."""
-        found: dict[str, dict[str, int]] = {}
-        for split in self.pairs:
-            counts = [
-                each.mask.counts
-                for each in self.facts
-                if each.mask is not None and each.split == split
-            ]
-            total = np.sum(counts, axis=0) if counts else np.zeros(len(self.spec.classes), np.int64)
-            found[split] = dict(zip(self.spec.classes, map(int, total), strict=True))
-        return found
+        """Return the pixels of every class, by split."""
+        totals = {split: np.zeros(len(self.spec.classes), np.int64) for split in self.pairs}
+        for each, mask in with_mask(self.facts):
+            totals[each.split] += mask.counts
+        return {
+            split: dict(zip(self.spec.classes, total.tolist(), strict=True))
+            for split, total in totals.items()
+        }
 
 
 def lint(
     spec: DatasetSpec, progress: Callable[[int, int], object] = lambda done, total: None
 ) -> LintReport:
-    """Reads every file of every split.
+    """Read every file of every split.
 
     Args:
+        spec: the dataset.
         progress: called after each pair with the number of pairs done and in total.
 
     Raises:
@@ -129,9 +132,8 @@ def _inspect(
     facts = []
     Image.init()  # from one thread
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
-        warnings.simplefilter(
-            "ignore"
-        )  # Pillow's own about size and metadata; the rules say the same with a name
+        # Pillow's own about size and metadata; the rules say the same with a name
+        warnings.simplefilter("ignore")
         for each in pool.map(inspector, splits, pairs):
             facts.append(each)
             progress(len(facts), len(pairs))
@@ -139,7 +141,7 @@ def _inspect(
 
 
 def _distinct(findings: list[Finding]) -> list[Finding]:
-    """Splits that share folders or index files list some problems several times."""
+    """Drop repeated findings: splits that share folders list some problems several times."""
     return list(dict.fromkeys(findings))
 
 

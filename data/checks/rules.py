@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset: the rules of ``rules.yaml``, and findings, which say where one is broken."""
+"""What can be wrong with a dataset: the rules of ``rules.yaml``, and findings of broken ones."""
 
 import re
 from dataclasses import dataclass
@@ -54,11 +54,14 @@ RULES = _read_rules()
 
 
 def finding(code: str, path: Path | None, split: str, detail: str) -> Finding:
+    """Return a finding of the rule with this code."""
     return Finding(RULES[code], path, split, detail)
 
 
 def readable(text: str | Path) -> str:
-    """A name that any terminal and file can hold, on one line: undecodable bytes and control characters become �."""
-    return _CONTROL.sub(
-        "�", str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    )
+    """Return a name that any terminal and file can hold, on one line.
+
+    Undecodable bytes and control characters become �.
+    """
+    decodable = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _CONTROL.sub("�", decodable)

@@ -1,0 +1,1 @@
+"""What a dataset is, and how its files are read."""

@@ -1,6 +1,6 @@
 """Which classes two datasets share: a YAML, or equal names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 
 OTHER = "(other)"
-"""What a prediction counts as whose class the datasets do not share."""
+"""The name that predictions of classes get which the datasets do not share."""
 
 
 class SharedClass(Config):
@@ -52,11 +52,13 @@ class SharedClasses:
     """S shared classes as tables.
 
     Attributes:
-        names: of the S classes.
-        trained, tested: the class map, with both sides' names written out.
+        names: the S classes' names.
+        trained: shared class -> its classes in the dataset that was trained on.
+        tested: the same in the dataset that is tested on.
         prediction: int64, id of the trained classes -> 0..S-1, or S for a class that is not shared.
-        truth: int64 (256,), id in the tested masks -> 0..S-1, or 255 for what is not shared or not labelled. Of more
-            than 255 tested classes (65536,); with more than 255 shared and other classes 65535 in place of 255.
+        truth: int64 (256,), id in the tested masks -> 0..S-1, or 255 for what is not shared or not
+            labelled. It has 65536 entries for more than 255 tested classes. With 255 and more
+            shared classes 65535 takes the place of 255.
     """
 
     names: tuple[str, ...]
@@ -66,20 +68,24 @@ class SharedClasses:
     truth: np.ndarray
 
     def fold(self, matrix: np.ndarray) -> np.ndarray:
-        """K×K counts of the trained classes -> (S+1)×(S+1) of the shared ones; truth that is not shared is left out."""
+        """Return K×K counts of the trained classes as (S+1)×(S+1) counts of the shared ones.
+
+        Truth that is not shared is left out.
+
+        Args:
+            matrix: rows are truth, columns prediction.
+        """
         size = len(self.names) + 1
         folded = np.zeros((size, size), np.int64)
-        np.add.at(
-            folded,
-            (self.prediction[:, None], self.prediction[None, :]),
-            np.asarray(matrix, np.int64),
-        )
+        places = np.ix_(self.prediction, self.prediction)
+        np.add.at(folded, places, np.asarray(matrix, np.int64))
         folded[-1] = 0
         return folded
 
 
 def read_class_map(path: Path) -> ClassMap:
-    """
+    """Return the class map in a YAML.
+
     Raises:
         InputError: the file cannot be read, or is no class map.
     """
@@ -89,49 +95,72 @@ def read_class_map(path: Path) -> ClassMap:
 def share_classes(
     class_map: ClassMap | None, trained: Sequence[str], tested: Sequence[str], source: Path | str
 ) -> SharedClasses:
-    """The tables of a class map for two datasets; without a map, classes of equal names are the same.
+    """Return the tables of a class map for two datasets.
 
     Args:
-        trained, tested: class names of both datasets, in id order.
+        class_map: None = classes of equal names are the same.
+        trained: class names of the dataset that was trained on, in id order.
+        tested: class names of the dataset that is tested on, in id order.
         source: begins error messages: the map's file, or what was asked for.
 
     Raises:
-        InputError: a name that a dataset does not have, one that stands twice, or no map where the names differ.
+        InputError: a name that a dataset does not have, one that stands twice, or no map where the
+            names differ.
     """
     if class_map is None:
         if set(trained) != set(tested):
             raise InputError(f"{source}: {_difference(trained, tested)}")
         class_map = ClassMap(shared={name: SharedClass() for name in trained})
-    names = tuple(class_map.shared)
-    sides: list[dict[str, tuple[str, ...]]] = []
-    for side, known in (("trained", trained), ("tested", tested)):
-        chosen = {name: getattr(entry, side) or (name,) for name, entry in class_map.shared.items()}
-        seen: set[str] = set()
-        for name, members in chosen.items():
-            for member in members:
-                if member not in known:
-                    raise InputError(
-                        f"{source}, shared.{name}.{side}: {unknown('class', member, known)}"
-                    )
-                if member in seen:
-                    raise InputError(
-                        f"{source}: the {side} class '{member}' stands twice; it can mean one class only."
-                    )
-                seen.add(member)
-        sides.append(chosen)
-    prediction = np.full(len(trained), len(names), np.int64)
-    truth = np.full(ignore_label(len(tested)) + 1, ignore_label(len(names) + 1), np.int64)
-    for index, name in enumerate(names):
-        prediction[[list(trained).index(member) for member in sides[0][name]]] = index
-        truth[[list(tested).index(member) for member in sides[1][name]]] = index
-    return SharedClasses(names, sides[0], sides[1], prediction, truth)
+    shared = class_map.shared
+    ours = {name: entry.trained or (name,) for name, entry in shared.items()}
+    theirs = {name: entry.tested or (name,) for name, entry in shared.items()}
+    _check_members(ours, "trained", trained, source)
+    _check_members(theirs, "tested", tested, source)
+    names = tuple(shared)
+    not_shared = ignore_label(len(names) + 1)
+    return SharedClasses(
+        names,
+        ours,
+        theirs,
+        prediction=_table(ours, trained, len(trained), len(names)),
+        truth=_table(theirs, tested, ignore_label(len(tested)) + 1, not_shared),
+    )
+
+
+def _check_members(
+    chosen: Mapping[str, tuple[str, ...]], side: str, known: Sequence[str], source: Path | str
+) -> None:
+    """Refuse a class that the dataset does not have, and one that two shared classes claim."""
+    seen: set[str] = set()
+    for name, members in chosen.items():
+        for member in members:
+            if member not in known:
+                problem = unknown("class", member, known)
+                raise InputError(f"{source}, shared.{name}.{side}: {problem}")
+            if member in seen:
+                raise InputError(
+                    f"{source}: the {side} class '{member}' stands twice; "
+                    "it can mean one class only."
+                )
+            seen.add(member)
+
+
+def _table(
+    chosen: Mapping[str, tuple[str, ...]], known: Sequence[str], length: int, otherwise: int
+) -> np.ndarray:
+    """Return an int64 table: class id -> position of its shared class, or ``otherwise``."""
+    table = np.full(length, otherwise, np.int64)
+    for position, members in enumerate(chosen.values()):
+        table[[known.index(member) for member in members]] = position
+    return table
 
 
 def _difference(trained: Sequence[str], tested: Sequence[str]) -> str:
+    """Return a sentence about two lists of names that are not the same."""
     both = [name for name in trained if name in tested]
     only = [name for name in (*trained, *tested) if name not in both]
     shared = f"share only {', '.join(both)}" if both else "share no class by name"
     return (
-        f"the two datasets {shared} (not {', '.join(only)}). Say which mean the same with --class-map FILE.yaml, e.g. "
-        "shared: {road: {trained: [road, lane], tested: [street]}}."
+        f"the two datasets {shared} (not {', '.join(only)}). Say which mean the same with "
+        "--class-map FILE.yaml, e.g. shared: {road: {trained: [road, lane], tested: [street]}}."
     )

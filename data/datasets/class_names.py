@@ -1,7 +1,8 @@
-"""Names of classes: what is wrong with a list of them, and which of them nobody gave."""
+"""Lists of names: what is wrong with those of classes, and how a list is shortened."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from encoder_ablations.utils.errors import InputError
 
@@ -9,25 +10,24 @@ _INVENTED = re.compile(r"(?i)(class|label|category|id)?[ _-]?\d+|colou?r_[0-9a-f
 """``class_3``, ``3``, ``color_ff0000``: an id or a colour instead of a name."""
 
 
-def names_problem(names: Sequence[object]) -> str | None:
-    """Return what is wrong with class names in id order; None where each is there and stands once."""
-    empty = [
-        str(number)
-        for number, name in enumerate(names)
-        if not isinstance(name, str) or not name.strip()
-    ]
+def names_problem(names: Iterable[object]) -> str | None:
+    """Return what is wrong with class names in id order; None if each is a text of its own."""
+    plain = [name.strip() if isinstance(name, str) else "" for name in names]
+    empty = [str(number) for number, name in enumerate(plain) if not name]
     if empty:
-        return f"the name of class {', '.join(empty[:5])} is empty; give every class a name (counted from 0)"
-    plain = [str(name).strip() for name in names]
-    twice = sorted({name for name in plain if plain.count(name) > 1})
+        classes = ", ".join(empty[:5])
+        return f"the name of class {classes} is empty; give every class a name (counted from 0)"
+    twice = sorted(name for name, times in Counter(plain).items() if times > 1)
     if twice:
         return f"every class needs a name of its own; {', '.join(twice[:5])} stands twice"
     return None
 
 
-def require_names(names: Sequence[object], source: str) -> None:
-    """
+def require_names(names: Iterable[object], source: str) -> None:
+    """Refuse class names of which one is empty or stands twice.
+
     Args:
+        names: in id order.
         source: begins the message: the file and the key, or the option.
 
     Raises:
@@ -39,5 +39,13 @@ def require_names(names: Sequence[object], source: str) -> None:
 
 
 def invented_names(names: Sequence[str]) -> list[str]:
-    """Names that say nothing but an id or a colour."""
+    """Return the names that say nothing but an id or a colour."""
     return [name for name in names if _INVENTED.fullmatch(name.strip())]
+
+
+def first_names(names: Sequence[object], most: int = 3) -> str:
+    """Return the first names, separated by commas, with "…" for those left out."""
+    shown = [str(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append("…")
+    return ", ".join(shown)

@@ -1,9 +1,10 @@
-"""From a mask file to the class ids of a dataset: how a file holds values, and what each value means."""
+"""From a mask file to class ids: how a file holds values, and what each value means."""
 
 from pathlib import Path
 
 import numpy as np
 
+from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.reading import read_channels, read_ids
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec
 from encoder_ablations.data.datasets.supervisely import read_annotation
@@ -17,7 +18,9 @@ BRIGHT = 128
 
 
 def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
-    """The integers that a mask file stands for, H×W, before ``value_map`` and ``ignore_ids``.
+    """Return the integers that a mask file stands for, H×W.
+
+    They are those of the file, before ``value_map`` and ``ignore_ids``.
 
     Raises:
         InputError: the file is damaged, lossy, or not of this format.
@@ -28,20 +31,29 @@ def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
         return read_annotation(path, spec.mask_titles or ())
     if spec.mask_format == "ade20k":
         return read_ade20k(path)
-    channels = read_channels(path)
     if spec.mask_format == "matte":
-        if (channels != channels[..., :1]).any():
-            raise InputError(
-                f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground."
-            )
-        return (channels[..., 0] >= OPAQUE).astype(np.uint8)
+        return _read_matte(path)
+    channels = read_channels(path)
     if spec.round_colors:
         channels = (channels >= BRIGHT).astype(np.uint8) * np.uint8(255)
     return _positions(path, channels, spec.mask_colors or ())
 
 
+def _read_matte(path: Path) -> np.ndarray:
+    """Return 1 for the foreground of an alpha matte, 0 for the background."""
+    channels = read_channels(path)
+    if (channels != channels[..., :1]).any():
+        raise InputError(
+            f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground."
+        )
+    return (channels[..., 0] >= OPAQUE).astype(np.uint8)
+
+
 def read_ade20k(path: Path) -> np.ndarray:
-    """Positions in the index of ADE20K's objects, 1 = the first one, 0 = none: R counts in tens, B numbers objects.
+    """Return positions in the index of ADE20K's objects, 1 = the first one, 0 = none.
+
+    The red channel holds tens of 256 positions, the green one the rest; the blue one numbers
+    objects.
 
     https://github.com/CSAILVision/ADE20K, ``utils/utils_ade20k.py``
     """
@@ -50,7 +62,10 @@ def read_ade20k(path: Path) -> np.ndarray:
 
 
 def class_table(spec: DatasetSpec) -> np.ndarray:
-    """Value in a mask file -> class id, ``spec.ignore_label`` = ignore, -1 = unknown."""
+    """Return a table: value in a mask file -> class id.
+
+    ``spec.ignore_label`` stands for ignored values, -1 for unknown ones.
+    """
     table = np.full(LARGEST_VALUE + 1, spec.ignore_label if spec.ignore_others else -1, np.int32)
     if spec.reduce_zero_label:
         table[0] = spec.ignore_label
@@ -66,7 +81,7 @@ def class_table(spec: DatasetSpec) -> np.ndarray:
 def _positions(
     path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, int], ...]
 ) -> np.ndarray:
-    """The position of every pixel's colour in ``colors``."""
+    """Return the position of every pixel's colour in ``colors``."""
     packed = _pack(channels)
     known = _pack(np.array(colors, np.uint8))
     order = np.argsort(known)
@@ -75,19 +90,17 @@ def _positions(
     strange = known[found] != packed
     if strange.any():
         values, counts = np.unique(packed[strange], return_counts=True)
-        shown = [
-            f"({value >> 16}, {value >> 8 & 255}, {value & 255})"
-            for value in values[np.argsort(-counts)][:3]
-        ]
+        most_frequent = values[np.argsort(-counts)][:4]
+        shown = [f"({value >> 16}, {value >> 8 & 255}, {value & 255})" for value in most_frequent]
         raise InputError(
             f"{path} holds {plural(len(values), 'colour')} that mask_colors lacks: "
-            f"{', '.join(shown)}{', …' if len(values) > 3 else ''}. Add what is missing, save the mask without "
-            "smoothing and JPEG, or set round_colors where all colours are of 0 and 255."
+            f"{first_names(shown)}. Add what is missing, save the mask without smoothing and JPEG, "
+            "or set round_colors where all colours are of 0 and 255."
         )
     return found.astype(np.uint16)
 
 
 def _pack(colors: np.ndarray) -> np.ndarray:
-    """…×3 uint8 -> one integer per colour."""
+    """Return one integer per colour of …×3 uint8."""
     red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
     return red << 16 | green << 8 | blue

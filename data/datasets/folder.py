@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.decoding import class_table, read_values
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
@@ -16,7 +17,7 @@ from encoder_ablations.utils.texts import plural
 
 
 class FolderDataset:
-    """One split of a dataset on disk. Files are opened when a sample is asked for, and closed again.
+    """One split of a dataset on disk; files are opened when a sample is asked for.
 
     Attributes:
         ids: the files' stems, or what ``{id}`` stands for in their paths, sorted.
@@ -25,8 +26,11 @@ class FolderDataset:
     """
 
     def __init__(self, spec: DatasetSpec, split: Split, pairs: list[Pair] | None = None) -> None:
-        """
+        """Find the files.
+
         Args:
+            spec: the dataset.
+            split: which of its splits.
             pairs: the images that are meant; those of the split when left out.
 
         Raises:
@@ -43,7 +47,8 @@ class FolderDataset:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        """
+        """Return a sample, read from its files.
+
         Raises:
             InputError: one of the two files is damaged, or they do not belong together.
         """
@@ -55,7 +60,7 @@ class FolderDataset:
         return Sample(image, ids, self.ids[index], (height, width), self.scenes[index], ignore)
 
     def read_mask(self, index: int) -> np.ndarray:
-        """H×W class ids: uint8, 255 = ignore; for more than 255 classes uint16, 65535 = ignore.
+        """Return H×W class ids: uint8, 255 = ignore; for more than 255 classes uint16, 65535.
 
         Raises:
             InputError: the file is not a mask, or holds an id that no class has.
@@ -71,19 +76,20 @@ class FolderDataset:
         return classes.astype(mask_type(self.spec.ignore_label))
 
     def image_file(self, index: int) -> Path:
-        """The file that a sample's image is read from."""
+        """Return the file that a sample's image is read from."""
         return self.pairs[index].image
 
     def read_checked_mask(self, index: int) -> np.ndarray:
-        """:meth:`read_mask`, compared with its image (:meth:`check_mask`)."""
+        """Return :meth:`read_mask`, compared with its image (:meth:`check_mask`)."""
         mask = self.read_mask(index)
         self.check_mask(index, mask)
         return mask
 
     def check_mask(self, index: int, mask: np.ndarray) -> bool:
-        """Return whether a mask surely lies on its image as training reads it; unsure are some that EXIF data turn.
+        """Return whether a mask surely lies on its image as training reads it.
 
-        Images are decoded only where their EXIF data turn them and sizes do not tell.
+        That is not sure for some images that EXIF data turn. Images are decoded only where sizes do
+        not tell.
 
         Raises:
             InputError: the sizes differ, or the mask was drawn on the other side of a turned image.
@@ -96,9 +102,10 @@ class FolderDataset:
         drawn = drawn_on(path, mask)
         if drawn == "stored":
             raise InputError(
-                f"{path} is turned by its EXIF data, but its mask {self.pairs[index].mask} was drawn on the pixels as "
-                "they are stored: its borders lie on their edges. If that holds for all such images, write "
-                "masks_drawn_on: stored in the dataset's YAML; otherwise make a copy with 'ablate lint --fix'."
+                f"{path} is turned by its EXIF data, but its mask {self.pairs[index].mask} was "
+                "drawn on the pixels as they are stored: its borders lie on their edges. If that "
+                "holds for all such images, write masks_drawn_on: stored in the dataset's YAML; "
+                "otherwise make a copy with 'ablate lint --fix'."
             )
         return drawn is not None
 
@@ -106,8 +113,9 @@ class FolderDataset:
         if mask.shape != size:
             _, image_path, mask_path = self.pairs[index]
             raise InputError(
-                f"{mask_path} has {mask.shape[1]}×{mask.shape[0]} pixels (width × height), but its image {image_path} "
-                f"has {size[1]}×{size[0]}{self._turn()}. Replace one of them or remove both."
+                f"{mask_path} has {mask.shape[1]}×{mask.shape[0]} pixels (width × height), but its "
+                f"image {image_path} has {size[1]}×{size[0]}{self._turn()}. "
+                "Replace one of them or remove both."
             )
 
     def _turn(self) -> str:
@@ -116,31 +124,41 @@ class FolderDataset:
         return " as stored (masks_drawn_on)"
 
     def _unknown_ids(self, index: int, values: np.ndarray) -> InputError:
-        found, spec = np.unique(values).tolist(), self.spec
-        shown = ", ".join(map(str, found[:5])) + (", …" if len(found) > 5 else "")
-        if spec.value_map is not None:
-            allowed = f"value_map knows {', '.join(map(str, sorted(spec.value_map)))}"
-            fix = "Add it to value_map, or to ignore_ids"
-        elif spec.reduce_zero_label:
-            allowed = f"allowed are 1..{len(spec.classes)}, and 0 for what is not labelled (reduce_zero_label)"
-            fix = "Correct classes, or add it to ignore_ids"
-        elif found == [IGNORE]:
-            allowed = f"allowed are 0..{len(spec.classes) - 1}"
-            fix = "If 255 means 'not labelled' add it to ignore_ids, if it is a class write value_map: {0: 0, 255: 1}"
-        else:
-            allowed = (
-                f"allowed are 0..{len(spec.classes) - 1} ({plural(len(spec.classes), 'class')})"
-            )
-            fix = "Translate it with value_map ({value in the file: class id}), or add it to ignore_ids"
-        ignored = ", ".join(map(str, spec.ignore_ids)) or "none"
+        found = np.unique(values).tolist()
+        allowed, fix = self._allowed_ids(found)
+        ignored = ", ".join(map(str, self.spec.ignore_ids)) or "none"
         return InputError(
-            f"{self.pairs[index].mask} holds the id {shown}; {allowed}, ignored: {ignored}. "
-            f"{fix}, in the YAML of the dataset '{spec.name}'."
+            f"{self.pairs[index].mask} holds the id {first_names(found, 5)}; {allowed}, "
+            f"ignored: {ignored}. {fix}, in the YAML of the dataset '{self.spec.name}'."
+        )
+
+    def _allowed_ids(self, found: list[int]) -> tuple[str, str]:
+        """Return which ids are allowed, and what to do about others."""
+        spec = self.spec
+        classes = len(spec.classes)
+        if spec.value_map is not None:
+            known = ", ".join(map(str, sorted(spec.value_map)))
+            return f"value_map knows {known}", "Add it to value_map, or to ignore_ids"
+        if spec.reduce_zero_label:
+            return (
+                f"allowed are 1..{classes}, and 0 for what is not labelled (reduce_zero_label)",
+                "Correct classes, or add it to ignore_ids",
+            )
+        allowed = f"allowed are 0..{classes - 1} ({plural(classes, 'class')})"
+        if found == [IGNORE]:
+            return (
+                allowed,
+                "If 255 means 'not labelled' add it to ignore_ids, "
+                "if it is a class write value_map: {0: 0, 255: 1}",
+            )
+        return (
+            allowed,
+            "Translate it with value_map ({value in the file: class id}), or add it to ignore_ids",
         )
 
 
 def scene_of(spec: DatasetSpec, stem: str) -> str:
-    """The scene that a name speaks of; the name itself where the dataset has no ``scene_pattern``.
+    """Return the scene in a name; the name itself where there is no ``scene_pattern``.
 
     Raises:
         InputError: the pattern finds nothing.
@@ -150,6 +168,7 @@ def scene_of(spec: DatasetSpec, stem: str) -> str:
     match = re.search(spec.scene_pattern, stem)
     if match is None or match[1] is None:
         raise InputError(
-            f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' finds no scene in '{stem}'."
+            f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' "
+            f"finds no scene in '{stem}'."
         )
     return match[1]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from encoder_ablations.data.datasets.listing import Files
@@ -11,52 +12,67 @@ from encoder_ablations.utils.files import write_text
 
 
 def read_index(path: Path, root: Path, images: Files) -> list[str]:
-    """The sorted ids that an index file lists.
+    """Return the sorted ids that an index file lists.
 
-    A line is an id, an image's name, or an image's path below ``root``; what follows such a word in the same line (a
-    mask, a class) is not read.
+    A line is an id, an image's name, or an image's path below ``root``. What follows such a word in
+    the same line (a mask, a class) is not read.
 
     Args:
+        path: the index file.
+        root: the dataset's folder.
         images: all images that may be meant, by id.
 
     Raises:
-        InputError: the file cannot be read, is empty, names an image twice, or leads out of ``root``.
+        InputError: the file cannot be read, is empty, names an image twice, or leads out of
+            ``root``.
     """
     path = path.resolve()
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"cannot read the index file {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"the index file {path} is not UTF-8 text with one file stem a line."
-        ) from error
-    reader = LineReader(path, root.resolve(), images)
-    ids = Counter(reader.id_in(line) for line in map(str.strip, lines) if line)
-    if not ids:
+    lines = index_lines(path)
+    if not lines:
         raise InputError(f"the index file {path} is empty; write one file stem a line.")
+    reader = LineReader(path, root, images)
+    ids = Counter(reader.id_in(line) for line in lines)
     (identity, times) = ids.most_common(1)[0]
     if times > 1:
         raise InputError(f"the index file {path} lists '{identity}' {times} times; keep one line.")
     return sorted(ids)
 
 
+def index_lines(path: Path) -> list[str]:
+    """Return the lines of an index file that are not empty, without spaces around them.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read the index file {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the index file {path} is not UTF-8 text with one file stem a line."
+        ) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def write_index(path: Path, root: Path, files: Iterable[Path]) -> None:
-    """One file a line: its path below ``root``; its whole path where a link has led elsewhere.
+    """Write one file a line: its path below ``root``; its whole path where a link leads elsewhere.
 
     Raises:
         InputError: a file's name cannot be written in a line of text.
     """
     root = root.resolve()
-    lines = [
-        (file.relative_to(root) if file.is_relative_to(root) else file).as_posix() for file in files
-    ]
-    for line in lines:
+    lines = []
+    for file in files:
+        below = file.relative_to(root) if file.is_relative_to(root) else file
+        line = below.as_posix()
         if line != line.strip() or len(line.splitlines()) != 1 or not _is_text(line):
             raise InputError(
-                f"the file name {line!r} cannot stand in an index file (line break, outer space, not UTF-8); rename it."
+                f"the file name {line!r} cannot stand in an index file "
+                "(line break, outer space, not UTF-8); rename it."
             )
-    write_text(path, "".join(f"{line}\n" for line in lines))
+        lines.append(f"{line}\n")
+    write_text(path, "".join(lines))
 
 
 def _is_text(name: str) -> bool:
@@ -72,19 +88,24 @@ class LineReader:
 
     def __init__(self, source: Path, root: Path, images: Files) -> None:
         self._source = source
-        self._root = root
+        self._root = root.resolve()
         self._images = images
-        self._id_at: dict[str, str] | None = None
 
     def id_in(self, line: str) -> str:
-        """The id that a line means; the line itself where nothing is called like that."""
+        """Return the id that a line means; the line itself where nothing is called like that.
+
+        Raises:
+            InputError: the line leads out of the dataset's folder.
+        """
         if line in self._images:
             return line
-        for text in dict.fromkeys((line, line.split()[0])):
+        for text in (line, line.split()[0]):
             identity = self._id_of(text.replace("\\", "/"))
             if identity is not None:
                 return identity
-        return Path(line).stem if Path(line).suffix.lower() in IMAGE_SUFFIXES else line
+        if Path(line).suffix.lower() in IMAGE_SUFFIXES:
+            return Path(line).stem
+        return line
 
     def _id_of(self, text: str) -> str | None:
         if text in self._images:
@@ -92,21 +113,21 @@ class LineReader:
         path = PurePosixPath(text)
         if path.is_absolute() and path.is_relative_to(self._root):
             path = path.relative_to(self._root)
-        if len(path.parts) > 1 and str(path) in self._paths():
-            return self._paths()[str(path)]
+        identity = self._id_at.get(str(path))
+        if identity is not None and len(path.parts) > 1:
+            return identity
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
-                f"the index file {self._source} leads out of the dataset's folder {self._root}: '{text}'. Allowed are "
-                "file stems, and paths below that folder."
+                f"the index file {self._source} leads out of the dataset's folder {self._root}: "
+                f"'{text}'. Allowed are file stems, and paths below that folder."
             )
         if path.suffix.lower() in IMAGE_SUFFIXES and path.stem in self._images:
             return path.stem
         return None
 
-    def _paths(self) -> dict[str, str]:
+    @cached_property
+    def _id_at(self) -> dict[str, str]:
         """Ids by the images' paths below the root."""
-        if self._id_at is None:
-            start = f"{self._root}/"
-            paths = ((key, str(file)) for key, files in self._images.items() for file in files)
-            self._id_at = {path.removeprefix(start): key for key, path in paths}
-        return self._id_at
+        start = f"{self._root}/"
+        paths = ((key, str(file)) for key, files in self._images.items() for file in files)
+        return {path.removeprefix(start): key for key, path in paths}

@@ -19,7 +19,10 @@ OKABE_ITO: tuple[Color, ...] = (
     (213, 94, 0),
     (240, 228, 66),
 )
-"""Safe for colour-blind readers (Okabe & Ito, "Color Universal Design", 2008); black is kept for ignored pixels."""
+"""Safe for colour-blind readers (Okabe & Ito, "Color Universal Design", 2008).
+
+Their black is kept for ignored pixels.
+"""
 
 _STEPS = (0, 36, 73, 109, 146, 182, 219, 255)
 _FINE_STEPS = tuple(range(0, 256, 17))
@@ -29,10 +32,11 @@ _COARSE = 255
 
 @lru_cache
 def palette(count: int) -> tuple[Color, ...]:
-    """``count`` (at most 2000) distinct RGB colours 0..255; a shorter palette is the beginning of a longer one.
+    """Return ``count`` (at most 2000) distinct RGB colours 0..255.
 
-    After the first seven, each colour is the one of an 8×8×8 grid whose nearest relative among those already taken
-    (and black and white) is farthest away in CIELAB; after 255 of a 16×16×16 grid.
+    A shorter palette is the beginning of a longer one. After the first seven, each colour is the
+    one of an 8×8×8 grid whose nearest relative among those already taken (and black and white) is
+    farthest away in CIELAB. After 255 colours the grid is 16×16×16.
     """
     if count > _COARSE:
         return _extended(palette(_COARSE), count, _FINE_STEPS)
@@ -43,6 +47,7 @@ def _extended(colors: tuple[Color, ...], count: int, steps: tuple[int, ...]) -> 
     grid = np.array(list(product(steps, repeat=3)))
     lab = _lab(grid)
     taken = [*colors]
+    # distance of each colour of the grid from its nearest relative
     distance = np.full(len(grid), np.inf)
     for color in [(0, 0, 0), (255, 255, 255), *taken]:
         distance = np.minimum(distance, np.linalg.norm(lab - _lab(np.array([color])), axis=1))
@@ -54,12 +59,12 @@ def _extended(colors: tuple[Color, ...], count: int, steps: tuple[int, ...]) -> 
 
 
 def colors_of(spec: DatasetSpec) -> tuple[Color, ...]:
-    """One colour per class: the dataset's own, or those of :func:`palette`."""
+    """Return one colour per class: the dataset's own, or those of :func:`palette`."""
     return spec.colors or palette(len(spec.classes))
 
 
 def colorize(labels: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
-    """Class ids H×W -> picture H×W×3 uint8, RGB; ignored pixels (:func:`ignore_label`) are black.
+    """Return class ids H×W as a picture, H×W×3 uint8, RGB; ignored pixels are black.
 
     Raises:
         ValueError: an id that has no colour.
@@ -76,7 +81,7 @@ def colorize(labels: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
 
 
 def _lab(colors: np.ndarray) -> np.ndarray:
-    """N×3 sRGB 0..255 -> N×3 CIELAB, D65."""
+    """Return N×3 sRGB 0..255 as N×3 CIELAB, D65."""
     srgb = colors / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     to_xyz = np.array(

@@ -1,4 +1,7 @@
-"""Counts the pixels of every class in every mask: the one pass that finds bad masks and images before any training."""
+"""Count the pixels of every class in every mask.
+
+This one pass finds bad masks and images before any training.
+"""
 
 import hashlib
 import json
@@ -35,8 +38,8 @@ class MaskScan:
     Attributes:
         counts: N×K int64, pixels of each class in each mask.
         ignored: N int64, pixels that count neither in a loss nor in a metric.
-        digests: N×2 int64, CRC-32 of each mask's class ids, and the size of its image's file in bytes.
-        unsure: N int64, 1 where an image is turned by its EXIF data and its mask perhaps is not.
+        digests: N×2 int64, CRC-32 of each mask's class ids, and the bytes of its image's file.
+        unsure: N int64, 1 where EXIF data turn an image and perhaps not its mask.
     """
 
     counts: np.ndarray
@@ -56,9 +59,9 @@ class MaskScan:
 
 
 def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
-    """Reads every mask once and checks that every image is whole.
+    """Read every mask once and check that every image is whole.
 
-    Where neither files nor settings have changed the counts of the last time are taken.
+    Where neither files nor settings have changed the counts of the last time are returned.
 
     Raises:
         InputError: for the first bad mask or image, in the order of the dataset.
@@ -86,7 +89,7 @@ def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
 
 
 def _rows(dataset: FolderDataset) -> Iterator[np.ndarray]:
-    """In threads, unless files are so small that threads would only wait for each other."""
+    """Count in threads, unless files are so small that threads would wait for each other."""
     seconds = []
     for index in range(min(PROBE, len(dataset))):
         began = time.perf_counter()
@@ -101,7 +104,7 @@ def _rows(dataset: FolderDataset) -> Iterator[np.ndarray]:
 
 
 def _row(dataset: FolderDataset, index: int) -> np.ndarray:
-    """Pixels of each class, ignored pixels, the two digests, and whether the mask is unsure: int64."""
+    """Return pixels of each class, ignored ones, two digests, and whether it is unsure: int64."""
     mask = dataset.read_mask(index)
     unsure = [not dataset.check_mask(index, mask)]
     image = dataset.pairs[index].image
@@ -115,7 +118,7 @@ def _row(dataset: FolderDataset, index: int) -> np.ndarray:
 
 
 def _cache_file(dataset: FolderDataset) -> Path:
-    """Where the scan of exactly these files with these settings is kept."""
+    """Return where the scan of exactly these files with these settings is kept."""
     spec = dataset.spec
     files = [
         [str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)
@@ -125,7 +128,7 @@ def _cache_file(dataset: FolderDataset) -> Path:
 
 
 def _read_cache(path: Path, dataset: FolderDataset) -> np.ndarray | None:
-    """The rows in a cache file; None when it is missing or damaged (then the masks are read again)."""
+    """Return the rows in a cache file; None when it is missing or damaged."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -141,4 +144,5 @@ def _write_cache(path: Path, rows: np.ndarray) -> None:
     try:
         write_bytes(path, hashlib.sha256(payload).digest() + payload)
     except InputError:
-        return  # the cache only saves time: where it cannot be written, the masks are read again next time
+        # the cache only saves time: without it the masks are read again next time
+        return

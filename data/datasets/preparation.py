@@ -1,4 +1,4 @@
-"""What has to be done before a dataset's files can be read: those of the Hugging Face hub are copied once."""
+"""What has to be done before a dataset's files can be read."""
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
 

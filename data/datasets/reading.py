@@ -1,4 +1,4 @@
-"""Reading one image or one mask file, and saying in one line what is wrong with it."""
+"""Read one image or one mask file, and say in one line what is wrong with it."""
 
 import struct
 import zlib
@@ -38,7 +38,7 @@ _GRAY_STEP = {2: 85, 4: 17}
 
 
 class FileProblem(InputError):
-    """A file that cannot be used; ``rule`` is the code of what is wrong in ``data/lint/rules.yaml``."""
+    """A file that cannot be used; ``rule`` is a code of ``data/checks/rules.yaml``."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -46,7 +46,10 @@ class FileProblem(InputError):
 
 
 class Geometry(NamedTuple):
-    """An image's sizes, (H, W): as stored, and as its EXIF data turn it; ``orientation`` is 1..8, 1 = upright."""
+    """An image's sizes, (H, W): as stored, and as its EXIF data turn it.
+
+    ``orientation`` is 1..8, 1 = upright.
+    """
 
     stored: tuple[int, int]
     upright: tuple[int, int]
@@ -59,6 +62,7 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
     Grey levels are repeated, transparency is dropped, 16-bit grey levels are divided by 257.
 
     Args:
+        path: the file.
         upright: apply the orientation in the file's EXIF data; False keeps the pixels as they are stored.
 
     Raises:
@@ -67,37 +71,43 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
     with opened(path) as file:
         image = _turned(file, upright)
         if image.mode.startswith("I"):
-            gray = np.asarray(image)
-            if gray.min() < 0 or gray.max() > 65535:
-                raise FileProblem(
-                    "image-range", f"{path} holds 32-bit numbers beyond 0..65535; {_SAVE_AS_8_BITS}"
-                )
-            return np.repeat(
-                ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)[..., None], 3, axis=2
-            )
+            return _from_16_bits(path, np.asarray(image))
         if image.mode == "F":
             raise FileProblem(
                 "image-float", f"{path} holds floating-point numbers; {_SAVE_AS_8_BITS}"
             )
-        opaque = image.convert("RGBA") if image.mode in ("P", "PA") else image
-        return np.asarray(opaque if opaque.mode == "RGB" else opaque.convert("RGB"))
+        if image.mode in ("P", "PA"):
+            image = image.convert("RGBA")
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        return np.asarray(image)
+
+
+def _from_16_bits(path: Path, gray: np.ndarray) -> np.ndarray:
+    """Return grey levels 0..65535 as H×W×3 uint8."""
+    if gray.min() < 0 or gray.max() > 65535:
+        raise FileProblem(
+            "image-range", f"{path} holds 32-bit numbers beyond 0..65535; {_SAVE_AS_8_BITS}"
+        )
+    levels = ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.repeat(levels[..., None], 3, axis=2)
 
 
 def _turned(image: Image.Image, upright: bool) -> Image.Image:
-    """The decoded image upright, or as stored. Pillow itself turns TIFFs when it decodes them, and no other format."""
+    """Return the decoded image upright, or as stored."""
+    # Pillow itself turns TIFFs when it decodes them, and no other format
     if upright == (image.format == "TIFF"):
         return image
     orientation = _orientation(image)
     image.load()
-    return (
-        image
-        if orientation == 1
-        else image.transpose((_TURN if upright else _TURN_BACK)[orientation])
-    )
+    if orientation == 1:
+        return image
+    turns = _TURN if upright else _TURN_BACK
+    return image.transpose(turns[orientation])
 
 
 def _orientation(image: Image.Image) -> int:
-    """1..8, before the image is decoded; 1 where the file says nothing, or nonsense."""
+    """Return 1..8, before the image is decoded; 1 where the file says nothing, or nonsense."""
     orientation = image.getexif().get(_ORIENTATION, 1)
     return orientation if orientation in _TURN else 1
 
@@ -106,13 +116,12 @@ def geometry(path: Path) -> Geometry:
     """Return an image's sizes and orientation, from the file's header alone."""
     with opened(path) as image:
         orientation = _orientation(image)
-        if isinstance(
-            image, TiffImageFile
-        ):  # its size is the upright one in some versions of Pillow
+        stored = (image.height, image.width)
+        # in some versions of Pillow a TIFF's size is the upright one
+        if isinstance(image, TiffImageFile):
             stored = (int(image.tag_v2[IMAGELENGTH]), int(image.tag_v2[IMAGEWIDTH]))
-        else:
-            stored = (image.height, image.width)
-    return Geometry(stored, stored[::-1] if orientation in _ON_ITS_SIDE else stored, orientation)
+    upright = stored[::-1] if orientation in _ON_ITS_SIDE else stored
+    return Geometry(stored, upright, orientation)
 
 
 def image_size(path: Path, upright: bool = True) -> tuple[int, int]:
@@ -122,7 +131,7 @@ def image_size(path: Path, upright: bool = True) -> tuple[int, int]:
 
 
 def is_upright(path: Path) -> bool:
-    """Whether no orientation in EXIF data has to be applied; a file too large for that is taken as it is."""
+    """Whether EXIF data do not turn an image; files that cannot be opened are taken as they are."""
     try:
         return geometry(path).orientation == 1
     except FileProblem as problem:
@@ -132,9 +141,10 @@ def is_upright(path: Path) -> bool:
 
 
 def check_whole(path: Path) -> None:
-    """Refuses a truncated or damaged image, without decoding it where its format allows that.
+    """Refuse a truncated or damaged image, without decoding it where its format allows that.
 
-    PNGs have checksums, and a JPEG that ends as it should has been written to its end; anything else is decoded.
+    PNGs have checksums, and a JPEG that ends as it should has been written to its end; anything
+    else is decoded.
 
     Raises:
         InputError: as :func:`read_image`.
@@ -158,10 +168,10 @@ def is_deep(path: Path) -> bool:
 
 
 def read_ids(path: Path) -> np.ndarray:
-    """The integers stored in a mask file: H×W, of an integer type, before any value map.
+    """Return the integers stored in a mask file: H×W, of an integer type, before any value map.
 
-    A palette image's ids are its palette indices, as in Pascal VOC; a bilevel image's are 0 and 1. EXIF data never
-    turn a mask.
+    A palette image's ids are its palette indices, as in Pascal VOC; a bilevel image's are 0 and 1.
+    EXIF data never turn a mask.
 
     Raises:
         InputError: the file is missing, damaged, lossy, or not a single channel of integers.
@@ -172,7 +182,8 @@ def read_ids(path: Path) -> np.ndarray:
         if image.mode == "F":
             raise FileProblem(
                 "mask-float",
-                f"{path} holds floating-point numbers; save class ids as an 8-bit single-channel PNG.",
+                f"{path} holds floating-point numbers; "
+                "save class ids as an 8-bit single-channel PNG.",
             )
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
@@ -180,20 +191,21 @@ def read_ids(path: Path) -> np.ndarray:
             channels = len(image.getbands())
             raise FileProblem(
                 "mask-color",
-                f"{path} is a colour picture ({image.mode}, {channels} channels); a mask holds one class id per pixel. "
-                "Turn the colours into ids and save them as an 8-bit single-channel PNG.",
+                f"{path} is a colour picture ({image.mode}, {channels} channels); a mask holds one "
+                "class id per pixel. Turn the colours into ids and save them as an 8-bit "
+                "single-channel PNG.",
             )
-        step = (
-            _GRAY_STEP.get(_png_bit_depth(path), 1)
-            if file.format == "PNG" and image.mode == "L"
-            else 1
-        )
         ids = np.asarray(image)
-        return ids if step == 1 else ids // step
+        if file.format == "PNG" and image.mode == "L":
+            # Pillow stretches 2- and 4-bit grey levels to 0..255; the ids are the stored levels
+            ids = ids // _GRAY_STEP.get(_png_bit_depth(path), 1)
+        return ids
 
 
 def read_channels(path: Path) -> np.ndarray:
-    """The colours stored in a lossless file: H×W×3 uint8, RGB; grey levels are repeated, transparency is dropped.
+    """Return the colours stored in a lossless file: H×W×3 uint8, RGB.
+
+    Grey levels are repeated, transparency is dropped.
 
     Raises:
         InputError: the file is missing, damaged, lossy, or holds numbers beyond 8 bits.
@@ -203,31 +215,31 @@ def read_channels(path: Path) -> np.ndarray:
         if image.mode == "F" or image.mode.startswith("I"):
             raise FileProblem(
                 "mask-format",
-                f"{path} holds numbers of more than 8 bits, not colours; save it as an 8-bit RGB PNG.",
+                f"{path} holds numbers of more than 8 bits, not colours; "
+                "save it as an 8-bit RGB PNG.",
             )
         return np.asarray(_turned(image, upright=False).convert("RGB"))
 
 
 def _require_lossless(path: Path, image: Image.Image) -> None:
-    if (
-        image.format in ("JPEG", "MPO", "WEBP")
-        or image.info.get("compression") in _LOSSY_COMPRESSIONS
-    ):
+    compression = image.info.get("compression")
+    if image.format in ("JPEG", "MPO", "WEBP") or compression in _LOSSY_COMPRESSIONS:
         raise FileProblem(
             "mask-lossy",
-            f"{path} is compressed as {image.format}, which changes class ids; save masks as single-channel PNG.",
+            f"{path} is compressed as {image.format}, which changes class ids; "
+            "save masks as single-channel PNG.",
         )
 
 
 def _png_bit_depth(path: Path) -> int:
-    """Pillow stretches 2- and 4-bit grey levels to 0..255; the ids are the stored levels."""
+    """Return the bits of a channel, from the header."""
     with path.open("rb") as file:
         return file.read(25)[24]
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """An image whose header has been read; whatever fails within the block becomes a :class:`FileProblem`."""
+    """Open an image and read its header; what fails within the block is a :class:`FileProblem`."""
     try:
         with path.open("rb") as file, _decoded(path, file) as image:
             yield image
@@ -257,8 +269,8 @@ def _decoded(path: Path, file: BinaryIO) -> Image.Image:
         if content := tiff_content(path):
             raise FileProblem(
                 "tiff-bands",
-                f"{path} is a TIFF of {content}, which is read by 'ablate tile' only. First make 8-bit tiles of the "
-                "folder: ablate tile FOLDER --range LOW HIGH.",
+                f"{path} is a TIFF of {content}, which is read by 'ablate tile' only. "
+                "First make 8-bit tiles of the folder: ablate tile FOLDER --range LOW HIGH.",
             ) from error
         raise FileProblem(
             "not-an-image",

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 
 IGNORE = 255
-"""Class id of pixels that count neither in a loss nor in a metric, in datasets of up to 255 classes."""
+"""Class id of pixels that count neither in a loss nor in a metric, up to 255 classes."""
 WIDE_IGNORE = 65535
 """The same where 255 is a class."""
 
 
 def ignore_label(num_classes: int) -> int:
-    """The id of ignored pixels: the largest of 8 bits, or of 16 where more than 255 classes need them."""
+    """Return the id of ignored pixels: 255, or 65535 for more than 255 classes."""
     return IGNORE if num_classes <= IGNORE else WIDE_IGNORE
 
 
 def mask_type(ignore: int) -> np.dtype[Any]:
-    """What masks are kept as: uint8, or uint16 where ignored pixels have the id 65535."""
+    """Return the type that masks are kept as: uint8, or uint16 where 65535 is ignored."""
     return np.dtype(np.uint8 if ignore == IGNORE else np.uint16)
 
 

@@ -27,7 +27,10 @@ FILLED = 0.3
 GROUPED = 0.5
 """Share of the images that have another one in their group."""
 ALIKE = 0.5
-"""Distance of neighbours in relation to that of images far apart, below which they are frames; 0.17 in CamVid."""
+"""Neighbours are frames when their distance, divided by that of images far apart, is below this.
+
+It is 0.17 in CamVid.
+"""
 FEWEST = 20
 """Neighbours that this takes."""
 BLOCKS = 20
@@ -37,6 +40,8 @@ YEAR = r"(19|20)\d\d"
 _WORD = r"(?:x|y|r|c|i|j|row|col|column|left|top|tile|patch|crop)"
 _PLACE = rf"(?:(?<![A-Za-z]){_WORD}[\W_]?)?\d+"
 _BETWEEN = r"(?:[\W_]+|(?=[A-Za-z]))"
+_TILE = re.compile(r"(?i)(tile|patch|crop)[\W_]*\d+|[xyrc]\d+[\W_]*[xyrc]\d+$")
+"""The end of a tile's name: ``tile_3``, ``x12_y7``."""
 
 
 class LikelyScenes(NamedTuple):
@@ -58,6 +63,7 @@ def likely_scenes(ids: Sequence[str], pixels: np.ndarray | None = None) -> Likel
     """Return the scenes that names suggest; None where they suggest none.
 
     Args:
+        ids: the images' names.
         pixels: N×K pixels of each class in each mask; None = not known.
     """
     if len(ids) < 4:
@@ -75,7 +81,7 @@ def _found(pattern: str, groups: Groups, sure: bool) -> LikelyScenes:
 
 
 def _common_end(ids: Sequence[str]) -> str:
-    """What all names end with, from its first character that is no digit: ``_leftImg8bit``, ``_10``."""
+    """Return what all names end with, from its first non-digit: ``_leftImg8bit``, ``_10``."""
     shortest = min(map(len, ids))
     length = 0
     while length < shortest and len({name[-length - 1] for name in ids}) == 1:
@@ -85,7 +91,7 @@ def _common_end(ids: Sequence[str]) -> str:
 
 
 def _groups(pattern: str, ids: Sequence[str]) -> dict[str, list[int]] | None:
-    """Positions by scene; None where a name does not fit."""
+    """Return positions by scene; None where a name does not fit."""
     groups: dict[str, list[int]] = {}
     for position, name in enumerate(ids):
         match = re.search(pattern, name)
@@ -96,6 +102,7 @@ def _groups(pattern: str, ids: Sequence[str]) -> dict[str, list[int]] | None:
 
 
 def _grouped(groups: Groups) -> bool:
+    """Whether enough images share their group with another one."""
     sizes = list(map(len, groups.values()))
     return sum(size for size in sizes if size > 1) >= GROUPED * sum(sizes)
 
@@ -108,24 +115,29 @@ def _tiles(ids: Sequence[str], tail: str) -> LikelyScenes | None:
         groups = _groups(pattern, ids)
         if groups is None or not _grouped(groups) or not _are_grids(ids, groups, tail, places):
             continue
+        if len(groups) == 1:
+            return _rows_of_tiles(ids, tail, places)
         simple = [
             r"^(.*?)\D*" + r"\D+".join([r"\d+"] * places),
             r"^(.*?)[\W_]*" + r"[\W_]+".join([r"\d+"] * places),
         ]
-        if (
-            len(groups) == 1
-        ):  # of a single raster the rows are the scenes, as those of 'ablate tile' are
-            pattern = rf"(\d+){_BETWEEN}{_BETWEEN.join([_PLACE] * (places - 1))}{tail}"
-            groups = _groups(pattern, ids)
-            simple = [r"(\d+)" + r"\D+\d+" * (places - 1)]
-        if groups is None or len(groups) < 2:
-            return None
         return _found(_simplest([each + tail for each in simple], pattern, ids), groups, True)
     return None
 
 
+def _rows_of_tiles(ids: Sequence[str], tail: str, places: int) -> LikelyScenes | None:
+    """Return the rows of a single raster as scenes, as 'ablate tile' makes them."""
+    others = _BETWEEN.join([_PLACE] * (places - 1))
+    pattern = rf"(\d+){_BETWEEN}{others}{tail}"
+    groups = _groups(pattern, ids)
+    if groups is None or len(groups) < 2:
+        return None
+    simple = r"(\d+)" + r"\D+\d+" * (places - 1) + tail
+    return _found(_simplest([simple], pattern, ids), groups, True)
+
+
 def _simplest(simple: Sequence[str], pattern: str, ids: Sequence[str]) -> str:
-    """The first of the simple patterns that finds the same groups as ``pattern``; otherwise ``pattern`` itself."""
+    """Return the first simple pattern with the same groups as ``pattern``, or ``pattern`` itself."""
     wanted = sorted((_groups(pattern, ids) or {}).values())
     for candidate in simple:
         groups = _groups(candidate, ids)
@@ -135,23 +147,28 @@ def _simplest(simple: Sequence[str], pattern: str, ids: Sequence[str]) -> str:
 
 
 def _are_grids(ids: Sequence[str], groups: Groups, tail: str, places: int) -> bool:
-    """Whether most groups fill rows and columns, or are called tiles."""
-    filled = 0
+    """Whether most images are in groups that fill rows and columns, or are called tiles."""
+    in_grids = 0
     for positions in groups.values():
         ends = [re.sub(tail, "", ids[position]) for position in positions]
-        numbers = [re.findall(r"\d+", end)[-places:] for end in ends]
-        # with four numbers (x, width, y, height, or corners) the first and third begin the tile
-        rows, columns = ({each[place] for each in numbers} for place in (0, places // 2))
-        called = all(
-            re.search(r"(?i)(tile|patch|crop)[\W_]*\d+|[xyrc]\d+[\W_]*[xyrc]\d+$", end)
-            for end in ends
-        )
-        years = all(re.fullmatch(YEAR, row) for row in rows)
-        full = min(len(rows), len(columns)) > 1 and len(positions) >= FILLED * len(rows) * len(
-            columns
-        )
-        filled += len(positions) * ((full and not years) or (called and len(positions) > 1))
-    return filled >= GROUPED * len(ids)
+        if _fill_a_grid(ends, places) or _are_called_tiles(ends):
+            in_grids += len(positions)
+    return in_grids >= GROUPED * len(ids)
+
+
+def _fill_a_grid(ends: Sequence[str], places: int) -> bool:
+    """Whether the coordinates at the ends of names cover rows and columns, and are no years."""
+    numbers = [re.findall(r"\d+", end)[-places:] for end in ends]
+    # with four numbers (x, width, y, height, or corners) the first and third begin the tile
+    rows = {each[0] for each in numbers}
+    columns = {each[places // 2] for each in numbers}
+    if min(len(rows), len(columns)) < 2 or len(ends) < FILLED * len(rows) * len(columns):
+        return False
+    return not all(re.fullmatch(YEAR, row) for row in rows)
+
+
+def _are_called_tiles(ends: Sequence[str]) -> bool:
+    return len(ends) > 1 and all(_TILE.search(end) for end in ends)
 
 
 def _frames(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyScenes | None:
@@ -166,24 +183,30 @@ def _frames(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyS
             told[_telling(name)] += len(positions)
         if len(told) < 2 or not _grouped(groups):
             continue
-        numbered = sum(
-            count for name, count in told.items() if re.search(r"\d", re.sub(f"^{YEAR}$", "", name))
-        )
+        # a beginning with a number that is no year names a recording
+        numbered = sum(count for name, count in told.items() if _holds_number(name))
         sure = numbered >= GROUPED * len(ids) or _neighbours_are_alike(ids, groups, pixels)
         return _found(pattern, groups, sure)
     return None
 
 
+def _holds_number(name: str) -> bool:
+    return re.search(r"\d", name) is not None and re.fullmatch(YEAR, name) is None
+
+
 def _telling(name: str) -> str:
-    """The part of a beginning that may name a scene."""
-    words = [word for word in re.split(r"[\W_]+", name) if word]
-    return "_".join(
-        word for word in words if re.sub(f"(?<=[a-z]){YEAR}$", "", word.lower()) not in ORDINARY
-    )
+    """Return the part of a beginning that may name a scene."""
+    words = filter(None, re.split(r"[\W_]+", name))
+    return "_".join(word for word in words if _without_year(word.lower()) not in ORDINARY)
+
+
+def _without_year(word: str) -> str:
+    """Return ``train`` for ``train2017``."""
+    return re.sub(f"(?<=[a-z]){YEAR}$", "", word)
 
 
 def _sequence(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyScenes | None:
-    """One sequence of running numbers, if it is one of frames: then blocks of neighbours are the scenes."""
+    """Blocks of neighbours as scenes, where all names are one sequence of frames."""
     groups = _groups(rf"^(.*?)[\W_]*\d+{tail}", ids)
     if groups is None or len({_telling(name) for name in groups}) > 1:
         return None
@@ -191,10 +214,12 @@ def _sequence(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> Likel
     named = not FRAME_WORDS.isdisjoint(words)
     if not named and not _neighbours_are_alike(ids, {"": list(range(len(ids)))}, pixels):
         return None
-    for digits in (3, 2, 1):
-        pattern = r"(\d*?)" + (rf"\d{{1,{digits}}}" if digits > 1 else r"\d") + tail
+    # blocks of 1000, 100 or 10 neighbours: the longest of which there are enough
+    fewest = {r"\d{1,3}": BLOCKS, r"\d{1,2}": BLOCKS, r"\d": 2}
+    for last_digits, enough in fewest.items():
+        pattern = rf"(\d*?){last_digits}{tail}"
         blocks = _groups(pattern, ids)
-        if blocks and (len(blocks) >= BLOCKS or (digits == 1 and len(blocks) > 1)):
+        if blocks is not None and len(blocks) >= enough:
             return _found(pattern, blocks, named)
     return None
 
@@ -216,5 +241,5 @@ def _neighbours_are_alike(ids: Sequence[str], groups: Groups, pixels: np.ndarray
 
 
 def _natural(name: str) -> list[str | int]:
-    """Sorts ``f2`` before ``f10``."""
+    """Return a key that sorts ``f2`` before ``f10``."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

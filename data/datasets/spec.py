@@ -1,7 +1,11 @@
-"""Where a dataset lies and what its masks mean: one YAML in ``configs/datasets`` or beside your data."""
+"""Where a dataset lies and what its masks mean.
+
+Each is one YAML, in ``configs/datasets`` or beside your data.
+"""
 
 import os
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +29,10 @@ HUB_MARKER = "hub.json"
 
 
 class HubSource(Config):
-    """Where on the Hugging Face hub a dataset comes from; it is copied to its ``root`` once, when it is first used."""
+    """Where on the Hugging Face hub a dataset comes from.
+
+    It is copied to the dataset's ``root`` once, when it is first used.
+    """
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
     """Its name on the hub: ``owner/name``."""
@@ -121,7 +128,7 @@ class DatasetSpec(Config):
 
     @property
     def mask_rules(self) -> list[Any]:
-        """Everything that decides what a mask file means and which way up its image is, for keys of caches."""
+        """What decides the meaning of a mask file and the turn of its image, for keys of caches."""
         value_map = None if self.value_map is None else sorted(self.value_map.items())
         return [
             len(self.classes),
@@ -169,75 +176,85 @@ class DatasetSpec(Config):
     @field_validator("images", "masks")
     @classmethod
     def _patterns_name_an_id(cls, pattern: str) -> str:
+        if not is_pattern(pattern):
+            return pattern
         braces = re.findall(r"\{.*?\}", pattern)
-        if is_pattern(pattern) and (braces.count("{id}") != 1 or set(braces) - {"{id}", "{split}"}):
+        if braces.count("{id}") != 1 or set(braces) - {"{id}", "{split}"}:
             raise ValueError("a pattern holds {id} once, and besides it only {split}, * and **")
-        if is_pattern(pattern) and "." not in pattern.split("/")[-1]:
+        if "." not in pattern.split("/")[-1]:
             raise ValueError(
-                "a pattern ends with the file's suffix, e.g. {split}/{id}.png, or {split}/{id}.* for any"
+                "a pattern ends with the file's suffix, "
+                "e.g. {split}/{id}.png, or {split}/{id}.* for any"
             )
         return pattern
 
     @field_validator("scene_pattern")
     @classmethod
     def _pattern_compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from error
-            if groups != 1:
-                raise ValueError(
-                    "exactly one group in parentheses is needed, which names the scene"
-                )
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if groups != 1:
+            raise ValueError("exactly one group in parentheses is needed, which names the scene")
         return pattern
 
     @model_validator(mode="after")
     def _patterns_know_their_split(self) -> "DatasetSpec":
+        if all(map(is_index, self.splits.values())):
+            return self
         for pattern in (self.images, self.masks):
-            if (
-                is_pattern(pattern)
-                and "{split}" not in pattern
-                and not all(map(is_index, self.splits.values()))
-            ):
+            if is_pattern(pattern) and "{split}" not in pattern:
                 raise ValueError(
-                    f"the pattern '{pattern}' needs {{split}}, or else every split an index file (.txt)"
+                    f"the pattern '{pattern}' needs {{split}}, "
+                    "or else every split an index file (.txt)"
                 )
         return self
 
     @model_validator(mode="after")
-    def _label_rules_fit(self) -> "DatasetSpec":
-        if (self.mask_format == "colors") != (self.mask_colors is not None):
-            raise ValueError("mask_format 'colors' and mask_colors belong together; one is missing")
-        if (self.mask_format == "supervisely") != (self.mask_titles is not None):
-            raise ValueError(
-                "mask_format 'supervisely' and mask_titles belong together; one is missing"
-            )
-        if self.round_colors and {
-            level for color in self.mask_colors or ((1, 1, 1),) for level in color
-        } - {0, 255}:
-            raise ValueError("round_colors needs mask_colors that hold 0 and 255 only")
-        if len(set(self.mask_colors or ())) != len(self.mask_colors or ()):
+    def _formats_have_their_keys(self) -> "DatasetSpec":
+        for value, key in (("colors", "mask_colors"), ("supervisely", "mask_titles")):
+            if (self.mask_format == value) != (getattr(self, key) is not None):
+                raise ValueError(f"mask_format '{value}' and {key} belong together; one is missing")
+        return self
+
+    @model_validator(mode="after")
+    def _mask_colors_tell_values(self) -> "DatasetSpec":
+        colors = self.mask_colors or ()
+        if len(set(colors)) != len(colors):
             raise ValueError("mask_colors holds a colour twice")
-        if self.reduce_zero_label and self.value_map is not None:
-            raise ValueError("reduce_zero_label is a value_map of its own; use one of the two")
-        largest = len(self.classes) - (0 if self.reduce_zero_label else 1)
-        if self.value_map is None and largest >= IGNORE and IGNORE in self.ignore_ids:
+        if self.round_colors and (not colors or set(chain(*colors)) - {0, 255}):
+            raise ValueError("round_colors needs mask_colors that hold 0 and 255 only")
+        return self
+
+    @model_validator(mode="after")
+    def _ids_are_told_apart(self) -> "DatasetSpec":
+        if self.value_map is not None:
+            if self.reduce_zero_label:
+                raise ValueError("reduce_zero_label is a value_map of its own; use one of the two")
+            return self
+        values = len(self.classes) + self.reduce_zero_label
+        if values > IGNORE and IGNORE in self.ignore_ids:
             raise ValueError(
-                f"255 is a class here ({len(self.classes)} classes); write ignore_ids: [65535], or []"
+                f"255 is a class here ({len(self.classes)} classes); "
+                "write ignore_ids: [65535], or []"
             )
         return self
 
     @model_validator(mode="after")
     def _ids_in_range(self) -> "DatasetSpec":
-        if self.colors is not None and len(self.colors) != len(self.classes):
+        classes = len(self.classes)
+        if self.colors is not None and len(self.colors) != classes:
             raise ValueError(
-                f"colors has {len(self.colors)} colours for {plural(len(self.classes), 'class')}"
+                f"colors has {len(self.colors)} colours for {plural(classes, 'class')}"
             )
+        allowed = {*range(classes), self.ignore_label}
         for value, target in (self.value_map or {}).items():
-            if not (0 <= target < len(self.classes) or target == self.ignore_label):
+            if target not in allowed:
                 raise ValueError(
-                    f"value_map sends {value} to {target}; allowed: 0..{len(self.classes) - 1}, "
+                    f"value_map sends {value} to {target}; allowed: 0..{classes - 1}, "
                     f"or {self.ignore_label} to ignore"
                 )
         return self

@@ -1,4 +1,4 @@
-"""Nested k % subsets: of one seed, 1 % lies within 5 % lies within 10 %, whatever the encoder."""
+"""Nested k % subsets: for one seed 1 % lies within 5 % and 5 % within 10 %, for every encoder."""
 
 import hashlib
 import math
@@ -11,13 +11,15 @@ from encoder_ablations.utils.seeding import numpy_stream
 
 
 def nested_order(presence: np.ndarray, seed: int) -> list[int]:
-    """An order of all images whose every beginning shows as many classes as greedy choice can make it show.
+    """Return an order of all images that shows as many classes as possible as early as possible.
 
-    First comes, again and again, the image that adds most classes to those already shown, until all are shown (greedy
-    maximum coverage: Nemhauser, Wolsey & Fisher, 1978); then the rest at random. Ties fall to a seeded permutation.
+    The image that adds most classes to those already shown comes next, until all are shown (greedy
+    maximum coverage: Nemhauser, Wolsey & Fisher, 1978); the rest follows at random. A seeded
+    permutation decides ties.
 
     Args:
         presence: N×K, nonzero where an image shows a class (bool, or pixel counts).
+        seed: of the permutation.
     """
     shuffled = numpy_stream(seed, "subset").permutation(len(presence))
     shows = np.asarray(presence)[shuffled] > 0
@@ -32,24 +34,25 @@ def nested_order(presence: np.ndarray, seed: int) -> list[int]:
 
 
 def subset(order: Sequence[int], fraction: float) -> list[int]:
-    """The first ``fraction`` (in 0..1) of ``order``, rounded to whole images, as sorted indices.
+    """Return the first ``fraction`` (in 0..1) of ``order`` in whole images, as sorted indices.
 
     Raises:
         InputError: the fraction is outside 0..1, or so small that no image is left.
     """
     if not 0 < fraction <= 1:
         raise InputError(
-            f"the fraction {fraction:g} is impossible; allowed: more than 0, at most 1 (1 = all images)."
+            f"the fraction {fraction:g} is impossible; "
+            "allowed: more than 0, at most 1 (1 = all images)."
         )
     if fraction * len(order) < 0.5:
         smallest = math.ceil(0.5 / len(order) * 1e6) / 1e6
         raise InputError(
-            f"the fraction {fraction:g} of {len(order)} training images is less than half an image; "
-            f"the smallest fraction here is {smallest:g}."
+            f"the fraction {fraction:g} of {len(order)} training images is less than half an "
+            f"image; the smallest fraction here is {smallest:g}."
         )
     return sorted(order[: max(1, round(fraction * len(order)))])
 
 
 def fingerprint(ids: Iterable[str]) -> str:
-    """SHA-256 of the sorted ids, one a line, as 64 hexadecimal digits: equal sets, equal fingerprints."""
+    """Return the SHA-256 of the sorted ids, one a line, as 64 hexadecimal digits."""
     return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogateescape")).hexdigest()

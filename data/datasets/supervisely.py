@@ -1,10 +1,14 @@
-"""Masks from annotations in Supervisely's format: a JSON per image, with polygons and bitmaps of titled objects."""
+"""Masks from annotations in Supervisely's format.
+
+These are one JSON per image, with polygons and bitmaps of titled objects.
+"""
 
 import base64
 import binascii
 import io
 import json
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +20,44 @@ from encoder_ablations.utils.errors import InputError
 LARGEST_SIDE = 65535
 LARGEST_BITMAP = 1 << 28
 """Bytes of an uncompressed bitmap; more is an attack, or not a mask."""
+FEWEST_CORNERS = 3
+"""Lines and points cover no area."""
+DAMAGES = (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    SyntaxError,
+    zlib.error,
+    binascii.Error,
+)
+"""What reading raises from files that are no annotation, or damaged."""
 
 
 def read_annotation(path: Path, titles: tuple[str, ...]) -> np.ndarray:
-    """H×W uint16: 0 where no object is, else 1 + the position of the topmost object's title in ``titles``.
+    """Return which object is on top of each pixel, H×W uint16.
+
+    A pixel holds 0 where no object is, else 1 + the position of the object's title in ``titles``.
 
     Raises:
         InputError: the file is not such an annotation, or an object's title is not in ``titles``.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        height, width = int(content["size"]["height"]), int(content["size"]["width"])
-        if not (
-            0 < height <= LARGEST_SIDE
-            and 0 < width <= LARGEST_SIDE
-            and height * width <= LARGEST_BITMAP
-        ):
-            raise ValueError(f"a size of {width}×{height}")
-        canvas = np.zeros((height, width), np.uint16)
+        canvas = _canvas(content["size"])
         for thing in content["objects"]:
-            if thing["classTitle"] not in titles:
+            title = thing["classTitle"]
+            if title not in titles:
+                known = ", ".join(titles)
                 raise InputError(
-                    f"{path}: an object is called '{thing['classTitle']}'. mask_titles knows {', '.join(titles)}."
+                    f"{path}: an object is called '{title}'. mask_titles knows {known}."
                 )
-            _paint(canvas, thing, 1 + titles.index(thing["classTitle"]))
+            _paint(canvas, thing, 1 + titles.index(title))
     except InputError:
         raise
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        IndexError,
-        zlib.error,
-        binascii.Error,
-        SyntaxError,
-    ) as error:
+    except DAMAGES as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"{path} is not an annotation in Supervisely's format ({reason})."
@@ -60,28 +65,53 @@ def read_annotation(path: Path, titles: tuple[str, ...]) -> np.ndarray:
     return canvas
 
 
+def _canvas(size: Mapping[str, Any]) -> np.ndarray:
+    """Return H×W zeros.
+
+    Raises:
+        ValueError: the size is impossible.
+    """
+    height, width = int(size["height"]), int(size["width"])
+    possible = range(1, LARGEST_SIDE + 1)
+    if height not in possible or width not in possible or height * width > LARGEST_BITMAP:
+        raise ValueError(f"a size of {width}×{height}")
+    return np.zeros((height, width), np.uint16)
+
+
 def _paint(canvas: np.ndarray, thing: dict[str, Any], value: int) -> None:
-    bitmap = thing.get("bitmap")
-    if bitmap:
-        left, top = int(bitmap["origin"][0]), int(bitmap["origin"][1])
-        shape = _decoded(bitmap["data"])[max(0, -top) :, max(0, -left) :]
-        window = canvas[max(0, top) :, max(0, left) :][: shape.shape[0], : shape.shape[1]]
-        window[shape[: window.shape[0], : window.shape[1]]] = value
+    if thing.get("bitmap"):
+        _paint_bitmap(canvas, thing["bitmap"], value)
         return
-    exterior, interior = thing["points"]["exterior"], thing["points"].get("interior", [])
-    if len(exterior) < 3:
-        return  # lines and points cover no area
+    exterior, holes = thing["points"]["exterior"], thing["points"].get("interior", [])
+    if len(exterior) < FEWEST_CORNERS:
+        return
     image = Image.new("1", (canvas.shape[1], canvas.shape[0]))
     draw = ImageDraw.Draw(image)
-    draw.polygon([(float(x), float(y)) for x, y in exterior], fill=1)
-    for hole in interior:
-        if len(hole) >= 3:
-            draw.polygon([(float(x), float(y)) for x, y in hole], fill=0)
+    draw.polygon(_corners(exterior), fill=1)
+    for hole in holes:
+        if len(hole) >= FEWEST_CORNERS:
+            draw.polygon(_corners(hole), fill=0)
     canvas[np.asarray(image)] = value
 
 
+def _paint_bitmap(canvas: np.ndarray, bitmap: Mapping[str, Any], value: int) -> None:
+    """Paint the part of a bitmap that lies on the canvas."""
+    left, top = int(bitmap["origin"][0]), int(bitmap["origin"][1])
+    shape = _decoded(bitmap["data"])[max(0, -top) :, max(0, -left) :]
+    window = canvas[max(0, top) :, max(0, left) :][: shape.shape[0], : shape.shape[1]]
+    window[shape[: window.shape[0], : window.shape[1]]] = value
+
+
+def _corners(points: Sequence[Sequence[Any]]) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in points]
+
+
 def _decoded(data: str) -> np.ndarray:
-    """A bitmap, H×W bool: base64 of a zlib-compressed PNG, whose alpha (or only channel) is the shape."""
+    """Return a bitmap, H×W bool.
+
+    Args:
+        data: base64 of a zlib-compressed PNG, whose alpha (or only channel) is the shape.
+    """
     decompressor = zlib.decompressobj()
     png = decompressor.decompress(base64.b64decode(data, validate=True), LARGEST_BITMAP)
     with Image.open(io.BytesIO(png)) as image:

@@ -1,4 +1,4 @@
-"""What the header of a TIFF says, of files that Pillow cannot open although nothing is wrong with them."""
+"""What the header of a TIFF says, for sound files that Pillow cannot open."""
 
 import struct
 import warnings
@@ -13,9 +13,10 @@ _KINDS = {1: "unsigned integers", 2: "signed integers", 3: "floating-point numbe
 
 
 def tiff_content(path: Path) -> str | None:
-    """In words, such as "4 bands of 16-bit unsigned integers".
+    """Return the bands of a TIFF in words, such as "4 bands of 16-bit unsigned integers".
 
-    None of what is no TIFF, one without a sound header, and one of few bands of 8 bits, which Pillow does know.
+    None for other files, for damaged headers, and for up to four bands of 8 bits, which Pillow
+    reads.
 
     Raises:
         OSError: the file cannot be read.
@@ -24,17 +25,23 @@ def tiff_content(path: Path) -> str | None:
         warnings.simplefilter("ignore")  # Pillow's, about tags that are cut off
         head = file.read(8)
         try:
-            tags = ImageFileDirectory_v2(
-                head + file.read(8) if head[2:3] == b"+" else head
-            )  # BigTIFF's, of version 43
+            # the header of a BigTIFF, whose version is 43, is twice as long
+            if head[2:3] == b"+":
+                head += file.read(8)
+            tags = ImageFileDirectory_v2(head)
             file.seek(tags.next)
             tags.load(file)
             bits = tags[ExifTags.Base.BitsPerSample]
         except (SyntaxError, struct.error, KeyError, IndexError, OverflowError):
             return None
-    bits = bits[0] if isinstance(bits, tuple) else bits
+    depth = _first(bits)
     bands = tags.get(ExifTags.Base.SamplesPerPixel, 1)
-    if bits <= 8 and bands <= 4:
+    if depth <= 8 and bands <= 4:
         return None
-    kind = tags.get(ExifTags.Base.SampleFormat, 1)
-    return f"{plural(bands, 'band')} of {bits}-bit {_KINDS.get(kind[0] if isinstance(kind, tuple) else kind, 'numbers')}"
+    kind = _KINDS.get(_first(tags.get(ExifTags.Base.SampleFormat, 1)), "numbers")
+    return f"{plural(bands, 'band')} of {depth}-bit {kind}"
+
+
+def _first(value: int | tuple[int, ...]) -> int:
+    """Return a tag's value, or the first band's where each band has its own."""
+    return value[0] if isinstance(value, tuple) else value

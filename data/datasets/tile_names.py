@@ -16,7 +16,8 @@ def tile_id(raster: str, top: int, left: int) -> str:
 
 def find_scenes(stems: Sequence[str]) -> str | None:
     """The ``scene_pattern`` of tiles; None where a name is not that of a tile."""
-    rasters = {match[1] if (match := re.search(SCENE_PATTERN, stem)) else None for stem in stems}
-    if None in rasters:
+    matches = [re.search(SCENE_PATTERN, stem) for stem in stems]
+    rasters = {match[1] for match in matches if match}
+    if not all(matches):
         return None
     return SCENE_PATTERN if len(rasters) > 1 else ROW_PATTERN

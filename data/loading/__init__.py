@@ -1,0 +1,1 @@
+"""Batches, balanced sampling, and decoded samples in memory or on disk."""

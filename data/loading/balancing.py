@@ -10,14 +10,17 @@ from encoder_ablations.utils.errors import InputError
 class Mixed(list[int]):
     """Indices of samples of which each epoch shows those with an object in a given share.
 
-    An epoch is as long as the list. Within it no image of a kind is shown twice more often than another of its kind:
-    all as many times as they fit, and some of them, drawn anew in each epoch, once more.
+    An epoch is as long as the list. It shows all images of a kind as many times as they fit, and
+    some of them, drawn anew in each epoch, once more.
     """
 
     def __init__(self, indices: Sequence[int], shows: np.ndarray, pos_ratio: float) -> None:
-        """
+        """Divide the samples by whether they show the object.
+
         Args:
+            indices: the samples that are trained on.
             shows: N bool, which samples of the dataset show the object.
+            pos_ratio: share of those with an object, 0..1.
 
         Raises:
             InputError: there is no image of a kind that is asked for.
@@ -36,11 +39,10 @@ class Mixed(list[int]):
                 )
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
-        """The samples of one epoch, in no particular order."""
-        negatives = len(self) - self._positives
-        return np.concatenate(
-            [_some(self._positive, self._positives, rng), _some(self._negative, negatives, rng)]
-        )
+        """Return the samples of one epoch, in no particular order."""
+        positive = _some(self._positive, self._positives, rng)
+        negative = _some(self._negative, len(self) - self._positives, rng)
+        return np.concatenate([positive, negative])
 
 
 def _some(pool: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

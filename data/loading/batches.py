@@ -1,8 +1,9 @@
 """Batches that depend on the seed and the step alone.
 
-Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions t·B … t·B + B - 1. Position p
-lies in epoch p // n; each epoch visits the n samples in an order of its own, and the augmentation of position p has its
-own random stream. So neither the number of workers or processes nor an interruption changes what a model is trained on.
+Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions t·B … t·B + B
+- 1. Position p lies in epoch p // n; each epoch visits the n samples in an order of its own, and the
+augmentation of position p has its own random stream. So neither the number of workers or processes
+nor an interruption changes what a model is trained on.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -33,7 +34,8 @@ class Samples(Protocol):
 
     def __getitem__(self, index: int, /) -> Sample: ...
 
-    def image_file(self, index: int, /) -> Path: ...
+    def image_file(self, index: int, /) -> Path:
+        """Return the file that a sample's image is read from."""
 
 
 class View(NamedTuple):
@@ -44,9 +46,10 @@ class View(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64 class ids, ignored pixels as in the samples.
+    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64, ignored as in the samples.
 
-    ``views`` names each image where the number of views is fixed: equal names, equal images. Empty otherwise.
+    ``views`` names each image where the number of views is fixed: equal names, equal images. It is
+    empty otherwise.
     """
 
     images: Tensor
@@ -55,9 +58,9 @@ class Batch(NamedTuple):
 
 
 class EvaluationItem(NamedTuple):
-    """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size; ``id`` of the sample.
+    """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size.
 
-    ``place`` is the sample's index in its dataset.
+    ``id`` is the sample's, ``place`` its index in its dataset.
     """
 
     image: Tensor
@@ -80,13 +83,23 @@ def training_batches(
     world: int = 1,
     workers: int = 0,
 ) -> Iterator[list[Batch]]:
-    """For each of the steps ``start_step … steps - 1`` this process's ``accumulation`` micro-batches.
+    """Yield this process's ``accumulation`` micro-batches for each of the steps.
 
-    The micro-batches of all ``world`` processes, by rank and then in their order, are the batch of a single process.
+    The micro-batches of all ``world`` processes, by rank and then in their order, are the batch of
+    a single process.
 
     Args:
+        dataset: where the samples come from.
         indices: the samples of ``dataset`` that are trained on.
+        augmentation: what is done to them.
+        seed: of the order and the augmentation.
         batch_size: samples per step, over all processes and micro-batches together.
+        steps: the steps of the whole run.
+        start_step: the first step, counted from 0.
+        accumulation: micro-batches per step and process.
+        rank: the number of this process, from 0.
+        world: how many processes train together.
+        workers: processes that read files for this one; 0 = none.
 
     Raises:
         InputError: the batch cannot be divided evenly; while iterating: a file cannot be read.
@@ -109,7 +122,7 @@ def training_batches(
 
 
 def micro_batch(batch_size: int, accumulation: int, world: int) -> int:
-    """Images per forward pass.
+    """Return the images per forward pass.
 
     Raises:
         InputError: the batch cannot be divided evenly over processes and accumulation steps.
@@ -117,8 +130,8 @@ def micro_batch(batch_size: int, accumulation: int, world: int) -> int:
     parts = world * accumulation
     if batch_size % parts:
         raise InputError(
-            f"batch_size {batch_size} cannot be divided evenly over {world} processes × accumulation {accumulation}; "
-            f"allowed are multiples of {parts}."
+            f"batch_size {batch_size} cannot be divided evenly over {world} processes × "
+            f"accumulation {accumulation}; allowed are multiples of {parts}."
         )
     return batch_size // parts
 
@@ -132,7 +145,9 @@ def evaluation_items(
     world: int = 1,
     workers: int = 0,
 ) -> Iterator[EvaluationItem]:
-    """One image at a time, in the order of ``indices``; of several processes, each takes every ``world``-th.
+    """Yield one image at a time, in the order of ``indices``.
+
+    Of several processes, each takes every ``world``-th.
 
     Raises:
         InputError: while iterating: a file cannot be read.
@@ -188,7 +203,8 @@ class _TrainingViews(Dataset[Any]):
             rng = numpy_stream(self._seed, "augment", key.position)
             return _Viewed(*training_view(sample, self._augmentation, rng), None)
         number = key.epoch % self._augmentation.views
-        rng = numpy_stream(0, "view", sample.id, number)  # of no seed: all runs share the views
+        # not of the run's seed: all runs share the views
+        rng = numpy_stream(0, "view", sample.id, number)
         return _Viewed(*training_view(sample, self._augmentation, rng), View(key.place, number))
 
 
@@ -200,19 +216,19 @@ class _EvaluationViews(Dataset[Any]):
     def __getitem__(self, index: int) -> EvaluationItem | InputError:
         try:
             sample = self._dataset[index]
-            mask = sample.mask
-            if (
-                mask is not None
-                and mask.shape != sample.size
-                and isinstance(self._dataset, StoredSet)
-            ):
-                mask = self._dataset.full_mask(index)  # metrics are computed at the mask's own size
+            mask = self._full_mask(sample, index)
         except InputError as error:
             return error
-        if mask is None:
-            raise ValueError(f"sample '{sample.id}' has no mask to compare with")
         pixels = evaluation_view(sample, self._augmentation).transpose(2, 0, 1).copy()
         return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(mask), sample.id, index)
+
+    def _full_mask(self, sample: Sample, index: int) -> np.ndarray:
+        """Return the mask at its own size, at which metrics are computed."""
+        if sample.mask is None:
+            raise ValueError(f"sample '{sample.id}' has no mask to compare with")
+        if isinstance(self._dataset, StoredSet) and sample.mask.shape != sample.size:
+            return self._dataset.full_mask(index)
+        return sample.mask
 
 
 def _load(
@@ -221,12 +237,14 @@ def _load(
     collate: Callable[[list[Any]], Value | InputError],
     workers: int,
 ) -> Iterator[Value]:
-    """One result of ``collate`` for each list of ``keys``, in order.
+    """Yield one result of ``collate`` for each list of ``keys``, in order.
 
-    Errors in a worker come back as values: PyTorch would wrap their one line in a traceback. When the caller stops
-    early, what is under way is finished and the workers end: left to the garbage collector they block for seconds.
+    Errors in a worker come back as values: PyTorch would wrap their one line in a traceback. When
+    the caller stops early, what is under way is finished and the workers end: left to the garbage
+    collector they block for seconds.
     """
-    _stop_opencv_threads()  # here, too: forked workers must not inherit a pool whose threads are not theirs
+    # here, too: forked workers must not inherit a pool whose threads are not theirs
+    _stop_opencv_threads()
     loader = iter(
         DataLoader(
             views,
@@ -234,7 +252,8 @@ def _load(
             collate_fn=collate,
             num_workers=workers,
             worker_init_fn=_stop_opencv_threads,
-            generator=torch.Generator(),  # that seeds for workers are drawn from: the global one stays as it is
+            # seeds for workers are drawn from it: the global generator stays as it is
+            generator=torch.Generator(),
         )
     )
     try:
@@ -250,7 +269,7 @@ def _load(
 
 
 def _stop_opencv_threads(worker: int = 0) -> None:
-    """Let OpenCV compute in the thread that calls it: workers are what runs side by side. No bit depends on it."""
+    """Let OpenCV compute in the thread that calls it: workers run side by side already."""
     cv2.setNumThreads(0)
 
 

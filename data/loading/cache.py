@@ -1,4 +1,4 @@
-"""Keeps decoded samples: in memory for the length of a run, or in a set on disk that "ablate cache" wrote."""
+"""Decoded samples, kept in memory during a run or in a set on disk that "ablate cache" wrote."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ GIBIBYTE = 1 << 30
 def for_training(
     dataset: FolderDataset, augmentation: AugmentationSpec
 ) -> "CachedDataset | StoredSet":
-    """The dataset's samples from a set on disk that training can use, or kept in memory."""
+    """Return the samples from a set on disk that training can use, or kept in memory."""
     sizes = [augmentation.short_side, None] if augmentation.resize_first else [None]
     return open_set(dataset, sizes) or CachedDataset(dataset)
 
@@ -26,9 +26,11 @@ def for_training(
 def for_evaluation(
     dataset: FolderDataset, augmentation: AugmentationSpec, *, keep: bool = False
 ) -> "CachedDataset | FolderDataset | StoredSet":
-    """The dataset's samples from a set on disk that evaluation can use, or from their files.
+    """Return the samples from a set on disk that evaluation can use, or from their files.
 
     Args:
+        dataset: the split.
+        augmentation: says at which size images are evaluated.
         keep: what is read from files is kept in memory, for the next evaluation.
     """
     stored = open_set(dataset, dict.fromkeys([augmentation.short_side, None]))
@@ -36,9 +38,10 @@ def for_evaluation(
 
 
 class CachedDataset:
-    """A dataset whose samples are decoded once, as long as they fit into ``budget`` bytes; later ones are read again.
+    """A dataset whose samples are decoded once, as long as they fit into ``budget`` bytes.
 
-    Samples are equal to those of the dataset. Each worker of a loader keeps its own share of the budget.
+    Later ones are read again. Samples are equal to those of the dataset. Each worker of a loader
+    keeps its own share of the budget.
     """
 
     def __init__(self, dataset: FolderDataset, budget: int = GIBIBYTE) -> None:
@@ -57,17 +60,20 @@ class CachedDataset:
             return replace(sample, mask=mask.astype(np.int64))
         sample = self._dataset[index]
         if sample.mask is not None:
-            mask = sample.mask.astype(mask_type(sample.ignore))
-            worker = get_worker_info()
-            if self._used + sample.image.nbytes + mask.nbytes <= self._budget // (
-                worker.num_workers if worker else 1
-            ):
-                self._kept[index] = (replace(sample, mask=None), mask)
-                self._used += sample.image.nbytes + mask.nbytes
+            self._keep(index, sample, sample.mask.astype(mask_type(sample.ignore)))
         return sample
 
+    def _keep(self, index: int, sample: Sample, mask: np.ndarray) -> None:
+        """Keep a sample, with its mask in fewer bytes, if this worker's share has room for it."""
+        worker = get_worker_info()
+        workers = worker.num_workers if worker else 1
+        needed = sample.image.nbytes + mask.nbytes
+        if self._used + needed <= self._budget // workers:
+            self._kept[index] = (replace(sample, mask=None), mask)
+            self._used += needed
+
     def image_file(self, index: int) -> Path:
-        """The file that a sample's image is read from."""
+        """Return the file that a sample's image is read from."""
         return self._dataset.image_file(index)
 
     def __getstate__(self) -> dict[str, Any]:

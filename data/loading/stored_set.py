@@ -1,7 +1,8 @@
-"""A split's decoded images and masks in one memory-mapped file: written once, read by any number of processes.
+"""A split's decoded images and masks in one memory-mapped file.
 
-``pixels.bin`` holds for each sample, in the order of the dataset, the image (h×w×3 uint8) and then the mask (h×w uint8
-class ids; uint16, little-endian, where there are more than 255 classes). ``written.jsonl`` says while the set is made
+It is written once and read by any number of processes. ``pixels.bin`` holds for each sample, in the
+order of the dataset, the image (h×w×3 uint8) and then the mask (h×w uint8 class ids; uint16,
+little-endian, where there are more than 255 classes). ``written.jsonl`` says while the set is made
 how far it has come; ``index.json`` appears when it is whole.
 """
 
@@ -49,37 +50,38 @@ class Entry(NamedTuple):
     checksum: int
 
     def end(self, depth: int) -> int:
-        """Where the next one begins; ``depth`` as :func:`pixel_bytes` gives it."""
+        """Return where the next one begins; ``depth`` as :func:`pixel_bytes` gives it."""
         return self.start + depth * self.height * self.width
 
 
 def pixel_bytes(dataset: FolderDataset) -> int:
-    """Of a pixel's colour and class: 4, or 5 in datasets of more than 255 classes."""
+    """Return the bytes of a pixel's colour and class: 4, or 5 for more than 255 classes."""
     return 3 + mask_type(dataset.spec.ignore_label).itemsize
 
 
 def set_folder(dataset: FolderDataset, short_side: int | None) -> Path:
-    """Where the set of a split is kept: in the user's cache folder."""
+    """Return where the set of a split is kept: in the user's cache folder."""
     spec = dataset.spec
-    place = hashlib.sha256(
-        str(spec.folder.resolve()).encode("utf-8", "surrogateescape")
-    ).hexdigest()[:12]
+    root = str(spec.folder.resolve()).encode("utf-8", "surrogateescape")
+    place = hashlib.sha256(root).hexdigest()[:12]
     size = "full" if short_side is None else str(short_side)
     return cache_folder("datasets") / f"{spec.name}-{place}" / f"{dataset.split}-{size}"
 
 
 def describe(dataset: FolderDataset, short_side: int | None) -> str:
-    """A digest of all that the pixels depend on: the files' names, sizes and times, and what masks mean."""
+    """Return a digest of all that the pixels depend on.
+
+    That is the files' names, sizes and times, the size they are kept at, and what masks mean.
+    """
     files = [
         [str(path), file_state(path)] for pair in dataset.pairs for path in (pair.image, pair.mask)
     ]
-    return hashlib.sha256(
-        json.dumps([VERSION, short_side, dataset.spec.mask_rules, files]).encode()
-    ).hexdigest()
+    state = json.dumps([VERSION, short_side, dataset.spec.mask_rules, files])
+    return hashlib.sha256(state.encode()).hexdigest()
 
 
 def planned_bytes(dataset: FolderDataset, short_side: int | None) -> int:
-    """What a set takes on disk, from the headers of the images."""
+    """Return what a set takes on disk, from the headers of the images."""
     depth = pixel_bytes(dataset)
 
     def size(path: Path) -> int:
@@ -96,10 +98,12 @@ def write_set(
     short_side: int | None,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Path:
-    """Writes the set of a split, or what is missing of it after an interruption; returns its folder.
+    """Write the set of a split, or what an interruption has left to do, and return its folder.
 
     Args:
-        short_side: images and masks are stored at this size of their shorter side; None = at their own.
+        dataset: the split.
+        short_side: images and masks are stored with a shorter side of this many pixels; None = at
+            their own size.
         advance: called with the number of samples that are done.
 
     Raises:
@@ -120,9 +124,9 @@ def write_set(
             (folder / "written.jsonl").unlink(missing_ok=True)
     except Timeout as error:
         raise InputError(f"another process writes {folder} now; wait until it is done.") from error
+    except InputError:
+        raise
     except OSError as error:
-        if isinstance(error, InputError):
-            raise
         raise StorageError(
             f"cannot write {folder}: {error.strerror}. Free some space, or set XDG_CACHE_HOME."
         ) from error
@@ -136,11 +140,13 @@ def _append_missing(
     short_side: int | None,
     advance: Callable[[int], object],
 ) -> list[Entry]:
+    """Write what is missing, and return where all samples lie."""
     depth, kept_as = pixel_bytes(dataset), mask_type(dataset.spec.ignore_label).newbyteorder("<")
     entries = _resumable(folder, state, depth)
     advance(len(entries))
     end = entries[-1].end(depth) if entries else 0
-    if not entries:  # who has the old file mapped goes on with it
+    # a new file: processes that have mapped the old one keep it
+    if not entries:
         (folder / "pixels.bin").unlink(missing_ok=True)
     with (
         (folder / "pixels.bin").open("r+b" if entries else "wb") as pixels,
@@ -169,7 +175,7 @@ def _append_missing(
 
 
 def _resumable(folder: Path, state: str, depth: int) -> list[Entry]:
-    """What an interrupted write has left that is whole and of the same files."""
+    """Return the samples of an interrupted write that are whole and of the same files."""
     try:
         first, *lines = (folder / "written.jsonl").read_text(encoding="utf-8").splitlines()
         if json.loads(first) != state:
@@ -182,7 +188,8 @@ def _resumable(folder: Path, state: str, depth: int) -> list[Entry]:
         try:
             entry = Entry(*json.loads(line))
         except (ValueError, TypeError):
-            break  # the line that the process was killed at
+            # the line that the process was killed at
+            break
         end = entry.end(depth)
         if end > len(pixels) or zlib.crc32(pixels[entry.start : end].data) != entry.checksum:
             break
@@ -200,7 +207,7 @@ def _damaged(folder: Path, entries: list[Entry], depth: int) -> bool:
 
 
 def _read_index(folder: Path, state: str, depth: int) -> list[Entry] | None:
-    """The entries of a finished set; None where there is none. A set that cannot be used is named in a warning."""
+    """Return the entries of a finished set; None, with a warning, for one that cannot be used."""
     advice = "it is not used. 'ablate cache' writes it anew."
     try:
         content: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
@@ -229,10 +236,11 @@ def _checksum(content: dict[str, Any]) -> int:
 
 
 class StoredSet:
-    """A dataset whose samples come from a written set; equal to those of the dataset, shrunk to ``short_side``.
+    """A dataset whose samples come from a written set.
 
-    Samples are read-only views of the file. Each is checked when a process first asks for it; a damaged one is named
-    and read from its own files instead.
+    They are equal to those of the dataset, shrunk to ``short_side``, and read-only views of the
+    file. Each is checked when a process first asks for it; a damaged one is named and read from its
+    own files instead.
     """
 
     def __init__(
@@ -263,11 +271,11 @@ class StoredSet:
         return Sample(image, mask, self.ids[index], size, self._dataset.scenes[index], self._ignore)
 
     def full_mask(self, index: int) -> np.ndarray:
-        """H×W int64 class ids at the size of the mask file."""
+        """Return H×W int64 class ids at the size of the mask file."""
         return self._dataset.read_mask(index).astype(np.int64)
 
     def image_file(self, index: int) -> Path:
-        """The file that a sample's image was read from."""
+        """Return the file that a sample's image was read from."""
         return self._dataset.image_file(index)
 
     def _bytes(self, index: int) -> np.ndarray | None:
@@ -280,7 +288,8 @@ class StoredSet:
             self._checked[index] = 1 if whole else -1
             if not whole:
                 logger.warning(
-                    "the cached set %s is damaged at '%s', read from its files; 'ablate cache' writes it anew.",
+                    "the cached set %s is damaged at '%s', read from its files; "
+                    "'ablate cache' writes it anew.",
                     self.folder,
                     self.ids[index],
                 )
@@ -292,7 +301,7 @@ class StoredSet:
 
 
 def open_set(dataset: FolderDataset, short_sides: Iterable[int | None]) -> StoredSet | None:
-    """The first whole and current set at one of these sizes; None if there is none."""
+    """Return the first whole and current set at one of these sizes; None where all lack one."""
     for short_side in short_sides:
         folder = set_folder(dataset, short_side)
         if folder.is_dir():
@@ -303,7 +312,7 @@ def open_set(dataset: FolderDataset, short_sides: Iterable[int | None]) -> Store
 
 
 def remove_set(dataset: FolderDataset, short_side: int | None) -> bool:
-    """Deletes a set, whole or not. False: there is none."""
+    """Delete a set, whole or not, and return whether one was there."""
     folder = set_folder(dataset, short_side)
     if not folder.is_dir():
         return False

@@ -1,4 +1,4 @@
-"""Writes a Mars-like dataset to disk, so that everything can be tried without a download."""
+"""Write a Mars-like dataset to disk, so that everything can be tried without a download."""
 
 import io
 import json
@@ -28,10 +28,11 @@ def generate_terrain(
     seed: int,
     progress: bool = False,
 ) -> Path:
-    """Makes ``train``, ``val`` and ``test`` images of size×size pixels with masks below ``root``; returns ``root``.
+    """Write ``train``, ``val`` and ``test`` images of size×size pixels with masks below ``root``.
 
-    Each image depends on seed, split and its number alone. What an earlier call with the same parameters has written
-    stays as it is, so that a finished dataset costs nothing and an interrupted one is completed.
+    Each image depends on seed, split and its number alone. What an earlier call with the same
+    parameters has written stays as it is, so that a finished dataset costs nothing and an
+    interrupted one is completed. ``root`` is returned.
 
     Raises:
         InputError: impossible parameters, or ``root`` holds something else.
@@ -46,21 +47,12 @@ def generate_terrain(
     if size < SMALLEST:
         raise InputError(f"terrain images have at least {SMALLEST} pixels a side, not {size}.")
     _claim(root, {"version": VERSION, **counts, "size": size, "seed": seed})
-    missing = [
-        (split, index, image, mask)
-        for split, count in counts.items()
-        for index in range(count)
-        for image, mask in [_paths(root, split, index)]
-        if not (image.exists() and mask.exists())
-    ]
-    for split, index, image, mask in tqdm(
-        missing,
-        "drawing terrain",
-        unit="image",
-        disable=not progress or not missing,
-        delay=1,
-        leave=False,
-    ):
+    scenes = [(split, index) for split, count in counts.items() for index in range(count)]
+    missing = [scene for scene in scenes if not all(path.exists() for path in _paths(root, *scene))]
+    hidden = not (progress and missing)
+    bar = tqdm(missing, "drawing terrain", unit="image", disable=hidden, delay=1, leave=False)
+    for split, index in bar:
+        image, mask = _paths(root, split, index)
         pixels, labels = draw_scene(size, numpy_stream(seed, "terrain", split, index))
         write_bytes(image, _png(pixels))
         write_bytes(mask, _png(labels))
@@ -68,7 +60,7 @@ def generate_terrain(
 
 
 def _claim(root: Path, parameters: dict[str, int]) -> None:
-    """Writes ``terrain.json`` into a new folder, or compares with the one that is there."""
+    """Write ``terrain.json`` into a new folder, or compare with the one in it."""
     marker = root / "terrain.json"
     advice = "Choose another folder, or remove this one."
     try:
@@ -83,15 +75,17 @@ def _claim(root: Path, parameters: dict[str, int]) -> None:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {marker.resolve()} ({error}). {advice}") from error
     if found != parameters:
-        shown = (
-            ", ".join(f"{key} {value}" for key, value in found.items())
-            if isinstance(found, dict)
-            else found
-        )
-        asked = ", ".join(f"{key} {value}" for key, value in parameters.items())
         raise InputError(
-            f"{root.resolve()} holds terrain with other parameters ({shown}) than asked for ({asked}). {advice}"
+            f"{root.resolve()} holds terrain with other parameters ({_shown(found)}) "
+            f"than asked for ({_shown(parameters)}). {advice}"
         )
+
+
+def _shown(parameters: object) -> str:
+    """Return parameters in words; what a damaged file holds as it is."""
+    if not isinstance(parameters, dict):
+        return str(parameters)
+    return ", ".join(f"{key} {value}" for key, value in parameters.items())
 
 
 def _paths(root: Path, split: str, index: int) -> tuple[Path, Path]:

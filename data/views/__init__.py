@@ -1,0 +1,1 @@
+"""What is done to a sample: augmentation, resampling, colours, warps."""

@@ -1,8 +1,8 @@
 """Random brightness, contrast, saturation and hue.
 
-As in SSD (Liu et al., ECCV 2016), computed as in Detectron2's ``ColorAugSSDTransform``, bit for bit: by tables and
-OpenCV's 8-bit HSV. Mask2Former trains with it. Each is applied with probability 1/2, contrast before or after the
-other two.
+As in SSD (Liu et al., ECCV 2016), computed as in Detectron2's ``ColorAugSSDTransform``, bit for
+bit: by tables and OpenCV's 8-bit HSV. Mask2Former trains with it. Each is applied with probability
+1/2, contrast before or after the other two.
 """
 
 import cv2
@@ -22,7 +22,10 @@ _HUES = 180
 
 
 def distort(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return H×W×3 uint8 RGB with random colours; draw as many values from ``rng`` whatever is applied."""
+    """Return H×W×3 uint8 RGB with random colours.
+
+    As many values are drawn from ``rng`` whatever is applied.
+    """
     applied = rng.random(4) < 0.5
     contrast_first = rng.random() < 0.5
     shift = rng.uniform(-BRIGHTNESS, BRIGHTNESS)

@@ -26,25 +26,25 @@ class Span(NamedTuple):
         return slice(self.start, self.start + self.source)
 
     def nearest(self) -> np.ndarray:
-        """For each pixel of the result, the source pixel that its centre lies in."""
+        """Return the source pixel that the centre of each pixel of the result lies in."""
         # (i + 1/2) · source / length in whole numbers: exact also where a centre lies on an edge
         return self.start + (2 * np.arange(self.length) + 1) * self.source // (2 * self.length)
 
 
 def whole_span(pixels: int, factor: float) -> Span:
-    """All of a side, resized by ``factor``."""
+    """Return all of a side, resized by ``factor``."""
     return Span(0, pixels, max(1, round(pixels * factor)))
 
 
 def resize(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
     """Return the window ``rows`` × ``columns`` of H×W×3 uint8, resized to h×w×3 uint8.
 
-    Bilinear with antialiasing, by the filter of Pillow's ``BILINEAR``; nothing outside of the window is looked at.
-    PyTorch computes it in a third of Pillow's time; levels differ from Pillow's by one at most.
+    Bilinear with antialiasing, by the filter of Pillow's ``BILINEAR``; nothing outside of the
+    window is looked at. PyTorch computes it in a third of Pillow's time; levels differ from
+    Pillow's by one at most.
     """
-    window = np.array(
-        image[rows.pixels, columns.pixels]
-    )  # a copy: PyTorch takes no read-only or mirrored arrays
+    # a copy: PyTorch takes no read-only or mirrored arrays
+    window = np.array(image[rows.pixels, columns.pixels])
     if window.shape[:2] == (rows.length, columns.length):
         return window
     channels = torch.from_numpy(window).permute(2, 0, 1)[None]
@@ -53,5 +53,5 @@ def resize(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
-    """Return the window ``rows`` × ``columns`` of a mask, resized to h×w: each pixel's class at its centre."""
+    """Return the window of a mask, resized to h×w: the class at each pixel's centre."""
     return mask.take(rows.nearest(), axis=0).take(columns.nearest(), axis=1)

@@ -1,7 +1,8 @@
 """Joint transforms of an image and its mask.
 
-The order is that of Mask2Former's semantic training: resize, crop, colours, flip, then padding on the right and below.
-What is not part of that training is off by default: rotation and bending come with the crop, turns at the end.
+The order is that of Mask2Former's semantic training: resize, crop, colours, flip, then padding on
+the right and below. What is not part of that training is off by default: rotation and bending come
+with the crop, turns at the end.
 """
 
 from dataclasses import replace
@@ -22,11 +23,13 @@ PADDING = 128
 def training_view(
     sample: Sample, spec: AugmentationSpec, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w (``sample.ignore`` = ignore or padding).
+    """Return a random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w.
 
-    The mask is uint8, or uint16 where the sample has more than 255 classes. All randomness comes from ``rng``. A
-    window of whole pixels is cut out, then resized to the crop: the image bilinearly with antialiasing, the mask by the
-    nearest pixel. So the drawn factor is rounded, in each direction, to one that a whole window has.
+    ``sample.ignore`` stands for ignored and padded pixels of the mask, which is uint8, or uint16
+    where the sample has more than 255 classes. All randomness comes from ``rng``. A window of whole
+    pixels is cut out, then resized to the crop: the image bilinearly with antialiasing, the mask by
+    the nearest pixel. So the drawn factor is rounded, in each direction, to one that a whole window
+    has.
     """
     if spec.resize_first:
         sample = shrink(sample, spec.short_side)
@@ -35,9 +38,8 @@ def training_view(
         raise ValueError(f"sample '{sample.id}' has no mask to train on")
     height, width = sample.image.shape[:2]
     low, high = spec.scale
-    factor = _short_side_factor(height, width, spec) * float(
-        np.exp(rng.uniform(np.log(low), np.log(high)))
-    )
+    drawn = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    factor = _short_side_factor(height, width, spec) * drawn
     rows = _random_span(height, factor, spec.crop[0], rng)
     columns = _random_span(width, factor, spec.crop[1], rng)
 
@@ -55,22 +57,21 @@ def training_view(
 
 
 def shrink(sample: Sample, short_side: int | None) -> Sample:
-    """The sample with its shorter side resized to ``short_side``, its mask by the nearest pixel; None = as it is.
+    """Return the sample with its shorter side resized to ``short_side``; None = as it is.
 
-    Its ``size`` stays that of the file.
+    The mask is resized by the nearest pixel. The sample's ``size`` stays that of the file.
     """
     height, width = sample.image.shape[:2]
     if short_side is None or min(height, width) == short_side:
         return sample
-    rows, columns = (
-        whole_span(pixels, short_side / min(height, width)) for pixels in (height, width)
-    )
+    factor = short_side / min(height, width)
+    rows, columns = whole_span(height, factor), whole_span(width, factor)
     mask = None if sample.mask is None else resize_mask(sample.mask, rows, columns)
     return replace(sample, image=resize(sample.image, rows, columns), mask=mask)
 
 
 def evaluation_view(sample: Sample, spec: AugmentationSpec) -> np.ndarray:
-    """The whole image h×w×3 uint8, its shorter side resized to ``short_side``; the mask stays at its own size."""
+    """Return the whole image, h×w×3 uint8, its shorter side resized to ``short_side``."""
     height, width = sample.image.shape[:2]
     factor = _short_side_factor(height, width, spec)
     if factor == 1:
@@ -81,7 +82,7 @@ def evaluation_view(sample: Sample, spec: AugmentationSpec) -> np.ndarray:
 def _turned(
     image: np.ndarray, mask: np.ndarray, spec: AugmentationSpec, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Upside down and by quarter turns, with the probabilities that are set."""
+    """Turn upside down and by quarter turns, with the probabilities that are set."""
     if spec.vertical_flip and rng.random() < spec.vertical_flip:
         image, mask = image[:, ::-1], mask[::-1]
     if spec.quarter_turns and rng.random() < spec.quarter_turns:
@@ -95,7 +96,10 @@ def _short_side_factor(height: int, width: int, spec: AugmentationSpec) -> float
 
 
 def _random_span(pixels: int, factor: float, crop: int, rng: np.random.Generator) -> Span:
-    """A random window along a side that gives ``crop`` pixels when resized by ``factor``; all of a shorter side."""
+    """Return a random window along a side that gives ``crop`` pixels when resized by ``factor``.
+
+    A side that gives fewer pixels is returned whole.
+    """
     whole = whole_span(pixels, factor)
     if whole.length <= crop:
         return whole

@@ -1,4 +1,4 @@
-"""Where the pixels of a rotated, elastically bent crop come from: the same places for image and mask."""
+"""Rotated and elastically bent crops: image and mask are read at the same places."""
 
 import math
 from typing import NamedTuple
@@ -18,9 +18,9 @@ def is_warped(spec: AugmentationSpec) -> bool:
 
 
 class Places(NamedTuple):
-    """For each pixel of a crop, its place in the source image: h×w float64, in pixels from the image's corner.
+    """For each pixel of a crop, its place in the source image.
 
-    Pixel n of the source reaches from n to n + 1.
+    Places are h×w float64, in pixels from the image's corner. Pixel n of the source reaches from n to n + 1.
     """
 
     y: np.ndarray
@@ -30,7 +30,10 @@ class Places(NamedTuple):
 def draw_places(
     rows: Span, columns: Span, spec: AugmentationSpec, rng: np.random.Generator
 ) -> Places:
-    """The crop rows × columns turned around its middle, and bent as in Simard, Steinkraus & Platt (ICDAR 2003)."""
+    """Draw the places of a crop that is turned around its middle and elastically bent.
+
+    It is bent as in Simard, Steinkraus & Platt (ICDAR 2003).
+    """
     # in pixels of the crop, from its middle
     down, right = (np.arange(span.length) + 0.5 - span.length / 2 for span in (rows, columns))
     y, x = np.meshgrid(down, right, indexing="ij")
@@ -49,7 +52,7 @@ def draw_places(
 
 
 def _in_source(span: Span, places: np.ndarray) -> np.ndarray:
-    """From pixels of the crop, counted from its middle, to pixels of the source."""
+    """Return pixels of the crop, counted from its middle, as pixels of the source."""
     return span.start + (places + span.length / 2) * span.scale
 
 
@@ -62,11 +65,19 @@ def warped(
     padding: int,
     ignore: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What lies there: image h×w×3 uint8, bilinear; mask h×w, uint8 or uint16, the pixel that the place lies in.
+    """Return image and mask as they are at the places.
+
+    The image, h×w×3 uint8, is interpolated bilinearly. The mask, h×w uint8 or uint16, is that of
+    the pixel that the place lies in.
 
     Args:
-        rows, columns: by how much the image is resized; where they begin and end does not matter.
-        padding, ignore: the values of what lies outside of the image.
+        image: H×W×3 uint8.
+        mask: H×W class ids.
+        rows: by how much the height is resized; where it begins and ends does not matter.
+        columns: the same for the width.
+        places: of the crop's pixels.
+        padding: the image's value outside of it.
+        ignore: the mask's value outside of it.
     """
     height, width = mask.shape
     # the image: what is touched is resized, then looked up between the pixels of the result
@@ -84,7 +95,7 @@ def warped(
 
 
 def _around(span: Span, places: np.ndarray, pixels: int) -> Span:
-    """The part of a side of so many pixels that the places touch, resized as much as ``span``."""
+    """Return the part of a side that the places touch, resized as much as ``span``."""
     reach = math.ceil(span.scale) + 1  # the neighbours that are interpolated with
     first = min(max(math.floor(places.min()) - reach, 0), pixels - 1)
     last = min(max(math.ceil(places.max()) + reach, first + 1), pixels)
@@ -92,5 +103,5 @@ def _around(span: Span, places: np.ndarray, pixels: int) -> Span:
 
 
 def _in_part(part: Span, places: np.ndarray) -> np.ndarray:
-    """From pixels of the source to pixels of a resized part, counted from the first one's centre, float32."""
+    """Return pixels of the source as pixels of a resized part, from its first centre, float32."""
     return ((places - part.start) / part.scale - 0.5).astype(np.float32)

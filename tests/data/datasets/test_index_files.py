@@ -2,6 +2,7 @@
 
 import pytest
 
+from encoder_ablations.data.checks.file_names import list_split
 from encoder_ablations.data.datasets.index_files import read_index, write_index
 from encoder_ablations.data.datasets.pairing import find_all_pairs, find_pairs
 from encoder_ablations.utils.errors import InputError
@@ -31,6 +32,20 @@ def ids_of(spec, tmp_path, *lines) -> list[str]:
 )
 def test_a_line_may_be_an_id_a_name_or_a_path(spec, tmp_path, line):
     assert ids_of(spec, tmp_path, line.format(root=tmp_path)) == ["train_2"]
+
+
+def test_lint_finds_paths_below_a_relative_root(spec, tmp_path, monkeypatch):
+    """Images are listed below the resolved root, and so are the paths of lines."""
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "train/deep/7").mkdir(parents=True)
+        (tmp_path / kind / "train/train_0.png").rename(tmp_path / kind / "train/deep/7/L.png")
+    (tmp_path / "a.txt").write_text("images/train/deep/7/L.png")
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setenv("DATASETS_ROOT", "")
+    patterns = {kind: f"{kind}/train/deep/{{id}}/L.png" for kind in ("images", "masks")}
+    relative = spec.model_copy(update={"root": tmp_path.name, **patterns})
+    listing = list_split(relative, "train")
+    assert [pair.id for pair in listing.pairs] == ["7"], listing.findings
 
 
 def test_names_may_hold_spaces(spec, tmp_path):
