@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from encoder_ablations.data.intake.layouts.mask_values import Color
+from encoder_ablations.data.intake.layouts.codes import Color
 from encoder_ablations.utils.errors import InputError
 
 

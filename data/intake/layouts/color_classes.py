@@ -9,7 +9,8 @@ from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.intake.layouts.blend_classes import blends_in, note_blends
 from encoder_ablations.data.intake.layouts.blending import nearest_real
 from encoder_ablations.data.intake.layouts.choices import Wishes
-from encoder_ablations.data.intake.layouts.mask_values import MOST_CLASSES, Color, Meaning, too_many
+from encoder_ablations.data.intake.layouts.codes import Color
+from encoder_ablations.data.intake.layouts.mask_values import MOST_CLASSES, Meaning, too_many
 from encoder_ablations.data.intake.layouts.name_lists import unlabelled_places
 from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.utils.errors import InputError

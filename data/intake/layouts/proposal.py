@@ -11,7 +11,8 @@ from encoder_ablations.data.datasets.decoding import OPAQUE, class_table
 from encoder_ablations.data.datasets.reading import opened, read_ids
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.data.intake.layouts.coco import CocoImage, CocoSet, draw_coco
-from encoder_ablations.data.intake.layouts.mask_values import Color, Meaning
+from encoder_ablations.data.intake.layouts.codes import Color
+from encoder_ablations.data.intake.layouts.mask_values import Meaning
 from encoder_ablations.data.intake.layouts.panoptic import PanopticImage, PanopticSet, draw_panoptic
 from encoder_ablations.data.intake.layouts.survey import Source
 from encoder_ablations.utils.errors import InputError
