@@ -166,10 +166,9 @@ def _resolved(pair: Pair) -> Pair:
 
 def _places(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> list[Places]:
     """Return ways to write in a YAML where the files lie; some may find other files."""
+    tried = [_as_folders(wanted, root), _as_patterns(wanted, root)]
     if lists:
         tried = [_as_lists(wanted, root, lists)]
-    else:
-        tried = [_as_folders(wanted, root), _as_patterns(wanted, root)]
     return [places for places in tried if places is not None]
 
 
