@@ -5,10 +5,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, combinations, permutations
 from pathlib import Path
 
-import numpy as np
-
 from encoder_ablations.data.intake.layouts import relations
-from encoder_ablations.data.intake.layouts.choices import Reading, Unsure
+from encoder_ablations.data.intake.layouts.choices import Unsure, masks_reading
 from encoder_ablations.data.intake.layouts.codes import add_counts
 from encoder_ablations.data.intake.layouts.folder_names import kinds_meant
 from encoder_ablations.data.intake.layouts.regions import view
@@ -92,7 +90,7 @@ def _take(survey: Survey, kinds: Iterable[str]) -> None:
             continue
         if len(own) > 1:
             names = sorted({each.kind for each in own})
-            readings = [_folder(name, f"the masks are {name}") for name in names]
+            readings = [masks_reading([name], f"the masks are {name}") for name in names]
             raise Unsure(f"{found.image.name} has {len(own)} masks.", readings)
         survey.sources.append(Source(found.id, found.split, found.image, own[0].path))
 
@@ -138,9 +136,10 @@ def _require_no_classes(survey: Survey, names: Iterable[str]) -> None:
         f"the masks in {', '.join(shown)} hold two values each, and every image has a mask in one "
         "of them only.",
         [
-            _classes(shown, "each folder shows a class: its masks are binary"),
-            _folder(
-                above, "one mask for each image, folders have no meaning: no image has masks in two"
+            masks_reading(shown, "each folder shows a class: its masks are binary"),
+            masks_reading(
+                [above],
+                "one mask for each image, folders have no meaning: no image has masks in two",
             ),
         ],
     )
@@ -152,18 +151,6 @@ def _common_folder(names: Sequence[str]) -> str | None:
     if any("*" in name or not name.startswith(f"{first}/") for name in names):
         return None
     return first
-
-
-def _folder(name: str, text: str) -> Reading:
-    return Reading(text, f"--masks {_quoted(name)}", {"masks": (name,)})
-
-
-def _classes(names: Sequence[str], text: str) -> Reading:
-    return Reading(text, f"--masks {' '.join(map(_quoted, names))}", {"masks": tuple(names)})
-
-
-def _quoted(name: str) -> str:
-    return f"'{name}'" if "*" in name or " " in name else name
 
 
 def _look(name: str, found: Iterable[Found]) -> Kind:
@@ -192,10 +179,10 @@ def _compare(survey: Survey, names: Sequence[str]) -> None:
     if len(kinds) == 1:
         _take(survey, [kinds[0].name])
         return
-    readings = [_folder(kind.name, f"the masks hold {kind.describe()}") for kind in kinds]
+    readings = [masks_reading([kind.name], f"the masks hold {kind.describe()}") for kind in kinds]
     if all(kind.binary for kind in kinds):
         every = [kind.name for kind in kinds]
-        readings.append(_classes(every, "each folder shows a class: all are binary"))
+        readings.append(masks_reading(every, "each folder shows a class: all are binary"))
     raise Unsure(
         "images have masks of several kinds, and their values do not tell which are meant.",
         readings,
@@ -292,7 +279,7 @@ def _reason_against(other: Kind, one: Kind) -> str:
     finer_in_each = all(map(relations.tells, tables))
     if finer_in_each and (other.named_objects or not coarser):
         return "numbers objects (a value means something else in every image) within the classes of"
-    if coarser and other.color and not one.color and not _counts(one):
+    if coarser and other.color and not one.color and not one.numbers_objects:
         return "shows in colours what is in"
     return ""
 
@@ -301,7 +288,7 @@ def _reason_against_finer(other: Kind, together: relations.Table) -> str:
     """Return why a kind is no mask beside one whose values follow from its own."""
     if relations.encodes(together):
         return "holds class and object number in one, of the classes of"
-    if other.named_objects or _counts(other):
+    if other.named_objects or other.numbers_objects:
         return "numbers the objects of"
     return ""
 
@@ -309,10 +296,3 @@ def _reason_against_finer(other: Kind, together: relations.Table) -> str:
 def _rank(kind: Kind) -> tuple[bool, bool, str]:
     """Return what is lower for the better one of two kinds that show the same."""
     return kind.named_objects, kind.color, kind.name
-
-
-def _counts(kind: Kind) -> bool:
-    """Return whether the values of a kind number objects."""
-    views = list(kind.views.values())
-    per_mask = [set(np.unique(each.codes).tolist()) - {0, 255} for each in views]
-    return relations.numbers_objects(per_mask, lambda: views)

@@ -64,6 +64,13 @@ class Kind:
         words = chain.from_iterable(map(words_of, self.name.split("/")))
         return any(word.lower() in OBJECT_WORDS for word in words)
 
+    @property
+    def numbers_objects(self) -> bool:
+        """Whether the values themselves number objects."""
+        views = list(self.views.values())
+        per_mask = [set(np.unique(each.codes).tolist()) - {0, 255} for each in views]
+        return numbers_objects(per_mask, lambda: views)
+
     def describe(self) -> str:
         """Return what the masks hold, in a few words."""
         values = sorted(self.values)
