@@ -34,15 +34,17 @@ def pack(pixels: np.ndarray) -> np.ndarray:
     """
     if pixels.shape[-1] == 1:
         return pixels[..., 0]
-    return pixels.astype(np.int32) @ _WEIGHTS
+    codes: np.ndarray = pixels.astype(np.int32) @ _WEIGHTS
+    return codes
 
 
 def unpack(codes: Sequence[int], channels: int) -> np.ndarray:
     """Return N codes as N×C channels."""
-    column = np.array(codes, np.int64).reshape(-1, 1)
+    column: np.ndarray = np.array(codes, np.int64).reshape(-1, 1)
     if channels == 1:
         return column
-    return column >> _SHIFTS & 255
+    channel_values: np.ndarray = column >> _SHIFTS & 255
+    return channel_values
 
 
 def count_pixels(codes: np.ndarray) -> Counter[int]:
