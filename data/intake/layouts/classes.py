@@ -1,7 +1,7 @@
 """Which classes the values of masks are, and what they are called."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -103,7 +103,7 @@ def _classes_of_values(proposal: Proposal, meaning: Meaning, wishes: Wishes) -> 
     """
     blends = blends_in(coded(meaning), 1, wishes)
     blended = set(blends.blended) if blends else set()
-    real = [value for value in meaning.values if value not in blended]
+    real = list(meaning.values.keys() - blended)
     if len(real) > MOST_CLASSES + 1:
         raise too_many(len(real), "values")
     target, plain = _target(meaning, real, wishes)
@@ -119,13 +119,22 @@ def _classes_of_values(proposal: Proposal, meaning: Meaning, wishes: Wishes) -> 
     if plain and not blended and kept == list(range(len(kept))):
         content["ignore_ids"] = [IGNORE, *sorted(ignored)]
     else:
-        places = dict.fromkeys(ignored, IGNORE)
-        places |= {number: place for place, number in enumerate(kept)}
-        content["value_map"] = {value: places[number] for value, number in target.items()}
+        content["value_map"] = _value_map(target, kept)
     _note_unlabelled(proposal, target, content)
     if blends:
         add_blends(proposal, blends, content)
     return content
+
+
+def _value_map(target: Mapping[int, int], kept: Sequence[int]) -> dict[int, int]:
+    """Return value -> class id, where classes that are not kept are ignored.
+
+    Args:
+        target: value -> number of its class among all.
+        kept: numbers of the classes that stay.
+    """
+    places = {number: place for place, number in enumerate(kept)}
+    return {value: places.get(number, IGNORE) for value, number in target.items()}
 
 
 def _target(meaning: Meaning, real: list[int], wishes: Wishes) -> tuple[dict[int, int], bool]:

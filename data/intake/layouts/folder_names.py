@@ -71,11 +71,12 @@ def read_path(path: Path, root: Path, wanted: Sequence[str]) -> NamedFile:
         elif left:
             rest.append("_".join(left))
     stem, said = strip_role(path.stem)
-    if said is None and role is None:
+    role = said or role
+    if role is None:
         stem = path.stem
     if any(kind_matches(str(path.parent.relative_to(root)), folder) for folder in wanted):
-        said = "mask"
-    return NamedFile(path, said or role, split, tuple(rest), stem)
+        role = "mask"
+    return NamedFile(path, role, split, tuple(rest), stem)
 
 
 def _last_split(words: Iterable[str]) -> Split | None:

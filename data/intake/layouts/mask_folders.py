@@ -279,9 +279,7 @@ def _reason_against(other: Kind, one: Kind) -> str:
     finer_in_each = all(map(relations.tells, tables))
     if finer_in_each and (other.named_objects or not coarser):
         return "numbers objects (a value means something else in every image) within the classes of"
-    if coarser and other.color and not one.color and not one.numbers_objects:
-        return "shows in colours what is in"
-    return ""
+    return _reason_against_coarser(other, one) if coarser else ""
 
 
 def _reason_against_finer(other: Kind, together: relations.Table) -> str:
@@ -290,6 +288,13 @@ def _reason_against_finer(other: Kind, together: relations.Table) -> str:
         return "holds class and object number in one, of the classes of"
     if other.named_objects or other.numbers_objects:
         return "numbers the objects of"
+    return ""
+
+
+def _reason_against_coarser(other: Kind, one: Kind) -> str:
+    """Return why a kind is no mask beside ``one``, whose values its own follow from."""
+    if other.color and not one.color and not one.numbers_objects:
+        return "shows in colours what is in"
     return ""
 
 

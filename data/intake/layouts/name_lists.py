@@ -131,19 +131,17 @@ def _read_lines(text: str, path: Path) -> Names:
     # without any name, or without any colour, the numbers mean something else: complain at the end
     unnamed: list[int] = []
     beyond: list[str] = []
-    for row, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
+    for row, line in enumerate(map(str.strip, text.splitlines()), start=1):
         if not line or line.startswith("#"):
             continue
         numbers = [int(number) for number in NUMBER.findall(line)]
         name = LATER_NUMBERS.sub(" ", LEADING_NUMBERS.sub("", line)).strip()
         if _lacks_name(line, name, numbers):
             unnamed.append(row)
-        if not name or len(numbers) == 2:
+        if not _is_class(line, name, numbers):
             continue
-        if len(numbers) < 2:
-            if not HEADER.search(line):
-                names.append(name)
+        if len(numbers) < 3:
+            names.append(name)
             continue
         red, green, blue = numbers[-3:]
         if max(red, green, blue) > 255:
@@ -166,6 +164,13 @@ def _lacks_name(line: str, name: str, numbers: list[int]) -> bool:
     if len(numbers) == 3 and not re.search(r"[^\W_]", name):
         return True
     return LONE_NUMBER.fullmatch(line) is not None
+
+
+def _is_class(line: str, name: str, numbers: list[int]) -> bool:
+    """Return whether a line names a class; the head of a table does not."""
+    if not name or len(numbers) == 2:
+        return False
+    return len(numbers) > 2 or not HEADER.search(line)
 
 
 def _read_json(text: str) -> Names:
