@@ -33,32 +33,38 @@ OPTIONS = {
     "max_samples": "max_samples",
 }
 RATIOS = Ratios(1, 0.15, 0)
+"""How train is divided where a dataset has no validation split."""
 SEED = 42
 
 
 def describe(reference: str) -> dict[str, Any]:
-    """The content of a dataset's YAML for ``hub:owner/name[?image=COLUMN&mask=COLUMN&revision=…&max_samples=…]``.
+    """Return the content of the YAML of a dataset on the hub.
 
-    The first time the dataset is copied to ``$DATASETS_ROOT/hub/…``, its classes are found, and where it has no
-    validation split 15 % of train become one; all of this is written down and not asked again.
+    The first time the dataset is copied to ``$DATASETS_ROOT/hub/…`` and its classes are found.
+    Where it has no validation split 15 % of train become one. All of this is written down and not
+    asked again.
+
+    Args:
+        reference: ``hub:owner/name[?image=COLUMN&mask=COLUMN&revision=…&max_samples=…]``.
 
     Raises:
         InputError: the reference is malformed, or as :func:`copy_from_hub`.
     """
     source = _parse(reference)
+    root = f"hub/{source.repository.replace('/', '__')}"
     asked = source.model_dump(mode="json", exclude_defaults=True, exclude={"repository"})
-    digest = (
-        f"-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]}"
-        if asked
-        else ""
-    )
-    root = f"hub/{source.repository.replace('/', '__')}{digest}"
+    if asked:
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        root = f"{root}-{digest[:8]}"
     folder = Path(os.environ.get("DATASETS_ROOT", "datasets")) / root
     path = folder / "dataset.yaml"
     if not path.exists():
         source = source.model_copy(update={"splits": find_splits(source)})
         content = _examined(source, folder, root)
-        head = f"# {source.repository} on the Hugging Face hub, as 'ablate' has found it. Change what is wrong.\n"
+        head = (
+            f"# {source.repository} on the Hugging Face hub, as 'ablate' has found it. Change what "
+            "is wrong.\n"
+        )
         write_text(path, head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return read_yaml(path)
 
@@ -75,59 +81,68 @@ def _parse(reference: str) -> HubSource:
 
 
 def _examined(source: HubSource, folder: Path, root: str) -> dict[str, Any]:
-    """Copies the dataset and finds out what a YAML says."""
+    """Copy the dataset and return the content of its YAML."""
     facts = copy_from_hub(folder, source)
-    splits = source.splits or {}
+    splits = {split: split for split in source.splits or {}}
     content: dict[str, Any] = {
         "name": source.repository.split("/")[1],
         "root": root,
         **_classes(facts["classes"], _ids_in(folder / "masks"), source.repository),
-        "splits": {split: split for split in splits},
+        "splits": splits,
         "hub": {**facts["requested"], "revision": facts["revision"]},
     }
     if "val" not in splits:
-        spec = build(
-            DatasetSpec,
-            {**content, "splits": {**content["splits"], "val": "train"}},
-            source.repository,
-        )
-        dataset = FolderDataset(spec, "train")
-        parts = divide(dataset.scenes, scan_masks(dataset).counts, RATIOS, SEED)
-        for part, positions in parts.items():
-            name = f"splits/{part}_images.txt"
-            write_index(
-                folder / name, folder, [dataset.pairs[position].image for position in positions]
-            )
-            content["splits"][part] = name
+        # a spec needs both splits
+        known = {**content, "splits": {**splits, "val": "train"}}
+        spec = build(DatasetSpec, known, source.repository)
+        content["splits"] = splits | _set_apart(FolderDataset(spec, "train"), folder)
     return content
 
 
+def _set_apart(dataset: FolderDataset, folder: Path) -> dict[str, str]:
+    """Divide the training images, write a list for each part, and return where the lists lie."""
+    parts = divide(dataset.scenes, scan_masks(dataset).counts, RATIOS, SEED)
+    written = {}
+    for part, positions in parts.items():
+        written[part] = f"splits/{part}_images.txt"
+        images = [dataset.pairs[position].image for position in positions]
+        write_index(folder / written[part], folder, images)
+    return written
+
+
 def _ids_in(folder: Path) -> list[int]:
-    """All ids that the masks hold."""
+    """Return all ids that the masks hold, rising."""
     found: set[int] = set()
-    for path in sorted(folder.rglob("*")):
+    for path in folder.rglob("*"):
         if path.is_file() and not path.name.startswith("."):
-            found |= set(np.unique(read_ids(path)).tolist())
+            found.update(np.unique(read_ids(path)).tolist())
     return sorted(found)
 
 
 def _classes(names: list[str], ids: list[int], repository: str) -> dict[str, Any]:
-    """``classes``, and ``value_map`` where the masks hold 0 and 255, or ``ignore_ids`` where 255 is a class."""
-    require_names(names, f"dataset '{repository}': the hub's class names")
+    """Return ``classes``, and how masks become ids where they do not hold them.
+
+    These are ``value_map`` where masks hold 0 and 255, and ``ignore_ids`` where 255 is a class.
+    """
+    where = f"dataset '{repository}'"
+    require_names(names, f"{where}: the hub's class names")
     if set(ids) <= {0, IGNORE} and len(names) in (0, 2):
         return {"classes": names or ["background", "foreground"], "value_map": {0: 0, IGNORE: 1}}
     ignore = ignore_label(len(names))
-    known = [value for value in ids if value != ignore]
-    if names and known and known[-1] >= len(names):
+    highest = max((value for value in ids if value != ignore), default=-1)
+    advice = "Write a YAML with classes and value_map (docs/datasets.md)."
+    if not names:
+        if not 0 <= highest < IGNORE:
+            raise InputError(
+                f"{where}: the masks hold ids up to {max(ids, default=0)}, and the hub names no "
+                f"classes. {advice}"
+            )
+        return {"classes": [f"class_{value}" for value in range(highest + 1)]}
+    if highest >= len(names):
         raise InputError(
-            f"dataset '{repository}': the masks hold the id {known[-1]}, but the hub names "
-            f"{plural(len(names), 'class')} ({', '.join(names[:5])}, …). Write a YAML with classes and value_map "
-            "(docs/datasets.md)."
+            f"{where}: the masks hold the id {highest}, but the hub names "
+            f"{plural(len(names), 'class')} ({', '.join(names[:5])}, …). {advice}"
         )
-    if not names and (not known or known[-1] >= IGNORE):
-        raise InputError(
-            f"dataset '{repository}': the masks hold ids up to {ids[-1] if ids else 0}, and the hub names no classes. "
-            "Write a YAML with classes and value_map (docs/datasets.md)."
-        )
-    wide = {} if ignore == IGNORE else {"ignore_ids": [ignore]}
-    return {"classes": names or [f"class_{value}" for value in range(known[-1] + 1)], **wide}
+    if ignore != IGNORE:
+        return {"classes": names, "ignore_ids": [ignore]}
+    return {"classes": names}

@@ -1,4 +1,4 @@
-"""Rasters of any size, read some rows at a time and never whole: aerial and satellite images, mosaics of scans."""
+"""Rasters of any size, such as satellite images, read some rows at a time and never whole."""
 
 import math
 import warnings
@@ -44,9 +44,12 @@ class Reading(NamedTuple):
     """What the files do not say themselves.
 
     Attributes:
-        scale: how an image's numbers become 8 bits; needed unless it holds 8 bits, or 16-bit grey levels.
-        bands: an image's red, green and blue band, or its grey one, counted from 1; () = the first ones.
-        ignored: values of masks that mean "not labelled"; the largest that fits marks pixels without data.
+        scale: how an image's numbers become 8 bits; needed unless it holds 8 bits, or 16-bit grey
+            levels.
+        bands: an image's red, green and blue band, or its grey one, counted from 1; () = the first
+            ones.
+        ignored: values of masks that mean "not labelled"; the largest that fits marks pixels
+            without data.
     """
 
     scale: Range | None = None
@@ -58,9 +61,10 @@ class Raster:
     """An image or a mask of which a stretch of rows can be read.
 
     Attributes:
+        path: the file.
         size: (H, W).
         palette: RGB of each value, of files with a palette.
-        nodata: the number that the file declares to be none.
+        nodata: the number that stands for "no data" in the file; None = there is no such number.
         ignore: what marks pixels without data in a mask of ids; None = they keep their ids.
     """
 
@@ -79,16 +83,19 @@ class Raster:
             self._bands = list(reading.bands) or self._bands
         elif source.count == 1:
             largest = IGNORE if self._type == np.uint8 else LARGEST_VALUE
-            self.ignore = max(
-                (value for value in reading.ignored if value <= largest), default=None
-            )
+            fitting = [value for value in reading.ignored if value <= largest]
+            self.ignore = max(fitting, default=None)
         self._check()
 
     def rows(self, first: int, last: int) -> np.ndarray:
-        """The rows ``first`` to ``last - 1``, as they can be saved as PNG: h×W or h×W×3 uint8, or h×W uint16.
+        """Return the rows ``first`` to ``last - 1``, as they can be saved as PNG.
 
-        Of an image's bands the first three are red, green and blue unless others were named; one or two are grey (and
-        opacity, which is dropped). A mask of three and four bands is one of colours, one of one band holds values.
+        The first three bands of an image are red, green and blue unless others were named. One or
+        two bands are grey (and opacity, which is dropped). A mask of three or four bands is one of
+        colours, and a mask of one band holds values.
+
+        Returns:
+            h×W or h×W×3 uint8, or h×W uint16.
 
         Raises:
             InputError: the file is damaged, or a mask holds what is no id.
@@ -100,17 +107,16 @@ class Raster:
         return pixels if self._scale is None else self._scaled(pixels, self._scale)
 
     def void(self, first: int, last: int) -> np.ndarray | None:
-        """h×W bool: where no band holds data; None where the file declares no number to be none."""
+        """Return h×W bool: where no band holds data; None where the file has no number for it."""
         nodata = self.nodata
         if nodata is None:
             return None
         window = Window(0, first, self.size[1], last - first)
-        # not dataset_mask: GDAL takes the last of four bands for opacity where the file does not say better
-        bands = (
-            _equal(self._source.read(band + 1, window=window), nodata)
-            for band in range(self._source.count)
-        )
-        return np.logical_and.reduce(list(bands))
+        void = np.ones((last - first, self.size[1]), bool)
+        # not dataset_mask: GDAL takes the last of four bands for opacity if the file says no other
+        for band in range(1, self._source.count + 1):
+            void &= _equal(self._source.read(band, window=window), nodata)
+        return void
 
     @property
     def spare_bands(self) -> list[int]:
@@ -124,62 +130,64 @@ class Raster:
                 raise InputError(
                     f"{path} has no band {band}; allowed for --bands are 1 to {source.count}."
                 )
-        types = {np.dtype(source.dtypes[band - 1]) for band in self._bands}
         block = math.prod(source.block_shapes[0]) * self._type.itemsize * source.count
         if block > LARGEST_BLOCK:
             raise FileProblem(
                 "too-large",
-                f"{path} is stored in one piece, which could only be read whole; store it in tiles: "
-                f"rio convert {path.name} tiled.tif --co TILED=YES --co COMPRESS=DEFLATE",
+                f"{path} is stored in one piece, which could only be read whole; store it in "
+                f"tiles: rio convert {path.name} tiled.tif --co TILED=YES --co COMPRESS=DEFLATE",
             )
+        types = {source.dtypes[band - 1] for band in self._bands}
         if self._kind == "masks":
-            if _is_lossy(source):
-                raise FileProblem(
-                    "mask-lossy",
-                    f"{path} is compressed with a loss, which changes class ids; export the mask again.",
-                )
-            if source.count == 2 or (source.count > 2 and types != {np.dtype(np.uint8)}):
-                raise FileProblem(
-                    "mask-format",
-                    f"{path} has {source.count} bands of {self._type}; a mask has one band of ids, or three of colours "
-                    "(8 bits).",
-                )
-        elif (
-            self._scale is None
-            and types != {np.dtype(np.uint8)}
-            and not (types == {np.dtype(np.uint16)} and len(self._bands) == 1)
-        ):
+            self._check_mask(types)
+        else:
+            self._check_image(types)
+
+    def _check_mask(self, types: set[str]) -> None:
+        count = self._source.count
+        if _is_lossy(self._source):
+            raise FileProblem(
+                "mask-lossy",
+                f"{self.path} is compressed with a loss, which changes class ids; export the mask "
+                "again.",
+            )
+        of_colors = count > 2 and types == {"uint8"}
+        if count > 1 and not of_colors:
+            raise FileProblem(
+                "mask-format",
+                f"{self.path} has {count} bands of {self._type}; a mask has one band of ids, or "
+                "three of colours (8 bits).",
+            )
+
+    def _check_image(self, types: set[str]) -> None:
+        wide_grey = len(self._bands) == 1 and types == {"uint16"}
+        if self._scale is None and types != {"uint8"} and not wide_grey:
             raise FileProblem(
                 "image-range",
-                f"{path} holds {plural(source.count, 'band')} of {self._type}; an image has 8 "
-                f"bits. Say which numbers become black and white, {self._sampled()}",
+                f"{self.path} holds {plural(self._source.count, 'band')} of {self._type}; an image "
+                f"has 8 bits. Say which numbers become black and white, {self._sampled()}",
             )
 
     def _sampled(self) -> str:
-        """What numbers the bands hold, by at most 1024² places of each."""
+        """Return advice on a range, from at most 1024² pixels of each band."""
         shape = (len(self._bands), *(min(side, 1024) for side in self.size))
-        numbers = (
-            self._source.read(self._bands, out_shape=shape, masked=True)
-            .compressed()
-            .astype(np.float64)
-        )
-        numbers = numbers[np.isfinite(numbers)]
+        sample = self._source.read(self._bands, out_shape=shape, masked=True).compressed()
+        numbers = sample[np.isfinite(sample)].astype(np.float64)
         if not numbers.size:
             return "e.g. --range 0 3000"
         low, high = np.percentile(numbers, [1, 99])
         return (
-            f"e.g. --range {low:.4g} {high:.4g}: a sample of its pixels lies in {numbers.min():.6g} to "
-            f"{numbers.max():.6g}, 98 % of it in this range"
+            f"e.g. --range {low:.4g} {high:.4g}: a sample of its pixels lies in "
+            f"{numbers.min():.6g} to {numbers.max():.6g}, 98 % of it in this range"
         )
 
     def _ids(self, pixels: np.ndarray) -> np.ndarray:
-        void = None
-        if self.nodata is not None and self.ignore is not None:
-            void = _equal(pixels, self.nodata)
-            pixels = np.where(void, 0, pixels)
-        ids = self._checked(pixels)
-        if void is not None:
-            ids[void] = self.ignore
+        """Return a mask's values as uint8 or uint16; pixels without data get :attr:`ignore`."""
+        if self.nodata is None or self.ignore is None:
+            return self._checked(pixels)
+        void = _equal(pixels, self.nodata)
+        ids = self._checked(np.where(void, 0, pixels))
+        ids[void] = self.ignore
         return ids
 
     def _checked(self, pixels: np.ndarray) -> np.ndarray:
@@ -190,8 +198,8 @@ class Raster:
             shown = ", ".join(f"{value:g}" for value in np.unique(pixels[wrong])[:3])
             raise FileProblem(
                 "mask-ids",
-                f"{self.path} holds {shown}; ids are whole numbers in 0..{LARGEST_VALUE}. Save what is not labelled "
-                "as 255.",
+                f"{self.path} holds {shown}; ids are whole numbers in 0..{LARGEST_VALUE}. Save what "
+                "is not labelled as 255.",
             )
         return pixels.astype(np.uint16)
 
@@ -206,10 +214,13 @@ READ_AS_IT_IS = Reading()
 
 @contextmanager
 def opened_raster(path: Path, kind: Kind, reading: Reading = READ_AS_IT_IS) -> Iterator[Raster]:
-    """A raster in any format that GDAL reads; whatever fails within the block becomes an :class:`InputError`.
+    """Open a raster in any format that GDAL reads.
+
+    An error of GDAL within the block becomes an :class:`InputError`, too.
 
     Raises:
-        InputError: the file is missing or damaged, lacks a band, can only be read whole, or is no image or mask.
+        InputError: the file is missing or damaged, lacks a band, can only be read whole, or is no
+            image or mask.
     """
     if not is_upright(path):
         raise FileProblem("image-rotated", f"{path} is turned by its EXIF data; save it upright.")
@@ -229,7 +240,10 @@ def opened_raster(path: Path, kind: Kind, reading: Reading = READ_AS_IT_IS) -> I
 
 
 def _equal(pixels: np.ndarray, number: float) -> np.ndarray:
-    return np.isnan(pixels) if math.isnan(number) else pixels == number
+    if math.isnan(number):
+        return np.isnan(pixels)
+    equal: np.ndarray = pixels == number
+    return equal
 
 
 def _is_lossy(source: Any) -> bool:
@@ -238,8 +252,11 @@ def _is_lossy(source: Any) -> bool:
 
 
 def _palette(source: Any) -> list[int] | None:
-    """R, G, B of value 0, of value 1, …"""
+    """Return R, G, B of value 0, of value 1, … for a file with a palette."""
     if source.count > 1 or source.colorinterp[0] != ColorInterp.palette:
         return None
     table = source.colormap(1)
-    return [level for value in range(256) for level in table.get(value, (0, 0, 0))[:3]]
+    levels: list[int] = []
+    for value in range(256):
+        levels += table.get(value, (0, 0, 0))[:3]
+    return levels

@@ -1,7 +1,8 @@
-"""Divides a dataset into train, val and test, or into k folds with one shared test set.
+"""Dividing a dataset into train, val and test, or into k folds with one shared test set.
 
-Scenes stay whole, classes are spread by their pixels, and the same images, ratios and seed give the same parts on every
-machine and for every order of files: all decisions are made in whole numbers, on sorted scenes.
+Scenes stay whole, and classes are spread by their pixels. The same images, ratios and seed give the
+same parts on every machine and for every order of files, because all decisions are made in whole
+numbers, on sorted scenes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from encoder_ablations.utils.seeding import numpy_stream
 from encoder_ablations.utils.texts import plural
 
 RULE = 3
-"""Version of :func:`divide`: another one makes another division of the same images with the same seed."""
+"""Version of :func:`divide`; another one may divide the same images differently."""
 
 
 @dataclass(frozen=True)
@@ -37,39 +38,43 @@ class Ratios:
             raise InputError(
                 f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or 2 and more."
             )
-        if not 0 <= self.test < 1 or (
-            self.folds == 1 and not (self.val > 0 and self.val + self.test < 1)
-        ):
+        possible = 0 <= self.test < 1
+        if self.folds == 1:
+            possible = possible and self.val > 0 and self.val + self.test < 1
+        if not possible:
             raise InputError(
-                f"the shares val {self.val:g} and test {self.test:g} are impossible; each lies in 0..1, val is more "
-                "than 0, and something must be left for train."
+                f"the shares val {self.val:g} and test {self.test:g} are impossible; each lies in "
+                "0..1, val is more than 0, and something must be left for train."
             )
 
     @property
     def parts(self) -> dict[str, float]:
         """Share of every part that an image may go to."""
-        test = {"test": self.test} if self.test else {}
         if self.folds == 1:
-            return {"train": 1 - self.val - self.test, "val": self.val, **test}
-        return {
-            **{f"fold_{fold}": (1 - self.test) / self.folds for fold in range(self.folds)},
-            **test,
-        }
+            parts = {"train": 1 - self.val - self.test, "val": self.val}
+        else:
+            parts = {f"fold_{fold}": (1 - self.test) / self.folds for fold in range(self.folds)}
+        if self.test:
+            parts["test"] = self.test
+        return parts
 
 
 def divide(
     scenes: Sequence[str], pixels: np.ndarray | None, ratios: Ratios, seed: int
 ) -> dict[str, list[int]]:
-    """Positions of images, ascending, by part (see :attr:`Ratios.parts`).
+    """Return positions of images, ascending, by part (see :attr:`Ratios.parts`).
 
-    The scenes that hold much of any class go first (in a seeded order among those that hold about as much), each to the
-    part that then lies nearest to its share of every class's pixels and of the images, in relation to that share: after
-    the greedy rule of Sechidis, Tsoumakas & Vlahavas (ECML 2011), for pixel counts instead of labels. Where a part then
-    lacks much of a class, scenes are exchanged (:func:`~encoder_ablations.data.intake.split_search.improve`).
+    The scenes that hold much of any class go first, in a seeded order among those that hold about
+    as much. Each goes to the part that then lies nearest to its share of every class's pixels and
+    of the images, in relation to that share. This is the greedy rule of Sechidis, Tsoumakas &
+    Vlahavas (ECML 2011), for pixel counts instead of labels. Where a part then lacks much of a
+    class, scenes are exchanged (:func:`~encoder_ablations.data.intake.split_search.improve`).
 
     Args:
         scenes: the name of each image's scene; images of one scene stay together.
         pixels: N×K pixels of each class; None divides by number alone.
+        ratios: how much goes where.
+        seed: of the order of scenes.
 
     Raises:
         InputError: there are fewer scenes than parts.
@@ -100,7 +105,10 @@ def divide(
 
 
 def files_of(parts: Mapping[str, list[int]], ratios: Ratios) -> dict[str, list[int]]:
-    """The parts as index files: ``train``, ``val``, ``test``, or ``fold_0_train``, ``fold_0_val``, …, ``test``."""
+    """Return positions by the index files of the parts.
+
+    They are called ``train``, ``val`` and ``test``, or ``fold_0_train``, ``fold_0_val``, …, ``test``.
+    """
     if ratios.folds == 1:
         return dict(parts)
     files = {}
@@ -108,11 +116,16 @@ def files_of(parts: Mapping[str, list[int]], ratios: Ratios) -> dict[str, list[i
         others = [parts[f"fold_{other}"] for other in range(ratios.folds) if other != fold]
         files[f"fold_{fold}_train"] = sorted(position for part in others for position in part)
         files[f"fold_{fold}_val"] = parts[f"fold_{fold}"]
-    return {**files, **({"test": parts["test"]} if "test" in parts else {})}
+    if "test" in parts:
+        files["test"] = parts["test"]
+    return files
 
 
 def _shares(groups: list[list[int]], pixels: np.ndarray | None, count: int) -> np.ndarray:
-    """G×(K+1) int64: each scene's share of every class's pixels, and last of all images, in :data:`UNIT`."""
+    """Return G×(K+1) int64: each scene's share of every class's pixels, and last of all images.
+
+    Shares are in :data:`UNIT`.
+    """
     columns = [np.array([len(group) for group in groups], np.int64)[:, None] * UNIT // count]
     if pixels is not None:
         counts = np.stack([pixels[group].sum(axis=0, dtype=np.int64) for group in groups])
@@ -125,9 +138,9 @@ def _shares(groups: list[list[int]], pixels: np.ndarray | None, count: int) -> n
 def _assign(
     shares: np.ndarray, sizes: list[int], ratios: list[float], permutation: np.ndarray
 ) -> list[int]:
-    """The part of every scene, by the greedy rule."""
+    """Return the part of every scene, by the greedy rule."""
     wanted = _wanted(ratios)[:, None]
-    # errors count in relation to a part's size, or the largest part would take a rare class before any other gets some
+    # errors count in relation to a part's size, or the largest part would take all of a rare class
     weights = [UNIT * UNIT // max(1, share) for share in wanted[:, 0].tolist()]
     filled = np.zeros((len(ratios), shares.shape[1]), np.int64)
     room = _quotas(sum(sizes), ratios)
@@ -144,9 +157,8 @@ def _assign(
         share = shares[scene]
         # growth of the squared distance from what is wanted, summed over classes
         growth = (share * (2 * (filled[allowed] - wanted[allowed]) + share)).sum(axis=1).tolist()
-        part = min(zip(allowed, growth, strict=True), key=lambda each: each[1] * weights[each[0]])[
-            0
-        ]
+        cost = [each * weights[part] for part, each in zip(allowed, growth, strict=True)]
+        part = allowed[cost.index(min(cost))]
         unused.discard(part)
         filled[part] += share
         room[part] -= sizes[scene]
@@ -155,23 +167,23 @@ def _assign(
 
 
 def _wanted(ratios: list[float]) -> np.ndarray:
-    """P int64: the share of every part, in :data:`UNIT`."""
+    """Return P int64: the share of every part, in :data:`UNIT`."""
     return np.array([round(ratio * UNIT) for ratio in ratios], np.int64)
 
 
 def _leading(value: int) -> int:
-    """Grows with ``value`` in steps of at most a quarter, so that what is about equal has the same place."""
+    """Return a rank that is the same for values within about a quarter, and rises with them."""
     length = value.bit_length()
     return 4 * length + (value << 3 >> length & 3)
 
 
 def _quotas(count: int, ratios: list[float]) -> list[int]:
-    """Whole images per part, by largest remainder, and at least one each."""
+    """Return whole images per part, by largest remainder, and at least one each."""
     exact = [ratio * count for ratio in ratios]
     quotas = [max(1, int(value + 1e-9)) for value in exact]
     by_remainder = sorted(range(len(ratios)), key=lambda part: (quotas[part] - exact[part], part))
     for part in by_remainder[: max(0, count - sum(quotas))]:
         quotas[part] += 1
     while sum(quotas) > count:
-        quotas[max(range(len(quotas)), key=lambda part: quotas[part])] -= 1
+        quotas[quotas.index(max(quotas))] -= 1
     return quotas

@@ -1,4 +1,4 @@
-"""Cuts rasters and their masks into tiles that everything here reads, a row of tiles at a time."""
+"""Cutting rasters and their masks into tiles that training reads, a row of tiles at a time."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,10 @@ THREADS = 4
 
 
 def stretches(pixels: int, largest: int) -> list[tuple[int, int]]:
-    """Divides a side into stretches of at most ``largest`` pixels, as equal as can be: their first and last + 1."""
+    """Return the stretches of a side, of at most ``largest`` pixels and as equal as can be.
+
+    Each is its first pixel and its last + 1.
+    """
     count = math.ceil(pixels / largest)
     edges = [round(number * pixels / count) for number in range(count + 1)]
     return list(pairwise(edges))
@@ -29,9 +32,9 @@ class Outline(NamedTuple):
     """What the headers of a pair say.
 
     Attributes:
-        tiles: how many it gives.
+        tiles: number of tiles that the pair gives.
         spare_bands: bands of the image that are not taken.
-        void: which number is declared to be none, in a mask of ids or its image; "" for nothing of the kind.
+        void: which number stands for "no data", in a mask of ids or its image; "" if none does.
     """
 
     tiles: int
@@ -40,7 +43,7 @@ class Outline(NamedTuple):
 
 
 def outline(pair: Pair, largest: int, reading: Reading = READ_AS_IT_IS) -> Outline:
-    """Looks at a pair before it is cut.
+    """Look at the headers of a pair before it is cut.
 
     Raises:
         InputError: a file cannot be cut, or the two differ in size.
@@ -51,23 +54,26 @@ def outline(pair: Pair, largest: int, reading: Reading = READ_AS_IT_IS) -> Outli
     ):
         _require_equal_sizes(image, mask)
         tiles = math.prod(len(stretches(side, largest)) for side in image.size)
-        declaring = (
-            [each for each in (mask, image) if each.nodata is not None]
-            if mask.ignore is not None
-            else []
-        )
-        void = f"{declaring[0].nodata:g} in {declaring[0].path}" if declaring else ""
+        void = ""
+        if mask.ignore is not None:
+            declaring = [each for each in (image, mask) if each.nodata is not None]
+            for each in declaring:  # the mask's number goes first
+                void = f"{each.nodata:g} in {each.path}"
         return Outline(tiles, image.spare_bands, void)
 
 
 def held_ids(path: Path) -> set[int]:
-    """All ids of a mask but the one that is declared to be none; an empty set for one of colours."""
+    """Return all ids of a mask, without pixels that have no data; empty for a mask of colours."""
     found: set[int] = set()
     with opened_raster(path, "masks") as mask:
-        for first, last in stretches(mask.size[0], 512) if mask.ignore is not None else ():
+        if mask.ignore is None:
+            return found
+        for first, last in stretches(mask.size[0], 512):
             ids = mask.rows(first, last)
             void = mask.void(first, last)
-            found.update(np.unique(ids if void is None else ids[~void]).tolist())
+            if void is not None:
+                ids = ids[~void]
+            found.update(np.unique(ids).tolist())
     return found
 
 
@@ -79,13 +85,17 @@ def cut(
     reading: Reading = READ_AS_IT_IS,
     advance: Callable[[int], object] = lambda count: None,
 ) -> None:
-    """Writes ``images/SPLIT/ID_y00000_x00000.png``, … and ``masks/SPLIT/…``; each pixel lies in exactly one tile.
+    """Write the tiles ``images/SPLIT/ID_y00000_x00000.png``, … and ``masks/SPLIT/…``.
 
-    Colours, palettes and values of masks stay as they are, but for ids where there is no data. Two rows of tiles are in
-    memory at once.
+    Each pixel lies in exactly one tile. Colours, palettes and values of masks stay as they are,
+    except for ids where there is no data. Two rows of tiles are in memory at once.
 
     Args:
+        pair: the image and its mask.
+        folder: where ``images`` and ``masks`` lie.
+        split: sub-folder of both.
         largest: longest side of a tile in pixels.
+        reading: what the files do not say themselves.
         advance: called with the number of tiles that are written.
 
     Raises:
@@ -97,19 +107,20 @@ def cut(
         ThreadPoolExecutor(THREADS) as pool,
     ):
         _require_equal_sizes(image, mask)
+        for kind in KINDS:
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
         columns = stretches(image.size[1], largest)
         for top, bottom in stretches(image.size[0], largest):
-            work = []
+            ids = mask.rows(top, bottom)
             void = image.void(top, bottom) if mask.ignore is not None else None
-            for kind, raster in zip(KINDS, (image, mask), strict=True):
-                target = folder / kind / split
-                target.mkdir(parents=True, exist_ok=True)
-                pixels = raster.rows(top, bottom)
-                if raster is mask and void is not None:
-                    pixels[void] = mask.ignore
+            if void is not None:
+                ids[void] = mask.ignore
+            work = []
+            rows = (image.rows(top, bottom), image.palette), (ids, mask.palette)
+            for kind, (pixels, palette) in zip(KINDS, rows, strict=True):
                 for left, right in columns:
-                    path = target / f"{tile_id(pair.id, top, left)}.png"
-                    work.append(pool.submit(_save, pixels[:, left:right], raster.palette, path))
+                    path = folder / kind / split / f"{tile_id(pair.id, top, left)}.png"
+                    work.append(pool.submit(_save, pixels[:, left:right], palette, path))
             for each in work:
                 each.result()
             advance(len(columns))
@@ -125,6 +136,7 @@ def _save(pixels: np.ndarray, palette: list[int] | None, path: Path) -> None:
 def _require_equal_sizes(image: Raster, mask: Raster) -> None:
     if image.size != mask.size:
         raise InputError(
-            f"{mask.path} has {mask.size[1]}×{mask.size[0]} pixels (width × height), but its image {image.path} has "
-            f"{image.size[1]}×{image.size[0]}. Export the mask again on the image's grid."
+            f"{mask.path} has {mask.size[1]}×{mask.size[0]} pixels (width × height), but its image "
+            f"{image.path} has {image.size[1]}×{image.size[0]}. Export the mask again on the "
+            "image's grid."
         )

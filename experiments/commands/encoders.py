@@ -15,14 +15,17 @@ EXAMPLES = """  ablate encoders
   ablate encoders dino"""
 
 NORMALIZATIONS = {0.485: "ImageNet", 0.481: "CLIP", 0.5: "0.5"}
-"""Names of the usual ones, by the mean of red."""
+"""Names of the usual normalisations, by the mean of red."""
 
 COLUMNS = "{:<16}{:<20}{:>8}  {:<6}{:>6}{:>7}  {:<13}{:<17}{}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate encoders --help``."""
-    about = "Lists the encoders that have a name here; any other timm vision transformer works by its timm name."
+    about = (
+        "Lists the encoders that have a name here; any other timm vision transformer works by its "
+        "timm name."
+    )
     parser = options.make_parser("encoders", about, EXAMPLES)
     parser.add_argument(
         "text", nargs="?", default="", help="only encoders whose name or family contains this"
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def describe(row: EncoderRow) -> str:
-    """One line of the table. The model is built without memory for its weights."""
+    """Return one line of the table. The model is built without memory for its weights."""
     with torch.device("meta"):
         body = build_encoder(EncoderSpec(name=row.name, weights="random")).body
     facts = body.facts()

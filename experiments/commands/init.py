@@ -30,12 +30,13 @@ EXAMPLES = """  ablate init ~/photos/craters
   ablate init ~/tiles --classes background,crater,boulder --name mars
   ablate init ~/vistas --masks v1.2/labels"""
 
-ABOUT = """Looks at a folder, and writes a dataset YAML, a contact sheet (PNG) and a first study YAML. Understood are
-images and masks of equal names (with or without train, val, test folders), a folder of masks for each class,
-trees of tiles (R_G_B_IR.png, L.png), masks of ids, of 0 and 255, of colours or with a palette, and COCO JSON.
-What masks mean is decided by the values in them. Where these allow several readings you are asked; without a
-terminal the command ends and names the option that decides: --masks, --objects or --blends.
-Masks that need converting go into a new folder; your files stay as they are."""
+ABOUT = """Looks at a folder, and writes a dataset YAML, a contact sheet (PNG) and a first study
+YAML. Understood are images and masks of equal names (with or without train, val, test folders), a
+folder of masks for each class, trees of tiles (R_G_B_IR.png, L.png), masks of ids, of 0 and 255,
+of colours or with a palette, and COCO JSON. What masks mean is decided by the values in them. Where
+these allow several readings you are asked; without a terminal the command ends and names the option
+that decides: --masks, --objects or --blends. Masks that need converting go into a new folder; your
+files stay as they are."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _propose(arguments: argparse.Namespace) -> Proposal:
-    """What was recognised; where the masks allow several readings the person at the terminal chooses.
+    """Return what was recognised; the person at the terminal chooses between several readings.
 
     Raises:
         Unsure: there is no terminal, or no answer.
@@ -115,7 +116,7 @@ def _propose(arguments: argparse.Namespace) -> Proposal:
 
 
 def _ask(unsure: Unsure) -> Reading:
-    """The reading that the person chooses, by its number.
+    """Return the reading that the person chooses by its number.
 
     Raises:
         Unsure: the input ends.
@@ -135,7 +136,7 @@ def _ask(unsure: Unsure) -> Reading:
 
 
 def _refuse_bands(proposal: Proposal) -> None:
-    """Before masks are converted in vain.
+    """Look at the first image, before masks are converted in vain.
 
     Raises:
         InputError: the first image is a TIFF that has to be cut first.
@@ -148,9 +149,11 @@ def _refuse_bands(proposal: Proposal) -> None:
 
 
 def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[DatasetSpec, list[str]]:
-    """The dataset as it is written, and the classes that no font has the letters of.
+    """Write all files, and return the dataset and the classes whose letters no font has.
 
     Args:
+        proposal: what was recognised.
+        prepared: the folder of converted masks, if any.
         paths: of the dataset's YAML, the contact sheet and the study's YAML.
     """
     spec = proposal.spec
@@ -174,18 +177,26 @@ def _advancing(bar: tqdm) -> Callable[[int, int], object]:
     return advance
 
 
+def _shown(names: Sequence[str], most: int) -> str:
+    """Return the first names, separated by commas."""
+    shown = list(names[:most])
+    if len(names) > most:
+        shown.append("…")
+    return ", ".join(shown)
+
+
 def _summary(
     spec: DatasetSpec, proposal: Proposal, paths: list[Path], unwritable: list[str]
 ) -> str:
     counts = ", ".join(f"{len(FolderDataset(spec, split))} {split}" for split in spec.splits)
-    shown = ", ".join(spec.classes[:12]) + (", …" if len(spec.classes) > 12 else "")
     lines = [f"recognised: {proposal.layout}; masks: {proposal.kind}", f"pairs: {counts}"]
-    lines.append(f"classes ({len(spec.classes)}): {shown}")
+    lines.append(f"classes ({len(spec.classes)}): {_shown(spec.classes, 12)}")
     lines += [f"note: {remark}" for remark in proposal.remarks]
     if unwritable:
-        named = ", ".join(unwritable[:5]) + (", …" if len(unwritable) > 5 else "")
+        named = _shown(unwritable, 5)
         lines.append(
-            f"note: no font on this machine has the letters of {named}: the contact sheet shows class ids."
+            f"note: no font on this machine has the letters of {named}: the contact sheet shows "
+            "class ids."
         )
     if not proposal.direct:
         lines.append(f"converted: {spec.root}")
@@ -198,7 +209,7 @@ def _summary(
 
 
 def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
-    """The dataset's YAML with a comment at everything that a person may want to correct."""
+    """Return the dataset's YAML, with a comment at what a person may want to correct."""
     head = [f"# {spec.name}: written by  ablate init  from {proposal.spec.root}"]
     head.append(f"# Recognised: {proposal.layout}; masks: {proposal.kind}.")
     head += [f"# {remark}" for remark in proposal.remarks]
@@ -212,7 +223,7 @@ def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
         *(f"  - {_inline(name)}  # {number}" for number, name in enumerate(spec.classes)),
     ]
     lines.append(
-        "# sub-folders of the two folders below; 'test' is reported on where there is one, else 'val'"
+        "# sub-folders of the two folders below; 'test' is reported on if there is one, else 'val'"
     )
     lines.append(f"splits: {_inline(spec.splits)}")
     if (spec.images, spec.masks) != ("images", "masks"):
@@ -244,13 +255,14 @@ def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
         ]
     else:
         lines.append(
-            "# scene_pattern: ^([^_]+)_      if images of one scene (frames, tiles) share the beginning of their names"
+            "# scene_pattern: ^([^_]+)_      if images of one scene (frames, tiles) share the "
+            "beginning of their names"
         )
     return "\n".join([*head, *lines]) + "\n"
 
 
 def study_yaml(spec: DatasetSpec, dataset: Path) -> str:
-    """A first study: three encoders and an untrained one, at 10 % and 100 %, crops that fit the images."""
+    """Return a first study's YAML: three encoders and an untrained one, at 10 % and 100 %."""
     height, width = image_size(FolderDataset(spec, "train").pairs[0].image)
     side = min(512, max(64, min(height, width) // 32 * 32))
     return f"""# Which encoder is best on {spec.name}? Written by  ablate init; change what you like.
@@ -275,17 +287,13 @@ recipe:
 
 
 def _inline(value: object) -> str:
-    """One line of YAML; JSON where a plain word will not do."""
-    if (
-        isinstance(value, str)
-        and re.fullmatch(r"[A-Za-z0-9_./-]*", value)
-        and yaml.safe_load(value) == value
-    ):
-        return value
+    """Return one line of YAML; JSON where a plain word will not do."""
     if isinstance(value, dict):
-        return (
-            "{" + ", ".join(f"{_inline(key)}: {_inline(each)}" for key, each in value.items()) + "}"
-        )
+        pairs = [f"{_inline(key)}: {_inline(each)}" for key, each in value.items()]
+        return f"{{{', '.join(pairs)}}}"
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_./-]*", value)
+    if plain and yaml.safe_load(str(value)) == value:
+        return str(value)
     return json.dumps(value, ensure_ascii=False)
 
 

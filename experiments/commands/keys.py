@@ -1,6 +1,7 @@
-"""``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the docstrings below the models' fields."""
+"""``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the models' docstrings."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -49,27 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     for section in wanted:
         if not _chosen(section):
             raise unknown("section", section, SECTIONS)
-    names = [name for section in wanted for name in _chosen(section)] if wanted else list(SECTIONS)
-    print(
-        "\n".join(
-            ([] if wanted else [HEAD])
-            + [describe(name, SECTIONS[name]) for name in dict.fromkeys(names)]
-        )
-    )
+    chosen = dict.fromkeys(chain.from_iterable(map(_chosen, wanted or SECTIONS)))
+    pages = [describe(name, SECTIONS[name]) for name in chosen]
+    if not wanted:
+        pages.insert(0, HEAD)
+    print("\n".join(pages))
     return 0
 
 
 def _chosen(section: str) -> list[str]:
-    """A section, and those whose names begin with it: "recipe" is also "recipe.optimizer"."""
-    return [
-        name
-        for name in SECTIONS
-        if name == section or name.startswith((f"{section}.", f"{section} "))
-    ]
+    """Return a section and those below it: "recipe" is also "recipe.optimizer"."""
+    below = (f"{section}.", f"{section} ")
+    return [name for name in SECTIONS if name == section or name.startswith(below)]
 
 
 def describe(title: str, spec: type[BaseModel]) -> str:
-    """A heading, what the model is, and a table of its keys, in Markdown."""
+    """Return a heading, what the model is, and a table of its keys, in Markdown."""
     rows = [
         f"| `{name}` | {_default(field)} | {_in_markdown(field.description).replace('|', '/')} |"
         for name, field in spec.model_fields.items()
@@ -86,7 +82,7 @@ def describe(title: str, spec: type[BaseModel]) -> str:
 
 
 def _in_markdown(text: str | None) -> str:
-    """A docstring as one line."""
+    """Return a docstring as one line."""
     return " ".join((text or "").split()).replace("``", "`")
 
 
@@ -98,5 +94,8 @@ def _default(field: FieldInfo) -> str:
         return "see below"
     if value is None:
         return "–"
-    shown = f"[{', '.join(map(str, value))}]" if isinstance(value, tuple | list) else str(value)
-    return f"`{shown.lower() if isinstance(value, bool) else shown}`"
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if isinstance(value, tuple | list):
+        value = f"[{', '.join(map(str, value))}]"
+    return f"`{value}`"

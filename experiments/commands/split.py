@@ -1,4 +1,4 @@
-"""``ablate split``: index files for train, val and test, or for k folds with one shared test set."""
+"""``ablate split``: index files for train, val and test, or for k folds and one test set."""
 
 import argparse
 import json
@@ -17,11 +17,12 @@ from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.scene_names import likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.intake.division_text import division_table, division_yaml
 from encoder_ablations.data.intake.splits import RULE, Ratios, divide, files_of
 from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
-from encoder_ablations.utils.config import build, in_yaml, merge
+from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_json
 from encoder_ablations.utils.texts import plural
@@ -32,8 +33,12 @@ EXAMPLES = """  ablate split my_data.yaml
   ablate split my_data.yaml --scenes '^([^_]+)_'        what stands before the first _ names the scene
   ablate split oxford_pet --of train --val 0.1 --output splits/pet"""
 
+SHARE = 0.15
+"""Share of the images for val, and for test, where nothing is said."""
 INDEPENDENT = "none"
 """``--scenes`` of images that do not belong together."""
+MARKER = "split.json"
+"""Holds the settings of the division that a folder holds."""
 LATER = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
 """Stands for the splits of a YAML that has none yet."""
 
@@ -42,43 +47,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate split --help``."""
     arguments = _parser().parse_args(argv)
     content, source = resolve_dataset(arguments.dataset)
-    spec = _with_scenes(
-        build(DatasetSpec, merge({"splits": LATER}, content), source), arguments.scenes
-    )
+    spec = build(DatasetSpec, merge({"splits": LATER}, content), source)
+    spec = _with_scenes(spec, arguments.scenes)
     pool = _pool(spec, arguments.of)
-    kept_test = arguments.of is not None and "test" in spec.splits and "test" not in arguments.of
-    test = arguments.test if arguments.test is not None else 0.0 if kept_test else 0.15
-    if arguments.val is not None and arguments.folds > 1:
-        raise InputError(
-            "--val is not needed with --folds: each fold is once val. Leave one of them out."
-        )
-    ratios = Ratios(arguments.folds, 0.15 if arguments.val is None else arguments.val, test)
+    ratios = _ratios(arguments, spec)
     folder = _folder(spec, arguments.output)
 
     dataset = FolderDataset(spec, "train", pool)
     known = spec.scene_pattern is not None or arguments.scenes is not None
-    doubt = (
-        None if known else _refuse_likely_scenes(dataset.ids, None)
-    )  # before masks are read in vain
-    counts = None if arguments.by == "count" else scan_masks(dataset, progress=True).counts
-    if not known and counts is not None:
-        doubt = _refuse_likely_scenes(dataset.ids, counts)
-    if doubt:
-        print(f"note: {doubt}", file=sys.stderr)
+    counts = _counts(dataset, by_pixels=arguments.by == "pixels", scenes_known=known)
     parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
     files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
     _write(dataset, files, folder, _settings(arguments, ratios, dataset), arguments.replace)
-    print(_table(spec, parts, dataset.scenes, counts))
+    print(division_table(spec, parts, dataset.scenes, counts))
     print(f"\nwrote {2 * len(files)} files to {folder}. In a study or a dataset's YAML:")
-    print(_usage(spec, arguments, ratios, folder))
+    with_scenes = arguments.scenes is not None
+    print(division_yaml(spec, arguments.dataset, ratios, folder, with_scenes=with_scenes))
     return 0
+
+
+def _ratios(arguments: argparse.Namespace, spec: DatasetSpec) -> Ratios:
+    """Return how much goes where; a test set that is not divided stays the only one.
+
+    Raises:
+        InputError: the options contradict each other, or the shares are impossible.
+    """
+    if arguments.val is not None and arguments.folds > 1:
+        raise InputError(
+            "--val is not needed with --folds: each fold is once val. Leave one of them out."
+        )
+    val, test = arguments.val, arguments.test
+    if val is None:
+        val = SHARE
+    if test is None:
+        keeps_test = arguments.of and "test" in spec.splits and "test" not in arguments.of
+        test = 0.0 if keeps_test else SHARE
+    return Ratios(arguments.folds, val, test)
+
+
+def _counts(dataset: FolderDataset, *, by_pixels: bool, scenes_known: bool) -> np.ndarray | None:
+    """Return N×K pixels of each class; None where images are divided by number alone.
+
+    Raises:
+        InputError: names show scenes that nobody has named.
+    """
+    # before masks are read in vain
+    doubt = None if scenes_known else _refuse_likely_scenes(dataset.ids, None)
+    counts = None
+    if by_pixels:
+        counts = scan_masks(dataset, progress=True).counts
+        if not scenes_known:
+            doubt = _refuse_likely_scenes(dataset.ids, counts)
+    if doubt:
+        print(f"note: {doubt}", file=sys.stderr)
+    return counts
 
 
 def _parser() -> argparse.ArgumentParser:
     about = (
-        "Divides a dataset's images into train, val and test, or into k folds with one shared test set. Scenes "
-        "(scene_pattern in the YAML) stay whole, and every part gets its share of every class's pixels."
+        "Divides a dataset's images into train, val and test, or into k folds with one shared test "
+        "set. Scenes (scene_pattern in the YAML) stay whole, and every part gets its share of every "
+        "class's pixels."
     )
     parser = options.make_parser("split", about, EXAMPLES)
     parser.add_argument("dataset", help="a dataset's name or YAML; it need not have 'splits' yet")
@@ -97,8 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scenes",
         metavar="PATTERN",
-        help="regular expression whose first group names an image's scene (default: the YAML's scene_pattern); "
-        f"{INDEPENDENT} = the images are independent",
+        help="regular expression whose first group names an image's scene (default: the YAML's "
+        f"scene_pattern); {INDEPENDENT} = the images are independent",
     )
     parser.add_argument(
         "--of", nargs="+", metavar="SPLIT", help="divide only these splits (default: all images)"
@@ -129,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _with_scenes(spec: DatasetSpec, scenes: str | None) -> DatasetSpec:
-    """The dataset with the scenes that ``--scenes`` names."""
+    """Return the dataset with the scenes that ``--scenes`` names."""
     if scenes is None:
         return spec
     pattern = None if scenes == INDEPENDENT else scenes
@@ -154,25 +184,33 @@ def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | No
         return None
     what = "frames or tiles of the same scenes"
     way_out = (
-        f"keep each scene in one part with --scenes '{found.pattern}' (in the YAML: scene_pattern), or say "
-        f"--scenes {INDEPENDENT} if the images are independent"
+        f"keep each scene in one part with --scenes '{found.pattern}' (in the YAML: "
+        f"scene_pattern), or say --scenes {INDEPENDENT} if the images are independent"
     )
     groups = f"{plural(found.scenes, 'group')}, the largest '{found.largest}'"
     if found.sure:
         raise InputError(
-            f"the names look like {what} ({groups}); parts that share a scene make scores too good: {way_out}."
+            f"the names look like {what} ({groups}); parts that share a scene make scores too "
+            f"good: {way_out}."
         )
-    return f"the names may be {what} ({groups}), and every image is taken for independent. If they are, {way_out}."
+    return (
+        f"the names may be {what} ({groups}), and every image is taken for independent. If they "
+        f"are, {way_out}."
+    )
 
 
 def _folder(spec: DatasetSpec, output: Path) -> Path:
-    """Where the lists go: inside the dataset's folder, for a dataset's YAML may name no other."""
+    """Return where the lists go, inside the dataset's folder.
+
+    Raises:
+        InputError: ``output`` leads out of it, where no dataset's YAML may name a list.
+    """
     root = spec.folder.resolve()
     folder = (root / output).resolve()
     if not folder.is_relative_to(root):
         raise InputError(
-            f"--output {output} leads out of the dataset's folder {root}, where no YAML could name the lists; allowed "
-            "is a folder inside it, e.g. --output splits/second."
+            f"--output {output} leads out of the dataset's folder {root}, where no YAML could name "
+            "the lists; allowed is a folder inside it, e.g. --output splits/second."
         )
     return folder
 
@@ -188,8 +226,8 @@ def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
         for pair in find_pairs(spec, name):
             if pool.setdefault(pair.id, pair) != pair:
                 raise InputError(
-                    f"dataset '{spec.name}': {pool[pair.id].image} and {pair.image} share a stem, so that an index "
-                    "file cannot tell them apart; rename one."
+                    f"dataset '{spec.name}': {pool[pair.id].image} and {pair.image} share a stem, "
+                    "so that an index file cannot tell them apart; rename one."
                 )
     return [pool[key] for key in sorted(pool)]
 
@@ -201,14 +239,17 @@ def _subsets(
     fractions: list[float],
     seed: int,
 ) -> dict[str, list[int]]:
-    """The images that a run with this fraction and seed takes of each training part."""
-    if fractions and counts is None:
+    """Return the images that a run with this fraction and seed takes of each training part."""
+    if not fractions:
+        return {}
+    if counts is None:
         raise InputError(
-            "--fractions needs the masks, so that small parts show every class; leave out --by count."
+            "--fractions needs the masks, so that small parts show every class; leave out "
+            "--by count."
         )
     found = {}
     for name, positions in files.items():
-        if not name.endswith("train") or counts is None:
+        if not name.endswith("train"):
             continue
         positions = sorted(positions, key=lambda position: ids[position])
         order = nested_order(counts[positions] > 0, seed)
@@ -242,19 +283,18 @@ def _write(
     settings: dict[str, Any],
     replace: bool,
 ) -> None:
-    """Writes ``NAME_images.txt`` and ``NAME_masks.txt`` for every part."""
+    """Write ``NAME_images.txt`` and ``NAME_masks.txt`` for every part.
+
+    Raises:
+        InputError: the folder holds another division, which is not to be replaced.
+    """
     root = dataset.spec.folder.resolve()
-    marker = folder / "split.json"
-    if marker.exists() and not replace:
-        try:
-            found = json.loads(marker.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = None
-        if found != settings:
-            raise InputError(
-                f"{folder} holds another division; results that were made with it could not be repeated. Choose "
-                "another folder with --output, or say --replace."
-            )
+    marker = folder / MARKER
+    if marker.exists() and not replace and _saved(marker) != settings:
+        raise InputError(
+            f"{folder} holds another division; results that were made with it could not be "
+            "repeated. Choose another folder with --output, or say --replace."
+        )
     for name, positions in files.items():
         pairs = [dataset.pairs[position] for position in positions]
         write_index(folder / f"{name}_images.txt", root, [pair.image for pair in pairs])
@@ -262,52 +302,12 @@ def _write(
     write_json(marker, settings)
 
 
-def _table(
-    spec: DatasetSpec, parts: dict[str, list[int]], scenes: list[str], counts: np.ndarray | None
-) -> str:
-    """Images, scenes and the share of each class's pixels, by part."""
-    lines = [
-        f"{'part':<8}{'images':>8}{'scenes':>8}  share of all images, and of each class's pixels"
-    ]
-    everything = sum(map(len, parts.values()))
-    for part, positions in parts.items():
-        share = f"{100 * len(positions) / everything:.1f} %"
-        if counts is not None:
-            totals = np.maximum(counts.sum(axis=0), 1)
-            by_class = 100 * counts[positions].sum(axis=0) / totals
-            shown = [
-                f"{name} {value:.1f}" for name, value in zip(spec.classes, by_class, strict=True)
-            ][:12]
-            share += f": {', '.join(shown)}{', …' if len(spec.classes) > 12 else ''}"
-        number = len({scenes[position] for position in positions})
-        lines.append(f"{part:<8}{len(positions):>8}{number:>8}  {share}")
-    if spec.scene_pattern is None:
-        lines.append(
-            "Every image counts as a scene of its own; if some belong together, say so with --scenes."
-        )
-    return "\n".join(lines)
-
-
-def _usage(spec: DatasetSpec, arguments: argparse.Namespace, ratios: Ratios, folder: Path) -> str:
-    """The lines for a study or a dataset's YAML; with ``--scenes`` also its pattern, by which reports resample."""
-    reference = arguments.dataset
-    scenes = {} if arguments.scenes is None else {"scene_pattern": spec.scene_pattern}
-    where = folder.relative_to(spec.folder.resolve()).as_posix()
-    test = f", test: {where}/test_images.txt" if "test" in ratios.parts else ""
-    if ratios.folds == 1:
-        lines = [
-            f"  splits: {{train: {where}/train_images.txt, val: {where}/val_images.txt{test}}}"
-        ]
-        return "\n".join([*lines, *(f"  {key}: {in_yaml(value)}" for key, value in scenes.items())])
-    lines = []
-    also = "".join(f"{in_yaml({key: value})[1:-1]}, " for key, value in scenes.items())
-    for fold in range(ratios.folds):
-        train, val = (f"{where}/fold_{fold}_{part}_images.txt" for part in ("train", "val"))
-        lines.append(
-            f"  - {{base: {reference}, name: {spec.name}_fold_{fold}, {also}"
-            f"splits: {{train: {train}, val: {val}{test}}}}}"
-        )
-    return "\n".join(lines)
+def _saved(marker: Path) -> Any:
+    """Return the settings of the division in a folder; None where they cannot be read."""
+    try:
+        return json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 if __name__ == "__main__":

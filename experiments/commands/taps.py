@@ -1,4 +1,4 @@
-"""``ablate taps``: what an encoder gives, checked against its source, with heatmaps for an image."""
+"""``ablate taps``: an encoder's taps, checked against its source, with heatmaps for an image."""
 
 import re
 from collections.abc import Sequence
@@ -71,9 +71,10 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def _read(path: Path | None, size: tuple[int, int] | None) -> np.ndarray:
-    """H×W×3 uint8: the image, resized if a size is given; noise without an image."""
+    """Return H×W×3 uint8: the image, resized if a size is given; noise without an image."""
     if path is None:
-        return np.random.default_rng(0).integers(0, 256, (*(size or (512, 512)), 3), dtype=np.uint8)
+        height, width = size or (512, 512)
+        return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     image = read_image(path)
     if size is None:
         return image
@@ -81,12 +82,13 @@ def _read(path: Path | None, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def describe(encoder: Encoder, result: Inspection, title: str, height: int, width: int) -> str:
-    """What ``ablate taps`` prints."""
+    """Return what ``ablate taps`` prints."""
     body = encoder.body
     lines = [f"{title} on {height}×{width}"]
     if isinstance(body, ViTBody):
         lines.append(
-            f"  patch {body.patch}, read as stride {body.reduction:g}; {body.tokens(height, width)} patch tokens, "
+            f"  patch {body.patch}, read as stride {body.reduction:g}; "
+            f"{body.tokens(height, width)} patch tokens, "
             f"{plural(body.prefix_tokens, 'prefix token')}; {plural(body.depth, 'block')}; "
             f"final norm on taps: {body.final_norm}"
         )
@@ -99,13 +101,12 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
     if result.source_difference is None:
         lines.append("  source check: no other implementation of this encoder to compare with")
     else:
-        verdict = (
-            "equal"
-            if result.source_difference <= TOLERANCE
-            else f"DIFFERENT (more than {TOLERANCE:g})"
-        )
+        verdict = f"DIFFERENT (more than {TOLERANCE:g})"
+        if result.source_difference <= TOLERANCE:
+            verdict = "equal"
         lines.append(
-            f"  source check: largest difference to timm's own blocks {result.source_difference:.1e}: {verdict}"
+            "  source check: largest difference to timm's own blocks "
+            f"{result.source_difference:.1e}: {verdict}"
         )
     return "\n".join(lines)
 

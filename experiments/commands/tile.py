@@ -1,4 +1,4 @@
-"""``ablate tile``: cuts rasters and their masks into tiles, as a dataset that everything else here takes."""
+"""``ablate tile``: rasters and their masks cut into tiles, which make a dataset."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
 from encoder_ablations.data.intake.layouts.mask_values import class_values
 from encoder_ablations.data.intake.layouts.survey import list_files
 from encoder_ablations.data.intake.raster import Range, Reading
-from encoder_ablations.data.intake.tiles import cut, held_ids, outline
+from encoder_ablations.data.intake.tiles import Outline, cut, held_ids, outline
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
@@ -32,11 +32,13 @@ EXAMPLES = """  ablate tile ~/orthophotos                       then: ablate ini
   ablate tile ~/sentinel --range 0 3000           numbers of 16 bits: 0 becomes black, 3000 white
   ablate tile ~/sentinel --range 0 3000 --bands 4 3 2     bands 4, 3, 2 are red, green, blue"""
 
-ABOUT = """Cuts large images and their masks into PNG tiles, because training reads whole files. They are read some
-rows at a time and never whole, so that any size will do; formats are those of GDAL, GeoTIFF first of all. Each
-pixel lies in exactly one tile, so that scores over tiles are scores over images. Your files stay as they are."""
+ABOUT = """Cuts large images and their masks into PNG tiles, because training reads whole files.
+They are read some rows at a time and never whole, so that any size will do; formats are those of
+GDAL, GeoTIFF first of all. Each pixel lies in exactly one tile, so that scores over tiles are
+scores over images. Your files stay as they are."""
 
 SMALLEST = 32
+"""Smallest allowed longest side of a tile in pixels."""
 
 
 class Work(NamedTuple):
@@ -51,15 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.size < SMALLEST:
         raise InputError(f"--size {arguments.size}: allowed are {SMALLEST} pixels and more.")
-    scale = Range(*arguments.range) if arguments.range else None
-    if scale is not None and not scale.low < scale.high:
-        raise InputError(f"--range {scale.low:g} {scale.high:g}: LOW must be less than HIGH.")
-    if len(arguments.bands) not in (0, 1, 3):
-        raise InputError(
-            f"--bands names {plural(len(arguments.bands), 'band')}: allowed are three, or one of grey."
-        )
-    reading = Reading(scale, tuple(arguments.bands))
-
+    reading = _reading(arguments)
     folder = options.as_folder(arguments.dataset)
     if folder is not None:
         output = arguments.output or Path(f"{folder.resolve().name}_{arguments.size}")
@@ -78,6 +72,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_text(target, dataset_yaml(spec, arguments.dataset, output, arguments.size))
     print(f"dataset: {target}\nnext: ablate lint {target}")
     return 0
+
+
+def _reading(arguments: argparse.Namespace) -> Reading:
+    """Return what the options say about images.
+
+    Raises:
+        InputError: ``--range`` or ``--bands`` is impossible.
+    """
+    if len(arguments.bands) not in (0, 1, 3):
+        raise InputError(
+            f"--bands names {plural(len(arguments.bands), 'band')}: allowed are three, or one of "
+            "grey."
+        )
+    bands = tuple(arguments.bands)
+    if arguments.range is None:
+        return Reading(bands=bands)
+    scale = Range(*arguments.range)
+    if not scale.low < scale.high:
+        raise InputError(f"--range {scale.low:g} {scale.high:g}: LOW must be less than HIGH.")
+    return Reading(scale, bands)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,7 +115,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="N",
-        help="an image's red, green and blue band, or the one that is grey, counted from 1 (default 1 2 3)",
+        help="an image's red, green and blue band, or the one that is grey, counted from 1 (default "
+        "1 2 3)",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)"
@@ -116,64 +131,78 @@ def _cut_all(
     output: Path,
     ignored: Callable[[], tuple[int, ...]],
 ) -> None:
-    """Writes all tiles, or none.
+    """Write all tiles, or none.
 
     Args:
-        ignored: asked for the values that mean "not labelled" where a raster declares that it has pixels without data.
+        work: the pairs to be cut.
+        largest: longest side of a tile in pixels.
+        reading: what the files do not say themselves.
+        output: the new folder.
+        ignored: asked for the values that mean "not labelled" where a raster declares that it has
+            pixels without data.
     """
     outlines = [outline(each.pair, largest, reading) for each in work]
     total = sum(each.tiles for each in outlines)
-    spare = [
-        (each.pair, found.spare_bands)
-        for each, found in zip(work, outlines, strict=True)
-        if found.spare_bands
-    ]
-    if spare and not reading.bands:
-        pair, bands = spare[0]
-        taken = f"of {plural(len(spare), 'image')} only the first bands are taken"
-        print(
-            f"note: {taken}, not {', '.join(map(str, bands))} of {pair.image.name}; --bands takes others."
-        )
+    if not reading.bands:
+        _note_spare_bands(work, outlines)
     void = [each.void for each in outlines if each.void]
     if void:
         reading = reading._replace(ignored=ignored())
         what = "these are not labelled in the tiles (255, in 16-bit masks 65535)"
         if not reading.ignored:
             what = "but 255 is a class in these masks, and the pixels keep their ids"
-        print(
-            f"note: {plural(len(void), 'pair', 'has/have')} pixels that are declared to be no data, {void[0]}; {what}."
-        )
+        pairs = plural(len(void), "pair", "has/have")
+        print(f"note: {pairs} pixels that are declared to be no data, {void[0]}; {what}.")
     with new_folder(output) as folder, options.bar("cutting", "tile", total) as bar:
         for split, pair in work:
             cut(pair, folder, split, largest, reading, bar.update)
     print(f"wrote {plural(total, 'tile')} of {plural(len(work), 'image')} to {output}")
 
 
+def _note_spare_bands(work: Sequence[Work], outlines: Sequence[Outline]) -> None:
+    """Say which bands are not taken, of the first image that has such."""
+    pairs = zip(work, outlines, strict=True)
+    spare = [(each.pair.image, found.spare_bands) for each, found in pairs if found.spare_bands]
+    if spare:
+        image, bands = spare[0]
+        print(
+            f"note: of {plural(len(spare), 'image')} only the first bands are taken, not "
+            f"{', '.join(map(str, bands))} of {image.name}; --bands takes others."
+        )
+
+
 def _free_values(work: Sequence[Work]) -> tuple[int, ...]:
-    """As ``ablate init`` will see it: 255 is "not labelled" unless values are spread over 0..255 or only these two."""
-    held = {value for each in work for value in held_ids(each.pair.mask)}
-    is_class = held <= {0, IGNORE} or IGNORE in class_values(held, 0)[0]
-    return () if is_class else (IGNORE, WIDE_IGNORE)
+    """Return the values that mean "not labelled", as ``ablate init`` will see it.
+
+    255 means that unless values are spread over 0..255, or are only 0 and 255.
+    """
+    held = set[int]().union(*(held_ids(each.pair.mask) for each in work))
+    if held <= {0, IGNORE} or IGNORE in class_values(held, 0)[0]:
+        return ()
+    return IGNORE, WIDE_IGNORE
 
 
 def _ignored(spec: DatasetSpec) -> tuple[int, ...]:
+    """Return the values that mean "not labelled" in a dataset."""
     classes = class_table(spec)
-    return tuple(
-        value
-        for value in {IGNORE, WIDE_IGNORE, *spec.ignore_ids}
-        if classes[value] == spec.ignore_label
-    )
+    values = {IGNORE, WIDE_IGNORE, *spec.ignore_ids}
+    return tuple(value for value in values if classes[value] == spec.ignore_label)
 
 
 def _in_folder(folder: Path) -> list[Work]:
-    """The pairs that ``ablate init`` would recognise."""
+    """Return the pairs that ``ablate init`` recognises.
+
+    Raises:
+        InputError: there are none, or several files may be an image's mask.
+    """
     root = folder.absolute()
     try:
         survey = survey_masks(root, list_files(root))
     except Unsure as error:
         kinds = ", ".join(reading.option.removeprefix("--masks ") for reading in error.readings)
         raise InputError(
-            f"{folder}: {error.question} Leave one of {kinds} in the folder, or give the YAML of a dataset."
+            f"{folder}: {error.question} Leave one of {kinds} in the folder, or give the YAML of a "
+            "dataset."
         ) from error
     work = [
         Work(source.split or "", Pair(source.id, source.image, source.mask))
@@ -182,8 +211,8 @@ def _in_folder(folder: Path) -> list[Work]:
     ]
     if not work:
         raise InputError(
-            f"{folder} holds no image with a mask of the same name. Put them into 'images' and 'masks', with "
-            "sub-folders train, val and test if you have them."
+            f"{folder} holds no image with a mask of the same name. Put them into 'images' and "
+            "'masks', with sub-folders train, val and test if you have them."
         )
     for remark in survey.without_partner(root):
         print(f"note: {remark}")
@@ -191,6 +220,11 @@ def _in_folder(folder: Path) -> list[Work]:
 
 
 def _in_dataset(spec: DatasetSpec) -> list[Work]:
+    """Return the pairs of a dataset.
+
+    Raises:
+        InputError: its masks cannot be cut, or its scenes would not be found in the tiles' names.
+    """
     if spec.mask_format == "supervisely":
         raise InputError(
             f"dataset '{spec.name}': its masks are outlines and cannot be cut; draw them first."
@@ -203,15 +237,17 @@ def _in_dataset(spec: DatasetSpec) -> list[Work]:
             name = tile_id(pair.id, 0, 0)
             if spec.scene_pattern is not None and scene_of(spec, name) != scene:
                 raise InputError(
-                    f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' finds the scene '{scene}' in "
-                    f"'{pair.id}', but another one in the name of its tiles, '{name}'. Let it end sooner."
+                    f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' finds the scene "
+                    f"'{scene}' in '{pair.id}', but another one in the name of its tiles, "
+                    f"'{name}'. Let it end sooner."
                 )
             work.append(Work(split, pair))
     return _distinct(work)
 
 
 def _distinct(work: list[Work]) -> list[Work]:
-    """
+    """Return the pairs after a check of the names of their tiles.
+
     Raises:
         InputError: two rasters would give tiles of the same names.
     """
@@ -226,23 +262,23 @@ def _distinct(work: list[Work]) -> list[Work]:
 
 
 def dataset_yaml(spec: DatasetSpec, reference: str, output: Path, size: int) -> str:
-    """The dataset of the tiles: that of the rasters, elsewhere."""
+    """Return the YAML of the tiles' dataset: that of the rasters, in another folder."""
     base = str(Path(reference).resolve()) if Path(reference).exists() else reference
-    return "\n".join(
-        [
-            f"# {spec.name} in tiles of at most {size}×{size} pixels: written by  ablate tile",
-            f"base: {json.dumps(base)}",
-            f"name: {json.dumps(output.name)}",
-            f"root: {json.dumps(str(output.resolve()))}",
-            "images: images",
-            "masks: masks",
-            f"splits: {{{', '.join(f'{split}: {split}' for split in spec.splits)}}}",
-            "# what tiles of one scene have in common in their names",
-            f"scene_pattern: {json.dumps(spec.scene_pattern or SCENE_PATTERN)}",
-            *(["hub: null"] if spec.hub is not None else []),
-            "",
-        ]
-    )
+    splits = ", ".join(f"{split}: {split}" for split in spec.splits)
+    lines = [
+        f"# {spec.name} in tiles of at most {size}×{size} pixels: written by  ablate tile",
+        f"base: {json.dumps(base)}",
+        f"name: {json.dumps(output.name)}",
+        f"root: {json.dumps(str(output.resolve()))}",
+        "images: images",
+        "masks: masks",
+        f"splits: {{{splits}}}",
+        "# what tiles of one scene have in common in their names",
+        f"scene_pattern: {json.dumps(spec.scene_pattern or SCENE_PATTERN)}",
+    ]
+    if spec.hub is not None:
+        lines.append("hub: null")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

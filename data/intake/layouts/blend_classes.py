@@ -1,41 +1,53 @@
 """What becomes of values that are blends: decided, put into the dataset's YAML, and said."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.intake.layouts import blending
-from encoder_ablations.data.intake.layouts.blending import Blends
+from encoder_ablations.data.intake.layouts.blending import Blends, ByFile
 from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
+from encoder_ablations.data.intake.layouts.codes import unpack
 from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.utils.texts import plural
 
+NAMED = 6
+"""Largest number of blended values that are all named."""
+NOUNS = {1: "value", 3: "colour"}
+"""What a code of one or of three channels is called."""
 
-def blends_in(
-    by_file: Mapping[Path, Mapping[int, int]], channels: int, wishes: Wishes
-) -> Blends | None:
-    """Values that are blends of others; None where there are none.
+
+def blends_in(by_file: ByFile, channels: int, wishes: Wishes) -> Blends | None:
+    """Return which values are blends of others; None where there are none.
+
+    Args:
+        by_file: pixels of each code in every file.
+        channels: 1 for values, 3 for colours.
 
     Raises:
         Unsure: there are so few that they may be thin classes.
         InputError: there are so many that the files are no masks.
     """
-    codes = {code for counts in by_file.values() for code in counts}
+    codes = set[int]().union(*by_file.values())
     if wishes.blends is False or len(codes) < 3 or max(codes) - min(codes) < blending.GAP:
         return None
     blends = blending.find_blends(by_file, channels)
-    what = "values" if channels == 1 else "colours"
     if not wishes.blends:
-        blending.refuse_pictures(blends, len(codes), what)
+        blending.refuse_pictures(blends, len(codes), f"{NOUNS[channels]}s")
     if not blends.blended:
         return None
+    # as many names as real values, or as all values, decide it, too
     if blends.sure or wishes.blends or len(wishes.names) == len(blends.real):
         return blends
     if len(wishes.names) == len(codes):
         return None
+    raise _doubt(blends, channels)
+
+
+def _doubt(blends: Blends, channels: int) -> Unsure:
+    what = f"{NOUNS[channels]}s"
     shown = ", ".join(_shown(blends.blended, channels))
-    raise Unsure(
+    return Unsure(
         f"the {what} {shown} form no areas in the masks and only lie between other {what}.",
         [
             Reading(
@@ -47,40 +59,52 @@ def blends_in(
 
 
 def add_blends(proposal: Proposal, blends: Blends, content: dict[str, Any]) -> None:
-    """Blends of two values count as the nearer one; of more, what a blend is made of is unknown: it is ignored."""
-    meaning = proposal.meaning
-    assert meaning is not None
-    if blends.real == (0, IGNORE) and content["value_map"] == {0: 0, IGNORE: 1}:
+    """Add what blends count as to the YAML's content, and a remark to the proposal.
+
+    A blend of two values counts as the nearer one. Among more values it is unknown which ones it
+    blends, so it is ignored.
+    """
+    table = content["value_map"]
+    if blends.real == (0, IGNORE) and table == {0: 0, IGNORE: 1}:
         del content["value_map"]
         content["mask_format"] = "matte"
     else:
-        table = content["value_map"]
         of_two = len(blends.real) == 2 and set(blends.real) <= set(table)
         for value in blends.blended:
-            table[value] = table[blending.nearest_real(value, blends.real, 1)] if of_two else IGNORE
+            table[value] = IGNORE
+            if of_two:
+                table[value] = table[blending.nearest_real(value, blends.real, 1)]
         content["value_map"] = dict(sorted(table.items()))
     note_blends(proposal, blends, 1)
 
 
 def note_blends(proposal: Proposal, blends: Blends, channels: int) -> None:
-    what = "value" if channels == 1 else "colour"
-    shown = _shown(blends.blended, channels)
-    named = ", ".join(shown) if len(shown) <= 6 else f"{', '.join(shown[:3])}, … {shown[-1]}"
+    """Add a remark to the proposal: which values are blends, and what they count as."""
+    what = NOUNS[channels]
+    real, blended = _shown(blends.real, channels), _shown(blends.blended, channels)
+    if len(real) > 8:
+        real[8:] = ["…"]
+    if len(blended) > NAMED:
+        blended[3:] = [f"… {blended[-1]}"]
     held = plural(
-        len(shown),
+        len(blends.blended),
         what,
         "never forms/form areas and is/are no class/classes, but blends along edges",
     )
     fate = "each counts as the nearer of the two real ones"
     if len(blends.real) > 2:
-        fate = "they are ignored, as it is unknown which classes they blend; along such edges ids may be wrong, too"
+        fate = (
+            "they are ignored, as it is unknown which classes they blend; along such edges ids "
+            "may be wrong, too"
+        )
     proposal.remarks.append(
-        f"The real {what}s are {', '.join(_shown(blends.real[:8], channels))}{', …' if len(blends.real) > 8 else ''}. "
-        f"{held}: {named} ({100 * blends.share:.3g} % of the pixels); {fate}. "
-        "If they are classes: --no-blends."
+        f"The real {what}s are {', '.join(real)}. {held}: {', '.join(blended)} "
+        f"({100 * blends.share:.3g} % of the pixels); {fate}. If they are classes: --no-blends."
     )
 
 
 def _shown(codes: Sequence[int], channels: int) -> list[str]:
-    rows = blending.unpack(codes, channels).tolist()
-    return [str(row[0]) if channels == 1 else str(tuple(row)) for row in rows]
+    rows = unpack(codes, channels).tolist()
+    if channels == 1:
+        return [str(value) for (value,) in rows]
+    return [str(tuple(row)) for row in rows]

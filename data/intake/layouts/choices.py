@@ -1,10 +1,10 @@
-"""Where a folder can be read in several ways: the readings, and the option of ``ablate init`` that chooses one."""
+"""The ways to read a folder, and the options of ``ablate init`` that choose one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from encoder_ablations.data.intake.layouts.mask_values import Color
+from encoder_ablations.data.intake.layouts.codes import Color
 from encoder_ablations.utils.errors import InputError
 
 
@@ -14,13 +14,19 @@ class Reading:
 
     Attributes:
         text: what it would mean, and what speaks for it.
-        option: of the command line, as one writes it.
+        option: option of the command line that chooses it.
         choice: the same as arguments of ``propose``.
     """
 
     text: str
     option: str
     choice: dict[str, Any] = field(default_factory=dict)
+
+
+def masks_reading(names: Sequence[str], text: str) -> Reading:
+    """Return the reading that takes one folder for the masks, or several for classes."""
+    quoted = [f"'{name}'" if "*" in name or " " in name else name for name in names]
+    return Reading(text, f"--masks {' '.join(quoted)}", {"masks": tuple(names)})
 
 
 class Unsure(InputError):
@@ -35,7 +41,7 @@ class Unsure(InputError):
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is known beforehand about the classes.
+    """What a person or a file says about the classes.
 
     Attributes:
         given: class names from the person.
@@ -53,4 +59,5 @@ class Wishes:
 
     @property
     def names(self) -> list[str]:
+        """Class names in id order; empty if nobody says them."""
         return self.given or self.listed

@@ -1,4 +1,4 @@
-"""Writes a dataset that needs converting into the layout that everything here reads; the originals stay."""
+"""Writing a dataset that needs converting into the layout that training reads."""
 
 import json
 import os
@@ -21,33 +21,22 @@ from encoder_ablations.utils.texts import plural
 def prepare(
     proposal: Proposal, output: Path, progress: Progress = lambda done, total: None
 ) -> DatasetSpec:
-    """Makes a new folder of single-channel masks, and of links to the images (copies where links are impossible).
+    """Write a folder of single-channel masks and links to the images, and return its spec.
 
-    Pairs whose mask cannot be read are left out; ``proposal.remarks`` says so.
+    Images are copied where links are impossible. Pairs whose mask cannot be read are left out, and
+    ``proposal.remarks`` says so.
+
+    Args:
+        proposal: what was recognised.
+        output: the new folder.
+        progress: called with the number of pairs done and of all pairs.
 
     Raises:
         InputError: the folder exists or cannot be written to, or a split would be empty.
     """
     output = output.absolute()
-    problems = []
     with new_folder(output) as folder:
-        for split in proposal.spec.splits:
-            for kind in ("images", "masks"):
-                (folder / kind / split).mkdir(parents=True)
-        written = set()
-        with ThreadPoolExecutor(THREADS) as pool:
-            outcomes = pool.map(partial(_write, proposal, folder), proposal.items)
-            for number, (item, problem) in enumerate(
-                zip(proposal.items, outcomes, strict=True), start=1
-            ):
-                progress(number, len(proposal.items))
-                if problem is None:
-                    written.add(item.split)
-                else:
-                    problems.append(problem)
-        if set(proposal.spec.splits) - written:
-            empty = ", ".join(sorted(set(proposal.spec.splits) - written))
-            raise InputError(f"no mask of the split {empty} can be converted: {problems[0]}")
+        problems = _write_all(proposal, folder, progress)
         about = {
             "layout": proposal.layout,
             "masks": proposal.kind,
@@ -56,17 +45,42 @@ def prepare(
         }
         (folder / "prepared.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     if problems:
-        proposal.remarks.append(
-            f"{plural(len(problems), 'pair', 'was/were left out')}, e.g. {problems[0]}"
-        )
+        left_out = plural(len(problems), "pair", "was/were left out")
+        proposal.remarks.append(f"{left_out}, e.g. {problems[0]}")
     spec = proposal.spec
     places: dict[str, object] = {"root": str(output), "images": "images", "masks": "masks"}
     rules = {"value_map": None, "mask_format": "ids", "ignore_ids": (spec.ignore_label,)}
     return spec.model_copy(update=places | rules)
 
 
+def _write_all(proposal: Proposal, folder: Path, progress: Progress) -> list[str]:
+    """Write all pairs, and return why some cannot be written.
+
+    Raises:
+        InputError: a split would be empty.
+    """
+    splits = set(proposal.spec.splits)
+    for split in splits:
+        for kind in ("images", "masks"):
+            (folder / kind / split).mkdir(parents=True)
+    items = proposal.items
+    problems = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        outcomes = pool.map(partial(_write, proposal, folder), items)
+        for number, (item, problem) in enumerate(zip(items, outcomes, strict=True), start=1):
+            progress(number, len(items))
+            if problem is None:
+                splits.discard(item.split)
+            else:
+                problems.append(problem)
+    if splits:
+        empty = ", ".join(sorted(splits))
+        raise InputError(f"no mask of the split {empty} can be converted: {problems[0]}")
+    return problems
+
+
 def _write(proposal: Proposal, folder: Path, item: Item) -> str | None:
-    """Writes one pair; why it cannot be, if so."""
+    """Write one pair, and return why it cannot be written, if so."""
     try:
         ids = proposal.read_mask(item)
     except MissingPackageError:

@@ -1,11 +1,9 @@
-"""COCO's panoptic annotations as class ids: a JSON of segments, and PNGs whose colours are their numbers.
+"""COCO's panoptic annotations as class ids: a JSON of segments, and PNGs of their numbers.
 
 https://cocodataset.org/#format-data, "Panoptic Segmentation": number = R + 256·G + 256²·B, 0 = not labelled.
 """
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,14 @@ import numpy as np
 from encoder_ablations.data.datasets.reading import read_channels
 from encoder_ablations.data.datasets.sample import ignore_label, mask_type
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.data.intake.layouts.coco import find_image, split_of_annotations
+from encoder_ablations.data.intake.layouts.coco import (
+    add_category,
+    files_by_name,
+    find_image,
+    has_segments,
+    read_annotations,
+    split_of_annotations,
+)
 from encoder_ablations.utils.errors import InputError
 
 _WEIGHTS = np.array([1, 256, 65536])
@@ -23,7 +28,15 @@ _WEIGHTS = np.array([1, 256, 65536])
 
 @dataclass(frozen=True)
 class PanopticImage:
-    """An image, its PNG of segment numbers, and the category and area of each number."""
+    """An image and its PNG of segment numbers.
+
+    Attributes:
+        id: the stem of the image's name.
+        split: None where no name says it.
+        image: where the image lies.
+        mask: where the PNG lies.
+        segments: (number, category, area in pixels) of each segment.
+    """
 
     id: str
     split: Split | None
@@ -34,9 +47,10 @@ class PanopticImage:
 
 @dataclass(frozen=True)
 class PanopticSet:
-    """What all panoptic files of a folder say.
+    """The content of all panoptic files of a folder.
 
     Attributes:
+        images: annotated images that are there, with their PNG.
         folders: where the PNGs lie.
         classes: the categories in the order of their ids.
         class_of: category id -> class id.
@@ -49,25 +63,33 @@ class PanopticSet:
     class_of: dict[int, int]
     missing: list[str]
 
+    def areas(self, image: PanopticImage) -> Iterator[tuple[int, int]]:
+        """Yield the class id (-1 = unknown) and the area of each segment."""
+        for _, category, area in image.segments:
+            yield self.class_of.get(category, -1), area
+
 
 def read_panoptic(root: Path, files: Iterable[Path]) -> PanopticSet | None:
-    """All panoptic files below ``root`` together; None where there is none.
+    """Return the content of all panoptic files below ``root``; None where there is none.
 
-    Read is every JSON that is called so or has a folder of its name beside it.
+    A JSON is read if its name says "panoptic", or if a folder of its name lies beside it.
 
     Raises:
         InputError: one of them cannot be understood, or two disagree about a category.
     """
     files = list(files)
-    contents = {path: content for path in files if _may_be(path) for content in _load(path)}
+    contents = {}
+    for path in filter(_may_be, files):
+        content = read_annotations(path)
+        if content and has_segments(content):
+            contents[path] = content
     if not contents:
         return None
     names = _categories(contents)
-    class_of = {category: number for number, category in enumerate(sorted(names))}
-    result = PanopticSet([], set(), [names[category] for category in sorted(names)], class_of, [])
-    by_name: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        by_name[path.name].append(path)
+    keys = sorted(names)
+    class_of = {category: number for number, category in enumerate(keys)}
+    result = PanopticSet([], set(), [names[category] for category in keys], class_of, [])
+    by_name = files_by_name(files)
     for path, content in contents.items():
         try:
             _add(result, path, content, root, by_name)
@@ -79,28 +101,13 @@ def read_panoptic(root: Path, files: Iterable[Path]) -> PanopticSet | None:
 
 
 def _may_be(path: Path) -> bool:
-    named = "panoptic" in path.stem.lower() or path.with_suffix("").is_dir()
-    return path.suffix.lower() == ".json" and named
-
-
-def _load(path: Path) -> list[dict[str, Any]]:
-    """The content of a panoptic file in a list; an empty list for any other JSON."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); it may be truncated.") from error
-    if not isinstance(content, dict):
-        return []
-    notes, keys = content.get("annotations"), ("images", "categories")
-    if not isinstance(notes, list) or not all(isinstance(content.get(key), list) for key in keys):
-        return []
-    return [content] if notes and isinstance(notes[0], dict) and "segments_info" in notes[0] else []
+    if path.suffix.lower() != ".json":
+        return False
+    return "panoptic" in path.stem.lower() or path.with_suffix("").is_dir()
 
 
 def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
-    """Id -> name.
+    """Return id -> name.
 
     Raises:
         InputError: a name is missing or empty, or two files disagree.
@@ -108,13 +115,7 @@ def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
     names: dict[int, str] = {}
     for path, content in contents.items():
         for entry in content["categories"]:
-            name = str(entry.get("name") or "").strip()
-            if not name or "id" not in entry:
-                raise InputError(f"{path}: the category {entry.get('id')} has no name; write one.")
-            if names.setdefault(int(entry["id"]), name) != name:
-                raise InputError(
-                    f"{path} calls category {entry['id']} '{name}', another file '{names[entry['id']]}'."
-                )
+            add_category(names, entry, path)
     return names
 
 
@@ -125,7 +126,7 @@ def _add(
     root: Path,
     by_name: dict[str, list[Path]],
 ) -> None:
-    """Adds the images of one file."""
+    """Add the images of one file."""
     entries = {entry["id"]: entry for entry in content["images"]}
     for note in content["annotations"]:
         name = str(note["file_name"])
@@ -145,7 +146,7 @@ def _add(
 
 
 def _places(path: Path, name: str) -> list[Path]:
-    """Where the PNG of an annotation may lie: in a folder called like the JSON, or beside it."""
+    """Return where an annotation's PNG may lie: in a folder called like the JSON, or beside it."""
     beside = [
         path.with_suffix(""),
         path.parent,
@@ -155,10 +156,13 @@ def _places(path: Path, name: str) -> list[Path]:
 
 
 def draw_panoptic(image: PanopticImage, class_of: dict[int, int]) -> np.ndarray:
-    """H×W class ids, uint8, or uint16 with more than 255 classes; what has no segment is ignored.
+    """Return H×W class ids; pixels without a segment are ignored.
+
+    The type is uint8, or uint16 where there are more than 255 classes.
 
     Raises:
-        InputError: the PNG holds a number that the JSON lacks, or a segment has an unknown category.
+        InputError: the PNG holds a number that the JSON lacks, or a segment has an unknown
+            category.
     """
     numbers = read_channels(image.mask).astype(np.int64) @ _WEIGHTS
     ignore = ignore_label(len(class_of))
@@ -170,8 +174,9 @@ def draw_panoptic(image: PanopticImage, class_of: dict[int, int]) -> np.ndarray:
             )
         target[number] = class_of[category]
     found, places = np.unique(numbers, return_inverse=True)
-    unknown = [int(number) for number in found if int(number) not in target]
+    shown = found.tolist()
+    unknown = [number for number in shown if number not in target]
     if unknown:
         raise InputError(f"{image.mask} shows segment {unknown[0]}, which its JSON does not name.")
-    table = np.array([target[int(number)] for number in found], mask_type(ignore))
+    table = np.array([target[number] for number in shown], mask_type(ignore))
     return table[places].reshape(numbers.shape)

@@ -1,6 +1,6 @@
 """What was recognised in a folder, and how the mask of each pair is made of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,69 @@ import numpy as np
 from encoder_ablations.data.datasets.decoding import OPAQUE, class_table
 from encoder_ablations.data.datasets.reading import opened, read_ids
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
-from encoder_ablations.data.intake.layouts.coco import CocoImage, CocoSet, draw_coco
-from encoder_ablations.data.intake.layouts.mask_values import Color, Meaning
+from encoder_ablations.data.intake.layouts.coco import CocoImage, CocoSet, draw_coco, stack_shapes
+from encoder_ablations.data.intake.layouts.codes import Color, code_of, pack
+from encoder_ablations.data.intake.layouts.mask_values import Meaning
 from encoder_ablations.data.intake.layouts.panoptic import PanopticImage, PanopticSet, draw_panoptic
 from encoder_ablations.data.intake.layouts.survey import Source
+from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
 Progress = Callable[[int, int], object]
+"""Called with the number of files done and of all files."""
+Origin = Source | CocoImage | PanopticImage
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a dataset lies.
+
+    Attributes:
+        root: the folder.
+        name: of the dataset.
+        files: all files below the folder.
+    """
+
+    root: Path
+    name: str
+    files: list[Path]
+
+    def spec(self, content: Mapping[str, Any]) -> DatasetSpec:
+        """Return the dataset's spec.
+
+        Args:
+            content: keys of the dataset's YAML; ``classes`` is needed.
+
+        Raises:
+            InputError: the classes cannot be those of a dataset, e.g. a name is empty.
+        """
+        for number, name in enumerate(content["classes"]):
+            if not name.strip():
+                raise InputError(
+                    f"class {number} of {self.root} has an empty name; give all names with "
+                    "--classes."
+                )
+        root = str(self.root)
+        splits = {"train": "train", "val": "val"}
+        always = {"name": self.name, "root": root, "splits": splits}
+        return build(DatasetSpec, {**always, **content}, root)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One pair: where its image lies, and how its mask is made."""
+    """One pair of an image and a mask.
+
+    Attributes:
+        id: distinct within a split.
+        split: what the pair is for.
+        image: where the image lies.
+        source: what the mask is made of.
+    """
 
     id: str
     split: Split
     image: Path
-    source: Source | CocoImage | PanopticImage
+    source: Origin
 
 
 @dataclass
@@ -35,16 +81,23 @@ class Proposal:
 
     Attributes:
         spec: usable at once when ``direct``, else the layout that :func:`prepare` writes.
-        meaning: of mask files; None for annotations and for folders of classes.
-        colors, layers: class id of a colour, or of a folder of masks.
+        layout: in words, for the head of the YAML.
+        kind: what the masks are, in words.
+        items: all pairs.
+        direct: whether files can be used where they lie.
         remarks: sentences for the person who decides.
+        meaning: of mask files; None for annotations and for folders of classes.
+        coco: content of COCO's annotations, if the masks come from them.
+        panoptic: content of panoptic annotations, if the masks come from them.
+        colors: class id of a colour.
+        layers: class id of a folder of masks.
     """
 
     spec: DatasetSpec
     layout: str
     kind: str
     items: list[Item]
-    direct: bool
+    direct: bool = False
     remarks: list[str] = field(default_factory=list)
     meaning: Meaning | None = None
     coco: CocoSet | None = None
@@ -53,100 +106,107 @@ class Proposal:
     layers: dict[str, int] = field(default_factory=dict)
 
     def read_mask(self, item: Item) -> np.ndarray:
-        """H×W uint8 class ids, 255 = ignore; with more than 255 COCO categories uint16, 65535 = ignore.
+        """Return H×W class ids: uint8 with 255 = ignore.
+
+        With more than 255 categories of COCO they are uint16 with 65535 = ignore.
 
         Raises:
             InputError: the mask cannot be read.
         """
-        if isinstance(item.source, CocoImage):
+        source = item.source
+        if isinstance(source, CocoImage):
             assert self.coco is not None
-            return draw_coco(item.source, self.coco.class_of)
-        if isinstance(item.source, PanopticImage):
+            return draw_coco(source, self.coco.class_of)
+        if isinstance(source, PanopticImage):
             assert self.panoptic is not None
-            return draw_panoptic(item.source, self.panoptic.class_of)
-        if item.source.mask is None:
-            return self._stack(item.source)
+            return draw_panoptic(source, self.panoptic.class_of)
+        if source.mask is None:
+            return self._stack(source)
         assert self.meaning is not None
         if self.meaning.threshold:
-            with opened(item.source.mask) as image:
-                return (np.asarray(image.convert("L")) >= 128).astype(np.uint8)
+            return (_converted(source.mask, "L") >= 128).astype(np.uint8)
         if self.colors:
-            with opened(item.source.mask) as image:
-                pixels = np.asarray(image.convert("RGB")).astype(np.int64) @ np.array(
-                    [65536, 256, 1]
-                )
-            keys = np.array([(r << 16) + (g << 8) + b for r, g, b in self.colors])
-            order = keys.argsort()
-            return np.array(list(self.colors.values()), np.uint8)[order][
-                np.searchsorted(keys[order], pixels)
-            ]
-        return self._table()[_first_channel(item.source.mask)].astype(np.uint8)
+            return self._classes_of_colors(_converted(source.mask, "RGB"))
+        ids: np.ndarray = self._table()[_first_channel(source.mask)]
+        return ids.astype(np.uint8)
+
+    def _classes_of_colors(self, pixels: np.ndarray) -> np.ndarray:
+        """Return H×W uint8 class ids of H×W×3 colours."""
+        codes = np.array([code_of(color) for color in self.colors])
+        ids = np.array(list(self.colors.values()), np.uint8)
+        # searchsorted needs rising codes
+        order = codes.argsort()
+        places = np.searchsorted(codes[order], pack(pixels))
+        return np.take(ids[order], places)
 
     def _table(self) -> np.ndarray:
-        """Value in a mask file -> class id."""
+        """Return value in a mask file -> class id."""
         if self.spec.mask_format == "matte":
             return (np.arange(LARGEST_VALUE + 1) >= OPAQUE).astype(np.int32)
         return class_table(self.spec)
 
     def class_pixels(self) -> np.ndarray:
-        """N×K int64: how much of every class each item shows, by what is known already.
+        """Return N×K int64: how much of every class each item shows, without reading masks again.
 
-        Pixels where there are masks; the areas of outlines and segments in COCO (1 where none is stated); 1 for each
-        class's file.
+        These are pixels where there are masks, and areas of outlines and segments in COCO (1 where
+        none is stated). Where each class has a file of its own, each file counts 1.
         """
+        amounts = self._amounts()
         counts = np.zeros((len(self.items), len(self.spec.classes)), np.int64)
-        table = None if self.colors else self._table()
         for row, item in zip(counts, self.items, strict=True):
-            for number, amount in self._amounts(item.source, table):
+            for number, amount in amounts(item.source):
+                # ids beyond the classes are ignored pixels
                 if 0 <= number < len(row):
                     row[number] += amount
         return counts
 
-    def _amounts(
-        self, source: Source | CocoImage | PanopticImage, table: np.ndarray | None
-    ) -> Iterator[tuple[int, int]]:
-        """Class id and amount, a class perhaps several times; ids beyond the classes are of ignored pixels.
+    def _amounts(self) -> Callable[[Any], Iterator[tuple[int, int]]]:
+        """Return what gives the class ids and amounts of a source, a class perhaps several times."""
+        if self.coco is not None:
+            return self.coco.areas
+        if self.panoptic is not None:
+            return self.panoptic.areas
+        if self.layers:
+            return lambda source: ((self.layers[layer.name], 1) for layer in source.layers)
+        return self._pixels(self.colors or self._table())
+
+    def _pixels(self, class_of: Any) -> Callable[[Source], Iterator[tuple[int, int]]]:
+        """Return what gives the class ids and pixels of a mask file.
 
         Args:
-            table: class id of each value; None where masks hold colours.
+            class_of: class id of each value or colour.
         """
-        if isinstance(source, CocoImage):
-            assert self.coco is not None
-            for note in source.annotations:
-                if not note.get("iscrowd"):
-                    yield (
-                        self.coco.class_of.get(note.get("category_id", -1), -1),
-                        max(1, int(note.get("area") or 1)),
-                    )
-        elif isinstance(source, PanopticImage):
-            assert self.panoptic is not None
-            for _, category, area in source.segments:
-                yield self.panoptic.class_of.get(category, -1), area
-        elif source.mask is None:
-            for layer in source.layers:
-                yield self.layers[layer.name], 1
-        elif self.meaning is not None:
-            for value, pixels in self.meaning.by_file.get(source.mask, {}).items():
-                key: Any = value
-                yield (self.colors[key] if table is None else int(table[key])), pixels
+        assert self.meaning is not None
+        by_file: Mapping[Path, Mapping[Any, int]] = self.meaning.by_file
+
+        def pixels(source: Source) -> Iterator[tuple[int, int]]:
+            assert source.mask is not None
+            for key, count in by_file.get(source.mask, {}).items():
+                yield int(class_of[key]), count
+
+        return pixels
 
     def _stack(self, source: Source) -> np.ndarray:
-        """One mask of the files of several classes; where they overlap the smaller object is on top."""
+        """Return one mask made of the files of several classes, the smaller object on top."""
         shapes = []
         for layer in source.layers:
             values = _gray(layer.path)
-            inside = values > (127 if values.max() > 127 else 0)
-            shapes.append((int(inside.sum()), self.layers[layer.name], inside))
-        if len({inside.shape for _, _, inside in shapes}) > 1:
+            # masks of 0 and 255 may have smoothed edges; others hold 0 and a small number
+            threshold = 127 if values.max() > 127 else 0
+            shapes.append((self.layers[layer.name], values > threshold))
+        sizes = {inside.shape for _, inside in shapes}
+        if len(sizes) > 1:
             raise InputError(f"the masks of {source.image.name} differ in size.")
-        ids = np.zeros(shapes[0][2].shape, np.uint8)
-        for _, number, inside in sorted(shapes, key=lambda shape: -shape[0]):
-            ids[inside] = number
-        return ids
+        return stack_shapes(shapes, np.zeros(sizes.pop(), np.uint8))
+
+
+def _converted(path: Path, mode: str) -> np.ndarray:
+    with opened(path) as image:
+        return np.asarray(image.convert(mode))
 
 
 def _first_channel(path: Path) -> np.ndarray:
-    """H×W values of a file of one channel, or of a grey picture of several."""
+    """Return H×W values of a file of one channel, or of a grey picture of several."""
     with opened(path) as image:
         if len(image.getbands()) > 1:
             return np.asarray(image.convert("RGB"))[..., 0]
@@ -155,6 +215,5 @@ def _first_channel(path: Path) -> np.ndarray:
 
 def _gray(path: Path) -> np.ndarray:
     with opened(path) as image:
-        return np.asarray(image if image.mode in ("L", "1", "I;16") else image.convert("L")).astype(
-            np.int64
-        )
+        gray = image if image.mode in ("L", "1", "I;16") else image.convert("L")
+        return np.asarray(gray).astype(np.int64)

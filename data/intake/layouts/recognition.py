@@ -15,11 +15,10 @@ from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
 from encoder_ablations.data.intake.layouts.mask_values import study_masks
 from encoder_ablations.data.intake.layouts.name_lists import read_names
 from encoder_ablations.data.intake.layouts.panoptic import PanopticSet, read_panoptic
-from encoder_ablations.data.intake.layouts.proposal import Item, Progress, Proposal
+from encoder_ablations.data.intake.layouts.proposal import Item, Place, Progress, Proposal
 from encoder_ablations.data.intake.layouts.split_assignment import is_direct, settle_splits
 from encoder_ablations.data.intake.layouts.split_lists import take_lists
 from encoder_ablations.data.intake.layouts.survey import Survey, list_files
-from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
@@ -35,15 +34,19 @@ def propose(
     objects: bool | None = None,
     blends: bool | None = None,
 ) -> Proposal:
-    """Looks at every file below a folder.
+    """Look at every file below a folder and return the dataset that it holds.
+
+    Where ``masks``, ``objects`` and ``blends`` are left out the values in the masks decide.
 
     Args:
-        classes: class names in id order, where you know them.
+        root: the folder.
+        name: of the dataset; empty for the folder's name.
+        classes: class names in id order, where they are known.
         seed: decides which images are set apart for validation, where the folders do not say it.
+        progress: called with the number of masks read and of all masks.
         masks: the folder of the masks, or one folder for each class.
         objects: whether values number objects.
         blends: whether values that form no areas are blends of others.
-            Of these three the values in the masks decide where you say nothing.
 
     Raises:
         Unsure: the values in the masks allow several readings.
@@ -56,37 +59,49 @@ def propose(
     _require_names(classes)
     masks = [_below(root, folder) for folder in masks]
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", root.name).strip("_.-") or "my_data"
-    panoptic = read_panoptic(root, files)
-    numbered = panoptic.folders if panoptic and not masks else set()
-    survey = survey_masks(root, [path for path in files if path.parent not in numbered], masks)
+    place = Place(root, name, files)
     wishes = Wishes(list(classes), objects=objects, blends=blends)
-    if survey.sources:
-        if numbered:
-            where = ", ".join(sorted(str(folder.relative_to(root)) for folder in numbered))
-            survey.remarks.append(
-                f"{where}: left out, these PNGs number the segments of panoptic annotations."
-            )
-        take_lists(survey, root, files)
-        proposal = _from_masks(root, name, survey, files, wishes, progress)
-    else:
+    panoptic = read_panoptic(root, files)
+    survey = _survey(place, panoptic, masks)
+    if not survey.sources:
         _refuse_unread(root, wishes, masks)
-        proposal = _from_annotations(root, name, files, survey, panoptic, list(classes))
+        proposal = _from_annotations(place, survey, panoptic, wishes.given)
+        settle_splits(proposal, seed)
+        return proposal
+    take_lists(survey, root, files)
+    proposal = _from_masks(place, survey, wishes, progress)
     settle_splits(proposal, seed)
-    if survey.sources:
-        proposal.direct = is_direct(proposal, root, survey.lists)
+    proposal.direct = is_direct(proposal, root, survey.lists)
     return proposal
 
 
+def _survey(place: Place, panoptic: PanopticSet | None, masks: Sequence[str]) -> Survey:
+    """Return pairs of images and masks; PNGs that number panoptic segments are no masks."""
+    if panoptic is None or masks:
+        return survey_masks(place.root, place.files, masks)
+    numbered = panoptic.folders
+    survey = survey_masks(place.root, [path for path in place.files if path.parent not in numbered])
+    if survey.sources and numbered:
+        where = ", ".join(sorted(str(folder.relative_to(place.root)) for folder in numbered))
+        survey.remarks.append(
+            f"{where}: left out, these PNGs number the segments of panoptic annotations."
+        )
+    return survey
+
+
 def _below(root: Path, folder: str) -> str:
-    """A folder that is given as a path from here, as a path below ``root``; anything else as it is."""
+    """Return a folder's path below ``root``; anything else as it is."""
     path = Path(folder).absolute()
-    return str(path.relative_to(root)) if path.is_dir() and path.is_relative_to(root) else folder
+    if path.is_dir() and path.is_relative_to(root):
+        return str(path.relative_to(root))
+    return folder
 
 
 def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> None:
-    """
+    """Refuse options that have no meaning for what was recognised.
+
     Raises:
-        InputError: the person decided something that has no meaning for what was recognised.
+        InputError: the person gave such an option.
     """
     said = {
         "--masks": bool(masks),
@@ -96,13 +111,14 @@ def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> Non
     unread = [option for option, given in said.items() if given]
     if unread:
         raise InputError(
-            f"{root} holds no images with one mask file each, so that {' and '.join(unread)} decides nothing; leave "
-            "it out."
+            f"{root} holds no images with one mask file each, so that {' and '.join(unread)} "
+            "decides nothing; leave it out."
         )
 
 
 def _require_names(classes: Sequence[str]) -> None:
-    """
+    """Check the class names from the person.
+
     Raises:
         InputError: a name is empty.
     """
@@ -113,175 +129,159 @@ def _require_names(classes: Sequence[str]) -> None:
 
 
 def _from_annotations(
-    root: Path,
-    name: str,
-    files: list[Path],
-    survey: Survey,
-    panoptic: PanopticSet | None,
-    classes: list[str],
+    place: Place, survey: Survey, panoptic: PanopticSet | None, classes: list[str]
 ) -> Proposal:
-    """From COCO's outlines, or its panoptic segments."""
-    outlines = read_coco(root, files)
-    if panoptic is None and outlines is None:
-        raise _nothing(root, files, survey)
-    if panoptic is None:
-        assert outlines is not None
-        return _from_coco(root, name, outlines, classes)
-    if outlines is not None:
+    """Return the dataset of COCO's outlines, or of its panoptic segments."""
+    outlines = read_coco(place.root, place.files)
+    if outlines is not None and panoptic is not None:
         raise InputError(
-            f"{root} holds both COCO outlines ({len(outlines.classes)} classes with background) and panoptic segments "
-            f"({len(panoptic.classes)} classes), and their classes differ. Keep the JSONs of one, and move "
-            "the others out of the folder."
+            f"{place.root} holds both COCO outlines ({len(outlines.classes)} classes with "
+            f"background) and panoptic segments ({len(panoptic.classes)} classes), and their "
+            "classes differ. Keep the JSONs of one, and move the others out of the folder."
         )
-    return _from_panoptic(root, name, panoptic, classes)
+    if outlines is not None:
+        return _from_coco(place, outlines, classes)
+    if panoptic is not None:
+        return _from_panoptic(place, panoptic, classes)
+    raise _nothing(place, survey)
 
 
-def _nothing(root: Path, files: list[Path], survey: Survey) -> InputError:
-    endings = ", ".join(
-        f"{count} {suffix or 'without suffix'}" for suffix, count in _endings(files).most_common(5)
-    )
-    if survey.without_mask or survey.without_image:
-        lonely = (survey.without_mask or survey.without_image)[0].relative_to(root)
-        hint = f"images, but none with a mask of the same name (e.g. {lonely})"
-    else:
-        hint = "neither images with masks nor a COCO file"
+def _nothing(place: Place, survey: Survey) -> InputError:
+    """Return the error for a folder in which nothing is recognised."""
+    times = Counter(path.suffix.lower() or "without suffix" for path in place.files)
+    endings = ", ".join(f"{count} {suffix}" for suffix, count in times.most_common(5))
+    hint = "neither images with masks nor a COCO file"
+    lonely = [*survey.without_mask, *survey.without_image]
+    if lonely:
+        example = lonely[0].relative_to(place.root)
+        hint = f"images, but none with a mask of the same name (e.g. {example})"
     return InputError(
-        f"{root} holds {hint}; files: {endings}. Put images and masks of equal names into 'images' and 'masks', "
-        "with sub-folders train, val and test if you have them."
+        f"{place.root} holds {hint}; files: {endings}. Put images and masks of equal names into "
+        "'images' and 'masks', with sub-folders train, val and test if you have them."
     )
 
 
-def _endings(files: list[Path]) -> Counter[str]:
-    return Counter(path.suffix.lower() for path in files)
-
-
-def _from_masks(
-    root: Path, name: str, survey: Survey, files: list[Path], wishes: Wishes, progress: Progress
-) -> Proposal:
-    remarks = [*survey.remarks, *survey.without_partner(root)]
+def _from_masks(place: Place, survey: Survey, wishes: Wishes, progress: Progress) -> Proposal:
+    """Return the dataset of mask files."""
+    remarks = [*survey.remarks, *survey.without_partner(place.root)]
     items = [
         Item(source.id, source.split or "train", source.image, source) for source in survey.sources
     ]
-    content: dict[str, object] = {
-        "name": name,
-        "root": str(root),
-        "scene_pattern": survey.scene_pattern,
-    }
+    content: dict[str, object] = {"scene_pattern": survey.scene_pattern}
     if survey.classes:
-        _refuse_unread(root, wishes)
-        return _from_layers(survey, content, items, wishes.given, remarks)
+        _refuse_unread(place.root, wishes)
+        return _from_layers(place, survey, content, items, wishes.given, remarks)
     masks = [source.mask for source in survey.sources if source.mask]
-    listed, by_color, origin = read_names(files, masks)
+    listed, by_color, origin = read_names(place.files, masks)
     if origin is not None and not wishes.given:
-        remarks.append(f"Class names come from {origin.relative_to(root)}.")
+        remarks.append(f"Class names come from {origin.relative_to(place.root)}.")
     meaning = study_masks(masks, progress)
     for path, problem in list(meaning.problems.items())[:3]:
-        remarks.append(f"{path.relative_to(root)} cannot be used: {problem}.")
+        remarks.append(f"{path.relative_to(place.root)} cannot be used: {problem}.")
     if len(meaning.problems) > 3:
-        remarks.append(
-            f"So it is with {plural(len(meaning.problems) - 3, 'more mask')}; 'ablate lint' names them."
-        )
+        more = plural(len(meaning.problems) - 3, "more mask")
+        remarks.append(f"The same is true for {more}; 'ablate lint' names them.")
+    # the classes are found with a proposal at hand, and replace this one
+    unknown = place.spec(content | {"classes": ["unknown"]})
     proposal = Proposal(
-        _placeholder(content), survey.layout, meaning.kind, items, False, remarks, meaning
+        unknown, survey.layout, meaning.kind, items, remarks=remarks, meaning=meaning
     )
     found = classes_of_masks(proposal, replace(wishes, listed=listed, colors=by_color))
-    proposal.spec = _spec(content | found)
+    proposal.spec = place.spec(content | found)
     return proposal
 
 
 def _from_layers(
+    place: Place,
     survey: Survey,
     content: dict[str, object],
     items: list[Item],
     given: list[str],
     remarks: list[str],
 ) -> Proposal:
-    """Every folder is a class; one that is called background shows what no other does."""
+    """Return the dataset of a folder for each class.
+
+    A class that is called background shows what no other does.
+    """
     objects = [name for name in survey.classes if name.lower() != BACKGROUND]
     names = given or [BACKGROUND, *objects]
     if len(names) != len(objects) + 1:
         raise InputError(
-            f"{plural(len(names), 'class name')} for {plural(len(objects), 'folder')} and the background: "
-            f"{', '.join(objects)}."
+            f"{plural(len(names), 'class name')} for {plural(len(objects), 'folder')} and the "
+            f"background: {', '.join(objects)}."
         )
-    layers = {name: objects.index(name) + 1 if name in objects else 0 for name in survey.classes}
-    spec = _spec(content | {"classes": names})
+    layers = dict.fromkeys(survey.classes, 0)
+    layers |= {name: number for number, name in enumerate(objects, start=1)}
     return Proposal(
-        spec, survey.layout, "a file for each class", items, False, remarks, layers=layers
+        place.spec(content | {"classes": names}),
+        survey.layout,
+        "a file for each class",
+        items,
+        remarks=remarks,
+        layers=layers,
     )
 
 
-def _spec(content: dict[str, object]) -> DatasetSpec:
-    """
-    Raises:
-        InputError: the classes cannot be those of a dataset, e.g. a name is empty.
-    """
-    classes = content["classes"]
-    assert isinstance(classes, list)
-    empty = [number for number, name in enumerate(classes) if not name.strip()]
-    if empty:
-        raise InputError(
-            f"class {empty[0]} of {content['root']} has an empty name; give all names with --classes."
-        )
-    return build(
-        DatasetSpec, {"splits": {"train": "train", "val": "val"}, **content}, str(content["root"])
-    )
-
-
-def _placeholder(content: dict[str, object]) -> DatasetSpec:
-    return _spec({**content, "classes": ["unknown"]})
-
-
-def _from_panoptic(root: Path, name: str, panoptic: PanopticSet, names: list[str]) -> Proposal:
-    """Every category is a class, things and stuff; what has no segment is ignored."""
+def _from_panoptic(place: Place, panoptic: PanopticSet, names: list[str]) -> Proposal:
+    """Return a dataset in which every category is a class, things and stuff."""
     if not panoptic.images:
         raise InputError(
-            f"{root} holds COCO panoptic annotations, but no image with its PNG (e.g. {panoptic.missing[0]}). Unpack "
-            "panoptic_train2017.zip beside panoptic_train2017.json, and the images into train2017."
+            f"{place.root} holds COCO panoptic annotations, but no image with its PNG (e.g. "
+            f"{panoptic.missing[0]}). Unpack panoptic_train2017.zip beside "
+            "panoptic_train2017.json, and the images into train2017."
         )
     items = [Item(each.id, each.split or "train", each.image, each) for each in panoptic.images]
-    classes = names or panoptic.classes
-    if len(classes) != len(panoptic.classes):
-        raise InputError(
-            f"{plural(len(classes), 'class name')} for {len(panoptic.classes)}: {', '.join(panoptic.classes)}."
-        )
-    remarks = ["What belongs to no segment is ignored."]
-    if panoptic.missing:
-        left_out = plural(
-            len(panoptic.missing), "annotated image", "is/are not there and is/are left out"
-        )
-        remarks.append(f"{left_out}, e.g. {panoptic.missing[0]}.")
-    wide = {"ignore_ids": [WIDE_IGNORE]} if ignore_label(len(classes)) == WIDE_IGNORE else {}
-    spec = _spec({"name": name, "root": str(root), "classes": classes, **wide})
-    kind = "PNGs of segment numbers, by the categories in the JSON"
     return Proposal(
-        spec, "COCO panoptic annotations", kind, items, False, remarks, panoptic=panoptic
+        _spec_of_annotations(place, panoptic, names),
+        "COCO panoptic annotations",
+        "PNGs of segment numbers, by the categories in the JSON",
+        items,
+        remarks=["What belongs to no segment is ignored.", *_missing(panoptic)],
+        panoptic=panoptic,
     )
 
 
-def _from_coco(root: Path, name: str, coco: CocoSet, names: list[str]) -> Proposal:
+def _from_coco(place: Place, coco: CocoSet, names: list[str]) -> Proposal:
+    """Return a dataset of background and a class for each category."""
     items = [Item(each.id, each.split or "train", each.image, each) for each in coco.images]
-    classes = names or coco.classes
-    if len(classes) != len(coco.classes):
-        given, found = plural(len(classes), "class name"), plural(len(coco.classes), "class")
-        raise InputError(f"{given} for {found}: {', '.join(coco.classes)}.")
-    remarks = []
-    if coco.missing:
-        left_out = plural(
-            len(coco.missing), "annotated image", "is/are not there and is/are left out"
-        )
-        remarks.append(f"{left_out}, e.g. {coco.missing[0]}.")
+    remarks = _missing(coco)
     empty = sum(not each.annotations for each in coco.images)
     if empty:
         remarks.append(f"{plural(empty, 'image', 'has/have no annotation: all is background')}.")
-    wide = {"ignore_ids": [WIDE_IGNORE]} if ignore_label(len(classes)) == WIDE_IGNORE else {}
-    spec = _spec({"name": name, "root": str(root), "classes": classes, **wide})
     return Proposal(
-        spec,
+        _spec_of_annotations(place, coco, names),
         "COCO annotations",
         "outlines, the smaller object on top",
         items,
-        False,
-        remarks,
+        remarks=remarks,
         coco=coco,
     )
+
+
+def _spec_of_annotations(
+    place: Place, found: CocoSet | PanopticSet, names: list[str]
+) -> DatasetSpec:
+    """Return the spec of the dataset that is drawn from annotations.
+
+    Raises:
+        InputError: names and classes differ in number.
+    """
+    classes = names or found.classes
+    if len(classes) != len(found.classes):
+        raise InputError(
+            f"{plural(len(classes), 'class name')} for {plural(len(found.classes), 'class')}: "
+            f"{', '.join(found.classes)}."
+        )
+    content: dict[str, object] = {"classes": classes}
+    if ignore_label(len(classes)) == WIDE_IGNORE:
+        content["ignore_ids"] = [WIDE_IGNORE]
+    return place.spec(content)
+
+
+def _missing(found: CocoSet | PanopticSet) -> list[str]:
+    """Return a remark about annotated images that are not there, in a list."""
+    if not found.missing:
+        return []
+    rest = "is/are not there and is/are left out"
+    left_out = plural(len(found.missing), "annotated image", rest)
+    return [f"{left_out}, e.g. {found.missing[0]}."]

@@ -1,4 +1,4 @@
-"""Which pixels of a mask lie inside an area, and which only between two others, as smoothing leaves them."""
+"""Which pixels of a mask lie inside an area, and which only between two others."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,19 +7,22 @@ import numpy as np
 from scipy import ndimage
 
 from encoder_ablations.data.datasets.reading import FileProblem, opened, read_ids
+from encoder_ablations.data.intake.layouts.codes import pack
+from encoder_ablations.data.intake.layouts.mask_values import (
+    BLACK_AND_WHITE,
+    LOSSY_FORMATS,
+    NEAR_BLACK,
+    NEAR_WHITE,
+)
 
 LARGEST = 500_000
-"""Pixels of a mask that are looked at; larger ones are thinned."""
-BLACK_AND_WHITE = 0.97
-"""Share of nearly black and nearly white pixels in a JPEG that is a mask."""
-NEAR_WHITE, NEAR_BLACK = 224, 31
+"""Number of a mask's pixels that are looked at; larger masks are thinned."""
 MOST_GREYS, MOST_COLORS = 64, 256
-"""Values in one picture that a mask hardly has."""
+"""Largest number of values, and of colours, in one mask; pictures have more."""
 SMOOTH = 3
-"""So many values between 0 and 255 without areas are no thin classes."""
+"""This many values between 0 and 255 without areas, or more, are no thin classes."""
 ROUGH = 0.3
-"""Share of pixels outside of areas from which on a file of many values is a picture."""
-_PACK = np.array([65536, 256, 1], np.int32)
+"""Largest share of pixels outside of areas in a mask of many values; pictures have more."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,10 @@ class View:
 
 
 def view(path: Path) -> View | None:
-    """Reads a file in whatever form it is; None where it cannot be read."""
+    """Read a file of any form; None where it cannot be read."""
     try:
         with opened(path) as image:
-            if image.format in ("JPEG", "MPO", "WEBP"):
+            if image.format in LOSSY_FORMATS:
                 return _lossy(_thin(np.asarray(image.convert("L"))))
             if len(image.getbands()) > 1:
                 return _channels(_thin(np.asarray(image.convert("RGB"))))
@@ -64,18 +67,24 @@ def _lossy(pixels: np.ndarray) -> View:
 def _channels(pixels: np.ndarray) -> View:
     if (pixels == pixels[..., :1]).all():
         return _grey(pixels[..., 0].astype(np.int32))
-    codes = pixels.astype(np.int32) @ _PACK
+    codes = pack(pixels)
     return View(codes, True, _is_picture(codes, MOST_COLORS))
 
 
 def _grey(codes: np.ndarray) -> View:
-    """Values; 0 and 255 alone where all others are smoothed edges between these."""
-    edges = (codes != 0) & (codes != 255)
-    if codes.max() == 255 and len(np.unique(codes[edges])) >= SMOOTH:
-        areas = inside_areas(codes)
-        if not areas[edges].any() and edges.mean() <= ROUGH and (areas & (codes == 255)).any():
-            return View((codes >= 128) * np.int32(255), False, False)
+    """Return a file's values, or 0 and 255 alone where all others are smoothed edges."""
+    if _are_edges_smoothed(codes):
+        return View((codes >= 128) * np.int32(255), False, False)
     return View(codes, False, _is_picture(codes, MOST_GREYS))
+
+
+def _are_edges_smoothed(codes: np.ndarray) -> bool:
+    """Return whether all values but 0 and 255 lie outside of areas, as edges do."""
+    between = (codes != 0) & (codes != 255)
+    if codes.max() != 255 or len(np.unique(codes[between])) < SMOOTH or between.mean() > ROUGH:
+        return False
+    areas = inside_areas(codes)
+    return not areas[between].any() and bool(areas[codes == 255].any())
 
 
 def _is_picture(codes: np.ndarray, most: int) -> bool:
@@ -83,13 +92,21 @@ def _is_picture(codes: np.ndarray, most: int) -> bool:
 
 
 def inside_areas(codes: np.ndarray) -> np.ndarray:
-    """H×W bool: pixels whose eight neighbours hold the same value."""
-    lowest = ndimage.minimum_filter(codes, 3, mode="nearest")
-    return lowest == ndimage.maximum_filter(codes, 3, mode="nearest")
+    """Return H×W bool: pixels whose eight neighbours hold the same value."""
+    lowest: np.ndarray = ndimage.minimum_filter(codes, 3, mode="nearest")
+    highest: np.ndarray = ndimage.maximum_filter(codes, 3, mode="nearest")
+    inside: np.ndarray = lowest == highest
+    return inside
 
 
 def between_neighbours(channels: np.ndarray) -> np.ndarray:
-    """H×W bool: pixels of H×W×C that lie between their neighbours in every channel, and strictly in one of them."""
+    """Return H×W bool: pixels that lie between their neighbours.
+
+    They do so in every channel, and strictly in at least one.
+
+    Args:
+        channels: H×W×C.
+    """
     ring = np.ones((3, 3), bool)
     ring[1, 1] = False
     every = np.ones(channels.shape[:2], bool)
@@ -103,5 +120,5 @@ def between_neighbours(channels: np.ndarray) -> np.ndarray:
 
 
 def pieces_of(codes: np.ndarray, value: int) -> int:
-    """How many connected pieces the pixels of a value form."""
+    """Return how many connected pieces the pixels of a value form."""
     return int(ndimage.label(codes == value, np.ones((3, 3), int))[1])

@@ -1,22 +1,23 @@
-"""How two kinds of masks of the same images hang together: which one tells the other, and which one numbers objects."""
+"""How two kinds of masks of the same images are related, and which masks number objects."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from encoder_ablations.data.intake.layouts.codes import add_counts, count_pixels
 from encoder_ablations.data.intake.layouts.folder_names import words_of
 from encoder_ablations.data.intake.layouts.regions import View, pieces_of
 
 TOLERATED = 0.02
-"""Share of the pixels beside the largest value that may disagree: a few masks of large datasets have slips."""
+"""Share of the pixels outside the largest value that may disagree: some masks have slips."""
 OBJECT_WORDS = frozenset({"object", "objects", "instance", "instances", "instanceids", "panoptic"})
 MOST_OVERLAP = 0.5
-"""Intersection over union of the masks of two classes; two people's masks of one class overlap more."""
+"""Largest IoU of the masks of two classes; two people's masks of one class overlap more."""
 SOME_NUMBERS, MANY_NUMBERS = 6, 20
 NEARLY_ALL = 0.95
 FADING = -0.8
@@ -26,7 +27,7 @@ ONE_PIECE = 0.9
 
 @dataclass
 class Kind:
-    """Masks of one kind, as far as they were looked at.
+    """Masks of one kind that were looked at.
 
     Attributes:
         views: image -> what its file holds.
@@ -42,15 +43,15 @@ class Kind:
 
     @property
     def color(self) -> bool:
+        """Whether any file holds colours."""
         return any(each.color for each in self.views.values())
 
     @cached_property
     def values(self) -> Counter[int]:
         """Value -> number of masks that hold it."""
-        found: Counter[int] = Counter()
-        for each in self.views.values():
-            found.update(np.unique(each.codes).tolist())
-        return found
+        return Counter(
+            chain.from_iterable(np.unique(each.codes).tolist() for each in self.views.values())
+        )
 
     @property
     def binary(self) -> bool:
@@ -59,47 +60,51 @@ class Kind:
 
     @property
     def named_objects(self) -> bool:
-        return any(
-            word.lower() in OBJECT_WORDS for part in self.name.split("/") for word in words_of(part)
-        )
+        """Whether the name of the kind says that its masks number objects."""
+        words = chain.from_iterable(map(words_of, self.name.split("/")))
+        return any(word.lower() in OBJECT_WORDS for word in words)
+
+    @property
+    def numbers_objects(self) -> bool:
+        """Whether the values themselves number objects."""
+        views = list(self.views.values())
+        per_mask = [set(np.unique(each.codes).tolist()) - {0, 255} for each in views]
+        return numbers_objects(per_mask, lambda: views)
 
     def describe(self) -> str:
-        """What the masks hold, in a few words."""
+        """Return what the masks hold, in a few words."""
         values = sorted(self.values)
         if self.color:
             return f"{len(values)} colours"
         shown = ", ".join(map(str, values[:6]))
-        return f"values {shown}{', … ' + str(values[-1]) if len(values) > 6 else ''}"
+        if len(values) > 6:
+            shown += f", … {values[-1]}"
+        return f"values {shown}"
 
 
 Table = Counter[tuple[int, int]]
 
 
 def joint(one: Kind, other: Kind) -> list[Table]:
-    """For every image that both show: how many pixels each pair of values has."""
+    """Return the pixels of each pair of values, for every image that both kinds show."""
     tables = []
     for name in one.views.keys() & other.views.keys():
         first, second = one.views[name].codes, other.views[name].codes
         if first.shape == second.shape:
-            keys, counts = np.unique((first.astype(np.int64) << 32) + second, return_counts=True)
-            pairs = zip((keys >> 32).tolist(), (keys & 0xFFFFFFFF).tolist(), strict=True)
-            tables.append(Counter(dict(zip(pairs, counts.tolist(), strict=True))))
+            counts = count_pixels((first.astype(np.int64) << 32) + second)
+            tables.append(
+                Counter({(key >> 32, key & 0xFFFFFFFF): count for key, count in counts.items()})
+            )
     return tables
 
 
-def pooled(tables: Sequence[Table]) -> Table:
-    total: Table = Counter()
-    for table in tables:
-        total.update(table)
-    return total
-
-
 def turned(table: Table) -> Table:
+    """Return the table with the first and the second value exchanged."""
     return Counter({(second, first): count for (first, second), count in table.items()})
 
 
 def tells(table: Table) -> bool:
-    """Whether the first value of a pixel tells the second."""
+    """Return whether the first value of a pixel determines the second."""
     best: dict[int, int] = {}
     totals: Counter[int] = Counter()
     for (first, second), count in table.items():
@@ -110,7 +115,10 @@ def tells(table: Table) -> bool:
 
 
 def encodes(table: Table) -> bool:
-    """Whether the first value is class · 1000 + number or class · 256 + number, as in Cityscapes and Vistas."""
+    """Return whether the first value holds the second, a class, and an object's number.
+
+    Cityscapes writes class · 1000 + number, Vistas class · 256 + number.
+    """
     for base in (1000, 256):
         fits = all(second in (first, first // base) for first, second in table)
         if fits and any(first >= base for first, _ in table):
@@ -119,17 +127,17 @@ def encodes(table: Table) -> bool:
 
 
 def overlap(one: Kind, other: Kind) -> float:
-    """Intersection over union of all that is not 0."""
-    table = pooled(joint(one, other))
+    """Return the intersection over union of all pixels that are not 0, in 0..1."""
+    table = add_counts(joint(one, other))
     union = sum(count for values, count in table.items() if any(values))
     return sum(count for values, count in table.items() if all(values)) / max(1, union)
 
 
 def numbers_objects(per_mask: Sequence[set[int]], views: Callable[[], Sequence[View]]) -> bool:
-    """Whether values number the objects of each image by themselves, instead of naming classes.
+    """Return whether values number the objects of each image, instead of naming classes.
 
-    Then a value is nearly always one connected piece, and either masks of more objects hold all values of those of
-    fewer, or nearly every value is in one mask only, or higher values are the rarer ones.
+    Then a value is nearly always one connected piece. Also, masks of more objects hold all values
+    of those of fewer, or nearly every value is in one mask only, or higher values are rarer.
 
     Args:
         per_mask: values of every mask, without 0 and what is not labelled.
@@ -138,38 +146,45 @@ def numbers_objects(per_mask: Sequence[set[int]], views: Callable[[], Sequence[V
     shown = [values for values in per_mask if values]
     if len(shown) < 3:
         return False
-    masks_of = Counter(value for values in shown for value in values)
-    several = len(masks_of) >= MANY_NUMBERS and masks_of.total() >= 3 * len(shown)
-    scattered = several and masks_of.total() < 1.5 * len(masks_of)
-    if not (_is_chain(shown) or scattered or (several and _fades(masks_of))):
+    masks_of = Counter(chain.from_iterable(shown))
+    if not _is_chain(shown) and not _are_many(masks_of, len(shown)):
         return False
     return _in_one_piece(views()) >= ONE_PIECE
 
 
 def _is_chain(shown: Sequence[set[int]]) -> bool:
-    """Whether every mask holds the values of those with fewer: 1, 2; 1, 2, 3; …"""
+    """Return whether every mask holds the values of those with fewer: 1, 2; 1, 2, 3; …"""
     rising = sorted(shown, key=len)
-    contained = sum(one <= other for one, other in pairwise(rising))
     lengths = {len(values) for values in shown}
-    return (
-        len(lengths) >= 3
-        and max(lengths) >= SOME_NUMBERS
-        and contained >= NEARLY_ALL * (len(rising) - 1)
-    )
+    if len(lengths) < 3 or max(lengths) < SOME_NUMBERS:
+        return False
+    contained = sum(one <= other for one, other in pairwise(rising))
+    return contained >= NEARLY_ALL * (len(rising) - 1)
+
+
+def _are_many(masks_of: Counter[int], masks: int) -> bool:
+    """Return whether there are many values, nearly each in one mask or the higher ones in fewer.
+
+    Args:
+        masks_of: value -> number of masks that hold it.
+        masks: number of all masks.
+    """
+    if len(masks_of) < MANY_NUMBERS or masks_of.total() < 3 * masks:
+        return False
+    scattered = masks_of.total() < 1.5 * len(masks_of)
+    return scattered or _fades(masks_of)
 
 
 def _fades(masks_of: Counter[int]) -> bool:
-    """Whether fewer masks hold higher values: many images have three objects, few have thirty."""
+    """Return whether fewer masks hold higher values, as fewer images have thirty objects."""
     values, counts = zip(*masks_of.items(), strict=True)
     return bool(len(set(counts)) > 1 and spearmanr(values, counts).statistic < FADING)
 
 
 def _in_one_piece(views: Sequence[View]) -> float:
-    """Share of (mask, value) whose pixels are connected; 0 and 255 are left out."""
-    pieces = [
-        pieces_of(each.codes, value)
-        for each in views
-        for value in np.unique(each.codes).tolist()
-        if value not in (0, 255)
-    ]
+    """Return the share of (mask, value) whose pixels are connected, without 0 and 255."""
+    pieces = []
+    for each in views:
+        values = set(np.unique(each.codes).tolist()) - {0, 255}
+        pieces += [pieces_of(each.codes, value) for value in values]
     return pieces.count(1) / max(1, len(pieces))

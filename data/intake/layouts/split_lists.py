@@ -1,9 +1,13 @@
-"""Splits that text files name, one image a line, as Pascal VOC's ``ImageSets/Segmentation/train.txt``."""
+"""Splits that text files name, one image a line, as in Pascal VOC.
+
+VOC calls them ``ImageSets/Segmentation/train.txt``, ``val.txt``, ….
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
 from encoder_ablations.data.datasets.spec import Split
@@ -15,32 +19,54 @@ MOST_MISSING = 0.1
 """Share of a list's images that may lack a mask; lists for other tasks name many more."""
 
 
+class NamedImages(NamedTuple):
+    """A list's file, and the images that it names."""
+
+    path: Path
+    names: set[str]
+
+
+Lists = dict[Split, NamedImages]
+
+
 def take_lists(survey: Survey, root: Path, files: Iterable[Path]) -> None:
-    """Gives images the splits that lists name, where no folder names any; what no list names is left out."""
+    """Give images the splits that lists name, where no folder names any.
+
+    Images that stand in no list are left out.
+    """
     if any(source.split for source in survey.sources):
         return
-    ids = {source.id for source in survey.sources}
-    best: dict[Split, tuple[Path, set[str]]] = {}
-    for lists in _by_folder(files).values():
-        read = {split: (path, _read(path, ids)) for split, path in lists.items()}
-        if _fits(read, ids) and _size(read) > _size(best):
-            best = read
+    best = _best_lists(files, {source.id for source in survey.sources})
     if not best:
         return
-    split_of_id = {identity: split for split, (_, listed) in best.items() for identity in listed}
-    survey.lists = {split: path for split, (path, _) in best.items()}
-    kept = [source for source in survey.sources if source.id in split_of_id]
-    dropped = [source for source in survey.sources if source.id not in split_of_id]
-    survey.sources = [replace(source, split=split_of_id[source.id]) for source in kept]
+    split_of_id = {name: split for split, found in best.items() for name in found.names}
+    survey.lists = {split: found.path for split, found in best.items()}
+    kept, dropped = [], []
+    for source in survey.sources:
+        if source.id in split_of_id:
+            kept.append(replace(source, split=split_of_id[source.id]))
+        else:
+            dropped.append(source.image)
+    survey.sources = kept
     named = ", ".join(path.relative_to(root).as_posix() for path in survey.lists.values())
     survey.remarks.append(f"Splits come from {named}.")
     if dropped:
         left_out = plural(len(dropped), "image", "stands/stand in none of them and is/are left out")
-        survey.remarks.append(f"{left_out}, e.g. {dropped[0].image.relative_to(root)}.")
+        survey.remarks.append(f"{left_out}, e.g. {dropped[0].relative_to(root)}.")
+
+
+def _best_lists(files: Iterable[Path], ids: set[str]) -> Lists:
+    """Return the lists of one folder that fit the images and name most; empty where none fit."""
+    best: Lists = {}
+    for paths in _by_folder(files).values():
+        lists = {split: NamedImages(path, _read(path, ids)) for split, path in paths.items()}
+        if _fits(lists, ids) and _size(lists) > _size(best):
+            best = lists
+    return best
 
 
 def _by_folder(files: Iterable[Path]) -> dict[Path, dict[Split, Path]]:
-    """Text files that are called like splits, by their folder."""
+    """Return the text files that are called like splits, by their folder."""
     found: defaultdict[Path, dict[Split, Path]] = defaultdict(dict)
     for path in sorted(files):
         split = split_of(path.stem)
@@ -50,7 +76,7 @@ def _by_folder(files: Iterable[Path]) -> dict[Path, dict[Split, Path]]:
 
 
 def _read(path: Path, ids: set[str]) -> set[str]:
-    """The images that a list names; whole lines where nothing in them is known."""
+    """Return the images that a list names; whole lines where nothing in them is known."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -68,16 +94,17 @@ def _id_in(line: str, ids: set[str]) -> str:
     return line
 
 
-def _fits(lists: dict[Split, tuple[Path, set[str]]], ids: set[str]) -> bool:
-    """Whether nearly all that is listed is there, and nothing in two splits."""
-    listed = [each for _, names in lists.values() for each in names]
-    missing = sum(each not in ids for each in listed)
-    return (
-        bool(listed) and missing <= MOST_MISSING * len(listed) and len(set(listed)) == len(listed)
-    )
+def _fits(lists: Lists, ids: set[str]) -> bool:
+    """Return whether nearly all listed images are there, and none is in two splits."""
+    listed = [name for found in lists.values() for name in found.names]
+    if not listed or len(set(listed)) < len(listed):
+        return False
+    missing = sum(name not in ids for name in listed)
+    return missing <= MOST_MISSING * len(listed)
 
 
-def _size(lists: dict[Split, tuple[Path, set[str]]]) -> tuple[int, bool]:
-    """Lists of more images are better, and of equal ones those that are meant for masks."""
-    in_segmentation = any("segmentation" in path.parent.name.lower() for path, _ in lists.values())
-    return sum(len(names) for _, names in lists.values()), in_segmentation
+def _size(lists: Lists) -> tuple[int, bool]:
+    """Return what is larger for the better lists: of more images, or meant for masks."""
+    folders = [found.path.parent.name.lower() for found in lists.values()]
+    in_segmentation = any("segmentation" in folder for folder in folders)
+    return sum(len(found.names) for found in lists.values()), in_segmentation

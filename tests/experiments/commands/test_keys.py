@@ -7,7 +7,7 @@ import pytest
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands.keys import SECTIONS
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_document_is_what_the_command_prints(capsys):

@@ -622,7 +622,7 @@ def test_coco_of_more_than_255_categories(tmp_path, ids):
     ("damage", "message"),
     [
         (lambda text: text[:-30], "is not valid JSON .* may be truncated"),
-        (lambda text: text.replace('"counts"', '"count"'), "outline of annotation 0 is damaged"),
+        (lambda text: text.replace('"counts"', '"count"'), "annotation 0: its outline is damaged"),
         (lambda text: text.replace('"segmentation"', '"segments"'), "has only a box, no outline"),
         (
             lambda text: text.replace('"category_id": 10', '"category_id": 77'),
