@@ -80,6 +80,11 @@ class RunGroup:
         found = {run.spec.seed: read(run) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
+    @property
+    def confusion_matrices(self) -> list[list[list[int]]]:
+        """Return the K×K pixel counts of every run that has them (rows: truth)."""
+        return [run.confusion_matrix for run in self.runs if run.confusion_matrix]
+
     @cached_property
     def score(self) -> Summary:
         """mIoU over seeds."""

@@ -8,15 +8,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
+from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
 from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
-from encoder_ablations.experiments.reporting.figures.results import (
-    BARS,
-    BARS_OF,
-    PANELS,
-    draw_setting,
-)
+from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.findings.collection import (
     RunGroup,
     Setting,
@@ -198,7 +195,7 @@ def _section(
         "mistakes": views.mistakes(setting, encoders[:PANELS]),
         "classes": views.classes_grid(setting, encoders),
         "rare": len(setting.classes) - len(setting.shown_classes),
-        "matrix_classes": BARS - 1,
+        "matrix_classes": LABELLED - 1,
         "pictures": picture_grid(study, setting, encoders),
         "protocol": method.protocol(setting),
     }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from encoder_ablations.experiments.reporting.figures.results import row_shares
+from encoder_ablations.experiments.reporting.figures.confusion import row_shares
 from encoder_ablations.experiments.reporting.findings.collection import Reading, RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.collection import class_iou as iou_of
 from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
