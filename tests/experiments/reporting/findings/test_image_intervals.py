@@ -125,14 +125,13 @@ def test_classes_in_few_test_images_are_named(factory, plain):
         matrices[2:, 2] = 0
         total = ConfusionMatrix(matrices.sum(axis=0))
         record = factory.record("a", metrics.mean_iou(total), seed=seed, report_split="test")
-        record = record.model_copy(update={"confusion_matrix": total.counts.tolist()})
-        records.append(record)
+        records.append(factory.counted(record, total.counts))
         kept[record.run_id] = PerImage.of(
             [ImageCounts.of(f"i{n}", ConfusionMatrix(m)) for n, m in enumerate(matrices)], 3
         )
     folder = factory.write(records)
     for run_id, images in kept.items():
-        save_per_image(images, folder / "runs" / run_id / PER_IMAGE)
+        save_per_image(images, folder / "runs" / run_id / PER_IMAGE, run_id)
     study = collect(folder)
     assert Resampling(study).few(study.groups[0]) == {"boulder": 2}
     source = " ".join(write_report(folder).page.read_text().split())
