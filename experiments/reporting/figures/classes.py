@@ -14,11 +14,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     share_legend,
     shorten,
 )
-from encoder_ablations.experiments.reporting.findings.collection import (
-    RunGroup,
-    Setting,
-    class_iou,
-)
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting, class_iou
 from encoder_ablations.utils.texts import plural
 
 BARS = 24

@@ -11,7 +11,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     new_figure,
     shorten,
 )
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 
 NUMBERED = 12
 """Most classes for which a confusion matrix shows numbers."""

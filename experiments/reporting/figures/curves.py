@@ -17,7 +17,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     new_figure,
     share_legend,
 )
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.ranking import pretraining
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import CurvesRecord

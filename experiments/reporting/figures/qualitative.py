@@ -11,12 +11,8 @@ from PIL import Image
 from encoder_ablations.data.datasets.palette import colorize
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.experiments.reporting.figures.drawing import data_uri
-from encoder_ablations.experiments.reporting.findings.collection import (
-    MOST_CLASSES,
-    RunGroup,
-    Setting,
-    Study,
-)
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import MOST_CLASSES, RunGroup, Setting
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import RunRecord
 
@@ -209,7 +205,7 @@ def _opened(study: Study, run: RunRecord, name: str) -> Iterator[Image.Image]:
     with Image.open(path) as file:
         owner = file.info.get("run") or file.info.get("comment", b"").decode(errors="replace")
         if owner != run.run_id:
-            raise ValueError(f"{path} belongs to another run ({owner or 'not named'})")
+            raise ValueError(f"{path} is of another run, {owner or 'not named'}")
         yield file
 
 

@@ -26,7 +26,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     share_legend,
     style_context,
 )
-from encoder_ablations.experiments.reporting.findings.collection import Setting
+from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Standing,
     pretraining,

@@ -14,14 +14,10 @@ from encoder_ablations.experiments.reporting.figures.curves import CROWDED, pane
 from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
 from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
-from encoder_ablations.experiments.reporting.findings.collection import (
-    RunGroup,
-    Setting,
-    Study,
-    collect,
-)
+from encoder_ablations.experiments.reporting.findings.collection import Study, collect
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
 from encoder_ablations.experiments.reporting.findings.published_scores import (
     Cited,

@@ -6,7 +6,8 @@ import json
 from operator import attrgetter
 from typing import Any
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.page.page import terminal_ranking
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord

@@ -5,9 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study, class_iou
+from encoder_ablations.experiments.reporting.findings.collection import Study
 from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, class_iou
 from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
 from encoder_ablations.experiments.reporting.findings.label_efficiency import (
     efficiency_table,

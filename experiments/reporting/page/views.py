@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoder_ablations.experiments.reporting.figures.confusion import row_shares
-from encoder_ablations.experiments.reporting.findings.collection import Reading, RunGroup, Setting
-from encoder_ablations.experiments.reporting.findings.collection import class_iou as iou_of
+from encoder_ablations.experiments.reporting.findings.groups import Reading, RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.groups import class_iou as iou_of
 from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
 from encoder_ablations.experiments.reporting.findings.ranking import (

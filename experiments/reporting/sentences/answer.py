@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Comparison,

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from encoder_ablations.experiments.reporting.findings.collection import Setting
+from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Comparison,
     Standing,

@@ -5,12 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting.findings.collection import (
-    MOST_CLASSES,
-    RunGroup,
-    Setting,
-    Study,
-)
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import MOST_CLASSES, RunGroup, Setting
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord

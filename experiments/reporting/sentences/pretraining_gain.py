@@ -1,6 +1,6 @@
 """What pretraining buys, in words: loaded against random weights of the same network."""
 
-from encoder_ablations.experiments.reporting.findings.collection import Setting
+from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.label_efficiency import (
     efficiency,
     efficiency_texts,
