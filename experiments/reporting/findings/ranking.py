@@ -177,6 +177,12 @@ def comparisons(setting: Setting, fraction: float | None) -> list[Comparison]:
     return [Comparison(*pair, p) for pair, p in zip(pairs, corrected, strict=True)]
 
 
+def find_pair(first: Standing, second: Standing, pairs: Sequence[Comparison]) -> Comparison | None:
+    """Return the comparison of ``first`` with the lower-ranking ``second``, if any."""
+    wanted = (first.group, second.group)
+    return next((pair for pair in pairs if (pair.first, pair.second) == wanted), None)
+
+
 def pretraining(setting: Setting, fraction: float | None) -> list[Comparison]:
     """Return loaded minus random weights, for each architecture that has runs of both."""
     found = []
