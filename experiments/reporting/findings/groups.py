@@ -100,6 +100,11 @@ class RunGroup:
         return summarize(list(self.values(read).values()))
 
 
+def best_first(group: RunGroup) -> tuple[float, float, str]:
+    """Sort key: the largest fraction first, then the largest mean; no result comes last."""
+    return -group.fraction, -(group.score.mean or -1.0), group.encoder
+
+
 @dataclass(frozen=True, eq=False)
 class Setting:
     """Groups that may be compared: one dataset, one segmenter, one recipe."""
