@@ -1,21 +1,24 @@
 """Intervals that also cover the choice of test images.
 
-Two things are left to chance in a score: how training went (seeds) and which images it was tested on. All seeds and
-encoders are scored on the same images, so the two are crossed, not nested, and one draw of images serves all of them
-(Owen, The pigeonhole bootstrap, 2007). Images are resampled with replacement, whole scenes where the dataset names
-them, and mIoU is computed from the resampled sum of counts, as it is from the whole set. Seeds are too few for that:
-three give only ten different resamples, whose percentile interval holds the truth in about 75 of 100 studies. Their
-level is therefore drawn from Student's t about the mean. Without variation between images the interval becomes the t
-interval over seeds.
+Two things are left to chance in a score: how training went (seeds) and which images it was tested
+on. All seeds and encoders are scored on the same images, so the two are crossed, not nested, and
+one draw of images serves all of them (Owen, The pigeonhole bootstrap, 2007). Images are resampled
+with replacement, whole scenes where the dataset names them, and mIoU is computed from the resampled
+sum of counts, as it is from the whole set. Seeds are too few for that: three give only ten
+different resamples, whose percentile interval holds the truth in about 75 of 100 studies. Their
+level is therefore drawn from Student's t about the mean. Without variation between images the
+interval becomes the t interval over seeds.
 
-The spread of the resamples is itself an estimate. Where a few images decide, those that show a rare class, it is a poor
-one, and plain percentiles would be too narrow. The deviations are therefore divided by a random root of chi-square
-over its degrees of freedom, as Student's t does with a normal variable; the degrees follow from how unequally the
-images weigh. With many images of equal weight this is the percentile bootstrap.
+The spread of the resamples is itself an estimate. Where a few images decide, those that show a rare
+class, it is a poor one, and plain percentiles would be too narrow. The deviations are therefore
+divided by a random root of chi-square over its degrees of freedom, as Student's t does with a
+normal variable; the degrees follow from how unequally the images weigh. With many images of equal
+weight this is the percentile bootstrap.
 
-Assumed: images (or scenes) are independent draws from what the encoder will meet, seeds independent, their scores
-about normal. Images that belong together but are not declared as a scene make the interval too short; so does a class
-that occurs in one or two images only, whose score elsewhere nobody can tell from them (:func:`occurrences`).
+Assumed: images (or scenes) are independent draws from what the encoder will meet, seeds
+independent, their scores about normal. Images that belong together but are not declared as a scene
+make the interval too short; so does a class that occurs in one or two images only, whose score
+elsewhere nobody can tell from them (:func:`occurrences`).
 """
 
 from collections.abc import Sequence

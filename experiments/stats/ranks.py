@@ -1,11 +1,13 @@
 """Stability of rankings: Kendall's tau between fractions, heads, datasets, and seeds.
 
-tau is the share of pairs of encoders in the same order minus the share in the opposite one: 1 the same ranking, -1 the
-reverse. Its intervals say which rankings the seeds leave possible. A pair counts as ordered when Tukey's simultaneous
-intervals (randomised blocks, the seeds being the blocks) put one above the other; a pair that is not ordered may stand
-either way. They hold the true tau at least as often as they say, usually more often.
+tau is the share of pairs of encoders in the same order minus the share in the opposite one: 1 the
+same ranking, -1 the reverse. Its intervals say which rankings the seeds leave possible. A pair
+counts as ordered when Tukey's simultaneous intervals (randomised blocks, the seeds being the
+blocks) put one above the other; a pair that is not ordered may stand either way. They hold the true
+tau at least as often as they say, usually more often.
 
-Assumed: seeds independent, scores about normal, with equal variance for all encoders that are ranked together.
+Assumed: seeds independent, scores about normal, with equal variance for all encoders that are
+ranked together.
 """
 
 from collections.abc import Mapping
@@ -68,10 +70,11 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
 
     None for fewer than two encoders or shared seeds.
 
-    The interval is for the expected tau of two new seeds. With normal noise of standard deviation s, a single seed
-    puts a pair with the true difference d in its right order with probability Φ(d / √2 s), so that the pair adds
-    (2 Φ - 1)² to tau; simultaneous bounds of d and s give those of tau. The expected tau is never below 0, the mean
-    over few seeds may be: the interval is then widened to hold it, too.
+    The interval is for the expected tau of two new seeds. With normal noise of standard deviation
+    s, a single seed puts a pair with the true difference d in its right order with probability Φ(d
+    / √2 s), so that the pair adds (2 Φ - 1)² to tau; simultaneous bounds of d and s give those of
+    tau. The expected tau is never below 0, the mean over few seeds may be: the interval is then
+    widened to hold it, too.
     """
     names = sorted(name for name, values in scores.items() if values)
     block = _block(names, scores)

@@ -1,8 +1,8 @@
 """What several seeds say together.
 
-Intervals are Student t intervals over independent seeds and exist only from three seeds on; two seeds give a range,
-which is called a range; one seed gives a value. No test is made and no claim follows from fewer than three. Assumed:
-seeds are independent, scores about normal.
+Intervals are Student t intervals over independent seeds and exist only from three seeds on; two
+seeds give a range, which is called a range; one seed gives a value. No test is made and no claim
+follows from fewer than three. Assumed: seeds are independent, scores about normal.
 """
 
 import math

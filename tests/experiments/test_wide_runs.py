@@ -15,7 +15,7 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.reporting.figures.confusion import row_shares
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.page.views import classes_grid, mistakes
+from encoder_ablations.experiments.reporting.page.grids import classes_grid, mistakes
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 from encoder_ablations.experiments.runs.run import build_model, execute_run

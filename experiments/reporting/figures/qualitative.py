@@ -1,4 +1,4 @@
-"""The qualitative grid: image, truth, and every encoder's prediction and errors on the same few images."""
+"""Pictures: image, truth, and every encoder's prediction and errors on the same few images."""
 
 import io
 from collections.abc import Iterator

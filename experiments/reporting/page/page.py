@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing but itself, with tables and figures as files beside it."""
+"""The report: one HTML page that needs no other file, with tables and figures beside it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from encoder_ablations.experiments.reporting.findings.published_scores import (
     sources,
 )
 from encoder_ablations.experiments.reporting.findings.rank_stability import across
-from encoder_ablations.experiments.reporting.page import views
+from encoder_ablations.experiments.reporting.page import grids, views
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
 from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.experiments.reporting.sentences.answer import Answer, answer
@@ -178,20 +178,20 @@ def _section(
         "toggles": everyone if has_series else [],
         "wide": any(row.wide for row in rows),
         "caution": caution(few),
-        "fractions": views.fractions_grid(setting, everyone),
-        "pretraining": views.pretraining_grid(setting),
+        "fractions": grids.fractions_grid(setting, everyone),
+        "pretraining": grids.pretraining_grid(setting),
         "panels": PANELS,
         "bars_of": BARS_OF,
         "crowded": len(everyone) > CROWDED,
         "curve_shares": [formats.fraction(share) for share in panel_shares(setting)],
-        "quality": views.quality_grid(setting, encoders),
+        "quality": grids.quality_grid(setting, encoders),
         "costs": views.cost_rows(setting, encoders),
-        "parts": views.flops_by_part(setting, encoders),
+        "parts": grids.flops_by_part(setting, encoders),
         "input_size": views.input_size(setting),
         "convergence": views.convergence_rows(setting, everyone),
         "front": front_sentence(setting),
-        "mistakes": views.mistakes(setting, encoders[:PANELS]),
-        "classes": views.classes_grid(setting, encoders),
+        "mistakes": grids.mistakes(setting, encoders[:PANELS]),
+        "classes": grids.classes_grid(setting, encoders),
         "rare": len(setting.classes) - len(setting.shown_classes),
         "matrix_classes": LABELLED - 1,
         "pictures": picture_grid(study, setting, encoders),

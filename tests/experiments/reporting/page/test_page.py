@@ -9,8 +9,8 @@ from markupsafe import Markup
 from encoder_ablations.experiments.reporting.figures.drawing import RC, EmbeddedFigure
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page import page
+from encoder_ablations.experiments.reporting.page.grids import fractions_grid, mistakes
 from encoder_ablations.experiments.reporting.page.page import terminal_ranking, write_report
-from encoder_ablations.experiments.reporting.page.views import fractions_grid, mistakes
 from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.utils.errors import InputError
 
