@@ -73,7 +73,8 @@ def runs_table(study: Study) -> Table:
 def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     spec, content = record.spec, record.model_dump(mode="json", exclude=LONG)
     if content["cost"]:
-        latencies = {entry.pop("batch_size"): entry for entry in content["cost"]["latency_ms"]}
+        measured = content["cost"].pop("latency_ms")
+        latencies = {entry.pop("batch_size"): entry for entry in measured}
         content["cost"]["latency_ms"] = {f"batch_{n}": entry for n, entry in latencies.items()}
     names = {
         "run_id": record.run_id,
