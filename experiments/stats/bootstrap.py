@@ -1,21 +1,24 @@
-"""Intervals that also count the choice of test images: what if others of the same kind had been taken?
+"""Intervals that also cover the choice of test images.
 
-Two things are left to chance in a score: how training went (seeds) and which images it was tested on. All seeds and
-encoders are scored on the same images, so the two are crossed, not nested, and one draw of images serves all of them
-(Owen, The pigeonhole bootstrap, 2007). Images are resampled with replacement, whole scenes where the dataset names
-them, and mIoU is computed from the resampled sum of counts, as it is from the whole set. Seeds are too few for that:
-three give only ten different resamples, whose percentile interval holds the truth in about 75 of 100 studies. Their
-level is therefore drawn from Student's t about the mean. Without variation between images the interval becomes the t
-interval over seeds.
+Two things are left to chance in a score: how training went (seeds) and which images it was tested
+on. All seeds and encoders are scored on the same images, so the two are crossed, not nested, and
+one draw of images serves all of them (Owen, The pigeonhole bootstrap, 2007). Images are resampled
+with replacement, whole scenes where the dataset names them, and mIoU is computed from the resampled
+sum of counts, as it is from the whole set. Seeds are too few for that: three give only ten
+different resamples, whose percentile interval holds the truth in about 75 of 100 studies. Their
+level is therefore drawn from Student's t about the mean. Without variation between images the
+interval becomes the t interval over seeds.
 
-The spread of the resamples is itself an estimate. Where a few images decide, those that show a rare class, it is a poor
-one, and plain percentiles would be too narrow. The deviations are therefore divided by a random root of chi-square
-over its degrees of freedom, as Student's t does with a normal variable; the degrees follow from how unequally the
-images weigh. With many images of equal weight this is the percentile bootstrap.
+The spread of the resamples is itself an estimate. Where a few images decide, those that show a rare
+class, it is a poor one, and plain percentiles would be too narrow. The deviations are therefore
+divided by a random root of chi-square over its degrees of freedom, as Student's t does with a
+normal variable; the degrees follow from how unequally the images weigh. With many images of equal
+weight this is the percentile bootstrap.
 
-Assumed: images (or scenes) are independent draws from what the encoder will meet, seeds independent, their scores
-about normal. Images that belong together but are not declared as a scene make the interval too short; so does a class
-that occurs in one or two images only, whose score elsewhere nobody can tell from them (:func:`occurrences`).
+Assumed: images (or scenes) are independent draws from what the encoder will meet, seeds
+independent, their scores about normal. Images that belong together but are not declared as a scene
+make the interval too short; so does a class that occurs in one or two images only, whose score
+elsewhere nobody can tell from them (:func:`occurrences`).
 """
 
 from collections.abc import Sequence
@@ -52,12 +55,16 @@ class Resampled(NamedTuple):
 
 
 def resampling_weights(scenes: Sequence[str], draws: int = DRAWS) -> np.ndarray | None:
-    """How often each image occurs in each resample: draws×N float64; None for fewer than ten scenes.
+    """Return how often each image occurs in each resample; None for fewer than ten scenes.
 
     Equal ``scenes`` give equal weights, so that the draws of two encoders are paired.
 
     Args:
-        scenes: for each image, what it belongs to; its own name if to nothing.
+        scenes: for each image, its scene; its own name without one.
+        draws: number of resamples.
+
+    Returns:
+        draws×N float64.
     """
     names, member = np.unique(np.asarray(scenes, dtype=np.str_), return_inverse=True)
     count = len(names)
@@ -70,7 +77,7 @@ def resampling_weights(scenes: Sequence[str], draws: int = DRAWS) -> np.ndarray 
 
 
 def miou_of_draws(weights: np.ndarray, margins: np.ndarray) -> np.ndarray:
-    """mIoU over the classes present in the truth, for each resample: (draws,).
+    """Return the mIoU over the classes present in the truth, for each resample: (draws,).
 
     Args:
         weights: draws×N.
@@ -81,7 +88,7 @@ def miou_of_draws(weights: np.ndarray, margins: np.ndarray) -> np.ndarray:
 
 
 def miou_without_each(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
-    """mIoU over the classes present in the truth without each scene in turn (the jackknife): (scenes,).
+    """Return the mIoU without each scene in turn (the jackknife): (scenes,).
 
     Args:
         scenes: as for :func:`resampling_weights`.
@@ -92,7 +99,7 @@ def miou_without_each(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
 
 
 def occurrences(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
-    """In how many scenes each class occurs in the truth: (K,), see :data:`FEW_OCCURRENCES`."""
+    """Return in how many scenes each class occurs in the truth: (K,)."""
     return (_sums_of_scenes(scenes, margins)[:, 1] > 0).sum(axis=0)
 
 
@@ -114,9 +121,10 @@ def _miou(sums: np.ndarray) -> np.ndarray:
 def interval_over_seeds_and_images(
     values: Sequence[float], others: Sequence[Resampled]
 ) -> tuple[float, float] | None:
-    """The 95 % interval of the mean over seeds and images; None below three seeds.
+    """Return the 95 % interval of the mean over seeds and images; None below three seeds.
 
-    Differences of two encoders go in as they are: values and resampled scores of the first minus those of the second.
+    For the difference of two encoders, give the values and resampled scores of the first minus
+    those of the second.
 
     Args:
         values: one score per seed, on all images.
@@ -139,7 +147,9 @@ def interval_over_seeds_and_images(
 
 
 def degrees_of_freedom(left_out: np.ndarray) -> float:
-    """How well the spread between images is known: their number - 1 at most, near 2 if a single one decides.
+    """Return how well the spread between images is known, in degrees of freedom.
+
+    They are their number - 1 at most, and near 2 if a single image decides.
 
     A variance of n values of kurtosis k has itself the relative variance (k - 1) / n; that of chi-square with f
     degrees of freedom is 2 / f (Satterthwaite, 1946). Hence f = 2 n / (k - 1).
@@ -156,7 +166,10 @@ def degrees_of_freedom(left_out: np.ndarray) -> float:
 
 
 def _root_of_chi_square(freedom: float, draws: int) -> np.ndarray:
-    """Quantiles of sqrt(f / chi-square with f degrees) in random order: a normal variable times it is Student's t."""
+    """Return quantiles of sqrt(f / chi-square with f degrees of freedom) in random order.
+
+    A normal variable times such a root is Student's t.
+    """
     places = (np.arange(draws) + 0.5) / draws
     roots = np.sqrt(freedom / stats.chi2.ppf(places, freedom))
     return numpy_stream(0, "spread of images", draws).permutation(roots)
@@ -164,6 +177,6 @@ def _root_of_chi_square(freedom: float, draws: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _student(freedom: int, draws: int) -> np.ndarray:
-    """Quantiles of Student's t in random order: their spread is exact, not that of a sample."""
+    """Return quantiles of Student's t in random order; their spread is exact."""
     places = (np.arange(draws) + 0.5) / draws
     return numpy_stream(0, "seeds", freedom).permutation(stats.t.ppf(places, freedom))

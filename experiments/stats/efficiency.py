@@ -1,4 +1,4 @@
-"""How much it takes to reach a score: images, and training steps."""
+"""Images and training steps that are needed to reach a score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,12 @@ class Efficiency:
 
     Attributes:
         fraction: None if its mean never gets there.
-        at_most: the smallest measured fraction already gives that score, so ``fraction`` is an upper bound.
-        low, high: 95 % interval; None below three seeds. ``low_open``: fewer images than ever measured may do;
-            ``high_open``: all images may not suffice.
+        at_most: the smallest measured fraction already gives that score, so ``fraction`` is an
+            upper bound.
+        low: lower end of the 95 % interval; None below three seeds.
+        high: upper end.
+        low_open: fewer images than were ever measured may suffice.
+        high_open: all images may not suffice.
         n: seeds.
     """
 
@@ -36,31 +39,26 @@ class Efficiency:
 def label_efficiency(
     curve: Mapping[float, Mapping[int, float]], target: Mapping[int, float]
 ) -> Efficiency | None:
-    """Where ``curve`` reaches ``target``, linear between fractions on a logarithmic scale; None without shared seeds.
+    """Return where ``curve`` reaches ``target``; None without shared seeds.
 
-    The interval holds every fraction at which the paired t interval of curve minus target includes 0 (Fieller, 1954),
-    and what lies between them. It is exact where differences are normal and the mean curve crosses the target once.
+    The curve is linear between fractions on a logarithmic scale. The interval holds every fraction
+    at which the paired t interval of curve minus target includes 0 (Fieller, 1954), and what lies
+    between them. It is exact where differences are normal and the mean crosses the target once.
 
     Args:
         curve: fraction -> seed -> score.
         target: seed -> score that is to be reached.
     """
     fractions = sorted(curve)
-    shared = (
-        sorted(set(target).intersection(*(curve[fraction] for fraction in fractions)))
-        if fractions
-        else []
-    )
+    shared = sorted(set(target).intersection(*curve.values())) if curve else []
     if not shared:
         return None
+    # curve minus target, seeds×grid
     places = np.log(fractions)
     grid = np.union1d(np.linspace(places[0], places[-1], GRID), places)
+    scores = np.array([[curve[fraction][seed] for fraction in fractions] for seed in shared])
     over = np.array(
-        [
-            np.interp(grid, places, [curve[fraction][seed] for fraction in fractions])
-            - target[seed]
-            for seed in shared
-        ]
+        [np.interp(grid, places, row) - target[s] for row, s in zip(scores, shared, strict=True)]
     )
     mean = over.mean(axis=0)
     reached = _crossing(grid, mean)
@@ -68,28 +66,28 @@ def label_efficiency(
     at_most = bool(mean[0] >= 0)
     if len(shared) < ENOUGH:
         return Efficiency(fraction, at_most, None, None, False, False, len(shared))
+    # Fieller: the places at which a difference of 0 is possible
     half = stats.t.ppf((1 + CONFIDENCE) / 2, len(shared) - 1) * stats.sem(over, axis=0)
     possible = np.flatnonzero((mean - half <= 0) & (mean + half >= 0))
-    if not len(
-        possible
-    ):  # certainly above, or below, the target everywhere (or it crosses between two grid points)
-        first = last = int(np.argmin(np.abs(mean)))
-    else:
-        first, last = int(possible[0]), int(possible[-1])
+    if not len(possible):
+        # certainly above or below the target everywhere, or it crosses between two grid points
+        possible = np.array([np.argmin(np.abs(mean))])
+    first, last = int(possible[0]), int(possible[-1])
     low_open = bool(first == 0 and mean[0] + half[0] >= 0)
     high_open = bool(last == len(grid) - 1 and mean[-1] - half[-1] <= 0)
     ends = [float(np.exp(grid[place])) for place in (first, last)]
-    ends += [] if fraction is None else [fraction]  # which may lie between two points of the grid
-    low, high = min(ends), max(ends)
-    return Efficiency(fraction, at_most, low, high, low_open, high_open, len(shared))
+    if fraction is not None:
+        ends.append(fraction)  # may lie between two points of the grid
+    return Efficiency(fraction, at_most, min(ends), max(ends), low_open, high_open, len(shared))
 
 
 def steps_to_reach(
     steps: Sequence[float], scores: Sequence[float | None], target: float
 ) -> float | None:
-    """The step at which a training curve first reaches ``target``, linear between evaluations; None if it never does.
+    """Return the step at which a training curve first reaches ``target``; None if it never does.
 
-    A curve that starts above the target gives its first step: it was not looked at before.
+    The curve is linear between evaluations. Where it starts above the target, its first step is
+    returned, as nothing was evaluated before.
     """
     known = [(step, score) for step, score in zip(steps, scores, strict=True) if score is not None]
     if not known:
@@ -102,7 +100,7 @@ def steps_to_reach(
 
 
 def _crossing(places: np.ndarray, over: np.ndarray) -> float | None:
-    """The first place at which ``over`` reaches 0."""
+    """Return the first place at which ``over`` reaches 0."""
     above = np.flatnonzero(over >= 0)
     if not len(above):
         return None

@@ -1,11 +1,13 @@
-"""How stable a ranking of encoders is: Kendall's tau between fractions, heads, datasets, and between seeds.
+"""Stability of rankings: Kendall's tau between fractions, heads, datasets, and seeds.
 
-tau is the share of pairs of encoders in the same order minus the share in the opposite one: 1 the same ranking, -1 the
-reverse. Its intervals say which rankings the seeds leave possible. A pair counts as ordered when Tukey's simultaneous
-intervals (randomised blocks, the seeds being the blocks) put one above the other; a pair that is not ordered may stand
-either way. They hold the true tau at least as often as they say, usually more often.
+tau is the share of pairs of encoders in the same order minus the share in the opposite one: 1 the
+same ranking, -1 the reverse. Its intervals say which rankings the seeds leave possible. A pair
+counts as ordered when Tukey's simultaneous intervals (randomised blocks, the seeds being the
+blocks) put one above the other; a pair that is not ordered may stand either way. They hold the true
+tau at least as often as they say, usually more often.
 
-Assumed: seeds independent, scores about normal, with equal variance for all encoders that are ranked together.
+Assumed: seeds independent, scores about normal, with equal variance for all encoders that are
+ranked together.
 """
 
 from collections.abc import Mapping
@@ -24,7 +26,15 @@ Scores = Mapping[str, Mapping[int, float]]
 
 @dataclass(frozen=True)
 class Agreement:
-    """tau of two rankings, or its mean over pairs of seeds; the bounds are None below three seeds."""
+    """Kendall's tau of two rankings, or its mean over pairs of seeds.
+
+    Attributes:
+        tau: -1..1.
+        low: lower end of the 95 % interval; None below three seeds.
+        high: upper end.
+        encoders: number of encoders that are ranked.
+        seeds: number of seeds that all of them have.
+    """
 
     tau: float
     low: float | None
@@ -34,7 +44,10 @@ class Agreement:
 
 
 def agreement(first: Scores, second: Scores) -> Agreement | None:
-    """tau between the rankings by mean score under two conditions, of the encoders that both have; None for one."""
+    """Return tau between the rankings by mean score under two conditions.
+
+    Encoders count that have scores under both; None if there are fewer than two.
+    """
     names = sorted(name for name in first.keys() & second.keys() if first[name] and second[name])
     if len(names) < 2:
         return None
@@ -53,12 +66,15 @@ def agreement(first: Scores, second: Scores) -> Agreement | None:
 
 
 def agreement_of_seeds(scores: Scores) -> Agreement | None:
-    """Mean tau between the rankings of two single seeds; None for one encoder, or fewer than two shared seeds.
+    """Return the mean tau between the rankings of two single seeds.
 
-    The interval is for the expected tau of two new seeds. With normal noise of standard deviation s, a single seed
-    puts a pair with the true difference d in its right order with probability Φ(d / √2 s), so that the pair adds
-    (2 Φ - 1)² to tau; simultaneous bounds of d and s give those of tau. The expected tau is never below 0, the mean
-    over few seeds may be: the interval is then widened to hold it, too.
+    None for fewer than two encoders or shared seeds.
+
+    The interval is for the expected tau of two new seeds. With normal noise of standard deviation
+    s, a single seed puts a pair with the true difference d in its right order with probability Φ(d
+    / √2 s), so that the pair adds (2 Φ - 1)² to tau; simultaneous bounds of d and s give those of
+    tau. The expected tau is never below 0, the mean over few seeds may be: the interval is then
+    widened to hold it, too.
     """
     names = sorted(name for name, values in scores.items() if values)
     block = _block(names, scores)
@@ -88,11 +104,10 @@ def _expected_tau(apart: np.ndarray, sigma: float) -> float:
 
 
 def _block(names: list[str], scores: Scores) -> np.ndarray:
-    """Encoders×seeds, for the seeds that all of them have."""
+    """Return scores, encoders×seeds, for the seeds that all of them have."""
     shared = sorted(set.intersection(*(set(scores[name]) for name in names))) if names else []
-    return np.array([[scores[name][seed] for seed in shared] for name in names]).reshape(
-        len(names), len(shared)
-    )
+    rows = [[scores[name][seed] for seed in shared] for name in names]
+    return np.array(rows).reshape(len(names), len(shared))
 
 
 def _differences(block: np.ndarray) -> np.ndarray:

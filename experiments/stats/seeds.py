@@ -1,8 +1,8 @@
 """What several seeds say together.
 
-Intervals are Student t intervals over independent seeds and exist only from three seeds on; two seeds give a range,
-which is called a range; one seed gives a value. No test is made and no claim follows from fewer than three. Assumed:
-seeds are independent, scores about normal.
+Intervals are Student t intervals over independent seeds and exist only from three seeds on; two
+seeds give a range, which is called a range; one seed gives a value. No test is made and no claim
+follows from fewer than three. Assumed: seeds are independent, scores about normal.
 """
 
 import math
@@ -37,27 +37,36 @@ class Summary:
 
     @property
     def spread(self) -> str:
-        """What ``low`` and ``high`` are: "95 % interval", "range", or "" where there is nothing to spread."""
-        return "95 % interval" if self.half_width is not None else "range" if self.n > 1 else ""
+        """Return what ``low`` and ``high`` are: "95 % interval", "range", or "" for one seed."""
+        if self.half_width is not None:
+            return "95 % interval"
+        return "range" if self.n > 1 else ""
 
     def text(self, scale: float = 100, digits: int = 1, with_n: bool = True) -> str:
-        """``71.2 ± 1.4 (n=3)``, ``71.2 (range 70.1–72.3, n=2)``, ``71.2 (n=1)``; scale 100 writes percent."""
+        """Return mean and spread as text.
+
+        ``71.2 ± 1.4 (n=3)``, ``71.2 (range 70.1–72.3, n=2)``, ``71.2 (n=1)``; "–" for no value.
+
+        Args:
+            scale: factor of the numbers; 100 writes shares in percent.
+            digits: decimals.
+            with_n: whether the number of seeds is added.
+        """
         if self.mean is None or self.low is None or self.high is None:
             return "–"
-        center = f"{self.mean * scale:.{digits}f}"
-        n = f"n={self.n}"
+        text = f"{self.mean * scale:.{digits}f}"
+        inside = []
         if self.half_width is not None:
-            return f"{center} ± {self.half_width * scale:.{digits}f}" + (
-                f" ({n})" if with_n else ""
-            )
-        low, high = (f"{value * scale:.{digits}f}" for value in (self.low, self.high))
-        inside = [f"range {low}–{high}"] if self.n > 1 else []
-        inside += [n] if with_n else []
-        return f"{center} ({', '.join(inside)})" if inside else center
+            text += f" ± {self.half_width * scale:.{digits}f}"
+        elif self.n > 1:
+            inside.append(f"range {self.low * scale:.{digits}f}–{self.high * scale:.{digits}f}")
+        if with_n:
+            inside.append(f"n={self.n}")
+        return f"{text} ({', '.join(inside)})" if inside else text
 
 
 def summarize(values: Sequence[float]) -> Summary:
-    """The summary of one value per seed."""
+    """Return the summary of one value per seed."""
     n = len(values)
     if n == 0:
         return Summary(0)
@@ -70,9 +79,10 @@ def summarize(values: Sequence[float]) -> Summary:
 
 
 def deviation_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the standard deviation between seeds (chi-square); None for n < 3.
+    """Return the 95 % interval of the standard deviation between seeds; None for n < 3.
 
-    Assumed: independent seeds and normal scores; other distributions make it too short, unlike that of a mean.
+    It comes from chi-square and assumes independent seeds and normal scores. Other distributions
+    make it too short; the interval of a mean suffers less from them.
     """
     n = len(values)
     if n < ENOUGH:
@@ -89,9 +99,9 @@ class Difference:
     Attributes:
         over: summary of the differences over the shared seeds.
         wins, losses: seeds in which the first, or the second, is larger.
-        effect: mean in standard deviations of the differences, corrected for few seeds (Hedges' g of a paired
-            design); None for n < 3, and where all differences are equal.
-        p: two-sided p of the paired t test; None for n < 3, and where all differences are equal (nothing to test).
+        effect: mean in standard deviations of the differences, corrected for few seeds (Hedges' g
+            of a paired design); None for n < 3, and where all differences are equal.
+        p: two-sided p of the paired t test; None for n < 3, and where all differences are equal.
     """
 
     over: Summary
@@ -102,10 +112,11 @@ class Difference:
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
-    """Compares two encoders over the seeds that both have; None if they share none.
+    """Return the difference over the seeds that both encoders have; None if they share none.
 
     Args:
-        first, second: seed -> value.
+        first: seed -> value of one encoder.
+        second: seed -> value of the other one.
     """
     differences = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
     if not differences:
@@ -113,17 +124,18 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     over = summarize(differences)
     p = effect = None
     if over.half_width is not None and over.std is not None and over.std > 1e-12:
-        t = float(np.mean(differences)) / over.std * math.sqrt(over.n)
-        p = 2 * float(
-            special.stdtr(over.n - 1, -abs(t))
-        )  # ttest_1samp, whose checks cost 100 times as much
-        effect = float(np.mean(differences)) / over.std * (1 - 3 / (4 * (over.n - 1) - 1))
+        size = float(np.mean(differences)) / over.std
+        # as scipy's ttest_1samp, whose checks take 100 times as long
+        p = 2 * float(special.stdtr(over.n - 1, -abs(size * math.sqrt(over.n))))
+        # Hedges' correction for few values
+        effect = size * (1 - 3 / (4 * (over.n - 1) - 1))
     wins = sum(value > 0 for value in differences)
-    return Difference(over, wins, sum(value < 0 for value in differences), effect, p)
+    losses = sum(value < 0 for value in differences)
+    return Difference(over, wins, losses, effect, p)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p values corrected for making several comparisons at once (Holm, 1979); None stays None."""
+    """Return p values corrected for several comparisons at once (Holm, 1979); None stays None."""
     tested = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0

@@ -12,10 +12,10 @@ from encoder_ablations.data.loading.stored_set import StoredSet, write_set
 from encoder_ablations.engine.evaluation.per_image import load_per_image
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.reporting.figures.confusion import row_shares
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
-from encoder_ablations.experiments.reporting.figures.results import row_shares
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.page.views import classes_grid, mistakes
+from encoder_ablations.experiments.reporting.page.grids import classes_grid, mistakes
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 from encoder_ablations.experiments.runs.run import build_model, execute_run

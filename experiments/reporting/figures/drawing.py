@@ -28,7 +28,7 @@ WIDTH = 9.6
 INK = "#27313d"
 FAINT = "#c3cad3"
 
-# Okabe & Ito's colour-blind safe set without its yellow, ordered so that neighbours differ in lightness too.
+# Okabe & Ito's colour-blind safe set without its yellow; neighbours differ in lightness, too.
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#a8487f", "#56b4e9", "#d55e00", "#7a7f87")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "<", ">", "h")
 
@@ -60,7 +60,14 @@ RC: Any = {
 
 @dataclass(frozen=True)
 class EncoderStyle:
-    """Colour and marker tell the architecture, dashes and hollow markers random weights, ``number`` the encoder."""
+    """How an encoder is drawn.
+
+    Attributes:
+        color: the same for all encoders of one architecture.
+        marker: the same for all encoders of one architecture.
+        dashed: random weights; lines are dashed, markers hollow.
+        number: position of the encoder among all.
+    """
 
     color: str
     marker: str
@@ -68,23 +75,20 @@ class EncoderStyle:
     number: int = 0
 
     def gid(self, part: str) -> str:
-        """Names one of the encoder's lines in the SVG, so that the page can hide it."""
+        """Return the id of one of the encoder's lines in the SVG, by which the page hides it."""
         return f"series:{self.number}:{part}"
 
     @property
     def line(self) -> dict[str, Any]:
-        """Arguments for ``Axes.plot``."""
-        return {
-            "color": self.color,
-            "marker": self.marker,
-            "linestyle": (0, (4, 2)) if self.dashed else "-",
-            "markerfacecolor": "none" if self.dashed else self.color,
-            "markersize": 5.5,
-        }
+        """Return arguments for ``Axes.plot``."""
+        line = {"color": self.color, "marker": self.marker, "markersize": 5.5}
+        if self.dashed:
+            return line | {"linestyle": (0, (4, 2)), "markerfacecolor": "none"}
+        return line | {"linestyle": "-", "markerfacecolor": self.color}
 
     @property
     def outline(self) -> str:
-        """The marker as points of an SVG polygon in a 14×14 box; a circle has many."""
+        """Return the marker as the points of an SVG polygon in a 14×14 box."""
         marker = MarkerStyle(self.marker)
         shape = marker.get_path().transformed(
             marker.get_transform() + Affine2D().scale(9, -9).translate(7, 7)
@@ -93,7 +97,7 @@ class EncoderStyle:
 
     @property
     def bar(self) -> dict[str, Any]:
-        """Arguments for ``Axes.barh``."""
+        """Return arguments for ``Axes.barh``."""
         if self.dashed:
             return {"facecolor": "none", "edgecolor": self.color, "hatch": "////", "linewidth": 1}
         return {"facecolor": self.color, "edgecolor": self.color, "linewidth": 1}
@@ -104,9 +108,10 @@ class EmbeddedFigure:
     """A figure in the page.
 
     Attributes:
+        name: name of its files, without the ending.
         alt: what it shows, for those who cannot see it.
-        svg: goes into the page as it is and follows its dark mode; "" where the PNG is smaller.
-        source: the PNG as a data URI, for a white ground; "" where there is the SVG.
+        svg: element of the page that follows the dark mode; "" where the PNG is smaller.
+        source: the PNG as a data URI, for a white ground; "" where the SVG is used.
         width: width in CSS pixels.
     """
 
@@ -118,18 +123,21 @@ class EmbeddedFigure:
 
 
 def encoder_styles(study: Study) -> dict[str, EncoderStyle]:
-    """One style for every encoder of the study, the same in all its figures; a random control shares its colour."""
+    """Return the style of every encoder, the same in all figures of the study.
+
+    An encoder from random weights has the colour and marker of the same network with loaded ones.
+    """
     styles: dict[str, EncoderStyle] = {}
-    waiting: dict[str, int] = {}
-    number = 0
+    unmatched: dict[str, int] = {}  # architecture -> number of its colour, until a control takes it
+    used = 0
     for group in sorted(study.groups, key=lambda group: (group.random_weights, group.encoder)):
         if group.encoder in styles:
             continue
-        shared = waiting.pop(group.architecture, None) if group.random_weights else None
-        chosen = number if shared is None else shared
+        chosen = unmatched.pop(group.architecture, used) if group.random_weights else used
         if not group.random_weights:
-            waiting.setdefault(group.architecture, chosen)
-        number += shared is None
+            unmatched.setdefault(group.architecture, chosen)
+        if chosen == used:
+            used += 1
         color, marker = COLORS[chosen % len(COLORS)], MARKERS[chosen % len(MARKERS)]
         styles[group.encoder] = EncoderStyle(color, marker, group.random_weights, len(styles))
     return styles
@@ -138,14 +146,22 @@ def encoder_styles(study: Study) -> dict[str, EncoderStyle]:
 def new_figure(
     width: float, height: float, columns: int = 1, rows: int = 1, same_scale: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of width×height inches and its axes, row by row; ``same_scale``: all share one vertical scale."""
+    """Return a figure of width×height inches and its axes, row by row.
+
+    Args:
+        width: inches.
+        height: inches.
+        columns: panels in a row.
+        rows: rows of panels.
+        same_scale: whether all panels share one vertical scale.
+    """
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=same_scale)
     return figure, [axis for row in axes for axis in row]
 
 
 def share_legend(figure: Figure, axis: Axes) -> None:
-    """One legend above all panels, from what ``axis`` shows."""
+    """Add one legend above all panels, with what ``axis`` shows."""
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         figure.legend(
@@ -154,6 +170,7 @@ def share_legend(figure: Figure, axis: Axes) -> None:
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:
+    """Hide all panels after the first ``used`` ones."""
     for axis in axes[used:]:
         axis.set_visible(False)
 
@@ -161,11 +178,18 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
 def save_figure(
     figure: Figure, folder: Path, name: str, alt: str, raster: bool = False
 ) -> EmbeddedFigure:
-    """Writes NAME.png and NAME.pdf; the page gets the SVG, or the PNG where that is smaller or ``raster``."""
+    """Write NAME.png and NAME.pdf, and return what goes into the page.
+
+    Args:
+        figure: drawn, not yet laid out.
+        folder: where the files are written.
+        name: name of the files, without the ending.
+        alt: what the figure shows.
+        raster: whether the page gets the PNG; else it gets the SVG, unless the PNG is smaller.
+    """
+    # laid out once for all formats: with a layout engine left, each format draws twice
     engine = figure.get_layout_engine()
-    if (
-        engine is not None
-    ):  # laid out once, not again for every format; with any engine left, each format draws twice
+    if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine(None)
     quick = {"compress_level": 4}
@@ -190,20 +214,25 @@ def save_figure(
 
 @contextmanager
 def style_context(texts: Iterable[str] = ()) -> Iterator[None]:
-    """matplotlib's settings for our figures, within a ``with`` block.
+    """Set matplotlib up for our figures, within a ``with`` block.
 
     Args:
         texts: names that figures show; fonts are added that have their letters.
     """
     families = ["sans-serif", *further_families(texts)]
     with matplotlib.rc_context(RC | {"font.family": families}), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph .* missing"
-        )  # no font here has it; the page's reader may
+        # where no font here has a letter, the reader's browser may have one
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         yield
 
 
+def shorten(text: str, length: int) -> str:
+    """Return ``text``, cut to ``length`` characters with "…" at its end where it is longer."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
 def data_uri(content: bytes, kind: str) -> str:
+    """Return ``content`` of the MIME type ``kind`` as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -214,9 +243,10 @@ def _render(figure: Figure, kind: str, **options: Any) -> bytes:
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
-    """The SVG as an element of the page: ids unique in it, series marked, no namespaces or metadata.
+    """Return the SVG as an element of the page, without namespaces and metadata.
 
-    matplotlib writes colours as inline styles; page.css replaces those of INK and FAINT in the dark mode.
+    Its ids become unique in the page, and lines of encoders are marked by ``data-series``.
+    Matplotlib writes colours as inline styles; page.css replaces those of INK and FAINT in the dark mode.
     """
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)

@@ -1,4 +1,4 @@
-"""The qualitative grid: image, truth, and every encoder's prediction and errors on the same few images."""
+"""Pictures: image, truth, and every encoder's prediction and errors on the same few images."""
 
 import io
 from collections.abc import Iterator
@@ -11,12 +11,8 @@ from PIL import Image
 from encoder_ablations.data.datasets.palette import colorize
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.experiments.reporting.figures.drawing import data_uri
-from encoder_ablations.experiments.reporting.findings.collection import (
-    MOST_CLASSES,
-    RunGroup,
-    Setting,
-    Study,
-)
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import MOST_CLASSES, RunGroup, Setting
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import RunRecord
 
@@ -30,7 +26,14 @@ MOST_NAMED = 40
 
 @dataclass(frozen=True)
 class Prediction:
-    """``prediction`` and ``errors`` are data URIs; ``right`` is the share of labelled pixels that is right."""
+    """One encoder's prediction for an image.
+
+    Attributes:
+        encoder: its title.
+        prediction: data URI of the predicted classes in their colours.
+        errors: data URI, see :func:`error_map`.
+        right: share of the labelled pixels that is right; None if no pixel is labelled.
+    """
 
     encoder: str
     prediction: str
@@ -50,13 +53,23 @@ class Row:
 
 @dataclass(frozen=True)
 class LegendEntry:
+    """A class and its colour as ``#rrggbb``."""
+
     name: str
     color: str
 
 
 @dataclass(frozen=True)
 class PictureGrid:
-    """Rows for the setting's reference fraction and one seed; ``notes`` say what could not be shown and why."""
+    """Pictures of a setting's reference fraction, all from one seed.
+
+    Attributes:
+        rows: one for each image.
+        legend: the classes' colours.
+        fraction: share of the training images; None without pictures.
+        seed: None without pictures.
+        notes: what could not be shown and why.
+    """
 
     rows: list[Row]
     legend: list[LegendEntry]
@@ -66,30 +79,26 @@ class PictureGrid:
 
 
 def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> PictureGrid:
-    """Pictures that every encoder of the reference fraction has, from the first seed that all of them share.
+    """Return the pictures that every encoder has, from the first seed that all of them share.
 
     Args:
+        study: where the pictures lie.
+        setting: whose runs at the reference fraction are shown.
         encoders: in the order of the columns.
     """
-    chosen = [setting.group(encoder, setting.reference) for encoder in encoders]
     groups = [
-        group for group in chosen if group is not None and any(run.pictures for run in group.runs)
+        group
+        for group in (setting.group(encoder, setting.reference) for encoder in encoders)
+        if group is not None and any(run.pictures for run in group.runs)
     ]
     notes = _missing(encoders, groups)
-    seeds = [{run.spec.seed for run in group.runs if run.pictures} for group in groups]
-    shared = sorted(set.intersection(*seeds)) if seeds else []
-    if not shared:
-        return PictureGrid(
-            [],
-            [],
-            None,
-            None,
-            [*notes, "No seed has pictures of all encoders."] if groups else notes,
-        )
-    runs = [_with_seed(group, shared[0]) for group in groups]
-    ids = [id for id in runs[0].pictures if all(id in run.pictures for run in runs)][:MOST_IMAGES]
+    if not groups:
+        return PictureGrid([], [], None, None, notes)
+    runs = _same_seed(groups)
+    if not runs:
+        return PictureGrid([], [], None, None, [*notes, "No seed has pictures of all encoders."])
     rows = []
-    for id in ids:
+    for id in _shared_ids(runs):
         try:
             rows.append(_row(study, runs, id))
         except (OSError, ValueError) as error:
@@ -97,19 +106,28 @@ def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> Picture
     legend = _legend(runs[0])
     if len(legend) > MOST_CLASSES:
         frequent = _frequent(study, runs, [row.id for row in rows])
-        shown = f"{len(frequent)} classes with most pixels in these pictures"
-        notes.append(f"Of {len(legend)} colours those of the {shown} are named.")
+        shown = f"the {len(frequent)} classes with most pixels in these pictures"
+        notes.append(f"The legend names {shown}; the dataset has {len(legend)} classes.")
         legend = [legend[place] for place in frequent]
-    return PictureGrid(rows, legend, setting.reference, shared[0], notes)
+    return PictureGrid(rows, legend, setting.reference, runs[0].spec.seed, notes)
+
+
+def _same_seed(groups: list[RunGroup]) -> list[RunRecord]:
+    """Return a run of every group, all of the smallest seed with pictures in all; [] if none."""
+    by_seed = [{run.spec.seed: run for run in group.runs if run.pictures} for group in groups]
+    shared = set.intersection(*map(set, by_seed))
+    return [runs[min(shared)] for runs in by_seed] if shared else []
+
+
+def _shared_ids(runs: list[RunRecord]) -> list[str]:
+    kept = [id for id in runs[0].pictures if all(id in run.pictures for run in runs)]
+    return kept[:MOST_IMAGES]
 
 
 def _missing(encoders: list[str], groups: list[RunGroup]) -> list[str]:
-    absent = [encoder for encoder in encoders if encoder not in {group.encoder for group in groups}]
+    present = {group.encoder for group in groups}
+    absent = [encoder for encoder in encoders if encoder not in present]
     return [f"No pictures were kept for {formats.listing(absent)}."] if absent else []
-
-
-def _with_seed(group: RunGroup, seed: int) -> RunRecord:
-    return next(run for run in group.runs if run.spec.seed == seed)
 
 
 def _legend(run: RunRecord) -> list[LegendEntry]:
@@ -120,7 +138,7 @@ def _legend(run: RunRecord) -> list[LegendEntry]:
 
 
 def _frequent(study: Study, runs: list[RunRecord], ids: list[str]) -> list[int]:
-    """Ids of the classes that truth and predictions of these images show most, in id order."""
+    """Return ids of the classes with most pixels in these images' masks, in id order."""
     classes = len(runs[0].data.class_names) if runs[0].data else 0
     pixels = np.zeros(classes, np.int64)
     shown = [(runs[0], "truth"), *((run, "prediction") for run in runs)]
@@ -142,30 +160,29 @@ def _row(study: Study, runs: list[RunRecord], id: str) -> Row:
     for run in runs:
         labels = _labels(study, run, f"{id}.prediction.png")
         if labels.shape != truth.shape:
-            raise ValueError(
-                f"{run.run_id}/pictures/{id}.prediction.png has the size {labels.shape}, the truth {truth.shape}"
-            )
+            path = f"{run.run_id}/pictures/{id}.prediction.png"
+            raise ValueError(f"{path} has the size {labels.shape}, the truth {truth.shape}")
+        shown = _png(colorize(labels, colors))
         errors = _jpeg(error_map(image, truth, labels, ignore))
-        predictions.append(
-            Prediction(
-                study.titles[run.run_id],
-                _png(colorize(labels, colors)),
-                errors,
-                right_share(truth, labels, ignore),
-            )
-        )
+        right = right_share(truth, labels, ignore)
+        predictions.append(Prediction(study.titles[run.run_id], shown, errors, right))
     return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions)
 
 
 def error_map(
     image: np.ndarray, truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE
 ) -> np.ndarray:
-    """H×W×3 uint8: the image in pale grey where the prediction is right, orange-red where wrong, black where ignored.
+    """Return a picture that shows where a prediction is wrong.
 
     Args:
         image: H×W×3 uint8, RGB.
-        truth, labels: H×W class ids.
+        truth: H×W class ids.
+        labels: H×W class ids, the prediction.
         ignore: id of ignored pixels in ``truth``.
+
+    Returns:
+        H×W×3 uint8, RGB: the image in pale grey where the prediction is right, in orange-red where
+        it is wrong, black where the truth is ignored.
     """
     grey = image.mean(axis=2, keepdims=True)
     shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
@@ -176,19 +193,19 @@ def error_map(
 
 
 def right_share(truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> float | None:
-    """Share of the labelled pixels that is right; None if no pixel is labelled."""
+    """Return the share of the labelled pixels that is right; None if no pixel is labelled."""
     labelled = truth != ignore
     return float((labels == truth)[labelled].mean()) if labelled.any() else None
 
 
 @contextmanager
 def _opened(study: Study, run: RunRecord, name: str) -> Iterator[Image.Image]:
-    """Open a picture of a run, which says itself whose it is (see ``experiments/pictures.py``)."""
+    """Open a picture of a run; a picture names its run, and another run's is refused."""
     path = study.run_folder(run.run_id) / "pictures" / name
     with Image.open(path) as file:
         owner = file.info.get("run") or file.info.get("comment", b"").decode(errors="replace")
         if owner != run.run_id:
-            raise ValueError(f"{path} is of another run, {owner or 'which it does not name'}")
+            raise ValueError(f"{path} is of another run, {owner or 'not named'}")
         yield file
 
 

@@ -1,61 +1,80 @@
-"""Over the folds of one dataset: a study names each fold as a dataset of its own, and each has a setting of its own."""
+"""Results over the folds of a dataset; a study names each fold as a dataset of its own."""
 
 import re
+from dataclasses import dataclass
 from statistics import fmean
 
-from encoder_ablations.experiments.reporting.findings.collection import Setting, Study
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.stats.seeds import Summary
+
+HEADER = ["dataset", "encoder", "images", "mean (mIoU %)", "lowest fold", "highest fold"]
+HEADER += ["folds", "runs"]
+
+
+@dataclass(frozen=True)
+class Over:
+    """One encoder at one fraction, over the folds of a dataset; ``scores`` has a mean a fold."""
+
+    encoder: str
+    fraction: float
+    scores: list[float]
+    folds: int
+    runs: int
+
+    @property
+    def order(self) -> tuple[float, bool, float, str]:
+        """Sort key: large fractions first, then encoders with a result in all folds, then best."""
+        incomplete = len(self.scores) < self.folds
+        return -self.fraction, incomplete, -fmean(self.scores), self.encoder
+
+    @property
+    def cells(self) -> list[str]:
+        """Return the cells of the table, the dataset's excepted."""
+        numbers = (fmean(self.scores), min(self.scores), max(self.scores))
+        folds = str(self.folds)
+        if len(self.scores) < self.folds:
+            folds = f"{len(self.scores)} of {folds}"
+        texts = [f"{100 * value:.1f}" for value in numbers]
+        return [self.encoder, formats.fraction(self.fraction), *texts, folds, str(self.runs)]
 
 
 def folds_table(study: Study) -> Table:
-    """For every encoder and fraction the mean over folds (of each fold's mean over seeds), and both ends.
+    """Return mean, lowest and highest fold of every encoder and fraction.
 
-    Best first, after all who have every fold those who do not: folds differ in how hard they are.
-
-    No interval: folds share most of their training images, and the test set, so that their scores are not independent.
+    A fold counts by its mean over seeds. Encoders without a result in some fold come last, because
+    folds differ in how hard they are. No interval is given: folds share most of their training
+    images and the test set, so their scores are not independent.
     """
     families = _families(study)
     names = unique_titles([(_title(folds), _common(folds[0])) for folds in families])
     rows = []
     for name, folds in zip(names, families, strict=True):
-        found: dict[tuple[float, str], list[float]] = {}
-        runs: dict[tuple[float, str], int] = {}
-        for group in (group for fold in folds for group in fold.groups):
-            if group.score.mean is not None:
-                place = (-group.fraction, group.encoder)
-                found.setdefault(place, []).append(group.score.mean)
-                runs[place] = runs.get(place, 0) + group.score.n
-        complete = {place: len(scores) == len(folds) for place, scores in found.items()}
-        for place in sorted(
-            found, key=lambda each: (each[0], not complete[each], -fmean(found[each]), each[1])
-        ):
-            rows.append(_row([name, place[1]], -place[0], found[place], len(folds), runs[place]))
-    header = [
-        "dataset",
-        "encoder",
-        "images",
-        "mean (mIoU %)",
-        "lowest fold",
-        "highest fold",
-        "folds",
-        "runs",
-    ]
-    return Table("mIoU over the folds of a dataset", header, rows, names=3)
+        found = sorted(_over_folds(folds), key=lambda over: over.order)
+        rows += [[name, *over.cells] for over in found]
+    return Table("mIoU over the folds of a dataset", HEADER, rows, names=3)
 
 
-def _row(
-    names: list[str], fraction: float, scores: list[float], folds: int, runs: int
-) -> list[str]:
-    numbers = [f"{100 * value:.1f}" for value in (fmean(scores), min(scores), max(scores))]
-    many = str(folds) if len(scores) == folds else f"{len(scores)} of {folds}"
-    return [*names, formats.fraction(fraction), *numbers, many, str(runs)]
+def _over_folds(folds: list[Setting]) -> list[Over]:
+    members: dict[tuple[str, float], list[Summary]] = {}
+    for fold in folds:
+        for group in fold.groups:
+            members.setdefault((group.encoder, group.fraction), []).append(group.score)
+    found = []
+    for (encoder, fraction), scores in members.items():
+        means = [score.mean for score in scores if score.mean is not None]
+        if means:
+            runs = sum(score.n for score in scores)
+            found.append(Over(encoder, fraction, means, len(folds), runs))
+    return found
 
 
 def _families(study: Study) -> list[list[Setting]]:
-    """Settings that differ in nothing but which images train and which validate."""
+    """Return groups of settings that differ only in which images train and which validate."""
     alike: dict[str, list[Setting]] = {}
     for setting in study.settings:
         alike.setdefault(_common(setting), []).append(setting)
@@ -63,11 +82,14 @@ def _families(study: Study) -> list[list[Setting]]:
 
 
 def _are_folds(settings: list[Setting]) -> bool:
-    """Other training lists alone are no folds: voc2012 and voc2012_aug have the same validation images."""
+    """Whether all training lists differ and all validation lists differ.
+
+    Training lists alone do not make folds: voc2012 and voc2012_aug validate on the same images.
+    """
     splits = [_spec(setting).dataset.splits for setting in settings]
-    return len(splits) > 1 and all(
-        len({each[part] for each in splits}) == len(splits) for part in ("train", "val")
-    )
+    train = {each["train"] for each in splits}
+    val = {each["val"] for each in splits}
+    return len(splits) > 1 and len(train) == len(val) == len(splits)
 
 
 def _spec(setting: Setting) -> RunSpec:
@@ -76,24 +98,23 @@ def _spec(setting: Setting) -> RunSpec:
 
 
 def _common(setting: Setting) -> str:
-    """JSON of all that folds have in common."""
+    """Return JSON of everything that folds have in common."""
     spec = _spec(setting)
     statistics = next((run.images_per_statistic for run in setting.runs), None)
-    dataset = spec.dataset.model_dump(mode="json", exclude={"name", "splits"})
-    parts = {"segmenter": spec.segmenter, "recipe": spec.study_recipe or spec.recipe}
-    fixed = {name: part.model_dump(mode="json") for name, part in parts.items()}
-    return canonical(
-        fixed
-        | {
-            "dataset": dataset,
-            "test": spec.dataset.splits.get("test"),
-            "detectron2": spec.detectron2,
-        }
-        | {"images_per_statistic": statistics}
-    )
+    recipe = spec.study_recipe or spec.recipe
+    common = {
+        "segmenter": spec.segmenter.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json"),
+        "dataset": spec.dataset.model_dump(mode="json", exclude={"name", "splits"}),
+        "test": spec.dataset.splits.get("test"),
+        "detectron2": spec.detectron2,
+        "images_per_statistic": statistics,
+    }
+    return canonical(common)
 
 
 def _title(folds: list[Setting]) -> str:
     names = [setting.dataset for setting in folds]
     stems = {re.sub(r"[-_.]?\d+$", "", name) for name in names}
-    return f"{stems.pop() if len(stems) == 1 else formats.listing(names)} · {folds[0].segmenter}"
+    name = stems.pop() if len(stems) == 1 else formats.listing(names)
+    return f"{name} · {folds[0].segmenter}"

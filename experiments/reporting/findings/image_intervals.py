@@ -1,4 +1,4 @@
-"""What the ranking would be with other test images: intervals over seeds and images, from the stored counts."""
+"""Intervals over seeds and test images, from the counts that runs stored for every image."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from encoder_ablations.engine.evaluation.per_image import load_per_image
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, miou
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.stats.bootstrap import (
@@ -22,15 +23,17 @@ from encoder_ablations.experiments.stats.bootstrap import (
 from encoder_ablations.utils.errors import InputError
 
 Interval = tuple[float, float]
+Score = tuple[float, Resampled]
+"""mIoU on all test images, and on other ones."""
 NAMED = 5
 """Classes that the caution names, at most."""
 
 
 class Resampling:
-    """Reads every run's per-image counts once, when it is first asked for, and keeps its draws.
+    """Intervals of a study's groups; every run's per-image counts are read once, when needed.
 
     Attributes:
-        problems: files that could not be used, one line each; their runs count as having none.
+        problems: files that could not be used, one line each; their runs have no intervals.
     """
 
     def __init__(self, study: Study) -> None:
@@ -40,39 +43,43 @@ class Resampling:
         self._occurrences: dict[str, np.ndarray] = {}
 
     def interval(self, group: RunGroup) -> Interval | None:
-        """95 % interval of the group's mean mIoU over seeds and test images; None where it cannot be told."""
+        """Return the 95 % interval of the group's mean mIoU, or None without enough data."""
         return self._interval([(run, None) for run in group.runs])
 
     def difference(self, first: RunGroup, second: RunGroup) -> Interval | None:
-        """The same for first minus second, over the seeds that both have."""
+        """Return the same for first minus second, over the seeds that both have."""
         others = {run.spec.seed: run for run in second.runs}
-        return self._interval(
-            [(run, others[run.spec.seed]) for run in first.runs if run.spec.seed in others]
-        )
+        shared = [run for run in first.runs if run.spec.seed in others]
+        return self._interval([(run, others[run.spec.seed]) for run in shared])
 
     def few(self, group: RunGroup) -> dict[str, int]:
-        """Classes that occur in too few test images (or scenes) for the group's interval, with that number."""
-        for run in group.runs:
-            if self._of(run) is not None:
-                named = zip(
-                    run.spec.dataset.classes, self._occurrences[run.run_id].tolist(), strict=True
-                )
-                return {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
-        return {}
+        """Return the classes in too few test images (or scenes) for an interval: name -> number."""
+        counted = next((run for run in group.runs if self._of(run) is not None), None)
+        if counted is None:
+            return {}
+        counts = self._occurrences[counted.run_id].tolist()
+        named = zip(counted.spec.dataset.classes, counts, strict=True)
+        return {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
 
     def _interval(self, pairs: list[tuple[RunRecord, RunRecord | None]]) -> Interval | None:
-        values, others = [], []
+        """Return the interval of the mean over ``pairs``, a run alone or the first minus the other.
+
+        None if one of the runs has no score or no counts of its images.
+        """
+        values, resampled = [], []
         for run, other in pairs:
-            value, resampled = _miou(run), self._of(run)
+            found = self._score(run)
             if other is not None:
-                minus, less = _miou(other), self._of(other)
-                value = None if value is None or minus is None else value - minus
-                resampled = None if resampled is None or less is None else resampled.minus(less)
-            if value is None or resampled is None:
+                found = _minus(found, self._score(other))
+            if found is None:
                 return None
-            values.append(value)
-            others.append(resampled)
-        return interval_over_seeds_and_images(values, others) if values else None
+            values.append(found[0])
+            resampled.append(found[1])
+        return interval_over_seeds_and_images(values, resampled) if values else None
+
+    def _score(self, run: RunRecord) -> Score | None:
+        value, resampled = miou(run), self._of(run)
+        return None if value is None or resampled is None else (value, resampled)
 
     def _of(self, run: RunRecord) -> Resampled | None:
         if run.run_id not in self._resampled:
@@ -97,29 +104,35 @@ class Resampling:
 
 
 def caution(few: Mapping[str, int]) -> str:
-    """The sentence about classes in too few test images, see :meth:`Resampling.few`; empty without such classes."""
+    """Return the sentence about classes in too few test images, or "" if there are none.
+
+    Args:
+        few: see :meth:`Resampling.few`.
+    """
     if not few:
         return ""
     named = [f"{name} ({count})" for name, count in few.items()]
     if len(named) > NAMED:
         named = [*named[:NAMED], f"{len(named) - NAMED} more"]
     return (
-        f"In fewer than {FEW_OCCURRENCES} test images or scenes: {formats.listing(named)}. How such classes fare "
-        "elsewhere cannot be told from so few, and the interval is then too narrow: in simulations it held the truth "
-        "in 93 of 100 studies."
+        f"In fewer than {FEW_OCCURRENCES} test images or scenes: {formats.listing(named)}. So few "
+        "do not tell how such a class scores on other images, and the interval is too narrow: "
+        "in simulations it held the true mean in 93 of 100 studies."
     )
 
 
-def _miou(run: RunRecord) -> float | None:
-    return run.metrics.miou if run.metrics else None
+def _minus(first: Score | None, second: Score | None) -> Score | None:
+    if first is None or second is None:
+        return None
+    return first[0] - second[0], first[1].minus(second[1])
 
 
 def _scenes(ids: list[str], pattern: str | None) -> list[str]:
-    """What each image belongs to: what the dataset's pattern finds in its name, else itself."""
+    """Return each image's scene: what the dataset's pattern finds in its id, else the id."""
     if pattern is None:
         return ids
-    found = [re.search(pattern, id) for id in ids]
-    return [match[1] if match else id for match, id in zip(found, ids, strict=True)]
+    matches = [(re.search(pattern, id), id) for id in ids]
+    return [match[1] if match else id for match, id in matches]
 
 
 @lru_cache(maxsize=8)

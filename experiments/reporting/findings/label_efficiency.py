@@ -1,8 +1,7 @@
-"""How much it takes to reach a score: labelled images, epochs."""
+"""Images, training steps and epochs that an encoder needs to reach a score."""
 
-from collections.abc import Iterator
-
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting, Study
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.ranking import pretraining, standings
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
@@ -15,86 +14,94 @@ from encoder_ablations.experiments.stats.efficiency import (
 from encoder_ablations.experiments.stats.seeds import summarize
 
 SHARE_OF_LOWEST = 0.95
-"""The target of training curves, as a share of the lowest encoder's best score: all should get there."""
+"""Target of training curves, as a share of the lowest encoder's best score: all can reach it."""
 
 
 def efficiency(setting: Setting, strong: str, weak: str) -> tuple[float, Efficiency] | None:
-    """The largest share at which ``weak`` has a result, and the share with which ``strong`` scores as much."""
-    curves = {
-        name: {
-            group.fraction: group.values()
-            for group in setting.groups
-            if group.encoder == name and group.values()
-        }
-        for name in (strong, weak)
-    }
-    if len(curves[strong]) < 2 or not curves[weak]:
+    """Return how many images ``strong`` needs to score as much as ``weak``.
+
+    Returns:
+        The largest share of the images at which ``weak`` has a result, and the share with which
+        ``strong`` scores as much; None where the curves do not tell.
+    """
+    needed, given = _curve(setting, strong), _curve(setting, weak)
+    if len(needed) < 2 or not given:
         return None
-    largest = max(curves[weak])
-    found = label_efficiency(curves[strong], curves[weak][largest])
+    largest = max(given)
+    found = label_efficiency(needed, given[largest])
     return None if found is None else (largest, found)
 
 
+def _curve(setting: Setting, encoder: str) -> dict[float, dict[int, float]]:
+    """Return share of the images -> seed -> mIoU."""
+    groups = [group for group in setting.groups if group.encoder == encoder]
+    return {group.fraction: group.values() for group in groups if group.values()}
+
+
 def efficiency_table(study: Study) -> Table:
-    """With how many images the leader scores what each other encoder scores with all, and pretrained what random."""
+    """Return the share of the images with which one encoder scores what another does.
+
+    Compared are the leader with every other encoder, and loaded with random weights.
+    """
     rows = []
     for setting in study.settings:
         for strong, weak in _pairs(setting):
             found = efficiency(setting, strong, weak)
             if found is not None:
                 share, result = found
-                rows.append(
-                    [setting.title, strong, weak, f"{share * 100:g}", *efficiency_texts(result)]
-                )
-    header = [
-        "setting",
-        "encoder",
-        "scores what",
-        "scores with (%)",
-        "with (% of the images)",
-        "95 % interval",
-        "n",
-    ]
-    return Table(
-        "Share of the images with which one encoder scores what another does.",
-        header,
-        rows,
-        names=3,
-    )
+                names = [setting.title, strong, weak, f"{share * 100:g}"]
+                rows.append([*names, *efficiency_texts(result)])
+    header = ["setting", "encoder", "scores what", "scores with (%)", "with (% of the images)"]
+    header += ["95 % interval", "n"]
+    caption = "Share of the images with which one encoder scores what another does."
+    return Table(caption, header, rows, names=3)
 
 
 def efficiency_texts(found: Efficiency) -> list[str]:
-    """``["12.3", "9.8 to 17.1", "5"]``; open ends are said."""
-    at = (
-        "never"
-        if found.fraction is None
-        else f"{'at most ' if found.at_most else ''}{_share(found.fraction)}"
-    )
+    """Return share, interval and seeds: ``["12.3", "9.8 to 17.1", "5"]``; open ends are named."""
+    return [_reached(found), _interval(found), str(found.n)]
+
+
+def _reached(found: Efficiency) -> str:
+    if found.fraction is None:
+        return "never"
+    share = _share(found.fraction)
+    return f"at most {share}" if found.at_most else share
+
+
+def _interval(found: Efficiency) -> str:
     if found.low is None or found.high is None:
-        return [at, "", str(found.n)]
-    low = f"below {_share(found.low)}" if found.low_open else _share(found.low)
-    high = f"more than {_share(found.high)}" if found.high_open else _share(found.high)
-    if found.low == found.high and (found.low_open or found.high_open):
-        return [at, low if found.low_open else high, str(found.n)]
-    return [at, f"{low} to {high}", str(found.n)]
+        return ""
+    low, high = _share(found.low), _share(found.high)
+    if found.low_open:
+        low = f"below {low}"
+    if found.high_open:
+        high = f"more than {high}"
+    # all of the interval lies outside what was measured
+    if found.low == found.high and found.low_open:
+        return low
+    if found.low == found.high and found.high_open:
+        return high
+    return f"{low} to {high}"
 
 
 def _share(fraction: float) -> str:
     return f"{100 * fraction:.3g}"
 
 
-def _pairs(setting: Setting) -> Iterator[tuple[str, str]]:
-    ranked = [standing.encoder for standing in standings(setting, setting.reference)]
-    leader = {(ranked[0], other): None for other in ranked[1:]} if ranked else {}
-    controls = {
-        (pair.first.encoder, pair.second.encoder): None
-        for pair in pretraining(setting, setting.reference)
-    }
-    yield from leader | controls
+def _pairs(setting: Setting) -> list[tuple[str, str]]:
+    leader, *others = [each.encoder for each in standings(setting, setting.reference)] or [""]
+    pairs = [(leader, other) for other in others]
+    for pair in pretraining(setting, setting.reference):
+        pairs.append((pair.first.encoder, pair.second.encoder))
+    return list(dict.fromkeys(pairs))
 
 
 def training_target(setting: Setting) -> float | None:
-    """A validation mIoU that all encoders reach at the reference fraction: 95 % of the lowest one's mean best."""
+    """Return a validation mIoU that all encoders can reach at the reference fraction.
+
+    It is 95 % of the mean best score of the encoder for which that is lowest.
+    """
     means = [group.summary(_best).mean for group in setting.at(setting.reference) if group.runs]
     known = [mean for mean in means if mean is not None]
     return SHARE_OF_LOWEST * min(known) if known else None
@@ -105,7 +112,7 @@ def _best(run: RunRecord) -> float | None:
 
 
 def target_table(study: Study) -> Table:
-    """Steps and epochs until validation mIoU reaches the setting's common target."""
+    """Return steps and epochs until the validation mIoU reaches the setting's common target."""
     rows = []
     for setting in study.settings:
         target = training_target(setting)
@@ -120,25 +127,28 @@ def target_table(study: Study) -> Table:
 
 
 def _until(group: RunGroup, target: float) -> list[str] | None:
-    """Steps, epochs, "3 of 3"; no mean where a seed never gets there, for it would be too low."""
+    """Return steps, epochs and "3 of 3" seeds; None without curves.
+
+    Where a seed never reaches the target there is no mean: that of the others would be too low.
+    """
     curves = [
-        run for run in group.runs if run.curves and run.data and len(run.curves.val_steps) > 1
+        (run.curves, run.spec.recipe.batch_size, run.data.n_train)
+        for run in group.runs
+        if run.curves and run.data and len(run.curves.val_steps) > 1
     ]
     if not curves:
         return None
     steps, epochs = [], []
-    for run in curves:
-        assert run.curves is not None
-        assert run.data is not None
-        step = steps_to_reach(run.curves.val_steps, run.curves.val_miou, target)
+    for curve, batch_size, images in curves:
+        step = steps_to_reach(curve.val_steps, curve.val_miou, target)
         if step is not None:
             steps.append(step)
-            epochs.append(step * run.spec.recipe.batch_size / run.data.n_train)
+            epochs.append(step * batch_size / images)
     reached = f"{len(steps)} of {len(curves)}"
     if len(steps) < len(curves):
         return [formats.DASH, formats.DASH, reached]
     texts = [
-        summarize(values).text(1, digits, with_n=False)
-        for values, digits in ((steps, 0), (epochs, 1))
+        summarize(steps).text(1, digits=0, with_n=False),
+        summarize(epochs).text(1, digits=1, with_n=False),
     ]
     return [*texts, reached]

@@ -3,13 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.experiments.reporting.text import formats
 
 
 @dataclass(frozen=True)
 class Cited:
-    """Texts: the published score in percent, ours minus that in points with its interval; ``note``: 1, 2, …"""
+    """A published score beside ours, as texts.
+
+    Attributes:
+        score: the published mIoU in percent.
+        difference: ours minus that, in points.
+        spread: half the interval of our mean; "" below three seeds.
+        note: number of the source, from 1 on.
+        source: who reports the score.
+    """
 
     score: str
     difference: str
@@ -19,14 +27,15 @@ class Cited:
 
     @property
     def behind(self) -> str:
-        """``−1.2 ± 0.5``."""
+        """Return difference and spread: ``−1.2 ± 0.5``."""
         return f"{self.difference} {self.spread}".rstrip()
 
 
 def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
-    """For each group with a result and a published score; sources are numbered in the order of ``groups``.
+    """Return the published score of every group that has one and a result.
 
-    The published score counts as exact: the interval is that of our mean.
+    Sources are numbered in the order of ``groups``. The published score counts as exact: the
+    interval is that of our mean.
     """
     found: dict[RunGroup, Cited] = {}
     numbers: dict[str, int] = {}
@@ -37,11 +46,13 @@ def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
         note = numbers.setdefault(published.source, len(numbers) + 1)
         spread = "" if ours.half_width is None else f"± {100 * ours.half_width:.1f}"
         difference = formats.points(ours.mean - published.miou / 100)
-        score = f"{published.miou:.{1 if round(published.miou, 1) == published.miou else 2}f}"
+        # as many decimals as the source gives
+        digits = 1 if round(published.miou, 1) == published.miou else 2
+        score = f"{published.miou:.{digits}f}"
         found[group] = Cited(score, difference, spread, note, published.source)
     return found
 
 
 def sources(cited: Iterable[Cited]) -> list[str]:
-    """Who is cited, by number."""
+    """Return the sources by number."""
     return [source for _, source in sorted({(each.note, each.source) for each in cited})]

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 
-from encoder_ablations.experiments.reporting.findings.collection import Setting, Study
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.ranking import standings
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
@@ -20,26 +21,27 @@ HEADER = ["setting", "rankings compared", "tau", "95 % interval", "encoders", "s
 
 
 def stability_table(study: Study) -> Table:
-    """Kendall's tau between the rankings of every setting: seeds, fractions, heads, datasets."""
+    """Return Kendall's tau between rankings by other seeds, fractions, heads and datasets."""
     rows = []
     for setting in study.settings:
         reference = _scores(setting, setting.reference)
-        where = f"at {formats.fraction(setting.reference)}" if setting.reference else ""
-        rows += _row(setting.title, f"two single seeds, {where}", agreement_of_seeds(reference))
+        if setting.reference is None:
+            continue
+        share = formats.fraction(setting.reference)
+        rows += _row(setting.title, f"two single seeds, at {share}", agreement_of_seeds(reference))
         for fraction in reversed(setting.fractions):
-            if fraction != setting.reference and setting.reference:
-                what = f"{formats.fraction(setting.reference)} and {formats.fraction(fraction)} of the images"
+            if fraction != setting.reference:
+                what = f"{share} and {formats.fraction(fraction)} of the images"
                 rows += _row(setting.title, what, agreement(reference, _scores(setting, fraction)))
     for first, second, what in _neighbours(study):
         found = agreement(_scores(first, first.reference), _scores(second, second.reference))
         rows += _row(f"{first.title} / {second.title}", what, found)
-    return Table(
-        "Kendall's tau of rankings: 1 the same, 0 unrelated, -1 reversed.", HEADER, rows, names=2
-    )
+    caption = "Kendall's tau of rankings: 1 the same, 0 unrelated, -1 reversed."
+    return Table(caption, HEADER, rows, names=2)
 
 
 def across(table: Table) -> Table:
-    """The rows of a stability table that belong to two settings."""
+    """Return the rows of a stability table that compare two settings."""
     return replace(table, rows=[row for row in table.rows if " / " in row[0]])
 
 
@@ -59,11 +61,9 @@ def _neighbours(study: Study) -> Iterator[tuple[Setting, Setting, str]]:
 def _row(setting: str, what: str, found: Agreement | None) -> list[list[str]]:
     if found is None:
         return []
-    bounds = (
-        ""
-        if found.low is None or found.high is None
-        else f"{_tau(found.low)} to {_tau(found.high)}"
-    )
+    bounds = ""
+    if found.low is not None and found.high is not None:
+        bounds = f"{_tau(found.low)} to {_tau(found.high)}"
     return [[setting, what, _tau(found.tau), bounds, str(found.encoders), str(found.seeds)]]
 
 
@@ -72,22 +72,15 @@ def _tau(value: float) -> str:
 
 
 def deviations_table(study: Study) -> Table:
-    """Standard deviation of mIoU between the seeds of every encoder, at each setting's reference fraction."""
+    """Return the standard deviation of mIoU between seeds, at each setting's reference fraction."""
     rows = []
     for setting in study.settings:
         for standing in standings(setting, setting.reference):
-            group = standing.group
-            if group.score.std is not None:
-                bounds = deviation_interval(list(group.values().values()))
+            values = list(standing.group.values().values())
+            if standing.miou.std is not None:
+                bounds = deviation_interval(values)
                 text = "" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}"
-                rows.append(
-                    [
-                        setting.title,
-                        group.encoder,
-                        f"{100 * group.score.std:.2f}",
-                        text,
-                        str(group.score.n),
-                    ]
-                )
+                deviation = f"{100 * standing.miou.std:.2f}"
+                rows.append([setting.title, standing.encoder, deviation, text, str(len(values))])
     header = ["setting", "encoder", "standard deviation (points)", "95 % interval", "n"]
     return Table("How much the mIoU of single seeds varies.", header, rows, names=2)

@@ -1,11 +1,11 @@
-"""Who stands where in a setting: ranking, differences, what pretraining buys, and which costs are worth paying."""
+"""Ranking of a setting: scores, costs, differences between encoders, gain from pretraining."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import fmean, median
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.runs.record import CostRecord, RunRecord
 from encoder_ablations.experiments.stats.seeds import Difference, Summary, holm, paired_difference
 
@@ -14,7 +14,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Cost:
-    """Averages over the runs of a group; None where a run did not measure it.
+    """Cost of a group, averaged over its runs; None for what was not measured.
 
     Attributes:
         flops: multiply-adds for one image at ``input_size`` (H, W).
@@ -35,22 +35,54 @@ class Cost:
 
 @dataclass(frozen=True)
 class Standing:
-    """One encoder at one fraction. ``on_front``: no other encoder is both cheaper (or equal) and of a higher mean."""
+    """One encoder at one fraction.
+
+    Attributes:
+        group: its runs.
+        miou: mIoU over seeds, 0..1.
+        cost: None where no run measured it.
+        on_flops_front: whether no other encoder needs at most as much computation and has at least
+            the same mean score, one of the two strictly.
+        on_latency_front: the same for the latency of one image.
+    """
 
     group: RunGroup
     miou: Summary
     cost: Cost | None
-    on_flops_front: bool
-    on_latency_front: bool
+    on_flops_front: bool = False
+    on_latency_front: bool = False
 
     @property
     def encoder(self) -> str:
+        """Return the encoder's title."""
         return self.group.encoder
+
+    @property
+    def mean(self) -> float:
+        """Return the mean mIoU, 0..1."""
+        return self.miou.mean or 0.0
+
+    @property
+    def flops(self) -> int | None:
+        """Return multiply-adds for one image; None where they were not measured."""
+        return self.cost.flops if self.cost else None
+
+    @property
+    def latency(self) -> float | None:
+        """Return the median time for one image alone in milliseconds; None if not measured."""
+        return self.cost.latency[1] if self.cost and self.cost.latency else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``first`` minus ``second`` at one fraction; ``p`` is corrected for the number of pairs in the setting."""
+    """``first`` minus ``second`` at one fraction.
+
+    Attributes:
+        first: the encoder that ranks higher (in :func:`pretraining`: that with loaded weights).
+        second: the other one.
+        difference: over the seeds that both have.
+        p: corrected for the number of pairs at this fraction; None below three seeds.
+    """
 
     first: RunGroup
     second: RunGroup
@@ -58,43 +90,52 @@ class Comparison:
     p: float | None
 
     @property
+    def mean(self) -> float:
+        """Return the mean difference of mIoU over the shared seeds."""
+        return self.difference.over.mean or 0.0
+
+    @property
     def holds(self) -> bool:
-        """Whether the seeds show a difference: three or more of them, and a corrected p below 0.05."""
+        """Whether the seeds show a difference: at least three, and a corrected p below 0.05."""
         return self.p is not None and self.p < SIGNIFICANT
 
 
 @lru_cache(maxsize=1024)
 def standings(setting: Setting, fraction: float | None) -> list[Standing]:
-    """Encoders with a result at ``fraction``, largest mean mIoU first (equal ones by name)."""
+    """Return the encoders with a result at ``fraction``, largest mean mIoU first (ties by name)."""
     groups = [group for group in setting.at(fraction) if group.values()]
     groups.sort(key=lambda group: (-(group.score.mean or 0.0), group.encoder))
-    costs = [cost_of(group.runs) for group in groups]
-    quality = [group.score.mean or 0.0 for group in groups]
-    by_flops = pareto_front([cost.flops if cost else None for cost in costs], quality)
-    by_latency = pareto_front(
-        [cost.latency[1] if cost and cost.latency else None for cost in costs], quality
-    )
+    ranked = [Standing(group, group.score, cost_of(group.runs)) for group in groups]
+    means = [standing.mean for standing in ranked]
+    on_flops = pareto_front([standing.flops for standing in ranked], means)
+    on_latency = pareto_front([standing.latency for standing in ranked], means)
     return [
-        Standing(group, group.score, cost, flops, latency)
-        for group, cost, flops, latency in zip(groups, costs, by_flops, by_latency, strict=True)
+        replace(standing, on_flops_front=flops, on_latency_front=latency)
+        for standing, flops, latency in zip(ranked, on_flops, on_latency, strict=True)
     ]
 
 
 def pareto_front(costs: Sequence[float | None], quality: Sequence[float]) -> list[bool]:
-    """For each point whether no other one costs at most as much and is at least as good, one of both strictly."""
+    """Return for each point whether no other one is better in one value and as good in the other.
+
+    Args:
+        costs: less is better; a point without a cost (None) is never on the front.
+        quality: more is better.
+    """
     points = list(zip(costs, quality, strict=True))
-    front = []
-    for cost, value in points:
-        beaten = cost is None or any(
-            c is not None and c <= cost and v >= value and (c < cost or v > value)
-            for c, v in points
-        )
-        front.append(not beaten)
-    return front
+    known = [(cost, value) for cost, value in points if cost is not None]
+    return [cost is not None and not _beaten(cost, value, known) for cost, value in points]
+
+
+def _beaten(cost: float, value: float, others: Sequence[tuple[float, float]]) -> bool:
+    return any(
+        other_cost <= cost and other >= value and (other_cost, other) != (cost, value)
+        for other_cost, other in others
+    )
 
 
 def cost_of(runs: Sequence[RunRecord]) -> Cost | None:
-    """The cost of a group's runs; None if none recorded it."""
+    """Return the cost of a group's runs; None if no run recorded it."""
     found = [run.cost for run in runs if run.cost is not None]
     if not found:
         return None
@@ -124,7 +165,7 @@ def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float] | None:
 
 @lru_cache(maxsize=1024)
 def comparisons(setting: Setting, fraction: float | None) -> list[Comparison]:
-    """Every pair of encoders that share a seed, the one that ranks higher first."""
+    """Return every pair of encoders that share a seed, the one that ranks higher first."""
     ranked = [standing.group for standing in standings(setting, fraction)]
     pairs = []
     for position, first in enumerate(ranked):
@@ -136,27 +177,32 @@ def comparisons(setting: Setting, fraction: float | None) -> list[Comparison]:
     return [Comparison(*pair, p) for pair, p in zip(pairs, corrected, strict=True)]
 
 
+def find_pair(first: Standing, second: Standing, pairs: Sequence[Comparison]) -> Comparison | None:
+    """Return the comparison of ``first`` with the lower-ranking ``second``, if any."""
+    wanted = (first.group, second.group)
+    return next((pair for pair in pairs if (pair.first, pair.second) == wanted), None)
+
+
 def pretraining(setting: Setting, fraction: float | None) -> list[Comparison]:
-    """For each architecture with both: loaded weights minus random ones."""
+    """Return loaded minus random weights, for each architecture that has runs of both."""
     found = []
     for pair in comparisons(setting, fraction):
         if pair.first.architecture != pair.second.architecture:
             continue
-        if pair.second.random_weights and not pair.first.random_weights:
+        from_random = (pair.first.random_weights, pair.second.random_weights)
+        if from_random == (False, True):
             found.append(pair)
-        elif pair.first.random_weights and not pair.second.random_weights:
+        elif from_random == (True, False):
             found.append(Comparison(pair.second, pair.first, _reversed(pair.difference), pair.p))
     return found
 
 
 def _reversed(difference: Difference) -> Difference:
     over = difference.over
-    turned = Summary(
-        over.n, _minus(over.mean), over.std, over.half_width, _minus(over.high), _minus(over.low)
-    )
-    return Difference(
-        turned, difference.losses, difference.wins, _minus(difference.effect), difference.p
-    )
+    low, high = _minus(over.high), _minus(over.low)
+    turned = replace(over, mean=_minus(over.mean), low=low, high=high)
+    wins, losses = difference.losses, difference.wins
+    return Difference(turned, wins, losses, _minus(difference.effect), difference.p)
 
 
 def _minus(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing but itself, with tables and figures as files beside it."""
+"""The report: one HTML page that needs no other file, with tables and figures beside it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,23 +8,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
+from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
 from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
-from encoder_ablations.experiments.reporting.figures.results import (
-    BARS,
-    BARS_OF,
-    PANELS,
-    draw_setting,
-)
-from encoder_ablations.experiments.reporting.findings.collection import (
-    RunGroup,
-    Setting,
-    Study,
-    collect,
-)
+from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
+from encoder_ablations.experiments.reporting.findings.collection import Study, collect
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.groups import (
+    RunGroup,
+    Setting,
+    best_first,
+)
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
 from encoder_ablations.experiments.reporting.findings.published_scores import (
     Cited,
@@ -32,7 +29,7 @@ from encoder_ablations.experiments.reporting.findings.published_scores import (
     sources,
 )
 from encoder_ablations.experiments.reporting.findings.rank_stability import across
-from encoder_ablations.experiments.reporting.page import views
+from encoder_ablations.experiments.reporting.page import grids, views
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
 from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.experiments.reporting.sentences.answer import Answer, answer
@@ -47,7 +44,16 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written, and texts for the terminal: a small table, the shortest answer of every setting, bad files."""
+    """What was written, and texts for the terminal.
+
+    Attributes:
+        page: the HTML page.
+        tables: their files.
+        figures: their files.
+        ranking: a small table.
+        headlines: the shortest answer of every setting.
+        problems: files that could not be used, one line each.
+    """
 
     page: Path
     tables: list[Path]
@@ -58,7 +64,7 @@ class ReportFiles:
 
 
 def write_report(study_folder: Path | str) -> ReportFiles:
-    """Reads the study's records and writes report.html, runs.csv, tables/ and figures/ into its folder.
+    """Write report.html, runs.csv, tables/ and figures/ into the study's folder.
 
     Args:
         study_folder: the folder that holds ``runs/``.
@@ -69,26 +75,22 @@ def write_report(study_folder: Path | str) -> ReportFiles:
     study = collect(Path(study_folder))
     styles = encoder_styles(study)
     resampling = Resampling(study)
-    further = {
+    figures = study.folder / "figures"
+    shared = {
         name: TABLES[name](study) for name in ("efficiency", "target", "stability", "deviations")
     }
-    figures = study.folder / "figures"
-    sections = [
-        _section(study, setting, styles, figures, f"s{number}", resampling)
-        | {name: table.only(setting.title) for name, table in further.items()}
-        for number, setting in enumerate(study.settings, start=1)
-    ]
+    sections = []
+    for number, setting in enumerate(study.settings, start=1):
+        section = _section(study, setting, styles, figures, f"s{number}", resampling)
+        section |= {name: table.only(setting.title) for name, table in shared.items()}
+        sections.append(section)
     tables = write_tables(study, resampling)
-    page = study.folder / "report.html"
     problems = [*study.damaged, *resampling.problems]
-    between = {"between": across(further["stability"]), "folds": folds_table(study)}
+    between = {"between": across(shared["stability"]), "folds": folds_table(study)}
+    page = study.folder / "report.html"
     write_text(page, _render(study, styles, sections, between, problems))
-    drawn = [
-        figures / f"{figure.name}.{ending}"
-        for section in sections
-        for figure in section["figures"].values()
-        for ending in ("png", "pdf")
-    ]
+    names = [figure.name for section in sections for figure in section["figures"].values()]
+    drawn = [figures / f"{name}.{ending}" for name in names for ending in ("png", "pdf")]
     headlines = [_headline(section["answer"]) for section in sections]
     return ReportFiles(page, tables, drawn, terminal_ranking(study.groups), headlines, problems)
 
@@ -98,57 +100,51 @@ def _headline(found: Answer) -> str:
 
 
 def terminal_ranking(groups: Iterable[RunGroup]) -> str:
-    """Encoder, fraction, mIoU, spread and n in aligned columns, best first, a block per setting; what is published."""
+    """Return encoder, fraction, mIoU, spread and seeds in aligned columns, best first.
+
+    Every setting has a block of lines; published scores, where there are any, follow our own.
+    """
     blocks: dict[str, list[RunGroup]] = {}
     for group in groups:
         blocks.setdefault(group.setting, []).append(group)
-    lines = []
-    for title, members in blocks.items():
-        members.sort(
-            key=lambda group: (-group.fraction, -(group.score.mean or -1.0), group.encoder)
-        )
-        cited = citations(members)
-        rows = [["encoder", "images", "mIoU %", "spread", "n"], *map(_terminal_row, members)]
-        if cited:
-            columns = [
-                ["published %", "ours minus that"],
-                *(_terminal_citation(cited.get(group)) for group in members),
-            ]
-            rows = [row + more for row, more in zip(rows, columns, strict=True)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += [title, *("  " + _aligned(row, widths) for row in rows)]
-        lines += [
-            *(
-                f"  [{note}] {source}"
-                for note, source in enumerate(sources(cited.values()), start=1)
-            ),
-            "",
-        ]
-    return "\n".join(lines).rstrip()
+    return "\n\n".join(_block(title, members) for title, members in blocks.items())
+
+
+def _block(title: str, groups: list[RunGroup]) -> str:
+    groups = sorted(groups, key=best_first)
+    cited = citations(groups)
+    rows = [["encoder", "images", "mIoU %", "spread", "n"], *map(_terminal_row, groups)]
+    if cited:
+        rows[0] += ["published %", "ours minus that"]
+        for group, row in zip(groups, rows[1:], strict=True):
+            row += _terminal_citation(cited.get(group))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [_aligned(row, widths) for row in rows]
+    lines += [f"[{note}] {text}" for note, text in enumerate(sources(cited.values()), start=1)]
+    return "\n".join([title, *(f"  {line}" for line in lines)])
 
 
 def _terminal_row(group: RunGroup) -> list[str]:
-    summary = group.score
-    mean, _, spread = summary.text(with_n=False).partition(" ")
-    failed = f" ({len(group.failed)} failed)" if group.failed else ""
-    return [
-        group.encoder,
-        formats.fraction(group.fraction),
-        mean,
-        spread.strip("()"),
-        f"{summary.n}{failed}",
-    ]
+    mean, _, spread = group.score.text(with_n=False).partition(" ")
+    seeds = str(group.score.n)
+    if group.failed:
+        seeds += f" ({len(group.failed)} failed)"
+    return [group.encoder, formats.fraction(group.fraction), mean, spread.strip("()"), seeds]
 
 
 def _terminal_citation(cited: Cited | None) -> list[str]:
     return ["", ""] if cited is None else [f"{cited.score} [{cited.note}]", cited.behind]
 
 
+NUMBERS = (1, 2, 5)
+"""Columns that are aligned to the right."""
+
+
 def _aligned(row: list[str], widths: list[int]) -> str:
-    cells = [
-        cell.rjust(w) if column in (1, 2, 5) else cell.ljust(w)
-        for column, (cell, w) in enumerate(zip(row, widths, strict=True))
-    ]
+    cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+    for column in range(len(row)):
+        if column in NUMBERS:
+            cells[column] = row[column].rjust(widths[column])
     return "  ".join(cells).rstrip()
 
 
@@ -160,11 +156,12 @@ def _section(
     key: str,
     resampling: Resampling,
 ) -> dict[str, Any]:
-    """Everything that the page shows of one setting."""
+    """Return everything that the page shows of one setting, by its name in the template."""
     rows = views.ranking(setting, resampling)
     encoders = [row.encoder for row in rows]
-    everyone = encoders + [encoder for encoder in setting.encoders if encoder not in encoders]
+    everyone = list(dict.fromkeys(encoders + setting.encoders))
     figures = draw_setting(setting, styles, folder, key)
+    has_series = any("data-series" in figure.svg for figure in figures.values())
     few: dict[str, int] = {}
     for group in setting.groups:
         few |= resampling.few(group)
@@ -178,27 +175,25 @@ def _section(
         "scale": views.ranking_scale(setting),
         "spread_name": rows[0].spread_name if rows else "",
         "figures": figures,
-        "toggles": everyone
-        if any("data-series" in figure.svg for figure in figures.values())
-        else [],
+        "toggles": everyone if has_series else [],
         "wide": any(row.wide for row in rows),
         "caution": caution(few),
-        "fractions": views.fractions_grid(setting, everyone),
-        "pretraining": views.pretraining_grid(setting),
+        "fractions": grids.fractions_grid(setting, everyone),
+        "pretraining": grids.pretraining_grid(setting),
         "panels": PANELS,
         "bars_of": BARS_OF,
         "crowded": len(everyone) > CROWDED,
         "curve_shares": [formats.fraction(share) for share in panel_shares(setting)],
-        "quality": views.quality_grid(setting, encoders),
+        "quality": grids.quality_grid(setting, encoders),
         "costs": views.cost_rows(setting, encoders),
-        "parts": views.flops_by_part(setting, encoders),
+        "parts": grids.flops_by_part(setting, encoders),
         "input_size": views.input_size(setting),
         "convergence": views.convergence_rows(setting, everyone),
         "front": front_sentence(setting),
-        "mistakes": views.mistakes(setting, encoders[:PANELS]),
-        "classes": views.classes_grid(setting, encoders),
+        "mistakes": grids.mistakes(setting, encoders[:PANELS]),
+        "classes": grids.classes_grid(setting, encoders),
         "rare": len(setting.classes) - len(setting.shown_classes),
-        "matrix_classes": BARS - 1,
+        "matrix_classes": LABELLED - 1,
         "pictures": picture_grid(study, setting, encoders),
         "protocol": method.protocol(setting),
     }
@@ -238,16 +233,14 @@ def _render(
 
 
 def _keep_together(value: Any) -> Any:
-    """No line ends between a number and its percent sign."""
-    return (
-        value.replace(" %", "\u00a0%")
-        if isinstance(value, str) and not isinstance(value, Markup)
-        else value
-    )
+    """Return ``value`` with spaces before percent signs at which no line breaks."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return value.replace(" %", "\u00a0%")
+    return value
 
 
 def _facts(study: Study) -> list[str]:
-    """The study in numbers, for the head of the page."""
+    """Return the study in numbers, for the head of the page."""
     runs = plural(len(study.finished), "finished run")
     if study.failed:
         runs += f", {len(study.failed)} failed"

@@ -6,9 +6,11 @@ import json
 from operator import attrgetter
 from typing import Any
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study
+from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.page.page import terminal_ranking
+from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
 from encoder_ablations.experiments.runs.record import RunRecord
 
@@ -17,33 +19,35 @@ COLUMNS = {"miou": "mIoU", "mean_class_accuracy": "mean acc.", "pixel_accuracy":
 
 
 def seeds_table(study: Study) -> str:
-    """A line for every run, failed ones included, a block for every setting."""
+    """Return a line for every run, failed ones included, in a block for every setting."""
     width = max(len("encoder"), *(len(group.encoder) for group in study.groups))
     heads = "  ".join(f"{text:>10}" for text in COLUMNS.values())
     lines = []
     for setting in study.settings:
         lines += [setting.title, f"  {'encoder':<{width}}  images  seed  {heads}"]
         for group in sorted(setting.groups, key=lambda group: (-group.fraction, group.encoder)):
+            start = f"  {group.encoder:<{width}}  {formats.fraction(group.fraction):>6}"
             for run in sorted(group.runs + group.failed, key=lambda run: run.spec.seed):
-                start = f"  {group.encoder:<{width}}  {f'{100 * group.fraction:g} %':>6}  {run.spec.seed:>4}  "
-                lines.append(start + _measures(run))
+                lines.append(f"{start}  {run.spec.seed:>4}  {_measures(run)}")
     return "\n".join(lines)
 
 
 def _measures(run: RunRecord) -> str:
     if run.metrics is None:
-        return f"failed: {run.error.message.splitlines()[0] if run.error and run.error.message else 'no reason given'}"
+        message = run.error.message if run.error else ""
+        return f"failed: {message.splitlines()[0] if message else 'no reason given'}"
     values = [getattr(run.metrics, name) for name in COLUMNS]
-    return "  ".join(f"{'–' if value is None else f'{100 * value:.2f}':>10}" for value in values)
+    texts = [formats.DASH if value is None else f"{100 * value:.2f}" for value in values]
+    return "  ".join(f"{text:>10}" for text in texts)
 
 
 def text(study: Study) -> str:
-    """Both tables for the terminal."""
+    """Return both tables for the terminal: every run, and over seeds."""
     return f"{seeds_table(study)}\n\nover seeds\n{terminal_ranking(study.groups)}"
 
 
 def as_json(study: Study) -> dict[str, Any]:
-    """``runs``: every run with all its metrics; ``groups``: over seeds. Shares in 0..1; None = not to be had."""
+    """Return ``runs`` with all metrics and ``groups`` over seeds; shares in 0..1, None if unknown."""
     resampling = Resampling(study)
     groups = []
     for setting in study.settings:
@@ -60,7 +64,7 @@ def as_json(study: Study) -> dict[str, Any]:
 
 
 def as_csv(study: Study) -> str:
-    """A row for every run and, with the seed "mean" or "std", for every group."""
+    """Return a row for every run, and one with the seed "mean" and "std" for every group."""
     scores = [name for name in MetricsRecord.model_fields if not name.startswith("per_class")]
     rows = [["setting", "encoder", "fraction", "seed", "status", *scores]]
     for group in study.groups:
@@ -70,9 +74,8 @@ def as_csv(study: Study) -> str:
             rows.append([*start, str(run.spec.seed), run.status, *map(_cell, values)])
         summaries = [group.summary(attrgetter(f"metrics.{name}")) for name in scores]
         for kind in ("mean", "std"):
-            rows.append(
-                [*start, kind, "", *(_cell(getattr(summary, kind)) for summary in summaries)]
-            )
+            values = [getattr(summary, kind) for summary in summaries]
+            rows.append([*start, kind, "", *map(_cell, values)])
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()

@@ -1,13 +1,17 @@
 """The tables that are written beside the report."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Study, class_iou
+from encoder_ablations.experiments.reporting.findings.collection import Study
 from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.groups import (
+    RunGroup,
+    best_first,
+    class_iou,
+)
 from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
 from encoder_ablations.experiments.reporting.findings.label_efficiency import (
     efficiency_table,
@@ -44,29 +48,22 @@ LONG: Any = {
 
 
 def write_tables(study: Study, resampling: Resampling | None = None) -> list[Path]:
-    """Writes ``tables/NAME.{csv,md,tex}`` for every one of ``TABLES``, and ``runs.csv``; returns their paths."""
-    written = []
-    tables: dict[str, Callable[[Study], Table]] = {
-        "ranking": partial(ranking_table, resampling=resampling),
-        **TABLES,
-    }
-    for name, make in tables.items():
-        table = make(study)
-        for ending, content in (
-            ("csv", table.csv()),
-            ("md", table.markdown()),
-            ("tex", table.latex()),
-        ):
-            path = study.folder / "tables" / f"{name}.{ending}"
-            write_text(path, content)
-            written.append(path)
-    runs = study.folder / "runs.csv"
-    write_text(runs, runs_table(study).csv())
-    return [*written, runs]
+    """Write ``tables/NAME.{csv,md,tex}`` for all ``TABLES`` and ``runs.csv``; return their paths."""
+    tables = {"ranking": ranking_table(study, resampling)}
+    tables |= {name: make(study) for name, make in TABLES.items()}
+    contents = {study.folder / "runs.csv": runs_table(study).csv()}
+    for name, table in tables.items():
+        path = study.folder / "tables" / name
+        contents[path.with_suffix(".csv")] = table.csv()
+        contents[path.with_suffix(".md")] = table.markdown()
+        contents[path.with_suffix(".tex")] = table.latex()
+    for path, content in contents.items():
+        write_text(path, content)
+    return list(contents)
 
 
 def runs_table(study: Study) -> Table:
-    """A row for every run, failed ones included, with everything in its record that is a single value."""
+    """Return a row for every run, failed ones too, with every single value of its record."""
     rows = [_flat(record, study) for record in study.records]
     header = list(dict.fromkeys(key for row in rows for key in row))
     cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
@@ -76,10 +73,9 @@ def runs_table(study: Study) -> Table:
 def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     spec, content = record.spec, record.model_dump(mode="json", exclude=LONG)
     if content["cost"]:
-        latencies = content["cost"].pop("latency_ms")
-        content["cost"]["latency_ms"] = {
-            f"batch_{entry.pop('batch_size')}": entry for entry in latencies
-        }
+        measured = content["cost"].pop("latency_ms")
+        latencies = {entry.pop("batch_size"): entry for entry in measured}
+        content["cost"]["latency_ms"] = {f"batch_{n}": entry for n, entry in latencies.items()}
     names = {
         "run_id": record.run_id,
         "status": record.status,
@@ -91,73 +87,49 @@ def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     }
     model = {"model": content.pop("encoder")}
     inputs = {"spec": content.pop("spec"), "environment": content.pop("environment")}
-    results = {
-        key: value for key, value in content.items() if key not in names and value is not None
-    }
+    known = {key: value for key, value in content.items() if value is not None}
+    results = {key: value for key, value in known.items() if key not in names}
     return names | flatten(results | model | inputs)
 
 
+RANKING = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed"]
+RANKING += ["low (%)", "high (%)", "spread", "std (points)"]
+RANKING += ["low with other images (%)", "high with other images (%)"]
+RANKING += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)"]
+RANKING += ["memory (GB)"]
+PUBLISHED = ["published (%)", "ours - published (points)", "source"]
+
+
 def ranking_table(study: Study, resampling: Resampling | None = None) -> Table:
-    """A row for every encoder and fraction, best first within its setting and fraction."""
-    header = [
-        "setting",
-        "encoder",
-        "fraction (%)",
-        "mIoU (%)",
-        "n",
-        "failed",
-        "low (%)",
-        "high (%)",
-        "spread",
-    ]
-    header += ["std (points)", "low with other images (%)", "high with other images (%)"]
-    header += [
-        "parameters (M)",
-        "trainable (M)",
-        "GFLOPs",
-        "latency (ms)",
-        "training (s)",
-        "memory (GB)",
-    ]
+    """Return a row for every encoder and fraction, best first within setting and fraction."""
     cited = citations(study.groups)
-    if cited:
-        header += ["published (%)", "ours - published (points)", "source"]
     rows = []
     for setting in study.settings:
-        order = sorted(
-            setting.groups, key=lambda g: (-g.fraction, -(g.score.mean or -1), g.encoder)
-        )
-        for group in order:
-            wide = (
-                resampling.interval(group)
-                if resampling and group.fraction == setting.reference
-                else None
-            )
-            known = _published_cells(cited.get(group)) if cited else []
-            rows.append([setting.title, group.encoder, *_ranking_cells(group, wide), *known])
-    return Table(
-        "Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2).",
-        header,
-        rows,
-        names=2,
-    )
+        for group in sorted(setting.groups, key=best_first):
+            wide = None
+            if resampling and group.fraction == setting.reference:
+                wide = resampling.interval(group)
+            cells = [setting.title, group.encoder, *_ranking_cells(group, wide)]
+            if cited:
+                cells += _published_cells(cited.get(group))
+            rows.append(cells)
+    header = RANKING + PUBLISHED if cited else RANKING
+    caption = "Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2)."
+    return Table(caption, header, rows, names=2)
 
 
 def _ranking_cells(group: RunGroup, wide: Interval | None) -> list[str]:
     summary = group.score
-    bounds = [
-        f"{100 * bound:.2f}" if bound is not None else "" for bound in (summary.low, summary.high)
-    ]
-    quality = [
-        summary.text(with_n=False),
-        str(summary.n),
-        str(len(group.failed)),
-        *bounds,
-        summary.spread,
-    ]
-    quality.append("" if summary.std is None else f"{100 * summary.std:.2f}")
-    quality += ["", ""] if wide is None else [f"{100 * bound:.2f}" for bound in wide]
-    return [f"{group.fraction * 100:g}", *quality, *_cost_cells(cost_of(group.runs))]
+    score = [summary.text(with_n=False), str(summary.n), str(len(group.failed))]
+    spread = [_percent(summary.low), _percent(summary.high), summary.spread, _percent(summary.std)]
+    low, high = wide or (None, None)
+    cost = _cost_cells(cost_of(group.runs))
+    share = f"{group.fraction * 100:g}"
+    return [share, *score, *spread, _percent(low), _percent(high), *cost]
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f}"
 
 
 def _published_cells(cited: Cited | None) -> list[str]:
@@ -167,100 +139,61 @@ def _published_cells(cited: Cited | None) -> list[str]:
 def _cost_cells(cost: Cost | None) -> list[str]:
     if cost is None:
         return [""] * 6
+    millions = [f"{cost.parameters / 1e6:.2f}", f"{cost.trainable / 1e6:.2f}"]
     latency = f"{cost.latency[1]:.2f}" if cost.latency else ""
-    sizes = [
-        f"{cost.parameters / 1e6:.2f}",
-        f"{cost.trainable / 1e6:.2f}",
-        f"{cost.flops / 1e9:.2f}",
-    ]
-    return [*sizes, latency, f"{cost.train_seconds:.1f}", f"{cost.memory / 1e9:.2f}"]
+    speed = [f"{cost.flops / 1e9:.2f}", latency, f"{cost.train_seconds:.1f}"]
+    return [*millions, *speed, f"{cost.memory / 1e9:.2f}"]
 
 
 def per_class_table(study: Study) -> Table:
-    """IoU of every class at each setting's reference fraction."""
+    """Return the IoU of every class at each setting's reference fraction."""
     rows = []
     for setting in study.settings:
         groups = [group for group in setting.at(setting.reference) if group.runs]
-        rows += [
-            [
-                setting.title,
-                group.encoder,
-                name,
-                group.summary(class_iou(name)).text(with_n=False),
-                str(len(group.runs)),
-            ]
-            for name in setting.classes
-            for group in groups
-        ]
-    return Table(
-        "IoU of every class.", ["setting", "encoder", "class", "IoU (%)", "n"], rows, names=3
-    )
+        for name in setting.classes:
+            for group in groups:
+                score = group.summary(class_iou(name)).text(with_n=False)
+                rows.append([setting.title, group.encoder, name, score, str(len(group.runs))])
+    header = ["setting", "encoder", "class", "IoU (%)", "n"]
+    return Table("IoU of every class.", header, rows, names=3)
 
 
 def differences_table(study: Study) -> Table:
-    """Every pair of encoders at every fraction, over the seeds they share."""
+    """Return every pair of encoders at every fraction, over the seeds they share."""
     rows = []
     for setting in study.settings:
         for share in reversed(setting.fractions):
             for pair in comparisons(setting, share):
                 names = [setting.title, pair.first.encoder, pair.second.encoder, f"{share * 100:g}"]
-                rows.append(
-                    names
-                    + _difference_cells(pair, f"{pair.difference.wins} of {pair.difference.over.n}")
-                )
-    header = [
-        "setting",
-        "first",
-        "second",
-        "fraction (%)",
-        "first - second (points)",
-        "low",
-        "high",
-        "spread",
-        "wins",
-    ]
-    return Table(
-        "Paired differences over shared seeds.",
-        [*header, "effect size (g)", "p (Holm)"],
-        rows,
-        names=3,
-    )
+                wins = f"{pair.difference.wins} of {pair.difference.over.n}"
+                rows.append(names + _difference_cells(pair, wins))
+    header = ["setting", "first", "second", "fraction (%)", "first - second (points)"]
+    header += ["low", "high", "spread", "wins", "effect size (g)", "p (Holm)"]
+    return Table("Paired differences over shared seeds.", header, rows, names=3)
 
 
 def pretraining_table(study: Study) -> Table:
-    """What pretraining buys: loaded minus random weights of every network that has both, at every fraction."""
+    """Return loaded minus random weights of every network that has both, at every fraction."""
     rows = []
     for setting in study.settings:
         for share in reversed(setting.fractions):
             for pair in pretraining(setting, share):
                 names = [setting.title, pair.first.encoder, f"{share * 100:g}"]
                 rows.append(names + _difference_cells(pair, str(pair.difference.over.n)))
-    header = [
-        "setting",
-        "encoder",
-        "fraction (%)",
-        "gain (points)",
-        "low",
-        "high",
-        "spread",
-        "n",
-        "effect size (g)",
-    ]
-    return Table("What pretraining adds to the same network.", [*header, "p (Holm)"], rows, names=2)
+    header = ["setting", "encoder", "fraction (%)", "gain (points)"]
+    header += ["low", "high", "spread", "n", "effect size (g)", "p (Holm)"]
+    return Table("What pretraining adds to the same network.", header, rows, names=2)
 
 
 def _difference_cells(pair: Comparison, seeds: str) -> list[str]:
-    """Mean, low, high and what these two are, ``seeds``, effect size and p; "" for what so few seeds do not have."""
+    """Return mean, low, high, their kind, ``seeds``, effect size and p; "" for what is missing."""
     over, effect = pair.difference.over, pair.difference.effect
-    bounds = [
-        formats.points(bound) if bound is not None and over.n > 1 else ""
-        for bound in (over.low, over.high)
-    ]
-    certainty = [
-        "" if effect is None else f"{effect:.2f}",
-        "" if pair.p is None else f"{pair.p:.4f}",
-    ]
-    return [formats.points(over.mean or 0.0), *bounds, over.spread, seeds, *certainty]
+    low = high = ""
+    if over.n > 1:
+        low, high = formats.points(over.low or 0.0), formats.points(over.high or 0.0)
+    size = "" if effect is None else f"{effect:.2f}"
+    p = "" if pair.p is None else f"{pair.p:.4f}"
+    return [formats.points(pair.mean), low, high, over.spread, seeds, size, p]
 
 
 TABLES: dict[str, Callable[[Study], Table]] = {
@@ -274,4 +207,4 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "transfer": transfer_table,
     "folds": folds_table,
 }
-"""File name -> what makes the table; the ranking comes before them."""
+"""File name -> function that makes the table; the ranking comes before them."""

@@ -1,13 +1,14 @@
-"""The answer in plain words: which encoder, how much it helps, at what cost, how sure."""
+"""The answer in plain words: which encoder is best, its gain, its cost, how sure that is."""
 
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting.findings.collection import RunGroup, Setting
-from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Comparison,
     Standing,
     comparisons,
+    find_pair,
     standings,
 )
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences
@@ -21,7 +22,7 @@ from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import plural
 
 VISIBLE = 0.0005
-"""Differences of mIoU below this print as 0.0 points; they are not called a lead."""
+"""Smallest difference of mIoU that does not print as 0.0 points; below it, scores are the same."""
 
 SPLITS = {"val": "validation images", "test": "test images", "train": "training images"}
 
@@ -31,10 +32,13 @@ class Answer:
     """Sentences about one setting.
 
     Attributes:
+        setting: its title.
         scope: what the numbers refer to.
         headline: the shortest true answer.
         scores: what the first, the next and the last encoder score.
-        gain, cost, sure: what pretraining adds, what it costs, how sure that is.
+        gain: what pretraining adds.
+        cost: what the leader costs.
+        sure: how far the seeds support this.
     """
 
     setting: str
@@ -47,17 +51,17 @@ class Answer:
 
 
 def answer(setting: Setting, resampling: Resampling | None = None) -> Answer:
-    """Answers for the setting's reference fraction.
+    """Return the answer at the setting's reference fraction.
 
     Args:
-        resampling: where per-image counts are found, to say what other test images could change.
+        setting: whose encoders are compared.
+        resampling: intervals over test images; None leaves the sentence about these out.
     """
     fraction = setting.reference
+    if fraction is None:
+        headline = "No run has finished yet, so there is no answer."
+        return Answer(setting.title, "", headline, [], [], [], [])
     ranked = standings(setting, fraction)
-    if fraction is None or not ranked:
-        return Answer(
-            setting.title, "", "No run has finished yet, so there is no answer.", [], [], [], []
-        )
     pairs = comparisons(setting, fraction)
     return Answer(
         setting.title,
@@ -71,7 +75,8 @@ def answer(setting: Setting, resampling: Resampling | None = None) -> Answer:
 
 
 def _scope(setting: Setting, group: RunGroup) -> str:
-    text = f"{setting.dataset}, head {setting.segmenter}, {formats.fraction(group.fraction)} of the training images"
+    share = f"{formats.fraction(group.fraction)} of the training images"
+    text = f"{setting.dataset}, head {setting.segmenter}, {share}"
     data = group.runs[0].data
     if data is None:
         return text
@@ -79,108 +84,119 @@ def _scope(setting: Setting, group: RunGroup) -> str:
 
 
 def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
-    leader = ranked[0]
+    leader = ranked[0].encoder
     if len(ranked) == 1:
-        score = formats.percent(leader.miou.mean)
-        return f"{leader.encoder} reaches {score} mIoU; no other encoder has a result to compare it with."
-    against = {pair.second.encoder: pair for pair in pairs if pair.first is leader.group}
-    runner_up = against.get(ranked[1].encoder)
+        score = formats.percent(ranked[0].miou.mean)
+        return f"{leader} reaches {score} mIoU; no other encoder has a result to compare it with."
+    second = ranked[1].encoder
+    runner_up = find_pair(ranked[0], ranked[1], pairs)
     if runner_up is None:
-        return f"{leader.encoder} has the highest mIoU, but shares no seed with {ranked[1].encoder}: not comparable yet."
-    over = runner_up.difference.over
-    if over.mean is not None and over.mean <= -VISIBLE:
-        return f"{leader.encoder} has the highest mean, but {ranked[1].encoder} is ahead on the seeds that both have."
-    if over.mean is None or over.mean < VISIBLE:
-        return f"{leader.encoder} and {ranked[1].encoder} are level; this sample gives neither the lead."
-    if over.n < ENOUGH:
-        return f"{leader.encoder} is ahead in this small sample; {no_more(over.n)}."
-    tested = [pair for pair in against.values() if pair.difference.over.n >= ENOUGH]
-    level = [
-        pair.second.encoder
-        for pair in tested
-        if not pair.holds or (pair.difference.over.mean or 0.0) < 0
-    ]
+        return f"{leader} has the highest mIoU, but shares no seed with {second}: not comparable."
+    if runner_up.mean <= -VISIBLE:
+        return f"{leader} has the highest mean, but {second} is ahead on the seeds that both have."
+    if runner_up.mean < VISIBLE:
+        return f"{leader} and {second} score the same on the seeds that both have."
+    seeds = runner_up.difference.over.n
+    if seeds < ENOUGH:
+        return f"{leader} is ahead in this small sample; {no_more(seeds)}."
+    return _tested_headline(ranked, runner_up, pairs)
+
+
+def _tested_headline(ranked: list[Standing], runner_up: Comparison, pairs: list[Comparison]) -> str:
+    """Return the headline where the leader and the next share enough seeds for a test."""
+    leader = ranked[0]
+    against = [pair for pair in pairs if pair.first is leader.group]
+    tested = [pair for pair in against if pair.difference.over.n >= ENOUGH]
+    level = [pair.second.encoder for pair in tested if not pair.holds or pair.mean < 0]
     if level:
-        return f"{leader.encoder} ranks first, but the seeds do not separate it from {formats.listing(level)}."
+        names = formats.listing(level)
+        return f"{leader.encoder} ranks first, but the seeds do not separate it from {names}."
     among = "here" if len(tested) == len(ranked) - 1 else f"of those with {ENOUGH} seeds or more"
-    bounds = formats.signed_range(over.low or 0.0, over.high or 0.0, over.mean)
-    ahead = f"{formats.bare(over.mean)} points ahead of the next (95 % interval {bounds})"
-    return f"{leader.encoder} is the best encoder {among}, {ahead}."
+    interval = formats.bounds(runner_up.difference.over)
+    lead = f"{formats.bare(runner_up.mean)} points ahead of the next"
+    return f"{leader.encoder} is the best encoder {among}, {lead} (95 % interval {interval})."
 
 
 def _other_images(ranked: list[Standing], resampling: Resampling | None) -> list[str]:
-    """Whether the lead would last on other test images."""
+    """Return a sentence on whether the leader would lead on other test images, too."""
     if resampling is None or len(ranked) < 2:
         return []
-    wide: Interval | None = resampling.difference(ranked[0].group, ranked[1].group)
-    if wide is None:
+    interval = resampling.difference(ranked[0].group, ranked[1].group)
+    if interval is None:
         return []
-    low, high = map(formats.points, wide)
-    text = f"With other test images of this kind, too, the lead is between {low} and {high} points"
-    if wide[0] > 0:
-        return [f"{text} (95 % interval): it does not hang on the choice of images."]
-    return [f"{text} (95 % interval): with other images the order could change."]
+    low, high = map(formats.points, interval)
+    lead = f"the lead is between {low} and {high} points (95 % interval)"
+    if interval[0] > 0:
+        return [f"Resampling the test images does not change the order: {lead}."]
+    return [f"With other test images the order could change: {lead}."]
 
 
 def _scores(ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
-    """What the first, the next and the last encoder score, and how far they are apart."""
+    """Return what the first, the next and the last encoder score, and their distances."""
     leader = ranked[0]
     sentences = [f"{leader.encoder} scores {formats.percent(leader.miou.mean)} mIoU."]
-    for other in [*ranked[1:2], *ranked[2:][-1:]]:
-        role = "The next" if other is ranked[1] else "The last"
-        pair = next((p for p in pairs if (p.first, p.second) == (leader.group, other.group)), None)
-        text = f"{role}, {other.encoder}, scores {formats.percent(other.miou.mean)}"
-        sentences.append(f"{text}, {_behind(pair)}." if pair else f"{text}, with other seeds.")
+    roles = {"The next": ranked[1:2], "The last": ranked[2:][-1:]}
+    for role, found in roles.items():
+        if not found:
+            continue
+        other = found[0]
+        pair = find_pair(leader, other, pairs)
+        distance = _behind(pair) if pair else "with other seeds"
+        score = formats.percent(other.miou.mean)
+        sentences.append(f"{role}, {other.encoder}, scores {score}, {distance}.")
     return sentences
 
 
 def _behind(pair: Comparison) -> str:
-    """``5.0 points less (95 % interval 0.6 to 9.4)``: the second encoder of the pair against the first."""
+    """Return the distance of the second encoder: ``5.0 points less on the seeds …``."""
     over = pair.difference.over
-    if over.mean is None or over.low is None or over.high is None:
-        return "at no seed that can be compared"
-    text = f"{formats.bare(over.mean)} points {'less' if over.mean >= 0 else 'more'} on the seeds that both have"
-    return (
-        f"{text} ({over.spread} {formats.signed_range(over.low, over.high, over.mean)})"
-        if over.spread
-        else text
-    )
+    direction = "less" if pair.mean >= 0 else "more"
+    text = f"{formats.bare(pair.mean)} points {direction} on the seeds that both have"
+    if not over.spread:
+        return text
+    return f"{text} ({over.spread} {formats.bounds(over)})"
 
 
 def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
-    counts = sorted({standing.miou.n for standing in ranked})
-    seeds = plural(counts[0], "seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    """Return sentences about seeds, the test of the lead, and failed runs."""
+    fewest = min(standing.miou.n for standing in ranked)
+    most = max(standing.miou.n for standing in ranked)
+    seeds = plural(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
     sentences = [f"Every encoder was trained with {seeds} (repetitions with other random numbers)."]
-    if counts[0] < ENOUGH:
-        sentences.append(
-            f"An interval, or a claim that a lead is more than luck, needs at least {ENOUGH}."
-        )
-    tested = sum(pair.p is not None for pair in pairs)
-    top = next(
-        (p for p in pairs if (p.first, p.second) == tuple(s.group for s in ranked[:2])), None
-    )
-    if top is not None and top.difference.over.n > 1:
-        sentences.append(_evidence(top, tested))
-    few = [
-        p.second.encoder
-        for p in pairs
-        if p.first is ranked[0].group and p.difference.over.n < ENOUGH
-    ]
-    if few and counts[-1] >= ENOUGH:
-        sentences.append(f"Too few shared seeds for a claim about {formats.listing(few)}.")
+    if fewest < ENOUGH:
+        sentences.append(f"Intervals and tests need at least {ENOUGH} seeds.")
+    if len(ranked) > 1:
+        top = find_pair(ranked[0], ranked[1], pairs)
+        if top is not None and top.difference.over.n > 1:
+            sentences.append(_evidence(top, sum(pair.p is not None for pair in pairs)))
+    if most >= ENOUGH:
+        sentences += _too_few(ranked[0], pairs)
     failed = sum(len(group.failed) for group in setting.groups)
     if failed:
-        verb = "is" if failed == 1 else "are"
-        sentences.append(f"{plural(failed, 'run')} failed and {verb} not in the numbers.")
+        sentences.append(plural(failed, "run", "failed and is/are not in the numbers."))
     return sentences
 
 
-def _evidence(pair: Comparison, pairs: int) -> str:
-    n = pair.difference.over.n
-    text = f"{pair.first.encoder} scored higher than {pair.second.encoder} in {pair.difference.wins} of {n} shared seeds"
+def _too_few(leader: Standing, pairs: list[Comparison]) -> list[str]:
+    against = [pair for pair in pairs if pair.first is leader.group]
+    few = [pair.second.encoder for pair in against if pair.difference.over.n < ENOUGH]
+    return [f"Too few shared seeds for a claim about {formats.listing(few)}."] if few else []
+
+
+def _evidence(pair: Comparison, tests: int) -> str:
+    """Return how many seeds agree and what the paired test says.
+
+    Args:
+        pair: the two that are compared.
+        tests: number of pairs that were tested, for which p is corrected.
+    """
+    first, second = pair.first.encoder, pair.second.encoder
+    seeds = f"{pair.difference.wins} of {pair.difference.over.n} shared seeds"
+    text = f"{first} scored higher than {second} in {seeds}"
     if pair.p is None:
         return f"{text}."
     p = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
-    corrected = f", corrected for {pairs} comparisons" if pairs > 1 else ""
-    verdict = "more than luck explains" if pair.holds else "luck could explain it"
-    return f"{text}: {verdict} (paired t test, {p}{corrected})."
+    if tests > 1:
+        p += f", corrected for {tests} comparisons"
+    verdict = "chance does not explain this" if pair.holds else "this could be chance"
+    return f"{text}: {verdict} (paired t test, {p})."

@@ -1,6 +1,6 @@
-"""What pretraining buys, in words: loaded against random weights of the same network."""
+"""Sentences about the gain from pretraining: loaded against random weights of one network."""
 
-from encoder_ablations.experiments.reporting.findings.collection import Setting
+from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.label_efficiency import (
     efficiency,
     efficiency_texts,
@@ -11,121 +11,134 @@ from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import plural
 
 FEW = 2
-"""Most architectures whose gain from pretraining is told one by one."""
+"""Most architectures whose gains have a sentence each."""
 
 
 def gain_headline(setting: Setting, fraction: float) -> list[str]:
-    """What pretraining buys, where three seeds or more say so."""
+    """Return a sentence about the gain from pretraining, if three seeds or more tell it."""
     pairs = [pair for pair in pretraining(setting, fraction) if pair.difference.over.n >= ENOUGH]
     if not pairs:
         return []
     if len(pairs) == 1:
-        pair, over = pairs[0], pairs[0].difference.over
-        if not pair.holds:
-            return [f"Whether pretraining helps {pair.first.encoder} is open."]
-        bounds = formats.signed_range(over.low or 0.0, over.high or 0.0, over.mean or 0.0)
-        verb = "adds" if (over.mean or 0.0) > 0 else "takes"
-        text = (
-            f"Pretraining {verb} {formats.bare(over.mean or 0.0)} points (95 % interval {bounds})"
-        )
-        return [f"{text}{'' if verb == 'adds' else f' from {pair.first.encoder}'}."]
-    gains = sorted(pair.difference.over.mean or 0.0 for pair in pairs)
+        return [_headline_of_one(pairs[0])]
+    gains = sorted(pair.mean for pair in pairs)
     held = sum(pair.holds for pair in pairs)
     certain = "all" if held == len(pairs) else str(held)
     return [
         f"Pretraining changes the score of {len(pairs)} networks by {formats.points(gains[0])} to "
-        f"{formats.points(gains[-1])} points, beyond luck for {certain} of them."
+        f"{formats.points(gains[-1])} points; the seeds confirm this for {certain} of them."
     ]
 
 
+def _headline_of_one(pair: Comparison) -> str:
+    encoder = pair.first.encoder
+    if not pair.holds:
+        return f"The seeds do not show whether pretraining helps {encoder}."
+    change = f"{formats.bare(pair.mean)} points"
+    interval = f"(95 % interval {formats.bounds(pair.difference.over)})"
+    if pair.mean > 0:
+        return f"Pretraining adds {change} {interval}."
+    return f"Pretraining takes {change} {interval} from {encoder}."
+
+
 def gain(setting: Setting, fraction: float) -> list[str]:
-    """What pretraining adds to the same network from random weights, at most and at least training images."""
-    groups = [group for group in setting.groups if group.values()]
-    if all(group.random_weights for group in groups):
+    """Return sentences about what pretraining adds to the same network from random weights.
+
+    They speak of the smallest and the largest share of the images with a comparison, and of
+    ``fraction``.
+    """
+    kinds = {group.random_weights for group in setting.groups if group.values()}
+    if kinds == {True}:
+        return ["All encoders started from random weights: this compares architectures only."]
+    if kinds == {False}:
         return [
-            "All encoders started from random weights: this measures architectures, not pretraining."
-        ]
-    if not any(group.random_weights for group in groups):
-        return [
-            "No encoder was also run from random weights, so this study cannot tell what pretraining itself adds."
+            "No encoder was also trained from random weights, so this study cannot tell what "
+            "pretraining adds."
         ]
     pairs = {share: pretraining(setting, share) for share in setting.fractions}
-    available = [share for share in setting.fractions if pairs[share]]
-    shown = sorted({*available[:1], *available[-1:], *({fraction} & set(available))}, reverse=True)
-    sentences = [text for share in shown for text in _effects(pairs[share], share)]
-    named = sorted(
-        {(pair.first.encoder, pair.second.encoder) for share in shown for pair in pairs[share]}
-    )
-    for strong, weak in named if len(named) <= FEW else []:
-        sentences += _saved(setting, strong, weak)
-    controlled = {strong for strong, _ in named}
-    lonely = [g.encoder for g in setting.at(fraction) if g.values() and not g.random_weights]
-    lonely = [encoder for encoder in lonely if encoder not in controlled]
-    if lonely:
-        have = "has" if len(lonely) == 1 else "have"
-        sentences.append(
-            f"{formats.listing(lonely)} {have} no random control, so their pretraining cannot be told apart."
-        )
-    return sentences
+    compared = [share for share in setting.fractions if pairs[share]]
+    shown = {share for share in compared if share in (compared[0], compared[-1], fraction)}
+    sentences = []
+    named = set()
+    for share in sorted(shown, reverse=True):
+        sentences += _effects(pairs[share], share)
+        named |= {(pair.first.encoder, pair.second.encoder) for pair in pairs[share]}
+    if len(named) <= FEW:
+        for strong, weak in sorted(named):
+            sentences += _saved(setting, strong, weak)
+    return sentences + _without_control(setting, fraction, {strong for strong, _ in named})
+
+
+def _without_control(setting: Setting, fraction: float, controlled: set[str]) -> list[str]:
+    """Return a sentence about pretrained encoders that were not run from random weights, too."""
+    pretrained = [group for group in setting.at(fraction) if not group.random_weights]
+    scored = [group.encoder for group in pretrained if group.values()]
+    lonely = [encoder for encoder in scored if encoder not in controlled]
+    if not lonely:
+        return []
+    verb = "was" if len(lonely) == 1 else "were"
+    names = formats.listing(lonely)
+    return [
+        f"{names} {verb} not also trained from random weights, so the gain from pretraining is "
+        "unknown there."
+    ]
 
 
 def _saved(setting: Setting, strong: str, weak: str) -> list[str]:
-    """With how many images the one scores what the other does with all, where that is fewer."""
+    """Return a sentence about the images that the stronger encoder saves, if it saves any."""
     found = efficiency(setting, strong, weak)
-    if found is None or found[1].fraction is None or found[1].fraction > 0.995 * found[0]:
+    if found is None:
         return []
     share, result = found
+    if result.fraction is None or result.fraction > 0.995 * share:
+        return []
     about = "at most" if result.at_most else "about"
-    bounds = efficiency_texts(result)[1]
-    sure = f" (95 % interval {bounds} %)" if bounds else ""
+    interval = efficiency_texts(result)[1]
+    sure = f" (95 % interval {interval} %)" if interval else ""
     return [
-        f"{strong} scores with {about} {100 * (result.fraction or 0):.2g} % of the images{sure} what {weak} scores "
-        f"with {formats.fraction(share)}."
+        f"{strong} needs {about} {100 * result.fraction:.2g} % of the images{sure} to score as "
+        f"much as {weak} does with {formats.fraction(share)}."
     ]
 
 
 def _effects(pairs: list[Comparison], share: float) -> list[str]:
-    """A sentence for each pair, or one for all when they are many."""
+    """Return a sentence for each pair, or one for all when they are many."""
     if len(pairs) <= FEW:
-        return [_bought(pair, share) for pair in pairs]
-    ordered = sorted(pairs, key=lambda pair: pair.difference.over.mean or 0.0)
+        return [_effect(pair, share) for pair in pairs]
+    ordered = sorted(pairs, key=lambda pair: pair.mean)
     least, most = ordered[0], ordered[-1]
-    low, high = (formats.points(pair.difference.over.mean or 0.0) for pair in (least, most))
     text = (
-        f"With {formats.fraction(share)} of the images, loaded instead of random weights change the score of "
-        f"{len(pairs)} networks by {low} ({least.first.encoder}) to {high} points ({most.first.encoder})"
+        f"With {formats.fraction(share)} of the images, pretraining changes the score of "
+        f"{len(pairs)} networks by {formats.points(least.mean)} ({least.first.encoder}) to "
+        f"{formats.points(most.mean)} points ({most.first.encoder})"
     )
     fewest = min(pair.difference.over.n for pair in pairs)
     if fewest < ENOUGH:
         return [f"{text} in this small sample; {no_more(fewest)}."]
-    return [f"{text}; for {sum(pair.holds for pair in pairs)} of them the seeds show a difference."]
+    return [f"{text}; the seeds confirm this for {sum(pair.holds for pair in pairs)} of them."]
 
 
-def _bought(pair: Comparison, share: float) -> str:
-    """What loaded weights add to the same network from random ones."""
-    over = pair.difference.over
-    mean = over.mean or 0.0
-    encoder, where = pair.first.encoder, f"With {formats.fraction(share)} of the images"
+def _effect(pair: Comparison, share: float) -> str:
+    """Return a sentence about what pretraining adds to one network."""
+    over, encoder = pair.difference.over, pair.first.encoder
+    change = f"{formats.bare(pair.mean)} points"
+    where = f"With {formats.fraction(share)} of the images"
     if over.n < ENOUGH:
-        direction = "more" if mean >= 0 else "less"
+        direction = "more" if pair.mean >= 0 else "less"
         return (
-            f"{where}, {encoder} scores {formats.bare(mean)} points {direction} than the same network from random "
+            f"{where}, {encoder} scores {change} {direction} than the same network from random "
             f"weights in this small sample; {no_more(over.n)}."
         )
-    bounds = f"{over.spread} {formats.signed_range(over.low or 0.0, over.high or 0.0, mean)}"
     if not pair.holds:
-        signed = f"{formats.points(mean)} points, {over.spread} {formats.points(over.low or 0.0)}"
+        bounds = f"{formats.points(over.low or 0.0)} to {formats.points(over.high or 0.0)}"
         return (
             f"{where}, the seeds show no certain effect of pretraining on {encoder} "
-            f"({signed} to {formats.points(over.high or 0.0)})."
+            f"({formats.points(pair.mean)} points, {over.spread} {bounds})."
         )
-    effect = (
-        f"adds {formats.bare(mean)} points to"
-        if mean > 0
-        else f"takes {formats.bare(mean)} points from"
-    )
-    return f"{where}, pretraining {effect} {encoder} ({bounds})."
+    effect = f"adds {change} to" if pair.mean > 0 else f"takes {change} from"
+    return f"{where}, pretraining {effect} {encoder} ({over.spread} {formats.bounds(over)})."
 
 
 def no_more(seeds: int) -> str:
+    """Return the clause that warns of too few seeds."""
     return f"{plural(seeds, 'seed')} cannot show more than that"

@@ -1,0 +1,1 @@
+"""Numbers, titles and tables as text."""

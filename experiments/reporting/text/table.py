@@ -7,21 +7,10 @@ from dataclasses import dataclass, replace
 from html import escape
 
 LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%$#_{}"}
-    | {
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "\\": r"\textbackslash{}",
-        "<": r"\textless{}",
-    }
-    | {
-        ">": r"\textgreater{}",
-        "±": r"$\pm$",
-        "–": "--",
-        "−": "$-$",
-        "·": r"$\cdot$",
-        "×": r"$\times$",
-    }
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "−": "$-$"}
+    | {"±": r"$\pm$", "·": r"$\cdot$", "×": r"$\times$"}
 )
 
 
@@ -35,44 +24,43 @@ class Table:
     names: int = 1
 
     def only(self, first: str) -> "Table":
-        """The rows whose first cell is ``first``, without that column."""
+        """Return the rows whose first cell is ``first``, without that column."""
         rows = [row[1:] for row in self.rows if row[0] == first]
         return replace(self, header=self.header[1:], rows=rows, names=self.names - 1)
 
     def csv(self) -> str:
+        """Return the table as CSV."""
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
         return buffer.getvalue()
 
     def markdown(self) -> str:
-        def line(cells: Sequence[str]) -> str:
-            return (
-                "| "
-                + " | ".join(escape(cell, quote=False).replace("|", r"\|") for cell in cells)
-                + " |"
-            )
-
-        marks = ["---" if column < self.names else "---:" for column in range(len(self.header))]
-        return "\n".join([line(self.header), line(marks), *map(line, self.rows)]) + "\n"
+        """Return the table as Markdown; numbers are aligned to the right."""
+        numbers = len(self.header) - self.names
+        marks = ["---"] * self.names + ["---:"] * numbers
+        lines = [_escaped(self.header), marks, *map(_escaped, self.rows)]
+        return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
     def latex(self) -> str:
-        """A booktabs table: needs ``\\usepackage{booktabs}``."""
+        r"""Return the table as LaTeX; it needs ``\usepackage{booktabs}``."""
         columns = "l" * self.names + "r" * (len(self.header) - self.names)
+        rows = [[cell.translate(LATEX) for cell in row] for row in [self.header, *self.rows]]
+        header, *body = [" & ".join(cells) + r" \\" for cells in rows]
         lines = [
-            " & ".join(cell.translate(LATEX) for cell in row) + r" \\"
-            for row in [self.header, *self.rows]
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{self.caption.translate(LATEX)}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            header,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
         ]
-        body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-        start = [r"\begin{table}", r"\centering", rf"\caption{{{self.caption.translate(LATEX)}}}"]
-        return (
-            "\n".join(
-                [
-                    *start,
-                    rf"\begin{{tabular}}{{{columns}}}",
-                    *body,
-                    r"\end{tabular}",
-                    r"\end{table}",
-                ]
-            )
-            + "\n"
-        )
+        return "\n".join(lines) + "\n"
+
+
+def _escaped(cells: Sequence[str]) -> list[str]:
+    return [escape(cell, quote=False).replace("|", r"\|") for cell in cells]

@@ -1,17 +1,21 @@
 """Names that tell different contents apart."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 
 def canonical(content: Any) -> str:
-    """JSON that is equal for equal contents."""
+    """Return JSON that is equal for equal contents."""
     return json.dumps(content, sort_keys=True)
 
 
 def unique_titles(named: Sequence[tuple[str, str]]) -> list[str]:
-    """For each (title, content as JSON) the title; where one title stands for different contents, with what differs."""
+    """Return a title for each content; a title that several contents share says what differs.
+
+    Args:
+        named: title and content (JSON) of each.
+    """
     variants: dict[str, dict[str, str]] = {}
     for title, content in named:
         variants.setdefault(title, {}).setdefault(content, title)
@@ -22,24 +26,23 @@ def unique_titles(named: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _tell_apart(title: str, contents: dict[str, str]) -> None:
-    """Gives each of ``contents`` (JSON -> title) the title with what differs."""
+    """Add what differs to the title of each of ``contents`` (JSON -> title)."""
     flat = {content: flatten(json.loads(content)) for content in contents}
-    keys = sorted({key for each in flat.values() for key in each})
+    keys = sorted(set().union(*flat.values()))
     differing = [
         key for key in keys if len({canonical(each.get(key)) for each in flat.values()}) > 1
     ]
-    if "loop" in differing:  # then all of Detectron2's keys differ, for one of the two has none
+    # a run of our loop has none of Detectron2's keys: that the loop differs says it all
+    if "loop" in differing:
         differing = [key for key in differing if not key.startswith("detectron2")]
     for content, each in flat.items():
-        contents[content] = f"{title} ({_difference(differing, each)})" if differing else title
-
-
-def _difference(keys: Sequence[str], content: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={content.get(key)}" for key in keys)
+        texts = [f"{key}={each.get(key)}" for key in differing]
+        if texts:
+            contents[content] = f"{title} ({', '.join(texts)})"
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """``{"a": {"b": [1, 2]}}`` -> ``{"a.b.0": 1, "a.b.1": 2}``."""
+    """Return nested content as one level: {"a": {"b": [1, 2]}} -> {"a.b.0": 1, "a.b.1": 2}."""
     if isinstance(content, dict):
         items = [(str(key), value) for key, value in content.items()]
     elif isinstance(content, list | tuple):

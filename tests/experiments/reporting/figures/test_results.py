@@ -4,6 +4,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
+from encoder_ablations.experiments.reporting.figures.confusion import confusion_figure, row_shares
 from encoder_ablations.experiments.reporting.figures.curves import (
     CROWDED,
     fraction_curves,
@@ -16,12 +18,9 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     style_context,
 )
 from encoder_ablations.experiments.reporting.figures.results import (
-    BARS_OF,
     _figures,
-    confusion_figure,
     cost_figure,
     draw_setting,
-    row_shares,
 )
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.ranking import standings
@@ -124,8 +123,8 @@ def test_confusion_adds_seeds_and_normalises_rows(factory):
 @pytest.mark.parametrize(("count", "numbered"), [(12, True), (13, False)])
 def test_numbers_in_small_matrices_only(factory, count, numbered):
     classes = tuple(f"c{number}" for number in range(count))
-    (group,) = collect(factory.write([factory.record("a", classes=classes)])).groups
-    figure, _ = confusion_figure([group], list(classes))
+    (setting,) = collect(factory.write([factory.record("a", classes=classes)])).settings
+    figure, _ = confusion_figure(list(setting.groups), setting)
     assert len(figure.axes[0].texts) == (count**2 if numbered else 0)
 
 
