@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.experiments.runs.metrics_record import (
     MetricsRecord,
@@ -70,43 +71,32 @@ class ConvergenceRecord(Part):
     epochs: float
 
 
-class LatencyRecord(Part):
-    """Milliseconds for one forward pass of a batch, input to stride-4 scores."""
+class CostRecord(ModelCost):
+    """What the model costs, and what its training took.
 
-    batch_size: int
-    median: float
-    p10: float
-    p90: float
-    median_by_part: dict[str, float]
-
-
-class CostRecord(Part):
-    """What the model costs at ``input_size`` (H, W).
-
-    ``flops`` counts one multiply-add as one, as fvcore and the literature do; ``tokens`` are patch tokens per image
-    (None for convolutional encoders). Latencies are in ``precision`` and with the fastest kernels, whatever training
-    was in; "fp32" is true float32, without TF32. ``peak_memory_of`` says what ``peak_memory_bytes`` is: on which
-    device, in which phase, and of how many processes the largest.
+    Attributes:
+        images_per_second: of the batch size that gives most.
+        peak_memory_bytes, peak_memory_of: the most memory that training held, and what that is:
+            on which device, in which phase, and of how many processes the largest.
     """
 
-    input_size: tuple[int, int]
-    tokens: int | None
-    parameters: dict[str, int]
-    parameters_by_part: dict[str, int]
-    flops: int
-    flops_by_part: dict[str, int]
-    latency_ms: list[LatencyRecord]
     images_per_second: float
     train_seconds: float
     peak_memory_bytes: int
     peak_memory_of: str = ""
-    precision: Literal["fp32"] = "fp32"
 
 
 class ErrorRecord(Part):
+    """The exception that ended a run."""
+
     type: str
     message: str
     traceback: str
+
+    @property
+    def line(self) -> str:
+        """``type: message`` in one line."""
+        return f"{self.type}: {' '.join(self.message.split())}"
 
 
 class RunRecord(Part):
