@@ -18,11 +18,11 @@ from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
 from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.workers.job import Job, Outcome
 from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.experiments.workers.preflight import find_problems, impossible_fractions
 from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
 from encoder_ablations.experiments.workers.ray_cluster import Cluster, connected, run_on_ray
-from encoder_ablations.experiments.workers.worker import Job, Outcome
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.texts import plural

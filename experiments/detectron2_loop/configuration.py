@@ -25,15 +25,14 @@ from encoder_ablations.encoders.frameworks.detectron2 import (
 )
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments.detectron2_loop.repository import DEFAULT, find_yaml
-from encoder_ablations.experiments.detectron2_loop.translation import run_spec_of
-from encoder_ablations.experiments.runs.run import RunData, prepare_data
+from encoder_ablations.experiments.detectron2_loop.translation import DTYPES, run_spec_of
+from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.heads.mask2former_official import import_official
 from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError, nearest, unknown
 
 MAPPER = "mask_former_semantic"
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass
@@ -114,7 +113,7 @@ def _plan_run(
     setup.data = prepare_data(setup.spec)
     if fraction < 1:
         cfg.DATASETS.TRAIN = (
-            register_subset(dataset, setup.data.training.train_indices, fraction, cfg.SEED),
+            register_subset(dataset, setup.data.train.indices, fraction, cfg.SEED),
         )
     if "OUTPUT_DIR" in options:
         return

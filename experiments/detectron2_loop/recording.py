@@ -17,10 +17,10 @@ from encoder_ablations.engine.evaluation.evaluate import Evaluation, Picture, co
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.experiments.detectron2_loop.trainer import Recorder, unwrapped
-from encoder_ablations.experiments.runs.pictures import save_pictures
+from encoder_ablations.experiments.runs.pictures import PICTURES, save_pictures
+from encoder_ablations.experiments.runs.preparation import RunData
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.runs.record_builder import finished_record
-from encoder_ablations.experiments.runs.run import PICTURES, RunData
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerHead, spec_of

@@ -34,7 +34,7 @@ from encoder_ablations.experiments.runs.fingerprint import (
 )
 from encoder_ablations.experiments.runs.folder import check_run_files
 from encoder_ablations.experiments.runs.record import RunRecord, load_record, save_record
-from encoder_ablations.experiments.runs.run import FAILURES, failed_record
+from encoder_ablations.experiments.runs.record_builder import failed_record
 from encoder_ablations.segmenters.ops.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
@@ -126,7 +126,7 @@ def _train(trainer: Any, setup: Setup, started: str, calls: Counter[str]) -> Run
         return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
     except InputError:
         raise
-    except FAILURES as error:
+    except Exception as error:
         if not lost_contact(
             error
         ):  # whichever process failed; in the others only the connection to it breaks

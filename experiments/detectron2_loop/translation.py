@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
@@ -18,6 +19,8 @@ ELSEWHERE = {
 }
 """What decides nothing, or differs between the runs of one comparison and has a field of its own in ``RunSpec``."""
 DECAYS = {"WarmupPolyLR": "poly", "WarmupCosineLR": "cosine"}
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+"""What ``SOLVER.AMP.DTYPE`` may be."""
 SHORT_NAMES = {"float16": "fp16", "bfloat16": "bf16"}
 
 

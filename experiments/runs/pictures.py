@@ -13,6 +13,8 @@ from encoder_ablations.engine.evaluation.evaluate import Picture
 from encoder_ablations.utils.files import write_bytes
 
 LONGEST_SIDE = 512
+PICTURES = 6
+"""How many predictions of a run are kept."""
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path, classes: int, run_id: str) -> None:

@@ -22,8 +22,8 @@ from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
+from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.run import build_model
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer
 from encoder_ablations.utils.clock import now

@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.workers.job import Outcome
 from encoder_ablations.experiments.workers.progress import read_progress
-from encoder_ablations.experiments.workers.worker import Outcome
 
 BAR = (
     "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"

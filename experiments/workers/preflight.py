@@ -7,14 +7,15 @@ from pathlib import Path
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.subsets import subset
-from encoder_ablations.data.loading.batches import Samples, micro_batch
+from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.experiments.runs.disclosures import of_micro_batches
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fingerprint import files_of_runs, refuse_other_files
-from encoder_ablations.experiments.runs.run import RunData, build_model, prepare_data
+from encoder_ablations.experiments.runs.model import build_model
+from encoder_ablations.experiments.runs.preparation import prepare_data
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
@@ -53,7 +54,8 @@ def find_problems(
     def look_at_data(spec: RunSpec) -> None:
         data = prepare_data(spec)
         refuse_other_files(spec.dataset, data.record, runs)
-        for samples in _samples(data):
+        for images in (data.train, data.val, data.report):
+            samples = images.samples
             if isinstance(samples, StoredSet):
                 stored.setdefault(samples.folder.parent, []).append(samples.folder.name)
 
@@ -87,10 +89,6 @@ def find_problems(
                 f"reading images from the cached set in {folder} ({', '.join(dict.fromkeys(names))})"
             )
     return problems
-
-
-def _samples(data: RunData) -> list[Samples]:
-    return [data.training.train, data.training.val, data.report]
 
 
 def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.experiments.workers.job import Job, Outcome
+from encoder_ablations.experiments.workers.worker import compute, record_failure
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
