@@ -29,6 +29,8 @@ STUDY_FILE = "study.yaml"
 
 
 class Part(BaseModel):
+    """A part of a record: it cannot be changed, and unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -169,7 +171,7 @@ def load_record(folder: Path) -> RunRecord | None:
 
 
 def _contradiction(record: RunRecord) -> str | None:
-    """What in a record cannot be true of one run; None if all of it fits together."""
+    """Say what in a record cannot be true of one run; None if all of it fits together."""
     if record.run_id != record.spec.run_id:
         return (
             f"it names the run {record.run_id}, but its settings are those of {record.spec.run_id}"
@@ -180,11 +182,16 @@ def _contradiction(record: RunRecord) -> str | None:
     if missing:
         return f"the run is finished without {', '.join(missing)}"
     assert record.data is not None
+    if tuple(record.data.class_names) != tuple(record.spec.dataset.classes):
+        return "its data have other classes than its dataset"
+    return _wrong_result(record)
+
+
+def _wrong_result(record: RunRecord) -> str | None:
+    """Say how confusion matrix and metrics of a finished run disagree; None if they agree."""
     assert record.metrics is not None
     assert record.confusion_matrix is not None
     classes = record.spec.dataset.classes
-    if tuple(record.data.class_names) != tuple(classes):
-        return "its data have other classes than its dataset"
     if [len(row) for row in record.confusion_matrix] != [len(classes)] * len(classes):
         return f"its confusion matrix is not one of {len(classes)} classes"
     counts = np.array(record.confusion_matrix, dtype=np.int64)

@@ -117,32 +117,36 @@ def _no_answer(address: str, error: Exception) -> InputError:
 
 
 def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
-    """GPUs of a run.
+    """Return how many GPUs a run gets.
 
     Raises:
-        InputError: no machine of the cluster can ever take a run, or none has the device that was asked for.
+        InputError: no machine of the cluster can ever take a run, or none has the device.
     """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_cpus, most_gpus = (
-        max((each.get(kind, 0) for each in machines), default=0) for kind in ("CPU", "GPU")
-    )
+    most_cpus, most_gpus = _most(ray, "CPU"), _most(ray, "GPU")
     gpus = cluster.gpus
     if gpus is None:
         gpus = 1 if most_gpus and device != "cpu" else 0
     if device == "cuda" and not gpus:
-        reason = (
-            "--gpus-per-run 0 gives it none" if most_gpus else "no machine of the cluster has a GPU"
-        )
+        reason = "no machine of the cluster has a GPU"
+        if most_gpus:
+            reason = "--gpus-per-run 0 gives it none"
         raise InputError(
-            f"--device cuda asks for a GPU, but {reason}. Say --device cpu, or --gpus-per-run 1 where "
-            "machines have GPUs (ray start --num-gpus N says how many)."
+            f"--device cuda asks for a GPU, but {reason}. Say --device cpu, or --gpus-per-run 1 "
+            "where machines have GPUs (ray start --num-gpus N says how many)."
         )
     if cluster.cpus > most_cpus or gpus > most_gpus:
         raise InputError(
-            f"a run asks for {cluster.cpus} cores and {gpus:g} GPUs, but the largest machines of the cluster offer "
-            f"{most_cpus:g} cores and {most_gpus:g} GPUs. Change --cpus-per-run or --gpus-per-run."
+            f"a run asks for {cluster.cpus} cores and {gpus:g} GPUs, but the largest machines of "
+            f"the cluster offer {most_cpus:g} cores and {most_gpus:g} GPUs. Change --cpus-per-run "
+            "or --gpus-per-run."
         )
     return gpus
+
+
+def _most(ray: Any, kind: str) -> float:
+    """The most of a resource that one machine of the cluster has."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max((machine.get(kind, 0) for machine in machines), default=0)
 
 
 def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None:
