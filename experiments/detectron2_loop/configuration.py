@@ -51,7 +51,7 @@ class Setup:
 
 
 def configure(arguments: argparse.Namespace) -> Setup:
-    """Reads and checks everything before anything is built or written.
+    """Read and check everything before anything is built or written.
 
     Raises:
         InputError: whatever a user can put right.
@@ -59,7 +59,8 @@ def configure(arguments: argparse.Namespace) -> Setup:
     options = _read_options(arguments.opts or [])
     if arguments.fraction is not None and not 0 < arguments.fraction <= 1:
         raise InputError(
-            f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all images)."
+            f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all "
+            "images)."
         )
     setup = Setup(_default_config())
     cfg = setup.cfg
@@ -68,12 +69,7 @@ def configure(arguments: argparse.Namespace) -> Setup:
         cfg.merge_from_file(str(path))
     _check_task(cfg, path)
     _apply_seed(setup, arguments.seed, options)
-    if arguments.encoder:
-        changes = {} if arguments.freeze is None else {"freeze": yaml.safe_load(arguments.freeze)}
-        with _as_input_error(cfg, "the command line"):
-            apply_encoder(cfg, load_encoder(arguments.encoder, changes), _flat(options))
-    elif arguments.freeze is not None:
-        raise InputError("--freeze says which part of --encoder learns; name an encoder, too.")
+    _apply_encoder(cfg, arguments, options)
     dataset = load_dataset(arguments.dataset) if arguments.dataset else None
     if dataset is not None:
         _apply_dataset(cfg, dataset)
@@ -85,13 +81,31 @@ def configure(arguments: argparse.Namespace) -> Setup:
     _fit_padding(setup, options)
     if dataset is not None and build_encoder_ablations_backbone.__name__ == cfg.MODEL.BACKBONE.NAME:
         _plan_run(setup, dataset, arguments, options)
-        return setup
+    else:
+        _plan_without_record(setup, dataset, arguments)
+    return setup
+
+
+def _apply_encoder(cfg: CfgNode, arguments: argparse.Namespace, options: dict[str, str]) -> None:
+    if arguments.encoder:
+        changes = {}
+        if arguments.freeze is not None:
+            changes["freeze"] = yaml.safe_load(arguments.freeze)
+        with _as_input_error(cfg, "the command line"):
+            apply_encoder(cfg, load_encoder(arguments.encoder, changes), _flat(options))
+    elif arguments.freeze is not None:
+        raise InputError("--freeze says which part of --encoder learns; name an encoder, too.")
+
+
+def _plan_without_record(
+    setup: Setup, dataset: DatasetSpec | None, arguments: argparse.Namespace
+) -> None:
+    """Check what can be checked where encoder or dataset are not ours."""
     if arguments.fraction is not None:
         raise InputError("--fraction takes a share of --dataset for an --encoder; name both.")
     if dataset is not None:
         check_dataset(dataset)
     setup.notes.append("no record.json is written: that needs an --encoder and a --dataset.")
-    return setup
 
 
 def _default_config() -> CfgNode:
