@@ -38,7 +38,7 @@ def finished_record(
     environment: dict[str, Any],
     further: Sequence[str] = (),
 ) -> RunRecord:
-    """Measures the cost of a trained run, and puts down all that is left of it.
+    """Measure the cost of a trained run and return its record.
 
     Args:
         result: what its best weights gave on the split that is reported.
@@ -94,12 +94,12 @@ def failed_record(
 
 
 def paths_since(calls: Counter[str]) -> list[str]:
-    """What has computed deformable attention since :func:`attention_calls` gave ``calls``."""
+    """Return what has computed deformable attention since ``attention_calls`` gave ``calls``."""
     return sorted({name.split()[0] for name in attention_calls() - calls})
 
 
 def curves_record(progress: Progress) -> CurvesRecord:
-    """Training loss and validation mIoU by step."""
+    """Return training loss and validation mIoU by step."""
     return CurvesRecord(
         loss_steps=progress.loss_steps,
         loss=progress.loss,
@@ -109,7 +109,7 @@ def curves_record(progress: Progress) -> CurvesRecord:
 
 
 def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
-    """When validation mIoU first reached 95 % of its best."""
+    """Return when validation mIoU was best, and when it first reached 95 % of that."""
     best = progress.best_miou
     reached = None
     if best is not None:
@@ -125,7 +125,7 @@ def convergence_record(progress: Progress, epochs_per_step: float) -> Convergenc
 
 
 def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
-    """What the model costs at the size of the training crops, and what its training took."""
+    """Return the model's cost at the size of the training crops, and what its training took."""
     batch_sizes = (1,) if spec.recipe.batch_size == 1 else (1, spec.recipe.batch_size)
     cost = measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes)
     speeds = [1000 * latency.batch_size / latency.median for latency in cost.latency_ms]
