@@ -161,8 +161,8 @@ def _check_task(cfg: CfgNode, path: Path) -> None:
     ):
         if value != wanted:
             raise InputError(
-                f"{path} is for another task: {key} is {value}, supported is {wanted}. Take a semantic-segmentation "
-                f"configuration such as {DEFAULT}."
+                f"{path} is for another task: {key} is {value}, supported is {wanted}. Take a "
+                f"semantic-segmentation configuration such as {DEFAULT}."
             )
 
 
@@ -176,18 +176,20 @@ def _check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
             classes = metadata.get("stuff_classes")
             if not classes:
                 raise InputError(
-                    f"the dataset {name} has no stuff_classes, so there is nothing to segment. Give a --dataset YAML, "
-                    f"or call MetadataCatalog.get('{name}').set(stuff_classes=[…], ignore_label=255, "
-                    "evaluator_type='sem_seg')."
+                    f"the dataset {name} has no stuff_classes, so there is nothing to segment. "
+                    f"Give a --dataset YAML, or call MetadataCatalog.get('{name}').set("
+                    "stuff_classes=[…], ignore_label=255, evaluator_type='sem_seg')."
                 )
             if len(classes) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
                 raise InputError(
-                    f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}, the dataset {name} has "
-                    f"{len(classes)} classes. Correct the key, or leave it out and give a --dataset YAML."
+                    f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}, the "
+                    f"dataset {name} has {len(classes)} classes. Correct the key, or leave it out "
+                    "and give a --dataset YAML."
                 )
     if dataset is not None and (f"{dataset.name}_train",) != cfg.DATASETS.TRAIN:
         raise InputError(
-            f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of them."
+            f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of "
+            "them."
         )
 
 
@@ -211,8 +213,8 @@ def _choose_device(setup: Setup, gpus: int, options: dict[str, str]) -> None:
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         if "MODEL.DEVICE" in options:
             raise InputError(
-                f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but PyTorch sees no CUDA device here. Say MODEL.DEVICE cpu, or "
-                "leave it out."
+                f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but PyTorch sees no CUDA device here. Say "
+                "MODEL.DEVICE cpu, or leave it out."
             )
         cfg.MODEL.DEVICE = "cpu"
         setup.notes.append("there is no CUDA device: training on the CPU.")
@@ -227,7 +229,7 @@ def _choose_device(setup: Setup, gpus: int, options: dict[str, str]) -> None:
 
 
 def _fit_padding(setup: Setup, options: dict[str, str]) -> None:
-    """The official mapper pads each image to SIZE_DIVISIBILITY, and silently cuts off what is larger."""
+    """Choose SIZE_DIVISIBILITY: the official mapper pads to it, and cuts off what is larger."""
     cfg, key = setup.cfg, "INPUT.SIZE_DIVISIBILITY"
     cropped = cfg.INPUT.CROP.ENABLED and cfg.INPUT.CROP.TYPE == "absolute"
     largest = int(max(cfg.INPUT.CROP.SIZE)) if cropped else cfg.INPUT.MAX_SIZE_TRAIN
@@ -235,16 +237,16 @@ def _fit_padding(setup: Setup, options: dict[str, str]) -> None:
     if key in options:
         if 0 < given < largest:
             raise InputError(
-                f"{key} is {given}, but training images have up to {largest} pixels a side, and Mask2Former cuts off "
-                f"what is over. Say {largest} or more, -1 (pad to the largest of a batch), or leave it out."
+                f"{key} is {given}, but training images have up to {largest} pixels a side, and "
+                f"Mask2Former cuts off what is over. Say {largest} or more, -1 (pad to the largest "
+                "of a batch), or leave it out."
             )
         return
     fitting = largest if cropped else -1
     if given != fitting:
         cfg.INPUT.SIZE_DIVISIBILITY = fitting
-        setup.notes.append(
-            f"{key} is {fitting}, following {'INPUT.CROP.SIZE' if cropped else 'INPUT.CROP.ENABLED'}."
-        )
+        decisive = "INPUT.CROP.SIZE" if cropped else "INPUT.CROP.ENABLED"
+        setup.notes.append(f"{key} is {fitting}, following {decisive}.")
 
 
 def _read_options(opts: Sequence[str]) -> dict[str, str]:

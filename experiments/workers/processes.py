@@ -46,8 +46,8 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
         display.done(outcome)
         if outcome.state == "failed" and device_is_lost():
             raise CannotContinue(
-                f"the GPU no longer works in this process since {outcome.run_id} failed ({outcome.message}). "
-                "That is recorded; the same command goes on with what is left."
+                f"the GPU no longer works in this process since {outcome.run_id} failed "
+                f"({outcome.message}). That is recorded; the same command goes on with what is left."
             )
 
 

@@ -1,4 +1,4 @@
-"""One run of a study, wherever it is computed: locked, reported on, and recorded even when it fails."""
+"""Compute one run of a study: locked, reported on, and recorded even when it fails."""
 
 import time
 from contextlib import ExitStack
@@ -23,7 +23,9 @@ from encoder_ablations.utils.files import StorageError
 
 
 def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: None) -> Outcome:
-    """Computes a run unless somebody else does or did. Failures and bad input of the run are recorded.
+    """Compute a run unless somebody else does or did.
+
+    Failures and bad input of the run are recorded.
 
     Raises:
         StorageError: results cannot be written; the run is not to blame and goes on when they can.
@@ -53,7 +55,7 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
 
 
 def _claim(run: PlannedRun, job: Job, stack: ExitStack) -> Outcome | None:
-    """Locks the run; an outcome if there is nothing to do."""
+    """Lock the run; return an outcome if nothing is left to do."""
     run_id = run.spec.run_id
     if not stack.enter_context(holding(run.folder, job.lock_seconds)):
         return Outcome(run_id, "elsewhere")
@@ -82,7 +84,7 @@ def _execute(run: PlannedRun, job: Job, advance: Advance, accelerator: Accelerat
 
 
 def record_failure(run: PlannedRun, error: BaseException, started: str, device: str) -> RunRecord:
-    """Writes the record of a run that ended with ``error`` outside of :func:`execute_run`."""
+    """Write the record of a run that ended with ``error`` outside of :func:`execute_run`."""
     environment = describe_environment("cpu" if device == "auto" else device)
     record = failed_record(run.spec, error, started, environment)
     save_record(record, run.folder)
