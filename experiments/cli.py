@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(
         f"encoder_ablations.experiments.commands.{name.replace('-', '_')}"
     )
-    return command(module.main, arguments[1:], getattr(module, "RESUMES", False))
+    resumes = hasattr(module, "RESUMES") and module.RESUMES
+    return command(module.main, arguments[1:], resumes)
 
 
 def summaries() -> dict[str, str]:

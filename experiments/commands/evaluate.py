@@ -1,4 +1,4 @@
-"""``ablate evaluate``: a finished run's checkpoint again, or the results of a whole study per seed."""
+"""``ablate evaluate``: a finished run's checkpoint again, or a whole study's results per seed."""
 
 import argparse
 import sys
@@ -100,8 +100,8 @@ def _refuse_detectron2(folder: Path) -> None:
     record = load_record(folder)
     if record is not None and record.spec.detectron2 is not None:
         raise InputError(
-            f"{folder} was trained in Detectron2; evaluate it there: ablate train-net --eval-only … "
-            f"MODEL.WEIGHTS {folder / 'model_best.pth'}"
+            f"{folder} was trained in Detectron2; evaluate it there: ablate train-net "
+            f"--eval-only … MODEL.WEIGHTS {folder / 'model_best.pth'}"
         )
 
 
@@ -181,10 +181,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
     class_map = None if arguments.class_map is None else read_class_map(arguments.class_map)
-    finished, problems = _finished_runs(arguments.folder)
-    if not finished:
-        nothing = f"{arguments.folder} has no finished run to evaluate on {data.name}."
-        raise InputError((problems or [nothing])[0])
+    finished, problems = _finished_runs(arguments.folder, data.name)
     source = arguments.class_map or f"--dataset {arguments.dataset}"
     tables = [
         share_classes(class_map, run.spec.dataset.classes, data.classes, source)
@@ -221,11 +218,14 @@ def _transfer_table(record: TransferRecord, folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _finished_runs(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+def _finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
     """Return the finished runs of a study, or the one run that ``folder`` is.
 
     Returns:
         The runs with their folders, and a line for each other one that cannot be used.
+
+    Raises:
+        InputError: no run is finished.
     """
     folders = [folder]
     if (folder / "runs").is_dir():
@@ -239,6 +239,9 @@ def _finished_runs(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[str
             continue
         if record is not None and record.status == "finished":
             finished.append((path, record))
+    if not finished:
+        nothing = f"{folder} has no finished run to evaluate on {dataset}."
+        raise InputError((problems or [nothing])[0])
     return finished, problems
 
 

@@ -33,8 +33,8 @@ RESUMES = True
 EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --dry-run
   ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4] --extend
-  ablate run my_study.yaml --processes 4                           on four GPUs, or four shares of the cores
-  ablate run my_study.yaml --ray HOST:6379 --gpus-per-run 1        on a cluster, see docs/cluster.md"""
+  ablate run my_study.yaml --processes 4                       on four GPUs, or shares of the cores
+  ablate run my_study.yaml --ray HOST:6379 --gpus-per-run 1    on a cluster, see docs/cluster.md"""
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]
 
 
 def _usable(folder: Path, runs: Sequence[PlannedRun]) -> list[Path]:
-    """Return the folders of the runs that new ones will be compared with, without unreadable ones."""
+    """Return the folders of the readable runs, which new ones will be compared with."""
     refused = {run.folder.name for run in runs if run.problem is not None}
     return [path for path in sorted(folder.glob("runs/*")) if path.name not in refused]
 

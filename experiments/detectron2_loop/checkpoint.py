@@ -17,7 +17,7 @@ FIX = "Name the --encoder (and the --config-file) that it was trained with."
 
 
 def checkpoint_to_load(folder: str, weights: str, resume: bool) -> tuple[str, bool]:
-    """Return the file that Detectron2 is about to load ("" = none), and whether it resumes from it."""
+    """Return the file that Detectron2 will load ("" = none), and whether it resumes from it."""
     saved = Checkpointer(nn.Identity(), folder)
     if resume and saved.has_checkpoint():
         return saved.get_checkpoint_file(), True
@@ -63,8 +63,8 @@ def check_run(path: str, run_id: str) -> None:
     stored = _hook(_read(path)).get("run_id")
     if stored != run_id:
         raise InputError(
-            f"{path} is a checkpoint of another run, {stored}; what is asked for is {run_id}. Give the "
-            "settings that it was begun with, or another OUTPUT_DIR."
+            f"{path} is a checkpoint of another run, {stored}; what is asked for is {run_id}. Give "
+            "the settings that it was begun with, or another OUTPUT_DIR."
         )
 
 

@@ -121,13 +121,13 @@ def as_segmenter(model: Any, spec: OfficialMask2FormerSpec) -> Segmenter:
 
 def _of_detectron2(recorder: Recorder) -> list[str]:
     found = [
-        "Trained by Detectron2's loop on the official augmentation: other samples than runs of this "
-        "project's own loop saw, and biases of the head decay."
+        "Trained by Detectron2's loop on the official augmentation: other samples than runs of "
+        "this project's own loop saw, and biases of the head decay."
     ]
     if recorder.resumed_at:
         steps = ", ".join(map(str, recorder.resumed_at))
         found.append(
-            f"Went on from a checkpoint after step {steps}: Detectron2 does not restore the order of "
-            "the data, so the numbers are not those of an undisturbed run."
+            f"Went on from a checkpoint after step {steps}: Detectron2 does not restore the "
+            "order of the data, so the numbers are not those of an undisturbed run."
         )
     return found

@@ -85,9 +85,10 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
 def _check_checkpoint(
     arguments: argparse.Namespace, cfg: CfgNode, spec: RunSpec, path: str, resumed: bool
 ) -> None:
-    """
+    """Check the checkpoint that the run starts from.
+
     Raises:
-        InputError: the checkpoint does not belong to the run, or an unfinished run is in the way.
+        InputError: it does not belong to the run, or an unfinished run is in the way.
     """
     check_encoder(path, spec.encoder, resumed)
     if arguments.eval_only:
@@ -205,13 +206,6 @@ def _is_finished(setup: Setup) -> bool:
 
 
 def _announce(record: RunRecord, folder: Path) -> None:
-    assert record.metrics is not None
-    assert record.data is not None
-    score = (
-        "no labelled pixels"
-        if record.metrics.miou is None
-        else f"mIoU {100 * record.metrics.miou:.2f} %"
-    )
-    print(f"{score} on the {record.data.report_split} split\nrecord: {folder / 'record.json'}")
+    print(f"{record.score}\nrecord: {folder / 'record.json'}")
     if folder.name == record.run_id:
         print(f"report: ablate report {folder.parent.parent}")

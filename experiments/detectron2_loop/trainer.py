@@ -1,4 +1,4 @@
-"""The official Mask2Former ``Trainer``, with what our encoders need and a record of what happened."""
+"""The official Mask2Former ``Trainer``, with what our encoders and records need."""
 
 import time
 from functools import cache
@@ -141,7 +141,9 @@ def _keep_few(hook: Any, folder: Path) -> None:
 
 @cache
 def trainer_class() -> Any:
-    """Return the official ``Trainer``, extended by :class:`RecordedTraining`; executes the official script.
+    """Return the official ``Trainer``, extended by :class:`RecordedTraining`.
+
+    This executes the official script.
 
     Raises:
         InputError: the clone of Mask2Former is missing or incomplete.

@@ -37,8 +37,8 @@ def load_run(folder: Path) -> RunRecord | None:
     run_id = folder_name(folder)
     if record is not None and record.run_id != run_id:
         raise InputError(
-            f"{folder / 'record.json'} is the record of another run, {record.run_id}; every run lies "
-            "in the folder of its own name. Rename the folder, or delete it if it is a copy."
+            f"{folder / 'record.json'} is the record of another run, {record.run_id}; every run "
+            "lies in the folder of its own name. Rename the folder, or delete it if it is a copy."
         )
     check_run_files(folder, run_id, record)
     return record

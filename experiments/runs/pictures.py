@@ -20,9 +20,9 @@ PICTURES = 6
 def save_pictures(pictures: Sequence[Picture], folder: Path, classes: int, run_id: str) -> None:
     """Write ``pictures/ID.image.jpg``, ``ID.truth.png`` and ``ID.prediction.png``.
 
-    The last two hold class ids in 8 bits, with 255 = ignore; if there are more than 255 ``classes``,
-    in 16 bits, with 65535 = ignore. Every file names its run: a PNG in the text ``run``, a JPEG in
-    its comment.
+    The last two hold class ids in 8 bits, with 255 = ignore, or for more than 255 ``classes`` in 16
+    bits, with 65535 = ignore. Every file names its run: a PNG in the text ``run``, a JPEG in its
+    comment.
     """
     kept_as = mask_type(ignore_label(classes))
     for picture in pictures:

@@ -37,9 +37,13 @@ class Part(BaseModel):
 class DataRecord(Part):
     """What was trained and evaluated on.
 
-    ``train_ids_sha256`` names the training images; ``train_masks_sha256`` also covers how many pixels of each class
-    their masks hold, so that it changes when labels do. ``report_split`` is "test" where the dataset has one.
-    ``dataset_sha256`` changes with anything in any split: names, sizes of images' files, the class of a pixel.
+    Attributes:
+        train_ids_sha256: of the names of the training images.
+        train_masks_sha256: also of how many pixels of each class their masks hold, so that it
+            changes when labels do.
+        report_split: "test" where the dataset has one.
+        dataset_sha256: changes with anything in any split: names, sizes of images' files, the class
+            of a pixel.
     """
 
     train_ids_sha256: str
@@ -55,7 +59,11 @@ class DataRecord(Part):
 
 
 class CurvesRecord(Part):
-    """``loss[i]`` is the mean training loss of the steps up to ``loss_steps[i]`` since the entry before."""
+    """Training loss and validation mIoU by step.
+
+    Attributes:
+        loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
+    """
 
     loss_steps: list[int]
     loss: list[float]
@@ -64,7 +72,7 @@ class CurvesRecord(Part):
 
 
 class ConvergenceRecord(Part):
-    """First step (and epochs over the subset) at which val mIoU reached 95 % of its best; which step was best."""
+    """When val mIoU was best, and the first step (and epochs) at which it reached 95 % of that."""
 
     best_step: int
     best_val_miou: float | None
@@ -102,17 +110,19 @@ class ErrorRecord(Part):
 
 
 class RunRecord(Part):
-    """One run. ``status``: "finished", or "failed" with an ``error`` (then only the first fields are set).
+    """One run.
 
-    ``pictures`` are ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``, ``ID.truth.png``
-    and ``ID.prediction.png`` (the latter two single-channel class ids, 255 = ignore; with more than 255 classes 16-bit,
-    65535 = ignore).
-    ``deformable_attention``: what computed it ("numba", "triton", "pytorch" or "compiled"; "failed" = the official code
-    hid an error and computed slowly); empty for heads without it, and for runs recorded before it was.
-    ``images_per_statistic``: how many images BatchNorm's statistics in training were of, where that was fewer than the
-    batch (accumulation); None = the whole batch, or no BatchNorm was trained.
-    ``disclosures``: sentences about what a reader must know to judge the number.
-    ``checksum``: of the file (see ``utils/checked_json.py``); set when it is written.
+    Attributes:
+        status: "finished", or "failed" with an ``error`` (then only the first fields are set).
+        pictures: ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``,
+            ``ID.truth.png`` and ``ID.prediction.png``. The latter two hold class ids in one channel
+            of 8 bits (255 = ignore), or of 16 with more than 255 classes (65535 = ignore).
+        deformable_attention: what computed it ("numba", "triton", "pytorch" or "compiled";
+            "failed" = the official code hid an error and computed slowly). Empty without it.
+        images_per_statistic: how many images BatchNorm's statistics in training were of, where
+            that was fewer than the batch (accumulation). None = the whole batch, or no BatchNorm.
+        disclosures: sentences about what a reader must know to judge the number.
+        checksum: of the file (see ``utils/checked_json.py``); set when it is written.
     """
 
     schema_version: Literal[1] = 1
@@ -136,6 +146,16 @@ class RunRecord(Part):
     error: ErrorRecord | None = None
     checksum: str | None = None
 
+    @property
+    def score(self) -> str:
+        """The mIoU of a finished run and its split, in words."""
+        assert self.metrics is not None
+        assert self.data is not None
+        score = "no labelled pixels"
+        if self.metrics.miou is not None:
+            score = f"mIoU {100 * self.metrics.miou:.2f} %"
+        return f"{score} on the {self.data.report_split} split"
+
 
 def save_record(record: RunRecord, folder: Path) -> None:
     """Write ``folder/record.json``, whole or not at all, with a checksum of itself."""
@@ -146,8 +166,8 @@ def load_record(folder: Path) -> RunRecord | None:
     """Read ``folder/record.json``; None if there is none.
 
     Raises:
-        InputError: the file is damaged, was edited, contradicts itself, or was written by a version with another
-            schema.
+        InputError: the file is damaged, was edited, contradicts itself, or was written by a
+            version with another schema.
     """
     path = folder / "record.json"
     if not path.exists():
@@ -216,7 +236,8 @@ def _unreadable(path: Path, text: str, error: ValidationError) -> InputError:
 def _other_version(path: Path, version: object) -> InputError:
     return InputError(
         f"{path} has schema version {version}, this program reads version {SCHEMA_VERSION}. "
-        "Use the version of encoder-ablations that wrote it, or choose another folder with --output."
+        "Use the version of encoder-ablations that wrote it, or choose another folder with "
+        "--output."
     )
 
 

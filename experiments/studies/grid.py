@@ -21,7 +21,7 @@ Seeds = Annotated[tuple[int, ...] | None, BeforeValidator(_listed)]
 
 
 class RunFilter(Config):
-    """The runs that agree with every key given here; with a list, if they have one of its values."""
+    """The runs that agree with every key given here, or with one value of each list."""
 
     encoder: Names = None
     """Titles, as reports show them (the label, if there is one)."""
@@ -107,7 +107,8 @@ def select(
 def _check_values(
     runs: Sequence[RunSpec], filters: Mapping[str, Sequence[RunFilter]], study: str
 ) -> None:
-    """
+    """Check that every filter asks for what some run has.
+
     Raises:
         InputError: a filter asks for a value that no run has.
     """

@@ -143,9 +143,10 @@ def plan(study: StudySpec) -> list[RunSpec]:
 
 
 def _refuse_twice(study: str, kind: str, names: Sequence[str]) -> None:
-    """
+    """Check that the entries of a list have different names.
+
     Raises:
-        InputError: two entries of a list have one name.
+        InputError: two of them have one name.
     """
     for name, count in Counter(names).items():
         if count > 1:

@@ -38,7 +38,7 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
     """Compute one run after the other, in this process.
 
     Raises:
-        CannotContinue: a run failed and left the device unusable, so that all later ones would fail.
+        CannotContinue: a run failed and left the device unusable, so all later ones would fail.
     """
     for run in runs:
         display.begin(run)
@@ -47,7 +47,8 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
         if outcome.state == "failed" and device_is_lost():
             raise CannotContinue(
                 f"the GPU no longer works in this process since {outcome.run_id} failed "
-                f"({outcome.message}). That is recorded; the same command goes on with what is left."
+                f"({outcome.message}). That is recorded; the same command goes on with what is "
+                "left."
             )
 
 
@@ -218,7 +219,7 @@ _stop: Event
 def _enter(stop: Event, threads: int | None) -> None:
     """Prepare a process of :class:`_Slot`.
 
-    Ctrl-C is left to the parent, which says when to stop. When the parent dies, so does the process.
+    Ctrl-C is left to the parent, which says when to stop. If it dies, so does the process.
     """
     global _stop
     _stop = stop

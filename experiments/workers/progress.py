@@ -41,6 +41,7 @@ class ProgressFile:
         self.due = 0.0
 
     def __call__(self, step: int, status: str) -> None:
+        """Note that ``step`` steps are done."""
         now = time.monotonic()
         if self.first is None:
             self.first = (step, now)
