@@ -1,4 +1,4 @@
-"""The command ``ablate``: finds the sub-command and lets it speak. Imports nothing heavy, so that help is quick."""
+"""The command ``ablate``, which runs sub-commands; imports nothing heavy, so that help is quick."""
 
 import ast
 import importlib
@@ -16,7 +16,8 @@ COMMANDS = Path(__file__).parent / "commands"
 
 USAGE = """usage: ablate COMMAND [options]
 
-How much does a pretrained vision encoder help segmentation on my data, which one, at what cost, and how sure are we?
+How much does a pretrained vision encoder help segmentation on my data, which one, at what cost,
+and how sure are we?
 
 commands:
 {commands}
@@ -34,7 +35,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input, 130 = stopped."""
-    # OpenMP's threads otherwise spin while they wait, which makes a machine that does anything else many times slower
+    # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     quiet_imports()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(
         f"encoder_ablations.experiments.commands.{name.replace('-', '_')}"
     )
-    return command(module.main, arguments[1:], getattr(module, "RESUMES", False))
+    resumes = hasattr(module, "RESUMES") and module.RESUMES
+    return command(module.main, arguments[1:], resumes)
 
 
 def summaries() -> dict[str, str]:
@@ -75,19 +77,20 @@ def summaries() -> dict[str, str]:
 
 
 def quiet_imports() -> None:
-    """Without warnings that libraries raise about their own code while they are imported: nobody could act on them."""
+    """Ignore warnings of libraries about their own code: users could not act on them."""
     warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=FutureWarning)
-    warnings.filterwarnings(
-        "ignore", message=".*torch.cuda.amp.*", category=FutureWarning
-    )  # the official Mask2Former
+    # this one is about the official Mask2Former
+    warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)
 
 
 def command(
     run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, resumes: bool = True
 ) -> int:
-    """Runs a sub-command's ``main``; bad input becomes one line and exit code 2.
+    """Run a sub-command's ``main`` and return the exit code; bad input becomes one line and 2.
 
     Args:
+        run: the sub-command's ``main``.
+        argv: its arguments; None = those of this process.
         resumes: it can go on where Ctrl-C has stopped it.
     """
     try:
@@ -100,9 +103,7 @@ def command(
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except (
-        BrokenPipeError
-    ):  # who reads our output, such as head, has seen enough; there is nobody left to tell
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from encoder_ablations.utils.errors import InputError
 
 
 def make_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """A parser whose help ends with examples."""
+    """Return a parser whose help ends with examples."""
     return argparse.ArgumentParser(
         prog=f"ablate {name}",
         description=description,
@@ -24,6 +24,7 @@ def make_parser(name: str, description: str, examples: str) -> argparse.Argument
 
 
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that :func:`read_execution` reads."""
     parser.add_argument("--device", default="auto", help=f"{ALLOWED} (default auto)")
     parser.add_argument(
         "--workers", type=int, default=0, help="processes that load data (default 0: the main one)"
@@ -33,7 +34,7 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="N",
-        help="keep what frozen encoders make of images on disk, in at most N GiB (default 0: compute it every time)",
+        help="keep features of frozen encoders on disk, at most N GiB (default 0: keep none)",
     )
     parser.add_argument(
         "--feature-cache",
@@ -45,14 +46,21 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_deterministic_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--deterministic``."""
     parser.add_argument(
         "--deterministic",
         action="store_true",
-        help="on a GPU: deterministic kernels where they exist, slower and with more memory (the CPU always has them)",
+        help="on a GPU: deterministic kernels where they exist, slower and with more memory "
+        "(the CPU always has them)",
     )
 
 
 def read_execution(arguments: argparse.Namespace) -> Execution:
+    """Return what the options say about how runs are computed.
+
+    Raises:
+        InputError: a value is not allowed.
+    """
     check_device_name(arguments.device)
     if arguments.workers < 0:
         raise InputError(f"--workers {arguments.workers}: allowed are 0 and more.")
@@ -71,10 +79,12 @@ def read_execution(arguments: argparse.Namespace) -> Execution:
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--output``."""
     parser.add_argument("--output", type=Path, help=f"folder for the results (default {default})")
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add ``key.sub=value``, any number of times."""
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -85,21 +95,21 @@ def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
 
 
 def as_folder(reference: str) -> Path | None:
-    """The folder that is meant where a dataset's name, its YAML or a folder may stand.
+    """Return the folder that a reference to a dataset means; None if it is a name or a YAML.
 
-    A built-in name is a name, also where a folder is called like it: that one is ``./name``.
+    The name of a built-in dataset wins over a folder of that name, which is ``./name``.
     """
     named = "/" not in reference and find_config("datasets", reference) is not None
     return Path(reference) if Path(reference).is_dir() and not named else None
 
 
 def bar(title: str, unit: str, total: int | None = None) -> tqdm:
-    """A progress bar of what is often quick: nothing is drawn in the first second, and nothing stays."""
+    """Return a progress bar that appears after a second and leaves nothing behind."""
     return tqdm(
         desc=title, unit=unit, total=total, delay=1, leave=False, mininterval=bar_interval()
     )
 
 
 def bar_interval() -> float:
-    """Seconds between two updates of a progress bar: few lines where the output is a file."""
+    """Return the seconds between two updates of a progress bar, many where the output is a file."""
     return 0.2 if sys.stderr.isatty() else 30.0

@@ -98,3 +98,19 @@ def test_an_installation_finds_its_folders_within_itself(tmp_path):
             for path in (installed / folder).rglob("*")
             if path.is_file()
         }
+
+
+@pytest.mark.parametrize(
+    ("option", "word"), [("--help", "commands:"), ("--version", encoder_ablations.__version__)]
+)
+def test_the_package_runs_as_a_module(option, word, tmp_path):
+    """``torchrun -m encoder_ablations`` starts commands this way."""
+    done = subprocess.run(
+        [sys.executable, "-m", "encoder_ablations", option],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert word in done.stdout

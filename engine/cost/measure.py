@@ -4,43 +4,17 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from encoder_ablations.engine.cost.flops import count_flops
+from encoder_ablations.engine.cost.model_cost import Latency, ModelCost
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import deterministic_kernels, tensor_float32
 
 PARTS = ("encoder.body", "encoder.neck", "head")
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of one forward pass of ``batch_size`` images, from input to stride-4 scores."""
-
-    batch_size: int
-    median: float
-    p10: float
-    p90: float
-    median_by_part: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """See ``CostRecord``; ``flops`` counts a multiply-add as one, ``precision`` is that of the latencies."""
-
-    input_size: tuple[int, int]
-    tokens: int | None
-    parameters: dict[str, int]
-    parameters_by_part: dict[str, int]
-    flops: int
-    flops_by_part: dict[str, int]
-    latencies: list[Latency] = field(default_factory=list)
-    precision: Literal["fp32"] = "fp32"
 
 
 def measure_cost(
@@ -48,7 +22,7 @@ def measure_cost(
     input_size: tuple[int, int],
     batch_sizes: tuple[int, ...],
     seconds: float = 1.0,
-) -> Cost:
+) -> ModelCost:
     """Measures on the device that the segmenter is on, in true float32 and with the fastest kernels.
 
     So the numbers of all encoders compare, whatever their runs were trained with. Deterministic kernels would be more
@@ -72,7 +46,7 @@ def measure_cost(
         ]
     segmenter.train(was_training)
     parameters = list(segmenter.parameters())
-    return Cost(
+    return ModelCost(
         input_size=input_size,
         tokens=segmenter.encoder.body.tokens(*input_size),
         parameters={
@@ -85,7 +59,7 @@ def measure_cost(
         },
         flops=flops,
         flops_by_part=by_part,
-        latencies=latencies,
+        latency_ms=latencies,
     )
 
 
@@ -114,7 +88,7 @@ def measure_latency(
                     parts[name].append(value)
     p10, median, p90 = np.percentile(totals, [10, 50, 90])
     by_part = {name: float(np.median(values)) for name, values in parts.items()}
-    return Latency(batch_size, float(median), float(p10), float(p90), by_part)
+    return Latency(batch_size=batch_size, median=median, p10=p10, p90=p90, median_by_part=by_part)
 
 
 class _Stopwatch:

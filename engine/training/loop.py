@@ -34,7 +34,7 @@ from encoder_ablations.engine.training.checkpoints import (
     save_checkpoint,
 )
 from encoder_ablations.engine.training.optimizer import build_optimizer, rate_factor, set_rates
-from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.engine.training.tensorboard import Curves
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.files import write_text
@@ -42,8 +42,6 @@ from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
 
 CHECKPOINT_SECONDS = 30.0
-LOSS_POINTS = 200
-"""About this many points make a loss curve."""
 
 
 @dataclass(frozen=True)

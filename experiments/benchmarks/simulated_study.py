@@ -11,6 +11,7 @@ from encoder_ablations.data.datasets.palette import palette
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.cost.model_cost import Latency
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.engine.recipe import Recipe
@@ -22,7 +23,6 @@ from encoder_ablations.experiments.runs.record import (
     CostRecord,
     CurvesRecord,
     DataRecord,
-    LatencyRecord,
     RunRecord,
     save_record,
 )
@@ -206,7 +206,7 @@ def _cost(spec: RunSpec) -> CostRecord:
         flops=round(gflops * 1e9),
         flops_by_part={"encoder.body": round(gflops * 0.9e9), "head": round(gflops * 0.1e9)},
         latency_ms=[
-            LatencyRecord(
+            Latency(
                 batch_size=1, median=gflops, p10=gflops * 0.9, p90=gflops * 1.2, median_by_part={}
             )
         ],

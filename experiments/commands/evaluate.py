@@ -1,4 +1,4 @@
-"""``ablate evaluate``: a finished run's checkpoint again, or the results of a whole study per seed."""
+"""``ablate evaluate``: a finished run's checkpoint again, or a whole study's results per seed."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, met
 from encoder_ablations.experiments.runs.record import RunRecord, load_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.transfer import evaluate_checkpoint, evaluate_elsewhere
-from encoder_ablations.experiments.runs.transfer_record import transfer_file
+from encoder_ablations.experiments.runs.transfer_record import TransferRecord, transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--json",
         type=Path,
-        help="also write all metrics (of a run: with the confusion matrix) here; - = to the terminal, alone",
+        help="also write all metrics (of a run: with the confusion matrix) here; "
+        "- = to the terminal, alone",
     )
     parser.add_argument(
         "--csv",
@@ -99,13 +100,13 @@ def _refuse_detectron2(folder: Path) -> None:
     record = load_record(folder)
     if record is not None and record.spec.detectron2 is not None:
         raise InputError(
-            f"{folder} was trained in Detectron2; evaluate it there: ablate train-net --eval-only … MODEL.WEIGHTS "
-            f"{folder / 'model_best.pth'}"
+            f"{folder} was trained in Detectron2; evaluate it there: ablate train-net "
+            f"--eval-only … MODEL.WEIGHTS {folder / 'model_best.pth'}"
         )
 
 
 def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
-    """Prints both tables, and writes what was asked for."""
+    """Print both tables, and write what was asked for."""
     say = _voice(json, table)
     say(study_results.text(study))
     for line in study.damaged:
@@ -117,7 +118,7 @@ def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
 
 
 def _voice(*targets: Path | None) -> Callable[[str], None]:
-    """Prints for people: beside what goes to the terminal for programs."""
+    """Return a printer for people: to stderr where stdout is for programs."""
     return partial(print, file=sys.stderr if TERMINAL in targets else sys.stdout)
 
 
@@ -132,24 +133,23 @@ def _write(target: Path, content: str, say: Callable[[str], None]) -> None:
 def _evaluate_run(
     folder: Path, split: str | None, target: Path | None, execution: Execution
 ) -> None:
-    """The run's own dataset again."""
+    """Evaluate a run on its own dataset again."""
     record = load_run(folder)
     spec = build(RunSpec, read_yaml(folder / CONFIG), folder / CONFIG)
     if spec.run_id != folder_name(folder):
         raise InputError(
-            f"{folder / CONFIG} is that of the run {spec.run_id}, and lies in the folder of another. Rename the "
-            "folder, or restore the run's own file."
+            f"{folder / CONFIG} is that of the run {spec.run_id}, and lies in the folder of "
+            "another. Rename the folder, or restore the run's own file."
         )
     chosen = _choose_split(spec.dataset, split)
-    step = (
-        record.convergence.best_step
-        if record is not None and record.convergence is not None
-        else None
-    )
+    step = None
+    if record is not None and record.convergence is not None:
+        step = record.convergence.best_step
     result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution, step=step)
     confusion = result.evaluation.confusion
     scores = metrics_record(confusion, spec.dataset.classes)
-    title = f"{spec.run_id}, step {result.step}, {spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
+    where = f"{spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
+    title = f"{spec.run_id}, step {result.step}, {where}"
     say = _voice(target)
     say(_table(scores, title))
     if target is not None:
@@ -173,18 +173,15 @@ def _percent(value: float | None) -> str:
 
 
 def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> int:
-    """A run, or every finished run of a study, on another dataset. Returns the exit code: 1 if one was left out."""
+    """Evaluate a run, or every finished run of a study, on another dataset.
+
+    Returns:
+        The exit code: 1 if a run was left out.
+    """
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
     class_map = None if arguments.class_map is None else read_class_map(arguments.class_map)
-    finished, problems = _finished_runs(arguments.folder)
-    if not finished:
-        raise InputError(
-            next(
-                iter(problems),
-                f"{arguments.folder} has no finished run to evaluate on {data.name}.",
-            )
-        )
+    finished, problems = _finished_runs(arguments.folder, data.name)
     source = arguments.class_map or f"--dataset {arguments.dataset}"
     tables = [
         share_classes(class_map, run.spec.dataset.classes, data.classes, source)
@@ -199,15 +196,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
             problems.append(str(error))
             continue
         records.append(record)
-        say(
-            _table(
-                record.metrics, f"{run.run_id}, step {record.checkpoint_step}, {data.name} {split}"
-            )
-        )
-        if record.at_home is not None:
-            home = f"on {record.trained_on} itself, over the same {plural(len(record.class_names), 'class')}"
-            say(f"  {'miou ' + home:<60}{_percent(record.at_home.miou)}")
-        say(f"  record: {transfer_file(folder, record)}")
+        say(_transfer_table(record, folder))
     if not records:
         raise InputError(problems[0])
     for line in problems:
@@ -217,14 +206,30 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     return 1 if problems else 0
 
 
-def _finished_runs(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """The finished runs of a study, or the one run that ``folder`` is; and why others cannot be used, a line each."""
-    runs_folder = folder / "runs"
-    folders = (
-        sorted(path for path in runs_folder.iterdir() if path.is_dir())
-        if runs_folder.is_dir()
-        else [folder]
-    )
+def _transfer_table(record: TransferRecord, folder: Path) -> str:
+    """The metrics on the other dataset, mIoU on the run's own beside them, and the file."""
+    where = f"{record.tested_on} {record.split}"
+    lines = [_table(record.metrics, f"{record.run_id}, step {record.checkpoint_step}, {where}")]
+    if record.at_home is not None:
+        classes = plural(len(record.class_names), "class")
+        home = f"miou on {record.trained_on} itself, over the same {classes}"
+        lines.append(f"  {home:<60}{_percent(record.at_home.miou)}")
+    lines.append(f"  record: {transfer_file(folder, record)}")
+    return "\n".join(lines)
+
+
+def _finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """Return the finished runs of a study, or the one run that ``folder`` is.
+
+    Returns:
+        The runs with their folders, and a line for each other one that cannot be used.
+
+    Raises:
+        InputError: no run is finished.
+    """
+    folders = [folder]
+    if (folder / "runs").is_dir():
+        folders = sorted(path for path in (folder / "runs").iterdir() if path.is_dir())
     finished, problems = [], []
     for path in folders:
         try:
@@ -234,12 +239,16 @@ def _finished_runs(folder: Path) -> tuple[list[tuple[Path, RunRecord]], list[str
             continue
         if record is not None and record.status == "finished":
             finished.append((path, record))
+    if not finished:
+        nothing = f"{folder} has no finished run to evaluate on {dataset}."
+        raise InputError((problems or [nothing])[0])
     return finished, problems
 
 
 def _choose_split(data: DatasetSpec, wanted: str | None) -> Split:
-    """The split that was asked for, or the one that is reported."""
+    """Return the split that was asked for, or the one that is reported."""
+    reported = "test" if "test" in data.splits else "val"
     for split in data.splits:
-        if split == (wanted or ("test" if "test" in data.splits else "val")):
+        if split == (wanted or reported):
             return split
     raise unknown(f"split of {data.name}", str(wanted), data.splits)

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def announce(files: ReportFiles) -> None:
-    """The ranking, the answer and where the report lies, for the terminal."""
+    """Print the ranking, the answer and where the report lies."""
     answers = "\n".join(files.headlines)
     print(
         f"\n{files.ranking}\n\n{answers}\n\nreport: {files.page}\ntables: {files.tables[0].parent}"

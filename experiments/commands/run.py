@@ -18,11 +18,11 @@ from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
 from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.workers.job import Job, Outcome
 from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.experiments.workers.preflight import find_problems, impossible_fractions
 from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
 from encoder_ablations.experiments.workers.ray_cluster import Cluster, connected, run_on_ray
-from encoder_ablations.experiments.workers.worker import Job, Outcome
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.texts import plural
@@ -33,8 +33,8 @@ RESUMES = True
 EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --dry-run
   ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4] --extend
-  ablate run my_study.yaml --processes 4                           on four GPUs, or four shares of the cores
-  ablate run my_study.yaml --ray HOST:6379 --gpus-per-run 1        on a cluster, see docs/cluster.md"""
+  ablate run my_study.yaml --processes 4                       on four GPUs, or shares of the cores
+  ablate run my_study.yaml --ray HOST:6379 --gpus-per-run 1    on a cluster, see docs/cluster.md"""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the options that :func:`read_choices` reads."""
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -101,43 +102,52 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
 
 
 def read_choices(arguments: argparse.Namespace) -> Choices:
-    if arguments.ray and arguments.processes:
-        raise InputError(
-            "--processes and --ray exclude each other: Ray decides how many runs there are at a time."
-        )
+    """Return what the options say.
+
+    Raises:
+        InputError: they contradict each other, or a number is out of range.
+    """
     if arguments.processes is not None and arguments.processes < 1:
         raise InputError(f"--processes {arguments.processes}: allowed are 1 and more.")
-    if arguments.ray and arguments.device.startswith("cuda:"):
-        raise InputError(
-            f"--device {arguments.device} with --ray: Ray chooses each run's GPU, and a run sees only that one. "
-            "Say --device cuda."
-        )
-    if arguments.cpus_per_run < 1 or (arguments.gpus_per_run or 0) < 0:
-        raise InputError("--cpus-per-run must be 1 or more, --gpus-per-run 0 or more.")
-    cluster = (
-        Cluster(arguments.ray, arguments.cpus_per_run, arguments.gpus_per_run)
-        if arguments.ray
-        else None
-    )
     return Choices(
         options.read_execution(arguments),
         arguments.processes,
-        cluster,
+        _read_cluster(arguments),
         arguments.retry_failed,
         arguments.extend,
         arguments.dry_run,
     )
 
 
-def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
-    """Runs what is left and writes the report. Returns the exit code: 1 if a run failed or could not start.
+def _read_cluster(arguments: argparse.Namespace) -> Cluster | None:
+    if arguments.cpus_per_run < 1 or (arguments.gpus_per_run or 0) < 0:
+        raise InputError("--cpus-per-run must be 1 or more, --gpus-per-run 0 or more.")
+    if not arguments.ray:
+        return None
+    if arguments.processes:
+        raise InputError(
+            "--processes and --ray exclude each other: Ray decides how many runs there are at a "
+            "time."
+        )
+    if arguments.device.startswith("cuda:"):
+        raise InputError(
+            f"--device {arguments.device} with --ray: Ray chooses each run's GPU, and a run sees "
+            "only that one. Say --device cuda."
+        )
+    return Cluster(arguments.ray, arguments.cpus_per_run, arguments.gpus_per_run)
 
-    Of a dry run: 2 if a run could not start.
+
+def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
+    """Run what is left of a study and write the report.
+
+    Returns:
+        The exit code: 1 if a run failed or could not start. Of a dry run: 2 if a run could not
+        start.
+
+    Raises:
+        InputError: the study has changed, no run can start, or torchrun started this.
     """
-    shown = (
-        int(os.environ.get("RANK", "0")) == 0
-    )  # of several processes on one run (torchrun), the first speaks
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (choices.processes or choices.cluster):
+    if _torchrun("WORLD_SIZE", 1) > 1 and (choices.processes or choices.cluster):
         raise InputError(
             "torchrun makes each run span its processes; leave out --processes and --ray."
         )
@@ -146,13 +156,34 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
         check_same_study(study, folder)
     if choices.dry_run:
         return _show_plan(study, folder, runs, choices)
+    # if several processes share each run (torchrun), the first one speaks
+    shown = _torchrun("RANK", 0) == 0
     if shown:
         print(f"study {study.name}: {Standing(runs).counts()}, in {folder}")
+    outcomes, problems = _compute(study, folder, runs, choices, shown)
+    if not shown:
+        return 0
+    return _conclude(folder, locate(plan(study), folder), outcomes, problems)
+
+
+def _torchrun(variable: str, default: int) -> int:
+    """A number that torchrun tells each process that it starts; ``default`` without it."""
+    return int(os.environ.get(variable, default))
+
+
+def _compute(
+    study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choices: Choices, shown: bool
+) -> tuple[list[Outcome], dict[str, str]]:
+    """Compute the runs that are left.
+
+    Returns:
+        What became of them, and why others could not start: run id -> a line.
+    """
     pending = _pending(runs, choices.retry_failed)
     if not pending:
         if shown:
             save_study(study, folder)  # its published scores may be new
-        return _conclude(folder, runs, [], {}) if shown else 0
+        return [], {}
     with connected(choices.cluster) if choices.cluster else nullcontext():
         earlier = _usable(folder, runs)
         problems = find_problems([run.spec for run in pending], _checked_on(choices), earlier)
@@ -162,12 +193,11 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
         ensure_writable(folder)
         if shown:
             save_study(study, folder)
-        outcomes = _execute(pending, choices, shown)
-    return _conclude(folder, locate(plan(study), folder), outcomes, problems) if shown else 0
+        return _execute(pending, choices, shown), problems
 
 
 def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choices: Choices) -> int:
-    """The plan as it stands, and which runs could not start for want of images."""
+    """Print the plan as it stands, and which runs could not start for want of images."""
     standing = Standing(runs)
     print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
     print(standing.estimate(choices.retry_failed))
@@ -188,13 +218,15 @@ def _not_started(problems: dict[str, str]) -> list[str]:
 
 
 def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]:
-    """What is to be computed; runs that another process seems to compute come last."""
-    states = ("new", "interrupted", "failed") if retry_failed else ("new", "interrupted")
+    """Return what is to be computed; runs that another process seems to compute come last."""
+    states = {"new", "interrupted"}
+    if retry_failed:
+        states.add("failed")
     return sorted((run for run in runs if run.state in states), key=lambda run: is_held(run.folder))
 
 
 def _usable(folder: Path, runs: Sequence[PlannedRun]) -> list[Path]:
-    """Folders of the runs that new ones will be compared with: those that are refused hold nothing to compare with."""
+    """Return the folders of the readable runs, which new ones will be compared with."""
     refused = {run.folder.name for run in runs if run.problem is not None}
     return [path for path in sorted(folder.glob("runs/*")) if path.name not in refused]
 
@@ -219,23 +251,28 @@ def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[O
 def _conclude(
     folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outcome], problems: dict[str, str]
 ) -> int:
-    """The report, and a line for everything that is not as it should be."""
+    """Write the report, and a line for everything that is not as it should be.
+
+    Returns:
+        The exit code: 1 if there is such a line.
+    """
     if any(run.record is not None for run in runs):
         announce(write_report(folder))
-    elsewhere = [outcome for outcome in outcomes if outcome.state == "elsewhere"]
+    elsewhere = sum(outcome.state == "elsewhere" for outcome in outcomes)
     if elsewhere:
-        what = plural(len(elsewhere), "run", "is/are being computed by another process")
+        what = plural(elsewhere, "run", "is/are being computed by another process")
         print(f"{what}; 'ablate status {folder}' follows.")
-    lines = _not_started(problems)
-    lines += [f"unreadable: {run.problem}" for run in runs if run.problem is not None]
-    failed = [run.record for run in runs if run.record is not None and run.record.error is not None]
-    for record in failed:
-        assert record.error is not None
-        lines.append(
-            f"failed: {record.run_id}: {record.error.type}: {' '.join(record.error.message.split())}"
-        )
-    if failed:
-        lines.append(f"{plural(len(failed), 'run')} failed; --retry-failed repeats what failed.")
+    lines = [*_not_started(problems), *_unusable(runs)]
     for line in lines:
         print(line, file=sys.stderr)
     return 1 if lines else 0
+
+
+def _unusable(runs: Sequence[PlannedRun]) -> list[str]:
+    """A line for every run that failed or cannot be read."""
+    lines = [f"unreadable: {run.problem}" for run in runs if run.problem is not None]
+    records = [run.record for run in runs if run.record is not None]
+    failed = [f"failed: {record.run_id}: {record.error.line}" for record in records if record.error]
+    if failed:
+        failed.append(f"{plural(len(failed), 'run')} failed; --retry-failed repeats what failed.")
+    return lines + failed

@@ -50,13 +50,12 @@ def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tupl
 
 
 def describe(name: str, folder: Path, standing: Standing) -> str:
-    """What ``ablate status`` prints."""
+    """Return what ``ablate status`` prints."""
     lines = [f"study {name}: {standing.counts()}, in {folder}"]
     lines += [_running_line(run) for run in standing.of("running")]
     for run in standing.of("failed"):
         if run.record is not None and run.record.error is not None:
-            message = " ".join(run.record.error.message.split())
-            lines.append(f"  failed       {run.spec.run_id}: {run.record.error.type}: {message}")
+            lines.append(f"  failed       {run.spec.run_id}: {run.record.error.line}")
     lines += [f"  unreadable   {run.problem}" for run in standing.of("unreadable")]
     lines.append(_time_left(standing))
     known = {run.folder.name for run in standing.runs}
@@ -73,16 +72,15 @@ def _running_line(run: PlannedRun) -> str:
     progress = read_progress(run.folder, run.spec.run_id)
     if progress is None:
         return f"  running      {run.spec.run_id}: starting"
-    left = (
-        ""
-        if progress.seconds_per_step is None
-        else f", about {duration(_own_seconds(run) or 0)} left"
-    )
-    return f"  running      {run.spec.run_id}: step {progress.step} of {progress.steps}, {progress.status}{left}"
+    line = f"step {progress.step} of {progress.steps}, {progress.status}"
+    seconds = _own_seconds(run)
+    if seconds is not None:
+        line += f", about {duration(seconds)} left"
+    return f"  running      {run.spec.run_id}: {line}"
 
 
 def _own_seconds(run: PlannedRun) -> float | None:
-    """What a running run still needs at the speed that it has now."""
+    """The seconds that a running run still needs at its present speed; None if unknown."""
     progress = read_progress(run.folder, run.spec.run_id)
     if progress is None or progress.seconds_per_step is None:
         return None
@@ -92,20 +90,17 @@ def _own_seconds(run: PlannedRun) -> float | None:
 def _time_left(standing: Standing) -> str:
     running, waiting = standing.of("running"), standing.of("new", "interrupted")
     if not running and not waiting:
-        failed = (
-            "; ablate run … --retry-failed repeats what failed" if standing.of("failed") else ""
-        )
-        return f"nothing is left to compute{failed}"
+        if standing.of("failed"):
+            return "nothing is left to compute; ablate run … --retry-failed repeats what failed"
+        return "nothing is left to compute"
     if not running:
         return f"nobody computes it; {training_left(waiting, standing.speeds)}"
     own = [_own_seconds(run) for run in running]
     rest = [seconds_left(run, standing.speeds) for run in waiting]
+    total = len(own) + len(rest)
     known = [seconds for seconds in own + rest if seconds is not None]
-    if len(known) < len(own) + len(rest):
-        unknown = len(own) + len(rest) - len(known)
-        whose = (
-            f"{unknown} of the {len(own) + len(rest)} runs" if len(own) + len(rest) > 1 else "it"
-        )
+    if len(known) < total:
+        whose = f"{total - len(known)} of the {total} runs" if total > 1 else "it"
         return f"time left: unknown; nothing like {whose} has finished yet"
     left = duration(max(sum(known) / len(running), *known))
     return f"time left: about {left} with {plural(len(running), 'run', 'at a time')}"

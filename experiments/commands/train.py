@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for key in ("encoder", "segmenter", "dataset"):
             if getattr(arguments, key):
                 raise InputError(
-                    f"--config already says which {key}; leave out --{key}, or change it with {key}.KEY=VALUE."
+                    f"--config already says which {key}; leave out --{key}, or change it with "
+                    f"{key}.KEY=VALUE."
                 )
         spec = build(RunSpec, merge(read_yaml(arguments.config), changes), arguments.config)
     elif arguments.encoder and arguments.dataset:
@@ -110,26 +111,20 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
             file=sys.stderr,
         )
         return 1
-    assert record.metrics is not None
-    assert record.data is not None
-    score = (
-        "no labelled pixels"
-        if record.metrics.miou is None
-        else f"mIoU {100 * record.metrics.miou:.2f} %"
-    )
-    print(f"{score} on the {record.data.report_split} split\nrecord: {run.folder / 'record.json'}")
+    print(f"{record.score}\nrecord: {run.folder / 'record.json'}")
     return 0
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Of several processes that share the run (torchrun) the first holds the lock for all."""
+    """Hold the run's lock; the first of several processes on a run (torchrun) does it for all."""
     if int(os.environ.get("RANK", "0")) != 0:
         yield
         return
     with holding(folder, seconds=2.0) as mine:
         if not mine:
             raise InputError(
-                f"another process computes the run in {folder} now; 'ablate status' follows studies."
+                f"another process computes the run in {folder} now; 'ablate status' follows "
+                "studies."
             )
         yield

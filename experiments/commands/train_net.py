@@ -1,8 +1,8 @@
-"""``ablate train-net``: the official Mask2Former, trained by Detectron2, on our encoders and datasets.
+"""``ablate train-net``: the official Mask2Former in Detectron2 on our encoders and datasets.
 
-Understands what the official script of that name does (``--config-file``, ``--num-gpus``, ``--resume``,
-``--eval-only``, ``KEY VALUE`` …), and options for the encoder, the dataset, its share and the seed. Nothing of
-Detectron2's or Mask2Former's code is changed.
+Understands what the official script of that name does (``--config-file``, ``--num-gpus``,
+``--resume``, ``--eval-only``, ``KEY VALUE`` …), and options for the encoder, the dataset, its share
+and the seed. No code of Detectron2 or Mask2Former is changed.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from encoder_ablations.utils.optional import missing
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
 
-EXAMPLES = """  ablate train-net --encoder clip_b16 --dataset camvid SOLVER.MAX_ITER 5000 TEST.EVAL_PERIOD 500
-  ablate train-net --encoder dinov2_b14 --freeze body --dataset my_data.yaml --fraction 0.1 --seed 1 --num-gpus 4
-  ablate train-net --config-file ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml      as in the paper
+EXAMPLES = """  ablate train-net --encoder clip_b16 --dataset camvid SOLVER.MAX_ITER 5000
+  ablate train-net --encoder dinov2_b14 --freeze body --dataset my_data.yaml --num-gpus 4
+  ablate train-net --config-file ade20k/semantic-segmentation/maskformer2_R50_bs16_160k.yaml
   ablate train-net … --resume                    goes on from the last checkpoint
   ablate train-net … --eval-only MODEL.WEIGHTS outputs/detectron2/runs/RUN/model_best.pth
-  ablate report outputs/detectron2               all runs of --output, also beside those of ablate run"""
+  ablate report outputs/detectron2               all runs of --output"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from encoder_ablations.experiments.detectron2_loop.configuration import configure
     from encoder_ablations.experiments.detectron2_loop.session import work
 
-    setup = configure(
-        arguments
-    )  # here, so that what is wrong is said once, before processes are started
+    # here, so that what is wrong is said once, before processes are started
+    setup = configure(arguments)
     alone = arguments.num_gpus * arguments.num_machines <= 1
     try:
         launch(
@@ -52,9 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args=(arguments, setup) if alone else (arguments,),
         )
     except KeyboardInterrupt:
-        print(
-            "stopped; with --resume the same command goes on from the last checkpoint, if there is one."
-        )
+        print("stopped; with --resume the same command goes on from the last checkpoint, if any.")
         return 130
     return 0
 

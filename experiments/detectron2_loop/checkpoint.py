@@ -1,4 +1,4 @@
-"""Detectron2 loads what fits of a checkpoint and only logs the rest; a comparison needs to know before."""
+"""Check checkpoints before Detectron2, which loads what fits of them and only logs the rest."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ FIX = "Name the --encoder (and the --config-file) that it was trained with."
 
 
 def checkpoint_to_load(folder: str, weights: str, resume: bool) -> tuple[str, bool]:
-    """The file that Detectron2 is about to load ("" = none), and whether it goes on from it."""
+    """Return the file that Detectron2 will load ("" = none), and whether it resumes from it."""
     saved = Checkpointer(nn.Identity(), folder)
     if resume and saved.has_checkpoint():
         return saved.get_checkpoint_file(), True
@@ -25,11 +25,12 @@ def checkpoint_to_load(folder: str, weights: str, resume: bool) -> tuple[str, bo
 
 
 def check_encoder(path: str, encoder: EncoderSpec, resume: bool) -> None:
-    """Compares the encoder that a checkpoint notes with the one that is asked for.
+    """Compare the encoder that a checkpoint names with the one that is asked for.
 
     Args:
-        path: what Detectron2 is given; only local ``.pth`` files are looked into.
-        resume: the weights that it started from and its frozen part count, too.
+        path: what Detectron2 is given; only local ``.pth`` files are read.
+        encoder: the one that is asked for.
+        resume: whether the weights that it started from and its frozen part count, too.
 
     Raises:
         InputError: the file is missing or damaged, or the encoders differ.
@@ -54,7 +55,7 @@ def check_encoder(path: str, encoder: EncoderSpec, resume: bool) -> None:
 
 
 def check_run(path: str, run_id: str) -> None:
-    """Compares the run that a checkpoint of Detectron2's trainer notes with the one that is to go on from it.
+    """Compare the run that a checkpoint of Detectron2's trainer names with the one to resume.
 
     Raises:
         InputError: it is of another run, or does not say of which.
@@ -62,17 +63,19 @@ def check_run(path: str, run_id: str) -> None:
     stored = _hook(_read(path)).get("run_id")
     if stored != run_id:
         raise InputError(
-            f"{path} is a checkpoint of another run, {stored}; what is asked for is {run_id}. Give the settings that "
-            "it was begun with, or another OUTPUT_DIR."
+            f"{path} is a checkpoint of another run, {stored}; what is asked for is {run_id}. Give "
+            "the settings that it was begun with, or another OUTPUT_DIR."
         )
 
 
 def check_weights(path: str, model: nn.Module, whole: bool) -> None:
-    """Compares names and shapes with the model.
+    """Compare names and shapes of a checkpoint's weights with the model's.
 
     Args:
-        whole: every weight is needed (to resume or to evaluate); otherwise all of our encoder's, or none of them
-            (to fine-tune from a head that was trained on another backbone).
+        path: of the checkpoint.
+        model: what they are loaded into.
+        whole: whether every weight is needed (to resume or to evaluate). If not, all of our
+            encoder's are, or none (to fine-tune a head that was trained on another backbone).
 
     Raises:
         InputError: a weight is missing or has another shape.
@@ -80,19 +83,21 @@ def check_weights(path: str, model: nn.Module, whole: bool) -> None:
     content = _read(path)
     weights = content.get("model", content)
     ours = any(name.startswith(OURS) for name in weights)
-    for name, value in model.state_dict().items():
-        if not weights or not (whole or (ours and name.startswith(OURS))):
-            continue
+    needed = model.state_dict() if weights else {}
+    if not whole:
+        needed = {name: value for name, value in needed.items() if ours and name.startswith(OURS)}
+    for name, value in needed.items():
         found = weights.get(name)
         if found is None or tuple(found.shape) != tuple(value.shape):
             given = "nothing" if found is None else str(tuple(found.shape))
             raise InputError(
-                f"{path} does not fit the model: for {name} it holds {given}, needed is {tuple(value.shape)}. {FIX}"
+                f"{path} does not fit the model: for {name} it holds {given}, needed is "
+                f"{tuple(value.shape)}. {FIX}"
             )
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The content of a local ``.pth``; nothing of what Detectron2 downloads or of other kinds of file."""
+    """Return the content of a local ``.pth``; nothing for downloads and other kinds of file."""
     if not path or "://" in path:
         return {}
     if not Path(path).is_file():

@@ -25,15 +25,14 @@ from encoder_ablations.encoders.frameworks.detectron2 import (
 )
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments.detectron2_loop.repository import DEFAULT, find_yaml
-from encoder_ablations.experiments.detectron2_loop.translation import run_spec_of
-from encoder_ablations.experiments.runs.run import RunData, prepare_data
+from encoder_ablations.experiments.detectron2_loop.translation import DTYPES, run_spec_of
+from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.heads.mask2former_official import import_official
 from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError, nearest, unknown
 
 MAPPER = "mask_former_semantic"
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass
@@ -52,7 +51,7 @@ class Setup:
 
 
 def configure(arguments: argparse.Namespace) -> Setup:
-    """Reads and checks everything before anything is built or written.
+    """Read and check everything before anything is built or written.
 
     Raises:
         InputError: whatever a user can put right.
@@ -60,7 +59,8 @@ def configure(arguments: argparse.Namespace) -> Setup:
     options = _read_options(arguments.opts or [])
     if arguments.fraction is not None and not 0 < arguments.fraction <= 1:
         raise InputError(
-            f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all images)."
+            f"--fraction {arguments.fraction:g}: allowed is more than 0, at most 1 (1 = all "
+            "images)."
         )
     setup = Setup(_default_config())
     cfg = setup.cfg
@@ -69,12 +69,7 @@ def configure(arguments: argparse.Namespace) -> Setup:
         cfg.merge_from_file(str(path))
     _check_task(cfg, path)
     _apply_seed(setup, arguments.seed, options)
-    if arguments.encoder:
-        changes = {} if arguments.freeze is None else {"freeze": yaml.safe_load(arguments.freeze)}
-        with _as_input_error(cfg, "the command line"):
-            apply_encoder(cfg, load_encoder(arguments.encoder, changes), _flat(options))
-    elif arguments.freeze is not None:
-        raise InputError("--freeze says which part of --encoder learns; name an encoder, too.")
+    _apply_encoder(cfg, arguments, options)
     dataset = load_dataset(arguments.dataset) if arguments.dataset else None
     if dataset is not None:
         _apply_dataset(cfg, dataset)
@@ -86,13 +81,31 @@ def configure(arguments: argparse.Namespace) -> Setup:
     _fit_padding(setup, options)
     if dataset is not None and build_encoder_ablations_backbone.__name__ == cfg.MODEL.BACKBONE.NAME:
         _plan_run(setup, dataset, arguments, options)
-        return setup
+    else:
+        _plan_without_record(setup, dataset, arguments)
+    return setup
+
+
+def _apply_encoder(cfg: CfgNode, arguments: argparse.Namespace, options: dict[str, str]) -> None:
+    if arguments.encoder:
+        changes = {}
+        if arguments.freeze is not None:
+            changes["freeze"] = yaml.safe_load(arguments.freeze)
+        with _as_input_error(cfg, "the command line"):
+            apply_encoder(cfg, load_encoder(arguments.encoder, changes), _flat(options))
+    elif arguments.freeze is not None:
+        raise InputError("--freeze says which part of --encoder learns; name an encoder, too.")
+
+
+def _plan_without_record(
+    setup: Setup, dataset: DatasetSpec | None, arguments: argparse.Namespace
+) -> None:
+    """Check what can be checked where encoder or dataset are not ours."""
     if arguments.fraction is not None:
         raise InputError("--fraction takes a share of --dataset for an --encoder; name both.")
     if dataset is not None:
         check_dataset(dataset)
     setup.notes.append("no record.json is written: that needs an --encoder and a --dataset.")
-    return setup
 
 
 def _default_config() -> CfgNode:
@@ -114,7 +127,7 @@ def _plan_run(
     setup.data = prepare_data(setup.spec)
     if fraction < 1:
         cfg.DATASETS.TRAIN = (
-            register_subset(dataset, setup.data.training.train_indices, fraction, cfg.SEED),
+            register_subset(dataset, setup.data.train.indices, fraction, cfg.SEED),
         )
     if "OUTPUT_DIR" in options:
         return
@@ -148,8 +161,8 @@ def _check_task(cfg: CfgNode, path: Path) -> None:
     ):
         if value != wanted:
             raise InputError(
-                f"{path} is for another task: {key} is {value}, supported is {wanted}. Take a semantic-segmentation "
-                f"configuration such as {DEFAULT}."
+                f"{path} is for another task: {key} is {value}, supported is {wanted}. Take a "
+                f"semantic-segmentation configuration such as {DEFAULT}."
             )
 
 
@@ -163,18 +176,20 @@ def _check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
             classes = metadata.get("stuff_classes")
             if not classes:
                 raise InputError(
-                    f"the dataset {name} has no stuff_classes, so there is nothing to segment. Give a --dataset YAML, "
-                    f"or call MetadataCatalog.get('{name}').set(stuff_classes=[…], ignore_label=255, "
-                    "evaluator_type='sem_seg')."
+                    f"the dataset {name} has no stuff_classes, so there is nothing to segment. "
+                    f"Give a --dataset YAML, or call MetadataCatalog.get('{name}').set("
+                    "stuff_classes=[…], ignore_label=255, evaluator_type='sem_seg')."
                 )
             if len(classes) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
                 raise InputError(
-                    f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}, the dataset {name} has "
-                    f"{len(classes)} classes. Correct the key, or leave it out and give a --dataset YAML."
+                    f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}, the "
+                    f"dataset {name} has {len(classes)} classes. Correct the key, or leave it out "
+                    "and give a --dataset YAML."
                 )
     if dataset is not None and (f"{dataset.name}_train",) != cfg.DATASETS.TRAIN:
         raise InputError(
-            f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of them."
+            f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of "
+            "them."
         )
 
 
@@ -198,8 +213,8 @@ def _choose_device(setup: Setup, gpus: int, options: dict[str, str]) -> None:
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         if "MODEL.DEVICE" in options:
             raise InputError(
-                f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but PyTorch sees no CUDA device here. Say MODEL.DEVICE cpu, or "
-                "leave it out."
+                f"MODEL.DEVICE is {cfg.MODEL.DEVICE}, but PyTorch sees no CUDA device here. Say "
+                "MODEL.DEVICE cpu, or leave it out."
             )
         cfg.MODEL.DEVICE = "cpu"
         setup.notes.append("there is no CUDA device: training on the CPU.")
@@ -214,7 +229,7 @@ def _choose_device(setup: Setup, gpus: int, options: dict[str, str]) -> None:
 
 
 def _fit_padding(setup: Setup, options: dict[str, str]) -> None:
-    """The official mapper pads each image to SIZE_DIVISIBILITY, and silently cuts off what is larger."""
+    """Choose SIZE_DIVISIBILITY: the official mapper pads to it, and cuts off what is larger."""
     cfg, key = setup.cfg, "INPUT.SIZE_DIVISIBILITY"
     cropped = cfg.INPUT.CROP.ENABLED and cfg.INPUT.CROP.TYPE == "absolute"
     largest = int(max(cfg.INPUT.CROP.SIZE)) if cropped else cfg.INPUT.MAX_SIZE_TRAIN
@@ -222,16 +237,16 @@ def _fit_padding(setup: Setup, options: dict[str, str]) -> None:
     if key in options:
         if 0 < given < largest:
             raise InputError(
-                f"{key} is {given}, but training images have up to {largest} pixels a side, and Mask2Former cuts off "
-                f"what is over. Say {largest} or more, -1 (pad to the largest of a batch), or leave it out."
+                f"{key} is {given}, but training images have up to {largest} pixels a side, and "
+                f"Mask2Former cuts off what is over. Say {largest} or more, -1 (pad to the largest "
+                "of a batch), or leave it out."
             )
         return
     fitting = largest if cropped else -1
     if given != fitting:
         cfg.INPUT.SIZE_DIVISIBILITY = fitting
-        setup.notes.append(
-            f"{key} is {fitting}, following {'INPUT.CROP.SIZE' if cropped else 'INPUT.CROP.ENABLED'}."
-        )
+        decisive = "INPUT.CROP.SIZE" if cropped else "INPUT.CROP.ENABLED"
+        setup.notes.append(f"{key} is {fitting}, following {decisive}.")
 
 
 def _read_options(opts: Sequence[str]) -> dict[str, str]:

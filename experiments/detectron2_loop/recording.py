@@ -1,4 +1,4 @@
-"""After training in Detectron2: the best weights evaluated by the official model, and the same record as ours."""
+"""Record a run of Detectron2: its best weights, evaluated by the official model."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,10 +17,10 @@ from encoder_ablations.engine.evaluation.evaluate import Evaluation, Picture, co
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.experiments.detectron2_loop.trainer import Recorder, unwrapped
-from encoder_ablations.experiments.runs.pictures import save_pictures
+from encoder_ablations.experiments.runs.pictures import PICTURES, save_pictures
+from encoder_ablations.experiments.runs.preparation import RunData
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.runs.record_builder import finished_record
-from encoder_ablations.experiments.runs.run import PICTURES, RunData
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerHead, spec_of
@@ -30,7 +30,7 @@ from encoder_ablations.utils.environment import describe_environment
 
 
 class ConfusionEvaluator(DatasetEvaluator):
-    """Counts over all processes, and the first few predictions."""
+    """Confusion matrices over all processes, and the first few predictions."""
 
     def __init__(self, dataset: str, classes: int) -> None:
         self.masks = {
@@ -41,11 +41,13 @@ class ConfusionEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
+        """Forget all images."""
         self.confusion = ConfusionMatrix.empty(self.classes)
         self.images: list[ImageCounts] = []
         self.pictures: list[Picture] = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Count the pixels of a batch."""
         for entry, output in zip(inputs, outputs, strict=True):
             prediction = output["sem_seg"].argmax(dim=0).cpu()
             truth = torch.from_numpy(read_ids(self.masks[entry["file_name"]]).astype(np.int64))
@@ -67,9 +69,16 @@ class ConfusionEvaluator(DatasetEvaluator):
 def record_run(
     trainer: Any, cfg: CfgNode, spec: RunSpec, data: RunData, started: str, calls: Counter[str]
 ) -> RunRecord:
-    """Evaluates the best checkpoint on the split that is reported, and measures the cost. All processes take part.
+    """Evaluate the best checkpoint on the split that is reported, and measure the cost.
+
+    All processes take part.
 
     Args:
+        trainer: after training.
+        cfg: its configuration.
+        spec: of the run.
+        data: of the run.
+        started: when the run began.
         calls: what ``attention_calls`` gave before training.
     """
     recorder, model = trainer.recorder, unwrapped(trainer.model)
@@ -105,20 +114,20 @@ def record_run(
 
 
 def as_segmenter(model: Any, spec: OfficialMask2FormerSpec) -> Segmenter:
-    """The modules of an official ``MaskFormer`` on our encoder under our contract, to measure what they cost."""
+    """Return an official ``MaskFormer`` on our encoder as one of our segmenters, to measure it."""
     head = OfficialMask2FormerHead(model.sem_seg_head, model.criterion, spec)
     return Segmenter(model.backbone.encoder, head).to(model.device)
 
 
 def _of_detectron2(recorder: Recorder) -> list[str]:
     found = [
-        "Trained by Detectron2's loop on the official augmentation: other samples than runs of this project's own "
-        "loop saw, and biases of the head decay."
+        "Trained by Detectron2's loop on the official augmentation: other samples than runs of "
+        "this project's own loop saw, and biases of the head decay."
     ]
     if recorder.resumed_at:
         steps = ", ".join(map(str, recorder.resumed_at))
         found.append(
-            f"Went on from a checkpoint after step {steps}: Detectron2 does not restore the order of the data, so the "
-            "numbers are not those of an undisturbed run."
+            f"Went on from a checkpoint after step {steps}: Detectron2 does not restore the "
+            "order of the data, so the numbers are not those of an undisturbed run."
         )
     return found

@@ -1,4 +1,4 @@
-"""The clone of the official Mask2Former: where it lies, its configurations, and its training script's ``Trainer``."""
+"""The clone of the official Mask2Former: its folder, its configurations, its ``Trainer``."""
 
 import importlib.util
 from functools import cache
@@ -29,7 +29,8 @@ def clone_root() -> Path:
         if not (root / part).exists():
             raise InputError(
                 f"the Mask2Former in {root} is incomplete: {part} is missing. Clone "
-                "https://github.com/facebookresearch/Mask2Former whole and put the clone on PYTHONPATH."
+                "https://github.com/facebookresearch/Mask2Former whole and put the clone on "
+                "PYTHONPATH."
             )
     return root
 

@@ -1,9 +1,9 @@
-"""What each process of ``train_net.py`` does: set up, train or evaluate, record."""
+"""The work of each process of ``train_net.py``: set up, train or evaluate, record."""
 
 import argparse
 import logging
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from encoder_ablations.experiments.runs.fingerprint import (
 )
 from encoder_ablations.experiments.runs.folder import check_run_files
 from encoder_ablations.experiments.runs.record import RunRecord, load_record, save_record
-from encoder_ablations.experiments.runs.run import FAILURES, failed_record
+from encoder_ablations.experiments.runs.record_builder import failed_record
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.ops.official_operator import attention_calls, provide_operator
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
@@ -45,7 +46,7 @@ logger = logging.getLogger("detectron2.encoder_ablations")
 
 
 def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
-    """Runs in every process.
+    """Train or evaluate, in every process.
 
     Args:
         setup: what ``configure(arguments)`` gave, where that was called in this process.
@@ -59,19 +60,11 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
         return
     path, resumed = checkpoint_to_load(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, arguments.resume)
     if setup.spec is not None:
-        check_encoder(path, setup.spec.encoder, resumed)
-        if resumed and not arguments.eval_only:
-            check_run(path, setup.spec.run_id)
-        if (
-            not (arguments.resume or arguments.eval_only)
-            and checkpoint_to_load(cfg.OUTPUT_DIR, "", True)[1]
-        ):
-            raise InputError(
-                f"{cfg.OUTPUT_DIR} holds an unfinished run. Add --resume to go on with it, or delete it to begin anew."
-            )
+        _check_checkpoint(arguments, cfg, setup.spec, path, resumed)
     if arguments.eval_only and not path:
         raise InputError(
-            "--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of OUTPUT_DIR."
+            "--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of "
+            "OUTPUT_DIR."
         )
     cfg.freeze()
     default_setup(cfg, arguments)
@@ -89,10 +82,36 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
             _train_and_record(arguments, setup, path, resumed)
 
 
+def _check_checkpoint(
+    arguments: argparse.Namespace, cfg: CfgNode, spec: RunSpec, path: str, resumed: bool
+) -> None:
+    """Check the checkpoint that the run starts from.
+
+    Raises:
+        InputError: it does not belong to the run, or an unfinished run is in the way.
+    """
+    check_encoder(path, spec.encoder, resumed)
+    if arguments.eval_only:
+        return
+    if resumed:
+        check_run(path, spec.run_id)
+    _, unfinished = checkpoint_to_load(cfg.OUTPUT_DIR, "", True)
+    if unfinished and not arguments.resume:
+        raise InputError(
+            f"{cfg.OUTPUT_DIR} holds an unfinished run. Add --resume to go on with it, or delete "
+            "it to begin anew."
+        )
+
+
 def _train_and_record(
     arguments: argparse.Namespace, setup: Setup, path: str, resumed: bool
 ) -> None:
-    """``path``: where the weights come from; ``resumed``: whether that is a checkpoint of this run."""
+    """Train, evaluate the best weights, and record the run if it is recorded.
+
+    Args:
+        path: where the weights come from.
+        resumed: whether that is a checkpoint of this run.
+    """
     cfg = setup.cfg
     if arguments.resume and not resumed:
         logger.warning(
@@ -116,29 +135,32 @@ def _train(trainer: Any, setup: Setup, started: str, calls: Counter[str]) -> Run
         return None
     cfg = setup.cfg
     try:
-        # several processes would stop at different steps, each waiting for the others: they are interrupted at once
-        with (
-            deferred_interrupt()
-            if comm.get_world_size() == 1
-            else nullcontext(Interrupt()) as trainer.interrupt
-        ):
+        with _interrupts() as trainer.interrupt:
             trainer.train()
         return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
     except InputError:
         raise
-    except FAILURES as error:
-        if not lost_contact(
-            error
-        ):  # whichever process failed; in the others only the connection to it breaks
+    except Exception as error:
+        # The process that failed records it. In the others only the connection to it breaks.
+        if not lost_contact(error):
             environment = describe_environment(cfg.MODEL.DEVICE)
-            save_record(
-                failed_record(setup.spec, error, started, environment), Path(cfg.OUTPUT_DIR)
-            )
+            record = failed_record(setup.spec, error, started, environment)
+            save_record(record, Path(cfg.OUTPUT_DIR))
         raise
 
 
+def _interrupts() -> AbstractContextManager[Interrupt]:
+    """Defer Ctrl-C to the end of the step where one process trains.
+
+    Several would stop at different steps, each waiting for the others: they stop at once.
+    """
+    if comm.get_world_size() == 1:
+        return deferred_interrupt()
+    return nullcontext(Interrupt())
+
+
 def _note_files(setup: Setup) -> None:
-    """Writes down which files of the dataset the run sees.
+    """Write down which files of the dataset the run sees.
 
     Raises:
         InputError: they have changed since the run began, or nothing tells.
@@ -153,7 +175,7 @@ def _note_files(setup: Setup) -> None:
 
 
 def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:
-    """As the official ``--eval-only``, with test-time augmentation if TEST.AUG.ENABLED."""
+    """Evaluate as the official ``--eval-only``, with test-time augmentation if TEST.AUG.ENABLED."""
     official = trainer_class()
     model = official.build_model(cfg)
     check_weights(path, model, whole=True)
@@ -174,7 +196,8 @@ def _is_finished(setup: Setup) -> bool:
         return False
     if record.run_id != setup.spec.run_id:
         raise InputError(
-            f"{folder} holds the record of another run, {record.run_id}. Choose another OUTPUT_DIR, or leave it out."
+            f"{folder} holds the record of another run, {record.run_id}. Choose another "
+            "OUTPUT_DIR, or leave it out."
         )
     if record.status == "finished" and comm.is_main_process():
         print("This run is finished; delete its folder to repeat it.")
@@ -183,13 +206,6 @@ def _is_finished(setup: Setup) -> bool:
 
 
 def _announce(record: RunRecord, folder: Path) -> None:
-    assert record.metrics is not None
-    assert record.data is not None
-    score = (
-        "no labelled pixels"
-        if record.metrics.miou is None
-        else f"mIoU {100 * record.metrics.miou:.2f} %"
-    )
-    print(f"{score} on the {record.data.report_split} split\nrecord: {folder / 'record.json'}")
+    print(f"{record.score}\nrecord: {folder / 'record.json'}")
     if folder.name == record.run_id:
         print(f"report: ablate report {folder.parent.parent}")

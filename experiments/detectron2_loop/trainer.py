@@ -1,4 +1,4 @@
-"""The official Mask2Former ``Trainer``, with what our encoders need and a record of what happened."""
+"""The official Mask2Former ``Trainer``, with what our encoders and records need."""
 
 import time
 from functools import cache
@@ -15,25 +15,22 @@ from encoder_ablations.encoders.frameworks.detectron2 import EncoderBackbone
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.training.batch_norm import synchronise
 from encoder_ablations.engine.training.checkpoints import save_checkpoint
-from encoder_ablations.engine.training.loop import LOSS_POINTS
 from encoder_ablations.engine.training.optimizer import undecayed_names
-from encoder_ablations.engine.training.state import Progress
-from encoder_ablations.experiments.detectron2_loop.configuration import DTYPES
+from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.experiments.detectron2_loop.repository import official_trainer
+from encoder_ablations.experiments.detectron2_loop.translation import DTYPES
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.interrupts import Interrupt
 
 KEPT = 2
-"""How many of Detectron2's checkpoints a recorded run keeps on disk, besides the best and the final weights."""
+"""How many of Detectron2's checkpoints a run keeps, besides the best and the final weights."""
 
 
 class RecordedTraining:
     """What :func:`trainer_class` adds to the official ``Trainer``.
 
-    It differs in the optimiser's groups for our encoders, bfloat16, and a :class:`Recorder`.
-
-    What it tests is computed in true float32.
+    Optimiser groups for our encoders, bfloat16, a :class:`Recorder`, and tests in true float32.
 
     Attributes:
         interrupt: when it is requested, the step is finished and saved before training stops.
@@ -46,8 +43,10 @@ class RecordedTraining:
     interrupt = Interrupt()
 
     def __init__(self, cfg: CfgNode, spec: RunSpec | None = None) -> None:
-        """
+        """Build the official trainer.
+
         Args:
+            cfg: its configuration.
             spec: what is trained; None where no record is kept.
         """
         self.recorder = Recorder(cfg, spec) if spec is not None else None
@@ -58,13 +57,13 @@ class RecordedTraining:
                 inner.model,
                 inner.data_loader,
                 inner.optimizer,
-                grad_scaler=torch.amp.GradScaler(
-                    "cuda", enabled=False
-                ),  # bfloat16 has float32's range
+                # bfloat16 has float32's range and needs no scaling
+                grad_scaler=torch.amp.GradScaler("cuda", enabled=False),
                 precision=DTYPES[cfg.SOLVER.AMP.DTYPE],
             )
 
     def run_step(self) -> None:
+        """Train one step; its time and memory are recorded."""
         began = time.perf_counter()
         super().run_step()  # type: ignore[misc]
         if self.recorder is not None:
@@ -72,6 +71,7 @@ class RecordedTraining:
             self.recorder.note_memory()
 
     def after_step(self) -> None:
+        """Run the hooks, then save and stop if that was requested."""
         super().after_step()  # type: ignore[misc]
         if self.interrupt.requested:
             self.checkpointer.save(f"model_{self.iter:07d}")
@@ -79,7 +79,7 @@ class RecordedTraining:
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """The official model; with several processes our encoders' BatchNorms see the whole batch."""
+        """Return the official model, whose encoder's BatchNorms see the batch of all processes."""
         model: nn.Module = super().build_model(cfg)  # type: ignore[misc]
         if comm.get_world_size() > 1 and isinstance(model.backbone, EncoderBackbone):
             synchronise(model.backbone)
@@ -87,16 +87,16 @@ class RecordedTraining:
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> Any:
-        """As in Detectron2, in true float32 whatever training is in."""
+        """Test as Detectron2 does, but in true float32 whatever training is in."""
         with tensor_float32(False):
             return super().test(cfg, model, evaluators)  # type: ignore[misc]
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """The official groups, one for each parameter; where the backbone is ours, two rules are put right.
+        """Return the official optimiser, with two rules put right where the backbone is ours.
 
-        ``SOLVER.BACKBONE_MULTIPLIER`` holds for the pretrained body only, and nothing of the encoder decays that our
-        engine does not decay: position embeddings, tokens, biases, norms, LayerScale.
+        ``SOLVER.BACKBONE_MULTIPLIER`` holds for the pretrained body only. What our engine does not
+        decay does not decay here: position embeddings, tokens, biases, norms, LayerScale.
         """
         optimizer: torch.optim.Optimizer = super().build_optimizer(cfg, model)  # type: ignore[misc]
         if isinstance(model.backbone, EncoderBackbone):
@@ -111,7 +111,7 @@ class RecordedTraining:
         return optimizer
 
     def build_hooks(self) -> list[HookBase]:
-        """Evaluation comes before the checkpoint, so that a resumed run knows of it."""
+        """Return the hooks, evaluation before the checkpoint so that a resumed run knows of it."""
         found: list[HookBase] = super().build_hooks()  # type: ignore[misc]
         if self.recorder is None:
             return found
@@ -124,20 +124,26 @@ class RecordedTraining:
         ]
         for hook in later:
             if isinstance(hook, hooks.PeriodicCheckpointer):
-                hook.max_to_keep = KEPT
-                saved = sorted(Path(self.cfg.OUTPUT_DIR).glob("model_[0-9]*.pth"))
-                for path in saved[
-                    :-KEPT
-                ]:  # left by a process that was killed before it removed them
-                    path.unlink()
-                hook.recent_checkpoints = list(map(str, saved[-KEPT:]))
+                _keep_few(hook, Path(self.cfg.OUTPUT_DIR))
         earlier = [hook for hook in found if hook not in later]
         return [*earlier, evaluation, self.recorder, *later]
 
 
+def _keep_few(hook: Any, folder: Path) -> None:
+    """Let a checkpointer keep the latest checkpoints only, also of earlier processes."""
+    hook.max_to_keep = KEPT
+    saved = sorted(folder.glob("model_[0-9]*.pth"))
+    # left by a process that was killed before it removed them
+    for path in saved[:-KEPT]:
+        path.unlink()
+    hook.recent_checkpoints = list(map(str, saved[-KEPT:]))
+
+
 @cache
 def trainer_class() -> Any:
-    """Return the official ``Trainer``, extended by :class:`RecordedTraining`; executes the official script.
+    """Return the official ``Trainer``, extended by :class:`RecordedTraining`.
+
+    This executes the official script.
 
     Raises:
         InputError: the clone of Mask2Former is missing or incomplete.
@@ -159,15 +165,17 @@ class Recorder(HookBase):
         self.resumed_at: list[int] = []
 
     def before_train(self) -> None:
+        """Note where a resumed run goes on."""
         if self.trainer.start_iter:
             self.resumed_at.append(self.trainer.start_iter)
         self.memory.restart()
 
     def note_memory(self) -> None:
-        """After the training part of a step: evaluation and saving come later."""
+        """Note the memory of a step's training part; evaluation and saving come later."""
         self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, self.memory.read())
 
     def after_step(self) -> None:
+        """Record loss and evaluation of a step."""
         progress = self.progress
         progress.step = self.trainer.iter + 1
         latest = self.trainer.storage.latest()
@@ -177,11 +185,10 @@ class Recorder(HookBase):
         self.memory.restart()
 
     def after_train(self) -> None:
-        """The last evaluation takes place after the last step."""
+        """Record the last evaluation, which takes place after the last step."""
         self._note_evaluation()
-        if (
-            self.progress.step == self.steps
-        ):  # Detectron2 comes here after a failure, too, which others do not share
+        # Detectron2 comes here after a failure, too, which other processes do not share
+        if self.progress.step == self.steps:
             self.progress.peak_memory_bytes = max(comm.all_gather(self.progress.peak_memory_bytes))
         self.progress.peak_memory_of = self.memory.words(comm.get_world_size())
 
@@ -199,14 +206,16 @@ class Recorder(HookBase):
             )
 
     def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the recorder."""
         state = {"run_id": self.run_id, "encoder": self.encoder, "resumed_at": self.resumed_at}
         return state | {"progress": self.progress.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
         self.progress.load_state_dict(state["progress"])
         self.resumed_at = list(state["resumed_at"])
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside of DistributedDataParallel."""
+    """Return the model inside of DistributedDataParallel."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
@@ -16,15 +17,17 @@ ELSEWHERE = {
     "MODEL": ("ENCODER_ABLATIONS", "DEVICE", "PIXEL_MEAN", "PIXEL_STD"),
     "SOLVER": ("CHECKPOINT_PERIOD",),
 }
-"""What decides nothing, or differs between the runs of one comparison and has a field of its own in ``RunSpec``."""
+"""Keys that decide nothing, or that have a field of their own in ``RunSpec``, by their node."""
 DECAYS = {"WarmupPolyLR": "poly", "WarmupCosineLR": "cosine"}
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+"""What ``SOLVER.AMP.DTYPE`` may be."""
 SHORT_NAMES = {"float16": "fp16", "bfloat16": "bf16"}
 
 
 def run_spec_of(
     cfg: CfgNode, encoder: EncoderSpec, dataset: DatasetSpec, fraction: float
 ) -> RunSpec:
-    """What decides the result of training ``cfg``.
+    """Return what decides the result of training ``cfg``.
 
     Raises:
         InputError: a value that no run can have, such as a crop of less than 32 pixels.
@@ -42,7 +45,10 @@ def run_spec_of(
 
 
 def precision_of(cfg: CfgNode) -> str:
-    """``Recipe.precision`` of a configuration; without mixed precision Detectron2's FLOAT32_PRECISION decides."""
+    """Return ``Recipe.precision`` of a configuration.
+
+    Without mixed precision Detectron2's FLOAT32_PRECISION decides.
+    """
     if cfg.SOLVER.AMP.ENABLED:
         return SHORT_NAMES[cfg.SOLVER.AMP.DTYPE]
     return "tf32" if cfg.get("FLOAT32_PRECISION", "") in ("high", "medium") else "fp32"

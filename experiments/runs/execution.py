@@ -17,9 +17,10 @@ class Execution:
     Attributes:
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: processes that load data; 0 = the main process.
-        feature_cache_gb: space in GiB for what frozen bodies make of images; 0 = it is computed every time.
+        feature_cache_gb: space in GiB for features of frozen bodies; 0 = none are kept.
         feature_cache: where that is kept; None = in the user's cache folder.
-        deterministic: whether a GPU takes deterministic kernels, which are slower and need more memory.
+        deterministic: whether a GPU takes deterministic kernels, which are slower and need more
+            memory.
     """
 
     device: str = "auto"
@@ -29,10 +30,10 @@ class Execution:
     deterministic: bool = False
 
     def store(self) -> "FeatureStore | None":
-        """Where features are kept, if they are."""
+        """Return where features are kept; None if they are not."""
         if not self.feature_cache_gb:
             return None
-        # not above: commands that only read options (report, status) start in a third of the time without PyTorch
+        # not above: commands that only read options start in a third of the time without PyTorch
         from encoder_ablations.engine.frozen.feature_store import GIB, FeatureStore
 
         return FeatureStore(

@@ -1,4 +1,4 @@
-"""Whether all runs that are compared have seen the same files. Their specification does not say so: files change."""
+"""Check that all runs that are compared have seen the same files, which may have changed."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +54,8 @@ def read_files(folder: Path) -> SeenFiles:
         seen = SeenFiles.model_validate_json(text)
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is missing, so nothing tells whether the dataset's files have changed since; {WAY_OUT}"
+            f"{path} is missing, so nothing tells whether the dataset's files have changed since; "
+            f"{WAY_OUT}"
         ) from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
@@ -87,8 +88,8 @@ def check_files(folder: Path, run_id: str, record: RunRecord | None) -> None:
 def files_of_runs(folders: Iterable[Path]) -> FilesOfRuns:
     """Return what the runs in these folders have seen.
 
-    Left out are those that have learnt nothing yet, and those whose ``data.json`` cannot be used: whoever plans or
-    reports them refuses them by name.
+    Runs that have learnt nothing yet are left out, and those whose ``data.json`` cannot be used:
+    whoever plans or reports them refuses them by name.
     """
     found: dict[str, dict[str, list[str]]] = {}
     for folder in folders:
@@ -108,39 +109,38 @@ def has_learnt(folder: Path) -> bool:
 
 
 def refuse_other_files(dataset: DatasetSpec, data: DataRecord, runs: FilesOfRuns) -> None:
-    """
+    """Check that the runs of a dataset have seen the files that ``data`` describes.
+
     Raises:
-        InputError: one of the runs is of this dataset, and has seen other files.
+        InputError: one of them has seen other files.
     """
     for digest, names in runs.get(_digest(dataset), {}).items():
         if digest != data.dataset_sha256:
             others = f" and {plural(len(names) - 1, 'other')}" if len(names) > 1 else ""
             raise InputError(
-                f"the files of dataset '{dataset.name}' have changed since the run {names[0]}{others}: other images, "
-                "names or masks. Scores on both cannot be compared. Restore the files, or choose another --output, or "
-                "delete the folders of the old runs."
+                f"the files of dataset '{dataset.name}' have changed since the run "
+                f"{names[0]}{others}: other images, names or masks. Scores on both cannot be "
+                "compared. Restore the files, or choose another --output, or delete the folders of "
+                "the old runs."
             )
 
 
 def changed_files(records: Sequence[RunRecord]) -> list[str]:
-    """A line for every dataset whose files were not the same for all of its runs."""
-    seen: dict[str, list[RunRecord]] = {}
+    """Return a line for every dataset whose files were not the same for all of its runs."""
+    # One name may stand for several datasets, which are compared with none of the others anyway.
+    versions: dict[str, dict[str, set[str]]] = {}
     for record in records:
         if record.data is not None:
-            seen.setdefault(record.spec.dataset.name, []).append(record)
+            dataset = record.spec.dataset
+            seen = versions.setdefault(dataset.name, {}).setdefault(_digest(dataset), set())
+            seen.add(record.data.dataset_sha256)
     lines = []
-    for name, runs in seen.items():
-        if len({run.data.dataset_sha256 for run in runs if run.data}) == 1:
-            continue
-        # one name may stand for several datasets, which are compared with none of the others anyway
-        versions = {
-            (_digest(run.spec.dataset), run.data.dataset_sha256) for run in runs if run.data
-        }
-        excess = len(versions) - len({dataset for dataset, _ in versions})
+    for name, datasets in versions.items():
+        excess = sum(len(seen) - 1 for seen in datasets.values())
         if excess:
             lines.append(
-                f"the files of dataset '{name}' (images, names or masks) changed between its runs: there are "
-                f"{excess + 1} versions. Scores on different versions cannot be compared."
+                f"the files of dataset '{name}' (images, names or masks) changed between its runs: "
+                f"there are {excess + 1} versions. Scores on different versions cannot be compared."
             )
     return lines
 

@@ -1,4 +1,4 @@
-"""A run's folder: whose files lie in it. Every run lies in the folder of its own name, with its own files."""
+"""The folder of a run, which has the run's name and holds only its own files."""
 
 import hashlib
 import os
@@ -20,8 +20,8 @@ WAY_OUT = "restore the run's own file, or delete the run's folder to run it agai
 def save_config(spec: RunSpec, folder: Path) -> None:
     """Write the resolved spec; ``ablate train --config`` on it gives the same run id.
 
-    The first line, a comment, names the run and holds the digest of the others: both can be checked without the
-    time that reading YAML takes.
+    The first line, a comment, names the run and holds the digest of the others. Both can be checked
+    without reading YAML, which takes time.
     """
     text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
     write_text(folder / CONFIG, f"{_header(spec.run_id, text)}\n{text}")
@@ -37,8 +37,8 @@ def load_run(folder: Path) -> RunRecord | None:
     run_id = folder_name(folder)
     if record is not None and record.run_id != run_id:
         raise InputError(
-            f"{folder / 'record.json'} is the record of another run, {record.run_id}; every run lies in the folder of "
-            "its own name. Rename the folder, or delete it if it is a copy."
+            f"{folder / 'record.json'} is the record of another run, {record.run_id}; every run "
+            "lies in the folder of its own name. Rename the folder, or delete it if it is a copy."
         )
     check_run_files(folder, run_id, record)
     return record
@@ -60,14 +60,17 @@ def check_run_files(folder: Path, run_id: str, record: RunRecord | None = None) 
 
 
 def folder_name(folder: Path) -> str:
-    """The name of a folder, also of one that is given as ``.``."""
+    """Return the name of a folder, also of one that is given as ``.``."""
     return Path(os.path.abspath(folder)).name
 
 
 def _check_config(path: Path, run_id: str, ours: bool) -> None:
-    """
+    """Check that ``config.yaml``, if it is there, is that of the run.
+
     Args:
-        ours: the run is known to be one of our own engine, so the file must be one of :func:`save_config`.
+        path: the file.
+        run_id: whose it must be.
+        ours: whether our own engine computes the run. If not, the file may be Detectron2's.
     """
     try:
         header, _, text = path.read_text(encoding="utf-8").partition("\n")

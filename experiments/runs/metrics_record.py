@@ -1,4 +1,4 @@
-"""Quality as records hold it: all numbers that follow from one confusion matrix."""
+"""The quality metrics of a record, which all follow from one confusion matrix."""
 
 import math
 from typing import Any
@@ -12,11 +12,12 @@ from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 
 
 class MetricsRecord(BaseModel):
-    """Quality in 0..1 on the report split, all from one confusion matrix; None = nothing to divide by.
+    """Quality in 0..1 on the report split, from one confusion matrix; None = nothing to divide by.
 
-    ``miou`` is the mean IoU over the classes present in the ground truth (Detectron2's rule);
-    ``miou_union`` over the classes present in ground truth or prediction (torchmetrics'); ``miou_all`` over all
-    classes with absent ones as 0.
+    Attributes:
+        miou: mean IoU over the classes present in the ground truth (Detectron2's rule).
+        miou_union: over the classes present in ground truth or prediction (torchmetrics').
+        miou_all: over all classes, with 0 for absent ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,7 +34,7 @@ class MetricsRecord(BaseModel):
 
 
 def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
-    """All quality metrics of one confusion matrix; NaN becomes None."""
+    """Return all quality metrics of one confusion matrix, with None for NaN."""
 
     def number(value: float) -> float | None:
         return None if math.isnan(value) else float(value)
@@ -55,9 +56,13 @@ def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> Metr
 
 
 def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
-    """Metrics over S classes from (S+1)×(S+1) counts, whose last row is empty and whose last column is "other".
+    """Return the metrics over the S classes that two datasets share.
 
-    "Other" is no class: it makes its pixels misses, and is not averaged over.
+    Predictions of other classes count as misses; no mean is taken over "other".
+
+    Args:
+        counts: (S+1)×(S+1); the last row is empty, the last column is "other".
+        names: the S classes.
     """
     record = metrics_record(ConfusionMatrix(counts), (*names, OTHER))
     by_class = {
@@ -73,7 +78,7 @@ def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
 
 
 def wrong_metric(stated: MetricsRecord, computed: MetricsRecord) -> str | None:
-    """Return the first metric whose stated value is not the computed one, with both; None if all agree."""
+    """Return the first metric whose stated value is not the computed one; None if all agree."""
     found, expected = _flat(stated), _flat(computed)
     for name in expected | found:
         if name not in found or name not in expected:

@@ -13,13 +13,16 @@ from encoder_ablations.engine.evaluation.evaluate import Picture
 from encoder_ablations.utils.files import write_bytes
 
 LONGEST_SIDE = 512
+PICTURES = 6
+"""How many predictions of a run are kept."""
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path, classes: int, run_id: str) -> None:
-    """Writes ``pictures/ID.image.jpg``, ``ID.truth.png`` and ``ID.prediction.png``.
+    """Write ``pictures/ID.image.jpg``, ``ID.truth.png`` and ``ID.prediction.png``.
 
-    The last two hold class ids, in 8 bits with 255 = ignore, or of more than 255 ``classes`` in 16 bits with 65535.
-    Every file names the run that it is of: a PNG in the text ``run``, a JPEG in its comment.
+    The last two hold class ids in 8 bits, with 255 = ignore, or for more than 255 ``classes`` in 16
+    bits, with 65535 = ignore. Every file names its run: a PNG in the text ``run``, a JPEG in its
+    comment.
     """
     kept_as = mask_type(ignore_label(classes))
     for picture in pictures:

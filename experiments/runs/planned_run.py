@@ -15,7 +15,12 @@ RunState = Literal["finished", "failed", "interrupted", "new", "unreadable"]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a study and how far it has got. ``problem``: why what lies in its folder cannot be used."""
+    """A run of a study and how far it has got.
+
+    Attributes:
+        record: what was recorded of it; None if nothing was.
+        problem: why its folder cannot be used; None if it can.
+    """
 
     spec: RunSpec
     folder: Path
@@ -24,6 +29,7 @@ class PlannedRun:
 
     @property
     def state(self) -> RunState:
+        """How far the run is, as its folder shows it."""
         if self.problem is not None:
             return "unreadable"
         if self.record is not None:
@@ -32,7 +38,7 @@ class PlannedRun:
 
 
 def locate(specs: Sequence[RunSpec], study_folder: Path) -> list[PlannedRun]:
-    """Where each run is kept, and its record if it has one."""
+    """Return the runs with their folders, and their records where they have one."""
     return [_locate(spec, study_folder / "runs" / spec.run_id) for spec in specs]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.experiments.runs.metrics_record import (
     MetricsRecord,
@@ -28,15 +29,21 @@ STUDY_FILE = "study.yaml"
 
 
 class Part(BaseModel):
+    """A part of a record: it cannot be changed, and unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataRecord(Part):
     """What was trained and evaluated on.
 
-    ``train_ids_sha256`` names the training images; ``train_masks_sha256`` also covers how many pixels of each class
-    their masks hold, so that it changes when labels do. ``report_split`` is "test" where the dataset has one.
-    ``dataset_sha256`` changes with anything in any split: names, sizes of images' files, the class of a pixel.
+    Attributes:
+        train_ids_sha256: of the names of the training images.
+        train_masks_sha256: also of how many pixels of each class their masks hold, so that it
+            changes when labels do.
+        report_split: "test" where the dataset has one.
+        dataset_sha256: changes with anything in any split: names, sizes of images' files, the class
+            of a pixel.
     """
 
     train_ids_sha256: str
@@ -52,7 +59,11 @@ class DataRecord(Part):
 
 
 class CurvesRecord(Part):
-    """``loss[i]`` is the mean training loss of the steps up to ``loss_steps[i]`` since the entry before."""
+    """Training loss and validation mIoU by step.
+
+    Attributes:
+        loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
+    """
 
     loss_steps: list[int]
     loss: list[float]
@@ -61,7 +72,7 @@ class CurvesRecord(Part):
 
 
 class ConvergenceRecord(Part):
-    """First step (and epochs over the subset) at which val mIoU reached 95 % of its best; which step was best."""
+    """When val mIoU was best, and the first step (and epochs) at which it reached 95 % of that."""
 
     best_step: int
     best_val_miou: float | None
@@ -70,57 +81,48 @@ class ConvergenceRecord(Part):
     epochs: float
 
 
-class LatencyRecord(Part):
-    """Milliseconds for one forward pass of a batch, input to stride-4 scores."""
+class CostRecord(ModelCost):
+    """What the model costs, and what its training took.
 
-    batch_size: int
-    median: float
-    p10: float
-    p90: float
-    median_by_part: dict[str, float]
-
-
-class CostRecord(Part):
-    """What the model costs at ``input_size`` (H, W).
-
-    ``flops`` counts one multiply-add as one, as fvcore and the literature do; ``tokens`` are patch tokens per image
-    (None for convolutional encoders). Latencies are in ``precision`` and with the fastest kernels, whatever training
-    was in; "fp32" is true float32, without TF32. ``peak_memory_of`` says what ``peak_memory_bytes`` is: on which
-    device, in which phase, and of how many processes the largest.
+    Attributes:
+        images_per_second: of the batch size that gives most.
+        peak_memory_bytes, peak_memory_of: the most memory that training held, and what that is:
+            on which device, in which phase, and of how many processes the largest.
     """
 
-    input_size: tuple[int, int]
-    tokens: int | None
-    parameters: dict[str, int]
-    parameters_by_part: dict[str, int]
-    flops: int
-    flops_by_part: dict[str, int]
-    latency_ms: list[LatencyRecord]
     images_per_second: float
     train_seconds: float
     peak_memory_bytes: int
     peak_memory_of: str = ""
-    precision: Literal["fp32"] = "fp32"
 
 
 class ErrorRecord(Part):
+    """The exception that ended a run."""
+
     type: str
     message: str
     traceback: str
 
+    @property
+    def line(self) -> str:
+        """``type: message`` in one line."""
+        return f"{self.type}: {' '.join(self.message.split())}"
+
 
 class RunRecord(Part):
-    """One run. ``status``: "finished", or "failed" with an ``error`` (then only the first fields are set).
+    """One run.
 
-    ``pictures`` are ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``, ``ID.truth.png``
-    and ``ID.prediction.png`` (the latter two single-channel class ids, 255 = ignore; with more than 255 classes 16-bit,
-    65535 = ignore).
-    ``deformable_attention``: what computed it ("numba", "triton", "pytorch" or "compiled"; "failed" = the official code
-    hid an error and computed slowly); empty for heads without it, and for runs recorded before it was.
-    ``images_per_statistic``: how many images BatchNorm's statistics in training were of, where that was fewer than the
-    batch (accumulation); None = the whole batch, or no BatchNorm was trained.
-    ``disclosures``: sentences about what a reader must know to judge the number.
-    ``checksum``: of the file (see ``utils/checked_json.py``); set when it is written.
+    Attributes:
+        status: "finished", or "failed" with an ``error`` (then only the first fields are set).
+        pictures: ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``,
+            ``ID.truth.png`` and ``ID.prediction.png``. The latter two hold class ids in one channel
+            of 8 bits (255 = ignore), or of 16 with more than 255 classes (65535 = ignore).
+        deformable_attention: what computed it ("numba", "triton", "pytorch" or "compiled";
+            "failed" = the official code hid an error and computed slowly). Empty without it.
+        images_per_statistic: how many images BatchNorm's statistics in training were of, where
+            that was fewer than the batch (accumulation). None = the whole batch, or no BatchNorm.
+        disclosures: sentences about what a reader must know to judge the number.
+        checksum: of the file (see ``utils/checked_json.py``); set when it is written.
     """
 
     schema_version: Literal[1] = 1
@@ -144,6 +146,16 @@ class RunRecord(Part):
     error: ErrorRecord | None = None
     checksum: str | None = None
 
+    @property
+    def score(self) -> str:
+        """The mIoU of a finished run and its split, in words."""
+        assert self.metrics is not None
+        assert self.data is not None
+        score = "no labelled pixels"
+        if self.metrics.miou is not None:
+            score = f"mIoU {100 * self.metrics.miou:.2f} %"
+        return f"{score} on the {self.data.report_split} split"
+
 
 def save_record(record: RunRecord, folder: Path) -> None:
     """Write ``folder/record.json``, whole or not at all, with a checksum of itself."""
@@ -154,8 +166,8 @@ def load_record(folder: Path) -> RunRecord | None:
     """Read ``folder/record.json``; None if there is none.
 
     Raises:
-        InputError: the file is damaged, was edited, contradicts itself, or was written by a version with another
-            schema.
+        InputError: the file is damaged, was edited, contradicts itself, or was written by a
+            version with another schema.
     """
     path = folder / "record.json"
     if not path.exists():
@@ -179,7 +191,7 @@ def load_record(folder: Path) -> RunRecord | None:
 
 
 def _contradiction(record: RunRecord) -> str | None:
-    """What in a record cannot be true of one run; None if all of it fits together."""
+    """Say what in a record cannot be true of one run; None if all of it fits together."""
     if record.run_id != record.spec.run_id:
         return (
             f"it names the run {record.run_id}, but its settings are those of {record.spec.run_id}"
@@ -190,11 +202,16 @@ def _contradiction(record: RunRecord) -> str | None:
     if missing:
         return f"the run is finished without {', '.join(missing)}"
     assert record.data is not None
+    if tuple(record.data.class_names) != tuple(record.spec.dataset.classes):
+        return "its data have other classes than its dataset"
+    return _wrong_result(record)
+
+
+def _wrong_result(record: RunRecord) -> str | None:
+    """Say how confusion matrix and metrics of a finished run disagree; None if they agree."""
     assert record.metrics is not None
     assert record.confusion_matrix is not None
     classes = record.spec.dataset.classes
-    if tuple(record.data.class_names) != tuple(classes):
-        return "its data have other classes than its dataset"
     if [len(row) for row in record.confusion_matrix] != [len(classes)] * len(classes):
         return f"its confusion matrix is not one of {len(classes)} classes"
     counts = np.array(record.confusion_matrix, dtype=np.int64)
@@ -219,7 +236,8 @@ def _unreadable(path: Path, text: str, error: ValidationError) -> InputError:
 def _other_version(path: Path, version: object) -> InputError:
     return InputError(
         f"{path} has schema version {version}, this program reads version {SCHEMA_VERSION}. "
-        "Use the version of encoder-ablations that wrote it, or choose another folder with --output."
+        "Use the version of encoder-ablations that wrote it, or choose another folder with "
+        "--output."
     )
 
 

@@ -1,8 +1,8 @@
-"""What is left of a run that ended well: its record, from the best weights' result, the curves and the model's cost."""
+"""The record of a run that has ended, from its result, its curves and its model's cost."""
 
+import traceback
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from encoder_ablations.experiments.runs.record import (
     CostRecord,
     CurvesRecord,
     DataRecord,
+    ErrorRecord,
     RunRecord,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -37,7 +38,7 @@ def finished_record(
     environment: dict[str, Any],
     further: Sequence[str] = (),
 ) -> RunRecord:
-    """Measures the cost of a trained run, and puts down all that is left of it.
+    """Measure the cost of a trained run and return its record.
 
     Args:
         result: what its best weights gave on the split that is reported.
@@ -73,13 +74,32 @@ def finished_record(
     )
 
 
+def failed_record(
+    spec: RunSpec, error: BaseException, started: str, environment: dict[str, Any]
+) -> RunRecord:
+    """Return the record of a run that ended with ``error``."""
+    return RunRecord(
+        run_id=spec.run_id,
+        status="failed",
+        spec=spec,
+        started=started,
+        finished=now(),
+        environment=environment,
+        error=ErrorRecord(
+            type=type(error).__name__,
+            message=str(error),
+            traceback="".join(traceback.format_exception(error)),
+        ),
+    )
+
+
 def paths_since(calls: Counter[str]) -> list[str]:
-    """What has computed deformable attention since :func:`attention_calls` gave ``calls``."""
+    """Return what has computed deformable attention since ``attention_calls`` gave ``calls``."""
     return sorted({name.split()[0] for name in attention_calls() - calls})
 
 
 def curves_record(progress: Progress) -> CurvesRecord:
-    """Training loss and validation mIoU by step."""
+    """Return training loss and validation mIoU by step."""
     return CurvesRecord(
         loss_steps=progress.loss_steps,
         loss=progress.loss,
@@ -89,7 +109,7 @@ def curves_record(progress: Progress) -> CurvesRecord:
 
 
 def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
-    """When validation mIoU first reached 95 % of its best."""
+    """Return when validation mIoU was best, and when it first reached 95 % of that."""
     best = progress.best_miou
     reached = None
     if best is not None:
@@ -105,17 +125,15 @@ def convergence_record(progress: Progress, epochs_per_step: float) -> Convergenc
 
 
 def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
-    """What the model costs at the size of the training crops, and what its training took."""
+    """Return the model's cost at the size of the training crops, and what its training took."""
     batch_sizes = (1,) if spec.recipe.batch_size == 1 else (1, spec.recipe.batch_size)
-    cost = asdict(measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes))
-    latencies = cost.pop("latencies")
-    throughput = max(1000 * latency["batch_size"] / latency["median"] for latency in latencies)
+    cost = measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes)
+    speeds = [1000 * latency.batch_size / latency.median for latency in cost.latency_ms]
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return CostRecord(
-        **cost,
-        latency_ms=latencies,
-        images_per_second=throughput,
+        **cost.model_dump(),
+        images_per_second=max(speeds),
         train_seconds=progress.seconds,
         peak_memory_bytes=progress.peak_memory_bytes,
         peak_memory_of=progress.peak_memory_of,

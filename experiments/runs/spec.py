@@ -39,8 +39,9 @@ class RunSpec(Config):
     def _rounds_only_what_is_frozen(self) -> "RunSpec":
         if self.recipe.feature_precision != "fp32" and self.encoder.freeze != "body":
             raise ValueError(
-                f"recipe.feature_precision {self.recipe.feature_precision} rounds what a frozen body gives, but "
-                f"encoder.freeze is {self.encoder.freeze}; write freeze: body, or feature_precision: fp32"
+                f"recipe.feature_precision {self.recipe.feature_precision} rounds what a frozen "
+                f"body gives, but encoder.freeze is {self.encoder.freeze}; write freeze: body, or "
+                "feature_precision: fp32"
             )
         return self
 

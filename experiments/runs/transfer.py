@@ -1,4 +1,4 @@
-"""Trained on A, tested on B: a checkpoint on another dataset, over the classes that both know."""
+"""Evaluate a checkpoint, also on another dataset over the classes that both datasets share."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -22,8 +22,8 @@ from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
+from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.run import build_model
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer
 from encoder_ablations.utils.clock import now
@@ -31,7 +31,7 @@ from encoder_ablations.utils.environment import describe_environment
 
 
 class CheckpointResult(NamedTuple):
-    """What evaluating a checkpoint gives.
+    """The result of evaluating a checkpoint.
 
     Attributes:
         step: the training step that it was saved at.
@@ -53,14 +53,22 @@ def evaluate_checkpoint(
     shared: SharedClasses | None = None,
     step: int | None = None,
 ) -> CheckpointResult:
-    """A run's best checkpoint on a split of any dataset.
+    """Evaluate a run's best checkpoint on a split of any dataset.
 
     Args:
-        shared: counts these classes, and as the last one all others; None = the dataset is the run's own.
-        step: when the best checkpoint was saved, as the run's record says; None = the run has no record.
+        folder: of the run.
+        spec: of the run.
+        data: the dataset.
+        split: which of its images.
+        execution: how it is computed.
+        shared: counts these classes, and as the last one all others; None = the dataset is the
+            run's own.
+        step: when the best checkpoint was saved, as the run's record says; None = the run has no
+            record.
 
     Raises:
-        InputError: there is no checkpoint, it is damaged or of another run, or a file of the dataset is damaged.
+        InputError: there is no checkpoint, it is damaged or of another run, or a file of the
+            dataset is damaged.
     """
     accelerator = make_accelerator(execution.device)
     path = folder / "checkpoints" / "best.pt"
@@ -109,7 +117,7 @@ def evaluate_elsewhere(
     shared: SharedClasses,
     execution: Execution,
 ) -> TransferRecord:
-    """Evaluates a finished run on another dataset and writes the record beside the run's own.
+    """Evaluate a finished run on another dataset and write the record beside the run's own.
 
     Raises:
         InputError: see :func:`evaluate_checkpoint`.

@@ -1,4 +1,4 @@
-"""What is kept of a run that was tested on another dataset."""
+"""The record of a run that was tested on another dataset."""
 
 import hashlib
 import json
@@ -29,8 +29,10 @@ class TransferRecord(Part):
         images_sha256, n_images: the images' ids, as in :class:`DataRecord`, and how many.
         trained, tested: for each shared class, what it is called in both datasets.
         class_names: the S shared classes.
-        confusion_matrix: S rows (truth) and S+1 columns (prediction); the last is "a class that is not shared".
-        metrics: over the S classes. Pixels of other classes are left out; other predictions count as wrong.
+        confusion_matrix: S rows (truth) and S+1 columns (prediction); the last is "a class that is
+            not shared".
+        metrics: over the S classes. Pixels of other classes are left out; other predictions count
+            as wrong.
         at_home: the same for the run's own report split, with the classes merged in the same way.
         checksum: of the file; set when it is written.
     """
@@ -55,7 +57,7 @@ class TransferRecord(Part):
 
 
 def transfer_file(folder: Path, record: TransferRecord) -> Path:
-    """Where a record is kept: another dataset, split, set of images or class map, another file."""
+    """Return the file of a record; each dataset, split, set of images and class map has its own."""
     what = [record.tested_on, record.split, record.images_sha256, record.trained, record.tested]
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:10]
     return folder / "transfer" / f"{record.tested_on}-{record.split}-{digest}.json"
@@ -75,7 +77,8 @@ def load_transfer(path: Path, run_id: str) -> TransferRecord:
     """Read a transfer record of the run ``run_id``.
 
     Raises:
-        InputError: the file is damaged, edited, of another version or of another run, or contradicts itself.
+        InputError: the file is damaged, edited, of another version or of another run, or
+            contradicts itself.
     """
     try:
         text = path.read_text(encoding="utf-8")

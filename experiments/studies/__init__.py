@@ -1,0 +1,1 @@
+"""Studies: which runs they ask for, and how far they are."""

@@ -1,6 +1,6 @@
 """Which runs of a study's full grid are wanted: ``include`` and ``exclude``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, model_validator
@@ -21,7 +21,7 @@ Seeds = Annotated[tuple[int, ...] | None, BeforeValidator(_listed)]
 
 
 class RunFilter(Config):
-    """The runs that agree with everything that is said here; of a list any entry will do."""
+    """The runs that agree with every key given here, or with one value of each list."""
 
     encoder: Names = None
     """Titles, as reports show them (the label, if there is one)."""
@@ -43,31 +43,28 @@ class RunFilter(Config):
         return self
 
     def _wanted(self) -> dict[str, tuple[Any, ...]]:
-        return {
-            name: wanted
-            for name in RunFilter.model_fields
-            if (wanted := getattr(self, name)) is not None
-        }
+        given = {name: getattr(self, name) for name in RunFilter.model_fields}
+        return {name: wanted for name, wanted in given.items() if wanted is not None}
 
     def matches(self, run: RunSpec) -> bool:
-        return all(coordinates(run)[name] in wanted for name, wanted in self._wanted().items())
+        """Return whether the run agrees with every key."""
+        place = coordinates(run)
+        return all(place[name] in wanted for name, wanted in self._wanted().items())
 
     def unknown_value(self, runs: Sequence[RunSpec]) -> str | None:
-        """The first value that no run has, in words; None if there is none."""
+        """Say which value no run has; None if there is no such value."""
         for name, wanted in self._wanted().items():
             there = list(dict.fromkeys(coordinates(run)[name] for run in runs))
             for value in wanted:
                 if value not in there:
-                    allowed = [str(each) for each in there]
-                    hint = nearest(str(value), allowed)
-                    return (
-                        f"{name} '{value}' is not in the study.{hint} It has: {', '.join(allowed)}."
-                    )
+                    names = list(map(str, there))
+                    hint, known = nearest(str(value), names), ", ".join(names)
+                    return f"{name} '{value}' is not in the study.{hint} It has: {known}."
         return None
 
 
 def coordinates(run: RunSpec) -> dict[str, Any]:
-    """Where a run lies in the grid."""
+    """Return where a run lies in the grid, by the keys of :class:`RunFilter`."""
     return {
         "encoder": run.encoder.title,
         "segmenter": str(run.segmenter.name),
@@ -80,25 +77,47 @@ def coordinates(run: RunSpec) -> dict[str, Any]:
 def select(
     runs: Sequence[RunSpec], include: Sequence[RunFilter], exclude: Sequence[RunFilter], study: str
 ) -> list[RunSpec]:
-    """The runs that an entry of ``include`` matches (all, if it is empty) and no entry of ``exclude``.
+    """Return the runs that ``include`` asks for and ``exclude`` does not take back.
+
+    An empty ``include`` asks for all of them.
 
     Raises:
-        InputError: an entry that names nothing of the grid, or that the other list takes back; nothing is left.
+        InputError: an entry names nothing of the grid, ``exclude`` takes back all that an entry of
+            ``include`` asks for, or no run is left.
     """
-    for kind, filters in (("include", include), ("exclude", exclude)):
-        for position, each in enumerate(filters):
+    _check_values(runs, {"include": include, "exclude": exclude}, study)
+    kept = [run for run in runs if not _matches_any(run, exclude)]
+    for position, each in enumerate(include):
+        if not any(map(each.matches, kept)):
+            raise InputError(
+                f"study {study}: exclude takes back all that include.{position} asks for. "
+                "Change one of them."
+            )
+    chosen = kept
+    if include:
+        chosen = [run for run in kept if _matches_any(run, include)]
+    if not chosen:
+        count = plural(len(runs), "run")
+        raise InputError(
+            f"study {study}: exclude leaves none of the {count}. Exclude fewer of them."
+        )
+    return chosen
+
+
+def _check_values(
+    runs: Sequence[RunSpec], filters: Mapping[str, Sequence[RunFilter]], study: str
+) -> None:
+    """Check that every filter asks for what some run has.
+
+    Raises:
+        InputError: a filter asks for a value that no run has.
+    """
+    for kind, listed in filters.items():
+        for position, each in enumerate(listed):
             problem = each.unknown_value(runs)
             if problem is not None:
                 raise InputError(f"study {study}: {kind}.{position}: {problem}")
-    kept = [run for run in runs if not any(each.matches(run) for each in exclude)]
-    for position, each in enumerate(include):
-        if not any(each.matches(run) for run in kept):
-            raise InputError(
-                f"study {study}: exclude takes back all that include.{position} asks for. Change one of them."
-            )
-    chosen = [run for run in kept if not include or any(each.matches(run) for each in include)]
-    if not chosen:
-        raise InputError(
-            f"study {study}: exclude leaves none of the {plural(len(runs), 'run')}. Make it narrower."
-        )
-    return chosen
+
+
+def _matches_any(run: RunSpec, filters: Sequence[RunFilter]) -> bool:
+    return any(each.matches(run) for each in filters)

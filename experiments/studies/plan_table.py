@@ -1,4 +1,4 @@
-"""What ``ablate run --dry-run`` and ``ablate status`` print: how far a study is, and what is left."""
+"""The table and the estimate that ``ablate run --dry-run`` and ``ablate status`` print."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ COLUMNS = ("state", "encoder", "segmenter", "dataset", "images", "seed", "traini
 
 
 class Standing:
-    """A study's runs as they stand now: on disk, and by whose locks are held."""
+    """A study's runs as they stand now, on disk and by their locks."""
 
     def __init__(self, runs: Sequence[PlannedRun]) -> None:
         self.runs = list(runs)
@@ -27,6 +27,7 @@ class Standing:
         self.speeds = measured_speeds(runs)
 
     def of(self, *states: str) -> list[PlannedRun]:
+        """Return the runs in any of these states."""
         return [run for run, state in zip(self.runs, self.states, strict=True) if state in states]
 
     def counts(self) -> str:
@@ -37,6 +38,7 @@ class Standing:
         )
 
     def table(self) -> str:
+        """Return a line for every run, below a header."""
         rows = [
             COLUMNS,
             *(self._row(run, state) for run, state in zip(self.runs, self.states, strict=True)),
@@ -49,11 +51,9 @@ class Standing:
 
     def _row(self, run: PlannedRun, state: str) -> tuple[str, ...]:
         where = coordinates(run.spec)
-        left = (
-            ""
-            if state in ("finished", "failed", "unreadable")
-            else in_words(seconds_left(run, self.speeds))
-        )
+        left = ""
+        if state not in ("finished", "failed", "unreadable"):
+            left = in_words(seconds_left(run, self.speeds))
         return (
             state,
             where["encoder"],
@@ -65,28 +65,34 @@ class Standing:
         )
 
     def estimate(self, retry_failed: bool = False) -> str:
-        """What is to be done, and how long the training takes as far as finished runs tell."""
-        todo = self.of("new", "interrupted", "running", *(("failed",) if retry_failed else ()))
+        """Say what is to be done, and how long that takes as far as finished runs tell."""
+        todo = self.of("new", "interrupted", "running")
+        if retry_failed:
+            todo += self.of("failed")
         if not todo:
             return "nothing to do"
         steps = sum(steps_left(run) for run in todo)
-        return f"to do: {plural(len(todo), 'run')}, {plural(steps, 'step')}; {training_left(todo, self.speeds)}"
+        work = f"{plural(len(todo), 'run')}, {plural(steps, 'step')}"
+        return f"to do: {work}; {training_left(todo, self.speeds)}"
 
 
 def training_left(runs: Sequence[PlannedRun], speeds: Speeds) -> str:
-    """The runs' training time one after the other, in words; nothing is guessed."""
+    """Return the runs' training time one after the other, in words; nothing is guessed."""
     known = [seconds for run in runs if (seconds := seconds_left(run, speeds)) is not None]
     if not known:
         return f"time unknown: no run like {'them' if len(runs) > 1 else 'it'} has finished yet"
-    unknown = len(runs) - len(known)
-    rest = f", and unknown for {plural(unknown, 'run')} (nothing like {'it' if unknown == 1 else 'them'} has finished)"
+    unknown, rest = len(runs) - len(known), ""
+    if unknown:
+        which = "it" if unknown == 1 else "them"
+        rest = f", and unknown for {plural(unknown, 'run')} (nothing like {which} has finished)"
     return (
-        f"about {duration(sum(known))} of training one after the other{rest if unknown else ''} "
+        f"about {duration(sum(known))} of training one after the other{rest} "
         "(by the seconds per step of this study's finished runs; evaluation comes on top)"
     )
 
 
 def in_words(seconds: float | None) -> str:
+    """Return a duration, or "unknown"."""
     return "unknown" if seconds is None else duration(seconds)
 
 

@@ -49,6 +49,7 @@ class PublishedScore(Config):
 
     @property
     def place(self) -> Place:
+        """What the score is for."""
         return self.encoder, self.segmenter, self.dataset, self.fraction
 
 
@@ -60,7 +61,7 @@ class _Published(BaseModel):
 
 
 def read_published(folder: Path) -> dict[Place, PublishedScore]:
-    """The published scores of the study that ``folder`` holds; none where runs lie there without a study.
+    """Return the published scores of the study in ``folder``; none if runs lie there without one.
 
     Raises:
         InputError: the study's file is damaged.
@@ -72,7 +73,8 @@ def read_published(folder: Path) -> dict[Place, PublishedScore]:
 
 
 def refuse_second(scores: Sequence[PublishedScore]) -> None:
-    """
+    """Check that every place has one score at most.
+
     Raises:
         ValueError: two scores for the same place.
     """
@@ -89,9 +91,10 @@ def refuse_second(scores: Sequence[PublishedScore]) -> None:
 
 
 def check_published(scores: Sequence[PublishedScore], runs: Sequence[RunSpec], study: str) -> None:
-    """
+    """Check that every score is for something that the study compares.
+
     Raises:
-        InputError: a score for something that none of the study's ``runs`` has.
+        InputError: none of the study's ``runs`` has what a score is for.
     """
     for position, score in enumerate(scores):
         names = {"encoder": score.encoder, "segmenter": score.segmenter, "dataset": score.dataset}

@@ -1,4 +1,4 @@
-"""The study that a folder holds, resolved, so that a changed YAML does not silently mix two studies."""
+"""The study that a folder holds, kept so that a changed YAML does not silently mix two studies."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 def resolve_study(study: StudySpec) -> StudySpec:
-    """The same study with every name and path replaced by what it stands for: it plans the same runs anywhere."""
+    """Return the study with every name and path replaced by its content: the same runs anywhere."""
     encoders = []
     for entry in study.encoders:
         own = {} if isinstance(entry, str) or "recipe" not in entry else {"recipe": entry["recipe"]}
@@ -34,12 +34,12 @@ def resolve_study(study: StudySpec) -> StudySpec:
 
 
 def study_file(folder: Path) -> Path:
-    """Where the study of an output folder is kept."""
+    """Return where the study of an output folder is kept."""
     return folder / STUDY_FILE
 
 
 def read_study(folder: Path) -> StudySpec:
-    """The study that ``folder`` was made from.
+    """Return the study that ``folder`` was made from.
 
     Raises:
         InputError: its file is missing, damaged, or of a version with other settings.
@@ -49,7 +49,7 @@ def read_study(folder: Path) -> StudySpec:
 
 
 def check_same_study(study: StudySpec, folder: Path) -> None:
-    """Refuses to mix a study with another version of it that has runs in ``folder``.
+    """Refuse to mix a study with another version of it that has runs in ``folder``.
 
     Raises:
         InputError: what changed, and what can be done.
@@ -60,20 +60,21 @@ def check_same_study(study: StudySpec, folder: Path) -> None:
     if changes:
         more = f" (and {len(changes) - SHOWN} more)" if len(changes) > SHOWN else ""
         raise InputError(
-            f"{folder} holds another version of this study. Changed: {'; '.join(changes[:SHOWN])}{more}. "
-            "Add --extend to go on there with the new version beside the runs it has, or give it a new name "
-            "(name=…) or another folder (--output)."
+            f"{folder} holds another version of this study. "
+            f"Changed: {'; '.join(changes[:SHOWN])}{more}. "
+            "Add --extend to go on there with the new version beside the runs it has, or give it a "
+            "new name (name=…) or another folder (--output)."
         )
 
 
 def save_study(study: StudySpec, folder: Path) -> None:
-    """Writes ``folder/study.yaml``, which ``ablate run`` understands."""
+    """Write ``folder/study.yaml``, which ``ablate run`` understands."""
     content = resolve_study(study).model_dump(mode="json")
     write_text(study_file(folder), yaml.safe_dump(content, sort_keys=False))
 
 
 def study_changes(before: StudySpec, after: StudySpec) -> list[str]:
-    """What differs between two studies, apart from names, published scores, and the order of lists."""
+    """Return what differs between two studies, apart from names, published scores and order."""
     return differences(_comparable(resolve_study(before)), _comparable(after))
 
 
@@ -91,6 +92,6 @@ def _comparable(study: StudySpec) -> dict[str, Any]:
 
 
 def _as_written(wanted: dict[str, Any]) -> dict[str, Any]:
-    """A filter as a person writes it: without what it does not ask for, one value without brackets."""
+    """A filter as a person writes it: only what it asks for, and one value without brackets."""
     asked = {key: values for key, values in wanted.items() if values is not None}
     return {key: values[0] if len(values) == 1 else values for key, values in asked.items()}

@@ -1,6 +1,8 @@
 """A study: the grid of runs that one YAML describes, and where it is kept."""
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +70,22 @@ class StudySpec(Config):
 
 
 def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
-    """A study by the name of a file in ``configs/studies`` or by path, with ``key.sub=value`` over it.
+    """Return a study by the name of a file in ``configs/studies``, or by its path.
 
-    Paths of YAMLs in a study are looked for beside the study's YAML, then in the current folder; those on the command
-    line in the current folder.
+    Paths of YAMLs in a study are looked for beside the study's YAML, then in the current folder;
+    those on the command line in the current folder.
+
+    Args:
+        overrides: ``key.sub=value``, which change what the file says.
+
+    Raises:
+        InputError: there is no such study, or it is not valid.
     """
     path = find_config("studies", reference)
     if path is None:
         if reference.endswith((".yaml", ".yml")):
-            raise InputError(
-                f"there is no file {reference}. The built-in studies are {', '.join(config_names('studies'))}."
-            )
+            known = ", ".join(config_names("studies"))
+            raise InputError(f"there is no file {reference}. The built-in studies are {known}.")
         raise unknown("study", reference, config_names("studies"))
     content = read_yaml(path)
     for kind in KINDS:
@@ -96,58 +103,66 @@ def _beside(folder: Path, entry: Any) -> Any:
 
 
 def plan(study: StudySpec) -> list[RunSpec]:
-    """All runs of a study. Encoders vary fastest, so that an unfinished study already compares them.
+    """Return all runs of a study.
+
+    Encoders vary fastest, so that an unfinished study already compares them.
 
     Raises:
-        InputError: two entries that reports could not tell apart, a run that is asked for twice, a published score for
-            something else, or no run at all.
+        InputError: two entries that reports could not tell apart, a run that is asked for twice,
+            a published score for something else, or no run at all.
     """
     encoders = [load_own_recipe(study, entry) for entry in study.encoders]
     segmenters = [load_segmenter(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
-    for kind, names in (
-        ("encoders", [encoder.title for encoder, _ in encoders]),
-        ("segmenters", [str(segmenter.name) for segmenter in segmenters]),
-        ("datasets", [dataset.name for dataset in datasets]),
-        ("fractions", [str(fraction) for fraction in study.fractions]),
-        ("seeds", [str(seed) for seed in study.seeds]),
+    names: dict[str, list[str]] = {
+        "encoders": [encoder.title for encoder, _ in encoders],
+        "segmenters": [str(segmenter.name) for segmenter in segmenters],
+        "datasets": [dataset.name for dataset in datasets],
+        "fractions": list(map(str, study.fractions)),
+        "seeds": list(map(str, study.seeds)),
+    }
+    for kind, listed in names.items():
+        _refuse_twice(study.name, kind, listed)
+    grid = []
+    for dataset, segmenter, seed, fraction, (encoder, recipe) in product(
+        datasets, segmenters, study.seeds, study.fractions, encoders
     ):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            hint = " Give one of them a label." if kind == "encoders" else ""
-            raise InputError(f"study {study.name}: {kind} lists '{twice[0]}' twice.{hint}")
-    grid = [
-        build(
-            RunSpec,
-            {
-                "encoder": encoder,
-                "segmenter": segmenter,
-                "dataset": dataset,
-                "fraction": fraction,
-                "seed": seed,
-                "recipe": recipe,
-                "study_recipe": None if recipe == study.recipe else study.recipe,
-            },
-            f"study {study.name}",
-        )
-        for dataset in datasets
-        for segmenter in segmenters
-        for seed in study.seeds
-        for fraction in study.fractions
-        for encoder, recipe in encoders
-    ]
+        content = {
+            "encoder": encoder,
+            "segmenter": segmenter,
+            "dataset": dataset,
+            "fraction": fraction,
+            "seed": seed,
+            "recipe": recipe,
+        }
+        if recipe != study.recipe:
+            content["study_recipe"] = study.recipe
+        grid.append(build(RunSpec, content, f"study {study.name}"))
     check_published(study.published, grid, study.name)
     return select(grid, study.include, study.exclude, study.name)
 
 
+def _refuse_twice(study: str, kind: str, names: Sequence[str]) -> None:
+    """Check that the entries of a list have different names.
+
+    Raises:
+        InputError: two of them have one name.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            hint = " Give one of them a label." if kind == "encoders" else ""
+            raise InputError(f"study {study}: {kind} lists '{name}' twice.{hint}")
+
+
 def load_own_recipe(study: StudySpec, entry: Entry) -> tuple[EncoderSpec, Recipe]:
-    """An entry of ``encoders``, and the study's recipe with what the entry changes of it."""
+    """Return an entry of ``encoders`` and its recipe: the study's with the entry's changes."""
     if isinstance(entry, str) or "recipe" not in entry:
         return load_encoder(entry), study.recipe
     encoder = load_encoder({key: value for key, value in entry.items() if key != "recipe"})
     if not isinstance(entry["recipe"], dict):
         raise InputError(
-            f"study {study.name}: the recipe of {encoder.title} must be a mapping, e.g. {{steps: 100}}."
+            f"study {study.name}: the recipe of {encoder.title} must be a mapping, "
+            "e.g. {steps: 100}."
         )
     content = merge(study.recipe.model_dump(), entry["recipe"])
     return encoder, build(Recipe, content, f"study {study.name}: recipe of {encoder.title}")

@@ -1,4 +1,4 @@
-"""What is left of a study, in time: from what its finished runs took, and unknown where there is none."""
+"""The training time that a study still needs, from what its finished runs took."""
 
 import statistics
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ Speeds = dict[str, float]
 
 
 def measured_speeds(runs: Sequence[PlannedRun]) -> Speeds:
-    """Median training seconds per step of the finished runs, by what decides them."""
+    """Return the median training seconds per step of the finished runs, by what decides them."""
     found: dict[str, list[float]] = {}
     for run in runs:
         if run.record is not None and run.record.cost is not None:
@@ -22,13 +22,13 @@ def measured_speeds(runs: Sequence[PlannedRun]) -> Speeds:
 
 
 def steps_left(run: PlannedRun) -> int:
-    """Steps still to train, as far as can be seen from outside."""
+    """Return the steps still to train, as far as the run's progress file tells."""
     progress = read_progress(run.folder, run.spec.run_id) if run.state == "interrupted" else None
     return run.spec.recipe.steps - (progress.step if progress else 0)
 
 
 def seconds_left(run: PlannedRun, speeds: Speeds) -> float | None:
-    """Training time that an unfinished run still needs; None where no finished run tells how long a step takes."""
+    """Return the training time that an unfinished run still needs; None if no like run tells."""
     speed = speeds.get(_kind(run.spec))
     return None if speed is None else speed * steps_left(run)
 

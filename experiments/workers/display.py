@@ -1,4 +1,4 @@
-"""What a running study shows: one bar over all its steps, and a line for every run that ended."""
+"""The display of a running study: one bar over all steps, and a line for every run that ended."""
 
 import sys
 from collections import Counter
@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.workers.job import Outcome
 from encoder_ablations.experiments.workers.progress import read_progress
-from encoder_ablations.experiments.workers.worker import Outcome
 
 BAR = (
     "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
@@ -17,9 +17,10 @@ BAR = (
 
 
 class Display:
-    """Follows the runs that are to be computed. Use as a context manager.
+    """Shows how the runs of a study get on. Use as a context manager.
 
     Args:
+        runs: those that are to be computed.
         shown: False where another process of the same run shows it.
     """
 
@@ -45,17 +46,18 @@ class Display:
         self.bar.close()
 
     def begin(self, run: PlannedRun) -> None:
-        """One run is computed now, and no other."""
+        """Show which run is computed now, where it is one at a time."""
         number, spec = len(self.outcomes) + 1, run.spec
-        text = f"run {number}/{len(self.runs)} {spec.encoder.title} {spec.fraction:.0%} seed {spec.seed}"
-        self.bar.set_description(text)
+        which = f"{spec.encoder.title} {spec.fraction:.0%} seed {spec.seed}"
+        self.bar.set_description(f"run {number}/{len(self.runs)} {which}")
 
     def advance(self, run: PlannedRun, step: int, status: str) -> None:
+        """Show that ``run`` has done ``step`` steps."""
         self.bar.set_postfix_str(status, refresh=False)
         self._move(run.spec.run_id, step)
 
     def look(self, runs: Iterable[PlannedRun]) -> None:
-        """Reads the progress files of runs that others may be computing."""
+        """Show what the progress files say of runs that other processes may be computing."""
         running = 0
         for run in runs:
             id, found = run.spec.run_id, read_progress(run.folder, run.spec.run_id)
@@ -68,6 +70,7 @@ class Display:
         self.bar.set_description(text, refresh=sys.stderr.isatty())
 
     def done(self, outcome: Outcome) -> None:
+        """Show that a run has ended."""
         self.outcomes.append(outcome)
         if outcome.state != "interrupted":
             self._move(outcome.run_id, self.runs[outcome.run_id].spec.recipe.steps)

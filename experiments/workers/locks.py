@@ -1,4 +1,4 @@
-"""A run's lock: whoever computes a run holds it, and the system lets go of it when that process dies."""
+"""The lock of a run, held by the process that computes it and released when that process dies."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,12 @@ NAME = "run.lock"
 
 @contextmanager
 def holding(folder: Path, seconds: float) -> Iterator[bool]:
-    """Within the block the run in ``folder`` is nobody else's; False if it still was after ``seconds``."""
+    """Hold the lock of the run in ``folder``; yield False if another process still holds it.
+
+    Args:
+        folder: of the run.
+        seconds: how long to wait for the lock.
+    """
     ensure_writable(folder)
     lock = _lock(folder)
     try:
@@ -28,7 +33,7 @@ def holding(folder: Path, seconds: float) -> Iterator[bool]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether some process computes the run in ``folder`` now."""
+    """Return whether some process computes the run in ``folder`` now."""
     if not (folder / NAME).exists():
         return False
     lock = _lock(folder)
@@ -43,5 +48,6 @@ def is_held(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> FileLock:
-    # a lock by a file's mere existence, filelock's way out on some file systems, would outlive a crash
+    # where a file system has no locks, filelock would take the mere existence of a file for one,
+    # and that would outlive a crash
     return FileLock(folder / NAME, fallback_to_soft=False)

@@ -1,4 +1,4 @@
-"""Where the runs of a study are computed on this machine: here, one after the other, or in several processes."""
+"""Compute the runs of a study on this machine: one after the other, or in several processes."""
 
 import multiprocessing
 import os
@@ -6,20 +6,14 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_end
-from multiprocessing.context import SpawnContext
 from multiprocessing.synchronize import Event
 
 import torch
@@ -29,20 +23,22 @@ from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.experiments.workers.job import Job, Outcome
+from encoder_ablations.experiments.workers.worker import compute, record_failure
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import CannotContinue
 
 ATTEMPTS = 2
-"""How often a run is begun whose process dies."""
+"""How often a run is begun if its process dies."""
 LOOK_SECONDS = 1.0
+SPAWN = multiprocessing.get_context("spawn")
 
 
 def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
-    """One run after the other, in this process.
+    """Compute one run after the other, in this process.
 
     Raises:
-        CannotContinue: a run failed and left the device unusable, so that all later ones would fail, too.
+        CannotContinue: a run failed and left the device unusable, so all later ones would fail.
     """
     for run in runs:
         display.begin(run)
@@ -50,42 +46,39 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
         display.done(outcome)
         if outcome.state == "failed" and device_is_lost():
             raise CannotContinue(
-                f"the GPU no longer works in this process since {outcome.run_id} failed ({outcome.message}). "
-                "That is recorded; the same command goes on with what is left."
+                f"the GPU no longer works in this process since {outcome.run_id} failed "
+                f"({outcome.message}). That is recorded; the same command goes on with what is "
+                "left."
             )
 
 
 def slots(count: int, execution: Execution) -> list[Execution]:
-    """What each of ``count`` processes computes on: GPUs in turn if there are any, else a share of the cores."""
+    """Return what each of ``count`` processes computes on.
+
+    GPUs are given in turn. Without any, every process takes a share of the CPU's cores.
+    """
     gpus = torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
     if gpus:
         return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
-    return [
-        replace(execution, device="cpu" if execution.device == "auto" else execution.device)
-    ] * count
+    if execution.device == "auto":
+        execution = replace(execution, device="cpu")
+    return [execution] * count
 
 
 def run_in_processes(
     runs: Sequence[PlannedRun], job: Job, display: Display, places: Sequence[Execution]
 ) -> None:
-    """As many runs at a time as there are ``places``. Ctrl-C stops each of them after the step it is in.
+    """Compute as many runs at a time as there are ``places``.
+
+    Ctrl-C stops each of them after the step that it is in.
 
     Raises:
         InputError: results cannot be written.
     """
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
+    stop = SPAWN.Event()
+    with _interrupts_ignored():
+        made = [_Slot(replace(job, execution=place), stop, len(places)) for place in places]
     free: queue.Queue[_Slot] = queue.Queue()
-    previous = signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # inherited by the processes: only this one is interrupted
-    try:
-        made = [
-            _Slot(Job(place, job.retry_failed, job.lock_seconds), context, stop, len(places))
-            for place in places
-        ]
-    finally:
-        signal.signal(signal.SIGINT, previous)
     for slot in made:
         free.put(slot)
 
@@ -96,79 +89,94 @@ def run_in_processes(
         finally:
             free.put(slot)
 
-    with ThreadPoolExecutor(len(places)) as threads:
-        futures = {threads.submit(in_free_slot, run): run for run in runs}
-        try:
-            _follow(futures, display)
-        except BaseException:
-            stop.set()
-            threads.shutdown(wait=False, cancel_futures=True)
-            _let_end([future for future in futures if not future.cancelled()])
-            raise
-        finally:
-            for slot in made:
-                slot.close()
+    try:
+        with ThreadPoolExecutor(len(places)) as threads:
+            futures = {threads.submit(in_free_slot, run): run for run in runs}
+            try:
+                _follow(futures, display)
+            except BaseException:
+                stop.set()
+                threads.shutdown(wait=False, cancel_futures=True)
+                _let_end([future for future in futures if not future.cancelled()])
+                # Nothing is left to be saved, and it takes seconds until they end by themselves.
+                for slot in made:
+                    slot.kill()
+                raise
+    finally:  # after the threads have ended, which read from the slots' connections
+        for slot in made:
+            slot.close()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C within the block; processes that start there inherit this."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _follow(futures: dict[Future[Outcome], PlannedRun], display: Display) -> None:
+    """Show how the runs get on until all have ended."""
     pending = set(futures)
     while pending:
         done, pending = wait(pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             display.done(future.result())
-        display.look(
-            [run for future, run in futures.items() if future in pending and future.running()]
-        )
+        display.look([futures[future] for future in pending if future.running()])
 
 
 def _let_end(futures: Sequence[Future[Outcome]]) -> None:
-    """Waits until every run has saved its step; at a second Ctrl-C their processes are killed."""
+    """Wait until every run has saved its step, or for a second Ctrl-C."""
     print(
         "stopping: every run finishes and saves its step (Ctrl-C again: at once)", file=sys.stderr
     )
     with suppress(KeyboardInterrupt):
         wait(futures)
-    for process in (
-        multiprocessing.active_children()
-    ):  # nothing is left to be saved, and their own end takes seconds
-        process.kill()
 
 
 class _Slot:
-    """A process that computes one run after the other, and is made anew if it dies."""
+    """A process that computes one run after the other, and is replaced if it dies.
 
-    def __init__(self, job: Job, context: SpawnContext, stop: Event, count: int) -> None:
+    The process is our own and not one of a ``ProcessPoolExecutor``: Python tells the pools' threads
+    at exit to end, and prints a traceback if such a thread ends at that moment because its process
+    was killed.
+    """
+
+    def __init__(self, job: Job, stop: Event, count: int) -> None:
         self.job = job
-        self.context = context
         self.stop = stop
-        self.threads = (
-            None
-            if "OMP_NUM_THREADS" in os.environ
-            else max(1, len(os.sched_getaffinity(0)) // count)
-        )
+        self.threads = None
+        if "OMP_NUM_THREADS" not in os.environ:
+            self.threads = max(1, len(os.sched_getaffinity(0)) // count)
         self._start()
 
     def _start(self) -> None:
-        self.pool = ProcessPoolExecutor(
-            1, self.context, initializer=_enter, initargs=(self.stop, self.threads)
+        self.connection, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(
+            target=_serve, args=(theirs, self.stop, self.threads, _compute_in_process)
         )
-        self.pool.submit(os.getpid)  # starts the process
+        self.process.start()
+        theirs.close()  # now held by the process alone, so that its death is seen here
 
     def compute(self, run: PlannedRun) -> Outcome:
+        """Return what became of ``run``; a failure is also recorded in its folder."""
         started = now()
         for _ in range(ATTEMPTS):
             if self.stop.is_set():
                 return Outcome(run.spec.run_id, "interrupted")
             try:
-                outcome = self.pool.submit(_compute_in_process, run, self.job).result()
-            except BrokenProcessPool:
+                self.connection.send((run, self.job))
+                answer: Outcome | Exception = self.connection.recv()
+            except (EOFError, ConnectionError):  # the process has died
                 self._restart()
                 continue
-            if (
-                outcome.state == "failed"
-            ):  # after some errors of CUDA nothing works any more in that process
+            if isinstance(answer, Exception):
+                raise answer
+            if answer.state == "failed":  # after some errors of CUDA nothing works there any more
                 self._restart()
-            return outcome
+            return answer
         if self.stop.is_set():
             return Outcome(run.spec.run_id, "interrupted")
         error = RuntimeError(
@@ -182,15 +190,37 @@ class _Slot:
             self._start()
 
     def close(self) -> None:
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        """Let the process end by itself: nobody will send it another run."""
+        self.connection.close()
+
+    def kill(self) -> None:
+        """End the process now, whatever it does."""
+        self.process.kill()
+        self.process.join()
+
+
+def _serve(
+    connection: Connection, stop: Event, threads: int | None, answer: Callable[..., object]
+) -> None:
+    """Compute runs that arrive by ``connection`` until its other end is closed."""
+    _enter(stop, threads)
+    while True:
+        try:
+            run, job = connection.recv()
+        except EOFError:
+            return
+        connection.send(answer(run, job))
 
 
 _stop: Event
-"""In a process of :class:`_Slot`: set when it shall stop."""
+"""In a process of :class:`_Slot`: set when its run must stop."""
 
 
 def _enter(stop: Event, threads: int | None) -> None:
-    """Prepares a process: Ctrl-C is for its parent, which says when to stop, and without which it ends."""
+    """Prepare a process of :class:`_Slot`.
+
+    Ctrl-C is left to the parent, which says when to stop. If it dies, so does the process.
+    """
     global _stop
     _stop = stop
     quiet_imports()
@@ -202,20 +232,25 @@ def _enter(stop: Event, threads: int | None) -> None:
 
 
 def _end_with_parent() -> None:
+    """Wait for the end of the parent process, and end this one."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait_for_end([parent.sentinel])
         os._exit(1)
 
 
-def _compute_in_process(run: PlannedRun, job: Job) -> Outcome:
+def _compute_in_process(run: PlannedRun, job: Job) -> Outcome | Exception:
+    """Compute a run in a process of :class:`_Slot`; return what the parent must raise."""
+
     def advance(_step: int, _status: str) -> None:
         if _stop.is_set():
-            signal.raise_signal(
-                signal.SIGINT
-            )  # the training loop finishes and saves a step before it heeds it
+            # The training loop finishes and saves the step before it heeds the signal.
+            signal.raise_signal(signal.SIGINT)
 
     try:
         return compute(run, job, advance)
     except KeyboardInterrupt:
         return Outcome(run.spec.run_id, "interrupted")
+    except Exception as error:  # noqa: BLE001 - the parent raises it
+        error.add_note(traceback.format_exc())  # pickling drops the traceback
+        return error

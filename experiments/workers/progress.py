@@ -1,4 +1,4 @@
-"""How far a run is, in a small file of its folder: what other processes and machines can see of it."""
+"""The progress file of a run, by which other processes and machines see how far it is."""
 
 import time
 from pathlib import Path
@@ -9,15 +9,18 @@ from encoder_ablations.utils.files import write_json
 
 NAME = "progress.json"
 SECONDS = 2.0
-"""Between two writings, at least."""
+"""The least time between two writings."""
 SHARE = 0.005
-"""Of the time may go into writing, at most."""
+"""The largest share of the time that may go into writing."""
 
 
 class RunProgress(BaseModel):
-    """``run_id``: whose file it is.
+    """How far a run is.
 
-    ``seconds_per_step`` is measured over the present start, with evaluations; None before its second step.
+    Attributes:
+        run_id: whose file it is.
+        seconds_per_step: since the present start, with evaluations; None before its second step.
+        status: the latest loss and mIoU, in words.
     """
 
     run_id: str
@@ -28,7 +31,7 @@ class RunProgress(BaseModel):
 
 
 class ProgressFile:
-    """Called after every step; writes now and then."""
+    """Writes the progress file now and then; to be called after every step."""
 
     def __init__(self, folder: Path, run_id: str, steps: int) -> None:
         self.path = folder / NAME
@@ -38,6 +41,7 @@ class ProgressFile:
         self.due = 0.0
 
     def __call__(self, step: int, status: str) -> None:
+        """Note that ``step`` steps are done."""
         now = time.monotonic()
         if self.first is None:
             self.first = (step, now)
@@ -52,11 +56,12 @@ class ProgressFile:
         self.due = now + max(SECONDS, (time.monotonic() - now) / SHARE)
 
     def remove(self) -> None:
+        """Delete the file: the run has ended."""
         self.path.unlink(missing_ok=True)
 
 
 def read_progress(folder: Path, run_id: str) -> RunProgress | None:
-    """Return what the run wrote last; None if there is nothing, or nothing of this run and version."""
+    """Return what the run wrote last; None if nothing of this run and version is there."""
     try:
         found = RunProgress.model_validate_json((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValidationError):

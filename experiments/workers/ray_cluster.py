@@ -1,4 +1,4 @@
-"""The runs of a study on a Ray cluster: a task each, scheduled and retried by Ray; results in a shared folder."""
+"""Compute the runs of a study on a Ray cluster, a task each, with results in a shared folder."""
 
 import os
 import socket
@@ -12,14 +12,15 @@ from typing import Any
 
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.worker import Job, Outcome, compute, record_failure
+from encoder_ablations.experiments.workers.job import Job, Outcome
+from encoder_ablations.experiments.workers.worker import compute, record_failure
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.optional import missing
 
 RETRIES = 3
-"""How often Ray begins a run anew whose worker or machine was lost."""
+"""How often Ray begins a run anew if its worker or machine was lost."""
 LOCK_SECONDS = 60.0
 """A file server may take this long to notice that a machine which held a lock is gone."""
 LOOK_SECONDS = 2.0
@@ -32,7 +33,7 @@ PASSED_ON = ("DATASETS_ROOT", "HF_HOME", "HF_HUB_OFFLINE", "XDG_CACHE_HOME", "PY
 
 @dataclass(frozen=True)
 class Cluster:
-    """Which cluster, and what each run needs of it.
+    """The address of a cluster, and what each run needs of it.
 
     Attributes:
         address: "local" starts one on this machine; "HOST:PORT" or "ray://HOST:PORT" finds one.
@@ -47,7 +48,7 @@ class Cluster:
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[None]:
-    """Within the block Ray is there.
+    """Connect to Ray for the time of the block.
 
     Raises:
         InputError: Ray is missing or does not answer.
@@ -64,7 +65,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
 
 
 def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: Cluster) -> None:
-    """Hands all runs to Ray and follows them; within :func:`connected`.
+    """Hand all runs to Ray and follow them; to be called within :func:`connected`.
 
     Ctrl-C stops each of them after the step it is in.
 
@@ -109,39 +110,43 @@ def _connect(ray: Any, address: str) -> None:
 def _no_answer(address: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split()).rstrip(".")
     return InputError(
-        f"no Ray cluster answers at '{address}' ({reason}). Start one with  ray start --head --port 6379  and say "
-        "--ray HOST:6379, or --ray local for this machine alone; a cluster with tokens wants RAY_AUTH_MODE=token here, "
-        "too. See docs/cluster.md."
+        f"no Ray cluster answers at '{address}' ({reason}). Start one with  ray start --head "
+        "--port 6379  and say --ray HOST:6379, or --ray local for this machine alone; a cluster "
+        "with tokens wants RAY_AUTH_MODE=token here, too. See docs/cluster.md."
     )
 
 
 def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
-    """GPUs of a run.
+    """Return how many GPUs a run gets.
 
     Raises:
-        InputError: no machine of the cluster can ever take a run, or none has the device that was asked for.
+        InputError: no machine of the cluster can ever take a run, or none has the device.
     """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_cpus, most_gpus = (
-        max((each.get(kind, 0) for each in machines), default=0) for kind in ("CPU", "GPU")
-    )
+    most_cpus, most_gpus = _most(ray, "CPU"), _most(ray, "GPU")
     gpus = cluster.gpus
     if gpus is None:
         gpus = 1 if most_gpus and device != "cpu" else 0
     if device == "cuda" and not gpus:
-        reason = (
-            "--gpus-per-run 0 gives it none" if most_gpus else "no machine of the cluster has a GPU"
-        )
+        reason = "no machine of the cluster has a GPU"
+        if most_gpus:
+            reason = "--gpus-per-run 0 gives it none"
         raise InputError(
-            f"--device cuda asks for a GPU, but {reason}. Say --device cpu, or --gpus-per-run 1 where "
-            "machines have GPUs (ray start --num-gpus N says how many)."
+            f"--device cuda asks for a GPU, but {reason}. Say --device cpu, or --gpus-per-run 1 "
+            "where machines have GPUs (ray start --num-gpus N says how many)."
         )
     if cluster.cpus > most_cpus or gpus > most_gpus:
         raise InputError(
-            f"a run asks for {cluster.cpus} cores and {gpus:g} GPUs, but the largest machines of the cluster offer "
-            f"{most_cpus:g} cores and {most_gpus:g} GPUs. Change --cpus-per-run or --gpus-per-run."
+            f"a run asks for {cluster.cpus} cores and {gpus:g} GPUs, but the largest machines of "
+            f"the cluster offer {most_cpus:g} cores and {most_gpus:g} GPUs. Change --cpus-per-run "
+            "or --gpus-per-run."
         )
     return gpus
+
+
+def _most(ray: Any, kind: str) -> float:
+    """The most of a resource that one machine of the cluster has."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max((machine.get(kind, 0) for machine in machines), default=0)
 
 
 def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None:
@@ -165,7 +170,7 @@ def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None
 
 
 def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str) -> Outcome:
-    """What Ray brings back; a run whose machines were lost too often is recorded as failed."""
+    """Return what became of a run; one whose machines were lost too often is recorded as failed."""
     try:
         result = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -177,14 +182,15 @@ def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str) -> Outcome
         raise result
     if result.state == "finished" and not _arrives(run.folder / "record.json"):
         raise InputError(
-            f"a worker finished {run.spec.run_id}, but its record is not in {run.folder}. The output folder must be "
-            "the same on all machines (a shared file system); choose one with --output."
+            f"a worker finished {run.spec.run_id}, but its record is not in {run.folder}. The "
+            "output folder must be the same on all machines (a shared file system); choose one "
+            "with --output."
         )
     return result
 
 
 def _arrives(path: Path, seconds: float = 10.0) -> bool:
-    """Whether a file that another machine wrote shows up here."""
+    """Wait for a file that another machine wrote; return whether it shows up here."""
     deadline = time.monotonic() + seconds
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -192,7 +198,13 @@ def _arrives(path: Path, seconds: float = 10.0) -> bool:
 
 
 def _compute_on_worker(run: PlannedRun, job: Job, here: str) -> Outcome | InputError:
-    """On the worker. ``here``: the folder that relative paths in a study are meant from."""
+    """Compute a run, on the worker.
+
+    Args:
+        run: its folder is absolute.
+        job: how it is computed.
+        here: the folder that relative paths in a study are meant from.
+    """
     try:
         os.chdir(here)
         return compute(run, job)

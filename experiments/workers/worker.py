@@ -1,21 +1,19 @@
-"""One run of a study, wherever it is computed: locked, reported on, and recorded even when it fails."""
+"""Compute one run of a study: locked, reported on, and recorded even when it fails."""
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Literal
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.processes import in_contact
-from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.record import RunRecord, save_record
-from encoder_ablations.experiments.runs.run import end_with_others, execute_run, failed_record
+from encoder_ablations.experiments.runs.record_builder import failed_record
+from encoder_ablations.experiments.runs.run import Advance, end_with_others, execute_run
+from encoder_ablations.experiments.workers.job import Job, Outcome
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.workers.progress import ProgressFile
 from encoder_ablations.utils.clock import now
@@ -23,42 +21,11 @@ from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
 
-Advance = Callable[[int, str], object]
-
-
-@dataclass(frozen=True)
-class Job:
-    """How the runs of a study are computed.
-
-    Attributes:
-        retry_failed: whether a failed run is computed again.
-        lock_seconds: how long a run that another process holds is waited for; longer than a dying process needs.
-    """
-
-    execution: Execution
-    retry_failed: bool = False
-    lock_seconds: float = 2.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a run. ``elsewhere``: another process computes it; ``interrupted``: it was told to stop."""
-
-    run_id: str
-    state: Literal["finished", "failed", "elsewhere", "interrupted"]
-    seconds: float = 0.0
-    miou: float | None = None
-    message: str = ""
-
-    @classmethod
-    def of(cls, record: RunRecord, seconds: float = 0.0) -> "Outcome":
-        message = f"{record.error.type}: {record.error.message}" if record.error else ""
-        miou = record.metrics.miou if record.metrics else None
-        return cls(record.run_id, record.status, seconds, miou, " ".join(message.split()))
-
 
 def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: None) -> Outcome:
-    """Computes a run unless somebody else does or did. Failures and bad input of the run are recorded.
+    """Compute a run unless somebody else does or did.
+
+    Failures and bad input of the run are recorded.
 
     Raises:
         StorageError: results cannot be written; the run is not to blame and goes on when they can.
@@ -88,7 +55,7 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
 
 
 def _claim(run: PlannedRun, job: Job, stack: ExitStack) -> Outcome | None:
-    """Locks the run; an outcome if there is nothing to do."""
+    """Lock the run; return an outcome if nothing is left to do."""
     run_id = run.spec.run_id
     if not stack.enter_context(holding(run.folder, job.lock_seconds)):
         return Outcome(run_id, "elsewhere")
@@ -117,7 +84,7 @@ def _execute(run: PlannedRun, job: Job, advance: Advance, accelerator: Accelerat
 
 
 def record_failure(run: PlannedRun, error: BaseException, started: str, device: str) -> RunRecord:
-    """Writes the record of a run that ended with ``error`` outside of :func:`execute_run`."""
+    """Write the record of a run that ended with ``error`` outside of :func:`execute_run`."""
     environment = describe_environment("cpu" if device == "auto" else device)
     record = failed_record(run.spec, error, started, environment)
     save_record(record, run.folder)

@@ -17,8 +17,9 @@ from encoder_ablations.experiments.reporting.figures.qualitative import picture_
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page.grids import classes_grid, mistakes
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.record import PER_IMAGE
-from encoder_ablations.experiments.runs.run import build_model, execute_run
+from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import build
 

@@ -132,8 +132,8 @@ def test_parts_and_parameters():
         cost.parameters["trainable"]
         == cost.parameters["total"] - cost.parameters_by_part["encoder.body"]
     )
-    assert [latency.batch_size for latency in cost.latencies] == [1, 2]
-    for latency in cost.latencies:
+    assert [latency.batch_size for latency in cost.latency_ms] == [1, 2]
+    for latency in cost.latency_ms:
         assert 0 < latency.p10 <= latency.median <= latency.p90
         assert sum(latency.median_by_part.values()) < 1.3 * latency.median
         assert set(latency.median_by_part) == set(PARTS)

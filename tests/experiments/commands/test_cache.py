@@ -13,7 +13,7 @@ from encoder_ablations.data.loading.stored_set import StoredSet, set_folder
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments.benchmarks import data as bench_data
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.runs import run
+from encoder_ablations.experiments.runs.preparation import prepare_data
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build
@@ -82,10 +82,10 @@ def test_a_prepared_run_reads_all_its_splits_from_sets(own_cache, dataset_yaml, 
         "dataset": terrain,
     }
     spec = build(RunSpec, parts, "test")
-    data = run.prepare_data(spec)
+    data = prepare_data(spec)
     assert all(
         isinstance(each, StoredSet)
-        for each in (data.training.train, data.training.val, data.report)
+        for each in (data.train.samples, data.val.samples, data.report.samples)
     )
 
 
@@ -132,7 +132,7 @@ def test_a_share_of_positives_needs_two_classes(terrain, own_cache, tmp_path):
     parts = {"encoder": load_encoder("vit_ti16"), "segmenter": load_segmenter("linear")}
     recipe = {"pos_ratio": 0.75}
     with pytest.raises(InputError, match=r"pos_ratio needs a dataset of two classes.* has 3"):
-        run.prepare_data(build(RunSpec, {**parts, "dataset": terrain, "recipe": recipe}, "test"))
+        prepare_data(build(RunSpec, {**parts, "dataset": terrain, "recipe": recipe}, "test"))
     for split in ("train", "val"):
         for number in range(8):
             mask = np.zeros((32, 32), np.uint8)
@@ -148,9 +148,9 @@ def test_a_share_of_positives_needs_two_classes(terrain, own_cache, tmp_path):
     }
     dataset["splits"] = {"train": "train", "val": "val"}
     spec = build(RunSpec, {**parts, "dataset": dataset, "recipe": recipe}, "test")
-    data = run.prepare_data(spec)
-    assert isinstance(data.training.train_indices, Mixed)
-    shown = data.training.train_indices.draw(np.random.default_rng(0))
-    assert sum(bool((data.training.train[int(index)].mask == 1).any()) for index in shown) == round(
+    data = prepare_data(spec)
+    assert isinstance(data.train.indices, Mixed)
+    shown = data.train.indices.draw(np.random.default_rng(0))
+    assert sum(bool((data.train.samples[int(index)].mask == 1).any()) for index in shown) == round(
         0.75 * len(shown)
     )

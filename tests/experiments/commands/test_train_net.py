@@ -36,7 +36,7 @@ from encoder_ablations.experiments.detectron2_loop.recording import ConfusionEva
 from encoder_ablations.experiments.detectron2_loop.repository import clone_root  # noqa: E402
 from encoder_ablations.experiments.detectron2_loop.session import work  # noqa: E402
 from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class  # noqa: E402
-from encoder_ablations.experiments.runs.run import prepare_data  # noqa: E402
+from encoder_ablations.experiments.runs.preparation import prepare_data  # noqa: E402
 
 HEAD, FORMER, OURS = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER", "MODEL.ENCODER_ABLATIONS"
 SMALL = {
@@ -366,7 +366,7 @@ def test_subset_is_that_of_our_engine(dataset):
     )
     (name,) = setup.cfg.DATASETS.TRAIN
     data = prepare_data(setup.spec)
-    expected = [data.training.train.ids[index] for index in data.training.train_indices]
+    expected = [data.train.samples.ids[index] for index in data.train.indices]
     assert [entry["image_id"] for entry in DatasetCatalog.get(name)] == expected
     assert len(expected) == 6
     assert MetadataCatalog.get(name).stuff_classes == list(setup.spec.dataset.classes)

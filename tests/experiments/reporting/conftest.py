@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from encoder_ablations.data.datasets.palette import palette
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.cost.model_cost import Latency
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.fingerprint import save_files
@@ -20,7 +21,6 @@ from encoder_ablations.experiments.runs.record import (
     CurvesRecord,
     DataRecord,
     ErrorRecord,
-    LatencyRecord,
     RunRecord,
     save_record,
 )
@@ -160,14 +160,14 @@ class RecordFactory:
             flops=round(gflops * 1e9),
             flops_by_part={"encoder.body": round(gflops * 0.8e9), "head": round(gflops * 0.2e9)},
             latency_ms=[
-                LatencyRecord(
+                Latency(
                     batch_size=1,
                     median=latency,
                     p10=latency * 0.9,
                     p90=latency * 1.2,
                     median_by_part={},
                 ),
-                LatencyRecord(
+                Latency(
                     batch_size=8,
                     median=latency * 6,
                     p10=latency * 5,

@@ -1,7 +1,9 @@
 """Several runs at a time: the same results as one after the other, whoever is killed and whenever."""
 
+import multiprocessing
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -16,8 +18,10 @@ from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.experiments.workers import processes
+from encoder_ablations.experiments.workers.job import Job, Outcome
 from encoder_ablations.experiments.workers.processes import run_in_processes, slots
-from encoder_ablations.experiments.workers.worker import Job, Outcome, compute
+from encoder_ablations.experiments.workers.worker import compute
+from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.seeding import numpy_stream
 
 
@@ -139,6 +143,35 @@ def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monk
     record = load_record(runs[0].folder)
     assert record.status == "failed"
     assert "its process died 2 times" in record.error.message
+
+
+class Stopper(Follower):
+    """A display that is interrupted as soon as it is used."""
+
+    def look(self, runs):
+        raise KeyboardInterrupt
+
+
+def test_nothing_outlives_a_stopped_study(studies):
+    """A thread that still follows a killed process may trip when Python ends."""
+    runs = locate(plan(load_study(studies.write(steps=100_000))), Path("out"))
+    threads = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        run_in_processes(runs, Job(Execution("cpu")), Stopper(), slots(2, Execution("cpu")))
+    assert set(threading.enumerate()) <= threads
+    assert not multiprocessing.active_children()
+
+
+def refusing(run, job):
+    """Take the place of the function that a process computes a run with."""
+    return StorageError("the disk is full")
+
+
+def test_errors_of_a_process_are_raised_here(studies, monkeypatch):
+    runs = locate(plan(load_study(studies.write())), Path("out"))
+    monkeypatch.setattr(processes, "_compute_in_process", refusing)
+    with pytest.raises(StorageError, match="disk is full"):
+        run_in_processes(runs, Job(Execution("cpu")), Follower(), slots(1, Execution("cpu")))
 
 
 def test_gpus_are_given_in_turn(monkeypatch):

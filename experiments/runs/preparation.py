@@ -1,0 +1,121 @@
+"""The images of a run: which of them it learns from, and which its number is measured on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from encoder_ablations.data.checks.training_check import CheckedDataset, check_dataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.loading.balancing import Mixed
+from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
+from encoder_ablations.data.loading.stored_set import StoredSet
+from encoder_ablations.experiments.runs.record import DataRecord
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Images:
+    """Some images of a split.
+
+    Attributes:
+        indices: positions in ``samples``.
+    """
+
+    split: Split
+    samples: CachedDataset | FolderDataset | StoredSet
+    indices: list[int]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The images of one run.
+
+    Attributes:
+        train: what it learns from.
+        val: what its best checkpoint is chosen on.
+        report: what its number is measured on.
+        warnings: sentences about what is allowed but makes the result doubtful.
+    """
+
+    train: Images
+    val: Images
+    report: Images
+    record: DataRecord
+    warnings: tuple[str, ...] = ()
+
+
+def prepare_data(spec: RunSpec) -> RunData:
+    """Check the dataset and pick the run's images.
+
+    Raises:
+        InputError: anything wrong with the files, or a fraction that leaves no image.
+    """
+    checked = check_dataset(spec.dataset)
+    train = _training_images(spec, checked)
+    if spec.recipe.overfit:
+        val = report = train
+    else:
+        val = report = _all_images(spec, checked, "val")
+        if "test" in checked.datasets:
+            report = _all_images(spec, checked, "test")
+    record = _data_record(spec, checked, train, val, report)
+    return RunData(train, val, report, record, tuple(checked.warnings))
+
+
+def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
+    """The run's fraction of the training images, of which fewer are left in overfit mode."""
+    samples = for_training(checked.datasets["train"], spec.recipe.augmentation)
+    present = checked.scans["train"].present
+    indices = subset(nested_order(present, spec.seed), spec.fraction)
+    if spec.recipe.pos_ratio is not None:
+        indices = _mixed(spec, spec.recipe.pos_ratio, indices, present)
+    if spec.recipe.overfit:
+        indices = indices[: spec.recipe.overfit]
+    return Images("train", samples, indices)
+
+
+def _all_images(spec: RunSpec, checked: CheckedDataset, split: Split) -> Images:
+    # validation images are read again and again
+    folder, keep = checked.datasets[split], split == "val"
+    samples = for_evaluation(folder, spec.recipe.augmentation, keep=keep)
+    return Images(split, samples, list(range(len(samples))))
+
+
+def _mixed(spec: RunSpec, pos_ratio: float, indices: list[int], present: np.ndarray) -> Mixed:
+    """The indices, drawn so that a share of ``pos_ratio`` holds the object.
+
+    Args:
+        present: N×K, whether an image holds a class.
+    """
+    classes = len(spec.dataset.classes)
+    if classes != 2:
+        raise InputError(
+            "recipe.pos_ratio needs a dataset of two classes, background and object; "
+            f"'{spec.dataset.name}' has {classes}. Leave it out."
+        )
+    return Mixed(indices, present[:, 1], pos_ratio)
+
+
+def _data_record(
+    spec: RunSpec, checked: CheckedDataset, train: Images, val: Images, report: Images
+) -> DataRecord:
+    names = [train.samples.ids[index] for index in train.indices]
+    counts = [checked.scans["train"].counts[index].tolist() for index in train.indices]
+    masks = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    test = checked.datasets.get("test")
+    return DataRecord(
+        train_ids_sha256=fingerprint(names),
+        train_masks_sha256=fingerprint(masks),
+        n_train=len(train.indices),
+        n_val=len(val.indices),
+        n_test=None if test is None else len(test),
+        fraction=spec.fraction,
+        class_names=list(spec.dataset.classes),
+        colors=colors_of(spec.dataset),
+        report_split=report.split,
+        dataset_sha256=checked.fingerprint,
+    )

@@ -1,0 +1,48 @@
+"""A run that fails is recorded, whatever the failure, and leaves the study's other runs alone."""
+
+import subprocess
+import zlib
+from pathlib import Path
+
+import pytest
+
+from encoder_ablations.experiments.runs import run
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.record import load_record
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.utils.errors import CannotContinue
+
+ERRORS = [zlib.error("invalid block"), subprocess.SubprocessError("no compiler"), OSError("gone")]
+
+
+@pytest.fixture
+def spec(terrain):
+    encoder = {"name": "darknet_tiny", "weights": "random", "channels": 32}
+    return RunSpec(encoder=encoder, segmenter={"name": "linear"}, dataset=terrain)
+
+
+def failing_with(error):
+    def fail(spec):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_any_error_inside_is_recorded(spec, tmp_path, monkeypatch, error):
+    monkeypatch.setattr(run, "prepare_data", failing_with(error))
+    folder = tmp_path / spec.run_id
+    record = run.execute_run(spec, folder, Execution("cpu"))
+    assert record.status == "failed"
+    assert record.error.line == f"{type(error).__name__}: {error}"
+    assert Path(__file__).name in record.error.traceback
+    assert load_record(folder).error == record.error
+
+
+def test_a_process_that_cannot_continue_records_no_failure(spec, tmp_path, monkeypatch):
+    """Another process of the run has failed, and says why."""
+    monkeypatch.setattr(run, "prepare_data", failing_with(CannotContinue("no contact")))
+    folder = tmp_path / spec.run_id
+    with pytest.raises(CannotContinue, match="no contact"):
+        run.execute_run(spec, folder, Execution("cpu"))
+    assert not (folder / "record.json").exists()
