@@ -12,24 +12,10 @@ from torch import Tensor
 from encoder_ablations.data.loading.batches import EvaluationItem
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts
+from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image with what is true and what is predicted.
-
-    Attributes:
-        image: 3×h×w uint8 RGB as the model saw it.
-        truth, prediction: H×W class ids at the mask's own size; in ``truth`` also that of ignored pixels.
-    """
-
-    id: str
-    image: Tensor
-    truth: Tensor
-    prediction: Tensor
 
 
 @dataclass

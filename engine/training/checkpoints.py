@@ -13,10 +13,12 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_with
 from encoder_ablations.utils.torch_files import DAMAGED, save
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DIGEST = "sha256"
 """Key of a checkpoint's digest: of everything else that it holds."""
 MOST_THREADS = 8
+PLAIN = (int, float, str, bool, type(None))
+"""Types of the values that a checkpoint may hold beside tensors."""
 
 
 class CheckpointError(InputError):
@@ -32,6 +34,24 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     whole = {"schema_version": SCHEMA_VERSION, **content}
     whole[DIGEST] = _digest(whole)
     write_with(path, lambda file: save(whole, file))
+
+
+def check_plain(title: str, content: Any) -> None:
+    """Refuse what a checkpoint cannot hold.
+
+    Args:
+        title: what ``content`` is, for the message.
+        content: nested mappings and sequences.
+
+    Raises:
+        InputError: an entry is neither a tensor nor a plain value.
+    """
+    for name, value in _leaves("", content):
+        if not isinstance(value, Tensor) and type(value) not in PLAIN:
+            raise InputError(
+                f"{title} cannot be saved: {name.lstrip('/')} is a {type(value).__name__}. Allowed "
+                "are tensors, numbers, texts, True, False and None, in dictionaries and lists."
+            )
 
 
 def load_checkpoint(

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+LOSS_POINTS = 200
+"""About this many points make a loss curve."""
+
 
 @dataclass
 class Progress:

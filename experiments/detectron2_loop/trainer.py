@@ -15,9 +15,8 @@ from encoder_ablations.encoders.frameworks.detectron2 import EncoderBackbone
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.training.batch_norm import synchronise
 from encoder_ablations.engine.training.checkpoints import save_checkpoint
-from encoder_ablations.engine.training.loop import LOSS_POINTS
 from encoder_ablations.engine.training.optimizer import undecayed_names
-from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.experiments.detectron2_loop.configuration import DTYPES
 from encoder_ablations.experiments.detectron2_loop.repository import official_trainer
 from encoder_ablations.experiments.runs.spec import RunSpec
