@@ -109,9 +109,7 @@ def test_the_checkpoint_of_another_run_or_step_is_refused(tmp_path):
         match=r"best\.pt is a checkpoint of another run, other; this is the run mine",
     ):
         load_checkpoint(path, "mine")
-    with pytest.raises(
-        CheckpointError, match=r"step 2, but the best ones of the run are those of step 4"
-    ):
+    with pytest.raises(CheckpointError, match=r"step 2\b.*step 4\b"):
         load_checkpoint(path, "other", step=4)
     assert load_checkpoint(path, "other", step=2)["step"] == 2
     save_checkpoint(path, {"step": 2})
