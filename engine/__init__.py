@@ -1,0 +1,1 @@
+"""Training and evaluation of segmenters, and what they cost."""

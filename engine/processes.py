@@ -1,4 +1,4 @@
-"""When a process cannot go on: another one of its run has ended, or its device is lost."""
+"""Tell whether a process can go on: the others of its run are reachable, its device works."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ def in_contact() -> Iterator[None]:
     """Within the block this process works with the others of its run.
 
     Raises:
-        CannotContinue: one of them has ended. Why is for that one to say: here only the connection has broken.
+        CannotContinue: the connection to one of them has broken; that one reports the cause.
     """
     try:
         yield
@@ -22,19 +22,20 @@ def in_contact() -> Iterator[None]:
         if not lost_contact(error):
             raise
         raise CannotContinue(
-            "another process of this run has ended or cannot be reached; it says why. The same command goes on."
+            "another process of this run has ended or cannot be reached; it says why. "
+            "The same command goes on."
         ) from error
 
 
 def lost_contact(error: BaseException) -> bool:
-    """Whether an error is that of communication between processes: NCCL's, or one of gloo, which has no type."""
+    """Return whether communication between processes failed; gloo's errors have no type."""
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and "gloo" in str(error).lower()
     )
 
 
 def device_is_lost() -> bool:
-    """Whether the GPU of this process no longer works, as after some errors of CUDA until the process ends."""
+    """Return whether this process's GPU no longer works, as after some errors of CUDA."""
     if not torch.cuda.is_initialized():
         return False
     try:

@@ -1,4 +1,4 @@
-"""How a model is trained and evaluated: the part of a run that is held fixed while encoders vary."""
+"""How a model is trained and evaluated: what is held fixed while encoders vary."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,10 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class OptimizerSpec(Config):
-    """AdamW (Loshchilov & Hutter, ICLR 2019). No weight decay on norms, biases, embeddings, tokens and LayerScale."""
+    """AdamW (Loshchilov & Hutter, ICLR 2019).
+
+    Norms, biases, embeddings, tokens and LayerScale have no weight decay.
+    """
 
     lr: float = Field(default=1e-4, gt=0)
     """Learning rate of everything but the encoder's body."""
@@ -46,13 +49,14 @@ class Recipe(Config):
     batch_size: Positive = 16
     """Images per optimiser step, over all processes and accumulation steps together."""
     accumulation: Positive = 1
-    """Micro-batches per optimiser step and process. A BatchNorm that learns has their statistics, not
-    the batch's: such runs are compared only with each other.
+    """Micro-batches per optimiser step and process. A BatchNorm that learns has their statistics,
+    not the batch's: such runs are compared only with each other.
     """
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     """Precision of training. "bf16" and "fp16" are mixed precision. "fp32" is true float32 on every
     device; "tf32" lets GPUs round the factors of matrix products and convolutions to 10 bits of
-    fraction, and is the same as "fp32" on the CPU. Evaluation and latency are always in true float32.
+    fraction, and is the same as "fp32" on the CPU. Evaluation and latency are always in true
+    float32.
     """
     augmentation: AugmentationSpec = AugmentationSpec()
     """The joint image-mask transforms."""
@@ -80,10 +84,12 @@ class Recipe(Config):
     def _divisible(self) -> "Recipe":
         if self.batch_size % self.accumulation:
             raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}"
+                f"batch_size {self.batch_size} is not a multiple of "
+                f"accumulation {self.accumulation}"
             )
         if self.schedule.warmup_steps >= self.steps:
             raise ValueError(
-                f"schedule.warmup_steps {self.schedule.warmup_steps} must be less than steps {self.steps}"
+                f"schedule.warmup_steps {self.schedule.warmup_steps} must be less than "
+                f"steps {self.steps}"
             )
         return self

@@ -1,4 +1,4 @@
-"""How PyTorch computes on a GPU: with deterministic kernels or the fastest ones, with TF32 or in full float32.
+"""How PyTorch computes on a GPU: deterministic or fastest kernels, TF32 or full float32.
 
 On the CPU neither setting changes a bit of a result.
 """
@@ -13,15 +13,15 @@ IEEE, TF32 = "ieee", "tf32"
 
 @contextmanager
 def deterministic_kernels(on: bool, gpu: bool = False) -> Iterator[None]:
-    """Within the block PyTorch takes deterministic kernels where they exist, and warns where they do not.
+    """Within the block PyTorch takes deterministic kernels where they exist, and warns elsewhere.
 
-    cuDNN's benchmark mode, which chooses convolutions by their speed at the moment, is off then. Elsewhere it stays as
-    it is; PyTorch's default is off, too.
+    cuDNN's benchmark mode, which chooses convolutions by their measured speed, is then off.
 
     Args:
-        on: False gives the fastest kernels, also inside of a block that asks for deterministic ones.
-        gpu: choose attention's kernels, too, which the CPU must keep. The fused ones know a deterministic gradient, but
-            PyTorch takes it only where it may raise an error for every operation that has none, as ``grid_sample``.
+        on: False gives the fastest kernels, also inside a block that asks for deterministic ones.
+        gpu: also choose attention's kernels, which must not change on the CPU. The fused ones have
+            a deterministic gradient, but PyTorch uses it only where every operation without one
+            (as ``grid_sample``) raises an error.
     """
     import torch
 
@@ -43,7 +43,7 @@ def deterministic_kernels(on: bool, gpu: bool = False) -> Iterator[None]:
 
 @contextmanager
 def fused_attention(on: bool) -> Iterator[None]:
-    """Within the block attention may use fused kernels, or is made of matrix products and a softmax."""
+    """Within the block allow fused attention, or force matrix products and a softmax."""
     from torch.backends import cuda
 
     before = cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled()
@@ -59,9 +59,10 @@ def fused_attention(on: bool) -> Iterator[None]:
 
 @contextmanager
 def tensor_float32(on: bool) -> Iterator[None]:
-    """Within the block GPUs round the factors of float32 products to TF32 (10 bits of fraction), or never do.
+    """Within the block GPUs round the factors of float32 products to TF32, or never do.
 
-    It holds for matrix products and convolutions alike. PyTorch's own default is TF32 in convolutions alone.
+    TF32 has 10 bits of fraction. Matrix products and convolutions are treated alike; PyTorch's own
+    default is TF32 in convolutions only.
     """
     import torch
 
@@ -78,7 +79,7 @@ def tensor_float32(on: bool) -> Iterator[None]:
 
 
 def float32_products(device: str) -> dict[str, str]:
-    """How float32 is multiplied on a device at this moment: "ieee" or "tf32" for each kind of operation."""
+    """Return how a device now multiplies float32: "ieee" or "tf32" for each kind of operation."""
     import torch
 
     if not device.startswith("cuda"):

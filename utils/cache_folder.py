@@ -1,4 +1,4 @@
-"""The one folder for everything that is kept to save time and can be deleted at any moment."""
+"""The folder of everything that is kept to save time and can be deleted at any moment."""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +7,7 @@ from platformdirs import user_cache_path
 
 
 def cache_folder(kind: str) -> Path:
-    """Return where one kind of cached file is kept, for example ``~/.cache/encoder_ablations/scans``.
+    """Return the folder of one kind of cached file, as ``~/.cache/encoder_ablations/scans``.
 
     ``XDG_CACHE_HOME`` moves it to another disk. A user without a home folder, as in some
     containers, gets one in the system's folder for temporary files. The folder need not exist yet.

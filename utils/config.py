@@ -1,6 +1,7 @@
-"""Configuration: pydantic models with defaults, a YAML as a delta over them, ``key.sub=value`` over that.
+"""Configuration: pydantic models with defaults, a YAML over them, ``key.sub=value`` over that.
 
-Unknown keys and impossible values end with one line that names the file, the key, what is allowed and the nearest name.
+Unknown keys and impossible values end with one line that names the file, the key, what is allowed
+and the nearest name.
 """
 
 import math
@@ -12,6 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.utils.errors import InputError, nearest
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 class Config(BaseModel):
@@ -27,7 +30,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a mapping in which a key stands twice, of which YAML would keep the last in silence."""
+    """Refuses a mapping with a repeated key; YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys: list[object] = []
@@ -44,7 +47,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
-    """Reads a YAML file that holds a mapping.
+    """Read a YAML file that holds a mapping.
 
     Raises:
         InputError: the file is missing, is not YAML, says a key twice, or holds something else.
@@ -66,41 +69,40 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def find_config(kind: str, name: str) -> Path | None:
-    """The YAML that ``name`` means: a path, or the stem of a file in the package's ``configs/<kind>``; None if neither.
+    """Return the YAML that ``name`` means; None if there is no such file.
 
     Args:
         kind: "datasets", "segmenters" or "studies"; built-in encoders are rows of a table.
+        name: a path, or the stem of a file in the package's ``configs/<kind>``.
     """
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if path.exists():
             return path
         name = path.stem if path.parent in (Path(f"configs/{kind}"), Path()) else name
-    path = Path(__file__).resolve().parent.parent / "configs" / kind / f"{name}.yaml"
+    path = CONFIGS / kind / f"{name}.yaml"
     return path if path.exists() else None
 
 
 def config_names(kind: str) -> list[str]:
-    """Stems of the YAML files in the package's ``configs/<kind>``."""
-    return sorted(
-        path.stem
-        for path in (Path(__file__).resolve().parent.parent / "configs" / kind).glob("*.yaml")
-    )
+    """Return the stems of the YAML files in the package's ``configs/<kind>``."""
+    return sorted(path.stem for path in (CONFIGS / kind).glob("*.yaml"))
 
 
 def merge(base: Mapping[str, Any], delta: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``delta`` over it; mappings are merged key by key, everything else is replaced."""
+    """Return ``base`` with ``delta`` over it: mappings are merged, everything else is replaced."""
     merged = dict(base)
     for key, value in delta.items():
         old = merged.get(key)
-        merged[key] = (
-            merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-        )
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
 def in_yaml(value: Any) -> str:
-    """A value as one line of YAML: ``[a, b]``, ``{encoder: [a]}``, ``null``."""
+    """Return a value as one line of YAML: ``[a, b]``, ``{encoder: [a]}``, ``null``."""
     text = yaml.safe_dump(
         value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
     )
@@ -108,9 +110,12 @@ def in_yaml(value: Any) -> str:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What changed, one phrase for each key: ``recipe.steps 80 → 100``. Lists are compared as a whole."""
+    """Return what changed, a phrase for each key: ``recipe.steps 80 → 100``.
+
+    Lists are compared as a whole.
+    """
     found = []
-    for key in [*before, *(key for key in after if key not in before)]:
+    for key in dict.fromkeys([*before, *after]):
         name = f"{prefix}{key}"
         if key not in after:
             found.append(f"{name} is gone")
@@ -124,7 +129,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str
 
 
 def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
-    """``["recipe.steps=100"]`` -> ``{"recipe": {"steps": 100}}``; values are read as YAML.
+    """Return ``{"recipe": {"steps": 100}}`` for ``["recipe.steps=100"]``; values are YAML.
 
     Raises:
         InputError: an assignment without "=".
@@ -134,7 +139,8 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise InputError(
-                f"cannot read the override '{assignment}': write it as key.sub=value, e.g. recipe.steps=100."
+                f"cannot read the override '{assignment}': write it as key.sub=value, "
+                "e.g. recipe.steps=100."
             )
         try:
             value = yaml.safe_load(text)
@@ -147,10 +153,12 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def build(model: type[Model], content: Mapping[str, Any], source: Path | str) -> Model:
-    """Makes a ``model`` from ``content``.
+    """Return a ``model`` of ``content``.
 
     Args:
-        source: where ``content`` came from (a file, "the command line"); it begins the error message.
+        model: the kind of configuration.
+        content: its keys and values.
+        source: where ``content`` came from (a file, "the command line"), for the error message.
 
     Raises:
         InputError: the first key that is unknown or holds an impossible value.
@@ -169,11 +177,13 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     key = ".".join(where) or "the file"
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, where[:-1])
-        return f"unknown key '{key}'.{nearest(where[-1], allowed)} Allowed: {', '.join(sorted(allowed))}."
+        hint = nearest(where[-1], allowed)
+        return f"unknown key '{key}'.{hint} Allowed: {', '.join(sorted(allowed))}."
     if problem["type"] == "missing":
         return f"the key '{key}' is missing."
     if problem["type"] == "too_short":
-        return f"'{key}' needs at least {problem['ctx']['min_length']} entry, it has {problem['ctx']['actual_length']}."
+        least, found = problem["ctx"]["min_length"], problem["ctx"]["actual_length"]
+        return f"'{key}' needs at least {least} entry, it has {found}."
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""
@@ -181,7 +191,7 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
-    """Field names of the model found by following ``path``; tags of unions and list positions are skipped."""
+    """Return the fields of the model at ``path``, skipping tags of unions and list positions."""
     candidates: list[type[BaseModel]] = [model]
     for part in path:
         following = []

@@ -25,7 +25,7 @@ PACKAGES += ["opencv-python-headless"]
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of every package that a result may depend on; absent ones are left out."""
+    """Return the versions of Python and of the packages that a result may depend on."""
     found = {"python": platform.python_version(), "encoder-ablations": __version__}
     for name in PACKAGES:
         try:
@@ -36,13 +36,12 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Commit of the checkout that this file lies in, "+changes" if modified; None if none."""
+    """Return the commit of this checkout, "+changes" if modified; None outside a checkout."""
     folder = Path(__file__).parent
     try:
         revision = _git(folder, "rev-parse", "HEAD")
-        return revision + (
-            "+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else ""
-        )
+        modified = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        return f"{revision}+changes" if modified else revision
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -55,7 +54,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def processor() -> str:
-    """The CPU's model name, as the operating system gives it."""
+    """Return the CPU's model name, as the operating system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -66,14 +65,14 @@ def processor() -> str:
 
 
 def describe_environment(device: str) -> dict[str, object]:
-    """Versions, git revision, machine and settings that a result may depend on.
+    """Return versions, git revision, machine and settings that a result may depend on.
 
     Args:
         device: what the run computes on, e.g. "cpu" or "cuda:0".
 
     Returns:
-        ``deterministic_kernels`` and ``float32`` among others, as they are at this moment: called during a run, they
-        are those of its training.
+        Settings such as ``deterministic_kernels`` and ``float32`` are those of this moment: within
+        a run they are those of its training.
     """
     import torch
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 
 def file_state(path: Path) -> str:
-    """Return a file's size in bytes and time of its last change in nanoseconds; other content, another state.
+    """Return a file's size in bytes and the time of its last change in nanoseconds.
 
     Raises:
-        OSError: there is no such file, or it cannot be looked at.
+        OSError: the file does not exist or cannot be inspected.
     """
     about = path.stat()
     return f"{about.st_size} {about.st_mtime_ns}"

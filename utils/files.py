@@ -13,15 +13,15 @@ from encoder_ablations.utils.errors import InputError
 
 
 class StorageError(InputError):
-    """The place where results go cannot be written to: no fault of the run that found out."""
+    """The place where results go cannot be written to; no run has failed."""
 
 
 @contextmanager
 def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Opens a temporary file beside ``path`` and renames it over ``path`` once it is written and synced.
+    """Open a temporary file; at the end of the block sync it and rename it to ``path``.
 
     Raises:
-        StorageError: the folder cannot be written to, or the disk is full. ``path`` is then as it was before.
+        StorageError: the folder cannot be written to, or the disk is full; ``path`` is unchanged.
     """
     path = Path(path)
     temporary = None
@@ -38,7 +38,8 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(
-            f"cannot write {path}: {reason}. Free some space or choose another folder with --output."
+            f"cannot write {path}: {reason}. "
+            "Free some space or choose another folder with --output."
         ) from error
     finally:
         if temporary is not None and os.path.exists(temporary):
@@ -46,11 +47,13 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def require_free(path: Path) -> None:
-    """
+    """Refuse a place for a new folder where something is, other than an empty folder.
+
     Raises:
-        InputError: something is there, other than an empty folder.
+        InputError: a file, or a folder that is not empty.
     """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    empty = path.is_dir() and not any(path.iterdir())
+    if path.exists() and not empty:
         raise InputError(
             f"{path.absolute()} exists already. Choose another folder, or remove this one."
         )
@@ -58,10 +61,10 @@ def require_free(path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path | str) -> Iterator[Path]:
-    """Gives a temporary folder that is renamed to ``path`` at the end of the block, or removed if it fails.
+    """Yield a temporary folder; it becomes ``path``, or is removed where the block fails.
 
     Raises:
-        InputError: ``path`` exists and is not an empty folder, it cannot be written to, or the disk is full.
+        InputError: ``path`` is not free, cannot be written to, or the disk is full.
     """
     path = Path(path).absolute()
     require_free(path)
@@ -85,45 +88,48 @@ def new_folder(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def together(*paths: Path) -> Iterator[None]:
-    """What the block writes at ``paths``, where nothing was before, is removed unless the block ends well."""
-    whole = False
+    """Remove what the block wrote at ``paths``, which were free, unless it ends well."""
     try:
         yield
-        whole = True
-    finally:
-        for path in () if whole else paths:
+    except BaseException:
+        for path in paths:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+        raise
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:
+    """Write a file, whole or not at all."""
     with replacing(path, "wb") as file:
         file.write(content)
 
 
 def write_text(path: Path | str, content: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
     with replacing(path, "w") as file:
         file.write(content)
 
 
 def as_json(content: Any) -> str:
+    """Return indented JSON with a newline at its end; NaN is refused."""
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def write_json(path: Path | str, content: Any) -> None:
+    """Write JSON, whole or not at all."""
     write_text(path, as_json(content))
 
 
 def write_with(path: Path | str, save: Callable[[IO[bytes]], object]) -> None:
-    """Writes ``path`` with a library's own saving function, e.g. ``lambda file: np.save(file, array)``."""
+    """Write ``path`` with a library's function, as ``lambda file: np.save(file, array)``."""
     with replacing(path, "wb") as file:
         save(file)
 
 
 def ensure_writable(folder: Path | str) -> Path:
-    """Creates ``folder`` and checks that files can be made in it.
+    """Create ``folder`` and check that files can be made in it; return it.
 
     Raises:
         StorageError: it is a file, or cannot be written to.
@@ -135,6 +141,7 @@ def ensure_writable(folder: Path | str) -> Path:
             pass
     except OSError as error:
         raise StorageError(
-            f"cannot write to the folder {folder}: {error.strerror}. Choose another one with --output."
+            f"cannot write to the folder {folder}: {error.strerror}. "
+            "Choose another one with --output."
         ) from error
     return folder

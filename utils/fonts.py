@@ -1,4 +1,4 @@
-"""Fonts for pictures: one that has the letters of a text, where this machine has one."""
+"""Fonts for pictures: find one of this machine that has the letters of a text."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ from PIL import ImageFont
 
 
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont | None:
-    """A font of ``size`` pixels that has every letter of ``text``; None where this machine has none.
+    """Return a font of ``size`` pixels that has every letter of ``text``; None without one.
 
-    DejaVu Sans, which comes with matplotlib, where it will do: it knows most alphabets, but no Chinese, Japanese or
-    Korean.
+    DejaVu Sans, which comes with matplotlib, is preferred: it has most alphabets, but no Chinese,
+    Japanese or Korean.
     """
     path = _path_for(frozenset(text))
     return None if path is None else _font(path, size)
 
 
 def legible(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
-    """The text and a font for it; letters that no font has become question marks."""
+    """Return the text and a font for it; letters that no font has become question marks."""
     font = font_for(text, size)
     if font is None:
         text = "".join(
@@ -31,7 +31,7 @@ def legible(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
 
 
 def further_families(texts: Iterable[str]) -> list[str]:
-    """Names of the fonts that matplotlib needs besides the usual one to write all texts, as far as there are some."""
+    """Return the fonts, beside the usual one, that matplotlib needs to write all texts."""
     paths = {_path_for(frozenset(text)) for text in texts} - {None, _default()}
     names = []
     for path in sorted(path for path in paths if path):
@@ -55,7 +55,7 @@ def _default() -> str:
 
 @cache
 def _others() -> list[str]:
-    """This machine's fonts as they are now (matplotlib's own list may be of yesterday), upright sans serifs first."""
+    """Return this machine's present fonts, upright sans serifs first."""
 
     def oddness(path: str) -> tuple[bool, bool, str]:
         name = Path(path).stem.lower()
@@ -69,7 +69,7 @@ def _others() -> list[str]:
 
 @cache
 def _letters(path: str) -> frozenset[int]:
-    """Code points that a font has; none where it cannot be used at any size, as fonts of bitmaps."""
+    """Return a font's code points; none for a font of bitmaps, which has no free size."""
     try:
         _font(path, 13)
         return frozenset(FT2Font(path).get_charmap())

@@ -15,7 +15,7 @@ class Interrupt:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Interrupt]:
-    """Within the block the first Ctrl-C (SIGINT) only sets ``requested``; a second one interrupts at once.
+    """Within the block the first Ctrl-C only sets ``requested``; a second one interrupts at once.
 
     Outside the main thread, where signals cannot be handled, nothing is changed.
     """

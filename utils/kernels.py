@@ -1,8 +1,9 @@
 """Compiled CPU kernels: how they are compiled, kept and spread over threads.
 
-Kernels are plain loops that numba compiles. They run without Python's global lock, so ordinary threads share the work.
-numba's own parallel loops are not used: their "workqueue" layer must not be entered from two threads at once, and their
-OpenMP layer ends a forked process; neither can be ruled out where autograd, data loaders and users' threads meet.
+Kernels are plain loops that numba compiles. They run without Python's global lock, so ordinary
+threads share the work. numba's own parallel loops are not used: their "workqueue" layer must not be
+entered from two threads at once, and their OpenMP layer ends a forked process. Neither can be ruled
+out where autograd, data loaders and users' threads meet.
 """
 
 import os
@@ -19,16 +20,18 @@ Function = Callable[..., Any]
 
 
 def compiled(*fastmath: str, inline: bool = False) -> Callable[[Function], Function]:
-    """Decorator: compiles a function at its first call with given types and keeps the result for later processes.
+    """Return a decorator that compiles a function at its first call with given types.
 
-    numba keeps it in ``__pycache__`` beside the source or, where that is read-only, in the user's cache folder; the
-    environment variable ``NUMBA_CACHE_DIR`` names another place.
+    numba keeps the result for later processes in ``__pycache__`` beside the source or, where that
+    is read-only, in the user's cache folder. The environment variable ``NUMBA_CACHE_DIR`` names
+    another place.
 
     Args:
-        fastmath: LLVM's flags that are allowed. Never "nnan", "ninf" or "fast": kernels must see NaN and infinity.
+        fastmath: LLVM's flags that are allowed. Never "nnan", "ninf" or "fast": kernels must see
+            NaN and infinity.
         inline: for a helper in an inner loop: its code becomes part of each kernel that calls it.
     """
-    import numba  # half a second to import: only modules of kernels, themselves imported at first use, come here
+    import numba  # half a second to import, so only when a module of kernels is imported
 
     def decorate(function: Function) -> Function:
         try:
@@ -49,10 +52,11 @@ def compiled(*fastmath: str, inline: bool = False) -> Callable[[Function], Funct
 
 
 def in_parallel(work: Callable[[int, int], object], total: int, step: int) -> None:
-    """Calls ``work(first, last)`` for 0..total in ranges of ``step``, on up to ``torch.get_num_threads()`` threads.
+    """Call ``work(first, last)`` for 0..total in ranges of ``step``, on PyTorch's threads.
 
-    The ranges do not depend on the number of threads. So the results do not either, as long as no two ranges write to
-    the same place. Safe to call from several threads at once and in forked processes, but not from within ``work``.
+    The ranges do not depend on the number of threads. So results do not either, as long as no two
+    ranges write to the same place. It may be called from several threads at once and in forked
+    processes, but not from within ``work``.
     """
     ranges = [(first, min(first + step, total)) for first in range(0, total, step)]
     threads = min(torch.get_num_threads(), len(ranges))
@@ -66,5 +70,5 @@ def in_parallel(work: Callable[[int, int], object], total: int, step: int) -> No
 
 @cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """``process`` is the caller's id: a forked child inherits the pool object but none of its threads."""
+    """Return the pool of a process: a forked child inherits the object but not its threads."""
     return ThreadPoolExecutor(threads, thread_name_prefix="kernel")

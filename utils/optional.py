@@ -1,21 +1,24 @@
-"""Packages that only some parts need: what to install when one is missing, and what works without it."""
+"""Optional packages: what to install when one is missing, and what works without it."""
 
 from encoder_ablations.utils.errors import InputError
 
 HINTS = {
     "detectron2": (
         "Detectron2",
-        "Install it with  pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'  "
+        "Install it with  pip install --no-build-isolation "
+        "'git+https://github.com/facebookresearch/detectron2.git'  "
         "(https://detectron2.readthedocs.io/tutorials/install.html; docs/setup.md). "
         "The command ablate and its own segmenters work without it.",
     ),
     "pycocotools": (
         "pycocotools",
-        "COCO's outlines are drawn with it: pip install pycocotools. Everything else works without it.",
+        "COCO's outlines are drawn with it: pip install pycocotools. "
+        "Everything else works without it.",
     ),
     "datasets": (
         "Hugging Face datasets",
-        "Install it with  pip install datasets  (or encoder-ablations[hub]). Datasets on disk work without it.",
+        "Install it with  pip install datasets  (or encoder-ablations[hub]). "
+        "Datasets on disk work without it.",
     ),
     "mask2former": (
         "the official Mask2Former",
@@ -25,8 +28,8 @@ HINTS = {
     ),
     "rasterio": (
         "rasterio",
-        "Rasters are read with it: pip install rasterio  (or encoder-ablations[raster]). Images that fit into memory "
-        "are read without it.",
+        "Rasters are read with it: pip install rasterio  (or encoder-ablations[raster]). "
+        "Images that fit into memory are read without it.",
     ),
     "ray": (
         "Ray",
@@ -41,6 +44,6 @@ class MissingPackageError(InputError, ImportError):
 
 
 def missing(package: str, error: ImportError) -> MissingPackageError:
-    """The error for a ``package`` of :data:`HINTS` whose import ended with ``error``."""
+    """Return the error for a ``package`` of :data:`HINTS` whose import ended with ``error``."""
     title, hint = HINTS[package]
     return MissingPackageError(f"{title} cannot be imported ({error}). {hint}")

@@ -1,8 +1,8 @@
 """Independent, named streams of random numbers.
 
-Every random decision draws from a stream named by its purpose, never from a global state that other code may have
-advanced. So the head of a segmenter starts from the same weights whatever the encoder drew before it, and an
-interrupted run continues with the numbers that it would have had.
+Every random decision draws from a stream named by its purpose, never from a global state that
+other code may have advanced. So the head of a segmenter starts from the same weights whatever the
+encoder drew before it, and an interrupted run continues with the numbers that it would have had.
 """
 
 import hashlib
@@ -14,12 +14,13 @@ import numpy as np
 
 
 def derive(seed: int, *labels: str | int) -> int:
-    """A seed in 0..2^63-1 that depends on ``seed`` and on every label, in order."""
+    """Return a seed in 0..2^63-1 that depends on ``seed`` and on every label, in order."""
     text = "/".join([str(seed), *map(str, labels)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def numpy_stream(seed: int, *labels: str | int) -> np.random.Generator:
+    """Return NumPy's generator of a named stream."""
     return np.random.default_rng(derive(seed, *labels))
 
 
@@ -34,7 +35,7 @@ def torch_stream(seed: int, *labels: str | int) -> Iterator[None]:
 
 
 def seed_global(seed: int, *labels: str | int) -> None:
-    """Sets the global generators (Python, NumPy, PyTorch on every device): done before each training step."""
+    """Seed the global generators: Python's, NumPy's, and PyTorch's on every device."""
     import torch
 
     value = derive(seed, *labels)

@@ -2,7 +2,7 @@
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in the two units that matter: "4.2 s", "3 min 20 s", "1 h 02 min", "2 d 04 h"."""
+    """Return a time span in its two largest units: "4.2 s", "3 min 20 s", "2 d 04 h"."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
@@ -18,12 +18,16 @@ def duration(seconds: float) -> str:
 
 
 def plural(count: int, word: str, rest: str = "") -> str:
-    """1, "seed" -> "1 seed"; 3 -> "3 seeds"; 1, "class" -> "1 class"; 2 -> "2 classes".
+    """Return a count with its noun: "1 seed", "3 seeds", "1 class", "2 classes".
 
     Args:
-        rest: what agrees with it, as singular and plural: "is/are left" -> "1 seed is left", "3 seeds are left".
+        count: how many.
+        word: the noun in the singular.
+        rest: what agrees with it, singular/plural: "is/are left" -> "1 seed is left",
+            "3 seeds are left".
     """
-    one = count == 1
-    ending = "" if one else "es" if word.endswith("s") else "s"
-    agreeing = " ".join(part.split("/")[0 if one else -1] for part in rest.split(" ") if part)
-    return f"{count} {word}{ending}{' ' * bool(agreeing)}{agreeing}"
+    form = 0 if count == 1 else -1
+    ending = "es" if word.endswith("s") else "s"
+    noun = word if count == 1 else word + ending
+    agreeing = [part.split("/")[form] for part in rest.split()]
+    return " ".join([str(count), noun, *agreeing])

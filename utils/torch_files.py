@@ -20,11 +20,11 @@ DAMAGED = (
     zipfile.BadZipFile,
     pickle.UnpicklingError,
 )
-"""What PyTorch's reader raises on files with missing or wrong bytes; it does not check them first."""
+"""What PyTorch's reader raises on files with missing or wrong bytes."""
 
 
 def save(content: Any, file: IO[bytes]) -> None:
-    """``torch.save`` whose failure to write is an OSError, as everybody else's.
+    """Save as ``torch.save`` does, but report a failure to write as OSError.
 
     Raises:
         OSError: the disk is full.

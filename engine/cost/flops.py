@@ -15,9 +15,10 @@ from encoder_ablations.segmenters.ops.deformable_attention import OPERATOR
 def count_flops(
     segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]
 ) -> tuple[int, dict[str, int]]:
-    """Multiply-adds of one forward pass, from input to stride-4 scores.
+    """Count the multiply-adds of one forward pass, from input to stride-4 scores.
 
     Args:
+        segmenter: the model.
         images: B×3×H×W.
         parts: names of sub-modules of the segmenter.
 
@@ -28,18 +29,20 @@ def count_flops(
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
     analysis.set_op_handle("aten::baddbmm", _added_product)
     analysis.set_op_handle(OPERATOR, _deformable_attention)
-    analysis.set_op_handle(
-        "prim::PythonOp.MSDeformAttnFunction", _deformable_attention
-    )  # as the official code calls it
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings(
-        "none"
-    )
+    # the official code's name of the same operator
+    analysis.set_op_handle("prim::PythonOp.MSDeformAttnFunction", _deformable_attention)
+    analysis.unsupported_ops_warnings(False)
+    analysis.uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
     by_module = analysis.by_module()
     return int(by_module[""]), {part: _by_prefix(by_module, f"segmenter.{part}") for part in parts}
 
 
 class _Predict(nn.Module):
-    """The forward pass as tensors in, tensors out; all of them, since what leads to no output is not traced."""
+    """The forward pass from tensors to tensors.
+
+    It returns all tensors of the scores, because what leads to no output is not traced.
+    """
 
     def __init__(self, segmenter: Segmenter) -> None:
         super().__init__()
@@ -47,34 +50,34 @@ class _Predict(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         scores = self.segmenter.predict(images)
-        return (scores.maps,) if scores.mixing is None else (scores.maps, scores.mixing)
+        if scores.mixing is None:
+            return (scores.maps,)
+        return scores.maps, scores.mixing
 
 
 def _by_prefix(by_module: Counter[str], name: str) -> int:
-    """A module's own count; a module that is not called as one (a head) is the sum of its children."""
+    """Return a module's count; one that is not called itself (a head) has its children's sum."""
     if by_module.get(name):
         return int(by_module[name])
-    children = [
-        key for key in by_module if key.startswith(f"{name}.") and "." not in key[len(name) + 1 :]
-    ]
+    children = [key for key in by_module if key.rpartition(".")[0] == name]
     return sum(_by_prefix(by_module, child) for child in children)
 
 
 def _attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Scaled dot-product attention: queries times keys, weights times values."""
+    """Count scaled dot-product attention: queries times keys, weights times values."""
     *batch, queries, width = get_shape(inputs[0])
     keys, value_width = get_shape(inputs[1])[-2], get_shape(inputs[2])[-1]
     return Counter({"attention": math.prod(batch) * queries * keys * (width + value_width)})
 
 
 def _added_product(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """A batch of matrix products B×N×M · B×M×P, added to something."""
+    """Count a batch of matrix products B×N×M · B×M×P."""
     *batch, rows, inner = get_shape(inputs[1])
     return Counter({"baddbmm": math.prod(batch) * rows * inner * get_shape(inputs[2])[-1]})
 
 
 def _deformable_attention(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Each sampled value: four bilinear terms and one weight, for every channel."""
+    """Count four bilinear terms and one weight for every sampled value and channel."""
     dim = get_shape(inputs[0])[-1]
     weights = next(
         shape for shape in map(get_shape, inputs[1:]) if shape is not None and len(shape) == 5

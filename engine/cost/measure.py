@@ -15,6 +15,8 @@ from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import deterministic_kernels, tensor_float32
 
 PARTS = ("encoder.body", "encoder.neck", "head")
+WARM_UP, LEAST_PASSES, MOST_PASSES = 3, 5, 10_000
+"""Passes of a latency: those not measured, and how few and how many are."""
 
 
 def measure_cost(
@@ -23,12 +25,14 @@ def measure_cost(
     batch_sizes: tuple[int, ...],
     seconds: float = 1.0,
 ) -> ModelCost:
-    """Measures on the device that the segmenter is on, in true float32 and with the fastest kernels.
+    """Measure in true float32 and with the fastest kernels.
 
-    So the numbers of all encoders compare, whatever their runs were trained with. Deterministic kernels would be more
-    than slow here: with them ``F.interpolate`` takes a path on GPUs that cannot be traced for counting FLOPs.
+    So the numbers of all encoders compare, whatever their runs were trained with. With
+    deterministic kernels ``F.interpolate`` would also take a path on GPUs that cannot be traced for
+    counting FLOPs.
 
     Args:
+        segmenter: on the device to measure.
         input_size: (H, W), the same for all encoders that are compared.
         batch_sizes: latency is measured for each.
         seconds: time spent on each latency, after warm-up.
@@ -66,33 +70,36 @@ def measure_cost(
 def measure_latency(
     segmenter: Segmenter, size: tuple[int, int], batch_size: int, seconds: float
 ) -> Latency:
-    """Median, 10th and 90th percentile over as many passes as fit into ``seconds`` (at least 5), after 3 to warm up."""
+    """Measure forward passes of zero images.
+
+    Args:
+        segmenter: on the device to measure, in evaluation mode.
+        size: (H, W) of the images.
+        batch_size: images a pass.
+        seconds: time to spend; at least 5 passes are measured, after 3 to warm up.
+    """
     images = torch.zeros(batch_size, 3, *size, device=segmenter.mean.device)
     stopwatch = _Stopwatch(images.device)
-    totals: list[float] = []
-    parts: dict[str, list[float]] = {part: [] for part in PARTS}
-    with (
-        stopwatch.on(segmenter.encoder.body, "encoder.body"),
-        stopwatch.on(segmenter.encoder.neck, "encoder.neck"),
-    ):
-        for index in range(10_000):
-            if index == 3:
-                begin = time.perf_counter()
-            if index >= 8 and time.perf_counter() - begin > seconds:
+    passes: list[dict[str, float]] = []
+    body, neck = segmenter.encoder.body, segmenter.encoder.neck
+    with stopwatch.on(body, "encoder.body"), stopwatch.on(neck, "encoder.neck"):
+        for _ in range(WARM_UP):
+            stopwatch.time(lambda: segmenter.predict(images))
+        begin = time.perf_counter()
+        while len(passes) < MOST_PASSES:
+            if len(passes) >= LEAST_PASSES and time.perf_counter() - begin > seconds:
                 break
             elapsed = stopwatch.time(lambda: segmenter.predict(images))
-            if index >= 3:
-                totals.append(elapsed)
-                encoder = {name: stopwatch.seen[name] for name in PARTS[:2]}
-                for name, value in {**encoder, "head": elapsed - sum(encoder.values())}.items():
-                    parts[name].append(value)
-    p10, median, p90 = np.percentile(totals, [10, 50, 90])
-    by_part = {name: float(np.median(values)) for name, values in parts.items()}
+            # the head has no module of its own to time: it is what encoder and neck leave
+            parts = stopwatch.seen | {"head": elapsed - sum(stopwatch.seen.values())}
+            passes.append({"total": elapsed, **parts})
+    p10, median, p90 = np.percentile([each["total"] for each in passes], [10, 50, 90])
+    by_part = {part: float(np.median([each[part] for each in passes])) for part in PARTS}
     return Latency(batch_size=batch_size, median=median, p10=p10, p90=p90, median_by_part=by_part)
 
 
 class _Stopwatch:
-    """Milliseconds of calls and of modules within them, with the device synchronised."""
+    """Measures calls, and modules within them, in milliseconds; it synchronises the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -110,7 +117,7 @@ class _Stopwatch:
 
     @contextmanager
     def on(self, module: nn.Module, name: str) -> Iterator[None]:
-        """Notes under ``name`` how long ``module`` takes in each call."""
+        """Within the block note under ``name`` how long ``module`` takes in each call."""
 
         def begin(_module: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
             self.seen[name] = -self.now()
@@ -128,7 +135,7 @@ class _Stopwatch:
 
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
-    """Without the warnings of one library's logger."""
+    """Within the block a library's logger gives no warnings."""
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -12,12 +12,12 @@ STATUS = Path("/proc/self/status")
 class PeakMemory:
     """The most memory that this process has held since the last :meth:`restart`.
 
-    On a GPU that is what PyTorch has allocated there. On the CPU it is the process's resident memory, with libraries
-    and decoded images; Linux keeps its peak and lets it be reset. Where it does not (some containers), the memory at
-    the moment of :meth:`read` takes its place.
+    On a GPU it is the memory that PyTorch has allocated there. On the CPU it is the process's
+    resident memory, with libraries and decoded images. Linux keeps its peak and lets it be reset.
+    Where it cannot be reset (some containers), the memory at the moment of :meth:`read` counts.
 
     Attributes:
-        kind: which of these it is, in words.
+        kind: which of these memories it is, in words.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -33,9 +33,11 @@ class PeakMemory:
             self._now_only = not resets
 
     def words(self, processes: int) -> str:
-        """Say for a record what was measured; of several processes the largest value counts."""
+        """Return what was measured, for a record; of several processes the largest counts."""
         words = f"{self.kind}, during training steps"
-        return words if processes == 1 else f"{words}; the largest of {processes} processes"
+        if processes == 1:
+            return words
+        return f"{words}; the largest of {processes} processes"
 
     def restart(self) -> None:
         """Forget the peak so far."""
@@ -52,7 +54,7 @@ class PeakMemory:
 
 
 def _reset_resident_peak() -> bool:
-    """Whether Linux could be told to (proc(5), clear_refs, since 4.0)."""
+    """Reset the peak (proc(5), clear_refs); return whether Linux did."""
     try:
         CLEAR.write_text("5")
         return _resident_peak() > 0
@@ -61,6 +63,6 @@ def _reset_resident_peak() -> bool:
 
 
 def _resident_peak() -> int:
-    """VmHWM, in bytes."""
+    """Return the peak of the resident memory (VmHWM) in bytes."""
     lines = STATUS.read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith("VmHWM:")).split()[1])

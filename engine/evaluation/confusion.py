@@ -22,22 +22,25 @@ class ConfusionMatrix:
     """Pixel counts.
 
     Attributes:
-        counts: K×K int64; rows are ground truth, columns are predictions. Ignored pixels are not in it.
+        counts: K×K int64; rows are ground truth, columns are predictions. Ignored pixels are not
+            counted.
     """
 
     counts: np.ndarray
 
     @classmethod
     def empty(cls, classes: int) -> ConfusionMatrix:
+        """Return the matrix of no pixels."""
         return cls(np.zeros((classes, classes), dtype=np.int64))
 
     @classmethod
     def of(cls, prediction: Tensor, truth: Tensor, classes: int) -> ConfusionMatrix:
-        """Counts one image (or batch).
+        """Count one image (or batch).
 
         Args:
             prediction: class ids in 0..classes-1, any integer type.
-            truth: class ids of the same shape, any integer type, ``ignore_label(classes)`` = ignore.
+            truth: class ids of the same shape, any integer type; ``ignore_label(classes)`` =
+                ignore.
             classes: K.
 
         Raises:
@@ -52,10 +55,11 @@ class ConfusionMatrix:
         kind = torch.int32 if classes <= INT32_CLASSES else torch.int64
         # The ignored id has all bits set: adding 1 makes it row 0, and class k row k + 1.
         row = (truth.flatten().to(kind) + 1).bitwise_and_(ignore)
-        extremes = torch.stack(
-            [end.long() for each in (prediction, truth, row) for end in each.aminmax()]
-        )
-        least, most, lowest, highest, _, last_row = extremes.tolist()
+        # one transfer from a GPU for all six numbers
+        ends = [*prediction.aminmax(), *truth.aminmax(), *row.aminmax()]
+        least, most, lowest, highest, _, last_row = torch.stack(
+            [end.long() for end in ends]
+        ).tolist()
         if least < 0 or most >= classes:
             raise _unknown_id("prediction", prediction, f"0..{classes - 1}", classes)
         if lowest < 0 or highest > ignore or last_row > classes:
@@ -70,7 +74,7 @@ class ConfusionMatrix:
 
 
 def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both tensors in a type of which PyTorch finds the extremes (it lacks them for 16 to 64 unsigned bits)."""
+    """Return both tensors in types for which PyTorch finds extremes: not unsigned 16 to 64 bits."""
     import torch
 
     if prediction.shape != truth.shape:
@@ -96,6 +100,6 @@ def _unknown_id(
         wrong &= ids != ignore
     smallest, pixels = int(ids[wrong].min()), int(wrong.sum())
     return InputError(
-        f"confusion matrix: {name} holds the class id {smallest} (pixels with unknown ids: {pixels}). "
-        f"Allowed: {allowed}."
+        f"confusion matrix: {name} holds the class id {smallest} "
+        f"(pixels with unknown ids: {pixels}). Allowed: {allowed}."
     )

@@ -1,4 +1,4 @@
-"""A segmenter on a set of images: one confusion matrix, at the resolution of each mask."""
+"""Evaluate a segmenter on a set of images, at the resolution of each mask."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,24 +12,10 @@ from torch import Tensor
 from encoder_ablations.data.loading.batches import EvaluationItem
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts
+from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image with what is true and what is predicted.
-
-    Attributes:
-        image: 3×h×w uint8 RGB as the model saw it.
-        truth, prediction: H×W class ids at the mask's own size; in ``truth`` also that of ignored pixels.
-    """
-
-    id: str
-    image: Tensor
-    truth: Tensor
-    prediction: Tensor
 
 
 @dataclass
@@ -51,16 +37,21 @@ def evaluate(
     read: Callable[[EvaluationItem], Tensor | Features] | None = None,
     relabel: Tensor | None = None,
 ) -> Evaluation:
-    """Predicts every image and counts.
+    """Predict every image and count its pixels by truth and prediction.
 
-    One image at a time, in true float32 (no TF32); nothing is kept of an image but its counts (and the first few as
-    pictures), a few kilobytes. With several processes each takes its share of ``items`` and all get the sum.
+    Images are predicted one at a time in true float32 (no TF32). Only their counts are kept, a few
+    kilobytes each, and the first few as pictures. Of several processes each takes its share of
+    ``items``, and all get the sum.
 
     Args:
+        segmenter: the model; afterwards it is in the mode that it was in.
+        items: this process's images and masks.
+        classes: K.
+        accelerator: the device and the processes.
         keep_pictures: how many of the first items are returned as pictures.
         advance: called after every image, for progress.
-        read: gives what is predicted from in place of an item's image, see :class:`FeatureSource`.
-        relabel: int64, class that the model predicts -> class id in the masks; None = they are the same.
+        read: gives the model's input for an item, see :class:`FeatureSource`; None = its image.
+        relabel: int64, predicted class -> class id in the masks; None = they are the same.
     """
     was_training = segmenter.training
     segmenter.eval()
@@ -95,7 +86,7 @@ def count_image(id: str, prediction: Tensor, truth: Tensor, classes: int) -> Con
 
 
 def gather_images(images: Sequence[ImageCounts], accelerator: Accelerator) -> list[ImageCounts]:
-    """All processes' images in the order of the set, given that each process took every n-th one."""
+    """Return all processes' images in the order of the set; each process took every n-th one."""
     if accelerator.num_processes == 1:
         return list(images)
     shares: list[list[ImageCounts]] = gather_object([list(images)])

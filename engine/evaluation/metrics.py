@@ -1,6 +1,6 @@
 """Segmentation quality: every number is a function of one confusion matrix over the whole set.
 
-All values are fractions in 0..1; NaN where there is nothing to divide by (a class that never occurs).
+All values are fractions in 0..1, or NaN where the divisor is zero (a class that never occurs).
 """
 
 import numpy as np
@@ -14,26 +14,28 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def class_iou(matrix: ConfusionMatrix) -> np.ndarray:
-    """Intersection over union of each class (K,); NaN where the class is in neither truth nor prediction."""
+    """Return the IoU of each class (K,); NaN where the class is in neither truth nor prediction."""
     counts = matrix.counts.astype(np.float64)
     hits = np.diagonal(counts)
     return _divide(hits, counts.sum(axis=1) + counts.sum(axis=0) - hits)
 
 
 def class_dice(matrix: ConfusionMatrix) -> np.ndarray:
-    """Dice (F1) of each class (K,): 2·hits / (truth + prediction); NaN where the class is in neither."""
+    """Return Dice (F1) of each class (K,): 2·hits / (truth + prediction); NaN where in neither."""
     counts = matrix.counts.astype(np.float64)
     return _divide(2 * np.diagonal(counts), counts.sum(axis=1) + counts.sum(axis=0))
 
 
 def class_accuracy(matrix: ConfusionMatrix) -> np.ndarray:
-    """Recall of each class (K,); NaN where the class is not in the truth."""
+    """Return the recall of each class (K,); NaN where the class is not in the truth."""
     counts = matrix.counts.astype(np.float64)
     return _divide(np.diagonal(counts), counts.sum(axis=1))
 
 
 def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
-    return float(values[chosen].mean()) if chosen.any() else float("nan")
+    if not chosen.any():
+        return float("nan")
+    return float(values[chosen].mean())
 
 
 def _present(matrix: ConfusionMatrix) -> np.ndarray:
@@ -41,36 +43,38 @@ def _present(matrix: ConfusionMatrix) -> np.ndarray:
 
 
 def mean_iou(matrix: ConfusionMatrix) -> float:
-    """mIoU over the classes present in the ground truth: Detectron2's rule, the number we compare."""
+    """Return the mIoU over the classes in the ground truth: Detectron2's rule, and ours."""
     return _mean(class_iou(matrix), _present(matrix))
 
 
 def mean_iou_union(matrix: ConfusionMatrix) -> float:
-    """mIoU over the classes present in ground truth or prediction, as torchmetrics computes it."""
+    """Return the mIoU over the classes in truth or prediction, as torchmetrics does."""
     values = class_iou(matrix)
     return _mean(values, ~np.isnan(values))
 
 
 def mean_iou_all(matrix: ConfusionMatrix) -> float:
-    """mIoU over all classes; classes that never occur count as 0."""
+    """Return the mIoU over all classes; classes that never occur count as 0."""
     return float(np.nan_to_num(class_iou(matrix)).mean())
 
 
 def mean_class_accuracy(matrix: ConfusionMatrix) -> float:
-    """Mean recall over the classes present in the ground truth."""
+    """Return the mean recall over the classes present in the ground truth."""
     return _mean(class_accuracy(matrix), _present(matrix))
 
 
 def pixel_accuracy(matrix: ConfusionMatrix) -> float:
-    """Share of labelled pixels whose class is right."""
+    """Return the share of labelled pixels whose class is right."""
     total = matrix.counts.sum()
-    return float(np.trace(matrix.counts) / total) if total else float("nan")
+    if not total:
+        return float("nan")
+    return float(np.trace(matrix.counts) / total)
 
 
 def frequency_weighted_iou(matrix: ConfusionMatrix) -> float:
-    """IoU of each class weighted by its share of the labelled pixels."""
+    """Return the mean of the classes' IoU, weighted by their share of the labelled pixels."""
     truth = matrix.counts.sum(axis=1)
     total = truth.sum()
-    return (
-        float((truth / total * np.nan_to_num(class_iou(matrix))).sum()) if total else float("nan")
-    )
+    if not total:
+        return float("nan")
+    return float((truth / total * np.nan_to_num(class_iou(matrix))).sum())

@@ -1,4 +1,4 @@
-"""What each image contributes to the confusion matrix: kept, so that test images can be resampled afterwards."""
+"""Every image's confusion matrix, kept so that test images can be resampled afterwards."""
 
 import zipfile
 import zlib
@@ -12,12 +12,17 @@ from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_with
 
+ARRAYS = ("starts", "cells", "counts")
+DAMAGED = (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What NumPy's reader, and using what it read, raise on files with missing or wrong bytes."""
+
 
 @dataclass(frozen=True)
 class ImageCounts:
     """The cells of one image's confusion matrix that are not zero.
 
     Attributes:
+        id: the sample's id.
         cells: int32, truth · K + prediction.
         counts: int64, pixels in each of ``cells``.
     """
@@ -28,6 +33,7 @@ class ImageCounts:
 
     @classmethod
     def of(cls, id: str, matrix: ConfusionMatrix) -> "ImageCounts":
+        """Return the counts of one image."""
         flat = matrix.counts.ravel()
         cells = np.flatnonzero(flat)
         return cls(id, cells.astype(np.int32), flat[cells])
@@ -35,11 +41,13 @@ class ImageCounts:
 
 @dataclass(frozen=True)
 class PerImage:
-    """The confusion matrices of a set of images, sparse: with 150 classes an image fills about 1 % of its cells.
+    """The confusion matrices of a set of images.
+
+    They are sparse: with 150 classes an image fills about 1 % of its cells.
 
     Attributes:
         ids: N names.
-        starts: int64 (N+1,); image i owns ``cells[starts[i]:starts[i + 1]]`` and the ``counts`` there.
+        starts: int64 (N+1,); image i has ``cells[starts[i]:starts[i + 1]]`` and their ``counts``.
         classes: K.
     """
 
@@ -51,19 +59,20 @@ class PerImage:
 
     @classmethod
     def of(cls, images: Sequence[ImageCounts], classes: int) -> "PerImage":
+        """Return the counts of all images as one."""
         starts = np.cumsum([0, *(len(image.cells) for image in images)])
         cells = np.concatenate([np.empty(0, np.int32), *(image.cells for image in images)])
         counts = np.concatenate([np.empty(0, np.int64), *(image.counts for image in images)])
         return cls([image.id for image in images], starts, cells, counts, classes)
 
     def total(self) -> ConfusionMatrix:
-        """The sum over all images."""
+        """Return the sum over all images."""
         flat = np.zeros(self.classes**2, np.int64)
         np.add.at(flat, self.cells, self.counts)
         return ConfusionMatrix(flat.reshape(self.classes, self.classes))
 
     def margins(self) -> np.ndarray:
-        """N×3×K float64: of every image and class the pixels that are hits, truth, prediction.
+        """Return the pixels of every image and class: N×3×K float64 of hits, truth, prediction.
 
         IoU, Dice and accuracy are functions of their sums.
         """
@@ -80,7 +89,7 @@ class PerImage:
 
 
 def save_per_image(images: PerImage, path: Path, run_id: str = "") -> None:
-    """Write a compressed ``.npz``, whole or not at all, which names the run that it is of."""
+    """Write a compressed ``.npz`` that names its run, whole or not at all."""
     arrays = {"ids": np.array(images.ids, np.str_), "starts": images.starts, "cells": images.cells}
     counts = {
         "counts": images.counts,
@@ -91,11 +100,12 @@ def save_per_image(images: PerImage, path: Path, run_id: str = "") -> None:
 
 
 def load_per_image(path: Path, total: np.ndarray, run_id: str | None = None) -> PerImage | None:
-    """Reads what :func:`save_per_image` wrote; None if there is no file.
+    """Read what :func:`save_per_image` wrote; None if there is no file.
 
     Args:
+        path: the file.
         total: K×K counts that the images must add up to.
-        run_id: the run that it must be of; None = of any.
+        run_id: the run that it must belong to; None = any.
 
     Raises:
         InputError: the file is damaged, of another run, or does not belong to ``total``.
@@ -103,43 +113,32 @@ def load_per_image(path: Path, total: np.ndarray, run_id: str | None = None) -> 
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {
-                name: file[name]
-                for name in ("ids", "starts", "cells", "counts", "classes", "run_id")
-            }
-        images = PerImage(
-            found["ids"].tolist(),
-            found["starts"],
-            found["cells"],
-            found["counts"],
-            int(found["classes"]),
-        )
-        whole = len(images.starts) == len(images.ids) + 1 and images.starts[-1] == len(images.cells)
-        same = (
-            whole and images.classes == len(total) and np.array_equal(images.total().counts, total)
-        )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-    ) as error:
+        images, owner = _read(path)
+        fits = images.classes == len(total) and np.array_equal(images.total().counts, total)
+    except DAMAGED as error:
         raise InputError(
-            f"{path} is damaged ({type(error).__name__}); delete it to report without intervals over images."
+            f"{path} is damaged ({type(error).__name__}); "
+            "delete it to report without intervals over images."
         ) from error
-    if run_id is not None and found["run_id"].item() != run_id:
+    if run_id not in (None, owner):
         raise InputError(
-            f"{path} is that of another run, {found['run_id'].item()}; this is the run {run_id}. Restore the run's own "
-            "file, or delete this one to report without intervals over images."
+            f"{path} is that of another run, {owner}; this is the run {run_id}. Restore the run's "
+            "own file, or delete this one to report without intervals over images."
         )
-    if not same:
+    if not fits:
         raise InputError(
             f"{path} does not add up to the confusion matrix of the record beside it; "
             "delete both to run it again, or this file to report without intervals over images."
         )
     return images
+
+
+def _read(path: Path) -> tuple[PerImage, str]:
+    """Return the images of a file, and the run that it names."""
+    with np.load(path, allow_pickle=False) as file:
+        found = {name: file[name] for name in (*ARRAYS, "ids", "classes", "run_id")}
+    arrays = {name: found[name] for name in ARRAYS}
+    images = PerImage(ids=found["ids"].tolist(), classes=int(found["classes"]), **arrays)
+    if len(images.starts) != len(images.ids) + 1 or images.starts[-1] != len(images.cells):
+        raise ValueError("the images' parts do not fit each other")
+    return images, found["run_id"].item()

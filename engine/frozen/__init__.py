@@ -1,0 +1,1 @@
+"""A frozen body's features and their store on disk."""

@@ -1,8 +1,8 @@
-"""Feature maps on disk: shared by processes, checked whenever they are read, never larger than allowed.
+"""Feature maps on disk: shared by processes, checked when read, within a limited size.
 
-One folder holds groups (an encoder, its weights, a transform), a group holds one file an image. Files appear whole or
-not at all and are memory-mapped when read. Nothing depends on the store but time: what is missing, damaged or out of
-date is computed again.
+One folder holds groups (an encoder, its weights, a transform); a group holds one file an image.
+Files appear whole or not at all and are memory-mapped when read. The store saves time and changes
+no result: what is missing, damaged or out of date is computed again.
 """
 
 import hashlib
@@ -37,9 +37,10 @@ logger = logging.getLogger(__name__)
 class FeatureStore:
     """A folder of groups.
 
-    The rule when it is full: groups that nobody has used for ten minutes are deleted, least recently used first. If
-    that is not enough the new maps are not kept, and are computed whenever they are needed. What is there stays, since
-    a training run asks for everything once an epoch: keeping a fixed part serves it better than keeping the newest.
+    When it is full, groups that nobody has used for ten minutes are deleted, least recently used
+    first. If that is not enough, new maps are not kept, and are computed whenever they are needed.
+    Maps in use stay: a training run reads everything once an epoch, so a fixed part serves it
+    better than the newest part.
 
     Args:
         folder: made when something is written.
@@ -53,14 +54,14 @@ class FeatureStore:
         self._counted = False
 
     def group(self, description: Mapping[str, Any]) -> "FeatureGroup":
-        """The maps that ``description`` (plain values) decides; another description, another group."""
+        """Return the group of the maps that ``description`` (plain values) determines."""
         key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
         return FeatureGroup(self, self.folder / key, description)
 
     def write(self, path: Path, content: bytes) -> bool:
-        """Writes a file if there is room for it. False: it was not kept.
+        """Write a file if there is room for it; return whether it was kept.
 
-        Several processes take turns. After a disk that cannot be written to, nothing more is tried.
+        Several processes take turns. Once the disk cannot be written to, the store stays closed.
         """
         if self.closed or len(content) > self.budget:
             return False
@@ -81,7 +82,7 @@ class FeatureStore:
             return False
 
     def _used(self) -> int:
-        """Bytes in use: counted when a process first writes, then kept in a file."""
+        """Return the bytes in use: counted when a process first writes, then kept in a file."""
         if self._counted:
             try:
                 return int((self.folder / "used").read_text())
@@ -91,14 +92,14 @@ class FeatureStore:
         total = 0
         for path in _files(self.folder):
             if path.name.startswith(".") and ".safetensors." in path.name:
-                # such files are written under the lock, which this process has: left by a killed one
+                # written under the lock, which this process holds: so a killed one left it
                 path.unlink(missing_ok=True)
             else:
                 total += _size(path)
         return total
 
     def _make_room(self, needed: int, wanted: Path) -> int:
-        """Deletes idle groups until ``needed`` bytes are free; returns how many were freed."""
+        """Delete idle groups until ``needed`` bytes are free; return how many were freed."""
         groups = []
         for folder in self.folder.iterdir():
             if folder.is_dir() and folder not in wanted.parents:
@@ -113,13 +114,13 @@ class FeatureStore:
 
 
 class Kept(NamedTuple):
-    """Memory-mapped maps on the CPU, not to be written to, and the types that they had before they were kept."""
+    """Memory-mapped maps on the CPU, not to be written to, and their original types."""
 
     maps: list[Tensor]
     dtypes: list[torch.dtype]
 
     def on(self, device: torch.device) -> list[Tensor]:
-        """The maps as they were."""
+        """Return the maps on a device, in their original types."""
         return [
             each.to(device).to(dtype) for each, dtype in zip(self.maps, self.dtypes, strict=True)
         ]
@@ -129,7 +130,7 @@ class FeatureGroup:
     """The maps of many images by one encoder with one transform.
 
     Attributes:
-        full: something could not be kept for want of room.
+        full: whether maps could not be kept for lack of room.
     """
 
     def __init__(self, store: FeatureStore, folder: Path, description: Mapping[str, Any]) -> None:
@@ -140,7 +141,7 @@ class FeatureGroup:
         self._touched = 0.0
 
     def read(self, name: str, state: str) -> "Kept | None":
-        """The maps kept under ``name``; None if there are none, or if they are damaged or of another ``state``."""
+        """Return the maps kept under ``name``; None if missing, damaged or of another ``state``."""
         path = self._path(name)
         try:
             with safe_open(path, "pt") as file:
@@ -153,25 +154,25 @@ class FeatureGroup:
                 "the cached features %s are damaged (%s); they are computed again.", path, error
             )
             return None
-        dtypes = about.get("dtypes", "")
-        if about.get("checksum") != _checksum(about.get("state", "") + dtypes, maps):
+        dtypes, kept_state = about.get("dtypes", ""), about.get("state", "")
+        if about.get("checksum") != _checksum(kept_state + dtypes, maps):
             logger.warning(
                 "the cached features %s are damaged (checksum); they are computed again.", path
             )
             return None
         self._touch()
-        return (
-            Kept(maps, [getattr(torch, name) for name in dtypes.split()])
-            if about["state"] == state
-            else None
-        )
+        if kept_state != state:
+            return None
+        return Kept(maps, [getattr(torch, name) for name in dtypes.split()])
 
     def write(
         self, name: str, state: str, maps: Sequence[Tensor], dtype: torch.dtype | None = None
     ) -> None:
-        """Keeps maps, if there is room, in place of what was kept under ``name``.
+        """Keep maps, if there is room, in place of what was kept under ``name``.
 
         Args:
+            name: of the image and its view.
+            maps: on any device.
             state: what the maps depend on beside the group, e.g. the state of the image file.
             dtype: what the values fit into exactly; None = the type that the maps have.
         """
@@ -187,8 +188,9 @@ class FeatureGroup:
             self.full = True
             if not self._store.closed:
                 logger.warning(
-                    "the feature cache %s has reached its %.3g GB: the other features are computed whenever they are "
-                    "needed. Raise --feature-cache-gb, or delete what is no longer used.",
+                    "the feature cache %s has reached its %.3g GB: the other features are computed "
+                    "whenever they are needed. Raise --feature-cache-gb, or delete what is no "
+                    "longer used.",
                     self._store.folder,
                     self._store.budget / GIB,
                 )
@@ -198,7 +200,7 @@ class FeatureGroup:
         return self.folder / digest[:2] / f"{digest}.safetensors"
 
     def _touch(self) -> bool:
-        """Says that the group is in use. False: its folder cannot be written to."""
+        """Mark the group as in use; return whether its folder can be written to."""
         if time.time() - self._touched < TOUCH_SECONDS:
             return True
         about = self.folder / "key.json"
@@ -218,7 +220,7 @@ class FeatureGroup:
 
 
 def _checksum(state: str, maps: Sequence[Tensor]) -> str:
-    """CRC-32 of everything that a file says: 4 GB/s, and meant for damage, not for attackers."""
+    """Return the CRC-32 of everything in a file: fast, against damage, not attackers."""
     value = zlib.crc32(state.encode("utf-8", "surrogateescape"))
     for each in maps:
         value = zlib.crc32(f"{each.dtype} {tuple(each.shape)}".encode(), value)
@@ -227,7 +229,7 @@ def _checksum(state: str, maps: Sequence[Tensor]) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Files of all groups, not those of the store itself."""
+    """Yield the files of all groups, not those of the store itself."""
     return (
         path
         for path in folder.glob("**/*")
@@ -243,7 +245,7 @@ def _size(path: Path) -> int:
 
 
 def _last_use(folder: Path) -> float:
-    """Unix time; 0 for a folder without description, which a process was killed over."""
+    """Return the Unix time; 0 for a folder without description, left by a killed process."""
     try:
         return (folder / "key.json").stat().st_mtime
     except FileNotFoundError:

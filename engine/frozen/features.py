@@ -1,4 +1,4 @@
-"""What a frozen body makes of an image, computed once: for every later epoch, run and head it is read from disk."""
+"""A frozen body's features, computed once and read from disk by later epochs, runs and heads."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,15 +24,18 @@ PACKAGES = ("encoder-ablations", "torch", "timm", "numpy", "pillow")
 class FeatureSource:
     """Images in, features out where the body is frozen.
 
-    A training image has features of its own only where its views are fixed (``augmentation.views``). Those are computed
-    one image at a time, whether they are kept or not, so that the store changes no bit of a result; evaluation works
-    one image at a time anyway.
+    A training image has features of its own only where its views are fixed
+    (``augmentation.views``). They are computed one image at a time, kept or not, so that the store
+    changes no bit of a result. Evaluation works one image at a time anyway.
 
     Args:
+        segmenter: the model.
+        recipe: augmentation and precision.
         store: where features are kept; None = they are computed every time.
 
     Attributes:
-        computed, read: how many images' features were.
+        computed: images whose features were computed while there was a store.
+        read: images whose features were read from it.
     """
 
     def __init__(
@@ -47,9 +50,11 @@ class FeatureSource:
         self._groups: dict[str, FeatureGroup] = {}
 
     def training(self, dataset: Samples, batch: Batch, images: Tensor) -> Tensor | Features:
-        """What :meth:`Segmenter.loss` takes for a batch of ``dataset``.
+        """Return what :meth:`Segmenter.loss` takes for a batch of ``dataset``.
 
         Args:
+            dataset: the training images.
+            batch: some of them.
             images: those of the batch, on the model's device.
         """
         if not batch.views or not self.segmenter.encoder.body_is_frozen:
@@ -66,7 +71,7 @@ class FeatureSource:
         return Features(maps, features[0].image_size)
 
     def evaluation(self, dataset: Samples, item: EvaluationItem) -> Tensor | Features:
-        """What :meth:`Segmenter.predict` takes for an image of ``dataset``."""
+        """Return what :meth:`Segmenter.predict` takes for an image of ``dataset``."""
         image = item.image.to(self.segmenter.mean.device)
         if item.place is None or self.store is None or not self.segmenter.encoder.body_is_frozen:
             return image.unsqueeze(0)
@@ -74,12 +79,10 @@ class FeatureSource:
         return self._features(dataset, item.place, "evaluation", image, transform, "fp32")
 
     def report(self) -> dict[str, object]:
-        """For a run's record: how often the store spared the body its work, since that makes training look cheaper."""
-        return (
-            {}
-            if self.store is None
-            else {"feature_cache": {"read": self.read, "computed": self.computed}}
-        )
+        """Return how often the store was used, for a run's record: it makes training cheaper."""
+        if self.store is None:
+            return {}
+        return {"feature_cache": {"read": self.read, "computed": self.computed}}
 
     def _features(
         self,
@@ -90,7 +93,7 @@ class FeatureSource:
         transform: Mapping[str, Any],
         precision: str,
     ) -> Features:
-        """Of one image 3×H×W uint8."""
+        """Return the features of one image, 3×H×W uint8."""
         size = (image.shape[-2], image.shape[-1])
         if self.store is None:
             return Features(self._compute(image, precision), size)
@@ -127,7 +130,7 @@ class FeatureSource:
 
 
 def _describe(segmenter: Segmenter) -> dict[str, Any]:
-    """Everything about a body, and about this machine, that decides the bits of its maps."""
+    """Return all that decides the bits of a body's maps: the body and this machine."""
     encoder = segmenter.encoder
     digest = hashlib.sha256(repr(encoder.body).encode())
     for name, value in encoder.body.state_dict().items():
@@ -146,7 +149,7 @@ def _describe(segmenter: Segmenter) -> dict[str, Any]:
 
 
 def _describe_device(device: torch.device) -> str:
-    """What rounds the maps: on a GPU also the kind of kernels; whether TF32 is used is in the group's precision."""
+    """Return what rounds the maps: processor and threads, or GPU and kind of kernels."""
     if device.type == "cpu":
         return f"{processor()}, {torch.get_num_threads()} threads"
     kernels = "deterministic" if torch.are_deterministic_algorithms_enabled() else "fastest"

@@ -1,0 +1,1 @@
+"""The training loop, its callbacks, steps, optimiser and checkpoints."""

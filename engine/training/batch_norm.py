@@ -1,11 +1,12 @@
 """BatchNorm whose statistics are those of the whole batch, however many processes share it.
 
-BatchNorm (Ioffe & Szegedy, ICML 2015) normalises by the mean and variance of the images that one forward pass sees.
-With several processes each would see its own share: another loss, other gradients, and other running statistics in
-each process. PyTorch's ``SyncBatchNorm`` puts that right on GPUs alone; this one computes the same on every device.
+BatchNorm (Ioffe & Szegedy, ICML 2015) normalises by the mean and variance of the images that one
+forward pass sees. With several processes each would see its own share: the loss, the gradients and
+the running statistics would differ. PyTorch's ``SyncBatchNorm`` corrects that on GPUs only; this
+one computes the same on every device.
 
-Micro-batches (accumulation) are forward passes one after the other, so no BatchNorm can know their common statistics.
-Runs that are concerned are told by :func:`images_per_statistic`.
+Micro-batches (accumulation) are separate forward passes, so no BatchNorm can know their common
+statistics. :func:`images_per_statistic` tells which runs are affected.
 """
 
 import torch
@@ -21,9 +22,10 @@ PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def images_per_statistic(model: nn.Module, recipe: Recipe) -> int | None:
-    """Return how many images BatchNorm's training statistics are of, where that is fewer than the batch.
+    """Return over how many images BatchNorm's training statistics are taken.
 
-    None: they are of the whole batch, or no BatchNorm of ``model`` is in training mode (a frozen one is not).
+    Returns:
+        None where they cover the whole batch, or where no BatchNorm of ``model`` learns.
     """
     if recipe.accumulation == 1 or not learning_norms(model):
         return None
@@ -31,7 +33,7 @@ def images_per_statistic(model: nn.Module, recipe: Recipe) -> int | None:
 
 
 def learning_norms(model: nn.Module) -> list[_BatchNorm]:
-    """Return the BatchNorms that normalise by the statistics of a batch when ``model`` is trained."""
+    """Return the BatchNorms that use the statistics of the batch when ``model`` is trained."""
     was_training = model.training
     model.train()
     found = [
@@ -42,10 +44,12 @@ def learning_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 def synchronise(model: nn.Module) -> None:
-    """Replace, in place, every BatchNorm that learns by one over all processes, with the same parameters and buffers.
+    """Replace every BatchNorm that learns by one over all processes, in place.
+
+    The new ones have the same parameters and buffers.
 
     Raises:
-        InputError: a BatchNorm of a kind that is not known here, whose further steps would be lost.
+        InputError: a derived BatchNorm, which may do more than normalise.
     """
     learning = {id(module) for module in learning_norms(model)}
     for parent in list(model.modules()):
@@ -57,8 +61,9 @@ def synchronise(model: nn.Module) -> None:
 def _synchronised(norm: nn.Module) -> "WholeBatchNorm":
     if type(norm) not in PLAIN:
         raise InputError(
-            f"{type(norm).__name__} is a BatchNorm that cannot be synchronised over several processes; "
-            "allowed are BatchNorm1d, BatchNorm2d and BatchNorm3d. Train this model with one process."
+            f"{type(norm).__name__} is a BatchNorm that cannot be synchronised over several "
+            "processes; allowed are BatchNorm1d, BatchNorm2d and BatchNorm3d. "
+            "Train this model with one process."
         )
     assert isinstance(norm, _BatchNorm)
     whole = WholeBatchNorm(
@@ -71,15 +76,18 @@ def _synchronised(norm: nn.Module) -> "WholeBatchNorm":
 
 
 class WholeBatchNorm(_BatchNorm):
-    """BatchNorm of B×C or B×C×…; in training over the images of all processes, each of which must call it."""
+    """BatchNorm of B×C or B×C×…, in training over the images of all processes.
+
+    Every process must call it.
+    """
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """See PyTorch's: the channels are the second dimension."""
+        """Refuse an input without channels, the second dimension."""
         if input.dim() < 2:
             raise ValueError(f"BatchNorm needs B×C or B×C×…, got {input.dim()} dimensions")
 
     def forward(self, input: Tensor) -> Tensor:
-        """B×C×… -> the same shape and dtype."""
+        """Return the normalised input: B×C×…, of the same shape and dtype."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -93,16 +101,15 @@ class WholeBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Move the running statistics towards those of this batch, of ``count`` values a channel."""
-        if (
-            self.running_mean is None
-            or self.running_var is None
-            or self.num_batches_tracked is None
-        ):
+        """Move the running statistics towards those of a batch, with ``count`` values a channel."""
+        if not self.track_running_stats:
             return
+        assert self.running_mean is not None  # all three buffers exist when statistics are tracked
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         momentum = self.momentum
-        if momentum is None:  # then PyTorch's is the plain average over all batches
+        if momentum is None:  # PyTorch then averages over all batches
             momentum = 1.0 / float(self.num_batches_tracked)
         unbiased = variance * count / (count - 1).clamp(min=1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
@@ -114,13 +121,20 @@ DONE = (WholeBatchNorm, nn.SyncBatchNorm)
 
 
 class _Normalise(torch.autograd.Function):
-    """``(x - mean) / sqrt(variance + eps)`` with mean and variance over the processes, in float32 at least."""
+    """``(x - mean) / sqrt(variance + eps)``, mean and variance over all processes.
+
+    It computes in float32 or, for float64 inputs, in float64.
+    """
 
     @staticmethod
     def forward(
         ctx: FunctionCtx, images: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """images: B×C×…. Returns them normalised, mean C, variance C (biased), and the number of values a channel."""
+        """Normalise B×C×… images.
+
+        Returns:
+            The normalised images, the mean C, the biased variance C, and the values a channel.
+        """
         values = images if images.dtype == torch.float64 else images.float()
         variance, mean = torch.var_mean(values, _all_but_channels(values), correction=0)
         count = torch.full_like(mean[:1], values.numel() // values.shape[1])
@@ -129,7 +143,7 @@ class _Normalise(torch.autograd.Function):
         means, variances, counts = parts.split([len(mean), len(mean), 1], dim=1)
         total = counts.sum()
         mean = (means * counts).sum(dim=0) / total
-        # Chan, Golub & LeVeque (1979), eq. 2.1: the variance within the parts plus that between them
+        # Chan, Golub & LeVeque (1979), eq. 2.1: variance within the parts plus between them
         variance = ((variances + (means - mean) ** 2) * counts).sum(dim=0) / total
         inverse = torch.rsqrt(variance + eps)
         normalised = (values - _like(mean, values)) * _like(inverse, values)
@@ -139,7 +153,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor, *_: Tensor) -> tuple[Tensor, None]:
-        """The derivative also through mean and variance, to which every process's images have contributed."""
+        """Return the gradient of the images, also through mean and variance of all processes."""
         normalised, inverse, total = ctx.saved_tensors  # type: ignore[attr-defined]
         dims = _all_but_channels(gradient)
         sums = torch.stack([gradient.sum(dims), (gradient * normalised).sum(dims)])
@@ -150,7 +164,7 @@ class _Normalise(torch.autograd.Function):
 
 
 def _gathered(own: Tensor) -> Tensor:
-    """Every process's row, by rank: P×n."""
+    """Return every process's row, by rank: P×n."""
     parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, own)
     return torch.stack(parts)
@@ -161,5 +175,5 @@ def _all_but_channels(values: Tensor) -> list[int]:
 
 
 def _like(per_channel: Tensor, values: Tensor) -> Tensor:
-    """C numbers, shaped so that they broadcast over B×C×…."""
+    """Return C numbers in a shape that broadcasts over B×C×…."""
     return per_channel.view(1, -1, *[1] * (values.dim() - 2))

@@ -1,4 +1,8 @@
-"""Checkpoints: written whole or not at all, read without unpickling code, refused when damaged or of another run."""
+"""Checkpoint files.
+
+They appear whole or not at all, are read without unpickling code, and are refused when they are
+damaged or belong to another run.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -13,10 +17,12 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_with
 from encoder_ablations.utils.torch_files import DAMAGED, save
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DIGEST = "sha256"
 """Key of a checkpoint's digest: of everything else that it holds."""
 MOST_THREADS = 8
+PLAIN = (int, float, str, bool, type(None))
+"""Types of the values that a checkpoint may hold beside tensors."""
 
 
 class CheckpointError(InputError):
@@ -27,11 +33,30 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values with a digest of them; see :func:`load_checkpoint`.
 
     Args:
+        path: the file; its folder is made.
         content: nested mappings and sequences; ``run_id`` in it says whose checkpoint it is.
     """
     whole = {"schema_version": SCHEMA_VERSION, **content}
     whole[DIGEST] = _digest(whole)
     write_with(path, lambda file: save(whole, file))
+
+
+def check_plain(title: str, content: Any) -> None:
+    """Refuse what a checkpoint cannot hold.
+
+    Args:
+        title: what ``content`` is, for the message.
+        content: nested mappings and sequences.
+
+    Raises:
+        InputError: an entry is neither a tensor nor a plain value.
+    """
+    for name, value in _leaves("", content):
+        if not isinstance(value, Tensor) and type(value) not in PLAIN:
+            raise InputError(
+                f"{title} cannot be saved: {name.lstrip('/')} is a {type(value).__name__}. Allowed "
+                "are tensors, numbers, texts, True, False and None, in dictionaries and lists."
+            )
 
 
 def load_checkpoint(
@@ -40,35 +65,44 @@ def load_checkpoint(
     """Read a checkpoint onto the CPU.
 
     Args:
-        run_id: the run that it must be of; None = of any.
-        step: the training step that it must have been saved at; None = at any.
+        path: the file.
+        run_id: the run that it must belong to; None = any.
+        step: the training step that it must have been saved at; None = any.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not one of ours, of another schema, of another run or step.
+        CheckpointError: the file is missing, damaged, no checkpoint, of another schema, or of
+            another run or step.
     """
+    content = _read(path)
+    check_digest(path, content)
+    found_run, found_step = content.get("run_id"), content.get("step")
+    if run_id not in (None, found_run):
+        raise CheckpointError(
+            f"{path} is a checkpoint of another run, {found_run}; this is the run {run_id}. "
+            "Restore this run's own file, or delete the run's folder to run it again."
+        )
+    if step not in (None, found_step):
+        raise CheckpointError(
+            f"{path} holds the weights of step {found_step}, but the run's best ones are those of "
+            f"step {step}. Restore that file, or delete the run's folder to run it again."
+        )
+    return content
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}.") from error
     except DAMAGED as error:
         raise CheckpointError(
-            f"{path} is damaged or not a checkpoint of this program; without it the run begins anew."
+            f"{path} is damaged or not a checkpoint of this program; "
+            "without it the run begins anew."
         ) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise CheckpointError(
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}."
-        )
-    check_digest(path, content)
-    if run_id is not None and content.get("run_id") != run_id:
-        raise CheckpointError(
-            f"{path} is a checkpoint of another run, {content.get('run_id')}; this is the run {run_id}. "
-            "Restore this run's own file, or delete the run's folder to run it again."
-        )
-    if step is not None and content.get("step") != step:
-        raise CheckpointError(
-            f"{path} holds the weights of step {content.get('step')}, but the best ones of the run are those of step "
-            f"{step}. Restore that file, or delete the run's folder to run it again."
         )
     return content
 
@@ -81,19 +115,20 @@ def check_digest(path: Path, content: dict[str, Any]) -> None:
     """
     if content.get(DIGEST) is None:
         raise CheckpointError(
-            f"{path} has no checksum, so it cannot be told from a damaged one. Restore the file, or delete the run's "
-            "folder to run it again."
+            f"{path} has no checksum, so it cannot be told from a damaged one. "
+            "Restore the file, or delete the run's folder to run it again."
         )
-    if content[DIGEST] != _digest({key: value for key, value in content.items() if key != DIGEST}):
+    rest = {key: value for key, value in content.items() if key != DIGEST}
+    if content[DIGEST] != _digest(rest):
         raise CheckpointError(
-            f"{path} is damaged: it does not hold what was written (wrong checksum). Restore the file, or delete the "
-            "run's folder to run it again."
+            f"{path} is damaged: it does not hold what was written (wrong checksum). "
+            "Restore the file, or delete the run's folder to run it again."
         )
 
 
 def _digest(content: dict[str, Any]) -> str:
     """Return the SHA-256 of all names, types, shapes and bytes, in the order of the keys."""
-    # each tensor is hashed on its own, so that threads share the work: hashlib lets go of the interpreter meanwhile
+    # threads share the tensors: hashlib lets go of the interpreter meanwhile
     with ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads())) as threads:
         lines = list(threads.map(_line, _leaves("", content)))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -109,7 +144,7 @@ def _line(leaf: tuple[str, Any]) -> str:
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield every tensor and plain value below ``value``, and how many entries each container has."""
+    """Yield every tensor and plain value below ``value``, and the length of every container."""
     if isinstance(value, Mapping):
         yield name, len(value)
         for key, entry in value.items():
@@ -123,7 +158,12 @@ def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def load_model(model: nn.Module, state: dict[str, torch.Tensor], source: Path) -> None:
-    """Loads weights strictly.
+    """Load weights into a model; every key and every shape must fit.
+
+    Args:
+        model: changed in place.
+        state: parameter or buffer name -> tensor.
+        source: the file that ``state`` comes from, for the message.
 
     Raises:
         InputError: the first keys that do not fit, with both shapes.
@@ -131,11 +171,10 @@ def load_model(model: nn.Module, state: dict[str, torch.Tensor], source: Path) -
     own = model.state_dict()
     problems = [f"{key} is missing in the file" for key in own if key not in state]
     problems += [f"{key} is not in the model" for key in state if key not in own]
-    problems += [
-        f"{key} is {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the model"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
+    for key in (key for key in own if key in state):
+        here, there = tuple(own[key].shape), tuple(state[key].shape)
+        if here != there:
+            problems.append(f"{key} is {there} in the file, {here} in the model")
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise InputError(f"{source} does not fit this model: {'; '.join(problems[:3])}{more}.")

@@ -13,18 +13,19 @@ UNDECAYED_NAMES = {"pos_embed", "cls_token", "reg_token", "dist_token", "mask_to
 
 
 def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.AdamW:
-    """AdamW over :func:`parameter_groups`; every group keeps its own base rate under ``base_lr``."""
+    """Return AdamW over :func:`parameter_groups`; ``base_lr`` of a group is its own base rate."""
     return torch.optim.AdamW(parameter_groups(segmenter, spec), lr=spec.lr, betas=spec.betas)
 
 
 def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str, Any]]:
-    """Trainable parameters, grouped by learning rate and weight decay.
+    """Return the trainable parameters, grouped by learning rate and weight decay.
 
-    The encoder's body gets ``lr · encoder_lr_multiplier · layer_decay^(blocks after it)``; its neck and the head get
-    ``lr``. Norms, biases, embeddings, tokens and LayerScale are not decayed.
+    The encoder's body gets the rate
+    ``lr · encoder_lr_multiplier · layer_decay^(blocks after it)``, its neck and the head ``lr``.
+    Norms, biases, embeddings, tokens and LayerScale are not decayed.
 
     Returns:
-        Groups with ``params``, ``lr``, ``base_lr``, ``weight_decay`` and ``names``, in a fixed order.
+        Groups with ``params``, ``names``, ``lr``, ``base_lr``, ``weight_decay``, in a fixed order.
     """
     undecayed = undecayed_names(segmenter)
     body, prefix = segmenter.encoder.body, "encoder.body."
@@ -51,17 +52,23 @@ def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str
 
 
 def undecayed_names(module: nn.Module) -> set[str]:
-    """Names of the parameters without weight decay: norms, biases, embeddings, tokens and LayerScale."""
+    """Return the names of the parameters without weight decay.
+
+    These are norms, biases, embeddings, tokens and LayerScale.
+    """
     names = set()
     for prefix, child in module.named_modules():
         for name, parameter in child.named_parameters(recurse=False):
             if parameter.ndim <= 1 or isinstance(child, nn.Embedding) or name in UNDECAYED_NAMES:
-                names.add(f"{prefix}.{name}" if prefix else name)
+                names.add(f"{prefix}.{name}".removeprefix("."))
     return names
 
 
 def rate_factor(step: int, steps: int, spec: ScheduleSpec) -> float:
-    """Factor on every learning rate at ``step`` (0-based): linear warm-up, then decay over what remains."""
+    """Return the factor on every learning rate at ``step`` (0-based).
+
+    A linear warm-up is followed by the decay over the remaining steps.
+    """
     if step < spec.warmup_steps:
         return (step + 1) / (spec.warmup_steps + 1)
     done = (step - spec.warmup_steps) / (steps - spec.warmup_steps)
@@ -69,10 +76,12 @@ def rate_factor(step: int, steps: int, spec: ScheduleSpec) -> float:
         return (1 - done) ** spec.power
     if spec.decay == "cosine":
         return 0.5 * (1 + math.cos(math.pi * done))
-    return 1 - done if spec.decay == "linear" else 1.0
+    if spec.decay == "linear":
+        return 1 - done
+    return 1.0
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Sets every group's learning rate to ``factor`` times its base rate."""
+    """Set every group's learning rate to ``factor`` times its base rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor

@@ -1,4 +1,4 @@
-"""What a training run has done so far: all of it is in every checkpoint."""
+"""Counters and curves of a training run, which are part of every checkpoint."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +14,13 @@ class Progress:
     Attributes:
         step: optimiser steps done.
         seconds: time spent in them, over all starts.
-        peak_memory_bytes: the most seen.
-        peak_memory_of: what that is, in words.
-        loss_steps, loss: mean loss of the steps since the entry before.
-        val_steps, val_miou: evaluations on the validation split (mIoU in 0..1; None = no labelled pixel).
+        peak_memory_bytes: the largest peak memory of a step.
+        peak_memory_of: which memory that is, in words.
+        loss_steps, loss: points of the loss curve; each is the mean since the point before.
+        val_steps, val_miou: evaluations on the validation split; mIoU in 0..1, None where no pixel
+            is labelled.
         best_step, best_miou: the evaluation that the best checkpoint belongs to.
+        pending_loss: losses since the last point of the curve.
     """
 
     step: int = 0
@@ -34,18 +36,17 @@ class Progress:
     pending_loss: list[float] = field(default_factory=list)
 
     def record_evaluation(self, miou: float | None) -> bool:
-        """Adds an evaluation; True if it is the best so far (the first one of equals)."""
+        """Add an evaluation; return whether it is the best so far (the first one of equals)."""
+        first = not self.val_steps
         self.val_steps.append(self.step)
         self.val_miou.append(miou)
-        best = self.best_step == 0 or (
-            miou is not None and (self.best_miou is None or miou > self.best_miou)
-        )
+        best = first or _score(miou) > _score(self.best_miou)
         if best:
             self.best_step, self.best_miou = self.step, miou
         return best
 
     def record_loss(self, loss: float, every: int) -> bool:
-        """Adds one step's loss; True when ``every`` steps have been averaged into a new point of the curve."""
+        """Add one step's loss; return whether it completes a point (mean of ``every`` steps)."""
         self.pending_loss.append(loss)
         if self.step % every:
             return False
@@ -55,22 +56,24 @@ class Progress:
         return True
 
     def points(self) -> list[dict[str, float | None]]:
-        """Both curves, by step: ``{"step": …, "loss": …}`` and ``{"step": …, "val_miou": …}``."""
-        found: list[tuple[int, str, float | None]] = []
-        found += [
-            (step, "loss", value) for step, value in zip(self.loss_steps, self.loss, strict=True)
-        ]
-        found += [
-            (step, "val_miou", value)
-            for step, value in zip(self.val_steps, self.val_miou, strict=True)
-        ]
-        return [
-            {"step": step, name: value}
-            for step, name, value in sorted(found, key=lambda point: point[:2])
-        ]
+        """Return both curves' points by step: ``step``, and ``loss`` or ``val_miou``."""
+        found: list[dict[str, float | None]] = []
+        for step, loss in zip(self.loss_steps, self.loss, strict=True):
+            found.append({"step": step, "loss": loss})
+        for step, miou in zip(self.val_steps, self.val_miou, strict=True):
+            found.append({"step": step, "val_miou": miou})
+        # a stable sort: at the same step the loss stays before the evaluation
+        return sorted(found, key=lambda point: point["step"] or 0)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return everything, for a checkpoint."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
         vars(self).update(state)
+
+
+def _score(miou: float | None) -> float:
+    """Return a mIoU that compares: an evaluation without labelled pixels is the worst."""
+    return -1.0 if miou is None else miou

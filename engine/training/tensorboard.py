@@ -1,46 +1,78 @@
-"""Training curves and mask pictures for TensorBoard."""
+"""The callback that shows curves and mask pictures in TensorBoard."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.palette import colorize, colors_of
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.engine.evaluation.evaluate import Picture
+from encoder_ablations.engine.evaluation.picture import Picture
+from encoder_ablations.engine.training.callbacks import (
+    Callback,
+    EvaluationReport,
+    StepReport,
+    Training,
+)
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
-class Curves:
-    """Writes TensorBoard events; what an interrupted run wrote after ``step`` is discarded."""
+Colors = tuple[tuple[int, int, int], ...]
 
-    def __init__(self, folder: Path, step: int, enabled: bool = True) -> None:
-        self.writer = None
-        if enabled:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-            self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+class TensorBoard(Callback):
+    """Writes TensorBoard events; what an interrupted run wrote after its checkpoint is discarded.
 
-    def scalar(self, name: str, value: float, step: int) -> None:
-        if self.writer is not None:
-            self.writer.add_scalar(name, value, step)
+    Args:
+        spec: the dataset, for the colours of its classes.
+    """
 
-    def pictures(
-        self, name: str, pictures: Sequence[Picture], spec: DatasetSpec, step: int
-    ) -> None:
-        """One row per picture: image, ground truth, prediction."""
+    def __init__(self, spec: DatasetSpec) -> None:
+        self.colors = colors_of(spec)
+        self.writer: SummaryWriter | None = None
+
+    def on_start(self, training: Training) -> None:
+        """Open the file of events."""
+        if not training.writes:
+            return
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        step = training.progress.step
+        self.writer = SummaryWriter(str(training.folder), purge_step=step + 1 if step else None)
+
+    def on_step(self, report: StepReport) -> None:
+        """Write loss and learning rate at every new point of the loss curve."""
+        if self.writer is not None and report.mean_loss is not None:
+            self.writer.add_scalar("train/loss", report.mean_loss, report.step)
+            self.writer.add_scalar("train/lr", report.rate, report.step)
+
+    def on_evaluation(self, report: EvaluationReport) -> None:
+        """Write the mIoU, and one row per picture: image, ground truth, prediction."""
         if self.writer is None:
             return
-        colors = colors_of(spec)
-        for picture in pictures:
-            size = picture.image.shape[-2:]
-            columns = [picture.image.numpy()]
-            for labels in (picture.truth, picture.prediction):
-                small = F.interpolate(labels[None, None].float(), size=size, mode="nearest")[0, 0]
-                columns.append(colorize(small.to(torch.int64).numpy(), colors).transpose(2, 0, 1))
-            self.writer.add_image(f"{name}/{picture.id}", np.concatenate(columns, axis=2), step)
+        self.writer.add_scalar("val/miou", report.miou, report.step)
+        for picture in report.pictures:
+            row = _row(picture, self.colors)
+            self.writer.add_image(f"val/{picture.id}", row, report.step)
 
-    def close(self) -> None:
+    def on_end(self, step: int, finished: bool) -> None:
+        """Close the file."""
         if self.writer is not None:
             self.writer.close()
+
+
+def _row(picture: Picture, colors: Colors) -> np.ndarray:
+    """Return image, truth and prediction side by side: 3×h×3w uint8."""
+    size = picture.image.shape[-2:]
+    masks = [_painted(labels, size, colors) for labels in (picture.truth, picture.prediction)]
+    return np.concatenate([picture.image.numpy(), *masks], axis=2)
+
+
+def _painted(labels: Tensor, size: torch.Size, colors: Colors) -> np.ndarray:
+    """Return H×W labels in their colours at another size: 3×h×w uint8."""
+    small = F.interpolate(labels[None, None].float(), size=size, mode="nearest")[0, 0]
+    return colorize(small.to(torch.int64).numpy(), colors).transpose(2, 0, 1)

@@ -1,6 +1,7 @@
 """``ablate evaluate``: a finished run's checkpoint again, or a whole study's results per seed."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options.add_execution_options(parser)
     arguments = parser.parse_args(argv)
+    _refuse_several_processes()
     _refuse_detectron2(arguments.folder)
     if arguments.json == arguments.csv == TERMINAL:
         raise InputError(
@@ -94,6 +96,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.folder, arguments.split, arguments.json, options.read_execution(arguments)
     )
     return 0
+
+
+def _refuse_several_processes() -> None:
+    """Refuse torchrun: each process would count all images again.
+
+    Raises:
+        InputError: several processes were started.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes != "1":
+        raise InputError(
+            f"ablate evaluate works in one process, but torchrun started {processes} (WORLD_SIZE). "
+            "Start it without torchrun."
+        )
 
 
 def _refuse_detectron2(folder: Path) -> None:

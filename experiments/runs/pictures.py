@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from encoder_ablations.data.datasets.sample import ignore_label, mask_type
-from encoder_ablations.engine.evaluation.evaluate import Picture
+from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.utils.files import write_bytes
 
 LONGEST_SIDE = 512

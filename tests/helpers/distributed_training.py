@@ -21,7 +21,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
-from encoder_ablations.engine.training import loop
+from encoder_ablations.engine.training import loop, saving
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
@@ -91,7 +91,7 @@ def run(options):
     accelerator = make_accelerator(options.get("device", "cpu"))
     trainer = loop.Trainer(segmenter, data, recipe, 0, folder, accelerator, store=store)
     notes = observed(trainer, options.get("interrupt"))
-    loop.CHECKPOINT_SECONDS = options.get("save_seconds", [30.0, 30.0])[RANK]
+    saving.CHECKPOINT_SECONDS = options.get("save_seconds", [30.0, 30.0])[RANK]
     try:
         trainer.run()
     except KeyboardInterrupt:
@@ -104,7 +104,8 @@ def run(options):
 def observed(trainer, interrupt):
     """What is noted of a trainer: steps that were saved, gradients of the first step, buffers when it matters."""
     notes = {"saved": [], "buffers": [], "stopped": None}
-    save, update, evaluate, step = trainer._save, trainer._update, trainer._evaluate, trainer._step
+    save, update = trainer._save, trainer.step.update
+    evaluate, step = trainer._evaluate, trainer._step
 
     def buffers():
         kept = {name: value.cpu().clone() for name, value in trainer.segmenter.named_buffers()}
@@ -135,12 +136,8 @@ def observed(trainer, interrupt):
             signal.raise_signal(signal.SIGINT)
         return step(batches)
 
-    trainer._save, trainer._update, trainer._evaluate, trainer._step = (
-        noted_save,
-        noted_update,
-        noted_evaluate,
-        noted_step,
-    )
+    trainer._save, trainer.step.update = noted_save, noted_update
+    trainer._evaluate, trainer._step = noted_evaluate, noted_step
     return notes
 
 

@@ -10,7 +10,7 @@ from encoder_ablations.segmenters.heads.mask2former_official import import_offic
 from encoder_ablations.utils.errors import InputError
 
 
-@pytest.mark.parametrize("module", ["encoders.detectron2", "data.detectron2"])
+@pytest.mark.parametrize("module", ["encoders.frameworks.detectron2", "data.detectron2"])
 def test_without_detectron2(module, monkeypatch):
     for name in [name for name in sys.modules if name.startswith("detectron2.")]:
         monkeypatch.delitem(sys.modules, name)

@@ -61,7 +61,7 @@ def test_what_is_not_a_checkpoint(tmp_path):
     with pytest.raises(InputError, match=r"cut\.pt is damaged"):
         load_checkpoint(tmp_path / "cut.pt")
     torch.save({"schema_version": 99}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match="schema version 99, this program reads 1"):
+    with pytest.raises(InputError, match="schema version 99, this program reads 2"):
         load_checkpoint(tmp_path / "other.pt")
 
 
@@ -109,9 +109,7 @@ def test_the_checkpoint_of_another_run_or_step_is_refused(tmp_path):
         match=r"best\.pt is a checkpoint of another run, other; this is the run mine",
     ):
         load_checkpoint(path, "mine")
-    with pytest.raises(
-        CheckpointError, match=r"step 2, but the best ones of the run are those of step 4"
-    ):
+    with pytest.raises(CheckpointError, match=r"step 2\b.*step 4\b"):
         load_checkpoint(path, "other", step=4)
     assert load_checkpoint(path, "other", step=2)["step"] == 2
     save_checkpoint(path, {"step": 2})
@@ -144,7 +142,7 @@ class Payload:
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
-    torch.save({"schema_version": 1, "model": Payload()}, tmp_path / "evil.pt")
+    torch.save({"schema_version": 2, "model": Payload()}, tmp_path / "evil.pt")
     with pytest.raises(InputError):
         load_checkpoint(tmp_path / "evil.pt")
     assert "never" not in capsys.readouterr().out
