@@ -1,6 +1,5 @@
 """After training in Detectron2: the best weights evaluated by the official model, and the same record as ours."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,10 @@ from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.run import PICTURES, RunData
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerHead, spec_of
-from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.segmenters.heads.mask2former_official import (
+    OfficialMask2FormerHead,
+    spec_of,
+)
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.environment import describe_environment
 
@@ -65,16 +66,15 @@ class ConfusionEvaluator(DatasetEvaluator):
 
 
 def record_run(
-    trainer: Any, cfg: CfgNode, spec: RunSpec, data: RunData, started: str, calls: Counter[str]
+    trainer: Any, cfg: CfgNode, segmenter: Segmenter, spec: RunSpec, data: RunData, started: str
 ) -> RunRecord:
     """Evaluates the best checkpoint on the split that is reported, and measures the cost. All processes take part.
 
     Args:
-        calls: what ``attention_calls`` gave before training.
+        segmenter: the trainer's model under our contract, made before training (:func:`as_segmenter`).
     """
     recorder, model = trainer.recorder, unwrapped(trainer.model)
     assert recorder is not None
-    segmenter = as_segmenter(model, spec_of(cfg))
     if recorder.best.exists():
         load_model(model, load_checkpoint(recorder.best, spec.run_id)["model"], recorder.best)
     comm.synchronize()
@@ -97,16 +97,19 @@ def record_run(
         segmenter,
         recorder.progress,
         result,
-        calls,
         started,
         environment,
         further,
     )
 
 
-def as_segmenter(model: Any, spec: OfficialMask2FormerSpec) -> Segmenter:
-    """The modules of an official ``MaskFormer`` on our encoder under our contract, to measure what they cost."""
-    head = OfficialMask2FormerHead(model.sem_seg_head, model.criterion, spec)
+def as_segmenter(trainer: Any, cfg: CfgNode) -> Segmenter:
+    """Return the modules of the trainer's official ``MaskFormer`` on our encoder under our contract.
+
+    From now on its head knows what computes deformable attention; later its cost is measured.
+    """
+    model = unwrapped(trainer.model)
+    head = OfficialMask2FormerHead(model.sem_seg_head, model.criterion, spec_of(cfg))
     return Segmenter(model.backbone.encoder, head).to(model.device)
 
 

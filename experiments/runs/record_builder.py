@@ -1,6 +1,5 @@
 """What is left of a run that ended well: its record, from the best weights' result, the curves and the model's cost."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,7 +21,6 @@ from encoder_ablations.experiments.runs.record import (
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.ops.official_operator import attention_calls
 from encoder_ablations.utils.clock import now
 
 
@@ -32,7 +30,6 @@ def finished_record(
     segmenter: Segmenter,
     progress: Progress,
     result: Evaluation,
-    calls: Counter[str],
     started: str,
     environment: dict[str, Any],
     further: Sequence[str] = (),
@@ -41,11 +38,10 @@ def finished_record(
 
     Args:
         result: what its best weights gave on the split that is reported.
-        calls: what ``attention_calls`` gave before the run.
         further: disclosures besides those that follow from the other arguments.
     """
     cost = cost_record(segmenter, spec, progress)
-    attention = paths_since(calls)
+    attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
     return RunRecord(
         run_id=spec.run_id,
@@ -71,11 +67,6 @@ def finished_record(
             *further,
         ],
     )
-
-
-def paths_since(calls: Counter[str]) -> list[str]:
-    """What has computed deformable attention since :func:`attention_calls` gave ``calls``."""
-    return sorted({name.split()[0] for name in attention_calls() - calls})
 
 
 def curves_record(progress: Progress) -> CurvesRecord:

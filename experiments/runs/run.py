@@ -44,7 +44,6 @@ from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.ops.official_operator import attention_calls
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError
@@ -232,7 +231,6 @@ def _run(
     advance: Callable[[int, str], object],
     started: str,
 ) -> RunRecord:
-    calls = attention_calls()
     check_run_files(folder, spec.run_id)
     data = prepare_data(spec)
     refuse_other_files(spec.dataset, data.record, files_of_runs([folder]))
@@ -272,5 +270,5 @@ def _run(
         save_per_image(images, folder / PER_IMAGE, spec.run_id)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
     return finished_record(
-        spec, data.record, segmenter, progress, result, calls, started, environment, data.warnings
+        spec, data.record, segmenter, progress, result, started, environment, data.warnings
     )

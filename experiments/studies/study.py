@@ -1,6 +1,6 @@
 """A study: the grid of runs that one YAML describes, and where it is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from encoder_ablations.experiments.studies.published import (
     refuse_second,
 )
 from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import (
     Config,
     build,
@@ -95,19 +96,25 @@ def _beside(folder: Path, entry: Any) -> Any:
     return str(folder / entry) if is_path and (folder / entry).exists() else entry
 
 
-def plan(study: StudySpec) -> list[RunSpec]:
-    """All runs of a study. Encoders vary fastest, so that an unfinished study already compares them.
+def plan(
+    study: StudySpec, load_head: Callable[[Entry], SegmenterSpec] = load_segmenter
+) -> list[RunSpec]:
+    """Return all runs of a study. Encoders vary fastest, so that an unfinished study already compares them.
+
+    Args:
+        study: what its YAML says.
+        load_head: makes a head of an entry of ``segmenters``.
 
     Raises:
         InputError: two entries that reports could not tell apart, a run that is asked for twice, a published score for
             something else, or no run at all.
     """
     encoders = [load_own_recipe(study, entry) for entry in study.encoders]
-    segmenters = [load_segmenter(entry) for entry in study.segmenters]
+    segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
     for kind, names in (
         ("encoders", [encoder.title for encoder, _ in encoders]),
-        ("segmenters", [str(segmenter.name) for segmenter in segmenters]),
+        ("segmenters", [segmenter.name for segmenter in segmenters]),
         ("datasets", [dataset.name for dataset in datasets]),
         ("fractions", [str(fraction) for fraction in study.fractions]),
         ("seeds", [str(seed) for seed in study.seeds]),
