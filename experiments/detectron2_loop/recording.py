@@ -108,7 +108,7 @@ def as_segmenter(trainer: Any, cfg: CfgNode) -> Segmenter:
 
     From now on its head knows what computes deformable attention; later its cost is measured.
     """
-    model = unwrapped(trainer.model)
+    model: Any = unwrapped(trainer.model)
     head = OfficialMask2FormerHead(model.sem_seg_head, model.criterion, spec_of(cfg))
     return Segmenter(model.backbone.encoder, head).to(model.device)
 

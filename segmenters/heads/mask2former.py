@@ -135,8 +135,11 @@ class Mask2FormerHead(Head):
 
     def attention_paths(self) -> set[str]:
         """See :meth:`Head.attention_paths`."""
-        layers = self.pixel_decoder.encoder.layers
-        return set().union(*(layer.self_attn.paths for layer in layers))
+        paths: set[str] = set()
+        for module in self.modules():
+            if isinstance(module, DeformableAttention):
+                paths |= module.paths
+        return paths
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """Counts named "masks" and "classes", see :meth:`SetLoss.totals`."""
