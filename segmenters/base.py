@@ -1,6 +1,6 @@
 """The contract of a segmenter: raw images in, losses or class scores out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,20 @@ class Head(nn.Module):
     ignore: int = IGNORE
     """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
 
+    @classmethod
+    def build(cls, spec: Any, encoder: Encoder, num_classes: int) -> Self:
+        """Return a new head for an encoder, its weights drawn from PyTorch's global generator.
+
+        Args:
+            spec: the settings, an object of the class that the head was registered with.
+            encoder: gives the levels that the head reads.
+            num_classes: number of classes, K.
+
+        Raises:
+            InputError: settings that do not fit together, or a package that is not installed.
+        """
+        raise NotImplementedError
+
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """What the losses of ``masks`` (B×H×W int64) are divided by: scalars that add up over micro-batches.
 
@@ -42,6 +56,10 @@ class Head(nn.Module):
     ) -> dict[str, Tensor]:
         """Named scalars whose sum is minimised; masks B×H×W int64, as large as the padded images."""
         raise NotImplementedError
+
+    def attention_paths(self) -> set[str]:
+        """Return what has computed this head's deformable attention so far, e.g. {"numba"}; empty if it has none."""
+        return set()
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
         """Class scores of the B images; ``image_size`` is (H, W) without padding."""

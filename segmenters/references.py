@@ -3,24 +3,35 @@
 from collections.abc import Mapping
 from typing import Any
 
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, OfficialMask2FormerSpec
-from encoder_ablations.utils.config import build, merge
+from encoder_ablations.segmenters.registry import head_entry, head_names
+from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.utils.config import build, config_names, merge
 from encoder_ablations.utils.errors import unknown
 from encoder_ablations.utils.references import Reference, resolve
 
-Spec = LinearSpec | Mask2FormerSpec | OfficialMask2FormerSpec
-SEGMENTERS: dict[str, type[Spec]] = {
-    "linear": LinearSpec,
-    "mask2former": Mask2FormerSpec,
-    "mask2former_official": OfficialMask2FormerSpec,
-}
 
+def load_segmenter(
+    reference: Reference, overrides: Mapping[str, Any] | None = None
+) -> SegmenterSpec:
+    """Return the head that a reference means, with all its settings.
 
-def load_segmenter(reference: Reference, overrides: Mapping[str, Any] | None = None) -> Spec:
-    """The segmentation head that a reference means: the name of a YAML, its path, or a delta over one of them."""
-    content, source = resolve("segmenters", reference)
+    Args:
+        reference: the name of a YAML in ``configs/segmenters`` or of a head, the path of a YAML, ``package.module:Class``
+            for a head of one's own, or a mapping that may be a delta over one of these.
+        overrides: settings over those of the reference.
+
+    Raises:
+        InputError: there is no such head, or it has no such setting or value.
+    """
+    content, source = resolve("segmenters", reference, _defaults)
     content = merge(content, overrides or {})
-    name = content.get("name")
-    if name not in SEGMENTERS:
-        raise unknown("segmenter", str(name), SEGMENTERS)
-    return build(SEGMENTERS[name], content, source)
+    entry = head_entry(str(content.get("name")))
+    settings = build(entry.spec, content | {"name": entry.reference}, source)
+    return SegmenterSpec.model_validate(settings)
+
+
+def _defaults(name: str) -> dict[str, Any]:
+    """Return the settings of a head without a YAML."""
+    if ":" not in name and name not in head_names():
+        raise unknown("segmenter", name, {*config_names("segmenters"), *head_names()})
+    return {"name": name}

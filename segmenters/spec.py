@@ -1,22 +1,39 @@
-"""Which segmentation head, and its settings: one YAML in ``configs/segmenters``."""
+"""Settings of segmentation heads: in general, and those that both implementations of Mask2Former share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from encoder_ablations.utils.config import Config
 
 Positive = Annotated[int, Field(ge=1)]
 
 
-class LinearSpec(Config):
-    """BatchNorm and a 1×1 convolution on the encoder's levels, brought to the size of the first and concatenated."""
+class HeadSpec(Config):
+    """Base of every head's own settings. A key that the head does not have is an error."""
 
-    name: Literal["linear"]
+    name: str
 
 
-class Mask2FormerSettings(Config):
-    """What both implementations of Mask2Former have in common; defaults are the official ADE20K-150 ones."""
+class SegmenterSpec(Config):
+    """A head and all its settings as a run keeps them, readable also where the head is not installed.
+
+    Its name is one that :func:`encoder_ablations.segmenters.registry.head_entry` finds. The other keys are those of the
+    head's own :class:`HeadSpec`, by which :func:`~.references.load_segmenter` checks what users write.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_own_settings(cls, content: Any) -> Any:
+        return content.model_dump(mode="json") if isinstance(content, HeadSpec) else content
+
+
+class Mask2FormerSettings(HeadSpec):
+    """Settings that both implementations of Mask2Former have; defaults are the official ADE20K-150 ones."""
 
     queries: Positive = 100
     """Number of object queries."""
@@ -51,24 +68,9 @@ class Mask2FormerSettings(Config):
 class Mask2FormerSpec(Mask2FormerSettings):
     """Mask2Former (Cheng et al., CVPR 2022) as shipped in transformers."""
 
-    name: Literal["mask2former"]
     encoder_feedforward: Positive = 1024
     """Inner width of the pixel decoder's layers (officially always 1024)."""
     ignored_pixels: Literal["excluded", "negative"] = "excluded"
     """Pixels without a label are "excluded" from the mask loss (exact), or "negative": part of no
     mask, as officially.
     """
-
-
-class OfficialMask2FormerSpec(Mask2FormerSettings):
-    """Mask2Former from its official repository, unmodified; needs Detectron2 and a clone on PYTHONPATH.
-
-    Ignored pixels are part of no mask in its loss, and the pixel decoder's inner width is 1024.
-    """
-
-    name: Literal["mask2former_official"]
-
-
-SegmenterSpec = Annotated[
-    LinearSpec | Mask2FormerSpec | OfficialMask2FormerSpec, Field(discriminator="name")
-]

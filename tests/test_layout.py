@@ -16,7 +16,8 @@ from encoder_ablations.encoders.table import ALIASES, ROWS, find_row
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan
-from encoder_ablations.segmenters.references import SEGMENTERS, load_segmenter
+from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.segmenters.registry import head_entry, head_names
 from encoder_ablations.utils.config import config_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,7 @@ SPECS = [
     RunSpec,
     StudySpec,
 ]
-SPECS += list(SEGMENTERS.values())
+SPECS += [head_entry(name).spec for name in head_names()]
 
 
 def names(path):

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.encoders.weights.formats import convert
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.torch_files import load_strictly
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT = 10.0
 CLASSIFIER = "head."
-SHOWN = 3
 Shape = tuple[int, ...]
 
 
@@ -72,7 +72,7 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
         name for name in state if name.startswith(CLASSIFIER) and name not in model.state_dict()
     )
     state = {name: value for name, value in state.items() if name not in dropped}
-    _load_strictly(model, state, where)
+    load_strictly(model, state, where, _advice(model, state))
     return LoadReport(str(path), "as the model", len(state), dropped, ())
 
 
@@ -94,7 +94,7 @@ def _load_vision_transformer(
         resized = eva.checkpoint_filter_fn(dict(tensors), model)
     else:
         resized = vision_transformer.checkpoint_filter_fn(dict(tensors), model)
-    _load_strictly(model, resized, where)
+    load_strictly(model, resized, where, _advice(model, resized))
     shapes = [
         (name, tuple(tensors[name].shape), tuple(resized[name].shape))
         for name in resized
@@ -172,42 +172,15 @@ def _check_position_grid(
         )
 
 
-def _load_strictly(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    expected = model.state_dict()
-    missing = [name for name in expected if name not in state]
-    surplus = [name for name in state if name not in expected]
-    other = [
-        name for name in state if name in expected and state[name].shape != expected[name].shape
-    ]
-    if not (missing or surplus or other):
-        model.load_state_dict(state)
-        return
-    problems = []
-    if missing:
-        problems.append(f"it lacks {_some(missing)}")
-    if surplus:
-        problems.append(f"the model has no {_some(surplus)}")
-    if other:
-        shapes = [
-            f"{name} {_shape(state[name])} instead of {_shape(expected[name])}" for name in other
-        ]
-        problems.append(f"shapes differ: {_some(shapes)}")
-    same_family = all(name.startswith("blocks.") for name in [*missing, *surplus]) and not (
-        missing and surplus
-    )
-    cause = "another size of the same family" if same_family else "another model family"
-    raise InputError(
-        f"{where}: {'; '.join(problems)}. Likely cause: a file of {cause}. Give the file of this encoder."
-    )
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _shape(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "scalar"
+def _advice(model: nn.Module, state: Mapping[str, Tensor]) -> str:
+    """Return the likely cause of weights that do not fit: another size has more or fewer blocks, or other widths."""
+    own, given = model.state_dict().keys(), state.keys()
+    missing, surplus = own - given, given - own
+    only_blocks = all(name.startswith("blocks.") for name in missing | surplus)
+    cause = "another model family"
+    if only_blocks and not (missing and surplus):
+        cause = "another size of the same family"
+    return f"Likely cause: a file of {cause}. Give the file of this encoder."
 
 
 def _name(model: nn.Module) -> str:

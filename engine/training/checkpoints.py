@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_with
-from encoder_ablations.utils.torch_files import DAMAGED, save
+from encoder_ablations.utils.torch_files import DAMAGED, load_strictly, save
 
 SCHEMA_VERSION = 2
 DIGEST = "sha256"
@@ -168,14 +168,4 @@ def load_model(model: nn.Module, state: dict[str, torch.Tensor], source: Path) -
     Raises:
         InputError: the first keys that do not fit, with both shapes.
     """
-    own = model.state_dict()
-    problems = [f"{key} is missing in the file" for key in own if key not in state]
-    problems += [f"{key} is not in the model" for key in state if key not in own]
-    for key in (key for key in own if key in state):
-        here, there = tuple(own[key].shape), tuple(state[key].shape)
-        if here != there:
-            problems.append(f"{key} is {there} in the file, {here} in the model")
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise InputError(f"{source} does not fit this model: {'; '.join(problems[:3])}{more}.")
-    model.load_state_dict(state)
+    load_strictly(model, state, f"{source} does not fit this model")

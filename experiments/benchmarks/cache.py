@@ -23,7 +23,8 @@ from encoder_ablations.engine.training.optimizer import build_optimizer
 from encoder_ablations.experiments.benchmarks.timing import compare
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, SegmenterSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.spec import HeadSpec, Mask2FormerSpec
 
 MODEL = "vit_base_patch16_224"
 CLASSES, SIDE, IMAGES, BATCH = 3, 256, 4, 2
@@ -33,7 +34,7 @@ class _Training:
     """A head on a frozen ViT-B/16, trained from images on disk."""
 
     def __init__(
-        self, folder: Path, head: SegmenterSpec, encoder: EncoderSpec, store: FeatureStore | None
+        self, folder: Path, head: HeadSpec, encoder: EncoderSpec, store: FeatureStore | None
     ) -> None:
         names = ("background", "crater", "boulder")
         spec = DatasetSpec(

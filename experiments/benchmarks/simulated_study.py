@@ -27,7 +27,7 @@ from encoder_ablations.experiments.runs.record import (
     save_record,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.seeding import numpy_stream
 
 CLASSES = 19
@@ -54,10 +54,7 @@ SIZES = {1000: Size(20, 5, 10), 10_000: Size(25, 10, 10, 2, 2)}
 
 def write_simulated_study(folder: Path, size: Size) -> None:
     """Writes ``folder/runs/*`` with records and per-image counts; the same ones for the same size."""
-    both: tuple[LinearSpec, Mask2FormerSpec] = (
-        LinearSpec(name="linear"),
-        Mask2FormerSpec(name="mask2former"),
-    )
+    both = [load_segmenter("linear"), load_segmenter("mask2former")]
     for number, head in product(range(size.datasets), both[: size.heads]):
         test = _test_images(number)
         dataset = _dataset(number)

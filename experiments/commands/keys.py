@@ -1,7 +1,6 @@
 """``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the models' docstrings."""
 
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -12,7 +11,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
-from encoder_ablations.segmenters.references import SEGMENTERS
+from encoder_ablations.segmenters.registry import head_entry, head_names
 from encoder_ablations.utils.errors import unknown
 
 EXAMPLES = """  ablate keys                      all of them, as docs/configuration.md
@@ -25,10 +24,11 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "recipe.optimizer": OptimizerSpec,
     "recipe.schedule": ScheduleSpec,
     "encoder": EncoderSpec,
-    **{f"segmenter {name}": spec for name, spec in SEGMENTERS.items()},
     "dataset": DatasetSpec,
     "dataset.hub": HubSource,
 }
+HEADS = "segmenter"
+"""The section of all heads, each of which has one of its own, "segmenter NAME"."""
 
 HEAD = """# Every key
 
@@ -44,24 +44,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         "keys", "Lists every key of the configuration, its default and its meaning.", EXAMPLES
     )
     parser.add_argument(
-        "sections", nargs="*", metavar="section", help=f"of {', '.join(SECTIONS)} (default: all)"
+        "sections",
+        nargs="*",
+        metavar="section",
+        help=f"of {', '.join([*SECTIONS, HEADS])} (default: all)",
     )
     wanted: list[str] = parser.parse_args(argv).sections
+    sections = SECTIONS
+    # importing the heads takes seconds
+    if not wanted or not all(_chosen(section, SECTIONS) for section in wanted):
+        sections = all_sections()
     for section in wanted:
-        if not _chosen(section):
-            raise unknown("section", section, SECTIONS)
-    chosen = dict.fromkeys(chain.from_iterable(map(_chosen, wanted or SECTIONS)))
-    pages = [describe(name, SECTIONS[name]) for name in chosen]
-    if not wanted:
-        pages.insert(0, HEAD)
-    print("\n".join(pages))
+        if not _chosen(section, sections):
+            raise unknown("section", section, [*sections, HEADS])
+    names = list(sections)
+    if wanted:
+        names = [name for section in wanted for name in _chosen(section, sections)]
+    texts = [describe(name, sections[name]) for name in dict.fromkeys(names)]
+    print("\n".join(texts if wanted else [HEAD, *texts]))
     return 0
 
 
-def _chosen(section: str) -> list[str]:
+def all_sections() -> dict[str, type[BaseModel]]:
+    """Return ``SECTIONS`` and one section for every head of the registry."""
+    return SECTIONS | {f"{HEADS} {name}": head_entry(name).spec for name in head_names()}
+
+
+def _chosen(section: str, sections: Iterable[str]) -> list[str]:
     """Return a section and those below it: "recipe" is also "recipe.optimizer"."""
     below = (f"{section}.", f"{section} ")
-    return [name for name in SECTIONS if name == section or name.startswith(below)]
+    return [name for name in sections if name == section or name.startswith(below)]
 
 
 def describe(title: str, spec: type[BaseModel]) -> str:

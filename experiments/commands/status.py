@@ -10,6 +10,8 @@ from encoder_ablations.experiments.studies.saved_study import read_study, study_
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
 from encoder_ablations.experiments.studies.time_left import seconds_left
 from encoder_ablations.experiments.workers.progress import read_progress
+from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import duration, plural
 
@@ -30,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_output_option(parser, "outputs/<study>")
     arguments = parser.parse_intermixed_args(argv)
     study, folder = _find(arguments.study, arguments.overrides, arguments.output)
-    standing = Standing(locate(plan(study), folder))
+    # what a folder says is resolved: its heads need not be installed, nor imported, which takes seconds
+    load_head = SegmenterSpec.model_validate if Path(arguments.study).is_dir() else load_segmenter
+    standing = Standing(locate(plan(study, load_head), folder))
     if arguments.table:
         print(standing.table())
     print(describe(study.name, folder, standing))

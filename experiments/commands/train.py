@@ -63,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"--config already says which {key}; leave out --{key}, or change it with "
                     f"{key}.KEY=VALUE."
                 )
-        spec = build(RunSpec, merge(read_yaml(arguments.config), changes), arguments.config)
+        content = merge(read_yaml(arguments.config), changes)
+        if isinstance(content.get("segmenter"), dict):
+            content["segmenter"] = load_segmenter(content["segmenter"])
+        spec = build(RunSpec, content, arguments.config)
     elif arguments.encoder and arguments.dataset:
         spec = _compose(
             arguments.encoder, arguments.segmenter or "mask2former", arguments.dataset, changes

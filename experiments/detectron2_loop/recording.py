@@ -1,6 +1,5 @@
 """Record a run of Detectron2: its best weights, evaluated by the official model."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,10 @@ from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord
 from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerHead, spec_of
-from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.segmenters.heads.mask2former_official import (
+    OfficialMask2FormerHead,
+    spec_of,
+)
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.environment import describe_environment
 
@@ -68,7 +69,7 @@ class ConfusionEvaluator(DatasetEvaluator):
 
 
 def record_run(
-    trainer: Any, cfg: CfgNode, spec: RunSpec, data: RunData, started: str, calls: Counter[str]
+    trainer: Any, cfg: CfgNode, segmenter: Segmenter, spec: RunSpec, data: RunData, started: str
 ) -> RunRecord:
     """Evaluate the best checkpoint on the split that is reported, and measure the cost.
 
@@ -77,14 +78,14 @@ def record_run(
     Args:
         trainer: after training.
         cfg: its configuration.
+        segmenter: the trainer's model under our contract, made before training
+            (:func:`as_segmenter`).
         spec: of the run.
         data: of the run.
         started: when the run began.
-        calls: what ``attention_calls`` gave before training.
     """
     recorder, model = trainer.recorder, unwrapped(trainer.model)
     assert recorder is not None
-    segmenter = as_segmenter(model, spec_of(cfg))
     if recorder.best.exists():
         load_model(model, load_checkpoint(recorder.best, spec.run_id)["model"], recorder.best)
     comm.synchronize()
@@ -107,16 +108,19 @@ def record_run(
         segmenter,
         recorder.progress,
         result,
-        calls,
         started,
         environment,
         further,
     )
 
 
-def as_segmenter(model: Any, spec: OfficialMask2FormerSpec) -> Segmenter:
-    """Return an official ``MaskFormer`` on our encoder as one of our segmenters, to measure it."""
-    head = OfficialMask2FormerHead(model.sem_seg_head, model.criterion, spec)
+def as_segmenter(trainer: Any, cfg: CfgNode) -> Segmenter:
+    """Return the modules of the trainer's official ``MaskFormer`` on our encoder under our contract.
+
+    From now on its head knows what computes deformable attention; later its cost is measured.
+    """
+    model: Any = unwrapped(trainer.model)
+    head = OfficialMask2FormerHead(model.sem_seg_head, model.criterion, spec_of(cfg))
     return Segmenter(model.backbone.encoder, head).to(model.device)
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from encoder_ablations.experiments.detectron2_loop.checkpoint import (
     checkpoint_to_load,
 )
 from encoder_ablations.experiments.detectron2_loop.configuration import Setup, configure
-from encoder_ablations.experiments.detectron2_loop.recording import record_run
+from encoder_ablations.experiments.detectron2_loop.recording import as_segmenter, record_run
 from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class
 from encoder_ablations.experiments.detectron2_loop.translation import precision_of
 from encoder_ablations.experiments.runs.fingerprint import (
@@ -36,7 +35,7 @@ from encoder_ablations.experiments.runs.folder import check_run_files
 from encoder_ablations.experiments.runs.record import RunRecord, load_record, save_record
 from encoder_ablations.experiments.runs.record_builder import failed_record
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.segmenters.ops.official_operator import attention_calls, provide_operator
+from encoder_ablations.segmenters.ops.official_operator import provide_operator
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
@@ -118,26 +117,27 @@ def _train_and_record(
             "--resume: there is no checkpoint in %s yet, starting from the beginning",
             cfg.OUTPUT_DIR,
         )
-    started, calls = now(), attention_calls()
+    started = now()
     _note_files(setup)
     trainer = trainer_class()(cfg, setup.spec)
     check_weights(path, trainer.model, whole=resumed)
     trainer.resume_or_load(resume=arguments.resume)
-    record = _train(trainer, setup, started, calls)
+    record = _train(trainer, setup, started)
     if record is not None and comm.is_main_process():
         save_record(record, Path(cfg.OUTPUT_DIR))
         _announce(record, Path(cfg.OUTPUT_DIR))
 
 
-def _train(trainer: Any, setup: Setup, started: str, calls: Counter[str]) -> RunRecord | None:
+def _train(trainer: Any, setup: Setup, started: str) -> RunRecord | None:
     if setup.spec is None or setup.data is None:
         trainer.train()
         return None
     cfg = setup.cfg
+    segmenter = as_segmenter(trainer, cfg)
     try:
         with _interrupts() as trainer.interrupt:
             trainer.train()
-        return record_run(trainer, cfg, setup.spec, setup.data, started, calls)
+        return record_run(trainer, cfg, segmenter, setup.spec, setup.data, started)
     except InputError:
         raise
     except Exception as error:

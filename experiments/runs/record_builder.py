@@ -1,7 +1,6 @@
 """The record of a run that has ended, from its result, its curves and its model's cost."""
 
 import traceback
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +22,6 @@ from encoder_ablations.experiments.runs.record import (
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.ops.official_operator import attention_calls
 from encoder_ablations.utils.clock import now
 
 
@@ -33,7 +31,6 @@ def finished_record(
     segmenter: Segmenter,
     progress: Progress,
     result: Evaluation,
-    calls: Counter[str],
     started: str,
     environment: dict[str, Any],
     further: Sequence[str] = (),
@@ -42,11 +39,10 @@ def finished_record(
 
     Args:
         result: what its best weights gave on the split that is reported.
-        calls: what ``attention_calls`` gave before the run.
         further: disclosures besides those that follow from the other arguments.
     """
     cost = cost_record(segmenter, spec, progress)
-    attention = paths_since(calls)
+    attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
     return RunRecord(
         run_id=spec.run_id,
@@ -91,11 +87,6 @@ def failed_record(
             traceback="".join(traceback.format_exception(error)),
         ),
     )
-
-
-def paths_since(calls: Counter[str]) -> list[str]:
-    """Return what has computed deformable attention since ``attention_calls`` gave ``calls``."""
-    return sorted({name.split()[0] for name in attention_calls() - calls})
 
 
 def curves_record(progress: Progress) -> CurvesRecord:

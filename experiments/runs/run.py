@@ -28,7 +28,6 @@ from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save
 from encoder_ablations.experiments.runs.record_builder import failed_record, finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.ops.official_operator import attention_calls
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError
@@ -108,7 +107,6 @@ def _run(
     advance: Advance,
     started: str,
 ) -> RunRecord:
-    calls = attention_calls()
     check_run_files(folder, spec.run_id)
     data = prepare_data(spec)
     refuse_other_files(spec.dataset, data.record, files_of_runs([folder]))

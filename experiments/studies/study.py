@@ -1,7 +1,7 @@
 """A study: the grid of runs that one YAML describes, and where it is kept."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from encoder_ablations.experiments.studies.published import (
     refuse_second,
 )
 from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import (
     Config,
     build,
@@ -102,17 +103,23 @@ def _beside(folder: Path, entry: Any) -> Any:
     return str(folder / entry) if is_path and (folder / entry).exists() else entry
 
 
-def plan(study: StudySpec) -> list[RunSpec]:
+def plan(
+    study: StudySpec, load_head: Callable[[Entry], SegmenterSpec] = load_segmenter
+) -> list[RunSpec]:
     """Return all runs of a study.
 
     Encoders vary fastest, so that an unfinished study already compares them.
+
+    Args:
+        study: what its YAML says.
+        load_head: makes a head of an entry of ``segmenters``.
 
     Raises:
         InputError: two entries that reports could not tell apart, a run that is asked for twice,
             a published score for something else, or no run at all.
     """
     encoders = [load_own_recipe(study, entry) for entry in study.encoders]
-    segmenters = [load_segmenter(entry) for entry in study.segmenters]
+    segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
     names: dict[str, list[str]] = {
         "encoders": [encoder.title for encoder, _ in encoders],

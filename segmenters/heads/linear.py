@@ -1,6 +1,7 @@
 """The linear head: how much can be read off the features without a decoder."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +9,18 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
-from encoder_ablations.encoders.base import Level
+from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
+from encoder_ablations.segmenters.spec import HeadSpec
 
 
+class LinearSpec(HeadSpec):
+    """BatchNorm and a 1×1 convolution on the encoder's levels, brought to the size of the first and concatenated."""
+
+
+@register_head("linear", LinearSpec, reads="maps")
 class LinearHead(Head):
     """All levels at the first one's stride, concatenated, BatchNorm, 1×1 convolution.
 
@@ -31,6 +39,11 @@ class LinearHead(Head):
         self.classifier = nn.Conv2d(channels, num_classes, kernel_size=1)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.get_parameter("bias"))
+
+    @classmethod
+    def build(cls, spec: LinearSpec, encoder: Encoder, num_classes: int) -> Self:
+        """Return a new head for the encoder's levels."""
+        return cls(num_classes, encoder.levels)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """Number of labelled "pixels" of masks B×H×W int64."""

@@ -9,7 +9,7 @@ float32: at random weights the loss is 0.07 % off float32's, against 0.11 % with
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,16 @@ from transformers.models.mask2former.modeling_mask2former import (
 )
 
 from encoder_ablations.data.datasets.sample import ignore_label
-from encoder_ablations.encoders.base import Level
+from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.heads.mask2former_initialization import initialize
 from encoder_ablations.segmenters.losses.set_loss import SetLoss
 from encoder_ablations.segmenters.losses.targets import find_targets
-from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention
+from encoder_ablations.segmenters.ops.deformable_attention import (
+    deformable_attention,
+    deformable_attention_path,
+)
+from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
@@ -41,6 +45,8 @@ class DeformableAttention(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.paths: set[str] = set()
+        """What has computed it so far."""
         self.sampling_offsets = nn.Linear(hidden, heads * LEVELS * POINTS * 2)
         self.attention_weights = nn.Linear(hidden, heads * LEVELS * POINTS)
         self.value_proj = nn.Linear(hidden, hidden)
@@ -86,6 +92,9 @@ class DeformableAttention(nn.Module):
             locations,
             weights.view(batch, tokens, self.heads, LEVELS, POINTS),
         )
+        self.paths.add(
+            deformable_attention_path(values.device, torch.float32, locations.dtype, weights.dtype)
+        )
         return self.output_proj(read), None
 
 
@@ -96,6 +105,7 @@ class Float32(nn.Module):
         return maps.float()
 
 
+@register_head("mask2former", Mask2FormerSpec)
 class Mask2FormerHead(Head):
     """Pixel decoder, masked-attention decoder, class predictor and set loss."""
 
@@ -117,6 +127,19 @@ class Mask2FormerHead(Head):
         self.class_predictor = nn.Linear(spec.hidden, num_classes + 1)
         self.set_loss = SetLoss(spec, num_classes)
         initialize(self)
+
+    @classmethod
+    def build(cls, spec: Mask2FormerSpec, encoder: Encoder, num_classes: int) -> Self:
+        """Return a new head for the encoder's levels."""
+        return cls(spec, num_classes, encoder.levels)
+
+    def attention_paths(self) -> set[str]:
+        """See :meth:`Head.attention_paths`."""
+        paths: set[str] = set()
+        for module in self.modules():
+            if isinstance(module, DeformableAttention):
+                paths |= module.paths
+        return paths
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """Counts named "masks" and "classes", see :meth:`SetLoss.totals`."""

@@ -7,22 +7,24 @@ Building such a head needs Detectron2 and a clone of that repository on PYTHONPA
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from encoder_ablations.data.datasets.sample import ignore_label
-from encoder_ablations.encoders.base import Level
+from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.losses.set_loss import loss_totals
 from encoder_ablations.segmenters.losses.targets import Targets, find_targets
-from encoder_ablations.segmenters.ops.official_operator import provide_operator
+from encoder_ablations.segmenters.ops.official_operator import AttentionWatch, provide_operator
+from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSettings
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
 
+NAME = "mask2former_official"
 HEAD, FORMER = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER"
 KEYS = {
     "queries": f"{FORMER}.NUM_OBJECT_QUERIES",
@@ -49,6 +51,13 @@ FIXED = {
     f"{FORMER}.DROPOUT": 0.0,
 }
 """What all of the official semantic configurations say."""
+
+
+class OfficialMask2FormerSpec(Mask2FormerSettings):
+    """Mask2Former from its official repository, unmodified; needs Detectron2 and a clone on PYTHONPATH.
+
+    Ignored pixels are part of no mask in its loss, and the pixel decoder's inner width is 1024.
+    """
 
 
 class Official(NamedTuple):
@@ -92,6 +101,7 @@ def import_official() -> Official:
     )
 
 
+@register_head(NAME, OfficialMask2FormerSpec)
 class OfficialMask2FormerHead(Head):
     """The official ``MaskFormerHead`` and ``SetCriterion``."""
 
@@ -101,8 +111,46 @@ class OfficialMask2FormerHead(Head):
         super().__init__()
         self.ignore = ignore_label(criterion.num_classes)
         self.sem_seg_head = sem_seg_head
+        self._watch = AttentionWatch(sem_seg_head)
         self.criterion = criterion
         self.spec = spec
+
+    @classmethod
+    def build(cls, spec: OfficialMask2FormerSpec, encoder: Encoder, num_classes: int) -> Self:
+        """Return a head with new weights, as the official code initialises them."""
+        if spec.hidden % spec.heads:
+            raise InputError(
+                f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden})."
+            )
+        official = import_official()
+        shapes = {
+            level.name: official.ShapeSpec(channels=level.channels, stride=level.stride)
+            for level in encoder.levels
+        }
+        sem_seg_head = official.build_sem_seg_head(
+            config_of(spec, num_classes, encoder.levels), shapes
+        )
+        matcher = official.HungarianMatcher(
+            cost_class=spec.class_weight,
+            cost_mask=spec.mask_weight,
+            cost_dice=spec.dice_weight,
+            num_points=spec.points,
+        )
+        criterion = official.SetCriterion(
+            num_classes,
+            matcher=matcher,
+            weight_dict={},  # read by the official MaskFormer, whose place is taken by loss()
+            eos_coef=spec.no_object_weight,
+            losses=["labels", "masks"],
+            num_points=spec.points,
+            oversample_ratio=spec.oversample_ratio,
+            importance_sample_ratio=spec.importance_ratio,
+        )
+        return cls(sem_seg_head, criterion, spec)
+
+    def attention_paths(self) -> set[str]:
+        """See :class:`AttentionWatch`."""
+        return self._watch.paths
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """See :func:`loss_totals`."""
@@ -151,39 +199,6 @@ class OfficialMask2FormerHead(Head):
         return find_targets(masks, self.criterion.num_classes)
 
 
-def build_official_head(
-    spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[Level]
-) -> OfficialMask2FormerHead:
-    """A head with new weights, as the official code initialises them."""
-    if spec.hidden % spec.heads:
-        raise InputError(
-            f"segmenter.heads: {spec.heads} does not divide segmenter.hidden ({spec.hidden})."
-        )
-    official = import_official()
-    shapes = {
-        level.name: official.ShapeSpec(channels=level.channels, stride=level.stride)
-        for level in levels
-    }
-    sem_seg_head = official.build_sem_seg_head(config_of(spec, num_classes, levels), shapes)
-    matcher = official.HungarianMatcher(
-        cost_class=spec.class_weight,
-        cost_mask=spec.mask_weight,
-        cost_dice=spec.dice_weight,
-        num_points=spec.points,
-    )
-    criterion = official.SetCriterion(
-        num_classes,
-        matcher=matcher,
-        weight_dict={},  # read by the official MaskFormer, whose place is taken by loss()
-        eos_coef=spec.no_object_weight,
-        losses=["labels", "masks"],
-        num_points=spec.points,
-        oversample_ratio=spec.oversample_ratio,
-        importance_sample_ratio=spec.importance_ratio,
-    )
-    return OfficialMask2FormerHead(sem_seg_head, criterion, spec)
-
-
 def config_of(spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[Level]) -> Any:
     """Return the ``CfgNode`` of such a head."""
     official = import_official()
@@ -216,4 +231,4 @@ def spec_of(cfg: Any) -> OfficialMask2FormerSpec:
 
     settings = {field: read(key) for field, key in KEYS.items()}
     settings["decoder_layers"] = cfg.MODEL.MASK_FORMER.DEC_LAYERS - 1
-    return OfficialMask2FormerSpec(name="mask2former_official", **settings)
+    return OfficialMask2FormerSpec(name=NAME, **settings)

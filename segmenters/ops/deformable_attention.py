@@ -5,7 +5,6 @@ outside, ``align_corners=False``. Being one operator, it has a name in traces, b
 """
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -24,8 +23,6 @@ VARIABLE = "DEFORMABLE_ATTENTION"
 
 On CUDA plain PyTorch is the default, because the Triton kernels have not been run on a GPU yet.
 """
-
-_calls: Counter[str] = Counter()
 
 
 def deformable_attention(
@@ -101,11 +98,6 @@ def deformable_attention_path(device: torch.device, *dtypes: torch.dtype) -> str
     return "numba" if device.type == "cpu" else "pytorch"
 
 
-def deformable_attention_calls() -> Counter[str]:
-    """How often each path has run in this process, for example ``{"numba forward": 6, "numba backward": 6}``."""
-    return Counter(_calls)
-
-
 def deformable_attention_reference(
     value: Tensor, shapes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
@@ -117,10 +109,9 @@ def deformable_attention_reference(
     return output.unflatten(0, (batch, heads)).permute(0, 3, 1, 2).flatten(2)
 
 
-def _kernels(value: Tensor, direction: str) -> ModuleType | None:
+def _kernels(value: Tensor) -> ModuleType | None:
     """The seam: the module whose ``forward`` and ``backward`` compute for tensors like this; None for plain PyTorch."""
     path = deformable_attention_path(value.device, value.dtype)
-    _calls[f"{path} {direction}"] += 1
     # imported here, because numba and Triton take a second, and are needed for their own path alone
     if path == "numba":
         from encoder_ablations.segmenters.ops import deformable_attention_numba
@@ -141,7 +132,7 @@ def _has_triton() -> bool:
 @torch.library.custom_op(OPERATOR, mutates_args=())
 def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]) -> Tensor:
     """shapes: height and width of each level in turn; the tensors come from :func:`_computable`."""
-    kernels = _kernels(value, "forward")
+    kernels = _kernels(value)
     if kernels is not None:
         return kernels.forward(value, locations, weights, _pairs(shapes))
     return deformable_attention_reference(value, _pairs(shapes), locations, weights).contiguous()
@@ -151,7 +142,7 @@ def _operator(value: Tensor, locations: Tensor, weights: Tensor, shapes: list[in
 def _operator_backward(
     gradient: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    kernels = _kernels(value, "backward")
+    kernels = _kernels(value)
     if kernels is not None:
         return kernels.backward(gradient, value, locations, weights, _pairs(shapes))
     return _reference_backward(gradient, value, locations, weights, _pairs(shapes))

@@ -8,7 +8,6 @@ and deliberately: the import is the only way in that the unmodified code offers.
 import importlib
 import logging
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
@@ -16,12 +15,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoder_ablations.segmenters.ops.deformable_attention import (
     deformable_attention,
     deformable_attention_backward,
-    deformable_attention_calls,
     deformable_attention_path,
     deformable_attention_reference,
 )
@@ -30,6 +28,9 @@ from encoder_ablations.utils.errors import InputError
 NAME = "MultiScaleDeformableAttention"
 IMPORTER = "mask2former.modeling.pixel_decoder.ops.functions.ms_deform_attn_func"
 """The one module of the official code that imports the operator; there it is called MSDA."""
+
+ATTENTION = "MSDeformAttn"
+"""The official class of the modules that call the operator."""
 
 COMPILED = "compiled"
 FAILED = "failed"
@@ -64,18 +65,24 @@ def provide_operator(device: torch.device | str = "cpu") -> str:
     return path
 
 
-def operator_calls() -> dict[str, int]:
-    """How often each path ran in this process, for example ``{"numba forward": 6, "numba backward": 6}``.
+class AttentionWatch:
+    """What computes the official attention modules of a model, from now on; a copied model has a watch of its own.
 
-    "failed" counts errors. The official code hides those of the forward and goes on with its slow ``grid_sample``.
+    Attributes:
+        paths: for example {"numba"}. It holds "failed" once the operator has raised an error: the official code hides
+            that and goes on with its slow ``grid_sample``.
     """
-    operator = sys.modules.get(NAME)
-    return dict(operator.calls) if isinstance(operator, Operator) else {}
 
+    def __init__(self, model: nn.Module) -> None:
+        self.paths: set[str] = set()
+        for module in model.modules():
+            if type(module).__name__ == ATTENTION:
+                module.register_forward_hook(self)
 
-def attention_calls() -> Counter[str]:
-    """What has computed deformable attention in this process, for any model: :func:`operator_calls` and our own."""
-    return Counter(operator_calls()) + deformable_attention_calls()
+    def __call__(self, *_: object) -> None:
+        operator = sys.modules.get(NAME)
+        if isinstance(operator, Operator) and operator.last is not None:
+            self.paths.add(operator.last)
 
 
 class Operator(ModuleType):
@@ -85,7 +92,9 @@ class Operator(ModuleType):
         super().__init__(NAME, f"Provided by {__name__}.")
         self.__spec__ = ModuleSpec(NAME, loader=None)
         self.compiled: Any = compiled
-        self.calls: Counter[str] = Counter()
+        self.last: str | None = None
+        """What computed the last forward call, or FAILED."""
+        self._reported = False
         self._usable: dict[torch.device, bool] = {}
 
     def path(self, device: torch.device, *dtypes: torch.dtype) -> str:
@@ -116,7 +125,7 @@ class Operator(ModuleType):
         """
         tensors = (value, sampling_locations, attention_weights)
         path = self.path(value.device, *(tensor.dtype for tensor in tensors))
-        with self._counted(path, "forward"):
+        with self._remembered(path):
             if path == COMPILED:
                 value, locations, weights = (tensor.contiguous() for tensor in tensors)
                 places = (spatial_shapes, level_start_index)
@@ -142,37 +151,32 @@ class Operator(ModuleType):
         """Gradients to value, locations and weights, each of its tensor's dtype."""
         tensors = (value, sampling_locations, attention_weights)
         path = self.path(value.device, *(tensor.dtype for tensor in tensors))
-        with self._counted(path, "backward"):
-            if path == COMPILED:
-                value, locations, weights = (tensor.contiguous() for tensor in tensors)
-                inputs = (
-                    value,
-                    spatial_shapes,
-                    level_start_index,
-                    locations,
-                    weights,
-                    grad_output.contiguous(),
-                )
-                found = tuple(self.compiled.ms_deform_attn_backward(*inputs, im2col_step))
-            else:
-                sizes = spatial_shapes.tolist()
-                found = deformable_attention_backward(
-                    grad_output, value, sizes, sampling_locations, attention_weights
-                )
-        return found
+        if path != COMPILED:
+            sizes = spatial_shapes.tolist()
+            return deformable_attention_backward(
+                grad_output, value, sizes, sampling_locations, attention_weights
+            )
+        value, locations, weights = (tensor.contiguous() for tensor in tensors)
+        places = (spatial_shapes, level_start_index)
+        found = self.compiled.ms_deform_attn_backward(
+            value, *places, locations, weights, grad_output.contiguous(), im2col_step
+        )
+        return tuple(found)
 
     @contextmanager
-    def _counted(self, path: str, direction: str) -> Iterator[None]:
+    def _remembered(self, path: str) -> Iterator[None]:
+        """Note whether the forward call within has succeeded, and report the first that has not."""
+        self.last = FAILED
         try:
             yield
         except BaseException:  # whatever it is, it is raised again: only the caller hides it
-            if not self.calls[FAILED]:
+            if not self._reported:
                 logger.exception(
                     "%s: the official Mask2Former hides this error and computes slowly", NAME
                 )
-            self.calls[FAILED] += 1
+            self._reported = True
             raise
-        self.calls[f"{path} {direction}"] += 1
+        self.last = path
 
 
 def _import_compiled() -> ModuleType | None:

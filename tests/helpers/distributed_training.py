@@ -25,8 +25,8 @@ from encoder_ablations.engine.training import loop, saving
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.seeding import torch_stream
 
 RANK = int(os.environ.get("RANK", "0"))

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 
 SMALL = {"queries": 4, "hidden": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}

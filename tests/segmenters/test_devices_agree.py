@@ -16,11 +16,12 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.base import Features
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads import mask2former
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.losses import set_loss
 from encoder_ablations.segmenters.losses.matching import Matches
 from encoder_ablations.segmenters.losses.targets import Targets
 from encoder_ablations.segmenters.ops import deformable_attention as attention
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 CUDA = torch.device("cuda", 0)
 LINEAR = LinearSpec(name="linear")

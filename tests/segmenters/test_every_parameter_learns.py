@@ -12,7 +12,9 @@ import torch
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec, OfficialMask2FormerSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 VIT = {"name": "vit_tiny_patch16_224", "final_norm": False, "taps": (0.1, 0.2, 0.3, 0.4)}
 ENCODERS = {

@@ -10,8 +10,9 @@ from encoder_ablations.encoders.frameworks.transformers_backbone import EncoderB
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.scores import ScoreMaps, upsample
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 
 SMALL = {"name": "vit_small_patch14_dinov2", "weights": "random", "freeze": "body", "neck": "none"}

@@ -1,19 +1,14 @@
 """What holds for every segmenter, whatever its head."""
 
+import copy
 from importlib.util import find_spec
-from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import (
-    LinearSpec,
-    Mask2FormerSpec,
-    OfficialMask2FormerSpec,
-    SegmenterSpec,
-)
+from encoder_ablations.segmenters.registry import head_entry, head_names
 
 CLASSES = 4
 TINY = {
@@ -26,15 +21,16 @@ TINY = {
     "decoder_feedforward": 32,
     "points": 64,
 }
-SPECS = {
-    "linear": LinearSpec(name="linear"),
-    "mask2former": Mask2FormerSpec(name="mask2former", **TINY),
-    "mask2former-negative": Mask2FormerSpec(name="mask2former", ignored_pixels="negative", **TINY),
-    "mask2former_official": OfficialMask2FormerSpec(
-        name="mask2former_official",
-        **{key: value for key, value in TINY.items() if key != "encoder_feedforward"},
-    ),
-}
+
+
+def tiny(name, **settings):
+    spec = head_entry(name).spec
+    known = {key: value for key, value in TINY.items() if key in spec.model_fields}
+    return spec(name=name, **known, **settings)
+
+
+SPECS = {name: tiny(name) for name in head_names()}
+SPECS["mask2former-negative"] = tiny("mask2former", ignored_pixels="negative")
 OFFICIAL = [
     pytest.mark.detectron2,
     pytest.mark.skipif(
@@ -59,14 +55,6 @@ def batch(size, dtype=torch.uint8):
     masks = torch.randint(0, CLASSES, (2, *size), generator=generator)
     masks[:, :9, :20] = 255
     return images, masks
-
-
-def test_every_spec_is_covered():
-    names = {
-        get_args(spec.model_fields["name"].annotation)[0]
-        for spec in get_args(get_args(SegmenterSpec)[0])
-    }
-    assert names == {spec.name for spec in SPECS.values()}
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -174,3 +162,15 @@ def test_weights_survive_saving(segmenter, make_encoder, tmp_path):
         nn.init.zeros_(parameter)
     segmenter.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     assert torch.equal(segmenter.scores(images), expected)
+
+
+def test_what_computed_deformable_attention_is_asked_of_the_head(segmenter, make_encoder):
+    """Not of the process, in which other models may have computed."""
+    images, _ = batch((64, 64))
+    fresh = copy.deepcopy(segmenter)
+    segmenter.eval().scores(images)
+    expected = set() if type(segmenter.head).__name__ == "LinearHead" else {"numba"}
+    assert segmenter.head.attention_paths() == expected
+    assert fresh.head.attention_paths() == set()
+    fresh.eval().scores(images)
+    assert fresh.head.attention_paths() == expected

@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.heads.linear import LinearHead
+from encoder_ablations.segmenters.heads.linear import LinearHead, LinearSpec
 from encoder_ablations.segmenters.losses.set_loss import SetLoss
 from encoder_ablations.segmenters.losses.targets import find_targets
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 
 CLASSES, IGNORED = 300, 65535

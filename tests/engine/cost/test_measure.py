@@ -7,7 +7,8 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost.measure import PARTS, measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.arithmetic import (
     deterministic_kernels,
     float32_products,

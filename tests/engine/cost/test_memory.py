@@ -13,7 +13,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 
 LARGE = 1 << 29
 

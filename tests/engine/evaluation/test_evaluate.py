@@ -16,7 +16,8 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import evaluate
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 
 MASK2FORMER = Mask2FormerSpec(

@@ -25,7 +25,7 @@ from encoder_ablations.engine.evaluation.per_image import (
     save_per_image,
 )
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.utils.errors import InputError
 
 

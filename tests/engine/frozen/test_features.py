@@ -22,7 +22,8 @@ from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.segmenters.base import Features
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.arithmetic import float32_products
 from encoder_ablations.utils.errors import InputError
 

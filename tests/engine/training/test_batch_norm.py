@@ -15,7 +15,7 @@ from encoder_ablations.engine.training.batch_norm import (
     synchronise,
 )
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.utils.errors import InputError
 
 

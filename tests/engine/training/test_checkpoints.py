@@ -154,6 +154,6 @@ def test_weights_that_do_not_fit(tmp_path):
     with pytest.raises(InputError) as error:
         load_model(model, state, tmp_path / "best.pt")
     message = str(error.value)
-    assert "bias is missing in the file" in message
-    assert "extra is not in the model" in message
-    assert "weight is (4, 3) in the file, (2, 3) in the model" in message
+    assert "it lacks bias" in message
+    assert "the model has no extra" in message
+    assert "weight 4×3 instead of 2×3" in message

@@ -15,7 +15,8 @@ from encoder_ablations.engine.training.optimizer import (
     set_rates,
 )
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 SMALL_MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=32

@@ -9,7 +9,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.segmenters.spec import LinearSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 
 SETTINGS = [
     "encoder.weights=random",

@@ -25,7 +25,7 @@ from encoder_ablations.experiments.runs.record import (
     save_record,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.segmenters.spec import LinearSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.utils.seeding import numpy_stream
 
 CLASSES = ("background", "crater", "boulder")

@@ -15,7 +15,7 @@ from encoder_ablations.experiments.studies.plan_table import Standing, training_
 from encoder_ablations.experiments.studies.time_left import measured_speeds, seconds_left
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.workers.progress import ProgressFile, RunProgress
-from encoder_ablations.segmenters.spec import LinearSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.utils.files import write_json
 
 

@@ -1,0 +1,131 @@
+"""Heads by name: one decorator gives a head its name, its settings and what it reads.
+
+This module imports no head. A built-in head is the file ``heads/<name>.py``, imported when its name is first asked
+for. A head of one's own is named by a reference, ``package.module:Class``, so that every process of a study finds it.
+"""
+
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from encoder_ablations.segmenters import heads
+from encoder_ablations.segmenters.spec import HeadSpec
+from encoder_ablations.utils.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from encoder_ablations.segmenters.base import Head
+
+Reads = Literal["pyramid", "maps"]
+"""Either a pyramid p2 to p5, or whatever levels the encoder gives."""
+
+HeadClass = TypeVar("HeadClass", bound="type[Head]")
+
+
+@dataclass(frozen=True)
+class HeadEntry:
+    """A registered head.
+
+    Attributes:
+        name: the name it was registered by.
+        spec: its settings.
+        head: the class, whose ``build`` makes one.
+        reads: what the encoder must give it.
+        learns: whether it has anything to train.
+    """
+
+    name: str
+    spec: type[HeadSpec]
+    head: "type[Head]"
+    reads: Reads
+    learns: bool
+
+    @property
+    def reference(self) -> str:
+        """The name by which any other process finds this head."""
+        if self.head.__module__ == f"{heads.__name__}.{self.name}":
+            return self.name
+        return f"{self.head.__module__}:{self.head.__qualname__}"
+
+
+_entries: dict[str, HeadEntry] = {}
+
+
+def register_head(
+    name: str, spec: type[HeadSpec], reads: Reads = "pyramid", learns: bool = True
+) -> Callable[[HeadClass], HeadClass]:
+    """Return a decorator that makes a :class:`~.base.Head` known by ``name``.
+
+    Args:
+        name: also the name of its file, if it lies in ``segmenters/heads/``.
+        spec: its settings; ``ablate keys`` lists them with the docstrings below its fields.
+        reads: "pyramid" if it needs the levels p2 to p5, "maps" if it takes whatever levels the encoder gives.
+        learns: whether it has anything to train.
+    """
+
+    def register(head: HeadClass) -> HeadClass:
+        entry = HeadEntry(name, spec, head, reads, learns)
+        known = _entries.get(name)
+        # the same class again is a module that was reloaded
+        if known is not None and known.reference != entry.reference:
+            raise InputError(
+                f"two heads are called '{name}': {known.reference} and {entry.reference}. Rename one."
+            )
+        _entries[name] = entry
+        return head
+
+    return register
+
+
+def head_entry(name: str) -> HeadEntry:
+    """Return the head of a name, or of a reference ``package.module:Class``.
+
+    Raises:
+        InputError: there is no such head, or its module cannot be imported.
+    """
+    if name not in _entries and name in _files():
+        import_module(f"{heads.__name__}.{name}")
+    if name in _entries:
+        return _entries[name]
+    module, colon, qualified = name.partition(":")
+    if colon:
+        return _referenced(module, qualified)
+    raise unknown("segmenter", name, head_names())
+
+
+def head_names() -> list[str]:
+    """Return the names of all heads known here. Imports every file of ``segmenters/heads/``: for listings."""
+    for name in _files():
+        import_module(f"{heads.__name__}.{name}")
+    return sorted(_entries)
+
+
+def _files() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(heads.__path__)]
+
+
+def _referenced(module: str, qualified: str) -> HeadEntry:
+    reference = f"{module}:{qualified}"
+    if module not in sys.modules and not _exists(module):
+        raise InputError(
+            f"segmenter '{reference}': there is no module '{module}' on the Python path. "
+            "Install it, or add its folder to PYTHONPATH."
+        )
+    head = getattr(import_module(module), qualified, None)
+    for entry in _entries.values():
+        if entry.head is head:
+            return entry
+    raise InputError(
+        f"segmenter '{reference}': the module has no registered head '{qualified}'. "
+        "Write @register_head(name, Spec) above the class (encoder_ablations.segmenters.registry)."
+    )
+
+
+def _exists(module: str) -> bool:
+    try:
+        return bool(module) and find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that should hold it
+        return False
