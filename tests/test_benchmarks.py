@@ -10,6 +10,7 @@ import bench_data
 import bench_evaluation
 import bench_op
 import bench_report
+import bench_timing
 import bench_training
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_trai
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
+    monkeypatch.setattr(bench_timing, "WARM_UP", 0)
+    monkeypatch.setattr(bench_timing, "PAIRS", 1)
     monkeypatch.setattr(bench_adapter, "MODELS", ["vit_ti16"])
     monkeypatch.setattr(bench_op, "SIDES", {"cpu": [64], "cuda": [64]})
     monkeypatch.setattr(bench_cache, "MODEL", "vit_tiny_patch16_224")

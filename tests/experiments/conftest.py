@@ -1,12 +1,10 @@
 """Tiny studies, and the command line in processes of its own that can be killed."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
+from warm_processes import start_ablate
 
 ENCODERS = [
     {"base": "darknet_tiny", "channels": 32, "label": "dark"},
@@ -52,16 +50,7 @@ class Studies:
 
     def start(self, *arguments):
         """``ablate`` in a session, and so a process group, of its own."""
-        command = [sys.executable, "-m", "encoder_ablations.experiments.cli", *map(str, arguments)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            command,
-            env=environment,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return start_ablate(*arguments)
 
     def results(self, folder):
         """Run id -> what must not depend on how often and where a run was interrupted."""
