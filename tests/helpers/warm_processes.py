@@ -27,6 +27,16 @@ PRELOADED = [
 SETTINGS = {"OMP_NUM_THREADS": "1"}
 
 
+FORKSERVER = multiprocessing.get_context("forkserver")
+
+
+def warm_context():
+    """Return a context of ``multiprocessing`` whose processes begin with everything imported."""
+    os.environ |= SETTINGS  # what the server begins with, where this is the first process
+    FORKSERVER.set_forkserver_preload(PRELOADED)
+    return FORKSERVER
+
+
 class Started:
     """A process, with as much of the interface of ``subprocess.Popen`` as tests use.
 
@@ -34,13 +44,10 @@ class Started:
     """
 
     def __init__(self, function, *arguments, **environment):
-        os.environ |= SETTINGS  # what the server begins with, where this is the first process
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
         with tempfile.NamedTemporaryFile(prefix="output-", delete=False) as file:
             self.printed = Path(file.name)
         begin = (str(self.printed), os.getcwd(), os.environ | environment, function, arguments)
-        self.process = context.Process(target=_begin, args=begin)
+        self.process = warm_context().Process(target=_begin, args=begin)
         self.process.start()
         self.pid = self.process.pid
 
