@@ -1,10 +1,14 @@
 """Tiny studies, and the command line in processes of its own that can be killed."""
 
 import json
+from functools import partial
 
 import pytest
 import yaml
 from warm_processes import start_ablate
+
+from encoder_ablations.engine.cost.measure import measure_cost
+from encoder_ablations.experiments.runs import record_builder
 
 ENCODERS = [
     {"base": "darknet_tiny", "channels": 32, "label": "dark"},
@@ -57,6 +61,14 @@ class Studies:
         found = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
         assert len({record["run_id"] for record in found}) == len(found)
         return {record["run_id"]: {key: record[key] for key in COUNTS} for record in found}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_latencies():
+    """Runs would measure how long a forward pass takes for two seconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_builder, "measure_cost", partial(measure_cost, seconds=0.0))
+        yield
 
 
 @pytest.fixture
