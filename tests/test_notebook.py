@@ -79,6 +79,7 @@ def test_it_is_kept_without_outputs():
     assert "INSTALL_DETECTRON2 = False" in settings
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline", "without_mask2former")
 def test_offline_path(tmp_path):
     notebook = execute(tmp_path)
@@ -104,6 +105,7 @@ def test_offline_path(tmp_path):
     assert "stopped: this failed, for the reason above: ablate taps --encoder vit_ti17" in text
 
 
+@pytest.mark.slow
 @pytest.mark.detectron2
 @pytest.mark.usefixtures("offline")
 def test_detectron2_section(tmp_path):

@@ -133,7 +133,7 @@ def _run(
     _save_images(spec, folder, accelerator, result)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
     return finished_record(
-        spec, data.record, segmenter, progress, result, calls, started, environment, data.warnings
+        spec, data.record, segmenter, progress, result, started, environment, data.warnings
     )
 
 

@@ -1,12 +1,14 @@
 """Tiny studies, and the command line in processes of its own that can be killed."""
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 
 import pytest
 import yaml
+from warm_processes import start_ablate
+
+from encoder_ablations.engine.cost.measure import measure_cost
+from encoder_ablations.experiments.runs import record_builder
 
 ENCODERS = [
     {"base": "darknet_tiny", "channels": 32, "label": "dark"},
@@ -52,22 +54,21 @@ class Studies:
 
     def start(self, *arguments):
         """``ablate`` in a session, and so a process group, of its own."""
-        command = [sys.executable, "-m", "encoder_ablations.experiments.cli", *map(str, arguments)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            command,
-            env=environment,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return start_ablate(*arguments)
 
     def results(self, folder):
         """Run id -> what must not depend on how often and where a run was interrupted."""
         found = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
         assert len({record["run_id"] for record in found}) == len(found)
         return {record["run_id"]: {key: record[key] for key in COUNTS} for record in found}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_latencies():
+    """Runs would measure how long a forward pass takes for two seconds each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_builder, "measure_cost", partial(measure_cost, seconds=0.0))
+        yield
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Commands that need no study: the lists, the check of taps and its pictures, the benchmarks."""
+"""Commands that need no study: the lists, the check of taps and its pictures."""
 
 import subprocess
 import sys
@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from encoder_ablations.encoders import inspection
-from encoder_ablations.experiments.benchmarks import adapter, cache, evaluation, op, training
 from encoder_ablations.experiments.cli import main, summaries
 
 
@@ -116,34 +115,3 @@ def test_taps_that_differ_from_the_source_are_an_error(capsys, monkeypatch):
         == 1
     )
     assert "DIFFERENT" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("module", [adapter, cache, evaluation, op, training])
-def test_benchmarks_run(module, monkeypatch):
-    monkeypatch.setattr(adapter, "MODELS", ["vit_ti16"])
-    monkeypatch.setattr(op, "SIDES", {"cpu": [64], "cuda": [64]})
-    monkeypatch.setattr(cache, "MODEL", "vit_tiny_patch16_224")
-    monkeypatch.setattr(cache, "SIDE", 64)
-    monkeypatch.setattr(training, "SIDE", 64)
-    lines = list(module.run(0.0))
-    assert lines
-    assert all("target" in line for line in lines)
-
-
-def test_evaluation_benchmark_compares_equal_things():
-    generator = torch.Generator().manual_seed(1)
-    maps = torch.randn(1, evaluation.CLASSES, 128, 171, generator=generator)
-    truth = torch.randint(0, evaluation.CLASSES, evaluation.SIZE, generator=generator)
-    truth[100:120] = 255
-    ours, theirs = evaluation.ours(maps, truth), evaluation.theirs(maps, truth)
-    assert ours.sum() == theirs.sum()
-    assert np.abs(ours - theirs).sum() <= 4
-
-
-def test_op_benchmark_compares_equal_things():
-    shapes = [(2, 3), (4, 6)]
-    inputs = op.make(shapes, torch.device("cpu"))
-    for way in (op._forward, op._both):
-        ours = way(op.deformable_attention, shapes, inputs)
-        for found, wanted in zip(ours, way(op.theirs, shapes, inputs), strict=True):
-            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)

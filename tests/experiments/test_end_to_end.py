@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from warm_processes import start_ablate
 
 from encoder_ablations.engine.evaluation.per_image import load_per_image
 from encoder_ablations.engine.training.loop import Trainer
@@ -153,18 +152,10 @@ def test_killed_and_started_again(study, tmp_path):
     """``kill -9`` of the process group at several moments: the end is bit for bit that of an undisturbed study."""
     arguments = [str(study), "fractions=[1.0]"]
     assert main(["run", *arguments, "--output", "whole", "--device", "cpu"]) == 0
-    command = [sys.executable, "-m", "encoder_ablations.experiments.cli", "run", *arguments]
-    command += ["--output", "killed", "--device", "cpu"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    arguments += ["--output", "killed", "--device", "cpu"]
     kills = 0
     for moment in (1, 2, 3):
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = start_ablate("run", *arguments)
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
             checkpoints = list(Path("killed").glob("runs/*/checkpoints/last.pt"))
@@ -175,9 +166,7 @@ def test_killed_and_started_again(study, tmp_path):
             time.sleep(0.01)
         process.wait()
     assert kills >= 2
-    assert (
-        subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
-    )
+    assert start_ablate("run", *arguments).wait() == 0
     whole, killed = records(Path("whole")), records(Path("killed"))
     assert whole.keys() == killed.keys()
     for name in whole:

@@ -3,15 +3,12 @@
 import json
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 import torch
 
-from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.runs import record_builder as finishing
 from encoder_ablations.experiments.runs import run as runs
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.execution import Execution
@@ -33,11 +30,6 @@ VIT = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "lab
 IEEE = {"matrix_products": "ieee", "convolutions": "ieee"}
 SAME = ("metrics", "confusion_matrix", "curves", "convergence", "data")
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
-@pytest.fixture(autouse=True)
-def quick_latencies(monkeypatch):
-    monkeypatch.setattr(finishing, "measure_cost", partial(measure_cost, seconds=0.0))
 
 
 def specs_of(studies, *overrides, **changes):

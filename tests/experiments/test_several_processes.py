@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import launch
+from launching import launch, torchrun
 
 from encoder_ablations.engine import processes
 from encoder_ablations.engine.devices import make_accelerator
@@ -53,24 +53,33 @@ def read(path):
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize(("rank", "kind"), [(0, "error"), (1, "error"), (1, "input")])
-def test_the_process_that_fails_records_it_and_none_is_left_waiting(studies, rank, kind):
+@pytest.fixture
+def failing(studies):
+    """Arguments of a program, here in the current folder, in which one process fails."""
     Path("program.py").write_text(PROGRAM)
-    arguments = ["run", studies.write(), "--device", "cpu", "--output", "out"]
-    code, output = launch("program.py", rank, kind, *arguments)
+    return ["run", studies.write(), "--device", "cpu", "--output", "out"]
+
+
+def check_the_failure(rank, code, output):
     assert code != 0
     assert Path(f"code-{rank}").read_text() == "1"
     record = record_of("out")
     assert record["status"] == "failed"
     assert record["error"]["message"] == f"planted in process {rank}"
-    lines = [
-        line
-        for line in output.splitlines()
-        if "stopped: " in line and f"planted in process {rank}" in line
-    ]
-    assert len(lines) == 1
-    assert record["run_id"] in lines[0]
+    lines = [line for line in output.splitlines() if "stopped: " in line]
+    (line,) = [line for line in lines if f"planted in process {rank}" in line]
+    assert record["run_id"] in line
     assert f'"{Path("program.py").absolute()}"' not in output, "a traceback of the command"
+
+
+@pytest.mark.parametrize(("rank", "kind"), [(0, "error"), (1, "error"), (1, "input")])
+def test_the_process_that_fails_records_it_and_none_is_left_waiting(failing, rank, kind):
+    check_the_failure(rank, *launch("program.py", rank, kind, *failing))
+
+
+@pytest.mark.slow
+def test_the_process_that_fails_records_it_under_torchrun(failing):
+    check_the_failure(1, *torchrun("program.py", 1, "error", *failing))
 
 
 class Lost:

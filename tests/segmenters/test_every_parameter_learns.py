@@ -1,13 +1,11 @@
 """Every trainable parameter gets a gradient; otherwise DistributedDataParallel refuses the second step."""
 
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 import torch
+from launching import launch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -124,18 +122,6 @@ def test_two_processes_get_every_gradient_they_wait_for(tmp_path):
         {"name": "dinov2_s14", "final_norm": False},
         {"name": "darknet_tiny"},
     ]
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-    ]
-    command = [*launcher, str(tmp_path / "program.py"), json.dumps(encoders)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("done") == 2
+    code, output = launch(tmp_path / "program.py", json.dumps(encoders))
+    assert code == 0, output[-3000:]
+    assert output.count("done") == 2

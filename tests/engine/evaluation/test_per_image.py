@@ -1,14 +1,11 @@
 """Per-image counts: they add up to the run's matrix, are small, and damage is noticed."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from launching import launch
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import evaluation_items
@@ -127,17 +124,5 @@ accelerator.end_training()
 
 def test_two_processes_gather_in_the_order_of_the_set(tmp_path):
     (tmp_path / "program.py").write_text(GATHER)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "program.py",
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    code, output = launch(tmp_path / "program.py")
+    assert code == 0, output[-3000:]

@@ -11,7 +11,6 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.balancing import Mixed
 from encoder_ablations.data.loading.stored_set import StoredSet, set_folder
 from encoder_ablations.encoders.references import load_encoder
-from encoder_ablations.experiments.benchmarks import data as bench_data
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.preparation import prepare_data
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -117,15 +116,6 @@ def test_a_full_disk_is_found_before_anything_is_written(
     assert main(["cache", dataset_yaml]) == 2
     assert "0.00 GiB left" in capsys.readouterr().err
     assert not set_folder(FolderDataset(terrain, "train"), None).exists()
-
-
-def test_the_benchmark_runs_without_camvid(monkeypatch):
-    monkeypatch.delenv("DATASETS_ROOT", raising=False)
-    monkeypatch.setattr(bench_data, "IMAGES", 8)
-    lines = list(bench_data.run(0.0))
-    assert "8 images of bench_data" in lines[0]
-    assert "images/s" in lines[0]
-    assert len(lines) == 2  # against the official mapper twice, or once and why not
 
 
 def test_a_share_of_positives_needs_two_classes(terrain, own_cache, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from warm_processes import warm_context
 
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.execution import Execution
@@ -50,6 +51,7 @@ def kill_group(process):
     assert not alive, "a process outlived its parent"
 
 
+@pytest.mark.slow
 def test_processes_and_kills_change_nothing(studies):
     study = studies.write(steps=30, seeds=[0, 1])
     assert main(["run", study, "--device", "cpu", "--output", "whole"]) == 0
@@ -132,6 +134,7 @@ def dying(run, job):
 def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monkeypatch):
     runs = locate(plan(load_study(studies.write())), Path("out"))
     monkeypatch.setattr(processes, "_compute_in_process", dying)
+    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda _: warm_context())
     follower = Follower()
     run_in_processes(runs, Job(Execution("cpu")), follower, slots(1, Execution("cpu")))
     assert {outcome.run_id: outcome.state for outcome in follower.outcomes} == {

@@ -42,6 +42,7 @@ def python(*arguments, **variables):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_through_the_interpreter():
     """In a process of its own: Triton reads the variable when the kernels are defined."""
     python("-m", "pytest", "-p", "no:cacheprovider", str(CASES), TRITON_INTERPRET="1")

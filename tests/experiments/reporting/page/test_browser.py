@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from simulated_study import Size, write_simulated_study
 
 from encoder_ablations.experiments.reporting.page.page import write_report
 
@@ -109,8 +110,6 @@ def page(module_study):
 
 @pytest.fixture(scope="module")
 def module_study(tmp_path_factory):
-    from encoder_ablations.experiments.benchmarks.simulated_study import Size, write_simulated_study
-
     folder = tmp_path_factory.mktemp("browser") / "simulated"
     write_simulated_study(folder, Size(encoders=4, fractions=2, seeds=3))
     return folder

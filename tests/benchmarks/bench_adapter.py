@@ -6,13 +6,13 @@ from typing import Any
 
 import timm
 import torch
+from bench_timing import compare
 from torch import Tensor
 
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import find_row
-from encoder_ablations.experiments.benchmarks.timing import compare
 
 MODELS = ["clip_b16", "dinov2_s14"]
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
+from bench_timing import compare
 from torch import Tensor
 from torch.nn import functional as F
 
-from encoder_ablations.experiments.benchmarks.timing import compare
 from encoder_ablations.segmenters.ops.deformable_attention import (
     deformable_attention,
     deformable_attention_path,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench_timing import Timing, compare
 from PIL import Image
 
 from encoder_ablations.data.datasets.folder import FolderDataset
@@ -16,7 +17,6 @@ from encoder_ablations.data.loading.batches import Samples, training_batches
 from encoder_ablations.data.loading.stored_set import open_set, write_set
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-from encoder_ablations.experiments.benchmarks.timing import Timing, compare
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from bench_timing import compare
 from torch import Tensor
 
 from encoder_ablations.data.datasets.folder import FolderDataset
@@ -20,7 +21,6 @@ from encoder_ablations.engine.frozen.feature_store import GIB, FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.optimizer import build_optimizer
-from encoder_ablations.experiments.benchmarks.timing import compare
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec

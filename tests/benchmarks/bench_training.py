@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
+from bench_timing import compare
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig
 from transformers.models.mask2former.modeling_mask2former import (
@@ -15,7 +16,6 @@ from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import autocast
-from encoder_ablations.experiments.benchmarks.timing import compare
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import Mask2FormerSpec

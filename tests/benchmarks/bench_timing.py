@@ -26,17 +26,19 @@ class Timing:
         )
 
 
+WARM_UP, PAIRS = 2, 5
+"""Calls of each before anything is timed, and the fewest that are timed."""
 HEADER = f"{'medians; the ratio is the median over pairs timed in turn':<58}{'ours ms':>9}{'theirs ms':>11}{'ratio':>8}"
 
 
 def compare(ours: Callable[[], object], theirs: Callable[[], object], seconds: float) -> Timing:
-    """Calls both in turn for about ``seconds`` (at least five pairs) after two calls each to warm up."""
+    """Calls both in turn for about ``seconds`` (at least ``PAIRS``) after ``WARM_UP`` calls of each."""
     times: list[tuple[float, float]] = []
-    for _ in range(2):
+    for _ in range(WARM_UP):
         ours()
         theirs()
     begin = time.perf_counter()
-    while len(times) < 5 or time.perf_counter() - begin < seconds:
+    while len(times) < PAIRS or time.perf_counter() - begin < seconds:
         times.append((_milliseconds(ours), _milliseconds(theirs)))
     both = np.array(times)
     ratios = both[:, 0] / both[:, 1]

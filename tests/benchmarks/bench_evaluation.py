@@ -5,11 +5,11 @@ from functools import partial
 
 import numpy as np
 import torch
+from bench_timing import compare
 from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
-from encoder_ablations.experiments.benchmarks.timing import compare
 from encoder_ablations.segmenters.scores import ScoreMaps
 
 CLASSES, SIZE = 150, (512, 683)

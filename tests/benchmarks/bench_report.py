@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from encoder_ablations.experiments.benchmarks.simulated_study import SIZES, write_simulated_study
+from simulated_study import SIZES, write_simulated_study
 
 TARGETS = {1000: "10 s and 1 GB", 10_000: "90 s"}
 

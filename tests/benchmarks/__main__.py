@@ -1,0 +1,48 @@
+"""``make bench``: the speed of the package's own code against what it replaces, in one run.
+
+``make bench`` alone measures everything but the slow ones. For one of them, longer:
+``make bench ARGS="evaluation --seconds 20"``.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import torch
+from bench_timing import HEADER
+
+from encoder_ablations.experiments.cli import command
+from encoder_ablations.utils.environment import processor, versions
+
+BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "training"]
+SLOW = ["report"]
+"""Takes minutes (studies of 1,000 and 10,000 simulated runs): only when asked for."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print one line for each comparison, with its target."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {BENCHMARKS + SLOW}")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="for each row, at least five pairs (default 10)"
+    )
+    parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
+    arguments = parser.parse_args(argv)
+    unknown = set(arguments.names) - {*BENCHMARKS, *SLOW}
+    if unknown:
+        parser.error(f"no benchmark is called {sorted(unknown)}; there are {BENCHMARKS + SLOW}")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    installed = versions()
+    print(f"{processor()}, {torch.get_num_threads()} threads", end=", ")
+    print(f"torch {installed['torch']}, timm {installed['timm']}")
+    print(HEADER)
+    for name in arguments.names or BENCHMARKS:
+        for line in importlib.import_module(f"bench_{name}").run(arguments.seconds):
+            print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main, sys.argv[1:]))

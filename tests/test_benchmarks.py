@@ -1,0 +1,110 @@
+"""``make bench``: its rows, on inputs small enough for a test, and that it compares equal things."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import bench_adapter
+import bench_cache
+import bench_data
+import bench_evaluation
+import bench_op
+import bench_report
+import bench_timing
+import bench_training
+import numpy as np
+import pytest
+import torch
+from simulated_study import Size
+
+FOLDER = Path(__file__).resolve().parent / "benchmarks"
+IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_training]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(bench_timing, "WARM_UP", 0)
+    monkeypatch.setattr(bench_timing, "PAIRS", 1)
+    monkeypatch.setattr(bench_adapter, "MODELS", ["vit_ti16"])
+    monkeypatch.setattr(bench_op, "SIDES", {"cpu": [64], "cuda": [64]})
+    monkeypatch.setattr(bench_cache, "MODEL", "vit_tiny_patch16_224")
+    monkeypatch.setattr(bench_cache, "SIDE", 64)
+    monkeypatch.setattr(bench_training, "SIDE", 64)
+    monkeypatch.setattr(bench_data, "IMAGES", 8)
+
+
+@pytest.mark.parametrize("module", IN_SECONDS, ids=lambda module: module.__name__)
+def test_every_row_has_a_target(module):
+    lines = list(module.run(0.0))
+    assert lines
+    assert all("target" in line for line in lines)
+
+
+def run_program(monkeypatch, *arguments):
+    """Run ``python tests/benchmarks`` in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["tests/benchmarks", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(str(FOLDER), run_name="__main__")
+    return exit_.value.code
+
+
+def test_the_program_prints_the_rows_that_are_asked_for(monkeypatch, capsys):
+    arguments = ("op", "--seconds", "0", "--threads", "1")
+    assert run_program(monkeypatch, *arguments) == 0
+    _processor, header, *rows = capsys.readouterr().out.splitlines()
+    assert "ratio" in header
+    assert len(rows) == 2
+    assert all(row.startswith("op, ") for row in rows)
+
+
+def test_a_name_that_there_is_not_is_refused(monkeypatch, capsys):
+    assert run_program(monkeypatch, "evaluatoin") == 2
+    assert "evaluatoin" in capsys.readouterr().err
+
+
+def test_every_benchmark_has_a_name():
+    table = runpy.run_path(str(FOLDER / "__main__.py"))
+    named = {f"bench_{name}" for name in [*table["BENCHMARKS"], *table["SLOW"]]}
+    assert named == {path.stem for path in FOLDER.glob("bench_*.py")} - {"bench_timing"}
+
+
+def test_no_name_hides_a_module():
+    """The folder comes first on the path of ``python tests/benchmarks``."""
+    names = {path.stem for path in FOLDER.glob("*.py")} - {"__main__"}
+    assert not names & sys.stdlib_module_names
+    assert not names & {path.stem for path in FOLDER.parents[1].iterdir()}
+
+
+def test_data_without_camvid(monkeypatch):
+    monkeypatch.delenv("DATASETS_ROOT", raising=False)
+    lines = list(bench_data.run(0.0))
+    assert "8 images of bench_data" in lines[0]
+    assert "images/s" in lines[0]
+    assert len(lines) == 2  # against the official mapper twice, or once and why not
+
+
+def test_report(monkeypatch):
+    monkeypatch.setattr(bench_report, "SIZES", {1000: Size(encoders=2, fractions=1, seeds=1)})
+    (line,) = bench_report.run(0.0)
+    assert line.startswith("report of 1,000 runs: ")
+    memory = float(line.split(" GB")[0].split()[-1])
+    assert 0.05 < memory < 1
+
+
+def test_evaluation_compares_equal_things():
+    generator = torch.Generator().manual_seed(1)
+    maps = torch.randn(1, bench_evaluation.CLASSES, 128, 171, generator=generator)
+    truth = torch.randint(0, bench_evaluation.CLASSES, bench_evaluation.SIZE, generator=generator)
+    truth[100:120] = 255
+    ours, theirs = bench_evaluation.ours(maps, truth), bench_evaluation.theirs(maps, truth)
+    assert ours.sum() == theirs.sum()
+    assert np.abs(ours - theirs).sum() <= 4
+
+
+def test_op_compares_equal_things():
+    shapes = [(2, 3), (4, 6)]
+    inputs = bench_op.make(shapes, torch.device("cpu"))
+    for way in (bench_op._forward, bench_op._both):
+        ours = way(bench_op.deformable_attention, shapes, inputs)
+        for found, wanted in zip(ours, way(bench_op.theirs, shapes, inputs), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
