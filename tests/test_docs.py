@@ -55,7 +55,7 @@ def test_modules_and_configurations_exist(document):
     folders = "utils|data|encoders|segmenters|engine|experiments|configs|tests|examples"
     quoted = re.findall(r"`([^`\n]+)`", document.read_text())
     for path in (word for word in quoted if re.fullmatch(rf"({folders})/[\w/.-]*", word)):
-        if "NAME" in path:  # stands for a name of yours
+        if "NAME" in path:  # stands for any name
             continue
         assert (ROOT / path).exists(), f"{document.name}: {path}"
 
