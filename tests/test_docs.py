@@ -39,8 +39,9 @@ def test_links_lead_somewhere(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_commands_and_options_exist(document, capsys):
     source = document.read_text().replace("\\\n", " ")
+    commands = summaries()
     for command, rest in re.findall(r"\bablate ([a-z-]+)([^\n`]*)", source):
-        assert command in summaries(), f"{document.name}: ablate {command}"
+        assert command in commands, f"{document.name}: ablate {command}"
         options = re.findall(r"(?<=\s)--[a-z-]+", rest.partition("#")[0])
         if options:
             with pytest.raises(SystemExit):
