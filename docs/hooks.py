@@ -80,7 +80,7 @@ def navigation(folder: Path) -> list[str | dict[str, Any]]:
 
 
 def page_of(path: Path) -> str:
-    """Return where the page of a module lies: ``api/data/index.md``, ``api/data/spec.md``."""
+    """Return where the page of a module lies: ``api/data/index.md``, ``api/data/references.md``."""
     name = "index" if path.name == "__init__.py" else path.stem
     return (Path("api") / path.relative_to(PACKAGE).with_name(f"{name}.md")).as_posix()
 
