@@ -12,5 +12,6 @@ class PlainReferences(griffe.Extension):
     """Shows Sphinx's references, such as ``:class:`Encoder```, as the name alone."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Replace the references in an object's docstring."""
         if obj.docstring is not None:
             obj.docstring.value = ROLE.sub("", obj.docstring.value)

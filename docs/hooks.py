@@ -1,4 +1,4 @@
-"""What the site shows of files outside ``docs/``: README, the maintainer's files, linked files; and API pages."""
+"""Add files from outside ``docs/`` to the site: README, linked files, and the pages of the API."""
 
 import posixpath
 import re
@@ -55,7 +55,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Return the page with links between places in the repository turned into links between pages of the site."""
+    """Return the page with its links to files of the repository leading to pages of the site."""
 
     def on_the_site(link: re.Match[str]) -> str:
         target = repository_path(page.file.src_uri, link["path"])
@@ -69,7 +69,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def navigation(folder: Path) -> list[str | dict[str, Any]]:
-    """Return the pages of a package and of what lies in it, as mkdocs nests them: its own page first."""
+    """Return the pages of a package as mkdocs nests them: its own page first."""
     entries: list[str | dict[str, Any]] = [page_of(folder / "__init__.py")]
     for path in sorted(folder.iterdir()):
         if (path / "__init__.py").exists():
@@ -80,13 +80,13 @@ def navigation(folder: Path) -> list[str | dict[str, Any]]:
 
 
 def page_of(path: Path) -> str:
-    """Return where the page of a module lies: ``api/data/index.md``, ``api/data/spec.md``."""
+    """Return where the page of a module lies: ``api/data/index.md``, ``api/data/references.md``."""
     name = "index" if path.name == "__init__.py" else path.stem
     return (Path("api") / path.relative_to(PACKAGE).with_name(f"{name}.md")).as_posix()
 
 
 def repository_path(page: str, link: str) -> str | None:
-    """Return what a page's relative link means in the repository; None for an address and for what is not a file."""
+    """Return the file of the repository that a relative link means; None if there is no such file."""
     places = {uri: source for source, uri in PAGES.items()}
     source = places.get(page, f"docs/{page}")
     target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))

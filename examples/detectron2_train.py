@@ -1,9 +1,10 @@
-"""A Detectron2 training script of your own with one of our encoders: semantic FPN on generated terrain, on the CPU.
+"""A Detectron2 training script with one of our encoders: semantic FPN on generated terrain.
 
     python examples/detectron2_train.py
 
-Three lines are ours: ``add_encoder_config``, ``apply_encoder`` and ``register_datasets``; the rest is Detectron2's.
-It needs Detectron2 (docs/setup.md says how to install it), but not Mask2Former.
+It runs on the CPU. Three lines are ours: ``add_encoder_config``, ``apply_encoder`` and
+``register_datasets``. The rest is Detectron2's. It needs Detectron2 (docs/setup.md says how to
+install it), but not Mask2Former.
 """
 
 import os
@@ -29,7 +30,12 @@ STEPS = 20
 
 
 def configure(encoder: str, *options: str) -> CfgNode:
-    """Return Detectron2's configuration of a semantic FPN on ``encoder``, a name in configs/encoders or a YAML."""
+    """Return Detectron2's configuration of a semantic FPN.
+
+    Args:
+        encoder: a name that ``ablate encoders`` lists, or the path of a YAML.
+        options: ``KEY``, ``VALUE``, … which win over everything else.
+    """
     cfg = get_cfg()
     add_encoder_config(cfg)
     cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
@@ -43,9 +49,8 @@ def configure(encoder: str, *options: str) -> CfgNode:
     cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.MAX_ITER, cfg.SOLVER.STEPS = 4, STEPS, ()
     cfg.SOLVER.BASE_LR, cfg.SOLVER.WARMUP_ITERS = 0.01, 0
     cfg.OUTPUT_DIR, cfg.SEED = str(OUTPUT), 0
-    apply_encoder(
-        cfg, encoder
-    )  # sets backbone, pixel mean and deviation, and the order of the channels
+    # sets backbone, pixel mean and deviation, and the order of the channels
+    apply_encoder(cfg, encoder)
     cfg.merge_from_list(list(options))
     return cfg
 
@@ -55,13 +60,14 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> SemSegEvaluator:
+        """Return the evaluator of a registered split."""
         return SemSegEvaluator(
             dataset_name, distributed=False, output_dir=os.path.join(cfg.OUTPUT_DIR, "evaluation")
         )
 
 
 def main() -> None:
-    """Draw the dataset, train, evaluate."""
+    """Draw the dataset, train, and print the mIoU."""
     ea.generate_terrain(DATA, train=16, val=4, test=2, size=64, seed=0)
     register_datasets({"base": "mars_terrain", "name": "terrain", "root": str(DATA.resolve())})
     cfg = configure("darknet_tiny")

@@ -1,8 +1,9 @@
-"""A study in Python: two encoders from random weights on generated terrain, offline, in less than a minute on a CPU.
+"""A study in Python: two encoders from random weights on generated terrain.
 
     python examples/python_study.py
 
-It writes outputs/python_study/report.html, as ``ablate run`` does. Run it again: finished runs are not repeated.
+It needs no network and less than a minute on a CPU. It writes outputs/python_study/report.html, as
+``ablate run`` does. If you run it again, finished runs are not repeated.
 """
 
 import sys
@@ -48,9 +49,8 @@ def main() -> int:
     for run in ea.plan(study):
         record = ea.load_record(OUTPUT / "runs" / run.run_id)
         if record is not None and record.metrics is not None:
-            print(
-                f"{run.encoder.title}, seed {run.seed}: mIoU {record.metrics.miou:.3f} on {record.data.report_split}"
-            )
+            score = f"mIoU {record.metrics.miou:.3f} on {record.data.report_split}"
+            print(f"{run.encoder.title}, seed {run.seed}: {score}")
     return code
 
 

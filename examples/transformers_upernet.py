@@ -1,9 +1,10 @@
-"""One of our encoders in a model of transformers: UperNet, trained for a few steps, saved and loaded again.
+"""One of our encoders in transformers' UperNet: trained for a few steps, saved and loaded again.
 
     python examples/transformers_upernet.py
 
-``AutoBackbone`` builds the encoder within it, so Mask2Former and every other model that takes a ``backbone_config``
-work in the same way. Here the encoder starts from random weights, so that nothing is downloaded.
+``AutoBackbone`` builds the encoder. Mask2Former and every other model that takes a
+``backbone_config`` work in the same way. The encoder starts from random weights, so that nothing is
+downloaded.
 """
 
 from pathlib import Path
@@ -26,11 +27,8 @@ BATCH = 4
 
 def build_model() -> UperNetForSemanticSegmentation:
     """Return UperNet for three classes on a small vision transformer."""
-    encoder = {
-        "name": "vit_ti16",
-        "weights": "random",
-        "channels": 32,
-    }  # or {"name": "dinov2_b14", "freeze": "body"}
+    # or {"name": "dinov2_b14", "freeze": "body"}
+    encoder = {"name": "vit_ti16", "weights": "random", "channels": 32}
     backbone = EncoderBackboneConfig(encoder=encoder)
     config = UperNetConfig(
         backbone_config=backbone, num_labels=3, hidden_size=32, auxiliary_in_channels=32
@@ -39,17 +37,24 @@ def build_model() -> UperNetForSemanticSegmentation:
 
 
 def make_batch(dataset: FolderDataset, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the images (B×3×H×W, RGB 0..1) and masks (B×H×W, class ids) from ``start`` on, in turn."""
+    """Return a batch of images and masks.
+
+    Args:
+        dataset: the images to take from, in turn.
+        start: number of the first one; after the last the first follows.
+
+    Returns:
+        Images B×3×H×W, RGB 0..1, and masks B×H×W of class ids.
+    """
     samples = [dataset[(start + number) % len(dataset)] for number in range(BATCH)]
     images = torch.stack([torch.tensor(sample.image).permute(2, 0, 1) / 255 for sample in samples])
     return images, torch.stack([torch.tensor(sample.mask) for sample in samples])
 
 
 def train(model: UperNetForSemanticSegmentation, dataset: FolderDataset) -> list[float]:
-    """Train for a few steps; return the loss of each."""
-    normalization = (
-        model.backbone.encoder.normalization
-    )  # the encoder's own: transformers' backbones do not normalise
+    """Train for a few steps and return the loss of each."""
+    # the encoder's own numbers: transformers' backbones do not normalise
+    normalization = model.backbone.encoder.normalization
     mean, std = (
         torch.tensor(values).view(3, 1, 1) for values in (normalization.mean, normalization.std)
     )

@@ -39,14 +39,26 @@ def test_links_lead_somewhere(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_commands_and_options_exist(document, capsys):
     source = document.read_text().replace("\\\n", " ")
+    commands = summaries()
     for command, rest in re.findall(r"\bablate ([a-z-]+)([^\n`]*)", source):
-        assert command in summaries(), f"{document.name}: ablate {command}"
+        assert command in commands, f"{document.name}: ablate {command}"
         options = re.findall(r"(?<=\s)--[a-z-]+", rest.partition("#")[0])
         if options:
             with pytest.raises(SystemExit):
                 main([command, "--help"])
             known = re.findall(r"--[a-z-]+", capsys.readouterr().out.partition("examples:")[0])
             assert set(options) <= set(known), f"{document.name}: ablate {command}{rest}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_modules_and_configurations_exist(document):
+    """A path in code marks that begins with a folder of the repository is a file or folder there."""
+    folders = "utils|data|encoders|segmenters|engine|experiments|configs|tests|examples"
+    quoted = re.findall(r"`([^`\n]+)`", document.read_text())
+    for path in (word for word in quoted if re.fullmatch(rf"({folders})/[\w/.-]*", word)):
+        if "NAME" in path:  # stands for any name
+            continue
+        assert (ROOT / path).exists(), f"{document.name}: {path}"
 
 
 def test_the_snippet_of_the_readme_runs():
