@@ -230,8 +230,14 @@ def test_every_setting_is_read():
             assert inside, f"{spec.__name__}.{field} is read nowhere"
 
 
+def is_registration(decorator):
+    return isinstance(decorator, ast.Call) and decorator.func.id == "register_head"
+
+
 def made_at_top(node):
-    """The names that a statement at the top of a module makes."""
+    """The names that a statement at the top of a module makes; a registered head is found by another."""
+    if isinstance(node, ast.ClassDef) and any(map(is_registration, node.decorator_list)):
+        return set()
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name} - {"_"}  # the name of what a decorator alone keeps
     targets = getattr(node, "targets", [getattr(node, "target", None)])

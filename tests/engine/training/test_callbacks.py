@@ -15,7 +15,7 @@ from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.engine.training.steps import PlainStep
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.spec import LinearSpec
+from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.utils.errors import InputError
 
 RECIPE = Recipe(

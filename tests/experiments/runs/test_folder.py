@@ -247,7 +247,7 @@ def earlier_step(path):
     [
         (other_run, "is a checkpoint of another run"),
         (changed_weight, "is damaged"),
-        (earlier_step, "of step 1, but the best"),
+        (earlier_step, "of step 1, but"),
     ],
 )
 def test_weights_that_are_not_the_runs_own_are_not_evaluated(
