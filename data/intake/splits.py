@@ -86,7 +86,8 @@ def divide(
     if len(members) < len(parts):
         raise InputError(
             f"{plural(len(members), 'scene')} cannot be divided into {len(parts)} parts "
-            f"({', '.join(parts)}), because a scene stays whole. Ask for fewer parts, or correct scene_pattern."
+            f"({', '.join(parts)}), because a scene stays whole. "
+            "Ask for fewer parts (--test 0 leaves the test set out), or correct scene_pattern."
         )
     names = sorted(members)
     shares = _shares([members[name] for name in names], pixels, len(scenes))

@@ -93,7 +93,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}.") from error
+        raise CheckpointError(
+            f"there is no checkpoint {path}. Restore it, or delete the run's folder to run it again."
+        ) from error
     except DAMAGED as error:
         raise CheckpointError(
             f"{path} is damaged or not a checkpoint of this program; "

@@ -49,6 +49,10 @@ def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tupl
                 f"there is no {study_file(folder)}; name a study's output folder, or its YAML."
             )
         return read_study(folder), folder
+    if "/" in reference and not reference.endswith((".yaml", ".yml")):
+        raise InputError(
+            f"there is no folder {reference}; name a study's output folder, or its YAML."
+        )
     study = load_study(reference, overrides)
     return study, output or OUTPUTS / study.name
 

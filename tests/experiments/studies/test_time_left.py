@@ -133,6 +133,8 @@ def test_status_of_something_else(tmp_path, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     assert main(["status", "empty"]) == 2
     assert "name a study's output folder" in capsys.readouterr().err
+    assert main(["status", "outputs/gone"]) == 2
+    assert "there is no folder outputs/gone" in capsys.readouterr().err
     assert main(["status", "demmo"]) == 2
     assert "Did you mean 'demo'?" in capsys.readouterr().err
     assert main(["status", "demo"]) == 0
