@@ -34,14 +34,12 @@ class HeadEntry:
         spec: its settings.
         head: the class, whose ``build`` makes one.
         reads: what the encoder must give it.
-        learns: whether it has anything to train.
     """
 
     name: str
     spec: type[HeadSpec]
     head: "type[Head]"
     reads: Reads
-    learns: bool
 
     @property
     def reference(self) -> str:
@@ -55,7 +53,7 @@ _entries: dict[str, HeadEntry] = {}
 
 
 def register_head(
-    name: str, spec: type[HeadSpec], reads: Reads = "pyramid", learns: bool = True
+    name: str, spec: type[HeadSpec], reads: Reads = "pyramid"
 ) -> Callable[[HeadClass], HeadClass]:
     """Return a decorator that makes a :class:`~.base.Head` known by ``name``.
 
@@ -63,11 +61,10 @@ def register_head(
         name: also the name of its file, if it lies in ``segmenters/heads/``.
         spec: its settings; ``ablate keys`` lists them with the docstrings below its fields.
         reads: "pyramid" if it needs the levels p2 to p5, "maps" if it takes whatever levels the encoder gives.
-        learns: whether it has anything to train.
     """
 
     def register(head: HeadClass) -> HeadClass:
-        entry = HeadEntry(name, spec, head, reads, learns)
+        entry = HeadEntry(name, spec, head, reads)
         known = _entries.get(name)
         # the same class again is a module that was reloaded
         if known is not None and known.reference != entry.reference:

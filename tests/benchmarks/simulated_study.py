@@ -142,7 +142,7 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         environment={
             "processor": "simulated",
             "versions": {"python": "3.12"},
-            "command": "ablate bench report",
+            "command": "make bench ARGS=report",
         },
         data=data,
         metrics=scores,
