@@ -1,4 +1,6 @@
-"""Numbers in sentences."""
+"""Numbers and lists in sentences."""
+
+from collections.abc import Sequence
 
 
 def duration(seconds: float) -> str:
@@ -31,3 +33,11 @@ def plural(count: int, word: str, rest: str = "") -> str:
     noun = word if count == 1 else word + ending
     agreeing = [part.split("/")[form] for part in rest.split()]
     return " ".join([str(count), noun, *agreeing])
+
+
+def first_names(names: Sequence[object], most: int = 3) -> str:
+    """Return the first names, separated by commas, with "…" for those left out."""
+    shown = [str(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append("…")
+    return ", ".join(shown)

@@ -8,9 +8,9 @@ import numpy as np
 from encoder_ablations.data.checks.facts import PairFacts, with_mask
 from encoder_ablations.data.checks.rules import Finding, finding
 from encoder_ablations.data.checks.training_check import MOST_CLASSES
-from encoder_ablations.data.datasets.class_names import first_names, invented_names
+from encoder_ablations.data.datasets.class_names import invented_names
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 RARE = 0.0005
 """A class with a smaller share of the labelled training pixels is reported."""

@@ -14,7 +14,6 @@ from PIL import Image
 
 from encoder_ablations.data.checks.facts import ImageFacts, MaskFacts, PairFacts
 from encoder_ablations.data.checks.image_statistics import moments, perceptual_hash
-from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.decoding import class_table, read_values
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair
@@ -22,7 +21,7 @@ from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, FileProblem,
 from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 SMALL = 32
 """Images with a shorter side are reported."""

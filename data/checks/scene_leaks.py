@@ -8,10 +8,9 @@ import numpy as np
 
 from encoder_ablations.data.checks.facts import PairFacts, with_mask
 from encoder_ablations.data.checks.rules import Finding, finding
-from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.scene_names import likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 _Splits = dict[str, Counter[str]]
 """Scene -> images in each split."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pixel_counts import MaskScan, scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
@@ -13,7 +12,7 @@ from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 MOST_CLASSES = 2000
 """More make a confusion matrix, which every record holds, too large to work with."""

@@ -41,11 +41,3 @@ def require_names(names: Iterable[object], source: str) -> None:
 def invented_names(names: Sequence[str]) -> list[str]:
     """Return the names that say nothing but an id or a colour."""
     return [name for name in names if _INVENTED.fullmatch(name.strip())]
-
-
-def first_names(names: Sequence[object], most: int = 3) -> str:
-    """Return the first names, separated by commas, with "…" for those left out."""
-    shown = [str(name) for name in names[:most]]
-    if len(names) > most:
-        shown.append("…")
-    return ", ".join(shown)

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.reading import read_channels, read_ids
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec
 from encoder_ablations.data.datasets.supervisely import read_annotation
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 OPAQUE = 128
 """An alpha matte's foreground begins here."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.datasets.class_names import first_names
 from encoder_ablations.data.datasets.decoding import class_table, read_values
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
@@ -13,7 +12,7 @@ from encoder_ablations.data.datasets.reading import geometry, read_image
 from encoder_ablations.data.datasets.sample import IGNORE, Sample, mask_type
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 
 class FolderDataset:

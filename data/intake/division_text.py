@@ -7,6 +7,7 @@ import numpy as np
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.intake.splits import Ratios
 from encoder_ablations.utils.config import in_yaml
+from encoder_ablations.utils.texts import first_names
 
 
 def division_table(
@@ -30,10 +31,8 @@ def division_table(
             totals = np.maximum(counts.sum(axis=0), 1)
             by_class = 100 * counts[positions].sum(axis=0) / totals
             named = zip(spec.classes, by_class, strict=True)
-            shown = [f"{name} {value:.1f}" for name, value in named]
-            if len(shown) > 12:
-                shown[12:] = ["…"]
-            share += f": {', '.join(shown)}"
+            shares = [f"{name} {value:.1f}" for name, value in named]
+            share += f": {first_names(shares, 12)}"
         number = len({scenes[position] for position in positions})
         lines.append(f"{part:<8}{len(positions):>8}{number:>8}  {share}")
     if spec.scene_pattern is None:

@@ -24,6 +24,7 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
+from encoder_ablations.utils.texts import first_names
 
 EXAMPLES = """  ablate init ~/photos/craters
   ablate init ~/coco --output my_coco.yaml
@@ -177,23 +178,15 @@ def _advancing(bar: tqdm) -> Callable[[int, int], object]:
     return advance
 
 
-def _shown(names: Sequence[str], most: int) -> str:
-    """Return the first names, separated by commas."""
-    shown = list(names[:most])
-    if len(names) > most:
-        shown.append("…")
-    return ", ".join(shown)
-
-
 def _summary(
     spec: DatasetSpec, proposal: Proposal, paths: list[Path], unwritable: list[str]
 ) -> str:
     counts = ", ".join(f"{len(FolderDataset(spec, split))} {split}" for split in spec.splits)
     lines = [f"recognised: {proposal.layout}; masks: {proposal.kind}", f"pairs: {counts}"]
-    lines.append(f"classes ({len(spec.classes)}): {_shown(spec.classes, 12)}")
+    lines.append(f"classes ({len(spec.classes)}): {first_names(spec.classes, 12)}")
     lines += [f"note: {remark}" for remark in proposal.remarks]
     if unwritable:
-        named = _shown(unwritable, 5)
+        named = first_names(unwritable, 5)
         lines.append(
             f"note: no font on this machine has the letters of {named}: the contact sheet shows "
             "class ids."

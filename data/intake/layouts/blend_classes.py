@@ -9,7 +9,7 @@ from encoder_ablations.data.intake.layouts.blending import Blends, ByFile
 from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
 from encoder_ablations.data.intake.layouts.codes import unpack
 from encoder_ablations.data.intake.layouts.proposal import Proposal
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 NAMED = 6
 """Largest number of blended values that are all named."""
@@ -82,8 +82,6 @@ def note_blends(proposal: Proposal, blends: Blends, channels: int) -> None:
     """Add a remark to the proposal: which values are blends, and what they count as."""
     what = NOUNS[channels]
     real, blended = _shown(blends.real, channels), _shown(blends.blended, channels)
-    if len(real) > 8:
-        real[8:] = ["…"]
     if len(blended) > NAMED:
         blended[3:] = [f"… {blended[-1]}"]
     held = plural(
@@ -98,7 +96,7 @@ def note_blends(proposal: Proposal, blends: Blends, channels: int) -> None:
             "may be wrong, too"
         )
     proposal.remarks.append(
-        f"The real {what}s are {', '.join(real)}. {held}: {', '.join(blended)} "
+        f"The real {what}s are {first_names(real, 8)}. {held}: {', '.join(blended)} "
         f"({100 * blends.share:.3g} % of the pixels); {fate}. If they are classes: --no-blends."
     )
 

@@ -15,7 +15,7 @@ from encoder_ablations.data.intake.layouts.mask_values import MOST_CLASSES, Mean
 from encoder_ablations.data.intake.layouts.name_lists import unlabelled_places
 from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 MOST_STRANGE = 0.5
 """Largest share of the pixels whose colours stand in no table."""
@@ -134,12 +134,9 @@ def _from_masks(proposal: Proposal, wishes: Wishes) -> ColorClasses:
 
 def _names_of_colors(proposal: Proposal, ordered: list[Color], wishes: Wishes) -> list[str]:
     if wishes.given and len(wishes.given) != len(ordered):
-        shown = list(map(str, ordered))
-        if len(shown) > 8:
-            shown[8:] = ["…"]
         names = plural(len(wishes.given), "class name")
         raise InputError(
-            f"{names} for {plural(len(ordered), 'colour')} in the masks: {', '.join(shown)}."
+            f"{names} for {plural(len(ordered), 'colour')} in the masks: {first_names(ordered, 8)}."
         )
     if len(wishes.names) == len(ordered):
         return list(wishes.names)
