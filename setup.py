@@ -1,4 +1,4 @@
-"""Installs ``encoder_ablations/`` and, within it, each top-level folder, as Detectron2 does for its projects."""
+"""Install ``encoder_ablations/`` and, within it, each top-level folder, as Detectron2 does."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ version = re.findall(r'^__version__ = "(.+)"$', front_door, re.MULTILINE)[0]
 setup(
     name="encoder-ablations",
     version=version,
-    description="How much does a pretrained vision encoder help segmentation on your data, which one, at what cost?",
+    description="How much does a pretrained vision encoder help segmentation on your data?",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -42,7 +42,7 @@ setup(
         "numpy>=1.26",  # arrays
         "scipy>=1.11",  # assignment and statistics
         "pillow>=10",  # reading images and masks
-        "opencv-python-headless>=5",  # colours and warps of augmentation; earlier ones warp to 1/32 of a pixel only
+        "opencv-python-headless>=5",  # colours and warps; earlier ones warp to 1/32 of a pixel
         "pydantic>=2.12",  # configuration and records with checked keys
         "pyyaml>=6",  # configuration files
         "platformdirs>=4",  # the user's cache folder on every system

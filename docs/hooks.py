@@ -86,7 +86,7 @@ def page_of(path: Path) -> str:
 
 
 def repository_path(page: str, link: str) -> str | None:
-    """Return the file of the repository that a relative link means; None if there is no such file."""
+    """Return the file of the repository that a relative link means; None if it does not exist."""
     places = {uri: source for source, uri in PAGES.items()}
     source = places.get(page, f"docs/{page}")
     target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))

@@ -1,4 +1,5 @@
-"""What all tests share: a small real dataset on disk, one thread per test process, caches in temporary folders."""
+"""What all tests share: a small real dataset on disk, one thread per test process, caches in
+temporary folders."""
 
 import inspect
 import os
@@ -15,7 +16,8 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.synthetic.terrain import generate_terrain
 
 torch.set_num_threads(1)
-# a shell starts background jobs with Ctrl-C ignored, which the commands that tests start and interrupt would inherit
+# a shell starts background jobs with Ctrl-C ignored, which the commands that tests start and
+# interrupt would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -65,7 +67,8 @@ ONLY_ON_GPUS = "if not input.is_cpu and torch.are_deterministic_algorithms_enabl
 def interpolated_as_on_gpus(monkeypatch):
     """``F.interpolate`` as it is on a GPU: with deterministic kernels it takes another path.
 
-    It is compiled from PyTorch's own source, without its test for the CPU. Returns how deterministic each call was.
+    It is compiled from PyTorch's own source, without its test for the CPU.
+    Returns how deterministic each call was.
     """
     source = inspect.getsource(F.interpolate)
     if ONLY_ON_GPUS not in source:
@@ -89,7 +92,8 @@ WIDE_CLASSES = 300
 
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory) -> DatasetSpec:
-    """300 classes in 16-bit masks of 60×76: blocks of ids, among them 255 in every mask, and ignored pixels (65535)."""
+    """300 classes in 16-bit masks of 60×76: blocks of ids, among them 255 in every mask, and
+    ignored pixels (65535)."""
     folder, rng = tmp_path_factory.mktemp("wide"), np.random.default_rng(0)
     colors = rng.integers(0, 256, (WIDE_CLASSES, 3))
     for split, count in (("train", 6), ("val", 3), ("test", 4)):

@@ -1,4 +1,5 @@
-"""``make bench``: its rows, on inputs small enough for a test, and that it compares equal things."""
+"""``make bench``: its rows, on inputs small enough for a test, and that it compares equal
+things."""
 
 import runpy
 import sys

@@ -1,4 +1,5 @@
-"""What the documents refer to is there: files, headings, commands and their options; and what the site adds to them."""
+"""What the documents refer to is there: files, headings, commands and their options; and what
+the site adds to them."""
 
 import importlib.util
 import re
@@ -52,7 +53,8 @@ def test_commands_and_options_exist(document, capsys):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_modules_and_configurations_exist(document):
-    """A path in code marks that begins with a folder of the repository is a file or folder there."""
+    """A path in code marks that begins with a folder of the repository is a file or folder
+    there."""
     folders = "utils|data|encoders|segmenters|engine|experiments|configs|tests|examples"
     quoted = re.findall(r"`([^`\n]+)`", document.read_text())
     for path in (word for word in quoted if re.fullmatch(rf"({folders})/[\w/.-]*", word)):
@@ -75,7 +77,8 @@ def test_the_citation_is_of_this_version():
 
 
 def test_every_guide_is_in_the_navigation_and_no_font_is_fetched():
-    """The strict build of "make docs" checks links; it says nothing about a site that needs the network."""
+    """The strict build of "make docs" checks links; it says nothing about a site that needs the
+    network."""
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     listed = re.findall(r"\w[\w-]*\.md", str(site["nav"]))
     guides = [path.name for path in (ROOT / "docs").glob("*.md")]

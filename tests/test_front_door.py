@@ -1,4 +1,5 @@
-"""The package's public names, its version, and where its folders are found: installed, and in a clone."""
+"""The package's public names, its version, and where its folders are found: installed, and in a
+clone."""
 
 import ast
 import importlib
@@ -17,7 +18,8 @@ SOURCE = ROOT / "encoder_ablations" / "__init__.py"
 
 
 def typed_names() -> dict[str, str]:
-    """What type checkers and editors see: each name imported under TYPE_CHECKING, and its module."""
+    """What type checkers and editors see: each name imported under TYPE_CHECKING, and its
+    module."""
     statements = ast.parse(SOURCE.read_text()).body
     (block,) = [
         node for node in statements if isinstance(node, ast.If) and isinstance(node.test, ast.Name)
@@ -28,7 +30,8 @@ def typed_names() -> dict[str, str]:
 
 
 def run(program: str, folder: Path, **environment: str) -> str:
-    """What a program prints that begins in ``folder`` and finds the package there or on PYTHONPATH, not installed."""
+    """What a program prints that begins in ``folder`` and finds the package there or on
+    PYTHONPATH, not installed."""
     without_install = (
         "import sys; sys.meta_path = [f for f in sys.meta_path if 'ditable' not in repr(f)]; "
     )
@@ -73,16 +76,21 @@ def test_the_version_is_stated_once():
 
 
 def test_a_clone_that_is_not_installed_finds_its_folders():
-    """Its root comes first on the path of ``python -c`` and ``python -m``, and holds the front door without them."""
+    """Its root comes first on the path of ``python -c`` and ``python -m``, and holds the front
+    door without them."""
     program = "import encoder_ablations.data as data; print(data.__file__)"
     assert run(program, ROOT) == str(ROOT / "data" / "__init__.py")
 
 
 def test_an_installation_finds_its_folders_within_itself(tmp_path):
-    """With everything that a folder of Python files or configurations holds, and the mark of typed packages."""
+    """With everything that a folder of Python files or configurations holds, and the mark of
+    typed packages."""
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, capture_output=True, check=True)
-    program = "import encoder_ablations.data as data; print(data.__file__, *sys.modules['encoder_ablations'].__path__)"
+    program = (
+        "import encoder_ablations.data as data; "
+        "print(data.__file__, *sys.modules['encoder_ablations'].__path__)"
+    )
     installed = tmp_path / "encoder_ablations"
     found = run(program, tmp_path, PYTHONPATH=str(tmp_path))
     assert found.split() == [str(installed / "data" / "__init__.py"), str(installed)]

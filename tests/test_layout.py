@@ -1,4 +1,5 @@
-"""The shape of the project itself: one-way imports, small files, every setting read, every configuration buildable."""
+"""The shape of the project itself: one-way imports, small files, every setting read, every
+configuration buildable."""
 
 import ast
 import re
@@ -117,7 +118,8 @@ def cycle_or_depths(graph):
 
 
 def rooms_graph(folder):
-    """Rooms and modules that lie in ``folder`` (``data.intake``) -> those they import from there."""
+    """Rooms and modules that lie in ``folder`` (``data.intake``) -> those they import from
+    there."""
     level = folder.count(".") + 2
     graph = {}
     for module, others in import_graph().items():
@@ -235,7 +237,8 @@ def is_registration(decorator):
 
 
 def made_at_top(node):
-    """The names that a statement at the top of a module makes; a registered head is found by another."""
+    """The names that a statement at the top of a module makes; a registered head is found by
+    another."""
     if isinstance(node, ast.ClassDef) and any(map(is_registration, node.decorator_list)):
         return set()
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -295,7 +298,8 @@ def test_yamls_are_headed(path):
 
 @pytest.mark.parametrize("folder", ORDER)
 def test_no_name_hides_a_module_of_python(folder):
-    """``python experiments/train.py`` puts its own folder first on the path: a ``statistics`` there breaks PyTorch."""
+    """``python experiments/train.py`` puts its own folder first on the path: a ``statistics``
+    there breaks PyTorch."""
     names = {
         path.stem
         for path in (ROOT / folder).iterdir()

@@ -1,4 +1,5 @@
-"""The notebook, executed for real: its offline path, and its Detectron2 section where that is installed."""
+"""The notebook, executed for real: its offline path, and its Detectron2 section where that is
+installed."""
 
 import os
 from importlib.util import find_spec
@@ -42,7 +43,8 @@ except RuntimeError as error:
 
 
 def execute(folder: Path, *changes: tuple[str, str]):
-    """Runs all cells in ``folder`` and one that fails, and returns the notebook with its outputs."""
+    """Runs all cells in ``folder`` and one that fails, and returns the notebook with its
+    outputs."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for old, new in changes:
         (cell,) = [cell for cell in notebook.cells if old in cell.source]

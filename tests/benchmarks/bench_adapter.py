@@ -32,7 +32,10 @@ def adapted(body: ViTBody, images: Tensor) -> None:
 
 
 def run(seconds: float) -> Iterator[str]:
-    """ViTs on 2×3×512×512, forward, float32. For DINOv2 ours also applies DINOv2's own position rule."""
+    """ViTs on 2×3×512×512, forward, float32.
+
+    For DINOv2 ours also applies DINOv2's own position rule.
+    """
     images = torch.randn(2, 3, 512, 512)
     for name in MODELS:
         body = build_encoder(EncoderSpec(name=name, weights="random")).body.eval()

@@ -1,4 +1,5 @@
-"""Images per second of the input pipeline against the mapper of the official Mask2Former, from the same files."""
+"""Images per second of the input pipeline against the mapper of the official Mask2Former, from
+the same files."""
 
 import os
 import tempfile
@@ -22,7 +23,8 @@ from encoder_ablations.utils.seeding import numpy_stream
 
 SIDE, BATCH, IMAGES = 256, 8, 64
 SHORT_SIDES = tuple(round(360 * 2**power) for power in np.linspace(-1, 1, 16))
-"""The official mapper takes one of a list of sizes: here log-uniform over 0.5..2, which ours draws from."""
+"""The official mapper takes one of a list of sizes: here log-uniform over 0.5..2, which ours
+draws from."""
 
 
 class _Ours:
@@ -138,7 +140,7 @@ def _own_cache(folder: Path) -> Iterator[None]:
 
 
 def run(seconds: float) -> Iterator[str]:
-    """360×480 files, 256×256 crops, resized by 0.5..2, flipped, SSD's colours; one process, one thread."""
+    """360×480 files, 256×256 crops, resized by 0.5..2, flipped, SSD's colours; one thread."""
     with (
         tempfile.TemporaryDirectory() as temporary,
         _one_thread(),

@@ -1,4 +1,5 @@
-"""From stride-4 scores to the confusion matrix, against upsampling everything and Detectron2's evaluator."""
+"""From stride-4 scores to the confusion matrix, against upsampling everything and Detectron2's
+evaluator."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,7 +24,8 @@ def ours(maps: Tensor, truth: Tensor) -> np.ndarray:
 
 
 def theirs(maps: Tensor, truth: Tensor) -> np.ndarray:
-    """Bilinear upsampling of all scores, then ``SemSegEvaluator.process`` (detectron2/evaluation) restated."""
+    """Bilinear upsampling of all scores, then ``SemSegEvaluator.process``
+    (detectron2/evaluation) restated."""
     scores = F.interpolate(maps, size=SIZE, mode="bilinear", align_corners=False)[0]
     prediction = np.array(scores.argmax(dim=0), dtype=int)
     ground_truth = truth.numpy().astype(int)
@@ -36,7 +38,8 @@ def theirs(maps: Tensor, truth: Tensor) -> np.ndarray:
 
 
 def smooth_scores(generator: torch.Generator) -> Tensor:
-    """Scores with regions, as a trained model gives: noise at 1/8 of the resolution, brought up, with a little more."""
+    """Scores with regions, as a trained model gives: noise at 1/8 of the resolution, brought up,
+    with a little more."""
     coarse = torch.randn(1, CLASSES, 16, 22, generator=generator)
     noise = torch.randn(1, CLASSES, 128, 171, generator=generator)
     return F.interpolate(coarse, size=(128, 171), mode="bicubic") + 0.05 * noise

@@ -1,4 +1,5 @@
-"""Our deformable attention against the pure-PyTorch one to which the official Mask2Former falls without its CUDA op."""
+"""Our deformable attention against the pure-PyTorch one to which the official Mask2Former falls
+without its CUDA op."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,7 +23,8 @@ Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 def theirs(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """``ms_deform_attn_core_pytorch`` (mask2former/modeling/pixel_decoder/ops/functions) restated."""
+    """``ms_deform_attn_core_pytorch`` (mask2former/modeling/pixel_decoder/ops/functions)
+    restated."""
     batch, _, heads, dim = value.shape
     _, queries, _, levels, points, _ = locations.shape
     grids, samples = 2 * locations - 1, []
@@ -42,7 +44,8 @@ def theirs(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) ->
 
 
 def make(shapes: Shapes, device: torch.device) -> Inputs:
-    """Value, locations and weights as in the pixel decoder: each cell asks a few cells around its own place."""
+    """Value, locations and weights as in the pixel decoder: each cell asks a few cells around
+    its own place."""
     generator = torch.Generator().manual_seed(0)
     cells = sum(height * width for height, width in shapes)
     value = torch.randn(BATCH, cells, HEADS, DIM, generator=generator)
@@ -88,7 +91,8 @@ def _peak(call: Callable[[], object]) -> float:
 
 
 def run(seconds: float) -> Iterator[str]:
-    """Levels at strides 32, 16 and 8, 8 heads of 32, 4 points, 2 images, float32; every cell is a query."""
+    """Levels at strides 32, 16 and 8, 8 heads of 32, 4 points, 2 images, float32; every cell is
+    a query."""
     for device in [
         torch.device("cpu"),
         *([torch.device("cuda")] if torch.cuda.is_available() else []),
@@ -104,7 +108,9 @@ def run(seconds: float) -> Iterator[str]:
                 slow = partial(way, theirs, shapes, inputs)
                 pairs = zip(fast(), slow(), strict=True)
                 apart = max(float((ours - wanted).norm() / wanted.norm()) for ours, wanted in pairs)
-                notes = f"target ≤ {0.33 if device.type == 'cuda' else target}; differ by {apart:.0e} of the norm"
+                if device.type == "cuda":
+                    target = 0.33
+                notes = f"target ≤ {target}; differ by {apart:.0e} of the norm"
                 if device.type == "cuda":
                     notes += f"; peak {_peak(fast):.0f} against {_peak(slow):.0f} MiB"
                 path = deformable_attention_path(device)

@@ -1,4 +1,5 @@
-"""Two ways of computing the same thing, timed in turn: the ratio holds when the machine's speed drifts."""
+"""Two ways of computing the same thing, timed in turn: the ratio holds when the machine's speed
+drifts."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +10,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds (median) of both, and the median of the pairwise ratios ours / theirs with its 10-90 % range."""
+    """Milliseconds (median) of both, and the median of the pairwise ratios ours / theirs with
+    its 10-90 % range."""
 
     ours: float
     theirs: float
@@ -28,11 +30,13 @@ class Timing:
 
 WARM_UP, PAIRS = 2, 5
 """Calls of each before anything is timed, and the fewest that are timed."""
-HEADER = f"{'medians; the ratio is the median over pairs timed in turn':<58}{'ours ms':>9}{'theirs ms':>11}{'ratio':>8}"
+_TITLE = "medians; the ratio is the median over pairs timed in turn"
+HEADER = f"{_TITLE:<58}{'ours ms':>9}{'theirs ms':>11}{'ratio':>8}"
 
 
 def compare(ours: Callable[[], object], theirs: Callable[[], object], seconds: float) -> Timing:
-    """Calls both in turn for about ``seconds`` (at least ``PAIRS``) after ``WARM_UP`` calls of each."""
+    """Calls both in turn for about ``seconds`` (at least ``PAIRS``) after ``WARM_UP`` calls of
+    each."""
     times: list[tuple[float, float]] = []
     for _ in range(WARM_UP):
         ours()

@@ -24,7 +24,8 @@ CLASSES, SIDE, BATCH = 19, 256, 2
 
 
 class StockMask2Former(nn.Module):
-    """transformers' own modules and loss, put together as ``Mask2FormerForUniversalSegmentation`` does."""
+    """transformers' own modules and loss, put together as
+    ``Mask2FormerForUniversalSegmentation`` does."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""Records of a study that never ran: what reports of large studies are measured and looked at with."""
+"""Records of a study that never ran: what reports of large studies are measured and looked at
+with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ SIZES = {1000: Size(20, 5, 10), 10_000: Size(25, 10, 10, 2, 2)}
 
 
 def write_simulated_study(folder: Path, size: Size) -> None:
-    """Writes ``folder/runs/*`` with records and per-image counts; the same ones for the same size."""
+    """Writes ``folder/runs/*`` with records and per-image counts; the same ones for the same
+    size."""
     both = [load_segmenter("linear"), load_segmenter("mask2former")]
     for number, head in product(range(size.datasets), both[: size.heads]):
         test = _test_images(number)

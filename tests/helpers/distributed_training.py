@@ -1,4 +1,5 @@
-"""What each of several processes runs in the tests of training: a trainer, and what its test does to it.
+"""What each of several processes runs in the tests of training: a trainer, and what its test
+does to it.
 
 Called with one argument, a JSON list of runs, which are made one after the other: see :func:`run`.
 """
@@ -66,7 +67,8 @@ def build(encoder, head):
 
 
 def run(options):
-    """Options: name, terrain (a dataset's JSON), folder; encoder, head, steps, evaluate_every, accumulation, views,
+    """Options: name, terrain (a dataset's JSON), folder; encoder, head, steps, evaluate_every,
+    accumulation, views,
     store, val (images to validate on), device; and what is done to the trainer:
 
     save_seconds: for each rank, after how long its own clock wants a checkpoint.
@@ -102,7 +104,8 @@ def run(options):
 
 
 def observed(trainer, interrupt):
-    """What is noted of a trainer: steps that were saved, gradients of the first step, buffers when it matters."""
+    """What is noted of a trainer: steps that were saved, gradients of the first step, buffers
+    when it matters."""
     notes = {"saved": [], "buffers": [], "stopped": None}
     save, update = trainer._save, trainer.step.update
     evaluate, step = trainer._evaluate, trainer._step

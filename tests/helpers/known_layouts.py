@@ -1,7 +1,8 @@
 """Small copies of datasets as well-known tools and archives write them.
 
-Each writer makes a folder of eight to twelve images and returns, for every image that ends up in the dataset, its
-mask in ids of the classes that are expected; 255 = not labelled. Images are noise, masks are rectangles.
+Each writer makes a folder of eight to twelve images and returns, for every image that ends up in
+the dataset, its mask in ids of the classes that are expected; 255 = not labelled. Images are noise,
+masks are rectangles.
 """
 
 import json
@@ -31,7 +32,8 @@ class Layout:
 
 
 def voc_colormap() -> np.ndarray:
-    """256×3 uint8: the palette of Pascal VOC, which labelme and Datumaro use, too (VOCdevkit's VOClabelcolormap.m)."""
+    """256×3 uint8: the palette of Pascal VOC, which labelme and Datumaro use, too (VOCdevkit's
+    VOClabelcolormap.m)."""
     colors = np.zeros((256, 3), np.uint8)
     for index in range(256):
         for bit in range(8):
@@ -55,7 +57,8 @@ def save(path: Path, pixels: np.ndarray, palette: np.ndarray | None = None) -> N
 
 
 def scene(seed: int, classes: int, objects: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """H×W uint8 class ids 0..classes-1 and H×W uint8 object numbers, 0 = background; objects do not touch."""
+    """H×W uint8 class ids 0..classes-1 and H×W uint8 object numbers, 0 = background; objects do
+    not touch."""
     rng = np.random.default_rng(seed)
     ids, numbers = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
     width = SIZE[1] // objects
@@ -97,13 +100,15 @@ def mmseg(root: Path) -> Layout:
 
 
 CAMVID = {
-    "Animal": (64, 128, 64), "Archway": (192, 0, 128), "Bicyclist": (0, 128, 192), "Bridge": (0, 128, 64),
-    "Building": (128, 0, 0), "Car": (64, 0, 128), "Road": (128, 64, 128), "Sky": (128, 128, 128), "Void": (0, 0, 0),
+    "Animal": (64, 128, 64), "Archway": (192, 0, 128), "Bicyclist": (0, 128, 192),
+    "Bridge": (0, 128, 64), "Building": (128, 0, 0), "Car": (64, 0, 128),
+    "Road": (128, 64, 128), "Sky": (128, 128, 128), "Void": (0, 0, 0),
 }  # fmt: skip
 
 
 def camvid(root: Path) -> Layout:
-    """Cambridge's own archives: 701_StillsRaw_full.zip, LabeledApproved_full.zip, label_colors.txt."""
+    """Cambridge's own archives: 701_StillsRaw_full.zip, LabeledApproved_full.zip,
+    label_colors.txt."""
     colors = np.array(list(CAMVID.values()), np.uint8)
     void = len(CAMVID) - 1
     masks: Masks = {}
@@ -120,7 +125,8 @@ def camvid(root: Path) -> Layout:
 
 
 def voc(root: Path) -> Layout:
-    """VOCtrainval_11-May-2012.tar below ``root``: more images than masks, lists for several tasks."""
+    """VOCtrainval_11-May-2012.tar below ``root``: more images than masks, lists for several
+    tasks."""
     folder = root / "VOCdevkit/VOC2012"
     masks: Masks = {}
     names = [f"2007_{number:06d}" for number in range(12)]
@@ -157,7 +163,8 @@ CVAT = {
 
 
 def cvat(root: Path) -> Layout:
-    """CVAT's "Segmentation mask 1.1" with images: colours by labelmap.txt; objects painted in VOC's colours."""
+    """CVAT's "Segmentation mask 1.1" with images: colours by labelmap.txt; objects painted in
+    VOC's colours."""
     colors = np.array(list(CVAT.values()), np.uint8)
     masks: Masks = {}
     for number in range(8):
@@ -223,7 +230,8 @@ VISTAS = {
 
 
 def vistas(root: Path, versions: tuple[str, ...] = ("v1.2",)) -> Layout:
-    """Mapillary Vistas: labels (palette), instances (16 bits: label · 256 + number), panoptic (numbers as colours)."""
+    """Mapillary Vistas: labels (palette), instances (16 bits: label · 256 + number), panoptic
+    (numbers as colours)."""
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(VISTAS)] = list(VISTAS.values())
     void = len(VISTAS) - 1
@@ -272,7 +280,8 @@ COCO_CATEGORIES = {1: "person", 3: "car", 92: "banner", 200: "rug-merged"}
 
 
 def coco_panoptic(root: Path) -> Layout:
-    """COCO 2017: panoptic_train2017.json, its folder of PNGs, and the images in train2017 and val2017."""
+    """COCO 2017: panoptic_train2017.json, its folder of PNGs, and the images in train2017 and
+    val2017."""
     keys = [0, *COCO_CATEGORIES]
     masks: Masks = {}
     splits: dict[str, set[str]] = {"train": set(), "val": set()}

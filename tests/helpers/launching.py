@@ -1,4 +1,5 @@
-"""Programs that several processes run together, with a limit after which a test fails instead of hanging."""
+"""Programs that several processes run together, with a limit after which a test fails instead of
+hanging."""
 
 import os
 import socket

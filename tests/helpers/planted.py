@@ -19,7 +19,8 @@ ORIENTATION = 0x0112
 
 @dataclass
 class Copy:
-    """A sound dataset that a test may damage: ``images/SPLIT/SCENE_NUMBER.jpg`` and masks; ``changes`` to the spec."""
+    """A sound dataset that a test may damage: ``images/SPLIT/SCENE_NUMBER.jpg`` and masks;
+    ``changes`` to the spec."""
 
     root: Path
     classes: tuple[str, ...]
@@ -53,7 +54,8 @@ class Copy:
 
 @dataclass(frozen=True)
 class Defect:
-    """``plant`` damages the copy and returns the file that is to be named; ``also`` are rules that follow from it."""
+    """``plant`` damages the copy and returns the file that is to be named; ``also`` are rules
+    that follow from it."""
 
     name: str
     rule: str
@@ -115,7 +117,8 @@ def bomb(side: int = 60000) -> bytes:
 
 
 def write_deep_tiff(path: Path, pixels: np.ndarray, order: str = "<", big: bool = False) -> Path:
-    """A sound TIFF, or BigTIFF, of H×W×bands numbers of any type, not compressed nor called RGB, as GDAL writes it."""
+    """A sound TIFF, or BigTIFF, of H×W×bands numbers of any type, not compressed nor called RGB,
+    as GDAL writes it."""
     height, width, bands = pixels.shape
     short, long, at = (("H", "Q", 16), ("H", "I", 8))[not big]
     per_entry, start = ("HHQ", 16 + 8 + 20 * 9 + 8) if big else ("HHI", 8 + 2 + 12 * 9 + 4)
