@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from encoder_ablations.data.checks.comparisons import usual_palette
 from encoder_ablations.data.checks.facts import PairFacts
-from encoder_ablations.data.checks.inspection import ORIENTATION
+from encoder_ablations.data.checks.headers import ORIENTATION
 from encoder_ablations.data.checks.lint import LintReport
 from encoder_ablations.data.checks.rules import Finding
 from encoder_ablations.data.datasets.reading import opened, read_ids
@@ -50,7 +50,7 @@ class MaskRepair:
     def __init__(self, report: LintReport, broken: BrokenRules) -> None:
         self._spec = report.spec
         self._broken = broken
-        self._place_of = {color: value for value, color in usual_palette(report.facts).items()}
+        self._place_of = {color: value for value, color in usual_palette(report.content).items()}
         codes = {each.rule.code for each in report.findings}
         self._all_binary = len(report.spec.classes) == 2 and "single-class" in codes
         self._value_of = {target: value for value, target in (report.spec.value_map or {}).items()}

@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.copied_yaml import copied_yaml
-from encoder_ablations.data.checks.facts import PairFacts, equal_images, with_mask
-from encoder_ablations.data.checks.file_names import UNSAFE, name_problem
+from encoder_ablations.data.checks.facts import Content, PairFacts, differ, grouped
 from encoder_ablations.data.checks.lint import SPLITS, THREADS, LintReport
 from encoder_ablations.data.checks.mask_repair import BrokenRules, Hopeless, MaskRepair
+from encoder_ablations.data.checks.portable_names import UNSAFE, name_problem
 from encoder_ablations.data.checks.rules import readable
 from encoder_ablations.data.datasets.pairing import Pair
 from encoder_ablations.data.datasets.reading import image_size, read_image
@@ -151,24 +151,22 @@ def _portable(name: str) -> str:
     return name or "_"
 
 
-def _superfluous(facts: list[PairFacts]) -> dict[tuple[str, Pair], str]:
+def _superfluous(content: Content) -> dict[tuple[str, Pair], str]:
     """Return why copies are left out, by split and pair.
 
     Of copies in several splits the one that is evaluated stays; of those with different masks none.
     """
     found: dict[tuple[str, Pair], str] = {}
-    for group in equal_images(facts):
-        last = max((each.split for each in group), key=SPLITS.index)
-        evaluated = [each for each in group if each.split == last]
-        for each in group:
-            if each.split != last:
-                found[each.split, each.pair] = f"the same image is in {last}"
-        masks = {mask.digest for _, mask in with_mask(evaluated)}
-        kept, *others = evaluated
+    for group in grouped(content.images, lambda read: read[1].digest).values():
+        by_split = grouped([each for each, _ in group], lambda each: each.split)
+        last = max(by_split, key=SPLITS.index)
+        kept, *others = evaluated = by_split.pop(last)
         why = f"the same image as {readable(kept.pair.image.name)}"
-        if len(masks) > 1:
+        if differ(*(each.mask for each in evaluated)):
             others, why = evaluated, "equal images have different masks"
         found |= {(last, each.pair): why for each in others}
+        for split, copies in by_split.items():
+            found |= {(split, each.pair): f"the same image is in {last}" for each in copies}
     return found
 
 
@@ -186,7 +184,7 @@ class _Writer:
     def __init__(self, report: LintReport, folder: Path) -> None:
         self._spec = report.spec
         self._folder = folder
-        self._superfluous = _superfluous(report.facts)
+        self._superfluous = _superfluous(report.content)
         self._broken = BrokenRules(report.findings)
         self._masks = MaskRepair(report, self._broken)
 

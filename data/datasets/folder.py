@@ -1,6 +1,5 @@
 """Datasets that are images and masks on disk."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.reading import geometry, read_image
 from encoder_ablations.data.datasets.sample import IGNORE, Sample, mask_type
+from encoder_ablations.data.datasets.scene_names import scene_in
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural
@@ -164,10 +164,10 @@ def scene_of(spec: DatasetSpec, stem: str) -> str:
     """
     if spec.scene_pattern is None:
         return stem
-    match = re.search(spec.scene_pattern, stem)
-    if match is None or match[1] is None:
+    scene = scene_in(spec.scene_pattern, stem)
+    if scene is None:
         raise InputError(
             f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' "
             f"finds no scene in '{stem}'."
         )
-    return match[1]
+    return scene

@@ -79,8 +79,7 @@ def _expression(pattern: str) -> re.Pattern[str]:
 
 def _walk(folder: Path, label: str, recursive: bool) -> list[Path]:
     """Return the files in (or anywhere below) a folder, sorted; no name that begins with a dot."""
-    if not folder.is_dir():
-        raise _missing(folder, label)
+    require_folder(folder, label)
     found: list[str] = []
     waiting = [str(folder)]
     try:
@@ -101,10 +100,17 @@ def _visible(folder: str) -> Iterator[os.DirEntry[str]]:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
-def _missing(folder: Path, label: str) -> InputError:
-    """Return an error with a hint at what stands where the first missing folder should be."""
+def require_folder(folder: Path, label: str) -> None:
+    """Refuse a folder that is not there, with a hint at what stands in its place.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if folder.is_dir():
+        return
     missing = folder
     while not missing.parent.is_dir():
         missing = missing.parent
     siblings = [path.name for path in missing.parent.iterdir()]
-    return InputError(f"{label}: there is no folder {folder}.{nearest(missing.name, siblings)}")
+    # the hint is about the first missing folder
+    raise InputError(f"{label}: there is no folder {folder}.{nearest(missing.name, siblings)}")

@@ -59,6 +59,12 @@ class LikelyScenes(NamedTuple):
     sure: bool
 
 
+def scene_in(pattern: str, name: str) -> str | None:
+    """Return what the first group of ``pattern`` finds in a name; None if it finds nothing."""
+    match = re.search(pattern, name)
+    return match and match[1]
+
+
 def likely_scenes(ids: Sequence[str], pixels: np.ndarray | None = None) -> LikelyScenes | None:
     """Return the scenes that names suggest; None where they suggest none.
 
