@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from planted import DEFECTS, Copy, bomb, read, save
+from planted import DEFECTS, Copy, bomb, read, save, swap
 
 from encoder_ablations.data.checks import comparisons, file_names
 from encoder_ablations.data.checks.lint import LintReport, lint
@@ -300,6 +300,28 @@ def test_colors_of_the_classes_become_ids(terrain_copy, tmp_path):
     table = np.zeros((256, 3), np.uint8)
     table[:3] = colors
     save(copy.mask(), table[ids])
+    result = repair(lint(copy.spec), tmp_path / "fixed")
+    assert result.left_out == {}
+    np.testing.assert_array_equal(read(tmp_path / "fixed/masks/train/a_0.png"), ids)
+
+
+@pytest.mark.parametrize("stored", ["colors", "floats"])
+def test_masks_without_a_zero_label_are_saved_as_they_are_numbered(terrain_copy, tmp_path, stored):
+    shutil.copytree(terrain_copy.root, tmp_path / "data")
+    copy = Copy(tmp_path / "data", terrain_copy.classes, 255)
+    colors = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10], [10, 10, 200]], np.uint8)
+    copy.changes |= {
+        "reduce_zero_label": True,
+        "ignore_ids": [],
+        "colors": colors[1:].tolist(),
+    }
+    for path in copy.masks():
+        save(path, np.where(read(path) == 255, 0, read(path) + 1).astype(np.uint8))
+    ids = read(copy.mask())
+    if stored == "colors":
+        save(copy.mask(), colors[ids])
+    else:
+        swap(copy.mask(), ids.astype(np.float32), ".tif")
     result = repair(lint(copy.spec), tmp_path / "fixed")
     assert result.left_out == {}
     np.testing.assert_array_equal(read(tmp_path / "fixed/masks/train/a_0.png"), ids)
