@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from encoder_ablations.data.datasets.scene_names import scene_in
 from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.tile_names import scene_in
 from encoder_ablations.utils.config import in_yaml
 
 DROPPED: tuple[str, ...] = ("base", "images", "masks", "hub")

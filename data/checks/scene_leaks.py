@@ -7,7 +7,8 @@ import numpy as np
 
 from encoder_ablations.data.checks.facts import Content, PairFacts, grouped
 from encoder_ablations.data.checks.rules import Finding, finding
-from encoder_ablations.data.datasets.scene_names import likely_scenes, scene_in
+from encoder_ablations.data.datasets.scene_names import likely_scenes
+from encoder_ablations.data.datasets.tile_names import scene_in
 from encoder_ablations.utils.texts import first_names, plural
 
 _Scenes = dict[str | None, list[PairFacts]]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from encoder_ablations.data.datasets.class_names import names_problem
+from encoder_ablations.data.datasets.class_names import Named, Names
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
@@ -19,32 +19,16 @@ OTHER = "(other)"
 class SharedClass(Config):
     """One class that both datasets know, perhaps as several."""
 
-    trained: tuple[str, ...] | None = Field(default=None, min_length=1)
+    trained: Names | None = Field(default=None, min_length=1)
     """Classes of the dataset that was trained on; default: the one of the same name."""
-    tested: tuple[str, ...] | None = Field(default=None, min_length=1)
+    tested: Names | None = Field(default=None, min_length=1)
     """Classes of the dataset that is tested on; default: the one of the same name."""
-
-    @field_validator("trained", "tested")
-    @classmethod
-    def _names_are_there(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        problem = names_problem(names or ())
-        if problem is not None:
-            raise ValueError(problem)
-        return names
 
 
 class ClassMap(Config):
     """``shared``: name of a shared class -> what it is called in both datasets."""
 
-    shared: dict[str, SharedClass] = Field(min_length=1)
-
-    @field_validator("shared")
-    @classmethod
-    def _names_are_there(cls, shared: dict[str, SharedClass]) -> dict[str, SharedClass]:
-        problem = names_problem(list(shared))
-        if problem is not None:
-            raise ValueError(problem)
-        return shared
+    shared: Named[SharedClass] = Field(min_length=1)
 
 
 @dataclass(frozen=True, eq=False)

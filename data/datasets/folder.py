@@ -9,8 +9,8 @@ from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.reading import geometry, read_image
 from encoder_ablations.data.datasets.sample import IGNORE, Sample, mask_type
-from encoder_ablations.data.datasets.scene_names import scene_in
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.data.datasets.tile_names import scene_in
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural
 
