@@ -1,7 +1,9 @@
 """Which classes two datasets share: a YAML, or equal names."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -95,12 +97,9 @@ def share_classes(
         if set(trained) != set(tested):
             raise InputError(f"{source}: {_difference(trained, tested)}")
         class_map = ClassMap(shared={name: SharedClass() for name in trained})
-    shared = class_map.shared
-    ours = {name: entry.trained or (name,) for name, entry in shared.items()}
-    theirs = {name: entry.tested or (name,) for name, entry in shared.items()}
-    _check_members(ours, "trained", trained, source)
-    _check_members(theirs, "tested", tested, source)
-    names = tuple(shared)
+    ours = _members(class_map, "trained", trained, source)
+    theirs = _members(class_map, "tested", tested, source)
+    names = tuple(class_map.shared)
     not_shared = ignore_label(len(names) + 1)
     return SharedClasses(
         names,
@@ -111,22 +110,27 @@ def share_classes(
     )
 
 
-def _check_members(
-    chosen: Mapping[str, tuple[str, ...]], side: str, known: Sequence[str], source: Path | str
-) -> None:
-    """Refuse a class that the dataset does not have, and one that two shared classes claim."""
-    seen: set[str] = set()
+def _members(
+    class_map: ClassMap, side: str, known: Sequence[str], source: Path | str
+) -> dict[str, tuple[str, ...]]:
+    """Return what each shared class is called in one of the datasets.
+
+    Raises:
+        InputError: the dataset lacks a class, or two shared classes claim it.
+    """
+    chosen = {name: getattr(entry, side) or (name,) for name, entry in class_map.shared.items()}
     for name, members in chosen.items():
         for member in members:
             if member not in known:
                 problem = unknown("class", member, known)
                 raise InputError(f"{source}, shared.{name}.{side}: {problem}")
-            if member in seen:
-                raise InputError(
-                    f"{source}: the {side} class '{member}' stands twice; "
-                    "it can mean one class only."
-                )
-            seen.add(member)
+    twice = Counter(chain.from_iterable(chosen.values())) - Counter(known)
+    if twice:
+        raise InputError(
+            f"{source}: the {side} class '{next(iter(twice))}' stands twice; "
+            "it can mean one class only."
+        )
+    return chosen
 
 
 def _table(
@@ -143,7 +147,9 @@ def _difference(trained: Sequence[str], tested: Sequence[str]) -> str:
     """Return a sentence about two lists of names that are not the same."""
     both = [name for name in trained if name in tested]
     only = [name for name in (*trained, *tested) if name not in both]
-    shared = f"share only {', '.join(both)}" if both else "share no class by name"
+    shared = "share no class by name"
+    if both:
+        shared = f"share only {', '.join(both)}"
     return (
         f"the two datasets {shared} (not {', '.join(only)}). Say which mean the same with "
         "--class-map FILE.yaml, e.g. shared: {road: {trained: [road, lane], tested: [street]}}."
