@@ -226,10 +226,7 @@ def _write_image(stem: Path, content: bytes) -> None:
 def _write_mask(stem: Path, content: bytes, source: HubSource) -> None:
     """Write ids of 8 bits (PNG); of 16 bits (TIFF) where 8 do not hold them, and in ADE20K always."""
     with _kept(stem, content) as path:
-        if source.mask_format == "ade20k":
-            ids = read_ade20k(path)
-        else:
-            ids = _read_gray(path, source)
+        ids = _read_mask(path, source)
     if ids.max() <= 255 and source.mask_format == "ids":
         write_bytes(stem.with_suffix(".png"), _png(ids.astype(np.uint8)))
         return
@@ -238,8 +235,10 @@ def _write_mask(stem: Path, content: bytes, source: HubSource) -> None:
     write_bytes(stem.with_suffix(".tif"), file.getvalue())
 
 
-def _read_gray(path: Path, source: HubSource) -> np.ndarray:
-    """Return the ids of a mask of one channel, or of three equal ones."""
+def _read_mask(path: Path, source: HubSource) -> np.ndarray:
+    """Return the ids of a mask of one channel or of three equal ones, or those of ADE20K."""
+    if source.mask_format == "ade20k":
+        return read_ade20k(path)
     with Pillow.open(path) as image:
         bands = len(image.getbands())
     if bands == 1:
