@@ -9,10 +9,9 @@ from torch.utils.data import get_worker_info
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.sample import Sample, mask_type
+from encoder_ablations.data.loading.set_files import GIB
 from encoder_ablations.data.loading.stored_set import StoredSet, open_set
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-
-GIBIBYTE = 1 << 30
 
 
 def for_training(
@@ -44,7 +43,7 @@ class CachedDataset:
     keeps its own share of the budget.
     """
 
-    def __init__(self, dataset: FolderDataset, budget: int = GIBIBYTE) -> None:
+    def __init__(self, dataset: FolderDataset, budget: int = GIB) -> None:
         self.ids = dataset.ids
         self._dataset = dataset
         self._budget = budget

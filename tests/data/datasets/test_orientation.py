@@ -11,7 +11,7 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.reading import image_size, read_ids, read_image
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.stored_set import planned_bytes
+from encoder_ablations.data.loading.set_files import planned_bytes
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.utils.errors import InputError
