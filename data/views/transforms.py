@@ -92,7 +92,8 @@ def _turned(
 
 
 def _short_side_factor(height: int, width: int, spec: AugmentationSpec) -> float:
-    return 1.0 if spec.short_side is None else spec.short_side / min(height, width)
+    shorter = min(height, width)
+    return (spec.short_side or shorter) / shorter
 
 
 def _random_span(pixels: int, factor: float, crop: int, rng: np.random.Generator) -> Span:
