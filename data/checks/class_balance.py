@@ -79,6 +79,7 @@ def _absent_classes(content: Content, totals: dict[Split, np.ndarray]) -> Iterat
     """Classes that a split lacks; those of another split that the training split lacks are worse.
 
     Args:
+        content: what was read.
         totals: split -> K int64, pixels of each class.
     """
     shown_in = np.array([*totals.values()]).T > 0

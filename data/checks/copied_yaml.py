@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 
@@ -105,7 +105,8 @@ def _blocks(text: str) -> tuple[str, list[_Block], str]:
 
     Of a YAML on one line no sensible text comes out.
     """
-    node: yaml.MappingNode = yaml.compose(text, Loader=yaml.SafeLoader)
+    # a dataset is a mapping of keys to values
+    node = cast(yaml.MappingNode, yaml.compose(text, Loader=yaml.SafeLoader))
     lines = [f"{line}\n" for line in text.splitlines()]
     starts = [key.start_mark.line for key, _ in node.value]
     ends = [*starts[1:], len(lines)]

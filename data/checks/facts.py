@@ -76,7 +76,7 @@ class Notes:
     findings: list[Finding] = field(default_factory=list, kw_only=True)
 
     def note(self, code: str, path: Path | None, detail: str, when: bool = True) -> None:
-        """Add a finding about a file, or about the split, if ``when`` says that a rule is broken."""
+        """Add a finding about a file, or about the split, if ``when`` holds."""
         if when:
             self.findings.append(finding(code, path, self.split, detail))
 

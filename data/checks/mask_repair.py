@@ -128,7 +128,8 @@ class MaskRepair:
         table = np.arange(LARGEST_VALUE + 1)
         for value, color in mask.palette.items():
             table[value] = self._place_of.get(color, value)
-        return table[ids]
+        ordered: np.ndarray = table[ids]
+        return ordered
 
 
 def _from_floats(path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from encoder_ablations.data.checks.facts import Content, PairFacts, grouped
 from encoder_ablations.data.checks.rules import Finding, finding
 from encoder_ablations.data.datasets.scene_names import likely_scenes
+from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.datasets.tile_names import scene_in
 from encoder_ablations.utils.texts import first_names, plural
 
@@ -33,7 +34,7 @@ def _by_scene(pattern: str, pairs: list[PairFacts]) -> _Scenes:
     return grouped(pairs, lambda each: scene_in(pattern, each.pair.id))
 
 
-def _shared(scenes: _Scenes) -> dict[str | None, Counter[str]]:
+def _shared(scenes: _Scenes) -> dict[str | None, Counter[Split]]:
     """Return how many images of a scene each split holds, for scenes of several splits."""
     counts = {scene: Counter(each.split for each in pairs) for scene, pairs in scenes.items()}
     return {scene: splits for scene, splits in counts.items() if len(splits) > 1}

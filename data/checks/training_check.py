@@ -115,7 +115,7 @@ def _orientations(dataset: FolderDataset, scan: MaskScan) -> Iterator[str]:
 def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> Iterator[str]:
     """Warn about classes without pixels, and masks without labels."""
     label = f"dataset '{spec.name}', split '{split}'"
-    absent = list(compress(spec.classes, ~scan.present.any(axis=0)))
+    absent = [name for name, pixels in zip(spec.classes, scan.pixels, strict=True) if not pixels]
     shown = ", ".join(absent)
     if len(spec.classes) > IGNORE and len(absent) > MOST_NAMED:
         shown = f"{', '.join(absent[:MOST_NAMED])} and {len(absent) - MOST_NAMED} other classes"

@@ -94,7 +94,7 @@ def _positions(path: Path, channels: np.ndarray, colors: np.ndarray) -> np.ndarr
     # search in the sorted colours; the nearest is wrong for a colour that is not among them
     order = np.argsort(known)
     places = np.searchsorted(known[order], packed).clip(max=len(known) - 1)
-    found = order[places]
+    found: np.ndarray = order[places]
     strange = known[found] != packed
     if strange.any():
         values, counts = np.unique(packed[strange], return_counts=True)

@@ -52,8 +52,8 @@ def copy_from_hub(root: Path, source: HubSource) -> dict[str, Any]:
     """Copy what is missing, and return what ``hub.json`` says.
 
     Returns:
-        ``requested``, ``revision``, ``images`` (how many, by split) and ``classes``: the hub's names
-        of the classes, [] where it has none.
+        ``requested``, ``revision``, ``images`` (how many, by split) and ``classes``: the hub's
+        names of the classes, [] where it has none.
 
     Raises:
         InputError: the hub cannot be reached, has no such dataset, split or column, or ``root``
@@ -224,7 +224,7 @@ def _write_image(stem: Path, content: bytes) -> None:
 
 
 def _write_mask(stem: Path, content: bytes, source: HubSource) -> None:
-    """Write ids of 8 bits (PNG); of 16 bits (TIFF) where 8 do not hold them, and in ADE20K always."""
+    """Write ids of 8 bits (PNG), or of 16 bits (TIFF) if 8 are too few, and for ADE20K always."""
     with _kept(stem, content) as path:
         ids = _read_mask(path, source)
     if ids.max() <= 255 and source.mask_format == "ids":

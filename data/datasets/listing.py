@@ -104,7 +104,7 @@ def _walk(folder: str, recursive: bool) -> Iterator[str]:
 
 
 def _visible(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries of a folder; they know what they are without asking the file system again."""
+    """Yield the entries of a folder; they know what they are without another system call."""
     with os.scandir(folder) as entries:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 

@@ -28,7 +28,7 @@ LONGEST = 1024
 def drawn_on(path: Path, mask: np.ndarray) -> Drawn | None:
     """Return which pixels of a turned image its mask was drawn on; None where that cannot be known.
 
-    Decided by the sizes, then by their proportions; where both agree, by the edges: borders between classes
+    Sizes decide, then their proportions. Where both agree, edges decide: borders between classes
     lie on edges of the image that the mask was drawn on.
 
     Args:

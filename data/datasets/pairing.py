@@ -61,6 +61,8 @@ def place(spec: DatasetSpec, kind: Kind, sub_folder: str | None) -> Path:
     """Return the folder that is searched, or the pattern.
 
     Args:
+        spec: the dataset.
+        kind: images or masks.
         sub_folder: the split; None = all files, for index files.
     """
     path: str = getattr(spec, kind)
@@ -90,6 +92,7 @@ class _Files:
         """List them.
 
         Args:
+            spec: the dataset.
             sub_folder: the split; None = all files, for index files.
             label: begins error messages.
             lacking: says where a partner is missed, as in "missing in".

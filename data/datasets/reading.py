@@ -63,10 +63,12 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
 
     Args:
         path: the file.
-        upright: apply the orientation in the file's EXIF data; False keeps the pixels as they are stored.
+        upright: apply the orientation in the file's EXIF data; False keeps the pixels as they are
+            stored.
 
     Raises:
-        InputError: the file is missing, damaged or truncated, or holds numbers without a known range.
+        InputError: the file is missing, damaged or truncated, or holds numbers without a known
+            range.
     """
     with opened(path) as file:
         image = _turned(file, upright)

@@ -140,7 +140,7 @@ def _rows_of_tiles(ids: Sequence[str], tail: str, places: int) -> LikelyScenes |
 
 
 def _simplest(simple: Sequence[str], pattern: str, ids: Sequence[str]) -> str:
-    """Return the first simple pattern with the same groups as ``pattern``, or ``pattern`` itself."""
+    """Return the first simple pattern with the groups of ``pattern``, or ``pattern`` itself."""
     wanted = sorted(_groups(pattern, ids).values())
     for candidate in simple:
         if sorted(_groups(candidate, ids).values()) == wanted:

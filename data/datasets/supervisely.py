@@ -52,7 +52,7 @@ def read_annotation(path: Path, titles: tuple[str, ...]) -> np.ndarray:
     except DAMAGES as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} is not an annotation in Supervisely's format that fits this dataset ({reason})."
+            f"{path} is not an annotation in Supervisely's format for this dataset ({reason})."
         ) from error
     return canvas
 

@@ -1,9 +1,9 @@
 """Batches that depend on the seed and the step alone.
 
-Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions t·B … t·B + B
-- 1. Position p lies in epoch p // n; each epoch visits the n samples in an order of its own, and the
-augmentation of position p has its own random stream. So neither the number of workers or processes
-nor an interruption changes what a model is trained on.
+Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions from t·B to
+t·B + B - 1. Position p lies in epoch p // n. Each epoch visits the n samples in an order of its
+own, and the augmentation of position p has its own random stream. So neither the number of workers
+or processes nor an interruption changes what a model is trained on.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence

@@ -143,7 +143,8 @@ def _outline(angle: np.ndarray, roughness: float, rng: np.random.Generator) -> n
     phases = rng.uniform(0, 2 * np.pi, 5)
     table = np.linspace(-np.pi, np.pi, 65)
     radius = 1 + (sizes[:, None] * np.cos(waves[:, None] * table + phases[:, None])).sum(axis=0)
-    return np.interp(angle, table, radius).astype(np.float32)
+    outline: np.ndarray = np.interp(angle, table, radius)
+    return outline.astype(np.float32)
 
 
 def _raise_hill(
@@ -159,7 +160,7 @@ def _raise_hill(
 def _dig_crater(
     ground: Ground, centre: np.ndarray, radius: float, rng: np.random.Generator
 ) -> None:
-    """Dig a bowl with rim and ejecta; old craters are shallower, rounder at the rim and partly filled."""
+    """Dig a bowl with rim and ejecta; old craters are shallower, rounder and partly filled."""
     window = _window(ground, centre, 3 * radius)
     distance, angle = _polar(window, centre)
     away = distance / (radius * _outline(angle, 0.045, rng))
