@@ -1,7 +1,8 @@
 """What the counts of all masks together say about the classes."""
 
+from collections import Counter
 from collections.abc import Iterator
-from itertools import compress
+from itertools import chain, compress
 
 import numpy as np
 
@@ -43,8 +44,7 @@ def unlabelled_splits(content: Content) -> Iterator[Finding]:
 
 def shown_classes(content: Content) -> Iterator[Finding]:
     """Find classes that a split lacks, and those that training shows too seldom."""
-    read = {each.split for each, _ in content.masks}
-    totals = {split: pixels for split, pixels in content.class_pixels.items() if split in read}
+    totals = content.class_pixels
     # a finding about classes says little while no training mask could be read
     if "train" in totals:
         yield from _single_class(content, totals["train"])
@@ -67,11 +67,10 @@ def _off_by_one(content: Content) -> Iterator[Finding]:
     spec = content.spec
     one_more = len(spec.classes)
     unknown = class_table(spec)[one_more] < 0
-    starting, ending = (
-        sum(value in mask.values for _, mask in content.masks) for value in (0, one_more)
-    )
-    if spec.value_map is None and unknown and ending and not starting:
-        detail = f"no mask holds 0, {ending} hold {one_more}"
+    # how many masks hold each value
+    holding = Counter(chain.from_iterable(mask.values for _, mask in content.masks))
+    if spec.value_map is None and unknown and holding[one_more] and not holding[0]:
+        detail = f"no mask holds 0, {holding[one_more]} hold {one_more}"
         yield finding("off-by-one", None, "", detail)
 
 

@@ -133,11 +133,12 @@ class Content:
 
     @cached_property
     def class_pixels(self) -> dict[Split, np.ndarray]:
-        """The pixels of every class, K int64, in the masks of each split."""
-        totals = {split: np.zeros(len(self.spec.classes), np.int64) for split in self.spec.splits}
-        for each, mask in self.masks:
-            totals[each.split] += mask.counts
-        return totals
+        """The pixels of every class, K int64, in each split of which a mask was read."""
+        by_split = grouped(self.masks, lambda read: read[0].split)
+        return {
+            split: np.sum([mask.counts for _, mask in masks], axis=0)
+            for split, masks in by_split.items()
+        }
 
 
 def differ(*files: ImageFacts | MaskFacts | None) -> bool:

@@ -10,7 +10,7 @@ from encoder_ablations.data.checks.portable_names import longer_name, name_probl
 from encoder_ablations.data.checks.rules import Finding
 from encoder_ablations.data.datasets.index_files import LineReader, index_lines
 from encoder_ablations.data.datasets.listing import Files
-from encoder_ablations.data.datasets.pairing import KINDS, Pair, find_pairs
+from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index
 from encoder_ablations.utils.errors import InputError
 
@@ -30,13 +30,15 @@ def list_split(spec: DatasetSpec, split: Split) -> Listing:
     listing = Listing(split)
     where = spec.splits[split]
     if is_index(where):
-        images, masks = (scan_folder(spec, kind, None, listing) for kind in KINDS)
+        images = scan_folder(spec, "images", None, listing)
+        masks = scan_folder(spec, "masks", None, listing)
         wanted = _wanted(spec, where, images.files, listing)
         if not wanted:
             return listing
         _trim(listing, images, masks, wanted)
     else:
-        images, masks = (scan_folder(spec, kind, where, listing) for kind in KINDS)
+        images = scan_folder(spec, "images", where, listing)
+        masks = scan_folder(spec, "masks", where, listing)
     _pair(images, masks, listing)
     _check_names(listing)
     if images.there and masks.there:
@@ -68,7 +70,7 @@ def _wanted(spec: DatasetSpec, where: str, images: Files, listing: Listing) -> s
 def _trim(listing: Listing, images: Folder, masks: Folder, wanted: set[str]) -> None:
     """Leave only what the index file lists, and say what it lists in vain."""
     for folder in (images, masks):
-        folder.files = {stem: files for stem, files in folder.files.items() if stem in wanted}
+        folder.files = {stem: folder.files[stem] for stem in folder.files.keys() & wanted}
     listing.findings = [each for each in listing.findings if _concerns(each, wanted)]
     for stem in sorted(wanted - images.files.keys() - masks.files.keys()):
         detail = "listed in the index file, but there is neither image nor mask"
@@ -92,7 +94,7 @@ def _pair(images: Folder, masks: Folder, listing: Listing) -> None:
     # what has no partner now is reported, unless the reason has been
     for stem, image in sorted(image_of.items()):
         detail = f"no {stem} in {masks.path}"
-        if longer := longer_name(stem, list(mask_of)):
+        if longer := longer_name(stem, sorted(mask_of)):
             detail += f"; {longer} is there: 'ablate init' understands such names"
         listing.note("mask-missing", image, detail, not masks.explains(stem))
     for stem, mask in sorted(mask_of.items()):

@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.comparisons import compare
@@ -66,10 +67,7 @@ class LintReport:
 
     def shorten(self, path: Path | None) -> str:
         """Return a path as seen from the dataset's folder, printable everywhere."""
-        if path is None:
-            return ""
-        root = self.spec.folder.resolve()
-        return readable(path.relative_to(root) if path.is_relative_to(root) else path)
+        return readable(str(path or "").removeprefix(f"{self.spec.folder.resolve()}/"))
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for programs; ``docs/own_data.md`` lists the rules."""
@@ -97,10 +95,12 @@ class LintReport:
 
     def class_pixels(self) -> dict[str, dict[str, int]]:
         """Return the pixels of every class, by split in the usual order."""
-        totals = self.content.class_pixels
+        classes = self.spec.classes
+        none = np.zeros(len(classes), np.int64)
+        totals = {split: self.content.class_pixels.get(split, none) for split in self.pairs}
         return {
-            split: dict(zip(self.spec.classes, totals[split].tolist(), strict=True))
-            for split in self.pairs
+            split: dict(zip(classes, pixels.tolist(), strict=True))
+            for split, pixels in totals.items()
         }
 
 

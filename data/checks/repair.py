@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.copied_yaml import copied_yaml
-from encoder_ablations.data.checks.facts import Content, PairFacts, differ, grouped
+from encoder_ablations.data.checks.facts import Content, PairFacts, differ, repeats
 from encoder_ablations.data.checks.lint import SPLITS, THREADS, LintReport
 from encoder_ablations.data.checks.mask_repair import BrokenRules, Hopeless, MaskRepair
 from encoder_ablations.data.checks.portable_names import UNSAFE, name_problem
@@ -152,17 +152,15 @@ def _superfluous(content: Content) -> dict[tuple[str, Pair], str]:
     Of copies in several splits the one that is evaluated stays; of those with different masks none.
     """
     found: dict[tuple[str, Pair], str] = {}
-    for group in grouped(content.images, lambda read: read[1].digest).values():
-        by_split = grouped([each for each, _ in group], lambda each: each.split)
-        last = max(by_split, key=SPLITS.index)
-        evaluated = by_split.pop(last)
-        kept, *others = evaluated
-        why = f"the same image as {readable(kept.pair.image.name)}"
-        if differ(*(each.mask for each in evaluated)):
-            others, why = evaluated, "equal images have different masks"
-        found |= {(last, each.pair): why for each in others}
-        for split, copies in by_split.items():
-            found |= {(split, each.pair): f"the same image is in {last}" for each in copies}
+    # the copy that stays comes first: test goes before val, val before train
+    ordered = sorted(content.images, key=lambda read: -SPLITS.index(read[0].split))
+    for (kept, _), (each, _) in repeats(ordered, lambda read: read[1].digest):
+        why = f"the same image is in {kept.split}"
+        if each.split == kept.split:
+            why = f"the same image as {readable(kept.pair.image.name)}"
+            if differ(kept.mask, each.mask):
+                why = found[kept.split, kept.pair] = "equal images have different masks"
+        found[each.split, each.pair] = why
     return found
 
 

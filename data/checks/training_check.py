@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from filecmp import cmp
 from itertools import combinations, compress
 
+import numpy as np
+
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pixel_counts import MaskScan, scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
@@ -88,9 +90,10 @@ def _require_two_classes(spec: DatasetSpec, scan: MaskScan) -> None:
 
 def _overlap(first: FolderDataset, second: FolderDataset) -> Iterator[str]:
     """Warn if images with equal stems are also equal byte for byte."""
-    image_of, other_of = ({pair.id: pair.image for pair in each.pairs} for each in (first, second))
-    alike = sorted(image_of.keys() & other_of.keys())
-    same = [name for name in alike if cmp(image_of[name], other_of[name], shallow=False)]
+    pairs = dict(zip(first.ids, first.pairs, strict=True))
+    others = dict(zip(second.ids, second.pairs, strict=True))
+    alike = sorted(pairs.keys() & others.keys())
+    same = [name for name in alike if cmp(pairs[name].image, others[name].image, shallow=False)]
     if same:
         yield (
             f"dataset '{first.spec.name}': the splits {first.split} and {second.split} share "
@@ -115,7 +118,7 @@ def _orientations(dataset: FolderDataset, scan: MaskScan) -> Iterator[str]:
 def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> Iterator[str]:
     """Warn about classes without pixels, and masks without labels."""
     label = f"dataset '{spec.name}', split '{split}'"
-    absent = [name for name, pixels in zip(spec.classes, scan.pixels, strict=True) if not pixels]
+    absent = np.array(spec.classes)[np.equal(scan.pixels, 0)].tolist()
     shown = ", ".join(absent)
     if len(spec.classes) > IGNORE and len(absent) > MOST_NAMED:
         shown = f"{', '.join(absent[:MOST_NAMED])} and {len(absent) - MOST_NAMED} other classes"
