@@ -37,7 +37,9 @@ class FolderDataset:
         """
         self.spec = spec
         self.split = split
-        self.pairs = find_pairs(spec, split) if pairs is None else pairs
+        if pairs is None:
+            pairs = find_pairs(spec, split)
+        self.pairs = pairs
         self.ids = [pair.id for pair in self.pairs]
         self.scenes = [scene_of(spec, stem) for stem in self.ids]
         self._class_of = class_table(spec)
@@ -95,7 +97,7 @@ class FolderDataset:
         """
         path = self.pairs[index].image
         sizes = geometry(path)
-        self._check_size(index, mask, sizes.upright if self.spec.upright else sizes.stored)
+        self._check_size(index, mask, sizes.size(self.spec.upright))
         if sizes.orientation == 1 or self.spec.masks_drawn_on is not None:
             return True
         drawn = drawn_on(path, mask)

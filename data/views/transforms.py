@@ -66,7 +66,9 @@ def shrink(sample: Sample, short_side: int | None) -> Sample:
         return sample
     factor = short_side / min(height, width)
     rows, columns = whole_span(height, factor), whole_span(width, factor)
-    mask = None if sample.mask is None else resize_mask(sample.mask, rows, columns)
+    mask = sample.mask
+    if mask is not None:
+        mask = resize_mask(mask, rows, columns)
     return replace(sample, image=resize(sample.image, rows, columns), mask=mask)
 
 
