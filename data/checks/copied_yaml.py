@@ -103,7 +103,7 @@ class _Block(NamedTuple):
 def _blocks(text: str) -> tuple[str, list[_Block], str]:
     """Return the comments at the beginning, all keys, and the comments at the end.
 
-    Of a YAML on one line no sensible text comes out.
+    The texts make no YAML if the original stands on one line.
     """
     # a dataset is a mapping of keys to values
     node = cast(yaml.MappingNode, yaml.compose(text, Loader=yaml.SafeLoader))

@@ -84,14 +84,15 @@ class Inspector:
         ids = read_values(path, self._spec)
         palette = self._palette(path, facts)
         values, pixels = _count(ids)
+        held = dict(zip(values.tolist(), pixels.tolist(), strict=True))
         counts, ignored, unknown = self._classify(values, pixels)
         mask = MaskFacts(
             size=(ids.shape[0], ids.shape[1]),
-            values=dict(zip(values.tolist(), pixels.tolist(), strict=True)),
+            values=held,
             counts=counts,
             ignored=ignored,
             digest=_digest(ids),
-            palette={value: palette[value] for value in values.tolist() if value in palette},
+            palette={value: palette[value] for value in sorted(palette.keys() & held.keys())},
         )
         turned = facts.image is not None and facts.image.orientation > 1
         if turned and self._spec.masks_drawn_on is None:

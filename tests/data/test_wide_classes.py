@@ -1,4 +1,4 @@
-"""Datasets of more than 255 classes: 255 is a class, 65535 is ignored, and nothing is cut to 8 bits on its way."""
+"""More than 255 classes: 255 is a class, 65535 is ignored, nothing is cut to 8 bits."""
 
 import numpy as np
 import pytest

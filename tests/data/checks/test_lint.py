@@ -26,7 +26,7 @@ SPLITS = {"train": 10, "val": 4}
 
 @pytest.fixture(scope="session")
 def terrain_copy(tmp_path_factory) -> Copy:
-    """CamVid's layout with generated pictures: JPEG images of 96×64, scenes a and v, and some ignored pixels."""
+    """CamVid's layout with drawn pictures: JPEGs of 96×64, scenes a and v, some ignored pixels."""
     drawn = tmp_path_factory.mktemp("drawn") / "terrain"
     generate_terrain(drawn, train=10, val=4, test=1, size=96, seed=3)
     root = tmp_path_factory.mktemp("sound")
@@ -362,7 +362,7 @@ def test_the_document_lists_every_rule_as_it_is():
 
 
 def by_pattern(copy: Copy) -> DatasetSpec:
-    """The copy as patterns of paths, with colour-coded masks and index files of paths and of ids."""
+    """The copy as patterns of paths: colour-coded masks, index files of paths and of ids."""
     colors = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10], [9, 9, 9]], np.uint8)
     for path in copy.masks():
         ids = read(path)

@@ -43,7 +43,7 @@ def drawn_terrain(tmp_path_factory):
 
 @pytest.fixture
 def photos(drawn_terrain, tmp_path):
-    """Makes a dataset whose first training image has an orientation; returns spec, and its image and mask as stored."""
+    """Make a dataset whose first image has an orientation; return spec, stored image and mask."""
 
     def make(orientation, drawn, height, suffix="jpg", flat=False, **changes):
         root = tmp_path / "photos"

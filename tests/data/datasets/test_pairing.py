@@ -58,7 +58,8 @@ def test_missing_root_says_where_it_was_looked_up(make_dataset, tmp_path, monkey
 def test_missing_folder_names_the_nearest(make_dataset, tmp_path):
     message = refused(make_dataset(splits={"train": "trian", "val": "val"}))
     assert message == (
-        f"dataset 'toy', split 'train': there is no folder {tmp_path}/images/trian. Did you mean 'train'?"
+        "dataset 'toy', split 'train': "
+        f"there is no folder {tmp_path}/images/trian. Did you mean 'train'?"
     )
 
 

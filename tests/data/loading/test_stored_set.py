@@ -1,4 +1,4 @@
-"""Sets on disk: equal to what is read from files, resumable, checked, and named when they cannot be used."""
+"""Sets on disk: equal to what files hold, resumable, checked, named when they cannot be used."""
 
 import json
 import multiprocessing
