@@ -149,7 +149,8 @@ def _portable(name: str) -> str:
 def _superfluous(content: Content) -> dict[tuple[str, Pair], str]:
     """Return why copies are left out, by split and pair.
 
-    Of copies in several splits the one that is evaluated stays; of those with different masks none.
+    If copies lie in several splits, the one that is evaluated stays. If their masks differ, none
+    does.
     """
     found: dict[tuple[str, Pair], str] = {}
     # the copy that stays comes first: test goes before val, val before train

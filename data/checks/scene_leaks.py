@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import attrgetter
 
 import numpy as np
 
@@ -36,12 +37,10 @@ def _by_scene(pattern: str, pairs: list[PairFacts]) -> _Scenes:
 
 def _shared(scenes: _Scenes) -> dict[str | None, Counter[Split]]:
     """Return how many images of a scene each split holds, for scenes of several splits."""
-    counts = {scene: Counter(map(_split, pairs)) for scene, pairs in scenes.items()}
+    counts: dict[str | None, Counter[Split]] = {
+        scene: Counter(map(attrgetter("split"), pairs)) for scene, pairs in scenes.items()
+    }
     return {scene: splits for scene, splits in counts.items() if len(splits) > 1}
-
-
-def _split(pair: PairFacts) -> Split:
-    return pair.split
 
 
 def _likely_scenes(content: Content) -> Iterator[Finding]:

@@ -148,7 +148,7 @@ def evaluation_items(
 ) -> Iterator[EvaluationItem]:
     """Yield one image at a time, in the order of ``indices``.
 
-    Of several processes, each takes every ``world``-th.
+    With several processes, each takes every ``world``-th image.
 
     Raises:
         InputError: while iterating: a file cannot be read.
