@@ -149,6 +149,7 @@ def _binaries(content: Content) -> Iterator[Finding]:
     """Masks of 0 and 255 in a dataset that ignores 255, where they are the smaller part."""
     spec = content.spec
     binary = [each for each, mask in content.masks if set(mask.values) == {0, IGNORE}]
+    # such a mask is right where 255 has a meaning, and where most masks are like it
     ignored = spec.value_map is None and IGNORE in spec.ignore_ids
     if ignored and 2 * len(binary) < len(content.masks):
         yield from (each.about_mask("mask-binary", BINARY) for each in binary)
@@ -161,6 +162,7 @@ def _pixels(content: Content) -> Iterator[Finding]:
         return
     mean, square = np.mean(sums, axis=0)
     std = np.sqrt(np.maximum(square - mean**2, 0))
+    # colours far from the usual ones, or a contrast that is a third or twice the usual one
     far = np.abs(mean - NATURAL_MEAN).max() > 0.3
     if far or not NATURAL_STD / 3 <= std.mean() <= NATURAL_STD * 1.9:
         found = "mean {:.2f} {:.2f} {:.2f}, std {:.2f} {:.2f} {:.2f}".format(*mean, *std)

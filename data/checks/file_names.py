@@ -117,6 +117,7 @@ def _distinct(folder: Folder, listing: Listing) -> dict[str, Path]:
 
 def _pair_alike(images: dict[str, Path], masks: dict[str, Path], listing: Listing) -> None:
     """Take out pairs whose names differ in case, Unicode form or spaces alone."""
+    # of masks that look alike the first one is paired, the others stay without an image
     alike = {plain_name(stem): stem for stem in sorted(masks, reverse=True)}
     for stem in sorted(images):
         twin = alike.pop(plain_name(stem), None)

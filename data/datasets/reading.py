@@ -36,6 +36,8 @@ _TURNS = {True: _TURN, False: _TURN_BACK}
 """By whether the image is wanted upright; back again for those that Pillow has turned itself."""
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _SAVE_AS_8_BITS = "save it as an 8-bit RGB image, or use 'ablate tile FOLDER --range LOW HIGH'."
+_DAMAGES = (SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
+"""What Pillow's decoders raise on damaged files, besides OSError."""
 _GRAY_STEP = {2: 85, 4: 17}
 
 
@@ -261,16 +263,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         if error.strerror:
             raise FileProblem("unreadable", f"cannot read {path}: {error.strerror}.") from error
         raise _damaged(path, error) from error
-    except (
-        SyntaxError,
-        ValueError,
-        EOFError,
-        LookupError,
-        OverflowError,
-        struct.error,
-        zlib.error,
-    ) as error:
-        # Pillow's decoders, on damaged files
+    except _DAMAGES as error:
         raise _damaged(path, error) from error
 
 
