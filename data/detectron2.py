@@ -1,10 +1,12 @@
-"""Our datasets in Detectron2's catalogs: ``register_datasets("camvid")`` makes ``camvid_train`` and ``camvid_val``.
+"""Our datasets in Detectron2's catalogs.
 
-Detectron2, its evaluator and Mask2Former read mask files themselves, each in its own way, and know neither
-``ignore_ids`` nor ``value_map``. So every mask is read and checked here once and stored as an 8-bit PNG of class ids
-(255 = ignore; with more than 255 classes 16-bit, 65535 = ignore) in ``$XDG_CACHE_HOME/encoder_ablations/detectron2``
-(default ``~/.cache``); a changed mask or setting makes a new copy. Images are used where they lie; copied are 16-bit
-ones, which Detectron2 would clip, and those that it would turn by their EXIF data in another way than training here.
+``register_datasets("camvid")`` makes ``camvid_train`` and ``camvid_val``. Detectron2, its evaluator
+and Mask2Former read mask files themselves, each in its own way, and know neither ``ignore_ids`` nor
+``value_map``. So every mask is read and checked here once and stored as an 8-bit PNG of class ids
+(255 = ignore; with more than 255 classes 16-bit, 65535 = ignore). The copies lie in
+``$XDG_CACHE_HOME/encoder_ablations/detectron2`` (default ``~/.cache``); a changed mask or setting
+makes a new copy. Images are used where they lie. Copied are 16-bit ones, which Detectron2 would
+clip, and those that it would turn by their EXIF data in another way than training here.
 """
 
 import hashlib
@@ -42,16 +44,17 @@ TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 
 
 def register_datasets(*datasets: Reference | DatasetSpec) -> list[str]:
-    """Registers each split of each dataset, and returns the names, e.g. ``["camvid_train", "camvid_val"]``.
+    """Register each split of each dataset, and return the names.
 
-    Files are looked up when Detectron2 asks for the entry. Registering the same dataset again changes nothing.
+    They are, for example, ``["camvid_train", "camvid_val"]``. Files are looked up when
+    Detectron2 asks for the entry. Registering the same dataset again changes nothing.
 
     Raises:
         InputError: there is no such dataset, or one of its names is taken by another one.
     """
     names = []
     for reference in datasets:
-        spec = reference if isinstance(reference, DatasetSpec) else load_dataset(reference)
+        spec = _spec_of(reference)
         for split in spec.splits:
             name = f"{spec.name}_{split}"
             _register(name, _Entry(spec, split))
@@ -59,13 +62,24 @@ def register_datasets(*datasets: Reference | DatasetSpec) -> list[str]:
     return names
 
 
+def _spec_of(dataset: Reference | DatasetSpec) -> DatasetSpec:
+    if isinstance(dataset, DatasetSpec):
+        return dataset
+    return load_dataset(dataset)
+
+
 def register_subset(
     dataset: DatasetSpec, indices: Sequence[int], fraction: float, seed: int
 ) -> str:
-    """Registers some of the training images, e.g. as ``camvid_train_10pct_seed0``, and returns that name.
+    """Register some of the training images, and return the name of this dataset.
+
+    It is, for example, ``camvid_train_10pct_seed0``.
 
     Args:
+        dataset: whose training split it is.
         indices: positions in the training split, ascending; what ``fraction`` and ``seed`` choose.
+        fraction: share of the training images, 0..1.
+        seed: of the choice.
     """
     name = f"{dataset.name}_train_{100 * fraction:g}pct_seed{seed}"
     _register(name, _Entry(dataset, "train", tuple(indices)))
@@ -74,7 +88,7 @@ def register_subset(
 
 @dataclass(frozen=True)
 class _Entry:
-    """What Detectron2 calls for a list of records; equal entries are the same dataset.
+    """Detectron2 calls this for a list of records; equal entries are the same dataset.
 
     Attributes:
         indices: the images that are meant; None = all.
@@ -85,7 +99,7 @@ class _Entry:
     indices: tuple[int, ...] | None = None
 
     def __call__(self) -> list[dict[str, Any]]:
-        """One record per image.
+        """Return one record per image.
 
         Raises:
             InputError: a file is missing or damaged, or a mask holds an id that no class has.
@@ -93,7 +107,9 @@ class _Entry:
         prepare_dataset(self.spec)
         dataset = FolderDataset(self.spec, self.split)
         title = f"preparing {self.spec.name}/{self.split} for Detectron2"
-        indices = range(len(dataset)) if self.indices is None else self.indices
+        indices: Sequence[int] = range(len(dataset))
+        if self.indices is not None:
+            indices = self.indices
         return [_record(dataset, index) for index in tqdm(indices, title, unit="mask", delay=2)]
 
 
@@ -102,8 +118,9 @@ def _register(name: str, entry: _Entry) -> None:
         if DatasetCatalog[name] == entry:
             return
         raise InputError(
-            f"Detectron2 already knows another dataset '{name}'. Change 'name' in the dataset's YAML, or first call "
-            f"DatasetCatalog.remove('{name}') and MetadataCatalog.remove('{name}')."
+            f"Detectron2 already knows another dataset '{name}'. Change 'name' in the dataset's "
+            f"YAML, or first call DatasetCatalog.remove('{name}') and "
+            f"MetadataCatalog.remove('{name}')."
         )
     DatasetCatalog.register(name, entry)
     MetadataCatalog.get(name).set(
@@ -128,22 +145,23 @@ def _record(dataset: FolderDataset, index: int) -> dict[str, Any]:
 
 
 def _image(path: Path, spec: DatasetSpec) -> Path:
-    """The file that Detectron2 reads as training here reads ``path``.
+    """Return the file that Detectron2 reads as training here reads ``path``.
 
-    Detectron2 turns every image by its EXIF data; a TIFF, which Pillow has turned before, it turns twice.
+    Detectron2 turns every image by its EXIF data; a TIFF, which Pillow has turned before, it turns
+    twice.
     """
-    turned_otherwise = geometry(path).orientation != 1 and (
-        not spec.upright or path.suffix.lower() in TIFF_SUFFIXES
-    )
-    if not turned_otherwise and not is_deep(path):
+    turned = geometry(path).orientation != 1
+    turned_otherwise = not spec.upright or path.suffix.lower() in TIFF_SUFFIXES
+    if not is_deep(path) and not (turned and turned_otherwise):
         return path
-    return _copy(
-        path, ["upright" if spec.upright else "stored"], lambda: read_image(path, spec.upright)
-    )
+    return _copy(path, [spec.masks_drawn_on or "upright"], lambda: read_image(path, spec.upright))
 
 
 def _copy(path: Path, settings: list[Any], read: Callable[[], np.ndarray]) -> Path:
-    """A PNG of what ``read`` makes of the file, written where there is none yet for this state of file and settings."""
+    """Return a PNG of what ``read`` makes of the file.
+
+    It is written where there is none yet for this state of the file and these settings.
+    """
     key = json.dumps([CACHE_VERSION, str(path), file_state(path), settings])
     folder = cache_folder("detectron2")
     copy = folder / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.png"
@@ -154,6 +172,7 @@ def _copy(path: Path, settings: list[Any], read: Callable[[], np.ndarray]) -> Pa
             write_bytes(copy, file.getvalue())
         except InputError as error:
             raise InputError(
-                f"cannot keep a copy of {path} for Detectron2 in {folder}. Free some space, or set XDG_CACHE_HOME."
+                f"cannot keep a copy of {path} for Detectron2 in {folder}. "
+                "Free some space, or set XDG_CACHE_HOME."
             ) from error
     return copy

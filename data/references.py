@@ -10,18 +10,26 @@ from encoder_ablations.utils.references import Reference, resolve
 
 
 def load_dataset(reference: Reference, overrides: Mapping[str, Any] | None = None) -> DatasetSpec:
-    """The dataset that a reference means: a YAML's name or path, ``hub:owner/name``, or a delta over one of them."""
+    """Return the dataset that a reference means.
+
+    Args:
+        reference: a YAML's name or path, ``hub:owner/name``, or a delta over one of them.
+        overrides: settings that go before those of the YAML.
+
+    Raises:
+        InputError: there is no such dataset, or a setting is wrong.
+    """
     content, source = resolve_dataset(reference)
     return build(DatasetSpec, merge(content, overrides or {}), source)
 
 
 def resolve_dataset(reference: Reference) -> tuple[dict[str, Any], str]:
-    """What a dataset's YAML says, and where it stands."""
+    """Return what a dataset's YAML says, and where it stands."""
     return resolve("datasets", reference, _otherwise)
 
 
 def _otherwise(name: str) -> dict[str, Any]:
-    """The content of a name for which there is no YAML."""
+    """Return the content of a name for which there is no YAML."""
     if name.startswith("hub:"):
         # here and not above, because it needs an optional package
         from encoder_ablations.data.intake.hub_reference import describe

@@ -1,14 +1,14 @@
 """The dataset YAML of a corrected copy: the original's with its comments, where it still holds."""
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.tile_names import scene_in
 from encoder_ablations.utils.config import in_yaml
 
 DROPPED: tuple[str, ...] = ("base", "images", "masks", "hub")
@@ -75,7 +75,10 @@ def _retold(text: str, content: Mapping[str, Any], full: Mapping[str, Any]) -> s
         if block.key in full:
             same = _plain(said[block.key]) == _plain(full[block.key])
             told += block.comments
-            told += block.lines if same else _line(block.key, full[block.key])
+            if same:
+                told += block.lines
+            else:
+                told += _line(block.key, full[block.key])
     added = [_line(key, value) for key, value in content.items() if key not in said]
     return told + "".join(added) + tail
 
@@ -100,11 +103,10 @@ class _Block(NamedTuple):
 def _blocks(text: str) -> tuple[str, list[_Block], str]:
     """Return the comments at the beginning, all keys, and the comments at the end.
 
-    Nothing is returned for a YAML that is no block mapping.
+    The texts make no YAML if the original stands on one line.
     """
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    if not isinstance(node, yaml.MappingNode) or node.flow_style or not node.value:
-        return "", [], ""
+    # a dataset is a mapping of keys to values
+    node = cast(yaml.MappingNode, yaml.compose(text, Loader=yaml.SafeLoader))
     lines = [f"{line}\n" for line in text.splitlines()]
     starts = [key.start_mark.line for key, _ in node.value]
     ends = [*starts[1:], len(lines)]
@@ -129,15 +131,10 @@ def _pattern_for(pattern: str, names: Mapping[str, str]) -> str | None:
     None where neither the pattern nor its form for joined folder names does.
     """
     for candidate in (pattern, pattern.replace("/", "__")):
-        found = {(_scene(pattern, old), _scene(candidate, new)) for old, new in names.items()}
-        # the same scenes: none is lost, divided or joined
-        pairs = [pair for pair in found if pair[0] is not None]
-        old_scenes, new_scenes = ({pair[side] for pair in pairs} for side in (0, 1))
-        if len(old_scenes) == len(new_scenes) == len(pairs) and None not in new_scenes:
+        found = {(scene_in(pattern, old), scene_in(candidate, new)) for old, new in names.items()}
+        pairs = [(old, new) for old, new in found if old is not None]
+        new_scenes = {new for _, new in pairs} - {None}
+        # the same scenes: none is divided, joined or lost
+        if len(dict(pairs)) == len(pairs) == len(new_scenes):
             return candidate
     return None
-
-
-def _scene(pattern: str, name: str) -> str | None:
-    match = re.search(pattern, name)
-    return match[1] if match else None

@@ -1,16 +1,21 @@
-"""What reading one image and its mask has shown."""
+"""What reading images and masks has shown, and how it is compared."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from encoder_ablations.data.checks.rules import Finding, finding
 from encoder_ablations.data.datasets.orientation import Drawn
 from encoder_ablations.data.datasets.pairing import Pair
-from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass
@@ -59,30 +64,41 @@ class MaskFacts:
 
 
 @dataclass
-class PairFacts:
+class Notes:
+    """What is wrong with files of a split.
+
+    Attributes:
+        split: the split.
+        findings: what was noted.
+    """
+
+    split: Split
+    findings: list[Finding] = field(default_factory=list, kw_only=True)
+
+    def note(self, code: str, path: Path | None, detail: str, when: bool = True) -> None:
+        """Add a finding about a file, or about the split, if ``when`` holds."""
+        if when:
+            self.findings.append(finding(code, path, self.split, detail))
+
+
+@dataclass
+class PairFacts(Notes):
     """Everything about a pair; what could not be read is None.
 
     Attributes:
         drawn_on: which pixels the mask was drawn on, for an image that EXIF data turn; None = not
             known, or the image is not turned.
-        findings: what is wrong with the two files.
     """
 
-    split: Split
     pair: Pair
     image: ImageFacts | None = None
     mask: MaskFacts | None = None
     drawn_on: Drawn | None = None
-    findings: list[Finding] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """The image's split and file name, for messages."""
         return f"{self.split}/{self.pair.image.name}"
-
-    def note(self, code: str, path: Path, detail: str) -> None:
-        """Add a finding about one of the two files."""
-        self.findings.append(finding(code, path, self.split, detail))
 
     def about_image(self, code: str, detail: str) -> Finding:
         """Return a finding about the image that comparing pairs has shown."""
@@ -93,19 +109,52 @@ class PairFacts:
         return finding(code, self.pair.mask, self.split, detail)
 
 
-def with_image(facts: Iterable[PairFacts]) -> list[tuple[PairFacts, ImageFacts]]:
-    """Return the pairs whose image was read, each with what it holds."""
-    return [(each, each.image) for each in facts if each.image is not None]
+@dataclass(frozen=True)
+class Content:
+    """Everything that was read of a dataset.
+
+    Attributes:
+        spec: the dataset.
+        pairs: every pair whose two files were found, by split in the order of ``spec.splits``.
+    """
+
+    spec: DatasetSpec
+    pairs: list[PairFacts]
+
+    @cached_property
+    def images(self) -> list[tuple[PairFacts, ImageFacts]]:
+        """The pairs whose image was read, each with what it holds."""
+        return [(each, each.image) for each in self.pairs if each.image is not None]
+
+    @cached_property
+    def masks(self) -> list[tuple[PairFacts, MaskFacts]]:
+        """The pairs whose mask was read, each with what it holds."""
+        return [(each, each.mask) for each in self.pairs if each.mask is not None]
+
+    @cached_property
+    def class_pixels(self) -> dict[Split, np.ndarray]:
+        """The pixels of every class, K int64, in each split of which a mask was read."""
+        by_split = grouped(self.masks, lambda read: read[0].split)
+        return {
+            split: np.sum([mask.counts for _, mask in masks], axis=0)
+            for split, masks in by_split.items()
+        }
 
 
-def with_mask(facts: Iterable[PairFacts]) -> list[tuple[PairFacts, MaskFacts]]:
-    """Return the pairs whose mask was read, each with what it holds."""
-    return [(each, each.mask) for each in facts if each.mask is not None]
+def differ(*files: ImageFacts | MaskFacts | None) -> bool:
+    """Return whether some of the files that could be read hold other pixels than the rest."""
+    return len({each.digest for each in files if each is not None}) > 1
 
 
-def equal_images(facts: Iterable[PairFacts]) -> list[list[PairFacts]]:
-    """Return groups of two and more pairs whose images are equal to the pixel."""
-    groups = defaultdict(list)
-    for each, image in with_image(facts):
-        groups[image.digest].append(each)
-    return [group for group in groups.values() if len(group) > 1]
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return the items by their keys, in the order of each key's first item."""
+    groups: defaultdict[Key, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(groups)
+
+
+def repeats(items: Iterable[Item], key: Callable[[Item], Hashable]) -> Iterator[tuple[Item, Item]]:
+    """Yield every item whose key an earlier one has, after the first item of that key."""
+    for first, *others in grouped(items, key).values():
+        yield from ((first, other) for other in others)

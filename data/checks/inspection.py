@@ -4,23 +4,28 @@ A finding about one file never hides one about another.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.facts import ImageFacts, MaskFacts, PairFacts
+from encoder_ablations.data.checks.headers import (
+    WITHOUT_COLOR,
+    Header,
+    in_pixels,
+    note_image_header,
+    note_mask_header,
+    noting_problems,
+    read_header,
+    require_content,
+)
 from encoder_ablations.data.checks.image_statistics import moments, perceptual_hash
 from encoder_ablations.data.datasets.decoding import class_table, read_values
 from encoder_ablations.data.datasets.orientation import drawn_on
-from encoder_ablations.data.datasets.pairing import Pair
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, FileProblem, opened, read_image
+from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.data.datasets.sample import IGNORE
-from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
-from encoder_ablations.utils.errors import InputError
+from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec
 from encoder_ablations.utils.texts import first_names, plural
 
 SMALL = 32
@@ -32,16 +37,6 @@ FLAT = 2
 MANY_STRANGE = 8
 """So many values without a class, on a small share of the pixels, come from interpolation."""
 SMALL_SHARE = 0.3
-ORIENTATION = 0x0112
-SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg"},
-    "MPO": {".jpg", ".jpeg"},
-    "PNG": {".png"},
-    "BMP": {".bmp"},
-    "DIB": {".bmp"},
-    "TIFF": {".tif", ".tiff"},
-    "WEBP": {".webp"},
-}
 TURN_RULES = {"upright": "image-rotated", "stored": "exif-contradicts", None: "exif-unclear"}
 """What it means that EXIF data turn an image, by the pixels that its mask was drawn on."""
 
@@ -53,235 +48,165 @@ class Inspector:
         self._spec = spec
         self._class_of = class_table(spec)
 
-    def __call__(self, split: Split, pair: Pair) -> PairFacts:
-        """Return what the two files hold, with findings in place of errors."""
-        facts = PairFacts(split, pair)
-        with _noting_problems(pair.image, facts):
-            _require_content(pair.image)
-            self._read_image(pair.image, facts)
-        with _noting_problems(pair.mask, facts):
-            _require_content(pair.mask)
-            self._read_mask(pair.mask, facts)
-        self._note_turn(facts)
-        self._compare_sizes(facts)
-        return facts
+    def inspect(self, facts: PairFacts) -> None:
+        """Fill in what the two files of a pair hold, with findings in place of errors."""
+        with noting_problems(facts.pair.image, facts):
+            require_content(facts.pair.image)
+            facts.image = self._read_image(facts.pair.image, facts)
+        with noting_problems(facts.pair.mask, facts):
+            require_content(facts.pair.mask)
+            facts.mask = self._read_mask(facts.pair.mask, facts)
+        if facts.image is not None:
+            self._note_turn(facts.image, facts)
+            self._compare_sizes(facts.image, facts)
 
-    def _note_turn(self, facts: PairFacts) -> None:
-        """Say whether the mask fits an image that EXIF data turn."""
-        if facts.image is None or facts.image.orientation <= 1:
-            return
-        said = self._spec.masks_drawn_on
-        facts.drawn_on = said or facts.drawn_on
-        detail = f"orientation {facts.image.orientation}"
-        code = "image-rotated"
-        if said is not None:
-            detail += f"; masks_drawn_on: {said}"
-        elif facts.mask is not None and not _notes(facts, "mask-rotated"):
-            code = TURN_RULES[facts.drawn_on]
-        facts.note(code, facts.pair.image, detail)
-
-    def _compare_sizes(self, facts: PairFacts) -> None:
-        """Say that mask and image differ in size, unless a turn explains it."""
-        if facts.image is None or facts.mask is None or facts.image.size == facts.mask.size:
-            return
-        if facts.drawn_on == "stored" and self._spec.upright:
-            return
-        mask, image = facts.mask.size, facts.image.size
-        name = facts.pair.image.name
-        text = f"{_pixels(mask)} (width × height), its image {name} has {image[1]}×{image[0]}"
-        if mask == image[::-1]:
-            text += ": one of them lies on its side"
-        facts.note("size-differs", facts.pair.mask, text)
-
-    def _read_image(self, path: Path, facts: PairFacts) -> None:
-        header = _header(path)
+    def _read_image(self, path: Path, facts: PairFacts) -> ImageFacts:
+        header = read_header(path)
         pixels = read_image(path, self._spec.upright)
+        size = (pixels.shape[0], pixels.shape[1])
         image = Image.fromarray(pixels)
         thumbnail, phash = perceptual_hash(image)
-        facts.image = ImageFacts(
-            size=(pixels.shape[0], pixels.shape[1]),
-            gray=header.mode in ("1", "L", "LA") or header.is_deep,
+        note_image_header(header, facts)
+        _note_levels(header, pixels, facts)
+        small = min(size) < SMALL
+        facts.note("image-small", path, in_pixels((header.height, header.width)), small)
+        return ImageFacts(
+            size=size,
+            gray=header.mode in WITHOUT_COLOR or header.is_deep,
             sums=moments(image),
             digest=_digest(pixels),
             thumbnail=thumbnail,
             phash=phash,
             orientation=header.orientation,
         )
-        _note_format(header, path, facts)
-        _note_header(header, path, facts)
-        _note_levels(header, pixels, path, facts)
-        if min(pixels.shape[:2]) < SMALL:
-            facts.note("image-small", path, _pixels((header.height, header.width)))
 
-    def _read_mask(self, path: Path, facts: PairFacts) -> None:
-        header = _header(path) if path.suffix.lower() in IMAGE_SUFFIXES else None
+    def _read_mask(self, path: Path, facts: PairFacts) -> MaskFacts:
         ids = read_values(path, self._spec)
-        values = _count(ids)
-        colors = header.palette if header is not None and self._spec.mask_format == "ids" else {}
-        palette = {value: colors[value] for value in values if value in colors}
-        counts, ignored, unknown = self._classify(values)
-        size = (ids.shape[0], ids.shape[1])
-        facts.mask = MaskFacts(size, values, counts, ignored, _digest(ids), palette)
-        if facts.image and facts.image.orientation > 1 and self._spec.masks_drawn_on is None:
+        palette = self._palette(path, facts)
+        values, pixels = _count(ids)
+        held = dict(zip(values.tolist(), pixels.tolist(), strict=True))
+        counts, ignored, unknown = self._classify(values, pixels)
+        mask = MaskFacts(
+            size=(ids.shape[0], ids.shape[1]),
+            values=held,
+            counts=counts,
+            ignored=ignored,
+            digest=_digest(ids),
+            palette={value: palette[value] for value in sorted(palette.keys() & held.keys())},
+        )
+        turned = facts.image is not None and facts.image.orientation > 1
+        if turned and self._spec.masks_drawn_on is None:
             classes = self._class_of[ids.clip(0, LARGEST_VALUE)]
             facts.drawn_on = drawn_on(facts.pair.image, classes)
-        if header is not None:
-            _note_mask_file(header, path, facts)
-        if unknown:
-            self._note_unknown(unknown, ids.size, path, facts)
-        else:
-            self._note_few_classes(facts.mask, path, facts)
+        self._note_classes(mask, values[unknown], pixels[unknown], facts)
+        return mask
 
-    def _note_few_classes(self, mask: MaskFacts, path: Path, facts: PairFacts) -> None:
-        """Say that a mask shows no class, or only one of several."""
-        shown = np.flatnonzero(mask.counts)
-        if len(shown) == 0:
-            facts.note("mask-unlabelled", path, f"all {mask.ignored} pixels are ignored")
-        elif len(shown) == 1 < len(mask.counts) and set(mask.values) != {0, IGNORE}:
-            facts.note("mask-constant", path, f"only {self._spec.classes[shown[0]]}")
+    def _palette(self, path: Path, facts: PairFacts) -> dict[int, tuple[int, ...]]:
+        """Note what is odd about how a mask is stored, and return the colours of its ids."""
+        # annotations in JSON have no header
+        if self._spec.mask_format == "supervisely":
+            return {}
+        header = read_header(path)
+        note_mask_header(header, facts)
+        return {"ids": header.palette}.get(self._spec.mask_format, {})
 
-    def _classify(self, values: dict[int, int]) -> tuple[np.ndarray, int, dict[int, int]]:
-        """Return the pixels of each class, the ignored ones, and those of values without a class.
+    def _classify(
+        self, values: np.ndarray, pixels: np.ndarray
+    ) -> tuple[np.ndarray, int, np.ndarray]:
+        """Return the pixels of each class, the ignored ones, and which values have no class.
 
         Args:
-            values: value in the mask file -> pixels.
+            values: V integers in the mask file.
+            pixels: V int64, how many pixels hold each of them.
         """
-        counts = np.zeros(len(self._spec.classes), np.int64)
-        ignored, unknown = 0, {}
-        for value, pixels in values.items():
-            target = int(self._class_of[value]) if 0 <= value <= LARGEST_VALUE else -1
-            if target < 0:
-                unknown[value] = pixels
-            elif target == self._spec.ignore_label:
-                ignored += pixels
-            else:
-                counts[target] += pixels
-        return counts, ignored, unknown
+        inside = values.clip(0, LARGEST_VALUE)
+        targets = np.where(inside == values, self._class_of[inside], -1)
+        ignore = self._spec.ignore_label
+        # values without a class, -1, are added up in one more place, at the end
+        totals = np.zeros(ignore + 2, np.int64)
+        np.add.at(totals, targets, pixels)
+        return totals[: len(self._spec.classes)], int(totals[ignore]), targets < 0
 
-    def _note_unknown(
-        self, unknown: dict[int, int], pixels: int, path: Path, facts: PairFacts
+    def _note_classes(
+        self, mask: MaskFacts, values: np.ndarray, pixels: np.ndarray, facts: PairFacts
     ) -> None:
+        """Note values without a class, or else that a mask shows no class, or one of several.
+
+        Args:
+            mask: what was read.
+            values: those that have no class.
+            pixels: how many pixels hold each of them.
+            facts: get the finding.
+        """
+        path = facts.pair.mask
+        shown = [self._spec.classes[number] for number in np.flatnonzero(mask.counts)]
+        one_of_many = len(shown) == 1 < len(mask.counts) and set(mask.values) != {0, IGNORE}
+        if len(values):
+            self._note_unknown(values, pixels.sum() / np.prod(mask.size), facts)
+        elif not shown:
+            facts.note("mask-unlabelled", path, f"all {mask.ignored} pixels are ignored")
+        elif one_of_many:
+            facts.note("mask-constant", path, f"only {shown[0]}")
+
+    def _note_unknown(self, values: np.ndarray, share: float, facts: PairFacts) -> None:
         """Many strange values on few pixels are the edges of a mask that was resized."""
-        share = sum(unknown.values()) / pixels
         known = f"classes are 0..{len(self._spec.classes) - 1}"
         if self._spec.value_map is not None:
             known = f"value_map knows {plural(len(self._spec.value_map), 'other')}"
-        shown = first_names(sorted(unknown), 5)
-        blurred = len(unknown) >= MANY_STRANGE and share < SMALL_SHARE
-        code = "mask-interpolated" if blurred else "mask-ids"
-        facts.note(code, path, f"{shown} on {100 * share:.3g} % of the pixels; {known}")
+        shown = first_names(values.tolist(), 5)
+        code = "mask-ids"
+        if len(values) >= MANY_STRANGE and share < SMALL_SHARE:
+            code = "mask-interpolated"
+        detail = f"{shown} on {100 * share:.3g} % of the pixels; {known}"
+        facts.note(code, facts.pair.mask, detail)
+
+    def _note_turn(self, image: ImageFacts, facts: PairFacts) -> None:
+        """Note that EXIF data turn an image, and whether its mask was drawn on it like that."""
+        said = self._spec.masks_drawn_on
+        rotated = any(each.rule.code == "mask-rotated" for each in facts.findings)
+        detail = f"orientation {image.orientation}"
+        code = TURN_RULES[facts.drawn_on]
+        if said is not None:
+            detail += f"; masks_drawn_on: {said}"
+        # who says how masks were drawn, and a mask that is missing or turned itself, leave no doubt
+        if said is not None or facts.mask is None or rotated:
+            code = "image-rotated"
+        facts.note(code, facts.pair.image, detail, image.orientation > 1)
+
+    def _compare_sizes(self, image: ImageFacts, facts: PairFacts) -> None:
+        """Note that mask and image differ in size, unless a turn explains it."""
+        turned = facts.drawn_on == "stored" and self._spec.upright
+        if facts.mask is None or facts.mask.size == image.size or turned:
+            return
+        size, name = facts.mask.size, facts.pair.image.name
+        text = f"{in_pixels(size)} (width × height), its image {name} has "
+        text += f"{image.size[1]}×{image.size[0]}"
+        if size == image.size[::-1]:
+            text += ": one of them lies on its side"
+        facts.note("size-differs", facts.pair.mask, text)
 
 
-@contextmanager
-def _noting_problems(path: Path, facts: PairFacts) -> Iterator[None]:
-    """Turn what fails while a file is read into a finding about it."""
-    try:
-        yield
-    except InputError as problem:
-        rule = problem.rule if isinstance(problem, FileProblem) else "mask-format"
-        detail = str(problem).removeprefix(f"{path} ").removeprefix(f"cannot read {path}: ")
-        facts.note(rule, path, detail.partition(";")[0].rstrip("."))
-    except OSError as error:
-        facts.note("unreadable", path, error.strerror or str(error))
-    except MemoryError:
-        facts.note("too-large", path, "does not fit into memory")
-
-
-def _require_content(path: Path) -> None:
-    if path.stat().st_size == 0:
-        raise FileProblem("file-empty", "")
-
-
-def _notes(facts: PairFacts, code: str) -> bool:
-    """Whether a rule is among the findings."""
-    return any(each.rule.code == code for each in facts.findings)
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What Pillow knows of a file before it decodes it; ``palette`` is index -> colour."""
-
-    format: str
-    mode: str
-    width: int
-    height: int
-    frames: int
-    orientation: int
-    palette: dict[int, tuple[int, ...]]
-
-    @property
-    def is_deep(self) -> bool:
-        """Whether pixels are integers of more than 8 bits."""
-        return self.mode.startswith("I")
-
-
-def _header(path: Path) -> _Header:
-    with opened(path) as image:
-        colors: list[int] = []
-        if image.mode == "P":
-            colors = image.getpalette("RGB") or []
-        return _Header(
-            image.format or "",
-            image.mode,
-            *image.size,
-            getattr(image, "n_frames", 1),
-            image.getexif().get(ORIENTATION, 1),
-            dict(enumerate(zip(colors[::3], colors[1::3], colors[2::3], strict=True))),
-        )
-
-
-def _note_header(header: _Header, path: Path, facts: PairFacts) -> None:
-    """Say what is odd about how an image is stored."""
-    # the further frames of an MPO are previews
-    if header.frames > 1 and header.format != "MPO":
-        facts.note("image-frames", path, f"{header.frames} frames")
-    if header.width * header.height > (Image.MAX_IMAGE_PIXELS or np.inf):
-        facts.note("very-large", path, _pixels((header.height, header.width)))
-    if header.mode in ("RGBA", "LA", "PA"):
-        with opened(path) as stored:
-            lowest = int(np.asarray(stored.getchannel("A")).min())
-        if lowest < 255:
-            facts.note("image-alpha", path, f"opacity goes down to {lowest / 2.55:.0f} %")
-
-
-def _note_levels(header: _Header, pixels: np.ndarray, path: Path, facts: PairFacts) -> None:
-    """Say that an image is dark for its number of bits, or constant."""
+def _note_levels(header: Header, pixels: np.ndarray, facts: PairFacts) -> None:
+    """Note that an image is dark for its number of bits, or constant."""
+    path = facts.pair.image
     extrema = np.array(Image.fromarray(pixels).getextrema())
     spread = int((extrema[:, 1] - extrema[:, 0]).max())
     if header.is_deep and pixels.max() < DIM:
         brightest = f"the brightest pixel has {pixels.max() / 2.55:.0f} % of 16 bits"
         facts.note("image-dim", path, brightest)
     elif spread <= FLAT:
-        facts.note("image-constant", path, f"RGB {tuple(int(value) for value in pixels[0, 0])}")
-
-
-def _note_mask_file(header: _Header, path: Path, facts: PairFacts) -> None:
-    """Say what is odd about how a mask is stored."""
-    if header.orientation > 1:
-        facts.note("mask-rotated", path, f"orientation {header.orientation}")
-    if header.frames > 1:
-        facts.note("mask-frames", path, f"{header.frames} frames")
-    _note_format(header, path, facts)
-
-
-def _note_format(header: _Header, path: Path, facts: PairFacts) -> None:
-    if path.suffix.lower() not in SUFFIXES.get(header.format, set()):
-        facts.note("format-differs", path, f"the content is {header.format}")
-
-
-def _pixels(size: tuple[int, int]) -> str:
-    """Return (H, W) in words."""
-    return f"{size[1]}×{size[0]} pixels"
+        facts.note("image-constant", path, f"RGB {tuple(pixels[0, 0].tolist())}")
 
 
 def _digest(pixels: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()
 
 
-def _count(ids: np.ndarray) -> dict[int, int]:
-    """Return value -> pixels."""
-    if ids.dtype == np.uint8:
-        counts = np.bincount(ids.ravel(), minlength=256)
-        return {int(value): int(counts[value]) for value in counts.nonzero()[0]}
-    values, counts = np.unique(ids, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+def _count(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of a mask, ascending, and how many pixels hold each of them."""
+    if ids.dtype != np.uint8:
+        return np.unique(ids, return_counts=True)
+    # seven times as fast, for nearly all masks
+    counts = np.bincount(ids.ravel(), minlength=256)
+    values = np.flatnonzero(counts)
+    return values, counts[values]

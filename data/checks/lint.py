@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.comparisons import compare
-from encoder_ablations.data.checks.facts import PairFacts, with_mask
+from encoder_ablations.data.checks.facts import Content, PairFacts, grouped
 from encoder_ablations.data.checks.file_names import Listing, list_split
 from encoder_ablations.data.checks.inspection import Inspector
 from encoder_ablations.data.checks.rules import SEVERITIES, Finding, Rule, Severity, readable
@@ -29,14 +30,22 @@ class LintReport:
     """All findings, the worst first, and what was read.
 
     Attributes:
-        spec: the dataset.
+        content: what was read.
         findings: what is wrong, sorted by severity.
-        facts: what was read, for every pair whose two files were found.
     """
 
-    spec: DatasetSpec
+    content: Content
     findings: list[Finding]
-    facts: list[PairFacts]
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The dataset."""
+        return self.content.spec
+
+    @property
+    def facts(self) -> list[PairFacts]:
+        """What was read, for every pair whose two files were found."""
+        return self.content.pairs
 
     @property
     def pairs(self) -> dict[Split, int]:
@@ -53,17 +62,12 @@ class LintReport:
     @property
     def by_rule(self) -> list[tuple[Rule, list[Finding]]]:
         """Findings of each rule that is broken, the worst first."""
-        groups: dict[str, list[Finding]] = {}
-        for each in self.findings:
-            groups.setdefault(each.rule.code, []).append(each)
-        return [(group[0].rule, group) for group in groups.values()]
+        groups = grouped(self.findings, lambda each: each.rule.code).values()
+        return [(group[0].rule, group) for group in groups]
 
     def shorten(self, path: Path | None) -> str:
         """Return a path as seen from the dataset's folder, printable everywhere."""
-        if path is None:
-            return ""
-        root = self.spec.folder.resolve()
-        return readable(path.relative_to(root) if path.is_relative_to(root) else path)
+        return readable(str(path or "").removeprefix(f"{self.spec.folder.resolve()}/"))
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for programs; ``docs/own_data.md`` lists the rules."""
@@ -90,13 +94,13 @@ class LintReport:
         }
 
     def class_pixels(self) -> dict[str, dict[str, int]]:
-        """Return the pixels of every class, by split."""
-        totals = {split: np.zeros(len(self.spec.classes), np.int64) for split in self.pairs}
-        for each, mask in with_mask(self.facts):
-            totals[each.split] += mask.counts
+        """Return the pixels of every class, by split in the usual order."""
+        classes = self.spec.classes
+        none = np.zeros(len(classes), np.int64)
+        totals = {split: self.content.class_pixels.get(split, none) for split in self.pairs}
         return {
-            split: dict(zip(self.spec.classes, total.tolist(), strict=True))
-            for split, total in totals.items()
+            split: dict(zip(classes, pixels.tolist(), strict=True))
+            for split, pixels in totals.items()
         }
 
 
@@ -116,33 +120,27 @@ def lint(
     if not spec.folder.is_dir():
         find_pairs(spec, "train")  # says where it was looked up
     listings = [list_split(spec, split) for split in spec.splits]
-    facts = _inspect(spec, listings, progress)
-    findings = [each for listing in listings for each in listing.findings]
-    findings += [each for pair in facts for each in pair.findings]
-    findings += compare(spec, facts)
-    return LintReport(spec, sorted(_distinct(findings), key=_order), facts)
+    content = Content(spec, _inspect(spec, listings, progress))
+    found = chain(
+        *(listing.findings for listing in listings),
+        *(pair.findings for pair in content.pairs),
+        compare(content),
+    )
+    # splits that share folders list some problems several times
+    return LintReport(content, sorted(dict.fromkeys(found), key=_order))
 
 
 def _inspect(
     spec: DatasetSpec, listings: list[Listing], progress: Callable[[int, int], object]
 ) -> list[PairFacts]:
-    inspector = Inspector(spec)
-    splits = [listing.split for listing in listings for _ in listing.pairs]
-    pairs = [pair for listing in listings for pair in listing.pairs]
-    facts = []
+    facts = [PairFacts(listing.split, pair) for listing in listings for pair in listing.pairs]
     Image.init()  # from one thread
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
         # Pillow's own about size and metadata; the rules say the same with a name
         warnings.simplefilter("ignore")
-        for each in pool.map(inspector, splits, pairs):
-            facts.append(each)
-            progress(len(facts), len(pairs))
+        for done, _ in enumerate(pool.map(Inspector(spec).inspect, facts), 1):
+            progress(done, len(facts))
     return facts
-
-
-def _distinct(findings: list[Finding]) -> list[Finding]:
-    """Drop repeated findings: splits that share folders list some problems several times."""
-    return list(dict.fromkeys(findings))
 
 
 def _order(each: Finding) -> tuple[int, str, str, str]:

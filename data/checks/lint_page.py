@@ -4,8 +4,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from encoder_ablations.data.checks.facts import grouped
 from encoder_ablations.data.checks.lint import LintReport
-from encoder_ablations.data.checks.rules import readable
 from encoder_ablations.data.datasets.palette import colors_of
 
 LISTED = 500
@@ -13,7 +13,7 @@ LISTED = 500
 
 
 def render(report: LintReport) -> str:
-    """HTML with every rule that is broken, its files, and the pixels of each class."""
+    """Return HTML with every rule that is broken, its files, and the pixels of each class."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -21,19 +21,9 @@ def render(report: LintReport) -> str:
         trim_blocks=True,
     )
     content = report.as_json()
+    files = grouped(content["findings"], lambda row: row["rule"])
     groups = [
-        {
-            "rule": rule,
-            "count": len(found),
-            "files": [
-                {
-                    "file": report.shorten(each.path),
-                    "split": each.split,
-                    "detail": readable(each.detail),
-                }
-                for each in found[:LISTED]
-            ],
-        }
+        {"rule": rule, "count": len(found), "files": files[rule.code][:LISTED]}
         for rule, found in report.by_rule
     ]
     pixels = content["class_pixels"]

@@ -8,12 +8,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from encoder_ablations.data.checks.comparisons import usual_palette
-from encoder_ablations.data.checks.facts import PairFacts
-from encoder_ablations.data.checks.inspection import ORIENTATION
+from encoder_ablations.data.checks.facts import MaskFacts, PairFacts
+from encoder_ablations.data.checks.headers import ORIENTATION
 from encoder_ablations.data.checks.lint import LintReport
 from encoder_ablations.data.checks.rules import Finding
+from encoder_ablations.data.datasets.decoding import class_table
 from encoder_ablations.data.datasets.reading import opened, read_ids
 from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.spec import LARGEST_VALUE
 
 HARMLESS = frozenset({"mask-constant", "mask-repeated", "mask-unlabelled"})
 """Rules about what a mask says and not about its file."""
@@ -50,10 +52,13 @@ class MaskRepair:
     def __init__(self, report: LintReport, broken: BrokenRules) -> None:
         self._spec = report.spec
         self._broken = broken
-        self._place_of = {color: value for value, color in usual_palette(report.facts).items()}
+        self._place_of = {color: value for value, color in usual_palette(report.content).items()}
         codes = {each.rule.code for each in report.findings}
         self._all_binary = len(report.spec.classes) == 2 and "single-class" in codes
-        self._value_of = {target: value for value, target in (report.spec.value_map or {}).items()}
+        # -1, which stands for no value at all, finds the entry at the end
+        self._class_of = np.append(class_table(report.spec), -1)
+        classes, values = np.unique(self._class_of, return_index=True)
+        self._value_of = dict(zip(classes.tolist(), values.tolist(), strict=True))
 
     def correct(
         self, facts: PairFacts, size: tuple[int, int], done: list[str]
@@ -70,102 +75,99 @@ class MaskRepair:
         """
         path = facts.pair.mask
         codes = self._broken.codes(path) - HARMLESS
-        binary = self._is_binary(facts)
         if codes and self._spec.mask_format != "ids":
             raise self._broken.hopeless(path)
         if facts.mask is None:
             ids = self._read_anew(path, codes)
             done.append("mask saved as ids")
-        elif binary:
+        elif self._all_binary and facts.mask.values.keys() <= {0, IGNORE}:
             ids = (read_ids(path) > 0).astype(np.uint8)
             done.append("255 became class 1")
         elif codes & INCURABLE:
             raise self._broken.hopeless(path)
         elif codes & CURABLE:
-            ids = read_ids(path)
+            ids = self._in_order(read_ids(path), facts.mask, codes, done)
         else:
             return None
-        if "mask-palette" in codes:
-            ids = self._reordered(ids, facts)
-            done.append("palette set in order")
-        if "mask-rotated" in codes:
-            ids = _upright(ids, facts)
-            done.append("mask turned upright")
-        if ids.shape != size:
-            ids = _resized(ids, size)
-            done.append("mask resized by the nearest pixel")
-        return ids
-
-    def _is_binary(self, facts: PairFacts) -> bool:
-        """Whether a mask holds 0 and 255 in a dataset where 255 must be the second class."""
-        return self._all_binary and facts.mask is not None and set(facts.mask.values) <= {0, IGNORE}
+        return _fitted(ids, path, size, codes, done)
 
     def _read_anew(self, path: Path, codes: frozenset[str]) -> np.ndarray:
         """Return the ids of a mask that is a colour picture or holds floating-point numbers."""
-        ids = None
-        if "mask-color" in codes:
-            ids = self._from_colors(path)
-        elif "mask-float" in codes:
-            ids = _from_floats(path)
-        if ids is None:
+        readers = {"mask-color": self._from_colors, "mask-float": _from_floats}
+        found = [read for code, read in readers.items() if code in codes]
+        if not found:
             raise self._broken.hopeless(path)
-        known = {
-            *range(len(self._spec.classes)),
-            *self._spec.ignore_ids,
-            *(self._spec.value_map or {}),
-        }
-        if set(np.unique(ids).tolist()) - known:
-            raise Hopeless("the mask's values are no class ids")
+        ids = found[0](path)
+        if (self._class_of[ids] < 0).any():
+            raise Hopeless(f"{self._broken.hopeless(path)}; what it holds are no class ids")
         return ids
 
-    def _from_colors(self, path: Path) -> np.ndarray | None:
-        """Return the ids of a picture that is grey after all, or has only the classes' colours."""
+    def _from_colors(self, path: Path) -> np.ndarray:
+        """Return the ids of a picture that is grey after all, or has only the classes' colours.
+
+        Other colours become -1.
+        """
         with opened(path) as image:
             pixels = np.asarray(image.convert("RGB"))
         if (pixels == pixels[..., :1]).all():
             return pixels[..., 0]
-        if self._spec.colors is None:
-            return None
         ids = np.full(pixels.shape[:2], -1)
-        for number, color in enumerate(self._spec.colors):
-            ids[(pixels == color).all(axis=-1)] = self._value_of.get(number, number)
         # black that is no class is ignored
-        if self._spec.ignore_ids:
-            ids[(ids < 0) & (pixels == 0).all(axis=-1)] = self._spec.ignore_ids[0]
-        return None if ids.min() < 0 else ids
+        ids[(pixels == 0).all(axis=-1)] = self._value_of.get(self._spec.ignore_label, -1)
+        for number, color in enumerate(self._spec.colors or ()):
+            ids[(pixels == color).all(axis=-1)] = self._value_of[number]
+        return ids
 
-    def _reordered(self, ids: np.ndarray, facts: PairFacts) -> np.ndarray:
+    def _in_order(
+        self, ids: np.ndarray, mask: MaskFacts, codes: frozenset[str], done: list[str]
+    ) -> np.ndarray:
         """Give each colour of the palette the id that it has in most masks."""
-        table = np.arange(65536)
-        for value, color in (facts.mask.palette if facts.mask else {}).items():
+        if "mask-palette" not in codes:
+            return ids
+        done.append("palette set in order")
+        table = np.arange(LARGEST_VALUE + 1)
+        for value, color in mask.palette.items():
             table[value] = self._place_of.get(color, value)
-        return table[ids]
+        ordered: np.ndarray = table[ids]
+        return ordered
 
 
-def _upright(ids: np.ndarray, facts: PairFacts) -> np.ndarray:
+def _from_floats(path: Path) -> np.ndarray:
+    """Return the ids of a mask of whole numbers 0..65535 that are stored as floating-point ones.
+
+    Other numbers become -1.
+    """
+    with opened(path) as image:
+        numbers = np.asarray(image)
+    right = (numbers == np.round(numbers)) & (numbers >= 0) & (numbers <= LARGEST_VALUE)
+    return np.where(right, numbers, -1).astype(np.int64)
+
+
+def _fitted(
+    ids: np.ndarray, path: Path, size: tuple[int, int], codes: frozenset[str], done: list[str]
+) -> np.ndarray:
+    """Return a mask turned and resized as its image is."""
+    if "mask-rotated" in codes:
+        ids = _upright(ids, path, size)
+        done.append("mask turned upright")
+    if ids.shape != size:
+        ids = _resized(ids, size)
+        done.append("mask resized by the nearest pixel")
+    return ids
+
+
+def _upright(ids: np.ndarray, path: Path, size: tuple[int, int]) -> np.ndarray:
     """Turn a mask by its EXIF data, where sizes show that its image is upright."""
-    with opened(facts.pair.mask) as image:
+    with opened(path) as image:
         orientation = image.getexif()[ORIENTATION]
     carrier = Image.fromarray(ids.astype(np.int32))
     carrier.getexif()[ORIENTATION] = orientation
     turned = np.asarray(ImageOps.exif_transpose(carrier))
-    size = facts.image.size if facts.image else None
     if ids.shape == size or turned.shape != size:
         raise Hopeless(
             "the mask's EXIF data turn it, and its size does not tell whether that is meant"
         )
     return turned
-
-
-def _from_floats(path: Path) -> np.ndarray | None:
-    """Return the ids of a mask of whole numbers 0..65535 that are stored as floating-point ones."""
-    with opened(path) as image:
-        numbers = np.asarray(image)
-    if not np.isfinite(numbers).all() or (numbers != np.round(numbers)).any():
-        return None
-    if numbers.min() < 0 or numbers.max() > 65535:
-        return None
-    return numbers.astype(np.int64)
 
 
 def _resized(ids: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -9,18 +9,19 @@ import unicodedata
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.checks.copied_yaml import copied_yaml
-from encoder_ablations.data.checks.facts import PairFacts, equal_images, with_mask
-from encoder_ablations.data.checks.file_names import UNSAFE, name_problem
+from encoder_ablations.data.checks.facts import Content, PairFacts, differ, repeats
 from encoder_ablations.data.checks.lint import SPLITS, THREADS, LintReport
 from encoder_ablations.data.checks.mask_repair import BrokenRules, Hopeless, MaskRepair
+from encoder_ablations.data.checks.portable_names import UNSAFE, name_problem
 from encoder_ablations.data.checks.rules import readable
-from encoder_ablations.data.datasets.pairing import Pair
+from encoder_ablations.data.datasets.pairing import Kind, Pair
 from encoder_ablations.data.datasets.reading import image_size, read_image
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
@@ -72,9 +73,6 @@ def repair(report: LintReport, output: Path, source: Path | None = None) -> Repa
     result = Repair(output / "dataset.yaml", left_out=_without_partner(report))
     names = _names(report.facts)
     with new_folder(output.absolute()) as folder:
-        for split in spec.splits:
-            for kind in ("images", "masks"):
-                (folder / kind / split).mkdir(parents=True)
         writer = _Writer(report, folder)
         with ThreadPoolExecutor(THREADS) as pool:
             outcomes = list(pool.map(writer.write, report.facts, names))
@@ -114,12 +112,9 @@ def require_apart(spec: DatasetSpec, output: Path) -> None:
 
 def _without_partner(report: LintReport) -> dict[str, str]:
     """Return why files are left out that make no pair."""
-    paired = {path for each in report.facts for path in (each.pair.image, each.pair.mask)}
-    return {
-        report.shorten(each.path): each.rule.title
-        for each in report.findings
-        if each.rule.code in WITHOUT_PARTNER and each.path not in {None, *paired}
-    }
+    paired = set(chain.from_iterable(each.pair for each in report.facts))
+    alone = [each for each in report.findings if each.rule.code in WITHOUT_PARTNER]
+    return {report.shorten(each.path): each.rule.title for each in alone if each.path not in paired}
 
 
 def _account(result: Repair) -> str:
@@ -151,24 +146,22 @@ def _portable(name: str) -> str:
     return name or "_"
 
 
-def _superfluous(facts: list[PairFacts]) -> dict[tuple[str, Pair], str]:
+def _superfluous(content: Content) -> dict[tuple[str, Pair], str]:
     """Return why copies are left out, by split and pair.
 
-    Of copies in several splits the one that is evaluated stays; of those with different masks none.
+    If copies lie in several splits, the one that is evaluated stays. If their masks differ, none
+    does.
     """
     found: dict[tuple[str, Pair], str] = {}
-    for group in equal_images(facts):
-        last = max((each.split for each in group), key=SPLITS.index)
-        evaluated = [each for each in group if each.split == last]
-        for each in group:
-            if each.split != last:
-                found[each.split, each.pair] = f"the same image is in {last}"
-        masks = {mask.digest for _, mask in with_mask(evaluated)}
-        kept, *others = evaluated
-        why = f"the same image as {readable(kept.pair.image.name)}"
-        if len(masks) > 1:
-            others, why = evaluated, "equal images have different masks"
-        found |= {(last, each.pair): why for each in others}
+    # the copy that stays comes first: test goes before val, val before train
+    ordered = sorted(content.images, key=lambda read: -SPLITS.index(read[0].split))
+    for (kept, _), (each, _) in repeats(ordered, lambda read: read[1].digest):
+        why = f"the same image is in {kept.split}"
+        if each.split == kept.split:
+            why = f"the same image as {readable(kept.pair.image.name)}"
+            if differ(kept.mask, each.mask):
+                why = found[kept.split, kept.pair] = "equal images have different masks"
+        found[each.split, each.pair] = why
     return found
 
 
@@ -186,7 +179,7 @@ class _Writer:
     def __init__(self, report: LintReport, folder: Path) -> None:
         self._spec = report.spec
         self._folder = folder
-        self._superfluous = _superfluous(report.facts)
+        self._superfluous = _superfluous(report.content)
         self._broken = BrokenRules(report.findings)
         self._masks = MaskRepair(report, self._broken)
 
@@ -225,12 +218,12 @@ class _Writer:
 
     def _save_image(self, facts: PairFacts, name: str, upright: bool, done: list[str]) -> None:
         path = facts.pair.image
-        target = self._folder / "images" / facts.split / name
         codes = self._broken.codes(path) & SAVED_ANEW
         if not codes:
-            shutil.copyfile(path, f"{target}{path.suffix.lower()}")
+            shutil.copyfile(path, self._target("images", facts, name, path.suffix.lower()))
             return
-        Image.fromarray(read_image(path, upright)).save(f"{target}.png")
+        target = self._target("images", facts, name, ".png")
+        Image.fromarray(read_image(path, upright)).save(target)
         way = "an RGB PNG of the pixels as they were stored, as its mask is"
         if upright:
             way = "an upright RGB PNG"
@@ -238,9 +231,14 @@ class _Writer:
 
     def _save_mask(self, facts: PairFacts, name: str, ids: np.ndarray | None) -> None:
         path = facts.pair.mask
-        target = self._folder / "masks" / facts.split / name
         if ids is None:
-            shutil.copyfile(path, f"{target}{path.suffix.lower()}")
+            shutil.copyfile(path, self._target("masks", facts, name, path.suffix.lower()))
             return
-        kind = np.uint8 if ids.max() < 256 else np.uint16
-        Image.fromarray(ids.astype(kind)).save(f"{target}.png")
+        kind = np.promote_types(np.min_scalar_type(ids.max()), np.uint8)
+        Image.fromarray(ids.astype(kind)).save(self._target("masks", facts, name, ".png"))
+
+    def _target(self, kind: Kind, facts: PairFacts, name: str, suffix: str) -> Path:
+        """Return where a file of the copy goes, in a folder that is there."""
+        folder = self._folder / kind / facts.split
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}{suffix}"

@@ -1,9 +1,11 @@
 """Check a dataset before anything is trained on it."""
 
-import filecmp
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
-from pathlib import Path
+from filecmp import cmp
+from itertools import combinations, compress
+
+import numpy as np
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pixel_counts import MaskScan, scan_masks
@@ -64,7 +66,7 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
     datasets = {split: FolderDataset(spec, split) for split in spec.splits}
     scans = {split: scan_masks(dataset) for split, dataset in datasets.items()}
     _require_two_classes(spec, scans["train"])
-    warnings = []
+    warnings: list[str] = []
     for first, second in combinations(datasets.values(), 2):
         warnings += _overlap(first, second)
     for split, scan in scans.items():
@@ -75,10 +77,10 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
 
 def _require_two_classes(spec: DatasetSpec, scan: MaskScan) -> None:
     """Refuse training masks of a single class, such as masks of 0 and 255 where 255 is ignored."""
-    seen = [name for name, pixels in zip(spec.classes, scan.pixels, strict=True) if pixels]
-    if len(spec.classes) > 1 and len(seen) < 2:
+    seen = list(compress(spec.classes, scan.pixels))
+    if len(seen) < 2 <= len(spec.classes):
         ignored = ", ".join(map(str, spec.ignore_ids))
-        shown = f"only the class {seen[0]!r}" if seen else "no class"
+        shown = "".join(f"only the class {name!r}" for name in seen) or "no class"
         raise InputError(
             f"dataset '{spec.name}': the training masks show {shown}, everything else in them is "
             f"ignored (ids {ignored}). If 255 is a class write value_map: {{0: 0, 255: 1}} in its "
@@ -86,52 +88,43 @@ def _require_two_classes(spec: DatasetSpec, scan: MaskScan) -> None:
         )
 
 
-def _overlap(first: FolderDataset, second: FolderDataset) -> list[str]:
-    """Return a warning if images with equal stems are also equal byte for byte."""
-    image_of = {pair.id: pair.image for pair in second.pairs}
-    alike = [pair for pair in first.pairs if pair.id in image_of]
-    same = [pair.id for pair in alike if _are_equal(pair.image, image_of[pair.id])]
-    if not same:
-        return []
-    return [
-        f"dataset '{first.spec.name}': the splits {first.split} and {second.split} share "
-        f"{plural(len(same), 'image')} ({first_names(same)}); "
-        f"scores on {second.split} will be better than on new images."
-    ]
+def _overlap(first: FolderDataset, second: FolderDataset) -> Iterator[str]:
+    """Warn if images with equal stems are also equal byte for byte."""
+    pairs = dict(zip(first.ids, first.pairs, strict=True))
+    others = dict(zip(second.ids, second.pairs, strict=True))
+    alike = sorted(pairs.keys() & others.keys())
+    same = [name for name in alike if cmp(pairs[name].image, others[name].image, shallow=False)]
+    if same:
+        yield (
+            f"dataset '{first.spec.name}': the splits {first.split} and {second.split} share "
+            f"{plural(len(same), 'image')} ({first_names(same)}); "
+            f"scores on {second.split} will be better than on new images."
+        )
 
 
-def _are_equal(first: Path, second: Path) -> bool:
-    """Whether two files hold the same bytes."""
-    return first == second or filecmp.cmp(first, second, shallow=False)
+def _orientations(dataset: FolderDataset, scan: MaskScan) -> Iterator[str]:
+    """Warn if images are turned and nothing shows that their masks are, too."""
+    names = list(compress(dataset.ids, scan.unsure))
+    if names:
+        turned = plural(len(names), "image", "is/are turned")
+        yield (
+            f"dataset '{dataset.spec.name}', split '{dataset.split}': {turned} by EXIF data "
+            f"({first_names(names)}), and neither sizes nor edges tell whether the masks are, too. "
+            "Look at them, and write masks_drawn_on: upright or masks_drawn_on: stored in the "
+            "dataset's YAML."
+        )
 
 
-def _orientations(dataset: FolderDataset, scan: MaskScan) -> list[str]:
-    """Return a warning if images are turned and nothing shows that their masks are, too."""
-    names = [dataset.ids[index] for index in scan.unsure.nonzero()[0]]
-    if not names:
-        return []
-    turned = plural(len(names), "image", "is/are turned")
-    return [
-        f"dataset '{dataset.spec.name}', split '{dataset.split}': {turned} by EXIF data "
-        f"({first_names(names)}), and neither sizes nor edges tell whether the masks are, too. "
-        "Look at them, and write masks_drawn_on: upright or masks_drawn_on: stored in the "
-        "dataset's YAML."
-    ]
-
-
-def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> list[str]:
-    """Return warnings about classes without pixels, and masks without labels."""
+def _absences(spec: DatasetSpec, split: Split, scan: MaskScan) -> Iterator[str]:
+    """Warn about classes without pixels, and masks without labels."""
     label = f"dataset '{spec.name}', split '{split}'"
-    warnings = []
-    absent = [name for name, pixels in zip(spec.classes, scan.pixels, strict=True) if not pixels]
+    absent = np.array(spec.classes)[np.equal(scan.pixels, 0)].tolist()
+    shown = ", ".join(absent)
     if len(spec.classes) > IGNORE and len(absent) > MOST_NAMED:
         shown = f"{', '.join(absent[:MOST_NAMED])} and {len(absent) - MOST_NAMED} other classes"
-        warnings.append(f"{label}: no mask shows {shown}.")
-    elif absent:
-        warnings.append(f"{label}: no mask shows {', '.join(absent)}.")
+    if absent:
+        yield f"{label}: no mask shows {shown}."
     unlabelled = int((~scan.present.any(axis=1)).sum())
     if unlabelled:
-        warnings.append(
-            f"{label}: in {unlabelled} of {plural(len(scan.counts), 'mask')} no pixel is labelled."
-        )
-    return warnings
+        masks = plural(len(scan.counts), "mask")
+        yield f"{label}: in {unlabelled} of {masks} no pixel is labelled."

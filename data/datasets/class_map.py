@@ -1,13 +1,15 @@
 """Which classes two datasets share: a YAML, or equal names."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from encoder_ablations.data.datasets.class_names import names_problem
+from encoder_ablations.data.datasets.class_names import Named, Names
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
@@ -19,32 +21,16 @@ OTHER = "(other)"
 class SharedClass(Config):
     """One class that both datasets know, perhaps as several."""
 
-    trained: tuple[str, ...] | None = Field(default=None, min_length=1)
+    trained: Names | None = Field(default=None, min_length=1)
     """Classes of the dataset that was trained on; default: the one of the same name."""
-    tested: tuple[str, ...] | None = Field(default=None, min_length=1)
+    tested: Names | None = Field(default=None, min_length=1)
     """Classes of the dataset that is tested on; default: the one of the same name."""
-
-    @field_validator("trained", "tested")
-    @classmethod
-    def _names_are_there(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        problem = names_problem(names or ())
-        if problem is not None:
-            raise ValueError(problem)
-        return names
 
 
 class ClassMap(Config):
     """``shared``: name of a shared class -> what it is called in both datasets."""
 
-    shared: dict[str, SharedClass] = Field(min_length=1)
-
-    @field_validator("shared")
-    @classmethod
-    def _names_are_there(cls, shared: dict[str, SharedClass]) -> dict[str, SharedClass]:
-        problem = names_problem(list(shared))
-        if problem is not None:
-            raise ValueError(problem)
-        return shared
+    shared: Named[SharedClass] = Field(min_length=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +97,9 @@ def share_classes(
         if set(trained) != set(tested):
             raise InputError(f"{source}: {_difference(trained, tested)}")
         class_map = ClassMap(shared={name: SharedClass() for name in trained})
-    shared = class_map.shared
-    ours = {name: entry.trained or (name,) for name, entry in shared.items()}
-    theirs = {name: entry.tested or (name,) for name, entry in shared.items()}
-    _check_members(ours, "trained", trained, source)
-    _check_members(theirs, "tested", tested, source)
-    names = tuple(shared)
+    ours = _members(class_map, "trained", trained, source)
+    theirs = _members(class_map, "tested", tested, source)
+    names = tuple(class_map.shared)
     not_shared = ignore_label(len(names) + 1)
     return SharedClasses(
         names,
@@ -127,22 +110,27 @@ def share_classes(
     )
 
 
-def _check_members(
-    chosen: Mapping[str, tuple[str, ...]], side: str, known: Sequence[str], source: Path | str
-) -> None:
-    """Refuse a class that the dataset does not have, and one that two shared classes claim."""
-    seen: set[str] = set()
+def _members(
+    class_map: ClassMap, side: str, known: Sequence[str], source: Path | str
+) -> dict[str, tuple[str, ...]]:
+    """Return what each shared class is called in one of the datasets.
+
+    Raises:
+        InputError: the dataset lacks a class, or two shared classes claim it.
+    """
+    chosen = {name: getattr(entry, side) or (name,) for name, entry in class_map.shared.items()}
     for name, members in chosen.items():
         for member in members:
             if member not in known:
                 problem = unknown("class", member, known)
                 raise InputError(f"{source}, shared.{name}.{side}: {problem}")
-            if member in seen:
-                raise InputError(
-                    f"{source}: the {side} class '{member}' stands twice; "
-                    "it can mean one class only."
-                )
-            seen.add(member)
+    twice = Counter(chain.from_iterable(chosen.values())) - Counter(known)
+    if twice:
+        raise InputError(
+            f"{source}: the {side} class '{next(iter(twice))}' stands twice; "
+            "it can mean one class only."
+        )
+    return chosen
 
 
 def _table(
@@ -159,7 +147,9 @@ def _difference(trained: Sequence[str], tested: Sequence[str]) -> str:
     """Return a sentence about two lists of names that are not the same."""
     both = [name for name in trained if name in tested]
     only = [name for name in (*trained, *tested) if name not in both]
-    shared = f"share only {', '.join(both)}" if both else "share no class by name"
+    shared = "share no class by name"
+    if both:
+        shared = f"share only {', '.join(both)}"
     return (
         f"the two datasets {shared} (not {', '.join(only)}). Say which mean the same with "
         "--class-map FILE.yaml, e.g. shared: {road: {trained: [road, lane], tested: [street]}}."

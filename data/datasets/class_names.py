@@ -1,11 +1,16 @@
-"""Lists of names: what is wrong with those of classes, and how a list is shortened."""
+"""Lists of class names, and what is wrong with them."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator
 
 from encoder_ablations.utils.errors import InputError
 
+Listed = TypeVar("Listed", bound=Iterable[str])
+Value = TypeVar("Value")
 _INVENTED = re.compile(r"(?i)(class|label|category|id)?[ _-]?\d+|colou?r_[0-9a-f]{6}")
 """``class_3``, ``3``, ``color_ff0000``: an id or a colour instead of a name."""
 
@@ -17,10 +22,23 @@ def names_problem(names: Iterable[object]) -> str | None:
     if empty:
         classes = ", ".join(empty[:5])
         return f"the name of class {classes} is empty; give every class a name (counted from 0)"
-    twice = sorted(name for name, times in Counter(plain).items() if times > 1)
+    twice = sorted(Counter(plain) - Counter(set(plain)))
     if twice:
         return f"every class needs a name of its own; {', '.join(twice[:5])} stands twice"
     return None
+
+
+def _named(names: Listed) -> Listed:
+    problem = names_problem(names)
+    if problem is not None:
+        raise ValueError(problem)
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_named)]
+"""A setting that lists class names in id order."""
+Named = Annotated[dict[str, Value], AfterValidator(_named)]
+"""A setting that gives each class name a value."""
 
 
 def require_names(names: Iterable[object], source: str) -> None:

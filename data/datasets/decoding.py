@@ -1,11 +1,13 @@
 """From a mask file to class ids: how a file holds values, and what each value means."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from encoder_ablations.data.datasets.reading import read_channels, read_ids
-from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec
+from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, MaskFormat
 from encoder_ablations.data.datasets.supervisely import read_annotation
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural
@@ -24,18 +26,22 @@ def read_values(path: Path, spec: DatasetSpec) -> np.ndarray:
     Raises:
         InputError: the file is damaged, lossy, or not of this format.
     """
-    if spec.mask_format == "ids":
-        return read_ids(path)
-    if spec.mask_format == "supervisely":
-        return read_annotation(path, spec.mask_titles or ())
-    if spec.mask_format == "ade20k":
-        return read_ade20k(path)
-    if spec.mask_format == "matte":
-        return _read_matte(path)
+    readers: dict[MaskFormat, Callable[[Path], np.ndarray]] = {
+        "ids": read_ids,
+        "colors": partial(_read_colors, spec=spec),
+        "ade20k": read_ade20k,
+        "matte": _read_matte,
+        "supervisely": partial(read_annotation, titles=spec.mask_titles or ()),
+    }
+    return readers[spec.mask_format](path)
+
+
+def _read_colors(path: Path, spec: DatasetSpec) -> np.ndarray:
+    """Return the position of every pixel's colour in ``mask_colors``."""
     channels = read_channels(path)
     if spec.round_colors:
         channels = (channels >= BRIGHT).astype(np.uint8) * np.uint8(255)
-    return _positions(path, channels, spec.mask_colors or ())
+    return _positions(path, channels, np.array(spec.mask_colors, np.uint8))
 
 
 def _read_matte(path: Path) -> np.ndarray:
@@ -45,7 +51,8 @@ def _read_matte(path: Path) -> np.ndarray:
         raise InputError(
             f"{path} is a colour picture; an alpha matte is grey: 0 background, 255 foreground."
         )
-    return (channels[..., 0] >= OPAQUE).astype(np.uint8)
+    foreground: np.ndarray = channels[..., 0] >= OPAQUE
+    return foreground.astype(np.uint8)
 
 
 def read_ade20k(path: Path) -> np.ndarray:
@@ -57,7 +64,9 @@ def read_ade20k(path: Path) -> np.ndarray:
     https://github.com/CSAILVision/ADE20K, ``utils/utils_ade20k.py``
     """
     channels = read_channels(path)
-    return (channels[..., 0] // 10).astype(np.int32) * 256 + channels[..., 1]
+    red, green = channels[..., 0].astype(np.int32), channels[..., 1]
+    positions: np.ndarray = red // 10 * 256 + green
+    return positions
 
 
 def class_table(spec: DatasetSpec) -> np.ndarray:
@@ -65,7 +74,9 @@ def class_table(spec: DatasetSpec) -> np.ndarray:
 
     ``spec.ignore_label`` stands for ignored values, -1 for unknown ones.
     """
-    table = np.full(LARGEST_VALUE + 1, spec.ignore_label if spec.ignore_others else -1, np.int32)
+    table = np.full(LARGEST_VALUE + 1, -1, np.int32)
+    if spec.ignore_others:
+        table[:] = spec.ignore_label
     if spec.reduce_zero_label:
         table[0] = spec.ignore_label
         table[1 : len(spec.classes) + 1] = np.arange(len(spec.classes))
@@ -77,20 +88,18 @@ def class_table(spec: DatasetSpec) -> np.ndarray:
     return table
 
 
-def _positions(
-    path: Path, channels: np.ndarray, colors: tuple[tuple[int, int, int], ...]
-) -> np.ndarray:
-    """Return the position of every pixel's colour in ``colors``."""
-    packed = _pack(channels)
-    known = _pack(np.array(colors, np.uint8))
+def _positions(path: Path, channels: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Return the position of every pixel's colour in ``colors``, N×3 uint8."""
+    packed, known = _pack(channels), _pack(colors)
+    # search in the sorted colours; the nearest is wrong for a colour that is not among them
     order = np.argsort(known)
     places = np.searchsorted(known[order], packed).clip(max=len(known) - 1)
-    found = order[places]
+    found: np.ndarray = order[places]
     strange = known[found] != packed
     if strange.any():
         values, counts = np.unique(packed[strange], return_counts=True)
-        most_frequent = values[np.argsort(-counts)][:4]
-        shown = [f"({value >> 16}, {value >> 8 & 255}, {value & 255})" for value in most_frequent]
+        most_frequent = values[np.argsort(-counts)][:4].tolist()
+        shown = [str((value >> 16, value >> 8 & 255, value & 255)) for value in most_frequent]
         raise InputError(
             f"{path} holds {plural(len(values), 'colour')} that mask_colors lacks: "
             f"{first_names(shown)}. Add what is missing, save the mask without smoothing and JPEG, "
@@ -101,5 +110,5 @@ def _positions(
 
 def _pack(colors: np.ndarray) -> np.ndarray:
     """Return one integer per colour of …×3 uint8."""
-    red, green, blue = (colors[..., channel].astype(np.int32) for channel in range(3))
-    return red << 16 | green << 8 | blue
+    packed: np.ndarray = colors.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    return packed

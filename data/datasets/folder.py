@@ -1,6 +1,5 @@
 """Datasets that are images and masks on disk."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.reading import geometry, read_image
 from encoder_ablations.data.datasets.sample import IGNORE, Sample, mask_type
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
+from encoder_ablations.data.datasets.tile_names import scene_in
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural
 
@@ -37,7 +37,9 @@ class FolderDataset:
         """
         self.spec = spec
         self.split = split
-        self.pairs = find_pairs(spec, split) if pairs is None else pairs
+        if pairs is None:
+            pairs = find_pairs(spec, split)
+        self.pairs = pairs
         self.ids = [pair.id for pair in self.pairs]
         self.scenes = [scene_of(spec, stem) for stem in self.ids]
         self._class_of = class_table(spec)
@@ -95,7 +97,7 @@ class FolderDataset:
         """
         path = self.pairs[index].image
         sizes = geometry(path)
-        self._check_size(index, mask, sizes.upright if self.spec.upright else sizes.stored)
+        self._check_size(index, mask, sizes.size(self.spec.upright))
         if sizes.orientation == 1 or self.spec.masks_drawn_on is not None:
             return True
         drawn = drawn_on(path, mask)
@@ -164,10 +166,10 @@ def scene_of(spec: DatasetSpec, stem: str) -> str:
     """
     if spec.scene_pattern is None:
         return stem
-    match = re.search(spec.scene_pattern, stem)
-    if match is None or match[1] is None:
+    scene = scene_in(spec.scene_pattern, stem)
+    if scene is None:
         raise InputError(
             f"dataset '{spec.name}': scene_pattern '{spec.scene_pattern}' "
             f"finds no scene in '{stem}'."
         )
-    return match[1]
+    return scene

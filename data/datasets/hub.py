@@ -1,12 +1,13 @@
-"""Copies a dataset from the Hugging Face hub into a folder, once: ``images/train/train_000000.jpg``, with its mask.
+"""Copies a dataset from the Hugging Face hub into a folder, once.
 
-Streamed, so that nothing is stored twice; an interrupted copy goes on where it ended; ``hub.json`` is written last and
-says which commit the files come from.
+The copy holds ``images/train/train_000000.jpg`` and so on, each with its mask. It is streamed, so
+that nothing is stored twice. An interrupted copy goes on where it ended. ``hub.json`` is written
+last and says which commit the files come from.
 """
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ except ImportError as error:
     raise missing("datasets", error) from error
 
 HTTP_ERROR: type[Exception] = HfHubHTTPError.__mro__[1]
-"""Base of all errors of the HTTP library that huggingface_hub uses, which is another one from version to version."""
+"""Base of all errors of the HTTP library that huggingface_hub uses.
+
+This is another library from version to version.
+"""
 CONTACT_SECONDS = 10.0
 """Longest wait for the hub's first answer."""
 USUAL: dict[Split, tuple[str, ...]] = {
@@ -45,12 +49,15 @@ SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp", "WEBP"
 
 
 def copy_from_hub(root: Path, source: HubSource) -> dict[str, Any]:
-    """Copies what is missing; returns what ``hub.json`` says: ``requested``, ``revision``, ``classes``, ``images``.
+    """Copy what is missing, and return what ``hub.json`` says.
 
-    ``classes`` are the hub's names of the classes, [] where it has none.
+    Returns:
+        ``requested``, ``revision``, ``images`` (how many, by split) and ``classes``: the hub's
+        names of the classes, [] where it has none.
 
     Raises:
-        InputError: the hub cannot be reached, has no such dataset, split or column, or ``root`` holds another copy.
+        InputError: the hub cannot be reached, has no such dataset, split or column, or ``root``
+            holds another copy.
     """
     requested = source.model_dump(mode="json", exclude_defaults=True)
     marker = root / HUB_MARKER
@@ -58,8 +65,8 @@ def copy_from_hub(root: Path, source: HubSource) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
         if facts["requested"] != requested:
             raise InputError(
-                f"{root.resolve()} holds another copy from the hub ({facts['requested']}) than asked for "
-                f"({requested}). Choose another root, or remove that folder."
+                f"{root.resolve()} holds another copy from the hub ({facts['requested']}) than "
+                f"asked for ({requested}). Choose another root, or remove that folder."
             )
         return facts
     with _reaching(source):
@@ -82,32 +89,32 @@ def copy_from_hub(root: Path, source: HubSource) -> dict[str, Any]:
 
 
 def find_splits(source: HubSource) -> dict[Split, str]:
-    """Our splits -> the hub's, by their usual names; the first one is train where none is called so.
+    """Return the hub's split for each of ours, by their usual names.
+
+    The first split is ``train`` where none is called so.
 
     Raises:
         InputError: the hub cannot be reached or has no such dataset.
     """
     with _reaching(source):
-        _commit(
-            source
-        )  # asks once; what follows asks again and again, for half a minute, where there is no network
+        # asks once; without a network what follows asks again and again, for half a minute
+        _commit(source)
         theirs = get_dataset_split_names(source.repository, source.config, revision=source.revision)
     found: dict[Split, str] = {}
     for split, names in USUAL.items():
-        for name in names:
+        # the most usual name is tried last, and stays
+        for name in reversed(names):
             if name in theirs:
-                found.setdefault(split, name)
-    if "train" not in found:
-        found = {
-            "train": theirs[0],
-            **{split: name for split, name in found.items() if name != theirs[0]},
-        }
-    return found
+                found[split] = name
+    if "train" in found:
+        return found
+    others = {split: name for split, name in found.items() if name != theirs[0]}
+    return {"train": theirs[0], **others}
 
 
 @contextmanager
 def _reaching(source: HubSource) -> Iterator[None]:
-    """Says in one line why a dataset cannot be had."""
+    """Say in one line why a dataset cannot be had."""
     try:
         yield
     except InputError:
@@ -115,35 +122,35 @@ def _reaching(source: HubSource) -> Iterator[None]:
     except (OSError, ValueError, HTTP_ERROR) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"cannot get the dataset '{source.repository}' from the Hugging Face hub: {reason}. Check the name, the "
-            "network (HF_HUB_OFFLINE, HF_ENDPOINT), and for closed datasets 'hf auth login'."
+            f"cannot get the dataset '{source.repository}' from the Hugging Face hub: {reason}. "
+            "Check the name, the network (HF_HUB_OFFLINE, HF_ENDPOINT), and for closed datasets "
+            "'hf auth login'."
         ) from error
 
 
 def _commit(source: HubSource) -> str:
-    """The commit that the revision means today."""
-    return str(
-        HfApi()
-        .dataset_info(source.repository, revision=source.revision, timeout=CONTACT_SECONDS)
-        .sha
-    )
+    """Return the commit that the revision means today."""
+    hub = HfApi()
+    about = hub.dataset_info(source.repository, revision=source.revision, timeout=CONTACT_SECONDS)
+    return str(about.sha)
 
 
 def _class_names(stream: IterableDataset, source: HubSource) -> list[str]:
-    """From a ClassLabel of the masks, or the column ``class_labels`` that Mars-Bench has."""
+    """Return the names of a ClassLabel, or the column ``class_labels`` that Mars-Bench has."""
     feature = (stream.features or {}).get(source.mask_column)
-    names = getattr(feature, "names", None) or getattr(
-        getattr(feature, "feature", None), "names", None
-    )
+    # a column of lists has a feature inside
+    names = getattr(getattr(feature, "feature", feature), "names", None)
     if names:
         return list(names)
     row: dict[str, Any] = next(iter(stream.take(1)), {})
     labels = row.get("class_labels")
-    return [str(label) for label in labels] if isinstance(labels, list) else []
+    if not isinstance(labels, list):
+        return []
+    return list(map(str, labels))
 
 
 def _copy_split(root: Path, split: str, stream: IterableDataset, source: HubSource) -> int:
-    """Returns the number of images."""
+    """Copy what is missing of a split, and return the number of its images."""
     stream = _undecoded(stream, source)
     if source.max_samples is not None:
         stream = stream.take(source.max_samples)
@@ -152,19 +159,13 @@ def _copy_split(root: Path, split: str, stream: IterableDataset, source: HubSour
         done += 1
     count = done
     title = f"copying {source.repository}/{split}"
-    for row in tqdm(stream.skip(done) if done else stream, title, unit="image", initial=done):
+    for row in tqdm(stream.skip(done), title, unit="image", initial=done):
         stem = f"{split}/{split}_{count:06d}"
-        _write_image(
-            root / "images" / stem, _content(row[source.image_column], source, source.image_column)
-        )
-        mask = row[source.mask_column]
-        if isinstance(mask, list):
-            if not mask:
-                raise InputError(
-                    f"dataset '{source.repository}', {split}: image {count} has no mask."
-                )
-            mask = mask[0]
-        _write_mask(root / "masks" / stem, _content(mask, source, source.mask_column), source)
+        image = _content(row[source.image_column], source, source.image_column)
+        mask = _content(row[source.mask_column], source, source.mask_column)
+        _write_image(root / "images" / stem, image)
+        # the mask last: a pair with a mask is complete
+        _write_mask(root / "masks" / stem, mask, source)
         count += 1
     if not count:
         raise InputError(f"dataset '{source.repository}': its split for '{split}' is empty.")
@@ -172,32 +173,43 @@ def _copy_split(root: Path, split: str, stream: IterableDataset, source: HubSour
 
 
 def _undecoded(stream: IterableDataset, source: HubSource) -> IterableDataset:
-    """The files themselves instead of pixels, so that they are copied as they are."""
+    """Return the files themselves instead of pixels, so that they are copied as they are."""
     features = stream.features or {}
-    for column in (source.image_column, source.mask_column):
+    raw = ImageFeature(decode=False)
+    columns = [source.image_column, source.mask_column]
+    for column in columns:
         if column not in features:
             raise InputError(
-                f"dataset '{source.repository}' has no column '{column}'.{nearest(column, features)} "
-                f"It has: {', '.join(features)}. Say which with image_column and mask_column."
+                f"dataset '{source.repository}' has no column '{column}'."
+                f"{nearest(column, features)} It has: {', '.join(features)}. "
+                "Say which with image_column and mask_column."
             )
         feature = features[column]
-        raw = ImageFeature(decode=False)
         if isinstance(feature, ImageFeature):
             stream = stream.cast_column(column, raw)
         elif isinstance(feature, List) and isinstance(feature.feature, ImageFeature):
             stream = stream.cast_column(column, List(raw))
         else:
             raise InputError(
-                f"dataset '{source.repository}': the column '{column}' holds no pictures but {feature}."
+                f"dataset '{source.repository}': the column '{column}' holds no pictures "
+                f"but {feature}."
             )
-    return stream.select_columns([source.image_column, source.mask_column])
+    return stream.select_columns(columns)
 
 
-def _content(value: Mapping[str, Any] | None, source: HubSource, column: str) -> bytes:
-    if value and value.get("bytes"):
-        return bytes(value["bytes"])
-    if value and "://" in (value.get("path") or ""):
-        with fsspec.open(value["path"], "rb") as file:
+def _content(value: Any, source: HubSource, column: str) -> bytes:
+    """Return the bytes of a picture, of the first one of a list.
+
+    Raises:
+        InputError: there is none.
+    """
+    if isinstance(value, list):
+        value = next(iter(value), None)
+    entry: dict[str, Any] = {"bytes": None, "path": None} | (value or {})
+    if entry["bytes"]:
+        return bytes(entry["bytes"])
+    if "://" in str(entry["path"]):
+        with fsspec.open(entry["path"], "rb") as file:
             return bytes(file.read())
     raise InputError(f"dataset '{source.repository}': an entry of the column '{column}' is empty.")
 
@@ -212,14 +224,9 @@ def _write_image(stem: Path, content: bytes) -> None:
 
 
 def _write_mask(stem: Path, content: bytes, source: HubSource) -> None:
-    """Ids of 8 bits (PNG); of 16 bits (TIFF) where 8 do not hold them, and in ADE20K always."""
+    """Write ids of 8 bits (PNG), or of 16 bits (TIFF) if 8 are too few, and for ADE20K always."""
     with _kept(stem, content) as path:
-        if source.mask_format == "ade20k":
-            ids = read_ade20k(path)
-        else:
-            with Pillow.open(path) as image:
-                gray = len(image.getbands()) == 1
-            ids = read_ids(path) if gray else _repeated(path, source)
+        ids = _read_mask(path, source)
     if ids.max() <= 255 and source.mask_format == "ids":
         write_bytes(stem.with_suffix(".png"), _png(ids.astype(np.uint8)))
         return
@@ -228,20 +235,27 @@ def _write_mask(stem: Path, content: bytes, source: HubSource) -> None:
     write_bytes(stem.with_suffix(".tif"), file.getvalue())
 
 
-def _repeated(path: Path, source: HubSource) -> np.ndarray:
-    """Ids of a mask whose three channels are equal."""
+def _read_mask(path: Path, source: HubSource) -> np.ndarray:
+    """Return the ids of a mask of one channel or of three equal ones, or those of ADE20K."""
+    if source.mask_format == "ade20k":
+        return read_ade20k(path)
+    with Pillow.open(path) as image:
+        bands = len(image.getbands())
+    if bands == 1:
+        return read_ids(path)
     channels = read_channels(path)
     if (channels != channels[..., :1]).any():
         raise InputError(
-            f"dataset '{source.repository}': the masks in '{source.mask_column}' are colour pictures. Copy the "
-            "dataset to a folder and describe the colours with mask_format: colors (docs/datasets.md)."
+            f"dataset '{source.repository}': the masks in '{source.mask_column}' are colour "
+            "pictures. Copy the dataset to a folder and describe the colours with "
+            "mask_format: colors (docs/datasets.md)."
         )
     return channels[..., 0]
 
 
 @contextmanager
 def _kept(stem: Path, content: bytes) -> Iterator[Path]:
-    """A hidden file for the time of the block; hidden files belong to no dataset."""
+    """Write a hidden file for the time of the block; hidden files belong to no dataset."""
     path = stem.with_name(f".{stem.name}{_suffix(content)}")
     write_bytes(path, content)
     try:

@@ -1,5 +1,6 @@
 """Index files: text files that list the images of a split, one a line."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -9,6 +10,9 @@ from encoder_ablations.data.datasets.listing import Files
 from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
+
+_NO_LINE = re.compile(r"^\s|\s\Z|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]|[\ud800-\udfff]")
+"""What keeps a name from being read back: outer space, line breaks, bytes that are not UTF-8."""
 
 
 def read_index(path: Path, root: Path, images: Files) -> list[str]:
@@ -64,23 +68,16 @@ def write_index(path: Path, root: Path, files: Iterable[Path]) -> None:
     root = root.resolve()
     lines = []
     for file in files:
-        below = file.relative_to(root) if file.is_relative_to(root) else file
-        line = below.as_posix()
-        if line != line.strip() or len(line.splitlines()) != 1 or not _is_text(line):
+        if file.is_relative_to(root):
+            file = file.relative_to(root)
+        line = file.as_posix()
+        if _NO_LINE.search(line):
             raise InputError(
                 f"the file name {line!r} cannot stand in an index file "
                 "(line break, outer space, not UTF-8); rename it."
             )
         lines.append(f"{line}\n")
     write_text(path, "".join(lines))
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class LineReader:
@@ -97,10 +94,9 @@ class LineReader:
         Raises:
             InputError: the line leads out of the dataset's folder.
         """
-        if line in self._images:
-            return line
-        for text in (line, line.split()[0]):
-            identity = self._id_of(text.replace("\\", "/"))
+        # a name may hold spaces; otherwise the first word is what counts
+        for text in (line, line.replace("\\", "/"), line.split()[0].replace("\\", "/")):
+            identity = self._id_of(text)
             if identity is not None:
                 return identity
         if Path(line).suffix.lower() in IMAGE_SUFFIXES:
@@ -108,26 +104,29 @@ class LineReader:
         return line
 
     def _id_of(self, text: str) -> str | None:
-        if text in self._images:
-            return text
+        """Return the id of the image that has this id, path or file name; None if none has it."""
         path = PurePosixPath(text)
-        if path.is_absolute() and path.is_relative_to(self._root):
+        if path.is_relative_to(self._root):
             path = path.relative_to(self._root)
-        identity = self._id_at.get(str(path))
-        if identity is not None and len(path.parts) > 1:
-            return identity
+        for spelling in (text, str(path)):
+            if spelling in self._id_at:
+                return self._id_at[spelling]
         if path.is_absolute() or ".." in path.parts:
             raise InputError(
                 f"the index file {self._source} leads out of the dataset's folder {self._root}: "
                 f"'{text}'. Allowed are file stems, and paths below that folder."
             )
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem in self._images:
-            return path.stem
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return self._id_at.get(path.stem)
         return None
 
     @cached_property
     def _id_at(self) -> dict[str, str]:
-        """Ids by the images' paths below the root."""
+        """Ids by themselves, and by the images' paths below the root."""
         start = f"{self._root}/"
-        paths = ((key, str(file)) for key, files in self._images.items() for file in files)
-        return {path.removeprefix(start): key for key, path in paths}
+        ids: dict[str, str] = {}
+        for identity, files in self._images.items():
+            paths = [str(file).removeprefix(start) for file in files]
+            ids |= dict.fromkeys(paths, identity)
+        # an id that is also the path of another image means the id
+        return ids | {identity: identity for identity in self._images}

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
 
@@ -26,11 +26,7 @@ def list_folder(folder: Path, suffixes: Collection[str], label: str, recursive: 
     Raises:
         InputError: there is no such folder, or it cannot be listed.
     """
-    found: Files = {}
-    for path in _walk(folder, label, recursive):
-        if path.suffix.lower() in suffixes:
-            found.setdefault(path.stem, []).append(path)
-    return found
+    return _by_id(_listed(folder, label, recursive), suffixes, lambda path: path.stem)
 
 
 def list_pattern(
@@ -52,59 +48,78 @@ def list_pattern(
         pattern = pattern.replace("{split}", split.strip("/"))
     # the walk begins at the deepest folder that the pattern names
     names = pattern.split("/")
-    fixed = list(takewhile(lambda name: "{" not in name and "*" not in name, names[:-1]))
+    fixed = list(takewhile(lambda name: set(name).isdisjoint("{*"), names[:-1]))
     base = root.joinpath(*fixed)
     expression = _expression("/".join(names[len(fixed) :]))
-    found: Files = {}
     prefix = len(str(base)) + 1
-    for path in _walk(base, label, recursive=True):
+
+    def identity(path: Path) -> str | None:
         match = expression.fullmatch(str(path)[prefix:])
-        if match and path.suffix.lower() in suffixes:
-            found.setdefault(match["id"], []).append(path)
+        return match and match["id"]
+
+    return _by_id(_listed(base, label, recursive=True), suffixes, identity)
+
+
+def _by_id(
+    paths: Iterable[Path], suffixes: Collection[str], identity: Callable[[Path], str | None]
+) -> Files:
+    """Return the files that have an id and one of the suffixes."""
+    found: Files = {}
+    for path in paths:
+        name = identity(path)
+        if name is not None and path.suffix.lower() in suffixes:
+            found.setdefault(name, []).append(path)
     return found
 
 
 def _expression(pattern: str) -> re.Pattern[str]:
-    whole_name = re.search(r"(^|/)\{id\}/", pattern)
     meanings = {
-        "{id}": "(?P<id>.+)" if whole_name else "(?P<id>[^/]+)",
+        "{id}": "(?P<id>[^/]+)",
         "{split}": ".+?",
         "**/": "(?:[^/]+/)*",
         "*": "[^/]*?",
     }
-    return re.compile(
-        "".join(meanings.get(part) or re.escape(part) for part in _TOKEN.split(pattern))
-    )
+    # an id that is a whole name may stand for several folders
+    if re.search(r"(^|/)\{id\}/", pattern):
+        meanings["{id}"] = "(?P<id>.+)"
+    parts = _TOKEN.split(pattern)
+    return re.compile("".join(meanings.get(part, re.escape(part)) for part in parts))
 
 
-def _walk(folder: Path, label: str, recursive: bool) -> list[Path]:
+def _listed(folder: Path, label: str, recursive: bool) -> list[Path]:
     """Return the files in (or anywhere below) a folder, sorted; no name that begins with a dot."""
-    if not folder.is_dir():
-        raise _missing(folder, label)
-    found: list[str] = []
-    waiting = [str(folder)]
+    require_folder(folder, label)
     try:
-        while waiting:
-            for entry in _visible(waiting.pop()):
-                if entry.is_file():
-                    found.append(entry.path)
-                elif recursive and entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
+        return list(map(Path, sorted(_walk(str(folder), recursive))))
     except OSError as error:
         raise InputError(f"{label}: cannot list the folder {folder}: {error.strerror}.") from error
-    return [Path(path) for path in sorted(found)]
+
+
+def _walk(folder: str, recursive: bool) -> Iterator[str]:
+    for entry in _visible(folder):
+        if entry.is_file():
+            yield entry.path
+        elif recursive and entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, recursive)
 
 
 def _visible(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Entries of a folder; they know what they are without asking the file system again."""
+    """Yield the entries of a folder; they know what they are without another system call."""
     with os.scandir(folder) as entries:
         yield from (entry for entry in entries if not entry.name.startswith("."))
 
 
-def _missing(folder: Path, label: str) -> InputError:
-    """Return an error with a hint at what stands where the first missing folder should be."""
+def require_folder(folder: Path, label: str) -> None:
+    """Refuse a folder that is not there, with a hint at what stands in its place.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if folder.is_dir():
+        return
     missing = folder
     while not missing.parent.is_dir():
         missing = missing.parent
     siblings = [path.name for path in missing.parent.iterdir()]
-    return InputError(f"{label}: there is no folder {folder}.{nearest(missing.name, siblings)}")
+    # the hint is about the first missing folder
+    raise InputError(f"{label}: there is no folder {folder}.{nearest(missing.name, siblings)}")

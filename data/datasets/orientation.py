@@ -28,7 +28,7 @@ LONGEST = 1024
 def drawn_on(path: Path, mask: np.ndarray) -> Drawn | None:
     """Return which pixels of a turned image its mask was drawn on; None where that cannot be known.
 
-    Decided by the sizes, then by their proportions; where both agree, by the edges: borders between classes
+    Sizes decide, then their proportions. Where both agree, edges decide: borders between classes
     lie on edges of the image that the mask was drawn on.
 
     Args:
@@ -37,19 +37,22 @@ def drawn_on(path: Path, mask: np.ndarray) -> Drawn | None:
     """
     sizes = geometry(path)
     if sizes.stored != sizes.upright:
+        # the sizes are each other's turn: those of the mask fit one, or its proportions do
         equal = _fitting(mask.shape == sizes.stored, mask.shape == sizes.upright)
-        return equal or _fitting(
-            _alike(mask.shape, sizes.stored), _alike(mask.shape, sizes.upright)
-        )
+        like_stored = _alike(mask.shape, sizes.stored)
+        return equal or _fitting(like_stored, _alike(mask.shape, sizes.upright))
     if mask.shape != sizes.stored:
         return None
     return _by_edges(path, mask)
 
 
 def _fitting(stored: bool, upright: bool) -> Drawn | None:
+    """Return the only one of two sizes that fits; None if both do, or neither."""
     if stored == upright:
         return None
-    return "stored" if stored else "upright"
+    if stored:
+        return "stored"
+    return "upright"
 
 
 def _alike(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
@@ -65,18 +68,18 @@ def _by_edges(path: Path, mask: np.ndarray) -> Drawn | None:
     border = _border(mask[step // 2 : height : step, step // 2 : width : step])
     if border.sum() < FEWEST:
         return None
-    scores = []
-    for upright in (False, True):
-        gray = Image.fromarray(read_image(path, upright)[:height, :width]).convert("L").reduce(step)
-        scores.append(_edge_score(np.asarray(gray, np.float32), border))
-    stored, upright_score = scores
-    if abs(stored - upright_score) < CLEAR:
+    scores: dict[Drawn, float] = {"stored": 0, "upright": 0}
+    for drawn in scores:
+        pixels = read_image(path, drawn == "upright")[:height, :width]
+        gray = Image.fromarray(pixels).convert("L").reduce(step)
+        scores[drawn] = _edge_score(np.asarray(gray, np.float32), border)
+    if abs(scores["stored"] - scores["upright"]) < CLEAR:
         return None
-    return "stored" if stored > upright_score else "upright"
+    return max(scores, key=lambda drawn: scores[drawn])
 
 
 def _border(mask: np.ndarray) -> np.ndarray:
-    """H×W bool: pixels beside one of another class."""
+    """Return H×W bool: which pixels lie beside one of another class."""
     border = np.zeros(mask.shape, bool)
     rows, columns = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
     border[1:] |= rows

@@ -61,6 +61,8 @@ def place(spec: DatasetSpec, kind: Kind, sub_folder: str | None) -> Path:
     """Return the folder that is searched, or the pattern.
 
     Args:
+        spec: the dataset.
+        kind: images or masks.
         sub_folder: the split; None = all files, for index files.
     """
     path: str = getattr(spec, kind)
@@ -90,6 +92,7 @@ class _Files:
         """List them.
 
         Args:
+            spec: the dataset.
             sub_folder: the split; None = all files, for index files.
             label: begins error messages.
             lacking: says where a partner is missed, as in "missing in".
@@ -125,9 +128,11 @@ class _Files:
                 "Correct 'images' in the dataset's YAML."
             )
         others = sorted({path.suffix or path.name for path in folder.iterdir()})[:5]
-        holds = f"it holds only {', '.join(others)}" if others else "it is empty"
+        holds = ", ".join(others) or "nothing"
         allowed = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise InputError(f"{self._label}: no image in {folder}; {holds}. Allowed: {allowed}.")
+        raise InputError(
+            f"{self._label}: no image in {folder}, which holds {holds}. Allowed: {allowed}."
+        )
 
     def paired(self, wanted: list[str]) -> list[Pair]:
         """Return the pairs of these ids.
@@ -143,19 +148,21 @@ class _Files:
         missing = [stem for stem in wanted if stem not in found]
         if missing:
             raise self._missing(kind, missing)
+        chosen = {}
         for stem in wanted:
-            if len(found[stem]) > 1:
-                first, second = found[stem][:2]
+            chosen[stem], *others = found[stem]
+            if others:
                 raise InputError(
-                    f"{self._label}: {first} and {second} share a stem; rename or remove one."
+                    f"{self._label}: {chosen[stem]} and {others[0]} share a stem; "
+                    "rename or remove one."
                 )
-        return {stem: found[stem][0] for stem in wanted}
+        return chosen
 
     def _missing(self, kind: Kind, stems: list[str]) -> InputError:
         folder = place(self._spec, kind, self._sub_folder)
         fix = "Add what is missing, or remove the partners."
         lossy = [folder / f"{stems[0]}{suffix}" for suffix in LOSSY_SUFFIXES]
-        if kind == "masks" and any(path.exists() for path in lossy):
+        if kind == "masks" and any(map(Path.exists, lossy)):
             fix = "JPEG and WebP change class ids: save masks as single-channel PNG."
         count = plural(len(stems), kind.removesuffix("s"), "is/are")
         names = first_names(stems)

@@ -77,7 +77,8 @@ def colorize(labels: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
         )
     table = np.zeros((ignore + 1, 3), np.uint8)
     table[: len(colors)] = colors
-    return table[labels]
+    picture: np.ndarray = table[labels]
+    return picture
 
 
 def _lab(colors: np.ndarray) -> np.ndarray:

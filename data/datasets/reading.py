@@ -32,8 +32,12 @@ _TURN = {
 }
 """What makes an image of this orientation upright."""
 _TURN_BACK = _TURN | {6: _TURN[8], 8: _TURN[6]}
+_TURNS = {True: _TURN, False: _TURN_BACK}
+"""By whether the image is wanted upright; back again for those that Pillow has turned itself."""
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _SAVE_AS_8_BITS = "save it as an 8-bit RGB image, or use 'ablate tile FOLDER --range LOW HIGH'."
+_DAMAGES = (SyntaxError, ValueError, EOFError, LookupError, OverflowError, struct.error, zlib.error)
+"""What Pillow's decoders raise on damaged files, besides OSError."""
 _GRAY_STEP = {2: 85, 4: 17}
 
 
@@ -55,6 +59,12 @@ class Geometry(NamedTuple):
     upright: tuple[int, int]
     orientation: int
 
+    def size(self, upright: bool) -> tuple[int, int]:
+        """Return one of the sizes."""
+        if upright:
+            return self.upright
+        return self.stored
+
 
 def read_image(path: Path, upright: bool = True) -> np.ndarray:
     """Return H×W×3 uint8, RGB.
@@ -63,10 +73,12 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
 
     Args:
         path: the file.
-        upright: apply the orientation in the file's EXIF data; False keeps the pixels as they are stored.
+        upright: apply the orientation in the file's EXIF data; False keeps the pixels as they are
+            stored.
 
     Raises:
-        InputError: the file is missing, damaged or truncated, or holds numbers without a known range.
+        InputError: the file is missing, damaged or truncated, or holds numbers without a known
+            range.
     """
     with opened(path) as file:
         image = _turned(file, upright)
@@ -102,14 +114,15 @@ def _turned(image: Image.Image, upright: bool) -> Image.Image:
     image.load()
     if orientation == 1:
         return image
-    turns = _TURN if upright else _TURN_BACK
-    return image.transpose(turns[orientation])
+    return image.transpose(_TURNS[upright][orientation])
 
 
 def _orientation(image: Image.Image) -> int:
     """Return 1..8, before the image is decoded; 1 where the file says nothing, or nonsense."""
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    return orientation if orientation in _TURN else 1
+    orientation: int = image.getexif().get(_ORIENTATION, 1)
+    if orientation in _TURN:
+        return orientation
+    return 1
 
 
 def geometry(path: Path) -> Geometry:
@@ -120,14 +133,15 @@ def geometry(path: Path) -> Geometry:
         # in some versions of Pillow a TIFF's size is the upright one
         if isinstance(image, TiffImageFile):
             stored = (int(image.tag_v2[IMAGELENGTH]), int(image.tag_v2[IMAGEWIDTH]))
-    upright = stored[::-1] if orientation in _ON_ITS_SIDE else stored
+    upright = stored
+    if orientation in _ON_ITS_SIDE:
+        upright = stored[::-1]
     return Geometry(stored, upright, orientation)
 
 
 def image_size(path: Path, upright: bool = True) -> tuple[int, int]:
     """Return (H, W) of :func:`read_image`'s result, from the file's header alone."""
-    sizes = geometry(path)
-    return sizes.upright if upright else sizes.stored
+    return geometry(path).size(upright)
 
 
 def is_upright(path: Path) -> bool:
@@ -249,16 +263,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         if error.strerror:
             raise FileProblem("unreadable", f"cannot read {path}: {error.strerror}.") from error
         raise _damaged(path, error) from error
-    except (
-        SyntaxError,
-        ValueError,
-        EOFError,
-        LookupError,
-        OverflowError,
-        struct.error,
-        zlib.error,
-    ) as error:
-        # Pillow's decoders, on damaged files
+    except _DAMAGES as error:
         raise _damaged(path, error) from error
 
 

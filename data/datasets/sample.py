@@ -13,12 +13,14 @@ WIDE_IGNORE = 65535
 
 def ignore_label(num_classes: int) -> int:
     """Return the id of ignored pixels: 255, or 65535 for more than 255 classes."""
-    return IGNORE if num_classes <= IGNORE else WIDE_IGNORE
+    if num_classes > IGNORE:
+        return WIDE_IGNORE
+    return IGNORE
 
 
 def mask_type(ignore: int) -> np.dtype[Any]:
     """Return the type that masks are kept as: uint8, or uint16 where 65535 is ignored."""
-    return np.dtype(np.uint8 if ignore == IGNORE else np.uint16)
+    return np.min_scalar_type(ignore)
 
 
 @dataclass(frozen=True)

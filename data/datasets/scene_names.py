@@ -1,24 +1,25 @@
 """Which images are likely to be of one scene, by their names: tiles of a raster, frames of a video.
 
-Names alone cannot prove it. What they leave open (``cat_001``, ``2007_000032``, ``000001``) is decided by the masks:
-frames that follow each other show nearly the same share of every class, independent images do not.
+Names alone cannot prove it. What they leave open (``cat_001``, ``2007_000032``, ``000001``) is
+decided by the masks: frames that follow each other show nearly the same share of every class,
+independent images do not.
 """
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
 
-from encoder_ablations.data.datasets.tile_names import find_scenes
+from encoder_ablations.data.datasets.tile_names import find_scenes, scene_in
 
 Groups = Mapping[str, list[int]]
 
 ORDINARY = frozenset({
     "train", "training", "trainval", "val", "valid", "validation", "dev", "test", "testing",
-    "dsc", "dscn", "dscf", "dji", "gopr", "pxl", "mvimg", "img", "im", "image", "images", "pic", "picture", "photo",
-    "sample", "data", "file", "item", "mask", "coco", "ade",
+    "dsc", "dscn", "dscf", "dji", "gopr", "pxl", "mvimg", "img", "im", "image", "images", "pic",
+    "picture", "photo", "sample", "data", "file", "item", "mask", "coco", "ade",
 })  # fmt: skip
 """Words that name a split, a camera or nothing; what differs only in them is not a scene."""
 FRAME_WORDS = frozenset({"frame", "frm", "video", "vid"})
@@ -42,6 +43,9 @@ _PLACE = rf"(?:(?<![A-Za-z]){_WORD}[\W_]?)?\d+"
 _BETWEEN = r"(?:[\W_]+|(?=[A-Za-z]))"
 _TILE = re.compile(r"(?i)(tile|patch|crop)[\W_]*\d+|[xyrc]\d+[\W_]*[xyrc]\d+$")
 """The end of a tile's name: ``tile_3``, ``x12_y7``."""
+_YEAR = re.compile(YEAR)
+_RECORDING = re.compile(rf"(?!{YEAR}$).*\d")
+"""A beginning that names a recording: it holds a number and is no year."""
 
 
 class LikelyScenes(NamedTuple):
@@ -68,9 +72,11 @@ def likely_scenes(ids: Sequence[str], pixels: np.ndarray | None = None) -> Likel
     """
     if len(ids) < 4:
         return None
+    if pixels is None:
+        pixels = np.zeros((len(ids), 1))
     own = find_scenes(ids)
     if own is not None:
-        return _found(own, _groups(own, ids) or {}, True)
+        return _found(own, _groups(own, ids), True)
     tail = re.escape(_common_end(ids)) + "$"
     return _tiles(ids, tail) or _frames(ids, tail, pixels) or _sequence(ids, tail, pixels)
 
@@ -82,46 +88,43 @@ def _found(pattern: str, groups: Groups, sure: bool) -> LikelyScenes:
 
 def _common_end(ids: Sequence[str]) -> str:
     """Return what all names end with, from its first non-digit: ``_leftImg8bit``, ``_10``."""
-    shortest = min(map(len, ids))
-    length = 0
-    while length < shortest and len({name[-length - 1] for name in ids}) == 1:
-        length += 1
-    end = ids[0][len(ids[0]) - length :]
-    return end.lstrip("0123456789")
+    backwards = zip(*map(reversed, ids), strict=False)
+    common = takewhile(lambda letters: len(set(letters)) == 1, backwards)
+    return "".join(letters[0] for letters in common)[::-1].lstrip("0123456789")
 
 
-def _groups(pattern: str, ids: Sequence[str]) -> dict[str, list[int]] | None:
-    """Return positions by scene; None where a name does not fit."""
+def _groups(pattern: str, ids: Sequence[str]) -> dict[str, list[int]]:
+    """Return positions by scene; {} where a name does not fit."""
     groups: dict[str, list[int]] = {}
     for position, name in enumerate(ids):
-        match = re.search(pattern, name)
-        if match is None:
-            return None
-        groups.setdefault(match[1], []).append(position)
+        scene = scene_in(pattern, name)
+        if scene is None:
+            return {}
+        groups.setdefault(scene, []).append(position)
     return groups
 
 
 def _grouped(groups: Groups) -> bool:
     """Whether enough images share their group with another one."""
-    sizes = list(map(len, groups.values()))
-    return sum(size for size in sizes if size > 1) >= GROUPED * sum(sizes)
+    sizes = np.array([len(positions) for positions in groups.values()])
+    return bool(sizes[sizes > 1].sum() >= GROUPED * sizes.sum())
 
 
 def _tiles(ids: Sequence[str], tail: str) -> LikelyScenes | None:
     """Names that end with the two (or four) coordinates of a tile in a raster."""
     for places in (4, 2):
-        coordinates = _BETWEEN.join([_PLACE] * places)
-        pattern = rf"^(.*?)[\W_]*{coordinates}{tail}"
+        pattern = rf"^(.*?)[\W_]*{_BETWEEN.join([_PLACE] * places)}{tail}"
         groups = _groups(pattern, ids)
-        if groups is None or not _grouped(groups) or not _are_grids(ids, groups, tail, places):
+        if not (_grouped(groups) and _are_grids(ids, groups, tail, places)):
             continue
         if len(groups) == 1:
             return _rows_of_tiles(ids, tail, places)
+        numbers = [r"\d+"] * places
         simple = [
-            r"^(.*?)\D*" + r"\D+".join([r"\d+"] * places),
-            r"^(.*?)[\W_]*" + r"[\W_]+".join([r"\d+"] * places),
+            r"^(.*?)\D*" + r"\D+".join(numbers) + tail,
+            r"^(.*?)[\W_]*" + r"[\W_]+".join(numbers) + tail,
         ]
-        return _found(_simplest([each + tail for each in simple], pattern, ids), groups, True)
+        return _found(_simplest(simple, pattern, ids), groups, True)
     return None
 
 
@@ -130,18 +133,17 @@ def _rows_of_tiles(ids: Sequence[str], tail: str, places: int) -> LikelyScenes |
     others = _BETWEEN.join([_PLACE] * (places - 1))
     pattern = rf"(\d+){_BETWEEN}{others}{tail}"
     groups = _groups(pattern, ids)
-    if groups is None or len(groups) < 2:
+    if len(groups) < 2:
         return None
     simple = r"(\d+)" + r"\D+\d+" * (places - 1) + tail
     return _found(_simplest([simple], pattern, ids), groups, True)
 
 
 def _simplest(simple: Sequence[str], pattern: str, ids: Sequence[str]) -> str:
-    """Return the first simple pattern with the same groups as ``pattern``, or ``pattern`` itself."""
-    wanted = sorted((_groups(pattern, ids) or {}).values())
+    """Return the first simple pattern with the groups of ``pattern``, or ``pattern`` itself."""
+    wanted = sorted(_groups(pattern, ids).values())
     for candidate in simple:
-        groups = _groups(candidate, ids)
-        if groups is not None and sorted(groups.values()) == wanted:
+        if sorted(_groups(candidate, ids).values()) == wanted:
             return candidate
     return pattern
 
@@ -158,45 +160,33 @@ def _are_grids(ids: Sequence[str], groups: Groups, tail: str, places: int) -> bo
 
 def _fill_a_grid(ends: Sequence[str], places: int) -> bool:
     """Whether the coordinates at the ends of names cover rows and columns, and are no years."""
-    numbers = [re.findall(r"\d+", end)[-places:] for end in ends]
+    numbers = list(zip(*[re.findall(r"\d+", end)[-places:] for end in ends], strict=True))
     # with four numbers (x, width, y, height, or corners) the first and third begin the tile
-    rows = {each[0] for each in numbers}
-    columns = {each[places // 2] for each in numbers}
-    if min(len(rows), len(columns)) < 2 or len(ends) < FILLED * len(rows) * len(columns):
-        return False
-    return not all(re.fullmatch(YEAR, row) for row in rows)
+    rows, columns = set(numbers[0]), set(numbers[places // 2])
+    filled = len(ends) >= FILLED * len(rows) * len(columns)
+    years = all(map(_YEAR.fullmatch, rows))
+    return min(len(rows), len(columns)) >= 2 and filled and not years
 
 
 def _are_called_tiles(ends: Sequence[str]) -> bool:
-    return len(ends) > 1 and all(_TILE.search(end) for end in ends)
+    return len(ends) > 1 and all(map(_TILE.search, ends))
 
 
-def _frames(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyScenes | None:
+def _frames(ids: Sequence[str], tail: str, pixels: np.ndarray) -> LikelyScenes | None:
     """Names of several beginnings, each with running numbers."""
     for numbers in (r"\d+", r"\d+[\W_]+\d+"):
         pattern = rf"^(.*?)[\W_]*{numbers}{tail}"
         groups = _groups(pattern, ids)
-        if groups is None:
-            return None
-        told = Counter[str]()
-        for name, positions in groups.items():
-            told[_telling(name)] += len(positions)
-        if len(told) < 2 or not _grouped(groups):
-            continue
-        # a beginning with a number that is no year names a recording
-        numbered = sum(count for name, count in told.items() if _holds_number(name))
-        sure = numbered >= GROUPED * len(ids) or _neighbours_are_alike(ids, groups, pixels)
-        return _found(pattern, groups, sure)
+        if len(set(map(_telling, groups))) > 1 and _grouped(groups):
+            named = [name for name in groups if _RECORDING.match(_telling(name))]
+            recorded = sum(len(groups[name]) for name in named) >= GROUPED * len(ids)
+            return _found(pattern, groups, recorded or _neighbours_are_alike(ids, groups, pixels))
     return None
-
-
-def _holds_number(name: str) -> bool:
-    return re.search(r"\d", name) is not None and re.fullmatch(YEAR, name) is None
 
 
 def _telling(name: str) -> str:
     """Return the part of a beginning that may name a scene."""
-    words = filter(None, re.split(r"[\W_]+", name))
+    words = re.findall(r"[^\W_]+", name)
     return "_".join(word for word in words if _without_year(word.lower()) not in ORDINARY)
 
 
@@ -205,41 +195,51 @@ def _without_year(word: str) -> str:
     return re.sub(f"(?<=[a-z]){YEAR}$", "", word)
 
 
-def _sequence(ids: Sequence[str], tail: str, pixels: np.ndarray | None) -> LikelyScenes | None:
+def _sequence(ids: Sequence[str], tail: str, pixels: np.ndarray) -> LikelyScenes | None:
     """Blocks of neighbours as scenes, where all names are one sequence of frames."""
     groups = _groups(rf"^(.*?)[\W_]*\d+{tail}", ids)
-    if groups is None or len({_telling(name) for name in groups}) > 1:
+    if len(set(map(_telling, groups))) != 1:
         return None
     words = re.split(r"[\W_]+|(?<=[a-z])(?=\d)", " ".join(groups).lower())
     named = not FRAME_WORDS.isdisjoint(words)
-    if not named and not _neighbours_are_alike(ids, {"": list(range(len(ids)))}, pixels):
+    all_ids = {"": list(range(len(ids)))}
+    if not (named or _neighbours_are_alike(ids, all_ids, pixels)):
         return None
     # blocks of 1000, 100 or 10 neighbours: the longest of which there are enough
     fewest = {r"\d{1,3}": BLOCKS, r"\d{1,2}": BLOCKS, r"\d": 2}
     for last_digits, enough in fewest.items():
         pattern = rf"(\d*?){last_digits}{tail}"
         blocks = _groups(pattern, ids)
-        if blocks is not None and len(blocks) >= enough:
+        if len(blocks) >= enough:
             return _found(pattern, blocks, named)
     return None
 
 
-def _neighbours_are_alike(ids: Sequence[str], groups: Groups, pixels: np.ndarray | None) -> bool:
+def _neighbours_are_alike(ids: Sequence[str], groups: Groups, pixels: np.ndarray) -> bool:
     """Whether masks of neighbours differ far less than those half a group apart."""
-    if pixels is None:
-        return False
     shares = pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1)
-    near: list[float] = []
-    far: list[float] = []
+    near, far = [np.zeros(0)], [np.zeros(0)]
     for positions in groups.values():
-        if len(positions) < 4:
-            continue
         ordered = shares[sorted(positions, key=lambda position: _natural(ids[position]))]
-        near += np.abs(ordered[1:] - ordered[:-1]).sum(axis=1).tolist()
-        far += np.abs(ordered - np.roll(ordered, len(ordered) // 2, axis=0)).sum(axis=1).tolist()
-    return len(near) >= FEWEST and float(np.median(near)) < ALIKE * float(np.median(far))
+        # in shorter groups half a group is no distance
+        if len(ordered) >= 4:
+            near.append(_distances(ordered[1:], ordered[:-1]))
+            far.append(_distances(ordered, np.roll(ordered, len(ordered) // 2, axis=0)))
+    distances = np.concatenate(near)
+    alike = len(distances) >= FEWEST and np.median(distances) < ALIKE * np.median(
+        np.concatenate(far)
+    )
+    return bool(alike)
+
+
+def _distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return how far the shares of images, N×K in rows, differ: N float64."""
+    difference: np.ndarray = np.abs(first - second).sum(axis=1)
+    return difference
 
 
 def _natural(name: str) -> list[str | int]:
     """Return a key that sorts ``f2`` before ``f10``."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    parts: list[str | int] = [*re.split(r"(\d+)", name)]
+    parts[1::2] = map(int, parts[1::2])
+    return parts

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from encoder_ablations.data.datasets.class_names import names_problem
+from encoder_ablations.data.datasets.class_names import Names
 from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE, ignore_label
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.texts import plural
@@ -61,7 +61,7 @@ class DatasetSpec(Config):
     """Folder of the dataset. A relative path lies in the folder that the environment variable
     ``DATASETS_ROOT`` names, or in ``./datasets`` when it is not set.
     """
-    classes: tuple[str, ...] = Field(min_length=1, max_length=LARGEST_VALUE)
+    classes: Names = Field(min_length=1, max_length=LARGEST_VALUE)
     """Class names in id order."""
     splits: dict[Split, str]
     """For each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to
@@ -102,7 +102,7 @@ class DatasetSpec(Config):
     """A channel of such a mask counts as 0 below 128 and as 255 from there on, for masks that were
     once saved with losses; mask_colors then hold 0 and 255 only.
     """
-    mask_titles: tuple[str, ...] | None = None
+    mask_titles: Names | None = None
     """Titles of objects in annotations."""
     reduce_zero_label: bool = False
     """Masks hold 0 for "not labelled" and class id + 1 for all else."""
@@ -129,7 +129,7 @@ class DatasetSpec(Config):
     @property
     def mask_rules(self) -> list[Any]:
         """What decides the meaning of a mask file and the turn of its image, for keys of caches."""
-        value_map = None if self.value_map is None else sorted(self.value_map.items())
+        value_map = self.value_map and sorted(self.value_map.items())
         return [
             len(self.classes),
             sorted(self.ignore_ids),
@@ -154,14 +154,6 @@ class DatasetSpec(Config):
         if self.hub is not None:
             return (self.folder / HUB_MARKER).exists()
         return self.folder.is_dir()
-
-    @field_validator("classes", "mask_titles")
-    @classmethod
-    def _classes_differ(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        problem = names_problem(classes or ())
-        if problem is not None:
-            raise ValueError(problem)
-        return classes
 
     @field_validator("splits")
     @classmethod

@@ -46,23 +46,26 @@ def read_annotation(path: Path, titles: tuple[str, ...]) -> np.ndarray:
         content = json.loads(path.read_text(encoding="utf-8"))
         canvas = _canvas(content["size"])
         for thing in content["objects"]:
-            title = thing["classTitle"]
-            if title not in titles:
-                known = ", ".join(titles)
-                raise InputError(
-                    f"{path}: an object is called '{title}'. mask_titles knows {known}."
-                )
-            _paint(canvas, thing, 1 + titles.index(title))
-    except InputError:
-        raise
+            _paint(canvas, thing, _value(thing["classTitle"], titles))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
     except DAMAGES as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} is not an annotation in Supervisely's format ({reason})."
+            f"{path} is not an annotation in Supervisely's format for this dataset ({reason})."
         ) from error
     return canvas
+
+
+def _value(title: str, titles: tuple[str, ...]) -> int:
+    """Return 1 + the position of a title.
+
+    Raises:
+        ValueError: the title is unknown.
+    """
+    if title not in titles:
+        raise ValueError(f"an object is called '{title}'; mask_titles knows {', '.join(titles)}")
+    return 1 + titles.index(title)
 
 
 def _canvas(size: Mapping[str, Any]) -> np.ndarray:
@@ -115,5 +118,7 @@ def _decoded(data: str) -> np.ndarray:
     decompressor = zlib.decompressobj()
     png = decompressor.decompress(base64.b64decode(data, validate=True), LARGEST_BITMAP)
     with Image.open(io.BytesIO(png)) as image:
-        channel = image.getchannel("A") if "A" in image.getbands() else image.convert("L")
+        channel = image.convert("L")
+        if "A" in image.getbands():
+            channel = image.getchannel("A")
         return np.asarray(channel) > 0

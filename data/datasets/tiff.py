@@ -44,4 +44,6 @@ def tiff_content(path: Path) -> str | None:
 
 def _first(value: int | tuple[int, ...]) -> int:
     """Return a tag's value, or the first band's where each band has its own."""
-    return value[0] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return value[0]
+    return value

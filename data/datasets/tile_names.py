@@ -1,4 +1,4 @@
-"""What tiles of a raster are called, and which of them belong together."""
+"""Scenes in names: what a pattern finds, and what tiles of a raster are called."""
 
 import re
 from collections.abc import Sequence
@@ -9,15 +9,22 @@ ROW_PATTERN = r"_y(\d+)_x\d+$"
 """Each row of tiles is a scene: where all tiles are of one raster."""
 
 
+def scene_in(pattern: str, name: str) -> str | None:
+    """Return what the first group of ``pattern`` finds in a name; None if it finds nothing."""
+    match = re.search(pattern, name)
+    return match and match[1]
+
+
 def tile_id(raster: str, top: int, left: int) -> str:
-    """The stem of a tile: the raster's, and the pixel that the tile begins with."""
+    """Return the stem of a tile: the raster's, and the pixel that the tile begins with."""
     return f"{raster.replace('/', '__')}_y{top:05d}_x{left:05d}"
 
 
 def find_scenes(stems: Sequence[str]) -> str | None:
-    """The ``scene_pattern`` of tiles; None where a name is not that of a tile."""
-    matches = [re.search(SCENE_PATTERN, stem) for stem in stems]
-    rasters = {match[1] for match in matches if match}
-    if not all(matches):
+    """Return the ``scene_pattern`` of tiles; None where a name is not that of a tile."""
+    rasters = {scene_in(SCENE_PATTERN, stem) for stem in stems}
+    if None in rasters:
         return None
-    return SCENE_PATTERN if len(rasters) > 1 else ROW_PATTERN
+    if len(rasters) > 1:
+        return SCENE_PATTERN
+    return ROW_PATTERN

@@ -1,6 +1,6 @@
 """How often images with and without the object are trained on, in datasets of two classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,8 +26,9 @@ class Mixed(list[int]):
             InputError: there is no image of a kind that is asked for.
         """
         super().__init__(indices)
-        self._positive = np.array([index for index in indices if shows[index]], np.int64)
-        self._negative = np.array([index for index in indices if not shows[index]], np.int64)
+        chosen = np.asarray(indices, np.int64)
+        positive = np.asarray(shows, bool)[chosen]
+        self._positive, self._negative = chosen[positive], chosen[~positive]
         self._positives = round(pos_ratio * len(indices))
         for kind, found, wanted in (
             ("shows the object", self._positive, self._positives),
@@ -45,6 +46,15 @@ class Mixed(list[int]):
         return np.concatenate([positive, negative])
 
 
+def drawer(indices: Sequence[int]) -> Callable[[np.random.Generator], np.ndarray]:
+    """Return what draws the samples of an epoch: all of them, or a share of each kind."""
+    if isinstance(indices, Mixed):
+        return indices.draw
+    everything = np.asarray(indices, np.int64)
+    return lambda rng: everything
+
+
 def _some(pool: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return ``count`` of the pool: all of it as often as it fits, the rest at random."""
     times, rest = divmod(count, max(1, len(pool)))
     return np.concatenate([np.tile(pool, times), rng.permutation(pool)[:rest]])

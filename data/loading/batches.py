@@ -1,14 +1,15 @@
 """Batches that depend on the seed and the step alone.
 
-Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions t·B … t·B + B
-- 1. Position p lies in epoch p // n; each epoch visits the n samples in an order of its own, and the
-augmentation of position p has its own random stream. So neither the number of workers or processes
-nor an interruption changes what a model is trained on.
+Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions from t·B to
+t·B + B - 1. Position p lies in epoch p // n. Each epoch visits the n samples in an order of its
+own, and the augmentation of position p has its own random stream. So neither the number of workers
+or processes nor an interruption changes what a model is trained on.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from encoder_ablations.data.datasets.sample import Sample
-from encoder_ablations.data.loading.balancing import Mixed
+from encoder_ablations.data.loading.balancing import drawer
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.data.views.transforms import evaluation_view, training_view
@@ -147,7 +148,7 @@ def evaluation_items(
 ) -> Iterator[EvaluationItem]:
     """Yield one image at a time, in the order of ``indices``.
 
-    Of several processes, each takes every ``world``-th.
+    With several processes, each takes every ``world``-th image.
 
     Raises:
         InputError: while iterating: a file cannot be read.
@@ -166,17 +167,17 @@ class _Order:
     """Position in a run -> index of a sample, and the epoch."""
 
     def __init__(self, indices: Sequence[int], seed: int) -> None:
-        self._indices = np.asarray(indices, dtype=np.int64)
-        self._mixed = indices if isinstance(indices, Mixed) else None
+        self._length = len(indices)
+        self._draw = drawer(indices)
         self._seed = seed
         self._epoch = -1
-        self._permutation = self._indices
+        self._permutation = np.zeros(0, np.int64)
 
     def __getitem__(self, position: int) -> tuple[int, int]:
-        epoch, place = divmod(position, len(self._indices))
+        epoch, place = divmod(position, self._length)
         if epoch != self._epoch:
             rng = numpy_stream(self._seed, "order", epoch)
-            chosen = self._indices if self._mixed is None else self._mixed.draw(rng)
+            chosen = self._draw(rng)
             self._permutation = chosen[rng.permutation(len(chosen))]
             self._epoch = epoch
         return int(self._permutation[place]), epoch
@@ -185,7 +186,7 @@ class _Order:
 class _Viewed(NamedTuple):
     image: np.ndarray
     mask: np.ndarray
-    view: View | None
+    views: tuple[View, ...]
 
 
 class _TrainingViews(Dataset[Any]):
@@ -201,11 +202,12 @@ class _TrainingViews(Dataset[Any]):
             return error
         if self._augmentation.views is None:
             rng = numpy_stream(self._seed, "augment", key.position)
-            return _Viewed(*training_view(sample, self._augmentation, rng), None)
+            return _Viewed(*training_view(sample, self._augmentation, rng), ())
         number = key.epoch % self._augmentation.views
         # not of the run's seed: all runs share the views
         rng = numpy_stream(0, "view", sample.id, number)
-        return _Viewed(*training_view(sample, self._augmentation, rng), View(key.place, number))
+        view = View(key.place, number)
+        return _Viewed(*training_view(sample, self._augmentation, rng), (view,))
 
 
 class _EvaluationViews(Dataset[Any]):
@@ -274,15 +276,12 @@ def _stop_opencv_threads(worker: int = 0) -> None:
 
 
 def _collate(found: list[_Viewed | InputError]) -> Batch | InputError:
-    images, masks, views = [], [], []
     for each in found:
         if isinstance(each, InputError):
             return each
-        images.append(each.image)
-        masks.append(each.mask)
-        views += [] if each.view is None else [each.view]
+    images, masks, views = zip(*cast(list[_Viewed], found), strict=True)
     pixels = torch.from_numpy(np.stack(images))
-    return Batch(pixels, torch.from_numpy(np.stack(masks)).long(), tuple(views))
+    return Batch(pixels, torch.from_numpy(np.stack(masks)).long(), tuple(chain(*views)))
 
 
 def _first(views: list[Value]) -> Value:

@@ -2,24 +2,25 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch.utils.data import get_worker_info
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.sample import Sample, mask_type
+from encoder_ablations.data.loading.set_files import GIB
 from encoder_ablations.data.loading.stored_set import StoredSet, open_set
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-
-GIBIBYTE = 1 << 30
 
 
 def for_training(
     dataset: FolderDataset, augmentation: AugmentationSpec
 ) -> "CachedDataset | StoredSet":
     """Return the samples from a set on disk that training can use, or kept in memory."""
-    sizes = [augmentation.short_side, None] if augmentation.resize_first else [None]
+    sizes: list[int | None] = [None]
+    if augmentation.resize_first:
+        sizes.insert(0, augmentation.short_side)
     return open_set(dataset, sizes) or CachedDataset(dataset)
 
 
@@ -34,7 +35,9 @@ def for_evaluation(
         keep: what is read from files is kept in memory, for the next evaluation.
     """
     stored = open_set(dataset, dict.fromkeys([augmentation.short_side, None]))
-    return stored or (CachedDataset(dataset) if keep else dataset)
+    if stored is None and keep:
+        return CachedDataset(dataset)
+    return stored or dataset
 
 
 class CachedDataset:
@@ -44,7 +47,7 @@ class CachedDataset:
     keeps its own share of the budget.
     """
 
-    def __init__(self, dataset: FolderDataset, budget: int = GIBIBYTE) -> None:
+    def __init__(self, dataset: FolderDataset, budget: int = GIB) -> None:
         self.ids = dataset.ids
         self._dataset = dataset
         self._budget = budget
@@ -59,14 +62,13 @@ class CachedDataset:
             sample, mask = self._kept[index]
             return replace(sample, mask=mask.astype(np.int64))
         sample = self._dataset[index]
-        if sample.mask is not None:
-            self._keep(index, sample, sample.mask.astype(mask_type(sample.ignore)))
+        mask = cast(np.ndarray, sample.mask)  # a FolderDataset has masks
+        self._keep(index, sample, mask.astype(mask_type(sample.ignore)))
         return sample
 
     def _keep(self, index: int, sample: Sample, mask: np.ndarray) -> None:
         """Keep a sample, with its mask in fewer bytes, if this worker's share has room for it."""
-        worker = get_worker_info()
-        workers = worker.num_workers if worker else 1
+        workers: int = getattr(get_worker_info(), "num_workers", 1)
         needed = sample.image.nbytes + mask.nbytes
         if self._used + needed <= self._budget // workers:
             self._kept[index] = (replace(sample, mask=None), mask)

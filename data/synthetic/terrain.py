@@ -47,8 +47,7 @@ def generate_terrain(
     if size < SMALLEST:
         raise InputError(f"terrain images have at least {SMALLEST} pixels a side, not {size}.")
     _claim(root, {"version": VERSION, **counts, "size": size, "seed": seed})
-    scenes = [(split, index) for split, count in counts.items() for index in range(count)]
-    missing = [scene for scene in scenes if not all(path.exists() for path in _paths(root, *scene))]
+    missing = _missing(root, counts)
     hidden = not (progress and missing)
     bar = tqdm(missing, "drawing terrain", unit="image", disable=hidden, delay=1, leave=False)
     for split, index in bar:
@@ -57,6 +56,12 @@ def generate_terrain(
         write_bytes(image, _png(pixels))
         write_bytes(mask, _png(labels))
     return root
+
+
+def _missing(root: Path, counts: dict[str, int]) -> list[tuple[str, int]]:
+    """Return the splits and numbers of the pairs of which a file is missing."""
+    scenes = [(split, index) for split, count in counts.items() for index in range(count)]
+    return [scene for scene in scenes if not all(map(Path.exists, _paths(root, *scene)))]
 
 
 def _claim(root: Path, parameters: dict[str, int]) -> None:

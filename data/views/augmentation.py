@@ -13,7 +13,8 @@ Positive = Annotated[float, Field(gt=0)]
 class AugmentationSpec(Config):
     """What is done to an image and its mask before they are trained or evaluated on.
 
-    What a transform brings in from outside of an image has the value 128, and is ignored in its mask.
+    What a transform brings in from outside of an image has the value 128, and is ignored in its
+    mask.
     """
 
     crop: tuple[Side, Side] = (512, 512)

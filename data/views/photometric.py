@@ -5,6 +5,8 @@ bit: by tables and OpenCV's 8-bit HSV. Mask2Former trains with it. Each is appli
 1/2, contrast before or after the other two.
 """
 
+from functools import partial
+
 import cv2
 import numpy as np
 
@@ -33,22 +35,25 @@ def distort(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     saturation = rng.uniform(*SATURATION)
     hue = int(rng.integers(-HUE, HUE + 1))
 
-    if applied[0]:
-        pixels = cv2.LUT(pixels, _clip(_LEVELS + shift))
-    if applied[1] and contrast_first:
-        pixels = cv2.LUT(pixels, _clip(_LEVELS * contrast))
-    if applied[2]:
-        pixels = _change_hsv(pixels, _SAME, _clip(_LEVELS * saturation))
-    if applied[3]:
-        pixels = _change_hsv(pixels, ((_LEVELS + hue) % _HUES).astype(np.uint8), _SAME)
-    if applied[1] and not contrast_first:
-        pixels = cv2.LUT(pixels, _clip(_LEVELS * contrast))
+    stretch = partial(cv2.LUT, lut=_clip(_LEVELS * contrast))
+    hues = ((_LEVELS + hue) % _HUES).astype(np.uint8)
+    steps = [
+        (applied[0], partial(cv2.LUT, lut=_clip(_LEVELS + shift))),
+        (applied[1] and contrast_first, stretch),
+        (applied[2], partial(_change_hsv, hues=_SAME, saturations=_clip(_LEVELS * saturation))),
+        (applied[3], partial(_change_hsv, hues=hues, saturations=_SAME)),
+        (applied[1] and not contrast_first, stretch),
+    ]
+    for wanted, change in steps:
+        if wanted:
+            pixels = change(pixels)
     return pixels
 
 
 def _clip(values: np.ndarray) -> np.ndarray:
-    """Cut to 0..255 and drop the fraction."""
-    return np.clip(values, 0, 255).astype(np.uint8)
+    """Return values cut to 0..255 without their fraction."""
+    levels: np.ndarray = np.clip(values, 0, 255)
+    return levels.astype(np.uint8)
 
 
 def _change_hsv(pixels: np.ndarray, hues: np.ndarray, saturations: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 
 class Span(NamedTuple):
-    """``source`` whole pixels of a side from ``start`` on, which are resized to ``length`` pixels."""
+    """``source`` whole pixels of a side, from ``start`` on, that are resized to ``length``."""
 
     start: int
     source: int
@@ -49,7 +49,8 @@ def resize(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
         return window
     channels = torch.from_numpy(window).permute(2, 0, 1)[None]
     resized = interpolate(channels, (rows.length, columns.length), mode="bilinear", antialias=True)
-    return cv2.merge(list(resized[0].numpy()))  # from three planes to H×W×3
+    pixels: np.ndarray = cv2.merge(list(resized[0].numpy()))  # from three planes to H×W×3
+    return pixels
 
 
 def resize_mask(mask: np.ndarray, rows: Span, columns: Span) -> np.ndarray:

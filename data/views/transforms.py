@@ -66,7 +66,9 @@ def shrink(sample: Sample, short_side: int | None) -> Sample:
         return sample
     factor = short_side / min(height, width)
     rows, columns = whole_span(height, factor), whole_span(width, factor)
-    mask = None if sample.mask is None else resize_mask(sample.mask, rows, columns)
+    mask = sample.mask
+    if mask is not None:
+        mask = resize_mask(mask, rows, columns)
     return replace(sample, image=resize(sample.image, rows, columns), mask=mask)
 
 
@@ -92,7 +94,8 @@ def _turned(
 
 
 def _short_side_factor(height: int, width: int, spec: AugmentationSpec) -> float:
-    return 1.0 if spec.short_side is None else spec.short_side / min(height, width)
+    shorter = min(height, width)
+    return (spec.short_side or shorter) / shorter
 
 
 def _random_span(pixels: int, factor: float, crop: int, rng: np.random.Generator) -> Span:

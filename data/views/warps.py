@@ -20,7 +20,8 @@ def is_warped(spec: AugmentationSpec) -> bool:
 class Places(NamedTuple):
     """For each pixel of a crop, its place in the source image.
 
-    Places are h×w float64, in pixels from the image's corner. Pixel n of the source reaches from n to n + 1.
+    Places are h×w float64, in pixels from the image's corner. Pixel n of the source reaches from n
+    to n + 1.
     """
 
     y: np.ndarray
@@ -42,7 +43,7 @@ def draw_places(
         y, x = np.cos(angle) * y - np.sin(angle) * x, np.sin(angle) * y + np.cos(angle) * x
     if spec.elastic is not None:
         pixels, smoothness = spec.elastic
-        # white noise that is smoothed by a Gaussian of width s has the standard deviation 1 / (2·s·√π)
+        # white noise, smoothed by a Gaussian of width s, has the deviation 1 / (2·s·√π)
         height = pixels * 2 * smoothness * np.sqrt(np.pi)
         y, x = (
             each + height * gaussian_filter(rng.standard_normal(each.shape), smoothness)

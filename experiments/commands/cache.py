@@ -7,13 +7,8 @@ from pathlib import Path
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.preparation import prepare_dataset
-from encoder_ablations.data.loading.stored_set import (
-    GIB,
-    planned_bytes,
-    remove_set,
-    set_folder,
-    write_set,
-)
+from encoder_ablations.data.loading.set_files import GIB, planned_bytes, remove_set, set_folder
+from encoder_ablations.data.loading.set_writer import write_set
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import parse_overrides

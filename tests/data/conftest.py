@@ -22,7 +22,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def make_dataset(tmp_path: Path) -> MakeDataset:
-    """Writes images of random pixels and masks of 3 classes; the keyword arguments change the spec."""
+    """Write images of random pixels and masks of 3 classes; keyword arguments change the spec."""
 
     def make(
         counts: Mapping[str, int] | None = None, size: tuple[int, int] = (24, 32), **changes: Any

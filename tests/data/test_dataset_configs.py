@@ -64,7 +64,7 @@ def test_ade20k_as_it_is_unpacked(tmp_path, monkeypatch):
 
 
 def test_voc_as_it_is_unpacked(tmp_path, monkeypatch):
-    """Splits are lists; pictures without a mask lie beside the others; masks have a palette, and 255 is the border."""
+    """Splits are lists; some pictures lack a mask; masks have a palette, and 255 is the border."""
     monkeypatch.setenv("DATASETS_ROOT", str(tmp_path))
     root = tmp_path / "VOCdevkit/VOC2012"
     for name in ("2007_1", "2007_2", "no_mask"):

@@ -1,4 +1,4 @@
-"""Named datasets and every format of masks in Detectron2's catalogs, as its own readers see them."""
+"""Named datasets and all formats of masks in Detectron2's catalogs, as its readers see them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every named dataset, read from a small tree as its archives bring it, with every rule of its labels."""
+"""Every named dataset, read from a small tree as its archives bring it, with all its labels."""
 
 import base64
 import io
@@ -52,7 +52,7 @@ def lines(path: Path, *content: str) -> None:
 
 
 def read(name: str, split: str, *pixels: int) -> list[object]:
-    """Ids of the split, and the class names (or None = ignored) of the first image's first pixels."""
+    """Return the ids of a split, and the classes (None = ignored) of its first pixels."""
     spec = load_dataset(name)
     dataset = FolderDataset(spec, split)
     found = dataset[0].mask[0, : len(pixels) or 6].tolist()
@@ -99,7 +99,7 @@ def test_ade20k(root):
 
 
 def test_full_ade20k_from_its_archive(root):
-    """R counts in tens: 116, 162 is 11·256 + 162 = 2978; object 1 of the index, "-", is none of the 847."""
+    """R counts in tens: 116, 162 is 11·256 + 162 = 2978; object 1, "-", is none of the 847."""
     tree = root / "ADE20K_2021_17_01/images/ADE"
     for split, stem in (
         ("training/urban/street", "ADE_train_1"),
@@ -237,8 +237,10 @@ def test_coco_stuff_lacks_eleven_categories():
 
 
 def test_oxford_pet(root):
-    """1 is the pet; class, species and breed follow the name in the lists; macOS left files beside the trimaps; some
-    of the photographs are GIFs."""
+    """1 is the pet; class, species and breed follow the name in the lists.
+
+    macOS left files beside the trimaps; some of the photographs are GIFs.
+    """
     tree = root / "oxford-iiit-pet"
     for stem in ("Abyssinian_100", "beagle_7"):
         photo(tree / f"images/{stem}.jpg")

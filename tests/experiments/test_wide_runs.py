@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.data.loading.stored_set import StoredSet, write_set
+from encoder_ablations.data.loading.set_writer import write_set
+from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.evaluation.per_image import load_per_image
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.experiments.cli import main

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from planted import DEFECTS, Copy, bomb, read, save
+from planted import DEFECTS, Copy, bomb, read, save, swap
 
 from encoder_ablations.data.checks import comparisons, file_names
 from encoder_ablations.data.checks.lint import LintReport, lint
@@ -26,7 +26,7 @@ SPLITS = {"train": 10, "val": 4}
 
 @pytest.fixture(scope="session")
 def terrain_copy(tmp_path_factory) -> Copy:
-    """CamVid's layout with generated pictures: JPEG images of 96×64, scenes a and v, and some ignored pixels."""
+    """CamVid's layout with drawn pictures: JPEGs of 96×64, scenes a and v, some ignored pixels."""
     drawn = tmp_path_factory.mktemp("drawn") / "terrain"
     generate_terrain(drawn, train=10, val=4, test=1, size=96, seed=3)
     root = tmp_path_factory.mktemp("sound")
@@ -305,6 +305,28 @@ def test_colors_of_the_classes_become_ids(terrain_copy, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "fixed/masks/train/a_0.png"), ids)
 
 
+@pytest.mark.parametrize("stored", ["colors", "floats"])
+def test_masks_without_a_zero_label_are_saved_as_they_are_numbered(terrain_copy, tmp_path, stored):
+    shutil.copytree(terrain_copy.root, tmp_path / "data")
+    copy = Copy(tmp_path / "data", terrain_copy.classes, 255)
+    colors = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10], [10, 10, 200]], np.uint8)
+    copy.changes |= {
+        "reduce_zero_label": True,
+        "ignore_ids": [],
+        "colors": colors[1:].tolist(),
+    }
+    for path in copy.masks():
+        save(path, np.where(read(path) == 255, 0, read(path) + 1).astype(np.uint8))
+    ids = read(copy.mask())
+    if stored == "colors":
+        save(copy.mask(), colors[ids])
+    else:
+        swap(copy.mask(), ids.astype(np.float32), ".tif")
+    result = repair(lint(copy.spec), tmp_path / "fixed")
+    assert result.left_out == {}
+    np.testing.assert_array_equal(read(tmp_path / "fixed/masks/train/a_0.png"), ids)
+
+
 def test_repair_refuses_the_dataset_itself_and_folders_in_use(terrain_copy, tmp_path):
     report = lint(terrain_copy.spec)
     with pytest.raises(InputError, match="lies in the dataset itself"):
@@ -340,7 +362,7 @@ def test_the_document_lists_every_rule_as_it_is():
 
 
 def by_pattern(copy: Copy) -> DatasetSpec:
-    """The copy as patterns of paths, with colour-coded masks and index files of paths and of ids."""
+    """The copy as patterns of paths: colour-coded masks, index files of paths and of ids."""
     colors = np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10], [9, 9, 9]], np.uint8)
     for path in copy.masks():
         ids = read(path)

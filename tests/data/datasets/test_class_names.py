@@ -1,4 +1,4 @@
-"""Empty, repeated and invented names of classes are refused, or named, wherever a list of them is read."""
+"""Empty, repeated and invented names of classes are refused, or named, in every list."""
 
 import json
 

@@ -15,7 +15,7 @@ COLORS = [[255, 255, 255], [0, 0, 255], [0, 255, 255], [0, 0, 0]]
 
 @pytest.fixture
 def first_mask(make_dataset, tmp_path):
-    """Writes the first training mask, whose first pixels are ``pixels``, and returns what is read from them."""
+    """Write ``pixels`` into the first training mask, and return what is read from them."""
 
     def read(pixels, dtype=np.uint8, count=1, **changes):
         spec = make_dataset({"train": count, "val": 1}, **changes)
@@ -60,7 +60,7 @@ def test_unknown_colours_are_named(first_mask):
 
 
 def test_ade20k_counts_red_in_tens(first_mask):
-    # R 116, G 162 is 11·256 + 162 = 2978, "wall"; blue numbers the objects, R's last digit says nothing
+    # R 116, G 162 is 11·256 + 162 = 2978, "wall"; blue numbers the objects
     pixels = [[116, 162, 7], [110, 162, 9], [10, 56, 0], [0, 0, 0]]
     rules = {"mask_format": "ade20k", "value_map": {2978: 0, 312: 1, 0: 255}}
     assert first_mask(pixels, **rules)[0] == [0, 0, 1, IGNORE]

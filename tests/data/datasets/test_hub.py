@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub: copied from parquet files as the hub has them, here in a local folder."""
+"""Datasets of the Hugging Face hub: copied from parquet files, here in a local folder."""
 
 import io
 import sys
@@ -184,7 +184,7 @@ def test_grey_masks_saved_as_rgb_are_ids_and_colours_are_refused():
 
 
 def test_ade20k_is_decoded_to_16_bit_tiff():
-    """The hub's column holds all levels of parts; the first one is the objects. 2978 is "wall", 312 "building"."""
+    """The column holds all levels of parts, objects first. 2978 is "wall", 312 "building"."""
     objects = np.zeros((20, 30, 3), np.uint8)
     objects[0, :3] = (116, 162, 1), (10, 56, 2), (0, 0, 0)
     parts = np.full((20, 30, 3), 99, np.uint8)

@@ -11,7 +11,7 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.reading import image_size, read_ids, read_image
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.stored_set import planned_bytes
+from encoder_ablations.data.loading.set_files import planned_bytes
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.utils.errors import InputError
@@ -43,7 +43,7 @@ def drawn_terrain(tmp_path_factory):
 
 @pytest.fixture
 def photos(drawn_terrain, tmp_path):
-    """Makes a dataset whose first training image has an orientation; returns spec, and its image and mask as stored."""
+    """Make a dataset whose first image has an orientation; return spec, stored image and mask."""
 
     def make(orientation, drawn, height, suffix="jpg", flat=False, **changes):
         root = tmp_path / "photos"

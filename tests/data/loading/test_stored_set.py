@@ -1,4 +1,4 @@
-"""Sets on disk: equal to what is read from files, resumable, checked, and named when they cannot be used."""
+"""Sets on disk: equal to what files hold, resumable, checked, named when they cannot be used."""
 
 import json
 import multiprocessing
@@ -14,15 +14,14 @@ from PIL import Image
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import evaluation_items, training_batches
 from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
-from encoder_ablations.data.loading.stored_set import (
-    StoredSet,
-    describe,
-    open_set,
+from encoder_ablations.data.loading.set_files import (
+    SetFiles,
     planned_bytes,
     remove_set,
     set_folder,
-    write_set,
 )
+from encoder_ablations.data.loading.set_writer import write_set
+from encoder_ablations.data.loading.stored_set import StoredSet, open_set
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.utils.errors import InputError
 
@@ -230,11 +229,11 @@ def test_a_set_of_other_files_or_settings_is_named_and_not_used(dataset, caplog,
     ids=lambda changes: ", ".join(changes),
 )
 def test_whatever_decides_what_masks_mean_decides_whether_a_set_is_current(dataset, changes):
-    known = {describe(dataset, None)}
+    known = {SetFiles(dataset, None).state}
     spec = dataset.spec
     for key, value in changes.items():
         spec = spec.model_copy(update={key: value})
-        known.add(describe(FolderDataset(spec, "train", dataset.pairs), None))
+        known.add(SetFiles(FolderDataset(spec, "train", dataset.pairs), None).state)
     assert len(known) == 1 + len(changes)
 
 

@@ -74,7 +74,7 @@ def test_contrast_before_and_after_saturation_differ():
 
 
 def test_each_step_is_applied_half_of_the_time():
-    """Grey has neither hue nor saturation: it stays where neither brightness nor contrast is changed."""
+    """Grey has neither hue nor saturation: only brightness and contrast change it."""
     kept = {}
     for name, rgb in {"grey": (100, 100, 100), "orange": (200, 120, 60)}.items():
         rng = np.random.default_rng(0)
@@ -107,7 +107,7 @@ def drawn(seed):
 
 
 def formula(rgb, applied, contrast_first, shift, contrast, saturation, hue):
-    """The published augmentation, said again: brightness, then contrast before or after saturation and hue."""
+    """The published augmentation: brightness, then contrast before or after the other two."""
 
     def scaled(values, factor=1.0, offset=0.0):
         return np.clip(

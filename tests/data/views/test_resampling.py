@@ -22,7 +22,7 @@ def spans(draw):
 
 
 def triangle(span):
-    """length×source float64: each pixel's weights, a triangle as wide as two pixels of the coarser grid."""
+    """length×source float64: each pixel's weights, a triangle two coarse pixels wide."""
     centres = (np.arange(span.length) + 0.5) * span.scale
     distances = np.abs(np.arange(span.source) + 0.5 - centres[:, None])
     weights = np.maximum(0, 1 - distances / max(span.scale, 1))
@@ -82,6 +82,10 @@ def test_masks_are_those_of_the_nearest_pixel(rows, columns):
         np.arange(height * width).reshape(height, width) + 60_000
     )  # beyond 16 bits: nothing may be rounded
     got = resize_mask(mask, rows, columns)
-    y, x = ([span.start + floor(Fraction(2 * n + 1, 2) * span.source / span.length) for n in range(span.length)]
-            for span in (rows, columns))  # fmt: skip
+
+    def nearest(span):
+        step = Fraction(span.source, span.length)
+        return [span.start + floor(Fraction(2 * n + 1, 2) * step) for n in range(span.length)]
+
+    y, x = nearest(rows), nearest(columns)
     np.testing.assert_array_equal(got, mask[np.ix_(y, x)])

@@ -60,7 +60,7 @@ def test_image_and_mask_stay_aligned(height, width, crop, scale, short_side, see
     assert set(np.unique(mask)) <= {*range(6), IGNORE}
     padded = mask == IGNORE
     assert (image[padded] == PADDING).all()
-    # Away from the blocks' borders the image is exactly its mask's code; there is at most a pixel or two of blur.
+    # Away from the blocks' borders, with a pixel or two of blur, the image is its mask's code.
     inside = ~padded
     code = mask.astype(int) * STEP
     exact = np.abs(image[..., 0].astype(int) - code) <= 1
@@ -71,7 +71,7 @@ def test_image_and_mask_stay_aligned(height, width, crop, scale, short_side, see
 
 
 def test_a_view_is_one_window_resized():
-    """Image and mask: of all windows of whole pixels exactly one is what Pillow makes the view from."""
+    """Of all windows of whole pixels exactly one is what Pillow makes the view from."""
     pixels = np.random.default_rng(0).integers(0, 256, (70, 81, 3), dtype=np.uint8)
     sample = Sample(pixels, np.random.default_rng(1).integers(0, 200, (70, 81)), "x", (70, 81), "x")
     image, mask = training_view(

@@ -1,4 +1,4 @@
-"""Rotation, bending and turns: joint for image and mask, filled with 255, off by default, of one stream."""
+"""Rotation, bending and turns: joint for image and mask, off by default, of one stream."""
 
 import numpy as np
 import pytest

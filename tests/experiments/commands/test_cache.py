@@ -9,7 +9,8 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.balancing import Mixed
-from encoder_ablations.data.loading.stored_set import StoredSet, set_folder
+from encoder_ablations.data.loading.set_files import set_folder
+from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.preparation import prepare_data
