@@ -1,7 +1,7 @@
 """Which classes the values of masks are, and what they are called."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from encoder_ablations.data.intake.layouts.mask_values import (
 )
 from encoder_ablations.data.intake.layouts.name_lists import unlabelled_places
 from encoder_ablations.data.intake.layouts.proposal import Proposal
-from encoder_ablations.data.intake.layouts.regions import View, view
+from encoder_ablations.data.intake.layouts.regions import View, numbers_in, view
 from encoder_ablations.data.intake.layouts.relations import numbers_objects
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -54,8 +54,8 @@ def _require_classes(meaning: Meaning) -> None:
     Raises:
         Unsure: values or colours seem to number the objects of each image.
     """
-    per_mask = [_numbers(codes) for codes in coded(meaning).values()]
-    if not numbers_objects(per_mask, lambda: _views(meaning)):
+    per_mask = [numbers_in(codes) for codes in coded(meaning).values()]
+    if not numbers_objects(per_mask, _views(meaning)):
         return
     counts = sorted(map(len, per_mask))
     raise Unsure(
@@ -73,12 +73,6 @@ def _views(meaning: Meaning) -> list[View]:
     return [seen for seen in views if seen is not None]
 
 
-def _numbers(codes: Iterable[int]) -> set[int]:
-    """Return the values without 0, and without 255 where that can only be "not labelled"."""
-    found = set(codes) - {0}
-    return found if IGNORE - 1 in found else found - {IGNORE}
-
-
 def _class_of_objects(proposal: Proposal, meaning: Meaning, wishes: Wishes) -> dict[str, Any]:
     """Return background and one class of whatever has a number."""
     names = wishes.given or ["background", "object"]
@@ -88,7 +82,7 @@ def _class_of_objects(proposal: Proposal, meaning: Meaning, wishes: Wishes) -> d
     if meaning.colors:
         proposal.colors = {color: int(color != BLACK) for color in meaning.colors}
         return {"classes": names}
-    numbers = set[int]().union(*map(_numbers, coded(meaning).values()))
+    numbers = set[int]().union(*map(numbers_in, coded(meaning).values()))
     table = {0: 0} | dict.fromkeys(sorted(numbers), 1)
     if len(table) > LONGEST_MAP:
         proposal.meaning = replace(meaning, convert=True)

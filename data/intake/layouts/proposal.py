@@ -90,7 +90,7 @@ class Proposal:
         coco: content of COCO's annotations, if the masks come from them.
         panoptic: content of panoptic annotations, if the masks come from them.
         colors: class id of a colour.
-        layers: class id of a folder of masks.
+        layers: class id of a kind of masks.
     """
 
     spec: DatasetSpec
@@ -167,7 +167,7 @@ class Proposal:
         if self.panoptic is not None:
             return self.panoptic.areas
         if self.layers:
-            return lambda source: ((self.layers[layer.name], 1) for layer in source.layers)
+            return lambda source: ((self.layers[layer.kind], 1) for layer in source.layers)
         return self._pixels(self.colors or self._table())
 
     def _pixels(self, class_of: Any) -> Callable[[Source], Iterator[tuple[int, int]]]:
@@ -193,7 +193,7 @@ class Proposal:
             values = _gray(layer.path)
             # masks of 0 and 255 may have smoothed edges; others hold 0 and a small number
             threshold = 127 if values.max() > 127 else 0
-            shapes.append((self.layers[layer.name], values > threshold))
+            shapes.append((self.layers[layer.kind], values > threshold))
         sizes = {inside.shape for _, inside in shapes}
         if len(sizes) > 1:
             raise InputError(f"the masks of {source.image.name} differ in size.")

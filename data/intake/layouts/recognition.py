@@ -203,15 +203,15 @@ def _from_layers(
 
     A class that is called background shows what no other does.
     """
-    objects = [name for name in survey.classes if name.lower() != BACKGROUND]
-    names = given or [BACKGROUND, *objects]
+    objects = [kind for kind, name in survey.classes.items() if name.lower() != BACKGROUND]
+    names = given or [BACKGROUND, *(survey.classes[kind] for kind in objects)]
     if len(names) != len(objects) + 1:
         raise InputError(
             f"{plural(len(names), 'class name')} for {plural(len(objects), 'folder')} and the "
             f"background: {', '.join(objects)}."
         )
     layers = dict.fromkeys(survey.classes, 0)
-    layers |= {name: number for number, name in enumerate(objects, start=1)}
+    layers |= {kind: number for number, kind in enumerate(objects, start=1)}
     return Proposal(
         place.spec(content | {"classes": names}),
         survey.layout,

@@ -1,12 +1,15 @@
 """Which pixels of a mask lie inside an area, and which only between two others."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from encoder_ablations.data.datasets.reading import FileProblem, opened, read_ids
+from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.intake.layouts.codes import pack
 from encoder_ablations.data.intake.layouts.mask_values import (
     BLACK_AND_WHITE,
@@ -38,6 +41,25 @@ class View:
     codes: np.ndarray
     color: bool
     picture: bool
+
+    @cached_property
+    def values(self) -> list[int]:
+        """All codes, rising."""
+        values: list[int] = np.unique(self.codes).tolist()
+        return values
+
+    @property
+    def numbers(self) -> set[int]:
+        """All codes that may number objects or classes."""
+        return numbers_in(self.values)
+
+
+def numbers_in(codes: Iterable[int]) -> set[int]:
+    """Return the values without 0, and without 255 where that can only be "not labelled"."""
+    found = set(codes) - {0}
+    if IGNORE - 1 in found:
+        return found
+    return found - {IGNORE}
 
 
 def view(path: Path) -> View | None:
