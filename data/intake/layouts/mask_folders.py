@@ -1,8 +1,8 @@
 """Which files are the masks where images have several, decided by the values in the files."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, combinations, permutations
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, combinations, islice, permutations
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,7 +56,7 @@ def _choose(survey: Survey, masks: Sequence[str]) -> None:
 
 def _examples(survey: Survey) -> dict[str, Candidate]:
     """Return one file of each kind of masks."""
-    return {mask.kind: mask for mask in chain.from_iterable(each.masks for each in survey.found)}
+    return dict(chain.from_iterable(found.masks.items() for found in survey.found))
 
 
 def _take_asked(survey: Survey, masks: Sequence[str], kinds: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ def _take_asked(survey: Survey, masks: Sequence[str], kinds: Sequence[str]) -> N
         _stack(survey, every)
 
 
-def _take(survey: Survey, kinds: Iterable[str]) -> None:
+def _take(survey: Survey, kinds: Collection[str]) -> None:
     """Give each image its one mask of any of these kinds.
 
     Raises:
@@ -82,8 +82,7 @@ def _take(survey: Survey, kinds: Iterable[str]) -> None:
     """
     for found, own in _masks_of(survey, kinds):
         if len(own) > 1:
-            names = sorted(each.kind for each in own)
-            readings = [masks_reading([name], f"the masks are {name}") for name in names]
+            readings = [masks_reading([each.kind], f"the masks are {each.kind}") for each in own]
             raise Unsure(f"{found.image.name} has {len(own)} masks.", readings)
         survey.sources.append(Source(found.id, found.split, found.image, own[0].path))
 
@@ -102,11 +101,10 @@ def _stack(survey: Survey, kinds: Sequence[str]) -> None:
         survey.sources.append(Source(found.id, found.split, found.image, None, layers))
 
 
-def _masks_of(survey: Survey, kinds: Iterable[str]) -> Iterator[tuple[Found, list[Candidate]]]:
+def _masks_of(survey: Survey, kinds: Collection[str]) -> Iterator[tuple[Found, list[Candidate]]]:
     """Yield images with their masks of some kinds; images without any go to the survey."""
-    wanted = set(kinds)
     for found in survey.found:
-        own = [each for each in found.masks if each.kind in wanted]
+        own = found.masks_of(kinds)
         if own:
             yield found, own
         else:
@@ -189,12 +187,9 @@ def _mask_kinds(survey: Survey, names: Sequence[str]) -> list[Kind]:
 
 def _look(name: str, found: Iterable[Found]) -> Kind:
     """Read some masks of a kind: those of the first images that have one."""
-    views = {}
-    for each in found:
-        for mask in each.masks:
-            if mask.kind == name and len(views) < LOOKED_AT:
-                views[str(each.image)] = view(mask.path)
-    return Kind(name, {image: seen for image, seen in views.items() if seen is not None})
+    own = {str(each.image): each.masks[name] for each in found if name in each.masks}
+    views = {image: view(mask.path) for image, mask in islice(own.items(), LOOKED_AT)}
+    return Kind(name, {image: seen for image, seen in views.items() if seen})
 
 
 def _spread(every: Sequence[Each]) -> Sequence[Each]:

@@ -181,7 +181,7 @@ def _are_many(masks_of: Counter[int], masks: int) -> bool:
     scattered = masks_of.total() < 1.5 * len(masks_of)
     values, counts = zip(*masks_of.items(), strict=True)
     differ = len(set(counts)) > 1
-    return scattered or differ and bool(spearmanr(values, counts).statistic < FADING)
+    return scattered or (differ and bool(spearmanr(values, counts).statistic < FADING))
 
 
 def _in_one_piece(views: Sequence[View]) -> float:

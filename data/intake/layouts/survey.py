@@ -37,16 +37,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """An image with every file that may be its mask, one of each kind.
+    """An image with every file that may be its mask.
 
     Attributes:
+        masks: kind -> the file.
         split: None where the folder says nothing about it.
     """
 
     id: str
     split: Split | None
     image: Path
-    masks: tuple[Candidate, ...]
+    masks: dict[str, Candidate]
+
+    def masks_of(self, kinds: Iterable[str]) -> list[Candidate]:
+        """Return its masks of some kinds, in their order."""
+        return [self.masks[kind] for kind in kinds if kind in self.masks]
 
 
 @dataclass(frozen=True)
@@ -209,17 +214,17 @@ def _scenes(found: Sequence[Found]) -> str | None:
     return find_scenes([each.id for each in found])
 
 
-def _candidates(image: NamedFile, own: list[NamedFile], root: Path) -> tuple[Candidate, ...]:
-    """Return every file that may be the mask of an image, with what distinguishes each."""
-    kinds = [_kind(image, file, root) for file in own]
-    made = []
-    for kind, file in zip(kinds, own, strict=True):
+def _candidates(image: NamedFile, own: list[NamedFile], root: Path) -> dict[str, Candidate]:
+    """Return every file that may be the mask of an image, by what distinguishes it."""
+    made: dict[str, Candidate] = {}
+    for file in own:
+        kind = _kind(image, file, root)
         # 1.png and 1.tif in one folder are two kinds
-        if kinds.count(kind) > 1:
+        if kind in made:
             kind = f"{kind}/*{file.path.suffix.lower()}"
         label = "/".join(part for part in file.rest if part not in image.rest)
-        made.append(Candidate(kind, label or file.path.parent.name, file.path))
-    return tuple(sorted(made, key=lambda each: each.kind))
+        made[kind] = Candidate(kind, label or file.path.parent.name, file.path)
+    return made
 
 
 def _kind(image: NamedFile, mask: NamedFile, root: Path) -> str:
