@@ -55,6 +55,26 @@ class MaskContent:
         return any(len(set(color)) > 1 for color in self.colors)
 
 
+def read_values(path: Path) -> np.ndarray:
+    """Return H×W values of a file of one channel, or of a grey picture of several."""
+    with opened(path) as image:
+        if len(image.getbands()) > 1:
+            return np.asarray(image.convert("RGB"))[..., 0]
+    return read_ids(path)
+
+
+def read_codes(path: Path) -> np.ndarray:
+    """Return H×W codes of the colours of a file."""
+    with opened(path) as image:
+        return pack(np.asarray(image.convert("RGB")))
+
+
+def read_black_and_white(path: Path) -> np.ndarray:
+    """Return H×W grey levels, cut at half to 0 and 255."""
+    with opened(path) as image:
+        return (np.asarray(image.convert("L")) >= 128) * np.uint8(255)
+
+
 @dataclass(frozen=True)
 class Meaning:
     """How mask files become class ids.
@@ -67,7 +87,7 @@ class Meaning:
             grey.
         colors: colours, the most frequent first; empty when masks hold values.
         convert: whether files must be rewritten because a value map is not enough.
-        threshold: whether masks are JPEGs of black and white.
+        read: returns the H×W codes of a file, as they stand in ``by_file``.
         palette: value -> its colour, where the masks have palettes that agree.
     """
 
@@ -77,7 +97,7 @@ class Meaning:
     values: Counter[int] = field(default_factory=Counter)
     colors: Counter[Color] = field(default_factory=Counter)
     convert: bool = False
-    threshold: bool = False
+    read: Callable[[Path], np.ndarray] = read_values
     palette: Mapping[int, Color] = field(default_factory=dict)
 
 
@@ -176,7 +196,7 @@ def _black_and_white(usable: Contents, problems: dict[Path, str]) -> Meaning:
         problems,
         add_counts(by_file.values()),
         convert=True,
-        threshold=True,
+        read=read_black_and_white,
     )
 
 
@@ -204,7 +224,7 @@ def _by_color(kind: str, by_file: dict[Path, Counter[Color]], problems: dict[Pat
         if len(colors) > COUNTED_COLORS:
             raise too_many(len(colors), "colours")
     ordered = Counter(dict(sorted(colors.items(), key=lambda each: (-each[1], each[0]))))
-    return Meaning(kind, by_file, problems, colors=ordered, convert=True)
+    return Meaning(kind, by_file, problems, colors=ordered, convert=True, read=read_codes)
 
 
 def _palettes_differ(usable: Iterable[MaskContent]) -> bool:

@@ -5,12 +5,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from encoder_ablations.data.datasets.sample import WIDE_IGNORE, ignore_label
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.intake.layouts.choices import Wishes
 from encoder_ablations.data.intake.layouts.classes import classes_of_masks
-from encoder_ablations.data.intake.layouts.coco import BACKGROUND, CocoSet, read_coco
+from encoder_ablations.data.intake.layouts.coco import (
+    BACKGROUND,
+    AnnotatedSet,
+    CocoImage,
+    read_coco,
+)
 from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
 from encoder_ablations.data.intake.layouts.mask_values import study_masks
 from encoder_ablations.data.intake.layouts.name_lists import read_names
@@ -79,7 +85,7 @@ def _survey(place: Place, panoptic: PanopticSet | None, masks: Sequence[str]) ->
     """Return pairs of images and masks; PNGs that number panoptic segments are no masks."""
     if panoptic is None or masks:
         return survey_masks(place.root, place.files, masks)
-    numbered = panoptic.folders
+    numbered = {each.mask.parent for each in panoptic.images}
     survey = survey_masks(place.root, [path for path in place.files if path.parent not in numbered])
     if survey.sources and numbered:
         where = ", ".join(sorted(str(folder.relative_to(place.root)) for folder in numbered))
@@ -237,11 +243,11 @@ def _from_panoptic(place: Place, panoptic: PanopticSet, names: list[str]) -> Pro
         "PNGs of segment numbers, by the categories in the JSON",
         items,
         remarks=["What belongs to no segment is ignored.", *_missing(panoptic)],
-        panoptic=panoptic,
+        class_of=panoptic.class_of,
     )
 
 
-def _from_coco(place: Place, coco: CocoSet, names: list[str]) -> Proposal:
+def _from_coco(place: Place, coco: AnnotatedSet[CocoImage], names: list[str]) -> Proposal:
     """Return a dataset of background and a class for each category."""
     items = [Item(each.id, each.split or "train", each.image, each) for each in coco.images]
     remarks = _missing(coco)
@@ -254,13 +260,11 @@ def _from_coco(place: Place, coco: CocoSet, names: list[str]) -> Proposal:
         "outlines, the smaller object on top",
         items,
         remarks=remarks,
-        coco=coco,
+        class_of=coco.class_of,
     )
 
 
-def _spec_of_annotations(
-    place: Place, found: CocoSet | PanopticSet, names: list[str]
-) -> DatasetSpec:
+def _spec_of_annotations(place: Place, found: AnnotatedSet[Any], names: list[str]) -> DatasetSpec:
     """Return the spec of the dataset that is drawn from annotations.
 
     Raises:
@@ -278,7 +282,7 @@ def _spec_of_annotations(
     return place.spec(content)
 
 
-def _missing(found: CocoSet | PanopticSet) -> list[str]:
+def _missing(found: AnnotatedSet[Any]) -> list[str]:
     """Return a remark about annotated images that are not there, in a list."""
     if not found.missing:
         return []
