@@ -169,8 +169,8 @@ class Proposal:
         for layer in source.layers:
             values = _gray(layer.path)
             # masks of 0 and 255 may have smoothed edges; others hold 0 and a small number
-            threshold = min(127, int(values.max()) - 1)
-            shapes.append((self.layers[layer.kind], values > max(0, threshold)))
+            threshold = 127 * bool(values.max() > 127)
+            shapes.append((self.layers[layer.kind], values > threshold))
         sizes = {inside.shape for _, inside in shapes}
         if len(sizes) > 1:
             raise InputError(f"the masks of {source.image.name} differ in size.")
