@@ -11,7 +11,6 @@ from encoder_ablations.data.datasets.decoding import OPAQUE, class_table
 from encoder_ablations.data.datasets.reading import opened
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.data.intake.layouts.coco import CocoImage, stack_shapes
-from encoder_ablations.data.intake.layouts.codes import Color, code_of
 from encoder_ablations.data.intake.layouts.mask_values import Meaning
 from encoder_ablations.data.intake.layouts.panoptic import PanopticImage
 from encoder_ablations.data.intake.layouts.survey import Source
@@ -81,7 +80,7 @@ class Proposal:
         remarks: sentences for the person who decides.
         meaning: of mask files; None for annotations and for folders of classes.
         class_of: class id of a category, if the masks come from annotations.
-        colors: class id of a colour.
+        colors: class id of the code of a colour.
         layers: class id of a kind of masks.
     """
 
@@ -93,7 +92,7 @@ class Proposal:
     remarks: list[str] = field(default_factory=list)
     meaning: Meaning | None = None
     class_of: Mapping[int, int] = field(default_factory=dict)
-    colors: dict[Color, int] = field(default_factory=dict)
+    colors: dict[int, int] = field(default_factory=dict)
     layers: dict[str, int] = field(default_factory=dict)
 
     def read_mask(self, item: Item) -> np.ndarray:
@@ -123,7 +122,7 @@ class Proposal:
 
     def _classes_of_colors(self, pixels: np.ndarray) -> np.ndarray:
         """Return H×W uint8 class ids of H×W codes of colours."""
-        codes = np.array([code_of(color) for color in self.colors])
+        codes = np.array(list(self.colors))
         ids = np.array(list(self.colors.values()), np.uint8)
         # searchsorted needs rising codes
         order = codes.argsort()

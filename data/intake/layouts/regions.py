@@ -14,8 +14,8 @@ from encoder_ablations.data.intake.layouts.codes import pack
 from encoder_ablations.data.intake.layouts.mask_values import (
     BLACK_AND_WHITE,
     LOSSY_FORMATS,
-    NEAR_BLACK,
-    NEAR_WHITE,
+    count_unclear,
+    cut,
 )
 
 LARGEST = 500_000
@@ -81,9 +81,9 @@ def _thin(pixels: np.ndarray) -> np.ndarray:
     return pixels[::step, ::step]
 
 
-def _lossy(pixels: np.ndarray) -> View:
-    clear = np.mean((pixels <= NEAR_BLACK) | (pixels >= NEAR_WHITE))
-    return View((pixels >= 128) * np.int32(255), False, bool(clear < BLACK_AND_WHITE))
+def _lossy(levels: np.ndarray) -> View:
+    unclear = count_unclear(levels) / levels.size
+    return View(cut(levels).astype(np.int32), False, unclear > 1 - BLACK_AND_WHITE)
 
 
 def _channels(pixels: np.ndarray) -> View:
@@ -96,7 +96,7 @@ def _channels(pixels: np.ndarray) -> View:
 def _grey(codes: np.ndarray) -> View:
     """Return a file's values, or 0 and 255 alone where all others are smoothed edges."""
     if _are_edges_smoothed(codes):
-        return View((codes >= 128) * np.int32(255), False, False)
+        return View(cut(codes).astype(np.int32), False, False)
     return View(codes, False, _is_picture(codes, MOST_GREYS))
 
 
