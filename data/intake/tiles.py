@@ -55,9 +55,8 @@ def outline(pair: Pair, largest: int, reading: Reading = READ_AS_IT_IS) -> Outli
         _require_equal_sizes(image, mask)
         tiles = math.prod(len(stretches(side, largest)) for side in image.size)
         void = ""
-        if mask.ignore is not None:
-            declaring = [each for each in (image, mask) if each.nodata is not None]
-            for each in declaring:  # the mask's number goes first
+        for each in (image, mask):  # the mask's number goes first
+            if mask.ignore is not None and each.nodata is not None:
                 void = f"{each.nodata:g} in {each.path}"
         return Outline(tiles, image.spare_bands, void)
 
