@@ -56,9 +56,9 @@ def write_sheet(spec: DatasetSpec, path: Path, title: str) -> list[str]:
     draw = ImageDraw.Draw(sheet)
     text, font = legible(title, 16)
     draw.text((GAP, GAP), text, INK, font)
-    for (x, y), (word, font), color in zip(legend, words, [*colors, None], strict=True):
-        box = Image.new("RGB", (13, 13), color) if color else Image.fromarray(_stripes(13, 13))
-        sheet.paste(box, (x, y + 3))
+    boxes = [*(np.full((13, 13, 3), color, np.uint8) for color in colors), _stripes(13, 13)]
+    for (x, y), (word, font), box in zip(legend, words, boxes, strict=True):
+        sheet.paste(Image.fromarray(box), (x, y + 3))
         draw.rectangle((x, y + 3, x + 12, y + 15), outline=SOFT)
         draw.text((x + 18, y + 1), word, INK, font)
     for row, height in zip(rows, heights, strict=True):

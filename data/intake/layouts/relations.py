@@ -87,24 +87,22 @@ Table = Counter[tuple[int, int]]
 
 def reason_against(other: Kind, one: Kind) -> str:
     """Return why a kind is no mask of its own beside ``one``; empty where it may be."""
-    if one.for_training and not other.for_training:
-        return "does not hold the ids that are trained on, as does"
     tables = joint(other, one)
-    if not tables or (one.shows_objects and not other.shows_objects):
+    if one.for_training > other.for_training:
+        return "does not hold the ids that are trained on, as does"
+    if not tables or one.shows_objects > other.shows_objects:
         return ""
     together = add_counts(tables)
-    finer_in_each = all(map(tells, tables))
+    finer = all(map(tells, tables))
     coarser = tells(turned(together))
-    if finer_in_each and coarser:
-        if other.rank > one.rank:
-            return "shows the same as"
     # a value that means something else in every image is a number
-    elif finer_in_each:
-        if other.shows_objects or not tells(together):
-            return "numbers the objects of"
-    elif coarser and other.color and not one.color:
-        return "shows in colours what is in"
-    return ""
+    numbers = other.shows_objects or not tells(together)
+    reasons = {
+        (True, True): "shows the same as" * (other.rank > one.rank),
+        (True, False): "numbers the objects of" * numbers,
+        (False, True): "shows in colours what is in" * (other.color > one.color),
+    }
+    return reasons.get((finer, coarser), "")
 
 
 def joint(one: Kind, other: Kind) -> list[Table]:
