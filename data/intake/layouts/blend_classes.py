@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.intake.layouts import blending
 from encoder_ablations.data.intake.layouts.blending import Blends
 from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
@@ -54,21 +53,21 @@ def _doubt(blends: Blends, channels: int) -> Unsure:
     )
 
 
-def nearest_classes(blends: Blends, table: Mapping[int, int], channels: int) -> dict[int, int]:
-    """Return the class id of every blend.
+def nearest_classes(blends: Blends, classes: Mapping[int, int], channels: int) -> dict[int, int]:
+    """Return the class of every blend, -1 = ignored.
 
     A blend of two values counts as the nearer one. Among more values it is unknown which ones it
     blends, so it is ignored.
 
     Args:
         blends: the blends.
-        table: class id of the others.
+        classes: class of each of the others.
         channels: 1 for values, 3 for colours.
     """
     if len(blends.real) > 2:
-        return dict.fromkeys(blends.blended, IGNORE)
+        return dict.fromkeys(blends.blended, -1)
     nearest = {code: blending.nearest_real(code, blends.real, channels) for code in blends.blended}
-    return {code: table.get(real, IGNORE) for code, real in nearest.items()}
+    return {code: classes.get(real, -1) for code, real in nearest.items()}
 
 
 def note_blends(proposal: Proposal, blends: Blends, channels: int) -> None:

@@ -12,7 +12,6 @@ from encoder_ablations.data.intake.layouts.blend_classes import (
     nearest_classes,
     note_blends,
 )
-from encoder_ablations.data.intake.layouts.blending import Blends
 from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
 from encoder_ablations.data.intake.layouts.codes import Color, code_of, color_of
 from encoder_ablations.data.intake.layouts.mask_values import (
@@ -47,11 +46,13 @@ class _Classes:
         target: code -> number of its class.
         names: of the classes.
         plain: whether values are class ids already.
+        matte: whether values are those of an alpha matte.
     """
 
     target: dict[int, int]
     names: list[str]
     plain: bool = False
+    matte: bool = False
 
 
 def classes_of_masks(proposal: Proposal, wishes: Wishes) -> dict[str, Any]:
@@ -69,47 +70,58 @@ def classes_of_masks(proposal: Proposal, wishes: Wishes) -> dict[str, Any]:
         return _class_of_objects(proposal, meaning, wishes)
     if wishes.objects is None and not wishes.given:
         _require_classes(meaning)
-    blends = None
-    if meaning.channels == 3 and wishes.colors and not wishes.given:
-        found = _from_table(proposal, meaning, wishes.colors)
-    else:
-        blends = blends_in(meaning, wishes)
-        found = _from_codes(proposal, meaning, wishes, blends)
-    ignored = set()
+    found = _find(proposal, meaning, wishes)
+    kept = list(range(len(found.names)))
     if not wishes.given:
         pixels: Counter[int] = Counter()
         for code, number in found.target.items():
             pixels[number] += meaning.pixels[code]
         ignored = unlabelled_places(proposal.remarks, found.names, pixels)
-    content = _content(proposal, found, ignored, blends)
-    if meaning.channels == 1:
-        _note_unlabelled(proposal, found.target, content)
-    if blends:
-        note_blends(proposal, blends, meaning.channels)
-    return content
+        kept = [number for number in kept if number not in ignored]
+    return _content(proposal, found, kept)
 
 
-def _content(
-    proposal: Proposal, found: _Classes, ignored: set[int], blends: Blends | None
-) -> dict[str, Any]:
-    """Return the part of the YAML that says what codes are; colours go to the proposal."""
-    meaning = proposal.studied
-    kept = [number for number in range(len(found.names)) if number not in ignored]
+def _find(proposal: Proposal, meaning: Meaning, wishes: Wishes) -> _Classes:
+    if meaning.channels == 3 and wishes.colors and not wishes.given:
+        return _from_table(proposal, meaning, wishes.colors)
+    blends = blends_in(meaning, wishes)
+    if blends is None:
+        return _from_codes(proposal, meaning, wishes, set(meaning.pixels))
+    found = _from_codes(proposal, meaning, wishes, meaning.pixels.keys() - set(blends.blended))
+    found.plain = False
+    found.matte = blends.real == (0, IGNORE) and found.target == MATTE
+    found.target |= nearest_classes(blends, found.target, meaning.channels)
+    note_blends(proposal, blends, meaning.channels)
+    return found
+
+
+def _content(proposal: Proposal, found: _Classes, kept: list[int]) -> dict[str, Any]:
+    """Return the part of the YAML that says what codes are; colours go to the proposal.
+
+    Args:
+        proposal: gets the remarks.
+        found: all classes.
+        kept: numbers of those that stay; the others are ignored.
+    """
+    pixels = proposal.studied.pixels
+    # the classes that stay are numbered anew
     places = {number: place for place, number in enumerate(kept)}
     table = {code: places.get(number, IGNORE) for code, number in found.target.items()}
     content: dict[str, Any] = {"classes": [found.names[number] for number in kept]}
+    if proposal.studied.channels == 3:
+        proposal.colors = dict.fromkeys(pixels, IGNORE) | table
+        # of several colours of a class the first one is shown
+        first = {number: code for code, number in reversed(found.target.items())}
+        return content | {"colors": [color_of(first[number]) for number in kept]}
     # ids stay as they are where nothing but the last ones is ignored
-    if found.plain and not blends and kept == list(range(len(kept))):
-        return content | {"ignore_ids": [IGNORE, *sorted(ignored)]}
-    if blends and blends.real == (0, IGNORE) and table == MATTE:
-        return content | {"mask_format": "matte"}
-    if blends:
-        table |= nearest_classes(blends, table, meaning.channels)
-    if meaning.channels == 1:
-        return content | {"value_map": dict(sorted(table.items()))}
-    proposal.colors = dict.fromkeys(meaning.pixels, IGNORE) | table
-    code_of_class = {number: code for code, number in found.target.items()}
-    return content | {"colors": [color_of(code_of_class[number]) for number in kept]}
+    if found.plain and kept == list(range(len(kept))):
+        content["ignore_ids"] = [IGNORE, *range(len(kept), len(found.names))]
+    elif found.matte:
+        content["mask_format"] = "matte"
+    else:
+        content["value_map"] = dict(sorted(table.items()))
+    _note_unlabelled(proposal, pixels.keys() - table.keys(), content)
+    return content
 
 
 def _require_classes(meaning: Meaning) -> None:
@@ -171,31 +183,30 @@ def _from_table(proposal: Proposal, meaning: Meaning, table: Mapping[Color, str]
     return _Classes(target, names)
 
 
-def _from_codes(
-    proposal: Proposal, meaning: Meaning, wishes: Wishes, blends: Blends | None
-) -> _Classes:
-    """Return the classes that values or colours are, without those that are blends.
+def _from_codes(proposal: Proposal, meaning: Meaning, wishes: Wishes, real: set[int]) -> _Classes:
+    """Return the classes that values or colours are.
+
+    Args:
+        proposal: gets the remarks.
+        meaning: of the masks.
+        wishes: the names, if they are known.
+        real: all codes that are no blends.
 
     Raises:
         InputError: there are too many, or fewer names than classes.
     """
-    real = dict(meaning.pixels)
-    for code in blends.blended if blends else ():
-        del real[code]
     if len(real) > MOST_CLASSES + 1:
         raise too_many(len(real), f"{NOUNS[meaning.channels]}s")
     if meaning.channels == 3:
-        return _from_colors(proposal, list(real), wishes)
-    order = _order_by_palette(meaning, wishes)
-    target, plain = order, False
-    if not order:
+        return _from_colors(proposal, [code for code in meaning.pixels if code in real], wishes)
+    target, plain = _order_by_palette(meaning, wishes), False
+    if not target:
         target, plain = class_values(real, len(wishes.names))
-    names = wishes.names
-    _require_names(names, max(target.values()) + 1, meaning.pixels)
-    if not names:
-        names = _invented(target, plain)
-        proposal.remarks.append("Class names are invented: write the right ones.")
-    return _Classes(target, names, plain)
+    _require_names(wishes.names, max(target.values()) + 1, meaning.pixels)
+    if wishes.names:
+        return _Classes(target, wishes.names, plain)
+    proposal.remarks.append("Class names are invented: write the right ones.")
+    return _Classes(target, _invented(target, plain), plain)
 
 
 def _from_colors(proposal: Proposal, codes: list[int], wishes: Wishes) -> _Classes:
@@ -253,21 +264,20 @@ def _require_names(names: list[str], count: int, values: Mapping[int, int]) -> N
 
 def _invented(target: Mapping[int, int], plain: bool) -> list[str]:
     """Return names that say the value; two classes with 0 are background and foreground."""
-    if len(set(target.values())) == 2 and target.get(0) == 0:
+    value_of = {number: value for value, number in target.items()}
+    if plain:
+        value_of = {number: number for number in value_of}
+    if len(value_of) == 2 and target.get(0) == 0:
         return ["background", "foreground"]
-    value_of = {number: number if plain else value for value, number in target.items()}
     return [f"class_{value_of[number]}" for number in sorted(value_of)]
 
 
-def _note_unlabelled(
-    proposal: Proposal, target: Mapping[int, int], content: dict[str, Any]
-) -> None:
+def _note_unlabelled(proposal: Proposal, unlabelled: set[int], content: dict[str, Any]) -> None:
     """Add remarks that say which values are taken for "not labelled"."""
-    pixels = proposal.studied.pixels
-    unlabelled = pixels.keys() - target.keys()
     if WIDE_IGNORE in unlabelled:
         content["ignore_ids"] = [*content.get("ignore_ids", [IGNORE]), WIDE_IGNORE]
         proposal.remarks.append("65535 is taken for 'not labelled'.")
     if IGNORE in unlabelled:
+        pixels = proposal.studied.pixels
         share = 100 * pixels[IGNORE] / pixels.total()
         proposal.remarks.append(f"255 is taken for 'not labelled': {share:.3g} % of the pixels.")

@@ -50,8 +50,11 @@ def _choose(survey: Survey, masks: Sequence[str]) -> None:
         _take_asked(survey, masks, kinds)
     elif len(kinds) == 1:
         _take(survey, kinds)
+    elif all(len(found.masks) == 1 for found in survey.found):
+        _require_no_classes(_mask_kinds(survey, kinds))
+        _take(survey, kinds)
     else:
-        _compare(survey, kinds)
+        _compare(survey, _mask_kinds(survey, kinds))
 
 
 def _examples(survey: Survey) -> dict[str, Candidate]:
@@ -111,45 +114,39 @@ def _masks_of(survey: Survey, kinds: Collection[str]) -> Iterator[tuple[Found, l
             survey.without_mask.append(found.image)
 
 
-def _compare(survey: Survey, names: Sequence[str]) -> None:
-    """Decide what several kinds of files are: classes, or masks beside other things.
+def _compare(survey: Survey, kinds: list[Kind]) -> None:
+    """Decide what several files for one image are: classes, or masks beside other things.
 
     Raises:
         Unsure: several kinds may be the masks.
-        InputError: no kind holds masks.
     """
-    kinds = _mask_kinds(survey, names)
     binary = all(kind.binary for kind in kinds)
-    if all(len(found.masks) == 1 for found in survey.found):
-        if binary:
-            _require_no_classes([kind.name for kind in kinds])
-        _take(survey, names)
-        return
     if binary and len(kinds) > 1 and _most_overlap(kinds) <= relations.MOST_OVERLAP:
         _stack_classes(survey, kinds)
         return
     kinds = _without_renderings(survey, kinds)
-    if len(kinds) == 1:
-        _take(survey, [kinds[0].name])
+    names = [kind.name for kind in kinds]
+    if len(names) == 1:
+        _take(survey, names)
         return
     readings = [masks_reading([kind.name], f"the masks hold {kind.describe()}") for kind in kinds]
     if binary:
-        every = [kind.name for kind in kinds]
-        readings.append(masks_reading(every, "each folder shows a class: all are binary"))
+        readings.append(masks_reading(names, "each folder shows a class: all are binary"))
     raise Unsure(
         "images have masks of several kinds, and their values do not tell which are meant.",
         readings,
     )
 
 
-def _require_no_classes(names: Sequence[str]) -> None:
-    """Check folders of binary masks, where every image has a mask in one of them only.
+def _require_no_classes(kinds: Sequence[Kind]) -> None:
+    """Check several folders of masks, where every image has a mask in one of them only.
 
     Raises:
-        Unsure: the folders may be classes, or merely order the files below one folder.
+        Unsure: all are binary: they may be classes, or merely order the files below one folder.
     """
+    names = [kind.name for kind in kinds]
     above = os.path.commonpath(names)
-    if above in ("", *names) or "*" in "".join(names):
+    if not all(kind.binary for kind in kinds) or above in ("", *names) or "*" in "".join(names):
         return
     one_folder = "one mask for each image, folders have no meaning: no image has masks in two"
     raise Unsure(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.intake.layouts.codes import Color
+from encoder_ablations.data.intake.layouts.survey import text_of
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names
 
@@ -120,10 +121,7 @@ def _lists_names(path: Path, folders: set[str]) -> bool:
 
 
 def _parse(path: Path) -> Names:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        return [], {}
+    text = text_of(path)
     if path.suffix.lower() == ".json":
         names, colors = _read_json(text)
     else:

@@ -97,12 +97,15 @@ def reason_against(other: Kind, one: Kind) -> str:
     coarser = tells(turned(together))
     # a value that means something else in every image is a number
     numbers = other.shows_objects or not tells(together)
-    reasons = {
-        (True, True): "shows the same as" * (other.rank > one.rank),
-        (True, False): "numbers the objects of" * numbers,
-        (False, True): "shows in colours what is in" * (other.color > one.color),
+    claims = {
+        (True, True): ("shows the same as", other.rank > one.rank),
+        (True, False): ("numbers the objects of", numbers),
+        (False, True): ("shows in colours what is in", other.color > one.color),
     }
-    return reasons.get((finer, coarser), "")
+    reason, holds = claims.get((finer, coarser), ("", True))
+    if not holds:
+        return ""
+    return reason
 
 
 def joint(one: Kind, other: Kind) -> list[Table]:

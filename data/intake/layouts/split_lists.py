@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.intake.layouts.folder_names import split_of
-from encoder_ablations.data.intake.layouts.survey import Survey
+from encoder_ablations.data.intake.layouts.survey import Survey, text_of
 from encoder_ablations.utils.texts import plural
 
 MOST_MISSING = 0.1
@@ -47,28 +47,28 @@ def take_lists(survey: Survey, root: Path, files: Iterable[Path]) -> None:
 
     Images that stand in no list are left out.
     """
-    if any(source.split for source in survey.sources):
+    if {source.split for source in survey.sources} != {None}:
         return
-    ids = {source.id for source in survey.sources}
-    every = [_read(paths, ids) for paths in _by_folder(files).values()]
-    best = max(
-        (lists for lists in every if lists.fits(ids)), key=lambda each: each.rank, default=None
-    )
+    best = _best_lists(files, {source.id for source in survey.sources})
     if best is None:
         return
     survey.lists = best.paths
     split_of_id = dict(best.listed)
-    dropped = [source.image for source in survey.sources if source.id not in split_of_id]
-    survey.sources = [
-        replace(source, split=split_of_id[source.id])
-        for source in survey.sources
-        if source.id in split_of_id
-    ]
+    given = [replace(source, split=split_of_id.get(source.id)) for source in survey.sources]
+    survey.sources = [source for source in given if source.split]
+    dropped = [source.image for source in given if not source.split]
     named = ", ".join(path.relative_to(root).as_posix() for path in survey.lists.values())
     survey.remarks.append(f"Splits come from {named}.")
     if dropped:
         left_out = plural(len(dropped), "image", "stands/stand in none of them and is/are left out")
         survey.remarks.append(f"{left_out}, e.g. {dropped[0].relative_to(root)}.")
+
+
+def _best_lists(files: Iterable[Path], ids: set[str]) -> Lists | None:
+    """Return the lists of one folder that fit the images and name most; None where none fit."""
+    every = [_read(paths, ids) for paths in _by_folder(files).values() if "train" in paths]
+    fitting = [lists for lists in every if lists.fits(ids)]
+    return max(fitting, key=lambda lists: lists.rank, default=None)
 
 
 def _by_folder(files: Iterable[Path]) -> dict[Path, dict[Split, Path]]:
@@ -78,14 +78,13 @@ def _by_folder(files: Iterable[Path]) -> dict[Path, dict[Split, Path]]:
         split = split_of(path.stem)
         if path.suffix.lower() == ".txt" and split:
             found[path.parent].setdefault(split, path)
-    return {folder: lists for folder, lists in found.items() if "train" in lists}
+    return found
 
 
 def _read(paths: dict[Split, Path], ids: set[str]) -> Lists:
     listed = set()
     for split, path in paths.items():
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-        lines = filter(None, map(str.strip, text.splitlines()))
+        lines = filter(None, map(str.strip, text_of(path).splitlines()))
         listed |= {(_id_in(line, ids), split) for line in lines}
     return Lists(paths, listed)
 

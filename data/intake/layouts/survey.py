@@ -141,6 +141,14 @@ def list_files(root: Path) -> list[Path]:
     return found
 
 
+def text_of(path: Path) -> str:
+    """Return a file's text; empty where it is none that can be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) -> Survey:
     """Return images with the files that may be their masks; ``found`` may be empty.
 
