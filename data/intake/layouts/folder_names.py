@@ -96,17 +96,20 @@ def read_path(path: Path, root: Path, wanted: Sequence[str]) -> NamedFile:
     inside = path.parent.relative_to(root)
     folders = [_read_folder(part) for part in inside.parts]
     rest = tuple(folder.rest for folder in folders if folder.rest)
-    role = _last(folder.role for folder in folders)
-    split = _last(folder.split for folder in folders)
-    stem = path.stem
-    # aachen_1_gtFine_labelTrainIds is the mask of aachen_1
-    ending = _ENDING.search(stem)
-    if ending:
-        role = ENDINGS[ending[1].lower()]
-        stem = stem[: ending.start()] or "__".join(rest)
+    stem, own_role = _read_stem(path.stem)
+    roles = [*(folder.role for folder in folders), own_role]
     if any(kind_matches(str(inside), folder) for folder in wanted):
-        role = "mask"
-    return NamedFile(path, role, split, rest, stem or path.stem)
+        roles.append("mask")
+    split = _last(folder.split for folder in folders)
+    return NamedFile(path, _last(roles), split, rest, stem or "__".join(rest) or path.stem)
+
+
+def _read_stem(stem: str) -> tuple[str, Role | None]:
+    """Return a stem without the last words that say a role: the mask of ``tile_7_mask``."""
+    ending = _ENDING.search(stem)
+    if ending is None:
+        return stem, None
+    return stem[: ending.start()], ENDINGS[ending[1].lower()]
 
 
 def _last(said: Iterable[Said | None]) -> Said | None:

@@ -14,7 +14,7 @@ import numpy as np
 from encoder_ablations.data.datasets.reading import read_channels
 from encoder_ablations.data.datasets.sample import ignore_label, mask_type
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.data.intake.layouts.coco import (
+from encoder_ablations.data.intake.layouts.annotations import (
     AnnotatedSet,
     Files,
     area_of,
@@ -96,7 +96,14 @@ def read_panoptic(root: Path, files: Sequence[Path]) -> PanopticSet | None:
         return None
     names = category_names(contents)
     class_of = {category: number for number, category in enumerate(names)}
-    result = PanopticSet([], list(names.values()), class_of, [])
+    result = PanopticSet(
+        "COCO panoptic annotations",
+        "PNGs of segment numbers, by the categories in the JSON",
+        [],
+        list(names.values()),
+        class_of,
+        remarks=["What belongs to no segment is ignored."],
+    )
     places = Files(root, files)
     for path, content in contents.items():
         try:

@@ -158,6 +158,24 @@ def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) 
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     images, masks = _by_role([read_path(path, root, wanted) for path in pictures])
     survey = Survey("images and masks of equal names")
+    masks_of = _masks_of_images(survey, images, masks)
+    for image in chain.from_iterable(images.values()):
+        own = masks_of[image.path]
+        if not own:
+            survey.without_mask.append(image.path)
+            continue
+        name = _name(image, images[image.key])
+        candidates = _candidates(image, own, root)
+        survey.found.append(Found(name, image.split, image.path, candidates))
+    survey.found.sort(key=lambda found: (found.split or "", found.id))
+    survey.scene_pattern = _scenes(survey.found)
+    return survey
+
+
+def _masks_of_images(
+    survey: Survey, images: Images, masks: Iterable[NamedFile]
+) -> defaultdict[Path, list[NamedFile]]:
+    """Return the masks of every image; masks without an image go to the survey."""
     masks_of: defaultdict[Path, list[NamedFile]] = defaultdict(list)
     for mask in masks:
         image = _image_of(mask, images[mask.key])
@@ -165,17 +183,7 @@ def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) 
             survey.without_image.append(mask.path)
         else:
             masks_of[image.path].append(mask)
-    for image in chain.from_iterable(images.values()):
-        own = masks_of[image.path]
-        if own:
-            name = _name(image, images[image.key])
-            candidates = _candidates(image, own, root)
-            survey.found.append(Found(name, image.split, image.path, candidates))
-        else:
-            survey.without_mask.append(image.path)
-    survey.found.sort(key=lambda found: (found.split or "", found.id))
-    survey.scene_pattern = _scenes(survey.found)
-    return survey
+    return masks_of
 
 
 def _by_role(files: Sequence[NamedFile]) -> tuple[Images, list[NamedFile]]:
@@ -185,14 +193,13 @@ def _by_role(files: Sequence[NamedFile]) -> tuple[Images, list[NamedFile]]:
     there as JPEG and in another format, the JPEG is the image.
     """
     called_images = {file.key for file in files if file.role == "image"}
-    jpegs = {file.key for file in files if file.is_jpeg}
+    # a JPEG may be an image as long as no other file is called so
+    may_be = called_images | {file.key for file in files if file.is_jpeg}
     images: Images = defaultdict(list)
     masks = []
     for file in files:
-        partners = called_images
-        if not file.is_jpeg:
-            partners = called_images | jpegs
-        guessed = "mask" if file.key in partners else "image"
+        partners = {True: called_images, False: may_be}[file.is_jpeg]
+        guessed = {True: "mask", False: "image"}[file.key in partners]
         if (file.role or guessed) == "mask":
             masks.append(file)
         else:
