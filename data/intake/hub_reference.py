@@ -1,4 +1,7 @@
-"""``hub:owner/name``: a dataset of the Hugging Face hub without a YAML. One is written beside the copy."""
+"""``hub:owner/name``: a dataset of the Hugging Face hub without a YAML.
+
+One is written beside the copy.
+"""
 
 import hashlib
 import json

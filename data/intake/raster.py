@@ -5,7 +5,6 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import reduce
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,16 +102,15 @@ class Raster(ABC):
             return self._levels(bands[0])
         return self._levels(bands.transpose(1, 2, 0))
 
-    def void(self, first: int, last: int) -> np.ndarray | None:
-        """Return h×W bool: where no band holds data; None where the file has no number for it."""
-        if self.nodata is None:
-            return None
-        # not dataset_mask: GDAL takes the last of four bands for opacity if the file says no other
-        bands = range(1, self._source.count + 1)
+    def void(self, first: int, last: int) -> np.ndarray:
+        """Return h×W bool: where no band holds data."""
         window = self._window(first, last)
-        equal = (_equal(self._source.read(band, window=window), self.nodata) for band in bands)
-        every: np.ndarray = reduce(np.logical_and, equal)
-        return every
+        void = np.full((last - first, self.size[1]), self.nodata is not None)
+        # not dataset_mask: GDAL takes the last of four bands for opacity if the file says no other
+        for band in range(1, self._source.count + 1):
+            if self.nodata is not None:
+                void &= _equal(self._source.read(band, window=window), self.nodata)
+        return void
 
     @property
     def spare_bands(self) -> list[int]:
@@ -221,8 +219,8 @@ class _MaskRaster(Raster):
             shown = ", ".join(map("{:g}".format, np.unique(pixels[wrong])[:3]))
             raise FileProblem(
                 "mask-ids",
-                f"{self.path} holds {shown}; ids are whole numbers in 0..{LARGEST_VALUE}. Save what "
-                "is not labelled as 255.",
+                f"{self.path} holds {shown}; ids are whole numbers in 0..{LARGEST_VALUE}. "
+                "Save what is not labelled as 255.",
             )
         return pixels.astype(np.uint16)
 
@@ -259,9 +257,9 @@ def opened_raster(path: Path, kind: Kind, reading: Reading = READ_AS_IT_IS) -> I
 
 
 def _equal(pixels: np.ndarray, number: float) -> np.ndarray:
-    if math.isnan(number):
-        return np.isnan(pixels)
     equal: np.ndarray = pixels == number
+    if math.isnan(number):
+        equal = np.isnan(pixels)
     return equal
 
 

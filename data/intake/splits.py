@@ -37,7 +37,7 @@ class Ratios:
     def __post_init__(self) -> None:
         if self.folds < 1:
             raise InputError(
-                f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or 2 and more."
+                f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or more."
             )
         # the share of val is not read where there are several folds
         val = {1: self.val}.get(self.folds, 0.5 * (1 - self.test))
@@ -103,7 +103,8 @@ def divide(
 def files_of(parts: Mapping[str, list[int]], ratios: Ratios) -> dict[str, list[int]]:
     """Return positions by the index files of the parts.
 
-    They are called ``train``, ``val`` and ``test``, or ``fold_0_train``, ``fold_0_val``, …, ``test``.
+    They are called ``train``, ``val`` and ``test``, or ``fold_0_train``, ``fold_0_val``, … and
+    ``test``.
     """
     if ratios.folds == 1:
         return dict(parts)

@@ -68,10 +68,7 @@ def held_ids(path: Path) -> set[int]:
         if mask.ignore is None:
             return found
         for first, last in stretches(mask.size[0], 512):
-            ids = mask.rows(first, last)
-            void = mask.void(first, last)
-            if void is not None:
-                ids = ids[~void]
+            ids = mask.rows(first, last)[~mask.void(first, last)]
             found.update(np.unique(ids).tolist())
     return found
 
@@ -111,9 +108,8 @@ def cut(
         columns = stretches(image.size[1], largest)
         for top, bottom in stretches(image.size[0], largest):
             ids = mask.rows(top, bottom)
-            void = image.void(top, bottom) if mask.ignore is not None else None
-            if void is not None:
-                ids[void] = mask.ignore
+            if mask.ignore is not None:
+                ids[image.void(top, bottom)] = mask.ignore
             work = []
             rows = (image.rows(top, bottom), image.palette), (ids, mask.palette)
             for kind, (pixels, palette) in zip(KINDS, rows, strict=True):

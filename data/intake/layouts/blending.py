@@ -157,6 +157,7 @@ def refuse_pictures(blends: Blends, kinds: int, what: str) -> None:
     """Refuse files in which too many pixels form no areas.
 
     Args:
+        blends: the real and the blended values.
         kinds: number of values in all files.
         what: "values" or "colours".
 

@@ -231,15 +231,13 @@ def _order_by_palette(meaning: Meaning, wishes: Wishes) -> dict[int, int]:
     Without it a table that is not in the order of the values would name every class wrongly. The
     result is empty where there is no table, or it lacks a colour, or it is in order.
     """
-    if wishes.given:
-        return {}
     places = {code_of(color): number for number, color in enumerate(wishes.colors)}
-    known = {value: code for value, code in meaning.palette.items() if code in places}
-    order = {value: places[known[value]] for value in sorted(known)}
+    palette = sorted(meaning.palette.items())
+    order = {value: places[code] for value, code in palette if code in places}
     complete = meaning.pixels.keys() - {IGNORE} <= order.keys()
-    if complete and any(value != place for value, place in order.items()):
-        return order
-    return {}
+    if wishes.given or not complete or list(order) == list(order.values()):
+        return {}
+    return order
 
 
 def _require_names(names: list[str], count: int, values: Mapping[int, int]) -> None:

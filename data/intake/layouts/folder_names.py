@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeVar
 from encoder_ablations.data.datasets.spec import Split
 
 Role = Literal["image", "mask"]
-Said = TypeVar("Said", bound=str)
+Said = TypeVar("Said")
 
 JPEGS = (".jpg", ".jpeg")
 SPLIT_WORDS: dict[str, Split] = {
@@ -91,6 +91,8 @@ def read_path(path: Path, root: Path, wanted: Sequence[str]) -> NamedFile:
     """Return what the names of a file and of its folders below ``root`` say.
 
     Args:
+        path: the file.
+        root: the dataset's folder.
         wanted: folders that are known to hold masks.
     """
     inside = path.parent.relative_to(root)
@@ -100,7 +102,7 @@ def read_path(path: Path, root: Path, wanted: Sequence[str]) -> NamedFile:
     roles = [*(folder.role for folder in folders), own_role]
     if any(kind_matches(str(inside), folder) for folder in wanted):
         roles.append("mask")
-    split = _last(folder.split for folder in folders)
+    split: Split | None = _last(folder.split for folder in folders)
     return NamedFile(path, _last(roles), split, rest, stem or "__".join(rest) or path.stem)
 
 
@@ -120,9 +122,9 @@ def _last(said: Iterable[Said | None]) -> Said | None:
 @lru_cache(maxsize=4096)
 def _read_folder(name: str) -> _Folder:
     words = words_of(name)
-    roles = filter(None, (SPOKEN.get(word.lower()) for word in words))
-    # "mask" is the larger one, for "label_images" are labels
-    return _Folder(max(roles, default=None), _last(map(split_of, words)), _without(name, _says))
+    # masks come last: "label_images" are labels
+    roles = sorted((SPOKEN.get(word.lower()) for word in words), key=lambda role: role == "mask")
+    return _Folder(_last(roles), _last(map(split_of, words)), _without(name, _says))
 
 
 def kind_matches(kind: str, wanted: str) -> bool:

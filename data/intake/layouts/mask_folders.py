@@ -31,6 +31,8 @@ def survey_masks(root: Path, files: Iterable[Path], masks: Sequence[str] = ()) -
     """Return pairs of images and masks; ``sources`` is empty where there are none.
 
     Args:
+        root: the folder.
+        files: all files below it.
         masks: the folder of the masks, or one folder for each class; empty where the values in
             the files decide.
 
@@ -94,6 +96,7 @@ def _stack(survey: Survey, kinds: Sequence[str]) -> None:
     """Give each image all its files of several kinds, each of which shows a class.
 
     Args:
+        survey: gets the sources.
         kinds: in the order of the classes.
     """
     examples = _examples(survey)

@@ -41,15 +41,16 @@ class MaskContent:
         codes: values, or R·65536 + G·256 + B; 0 and 255 in formats that change values.
         channels: 1 for values, 3 for colours.
         palette: value -> code of its colour, for the values in the file.
-        unclear: pixels that are neither nearly black nor nearly white, in formats that change
-            values; None in others.
+        lossy: whether the file's format changes values.
+        unclear: pixels that are neither nearly black nor nearly white, in such formats.
         problem: why the file cannot be used; empty if it can.
     """
 
     codes: Counter[int] = field(default_factory=Counter)
     channels: int = 1
     palette: Mapping[int, int] = field(default_factory=dict)
-    unclear: int | None = None
+    lossy: bool = False
+    unclear: int = 0
     problem: str = ""
 
     @property
@@ -154,7 +155,7 @@ def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -
         path, problem = next(iter(problems.items()))
         raise InputError(f"no mask can be used ({len(paths)} found): {path}: {problem}.")
     found = usable.values()
-    if any(content.unclear is not None for content in found):
+    if any(content.lossy for content in found):
         return _black_and_white(usable, problems)
     if any(content.colorful for content in found):
         return _by_color("colours", usable, problems)
@@ -185,7 +186,8 @@ def _content(path: Path) -> MaskContent:
     with opened(path) as image:
         if image.format in LOSSY_FORMATS:
             levels = np.asarray(image.convert("L"))
-            return MaskContent(count_pixels(cut(levels)), unclear=count_unclear(levels))
+            unclear = count_unclear(levels)
+            return MaskContent(count_pixels(cut(levels)), lossy=True, unclear=unclear)
         if len(image.getbands()) > 1:
             return MaskContent(count_pixels(pack(np.asarray(image.convert("RGB")))), channels=3)
         if image.mode == "P":
@@ -261,14 +263,20 @@ def class_values(values: Iterable[int], names: int) -> tuple[dict[int, int], boo
     top = found[-1]
     if top in (IGNORE, WIDE_IGNORE) and set(found) <= {0, top}:
         return {0: 0, top: 1}, False
-    labelled = [value for value in found if value != IGNORE]
-    if labelled[-1] == WIDE_IGNORE and max(labelled[:-1], default=IGNORE) < IGNORE:
-        labelled.pop()
+    labelled = _labelled(found)
     if _are_ids(labelled, names):
         return {value: value for value in range(max(labelled[-1] + 1, names))}, True
     if _is_spread(found) or names == len(found):
         labelled = found
     return {value: number for number, value in enumerate(labelled)}, False
+
+
+def _labelled(found: Sequence[int]) -> list[int]:
+    """Return the rising values without 255, and without 65535 where the others have 8 bits."""
+    wide = WIDE_IGNORE
+    if any(IGNORE < value < WIDE_IGNORE for value in found):
+        wide = IGNORE
+    return [value for value in found if value not in (IGNORE, wide)] or list(found)
 
 
 def _are_ids(values: Sequence[int], names: int) -> bool:
@@ -279,6 +287,6 @@ def _are_ids(values: Sequence[int], names: int) -> bool:
 
 
 def _is_spread(values: Sequence[int]) -> bool:
-    """Return whether values are equal steps from 0 to 255, as in masks made visible: 0, 127, 255."""
+    """Return whether values are equal steps from 0 to 255, as in visible masks: 0, 127, 255."""
     steps = np.linspace(0, IGNORE, len(values))
     return len(values) > 2 and np.allclose(values, steps, rtol=0, atol=1)

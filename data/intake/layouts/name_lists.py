@@ -39,7 +39,7 @@ UNLABELLED = frozenset(
 )
 LABELME_IGNORE = "__ignore__"
 """labelme begins its lists with it and counts from -1."""
-_LINE = re.compile(r"(?P<before>[\d\s,;:]*)(?P<name>.*?)(?P<after>[\s,;:]+\d+(?![\w.]).*|[\s,;:]*)")
+_LINE = re.compile(r"^([\d\s,;:]*)(.*?)([\s,;:]+\d+(?![\w.]).*|[\s,;:]*)$")
 """A name with numbers before or after it: "0 sky", "Sky 128 128 128", "sky:128,128,128::"."""
 _HEADER = re.compile(r"(?i)\bname\b.*\b(r|red)\b|#.*")
 _NUMBER = re.compile(r"\d+")
@@ -164,9 +164,9 @@ def _read_lines(text: str, path: Path) -> Names:
 
 def _parse_line(line: str) -> tuple[str, Any]:
     """Return the name in a line, and its last three numbers."""
-    parts = _LINE.fullmatch(line.strip())
-    numbers = _NUMBER.findall(f"{parts['before']} {parts['after']}")
-    return parts["name"], tuple(map(int, numbers[-3:]))
+    before, name, after = _LINE.findall(line.strip())[0]
+    numbers = _NUMBER.findall(f"{before} {after}")
+    return name, tuple(map(int, numbers[-3:]))
 
 
 def _read_json(text: str) -> Names:

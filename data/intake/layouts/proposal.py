@@ -151,7 +151,7 @@ class Proposal:
         return counts[:, :-1]
 
     def _amounts(self) -> Callable[[Any], Iterable[tuple[int, int]]]:
-        """Return what gives the class ids and amounts of a source, a class perhaps several times."""
+        """Return a function from a source to its class ids and their amounts; ids may repeat."""
         if self.class_of:
             return lambda source: source.areas(self.class_of)
         if self.layers:

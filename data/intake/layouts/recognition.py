@@ -9,13 +9,10 @@ from typing import Any
 
 from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.datasets.sample import ignore_label
+from encoder_ablations.data.intake.layouts.annotations import AnnotatedSet
 from encoder_ablations.data.intake.layouts.choices import Wishes
 from encoder_ablations.data.intake.layouts.classes import classes_of_masks
-from encoder_ablations.data.intake.layouts.coco import (
-    BACKGROUND,
-    AnnotatedSet,
-    read_coco,
-)
+from encoder_ablations.data.intake.layouts.coco import BACKGROUND, read_coco
 from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
 from encoder_ablations.data.intake.layouts.mask_values import Meaning, study_masks
 from encoder_ablations.data.intake.layouts.name_lists import read_names

@@ -140,7 +140,7 @@ def tells(table: Table) -> bool:
 def overlap(one: Kind, other: Kind) -> float:
     """Return the intersection over union of all pixels that are not 0, in 0..1."""
     table = add_counts(joint(one, other))
-    union = sum(count for values, count in table.items() if any(values))
+    union = table.total() - table[0, 0]
     return sum(count for values, count in table.items() if all(values)) / max(1, union)
 
 
@@ -161,7 +161,7 @@ def numbers_objects(per_mask: Sequence[set[int]], views: Sequence[View]) -> bool
 
 
 def _is_chain(shown: Sequence[set[int]]) -> bool:
-    """Return whether every mask holds the values of those with fewer: 1, 2; 1, 2, 3; …"""
+    """Return whether every mask holds the values of those with fewer: 1, 2; 1, 2, 3."""
     rising = sorted(shown, key=len)
     lengths = {len(values) for values in shown}
     contained = sum(starmap(set.issubset, pairwise(rising)))

@@ -121,17 +121,16 @@ def is_direct(proposal: Proposal, root: Path, lists: Mapping[Split, Path]) -> bo
     """Return whether the files can be used where they lie; if so, the spec then says where.
 
     Args:
+        proposal: gets the spec.
+        root: the dataset's folder.
         lists: index files that say the splits, if folders do not.
     """
-    unsaid = any(item.source.split is None for item in proposal.items)
-    if unsaid or proposal.meaning is None or proposal.meaning.convert:
+    said = {item.source.split for item in proposal.items}
+    if None in said or proposal.meaning is None or proposal.meaning.convert:
         return False
     wanted = {(item.split, Pair(item.id, item.image, _mask_of(item))) for item in proposal.items}
     resolved = {(split, _resolved(pair)) for split, pair in wanted}
-    tried = _as_folders(wanted, root)
-    if lists:
-        tried = [_as_lists(wanted, root, lists)]
-    for places in tried:
+    for places in _as_lists(wanted, root, lists) or _as_folders(wanted, root):
         # a description counts only if reading by it finds the very same pairs
         spec = proposal.spec.model_copy(update=places)
         if _found(spec) == resolved:
@@ -159,13 +158,14 @@ def _resolved(pair: Pair) -> Pair:
     return Pair(pair.id, pair.image.resolve(), pair.mask.resolve())
 
 
-def _as_lists(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> Places:
-    """Return two folders, and index files for the splits."""
-    return {
-        "images": _common_folder(root, (pair.image.parent for _, pair in wanted)),
-        "masks": _common_folder(root, (pair.mask.parent for _, pair in wanted)),
-        "splits": {split: path.relative_to(root).as_posix() for split, path in lists.items()},
-    }
+def _as_lists(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> list[Places]:
+    """Return two folders, and index files for the splits, if there are such files."""
+    if not lists:
+        return []
+    images = _common_folder(root, (pair.image.parent for _, pair in wanted))
+    masks = _common_folder(root, (pair.mask.parent for _, pair in wanted))
+    splits = {split: path.relative_to(root).as_posix() for split, path in lists.items()}
+    return [{"images": images, "masks": masks, "splits": _ordered(splits)}]
 
 
 def _common_folder(root: Path, folders: Iterable[Path]) -> str:

@@ -153,6 +153,8 @@ def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) 
     """Return images with the files that may be their masks; ``found`` may be empty.
 
     Args:
+        root: the folder.
+        files: all files below it.
         wanted: folders that are known to hold masks.
     """
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
@@ -198,8 +200,8 @@ def _by_role(files: Sequence[NamedFile]) -> tuple[Images, list[NamedFile]]:
     images: Images = defaultdict(list)
     masks = []
     for file in files:
-        partners = {True: called_images, False: may_be}[file.is_jpeg]
-        guessed = {True: "mask", False: "image"}[file.key in partners]
+        partners = called_images if file.is_jpeg else may_be
+        guessed = "mask" if file.key in partners else "image"
         if (file.role or guessed) == "mask":
             masks.append(file)
         else:
