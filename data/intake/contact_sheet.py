@@ -49,18 +49,14 @@ def write_sheet(spec: DatasetSpec, path: Path, title: str) -> list[str]:
     shown = _choose(spec)
     colors = colors_of(spec)
     words = _legend_words(spec)
-    legend, top = _legend_places(words)
+    _, top = _legend_places(words)
     rows = [shown[start : start + COLUMNS] for start in range(0, len(shown), COLUMNS)]
     heights = [max(_fit(each.sample)[1] for each in row) + LINE + GAP for row in rows]
     sheet = Image.new("RGB", (WIDTH, top + sum(heights) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     text, font = legible(title, 16)
     draw.text((GAP, GAP), text, INK, font)
-    for (x, y), (word, font), color in zip(legend, words, [*colors, None], strict=True):
-        box = Image.new("RGB", (13, 13), color) if color else Image.fromarray(_stripes(13, 13))
-        sheet.paste(box, (x, y + 3))
-        draw.rectangle((x, y + 3, x + 12, y + 15), outline=SOFT)
-        draw.text((x + 18, y + 1), word, INK, font)
+    _draw_legend(sheet, draw, words, colors)
     for row, height in zip(rows, heights, strict=True):
         for column, each in enumerate(row):
             _draw_pair(sheet, draw, each, (GAP + column * TILE, top), colors)
@@ -137,6 +133,20 @@ def _legend_places(
         places.append((x, y))
         x += needed
     return places, y + LINE + GAP
+
+
+def _draw_legend(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    words: list[tuple[str, ImageFont.FreeTypeFont]],
+    colors: tuple[tuple[int, int, int], ...],
+) -> None:
+    legend, _ = _legend_places(words)
+    boxes = [*(np.full((13, 13, 3), color, np.uint8) for color in colors), _stripes(13, 13)]
+    for (x, y), (word, font), box in zip(legend, words, boxes, strict=True):
+        sheet.paste(Image.fromarray(box), (x, y + 3))
+        draw.rectangle((x, y + 3, x + 12, y + 15), outline=SOFT)
+        draw.text((x + 18, y + 1), word, INK, font)
 
 
 def _stripes(height: int, width: int) -> np.ndarray:

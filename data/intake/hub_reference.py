@@ -1,4 +1,7 @@
-"""``hub:owner/name``: a dataset of the Hugging Face hub without a YAML. One is written beside the copy."""
+"""``hub:owner/name``: a dataset of the Hugging Face hub without a YAML.
+
+One is written beside the copy.
+"""
 
 import hashlib
 import json
@@ -18,11 +21,12 @@ from encoder_ablations.data.datasets.pixel_counts import scan_masks
 from encoder_ablations.data.datasets.reading import read_ids
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
+from encoder_ablations.data.intake.layouts.survey import list_files
 from encoder_ablations.data.intake.splits import Ratios, divide
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_text
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 PREFIX = "hub:"
 OPTIONS = {
@@ -113,9 +117,8 @@ def _set_apart(dataset: FolderDataset, folder: Path) -> dict[str, str]:
 def _ids_in(folder: Path) -> list[int]:
     """Return all ids that the masks hold, rising."""
     found: set[int] = set()
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.name.startswith("."):
-            found.update(np.unique(read_ids(path)).tolist())
+    for path in list_files(folder):
+        found.update(np.unique(read_ids(path)).tolist())
     return sorted(found)
 
 
@@ -129,20 +132,21 @@ def _classes(names: list[str], ids: list[int], repository: str) -> dict[str, Any
     if set(ids) <= {0, IGNORE} and len(names) in (0, 2):
         return {"classes": names or ["background", "foreground"], "value_map": {0: 0, IGNORE: 1}}
     ignore = ignore_label(len(names))
-    highest = max((value for value in ids if value != ignore), default=-1)
+    highest = max(set(ids) - {ignore}, default=-1)
     advice = "Write a YAML with classes and value_map (docs/datasets.md)."
-    if not names:
-        if not 0 <= highest < IGNORE:
-            raise InputError(
-                f"{where}: the masks hold ids up to {max(ids, default=0)}, and the hub names no "
-                f"classes. {advice}"
-            )
-        return {"classes": [f"class_{value}" for value in range(highest + 1)]}
-    if highest >= len(names):
+    if not names and not 0 <= highest < IGNORE:
+        raise InputError(
+            f"{where}: the masks hold ids up to {max(ids, default=0)}, and the hub names no "
+            f"classes. {advice}"
+        )
+    if names and highest >= len(names):
         raise InputError(
             f"{where}: the masks hold the id {highest}, but the hub names "
-            f"{plural(len(names), 'class')} ({', '.join(names[:5])}, …). {advice}"
+            f"{plural(len(names), 'class')} ({first_names(names, 5)}). {advice}"
         )
+    content: dict[str, Any] = {
+        "classes": names or [f"class_{value}" for value in range(highest + 1)]
+    }
     if ignore != IGNORE:
-        return {"classes": names, "ignore_ids": [ignore]}
-    return {"classes": names}
+        content["ignore_ids"] = [ignore]
+    return content

@@ -2,8 +2,10 @@
 
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +31,7 @@ BLOCK_CACHE = 128
 """MiB of decoded blocks that GDAL keeps; by itself it takes a twentieth of the memory."""
 LARGEST_BLOCK = 1 << 28
 """Bytes that have to be decoded together: 4096² pixels of four bands of 32 bits."""
+GREY_BANDS = {1: [1], 2: [1]}
 LOSSY = {"jpeg", "webp", "jpeg2000"}
 """Compressions within a TIFF, and formats of their own (GDAL calls JPEG 2000 'JP2OpenJPEG')."""
 
@@ -57,7 +60,7 @@ class Reading(NamedTuple):
     ignored: tuple[int, ...] = (IGNORE, WIDE_IGNORE)
 
 
-class Raster:
+class Raster(ABC):
     """An image or a mask of which a stretch of rows can be read.
 
     Attributes:
@@ -68,23 +71,17 @@ class Raster:
         ignore: what marks pixels without data in a mask of ids; None = they keep their ids.
     """
 
-    def __init__(self, path: Path, kind: Kind, source: Any, reading: Reading) -> None:
+    def __init__(self, path: Path, source: Any, reading: Reading) -> None:
         self.path = path
         self.size: tuple[int, int] = source.height, source.width
         self.palette = _palette(source)
-        self._kind = kind
-        self._source = source
-        self._scale = reading.scale
-        self._type = np.dtype(source.dtypes[0])
         self.nodata: float | None = source.nodata
-        self._bands = [1] if source.count < 3 else [1, 2, 3]
         self.ignore: int | None = None
-        if kind == "images":
-            self._bands = list(reading.bands) or self._bands
-        elif source.count == 1:
-            largest = IGNORE if self._type == np.uint8 else LARGEST_VALUE
-            fitting = [value for value in reading.ignored if value <= largest]
-            self.ignore = max(fitting, default=None)
+        self._source = source
+        self._reading = reading
+        self._type = np.dtype(source.dtypes[0])
+        # one or two bands are grey, and opacity
+        self._bands = GREY_BANDS.get(source.count, [1, 2, 3])
         self._check()
 
     def rows(self, first: int, last: int) -> np.ndarray:
@@ -100,50 +97,92 @@ class Raster:
         Raises:
             InputError: the file is damaged, or a mask holds what is no id.
         """
-        pixels = self._source.read(self._bands, window=Window(0, first, self.size[1], last - first))
-        pixels = pixels[0] if len(self._bands) == 1 else pixels.transpose(1, 2, 0)
-        if self._kind == "masks":
-            return self._ids(pixels)
-        return pixels if self._scale is None else self._scaled(pixels, self._scale)
+        bands = self._source.read(self._bands, window=self._window(first, last))
+        if len(bands) == 1:
+            return self._levels(bands[0])
+        return self._levels(bands.transpose(1, 2, 0))
 
-    def void(self, first: int, last: int) -> np.ndarray | None:
-        """Return h×W bool: where no band holds data; None where the file has no number for it."""
-        nodata = self.nodata
-        if nodata is None:
-            return None
-        window = Window(0, first, self.size[1], last - first)
-        void = np.ones((last - first, self.size[1]), bool)
+    def void(self, first: int, last: int) -> np.ndarray:
+        """Return h×W bool: where no band holds data."""
+        window = self._window(first, last)
+        void = np.full((last - first, self.size[1]), self.nodata is not None)
         # not dataset_mask: GDAL takes the last of four bands for opacity if the file says no other
         for band in range(1, self._source.count + 1):
-            void &= _equal(self._source.read(band, window=window), nodata)
+            if self.nodata is not None:
+                void &= _equal(self._source.read(band, window=window), self.nodata)
         return void
 
     @property
     def spare_bands(self) -> list[int]:
         """Bands that are not read."""
-        return [band for band in range(1, self._source.count + 1) if band not in self._bands]
+        return sorted(set(range(1, self._source.count + 1)) - set(self._bands))
+
+    def _window(self, first: int, last: int) -> Window:
+        return Window(0, first, self.size[1], last - first)
 
     def _check(self) -> None:
-        source, path = self._source, self.path
-        for band in self._bands:
-            if not 1 <= band <= source.count:
-                raise InputError(
-                    f"{path} has no band {band}; allowed for --bands are 1 to {source.count}."
-                )
+        """Refuse a file that cannot be read in stretches, or is no image or mask."""
+        source = self._source
+        for band in set(self._bands) - set(range(1, source.count + 1)):
+            raise InputError(
+                f"{self.path} has no band {band}; allowed for --bands are 1 to {source.count}."
+            )
         block = math.prod(source.block_shapes[0]) * self._type.itemsize * source.count
         if block > LARGEST_BLOCK:
             raise FileProblem(
                 "too-large",
-                f"{path} is stored in one piece, which could only be read whole; store it in "
-                f"tiles: rio convert {path.name} tiled.tif --co TILED=YES --co COMPRESS=DEFLATE",
+                f"{self.path} is stored in one piece, which could only be read whole; store it in "
+                f"tiles: rio convert {self.path.name} tiled.tif --co TILED=YES --co "
+                "COMPRESS=DEFLATE",
             )
-        types = {source.dtypes[band - 1] for band in self._bands}
-        if self._kind == "masks":
-            self._check_mask(types)
-        else:
-            self._check_image(types)
+        self._check_types({source.dtypes[band - 1] for band in self._bands})
 
-    def _check_mask(self, types: set[str]) -> None:
+    @abstractmethod
+    def _check_types(self, types: set[str]) -> None:
+        """Refuse a file whose bands hold no image or mask."""
+
+    @abstractmethod
+    def _levels(self, pixels: np.ndarray) -> np.ndarray:
+        """Return pixels as they can be saved as PNG."""
+
+
+class _ImageRaster(Raster):
+    def _check(self) -> None:
+        self._bands = list(self._reading.bands) or self._bands
+        super()._check()
+
+    def _check_types(self, types: set[str]) -> None:
+        wide_grey = len(self._bands) == 1 and types == {"uint16"}
+        if self._reading.scale is None and types != {"uint8"} and not wide_grey:
+            raise FileProblem(
+                "image-range",
+                f"{self.path} holds {plural(self._source.count, 'band')} of {self._type}; an image "
+                f"has 8 bits. Say which numbers become black and white, {self._sampled()}",
+            )
+
+    def _sampled(self) -> str:
+        """Return advice on a range, from at most 1024² pixels of each band."""
+        shape = (len(self._bands), *np.minimum(self.size, 1024))
+        sample = self._source.read(self._bands, out_shape=shape, masked=True).compressed()
+        numbers = sample[np.isfinite(sample)].astype(np.float64)
+        if not numbers.size:
+            return "e.g. --range 0 3000"
+        low, high = np.percentile(numbers, [1, 99])
+        return (
+            f"e.g. --range {low:.4g} {high:.4g}: a sample of its pixels lies in "
+            f"{numbers.min():.6g} to {numbers.max():.6g}, 98 % of it in this range"
+        )
+
+    def _levels(self, pixels: np.ndarray) -> np.ndarray:
+        scale = self._reading.scale
+        if scale is None:
+            return pixels
+        levels = (pixels.astype(np.float64) - scale.low) * (255 / (scale.high - scale.low))
+        return np.nan_to_num(levels.round(), nan=0).clip(0, 255).astype(np.uint8)
+
+
+class _MaskRaster(Raster):
+    def _check_types(self, types: set[str]) -> None:
         count = self._source.count
         if _is_lossy(self._source):
             raise FileProblem(
@@ -158,30 +197,12 @@ class Raster:
                 f"{self.path} has {count} bands of {self._type}; a mask has one band of ids, or "
                 "three of colours (8 bits).",
             )
+        if count == 1:
+            largest = {"uint8": IGNORE}.get(self._type.name, LARGEST_VALUE)
+            fitting = [value for value in self._reading.ignored if value <= largest]
+            self.ignore = max(fitting, default=None)
 
-    def _check_image(self, types: set[str]) -> None:
-        wide_grey = len(self._bands) == 1 and types == {"uint16"}
-        if self._scale is None and types != {"uint8"} and not wide_grey:
-            raise FileProblem(
-                "image-range",
-                f"{self.path} holds {plural(self._source.count, 'band')} of {self._type}; an image "
-                f"has 8 bits. Say which numbers become black and white, {self._sampled()}",
-            )
-
-    def _sampled(self) -> str:
-        """Return advice on a range, from at most 1024² pixels of each band."""
-        shape = (len(self._bands), *(min(side, 1024) for side in self.size))
-        sample = self._source.read(self._bands, out_shape=shape, masked=True).compressed()
-        numbers = sample[np.isfinite(sample)].astype(np.float64)
-        if not numbers.size:
-            return "e.g. --range 0 3000"
-        low, high = np.percentile(numbers, [1, 99])
-        return (
-            f"e.g. --range {low:.4g} {high:.4g}: a sample of its pixels lies in "
-            f"{numbers.min():.6g} to {numbers.max():.6g}, 98 % of it in this range"
-        )
-
-    def _ids(self, pixels: np.ndarray) -> np.ndarray:
+    def _levels(self, pixels: np.ndarray) -> np.ndarray:
         """Return a mask's values as uint8 or uint16; pixels without data get :attr:`ignore`."""
         if self.nodata is None or self.ignore is None:
             return self._checked(pixels)
@@ -193,22 +214,18 @@ class Raster:
     def _checked(self, pixels: np.ndarray) -> np.ndarray:
         if pixels.dtype == np.uint8:
             return pixels
-        wrong = ~((pixels >= 0) & (pixels <= LARGEST_VALUE) & (pixels == np.floor(pixels)))
+        wrong = (pixels < 0) | (pixels > LARGEST_VALUE) | (pixels != np.floor(pixels))
         if wrong.any():
-            shown = ", ".join(f"{value:g}" for value in np.unique(pixels[wrong])[:3])
+            shown = ", ".join(map("{:g}".format, np.unique(pixels[wrong])[:3]))
             raise FileProblem(
                 "mask-ids",
-                f"{self.path} holds {shown}; ids are whole numbers in 0..{LARGEST_VALUE}. Save what "
-                "is not labelled as 255.",
+                f"{self.path} holds {shown}; ids are whole numbers in 0..{LARGEST_VALUE}. "
+                "Save what is not labelled as 255.",
             )
         return pixels.astype(np.uint16)
 
-    @staticmethod
-    def _scaled(pixels: np.ndarray, scale: Range) -> np.ndarray:
-        levels = (pixels.astype(np.float64) - scale.low) * (255 / (scale.high - scale.low))
-        return np.nan_to_num(levels.round(), nan=0).clip(0, 255).astype(np.uint8)
 
-
+_CLASS_OF: dict[Kind, type[Raster]] = {"images": _ImageRaster, "masks": _MaskRaster}
 READ_AS_IT_IS = Reading()
 
 
@@ -229,7 +246,7 @@ def opened_raster(path: Path, kind: Kind, reading: Reading = READ_AS_IT_IS) -> I
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             source = rasterio.open(path)
         with rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE), source:
-            yield Raster(path, kind, source, reading)
+            yield _CLASS_OF[kind](path, source, reading)
     except InputError:
         raise
     except RasterioError as error:
@@ -240,9 +257,9 @@ def opened_raster(path: Path, kind: Kind, reading: Reading = READ_AS_IT_IS) -> I
 
 
 def _equal(pixels: np.ndarray, number: float) -> np.ndarray:
-    if math.isnan(number):
-        return np.isnan(pixels)
     equal: np.ndarray = pixels == number
+    if math.isnan(number):
+        equal = np.isnan(pixels)
     return equal
 
 
@@ -256,7 +273,4 @@ def _palette(source: Any) -> list[int] | None:
     if source.count > 1 or source.colorinterp[0] != ColorInterp.palette:
         return None
     table = source.colormap(1)
-    levels: list[int] = []
-    for value in range(256):
-        levels += table.get(value, (0, 0, 0))[:3]
-    return levels
+    return list(chain.from_iterable(table.get(value, (0, 0, 0))[:3] for value in range(256)))

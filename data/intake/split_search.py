@@ -28,7 +28,10 @@ AT_ONCE = 1_000_000
 """Largest number of numbers in one array: a few times 8 MB."""
 
 Measure = tuple[int, int]
-"""(largest relative shortfall of a class in a part, sum of all), in :data:`UNIT`; lower is better."""
+"""(largest relative shortfall of a class in a part, sum of all), in :data:`UNIT`.
+
+Lower is better.
+"""
 Move = tuple[int, int]
 """(scene, its new part)."""
 
@@ -67,12 +70,14 @@ class Pool:
     @cached_property
     def avoidable(self) -> np.ndarray:
         """K bool: classes that every part could have."""
-        return np.greater_equal(np.count_nonzero(self.shares, axis=0), len(self.wanted))
+        scenes = np.asarray(np.count_nonzero(self.shares, axis=0))
+        return scenes >= len(self.wanted)
 
     @cached_property
     def shown(self) -> np.ndarray:
         """K bool: classes that any scene has."""
-        return np.any(self.shares, axis=0)
+        shown: np.ndarray = np.any(self.shares, axis=0)
+        return shown
 
     def filled(self, values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Return P×…: the sum of ``values`` (G×…) over every part."""
@@ -95,7 +100,8 @@ class Pool:
         """
         half = int(self.sizes.max()) // 2
         distance = np.abs(self.filled(self.sizes, chosen) - self.quotas)
-        return np.maximum(distance, np.minimum(self.quotas // 5, half))
+        tolerance: np.ndarray = np.maximum(distance, np.minimum(self.quotas // 5, half))
+        return tolerance
 
 
 def improve(pool: Pool, chosen: np.ndarray) -> np.ndarray:

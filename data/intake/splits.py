@@ -7,6 +7,7 @@ numbers, on sorted scenes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -36,12 +37,11 @@ class Ratios:
     def __post_init__(self) -> None:
         if self.folds < 1:
             raise InputError(
-                f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or 2 and more."
+                f"{self.folds} folds are impossible; allowed: 1 (one train, one val), or more."
             )
-        possible = 0 <= self.test < 1
-        if self.folds == 1:
-            possible = possible and self.val > 0 and self.val + self.test < 1
-        if not possible:
+        # the share of val is not read where there are several folds
+        val = {1: self.val}.get(self.folds, 0.5 * (1 - self.test))
+        if not (self.test >= 0 and val > 0 and self.test + val < 1):
             raise InputError(
                 f"the shares val {self.val:g} and test {self.test:g} are impossible; each lies in "
                 "0..1, val is more than 0, and something must be left for train."
@@ -50,10 +50,9 @@ class Ratios:
     @property
     def parts(self) -> dict[str, float]:
         """Share of every part that an image may go to."""
+        parts = {f"fold_{fold}": (1 - self.test) / self.folds for fold in range(self.folds)}
         if self.folds == 1:
             parts = {"train": 1 - self.val - self.test, "val": self.val}
-        else:
-            parts = {f"fold_{fold}": (1 - self.test) / self.folds for fold in range(self.folds)}
         if self.test:
             parts["test"] = self.test
         return parts
@@ -79,61 +78,62 @@ def divide(
     Raises:
         InputError: there are fewer scenes than parts.
     """
-    members: dict[str, list[int]] = {}
-    for position, scene in enumerate(scenes):
-        members.setdefault(scene, []).append(position)
     parts = ratios.parts
-    if len(members) < len(parts):
+    # sorted, so that the order of images does not matter
+    names, scene_of, sizes = np.unique(np.array(scenes), return_inverse=True, return_counts=True)
+    if len(names) < len(parts):
         raise InputError(
-            f"{plural(len(members), 'scene')} cannot be divided into {len(parts)} parts "
+            f"{plural(len(names), 'scene')} cannot be divided into {len(parts)} parts "
             f"({', '.join(parts)}), because a scene stays whole. "
             "Ask for fewer parts (--test 0 leaves the test set out), or correct scene_pattern."
         )
-    names = sorted(members)
-    shares = _shares([members[name] for name in names], pixels, len(scenes))
-    sizes = [len(members[name]) for name in names]
+    shares = _shares(scene_of, sizes, pixels)
     ratios_of_parts = list(parts.values())
     quotas = np.array(_quotas(len(scenes), ratios_of_parts), np.int64)
-    pool = Pool(shares[:, :-1], np.array(sizes, np.int64), _wanted(ratios_of_parts), quotas)
-    greedy = _assign(
-        shares, sizes, ratios_of_parts, numpy_stream(seed, "split").permutation(len(names))
-    )
-    chosen = improve(pool, np.array(greedy, np.int64)).tolist()
-    result: dict[str, list[int]] = {part: [] for part in parts}
-    for name, part in zip(names, chosen, strict=True):
-        result[list(parts)[part]] += members[name]
-    return {part: sorted(positions) for part, positions in result.items()}
+    pool = Pool(shares[:, :-1], sizes, _wanted(ratios_of_parts), quotas)
+    order = numpy_stream(seed, "split").permutation(len(names))
+    greedy = _assign(shares, sizes.tolist(), ratios_of_parts, order)
+    chosen = improve(pool, np.array(greedy, np.int64))
+    return {
+        part: np.flatnonzero(chosen[scene_of] == number).tolist()
+        for number, part in enumerate(parts)
+    }
 
 
 def files_of(parts: Mapping[str, list[int]], ratios: Ratios) -> dict[str, list[int]]:
     """Return positions by the index files of the parts.
 
-    They are called ``train``, ``val`` and ``test``, or ``fold_0_train``, ``fold_0_val``, …, ``test``.
+    They are called ``train``, ``val`` and ``test``, or ``fold_0_train``, ``fold_0_val``, … and
+    ``test``.
     """
     if ratios.folds == 1:
         return dict(parts)
+    folds = dict(parts)
+    test = folds.pop("test", None)
     files = {}
-    for fold in range(ratios.folds):
-        others = [parts[f"fold_{other}"] for other in range(ratios.folds) if other != fold]
-        files[f"fold_{fold}_train"] = sorted(position for part in others for position in part)
-        files[f"fold_{fold}_val"] = parts[f"fold_{fold}"]
-    if "test" in parts:
-        files["test"] = parts["test"]
+    for fold, val in folds.items():
+        others = chain.from_iterable(part for name, part in folds.items() if name != fold)
+        files[f"{fold}_train"] = sorted(others)
+        files[f"{fold}_val"] = val
+    if test:
+        files["test"] = test
     return files
 
 
-def _shares(groups: list[list[int]], pixels: np.ndarray | None, count: int) -> np.ndarray:
+def _shares(scene_of: np.ndarray, sizes: np.ndarray, pixels: np.ndarray | None) -> np.ndarray:
     """Return G×(K+1) int64: each scene's share of every class's pixels, and last of all images.
 
     Shares are in :data:`UNIT`.
     """
-    columns = [np.array([len(group) for group in groups], np.int64)[:, None] * UNIT // count]
-    if pixels is not None:
-        counts = np.stack([pixels[group].sum(axis=0, dtype=np.int64) for group in groups])
-        totals = counts.sum(axis=0)
-        coarse = np.maximum(totals >> 36, 1)  # so that no product exceeds 63 bits
-        columns.insert(0, counts // coarse * UNIT // np.maximum(totals // coarse, 1))
-    return np.concatenate(columns, axis=1)
+    of_images = sizes[:, None] * UNIT // len(scene_of)
+    if pixels is None:
+        return of_images
+    counts = np.zeros((len(sizes), pixels.shape[1]), np.int64)
+    np.add.at(counts, scene_of, pixels)
+    totals = counts.sum(axis=0)
+    coarse = np.maximum(totals >> 36, 1)  # so that no product exceeds 63 bits
+    of_pixels = counts // coarse * UNIT // np.maximum(totals // coarse, 1)
+    return np.concatenate([of_pixels, of_images], axis=1)
 
 
 def _assign(

@@ -55,9 +55,8 @@ def outline(pair: Pair, largest: int, reading: Reading = READ_AS_IT_IS) -> Outli
         _require_equal_sizes(image, mask)
         tiles = math.prod(len(stretches(side, largest)) for side in image.size)
         void = ""
-        if mask.ignore is not None:
-            declaring = [each for each in (image, mask) if each.nodata is not None]
-            for each in declaring:  # the mask's number goes first
+        for each in (image, mask):  # the mask's number goes first
+            if mask.ignore is not None and each.nodata is not None:
                 void = f"{each.nodata:g} in {each.path}"
         return Outline(tiles, image.spare_bands, void)
 
@@ -69,10 +68,7 @@ def held_ids(path: Path) -> set[int]:
         if mask.ignore is None:
             return found
         for first, last in stretches(mask.size[0], 512):
-            ids = mask.rows(first, last)
-            void = mask.void(first, last)
-            if void is not None:
-                ids = ids[~void]
+            ids = mask.rows(first, last)[~mask.void(first, last)]
             found.update(np.unique(ids).tolist())
     return found
 
@@ -112,9 +108,8 @@ def cut(
         columns = stretches(image.size[1], largest)
         for top, bottom in stretches(image.size[0], largest):
             ids = mask.rows(top, bottom)
-            void = image.void(top, bottom) if mask.ignore is not None else None
-            if void is not None:
-                ids[void] = mask.ignore
+            if mask.ignore is not None:
+                ids[image.void(top, bottom)] = mask.ignore
             work = []
             rows = (image.rows(top, bottom), image.palette), (ids, mask.palette)
             for kind, (pixels, palette) in zip(KINDS, rows, strict=True):

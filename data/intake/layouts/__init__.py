@@ -1,0 +1,1 @@
+"""How a folder of images and masks is laid out, and what its masks mean."""

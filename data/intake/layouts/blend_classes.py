@@ -1,13 +1,12 @@
 """What becomes of values that are blends: decided, put into the dataset's YAML, and said."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.intake.layouts import blending
-from encoder_ablations.data.intake.layouts.blending import Blends, ByFile
+from encoder_ablations.data.intake.layouts.blending import Blends
 from encoder_ablations.data.intake.layouts.choices import Reading, Unsure, Wishes
 from encoder_ablations.data.intake.layouts.codes import unpack
+from encoder_ablations.data.intake.layouts.mask_values import Meaning
 from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.utils.texts import first_names, plural
 
@@ -17,31 +16,27 @@ NOUNS = {1: "value", 3: "colour"}
 """What a code of one or of three channels is called."""
 
 
-def blends_in(by_file: ByFile, channels: int, wishes: Wishes) -> Blends | None:
-    """Return which values are blends of others; None where there are none.
-
-    Args:
-        by_file: pixels of each code in every file.
-        channels: 1 for values, 3 for colours.
+def blends_in(meaning: Meaning, wishes: Wishes) -> Blends | None:
+    """Return which values or colours are blends of others; None where there are none.
 
     Raises:
         Unsure: there are so few that they may be thin classes.
         InputError: there are so many that the files are no masks.
     """
-    codes = set[int]().union(*by_file.values())
-    if wishes.blends is False or len(codes) < 3 or max(codes) - min(codes) < blending.GAP:
+    codes = meaning.pixels
+    if wishes.blends is False or len(wishes.names) == len(codes):
         return None
-    blends = blending.find_blends(by_file, channels)
+    if len(codes) < 3 or max(codes) - min(codes) < blending.GAP:
+        return None
+    blends = blending.find_blends(meaning)
     if not wishes.blends:
-        blending.refuse_pictures(blends, len(codes), f"{NOUNS[channels]}s")
+        blending.refuse_pictures(blends, len(codes), f"{NOUNS[meaning.channels]}s")
     if not blends.blended:
         return None
-    # as many names as real values, or as all values, decide it, too
+    # as many names as real values decide it, too
     if blends.sure or wishes.blends or len(wishes.names) == len(blends.real):
         return blends
-    if len(wishes.names) == len(codes):
-        return None
-    raise _doubt(blends, channels)
+    raise _doubt(blends, meaning.channels)
 
 
 def _doubt(blends: Blends, channels: int) -> Unsure:
@@ -58,24 +53,21 @@ def _doubt(blends: Blends, channels: int) -> Unsure:
     )
 
 
-def add_blends(proposal: Proposal, blends: Blends, content: dict[str, Any]) -> None:
-    """Add what blends count as to the YAML's content, and a remark to the proposal.
+def nearest_classes(blends: Blends, classes: Mapping[int, int], channels: int) -> dict[int, int]:
+    """Return the class of every blend, -1 = ignored.
 
     A blend of two values counts as the nearer one. Among more values it is unknown which ones it
     blends, so it is ignored.
+
+    Args:
+        blends: the blends.
+        classes: class of each of the others.
+        channels: 1 for values, 3 for colours.
     """
-    table = content["value_map"]
-    if blends.real == (0, IGNORE) and table == {0: 0, IGNORE: 1}:
-        del content["value_map"]
-        content["mask_format"] = "matte"
-    else:
-        of_two = len(blends.real) == 2 and set(blends.real) <= set(table)
-        for value in blends.blended:
-            table[value] = IGNORE
-            if of_two:
-                table[value] = table[blending.nearest_real(value, blends.real, 1)]
-        content["value_map"] = dict(sorted(table.items()))
-    note_blends(proposal, blends, 1)
+    if len(blends.real) > 2:
+        return dict.fromkeys(blends.blended, -1)
+    nearest = {code: blending.nearest_real(code, blends.real, channels) for code in blends.blended}
+    return {code: classes.get(real, -1) for code, real in nearest.items()}
 
 
 def note_blends(proposal: Proposal, blends: Blends, channels: int) -> None:

@@ -1,15 +1,15 @@
 """Values in masks that are blends of two others, as smoothed edges and resizing leave them."""
 
-from collections import Counter, defaultdict
+import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from encoder_ablations.data.datasets.reading import opened, read_ids
-from encoder_ablations.data.intake.layouts.codes import add_counts, count_pixels, pack, unpack
+from encoder_ablations.data.intake.layouts.codes import count_pixels, unpack
+from encoder_ablations.data.intake.layouts.mask_values import Meaning
 from encoder_ablations.data.intake.layouts.regions import between_neighbours, inside_areas
 from encoder_ablations.utils.errors import InputError
 
@@ -69,15 +69,10 @@ class Places:
     between: Counter[int]
 
 
-def find_blends(by_file: ByFile, channels: int) -> Blends:
-    """Return which values are blends, from where the pixels of every value lie.
-
-    Args:
-        by_file: pixels of each code in every file; a code is a value, or a packed colour.
-        channels: 1 for values, 3 for colours.
-    """
-    totals = add_counts(by_file.values())
-    places = _look(by_file, channels)
+def find_blends(meaning: Meaning) -> Blends:
+    """Return which values or colours are blends, from where the pixels of each lie."""
+    totals, channels = meaning.pixels, meaning.channels
+    places = _look(meaning)
     real, thin = set(), set()
     for code, seen in places.seen.items():
         if places.inside[code] >= IN_AREAS * seen:
@@ -95,66 +90,49 @@ def find_blends(by_file: ByFile, channels: int) -> Blends:
     return Blends(tuple(sorted(real)), tuple(sorted(blended)), share, rough)
 
 
-def _look(by_file: ByFile, channels: int) -> Places:
+def _look(meaning: Meaning) -> Places:
     places = Places(Counter(), Counter(), Counter())
     pixels_left = PIXELS
-    for path in _telling_files(by_file):
+    for path in _telling_files(meaning.by_file):
         if pixels_left < 0:
             break
-        pixels = _read(path, channels)
-        codes = pack(pixels)
+        codes = meaning.read(path).astype(np.int32)
+        channels = unpack(codes.ravel(), meaning.channels).reshape(*codes.shape, -1)
         pixels_left -= codes.size
         places.seen.update(count_pixels(codes))
         places.inside.update(count_pixels(codes[inside_areas(codes)]))
-        places.between.update(count_pixels(codes[between_neighbours(pixels)]))
+        places.between.update(count_pixels(codes[between_neighbours(channels)]))
     return places
 
 
 def _telling_files(by_file: ByFile) -> list[Path]:
     """Return the files that show most of some value; those of several values first."""
-    best: dict[int, tuple[int, Path]] = {}
+    best: dict[int, Path] = {}
     for path, counts in by_file.items():
         for code, count in counts.items():
-            if code not in best or count > best[code][0]:
-                best[code] = (count, path)
-    told: defaultdict[Path, int] = defaultdict(int)
-    for _, path in best.values():
-        told[path] += 1
-    return sorted(told, key=lambda path: -told[path])[:FILES]
-
-
-def _read(path: Path, channels: int) -> np.ndarray:
-    """Return the H×W×1 values or H×W×3 colours of a file."""
-    with opened(path) as image:
-        if channels == 3 or len(image.getbands()) > 1:
-            pixels = np.asarray(image.convert("RGB")).astype(np.int32)
-            return pixels[..., :channels]
-    return read_ids(path).astype(np.int32)[..., None]
+            if count > by_file[best.setdefault(code, path)][code]:
+                best[code] = path
+    return [path for path, _ in Counter(best.values()).most_common(FILES)]
 
 
 def _bracketed(codes: set[int], real: set[int], channels: int) -> set[int]:
     """Return the codes that lie between two real ones, far enough apart, in every channel."""
-    if len(real) < 2:
-        return set()
     if channels == 1:
         return _between_values(codes, real)
     ends = unpack(sorted(real), channels)
     low, high = np.minimum(ends[:, None], ends[None]), np.maximum(ends[:, None], ends[None])
     wide = (high - low).max(axis=2) >= GAP
     low, high = low[wide], high[wide]
-    found = set()
-    for code, point in zip(codes, unpack(list(codes), channels), strict=True):
-        if ((low <= point) & (point <= high)).all(axis=1).any():
-            found.add(code)
-    return found
+    points = zip(codes, unpack(list(codes), channels), strict=True)
+    return {code for code, point in points if ((low <= point) & (point <= high)).all(axis=1).any()}
 
 
 def _between_values(codes: set[int], real: set[int]) -> set[int]:
     """Return the values strictly between two neighbours among the real ones that are apart."""
     found = set()
-    for below, above in pairwise(sorted(real)):
+    for below, above in itertools.pairwise(sorted(real)):
         if above - below >= GAP:
-            found |= {code for code in codes if below < code < above}
+            found |= codes.intersection(range(below + 1, above))
     return found
 
 
@@ -179,6 +157,7 @@ def refuse_pictures(blends: Blends, kinds: int, what: str) -> None:
     """Refuse files in which too many pixels form no areas.
 
     Args:
+        blends: the real and the blended values.
         kinds: number of values in all files.
         what: "values" or "colours".
 

@@ -1,10 +1,9 @@
 """COCO annotations (polygons or run lengths) as class ids; needs pycocotools."""
 
-import json
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,18 @@ import numpy as np
 
 from encoder_ablations.data.datasets.sample import ignore_label, mask_type
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.data.intake.layouts.folder_names import split_of
+from encoder_ablations.data.intake.layouts.annotations import (
+    AnnotatedSet,
+    Contents,
+    Files,
+    area_of,
+    category_names,
+    read_contents,
+    split_of_annotations,
+)
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.texts import plural
 
 BACKGROUND = "background"
 
@@ -37,98 +45,67 @@ class CocoImage:
     size: tuple[int, int]
     annotations: tuple[dict[str, Any], ...]
 
-
-@dataclass(frozen=True)
-class CocoSet:
-    """The content of all annotation files of a folder.
-
-    Attributes:
-        images: annotated images that are there.
-        classes: background, then the categories in the order of their ids.
-        class_of: category id -> class id.
-        missing: files that are annotated but not there.
-    """
-
-    images: list[CocoImage]
-    classes: list[str]
-    class_of: dict[int, int]
-    missing: list[str]
-
-    def areas(self, image: CocoImage) -> Iterator[tuple[int, int]]:
+    def areas(self, class_of: Mapping[Any, int]) -> Iterator[tuple[int, int]]:
         """Yield the class id (-1 = unknown) and the area of each object, without crowds."""
-        for note in image.annotations:
+        for note in self.annotations:
             if not note.get("iscrowd"):
-                category = note.get("category_id", -1)
-                yield self.class_of.get(category, -1), max(1, int(note.get("area") or 1))
+                yield class_of.get(note.get("category_id"), -1), area_of(note)
+
+    def draw(self, class_of: Mapping[Any, int]) -> np.ndarray:
+        """Return H×W class ids: the smallest object on top, 0 elsewhere, crowds ignored.
+
+        The type is uint8, or uint16 where there are more than 255 classes.
+
+        Raises:
+            InputError: an annotation has no outline or an unknown category, or pycocotools is not
+                installed.
+        """
+        ignore = ignore_label(1 + len(class_of))
+        shapes = []
+        for note in self.annotations:
+            where = f"{self.image.name}: annotation {note.get('id')}"
+            number = _class_id(note, class_of, where)
+            if note.get("iscrowd"):
+                number = ignore
+            shapes.append((number, _inside(note.get("segmentation"), self.size, where)))
+        return stack_shapes(shapes, np.zeros(self.size, mask_type(ignore)))
 
 
-def read_coco(root: Path, files: Iterable[Path]) -> CocoSet | None:
+def read_coco(root: Path, files: Sequence[Path]) -> AnnotatedSet[CocoImage] | None:
     """Return the content of all COCO files below ``root``; None where there is none.
 
     Raises:
         InputError: one of them cannot be understood, or they disagree about a category.
     """
-    files = list(files)
-    contents = {}
-    for path in files:
-        content = read_annotations(path) if path.suffix.lower() == ".json" else {}
-        # panoptic.py reads annotations that have segments
-        if content and not has_segments(content):
-            contents[path] = content
+    jsons = [path for path in files if path.suffix.lower() == ".json"]
+    contents = read_contents(jsons, with_segments=False)
     if not contents:
         return None
-    categories = _categories(contents)
-    keys = sorted(categories)
-    class_of = {key: number for number, key in enumerate(keys, start=1)}
-    result = CocoSet([], [BACKGROUND, *(categories[key] for key in keys)], class_of, [])
-    by_name = files_by_name(files)
+    names = _categories(contents)
+    class_of = {key: number for number, key in enumerate(names, start=1)}
+    result = AnnotatedSet[CocoImage](
+        "COCO annotations",
+        "outlines, the smaller object on top",
+        [],
+        [BACKGROUND, *names.values()],
+        class_of,
+    )
+    places = Files(root, files)
     for path, content in contents.items():
-        _add(result, path, content, root, by_name)
+        _add(result, path, content, places)
     if not result.images:
         raise InputError(
             f"none of the images that {next(iter(contents))} annotates lies below {root}."
         )
+    empty = sum(not image.annotations for image in result.images)
+    if empty:
+        unlabelled = plural(empty, "image", "has/have no annotation: all is background")
+        result.remarks.append(f"{unlabelled}.")
     return result
 
 
-def files_by_name(files: Iterable[Path]) -> dict[str, list[Path]]:
-    """Return the files that have each name."""
-    by_name: defaultdict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        by_name[path.name].append(path)
-    return by_name
-
-
-def read_annotations(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON of images, annotations and categories; empty for another one.
-
-    Raises:
-        InputError: it cannot be read, or is no valid JSON.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON ({error}); it may be truncated.") from error
-    keys = ("images", "annotations", "categories")
-    if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys):
-        return content
-    return {}
-
-
-def has_segments(content: dict[str, Any]) -> bool:
-    """Return whether annotations are panoptic: segments, and not outlines of objects."""
-    first = content["annotations"][:1]
-    return any(isinstance(note, dict) and "segments_info" in note for note in first)
-
-
 def _add(
-    result: CocoSet,
-    path: Path,
-    content: dict[str, Any],
-    root: Path,
-    by_name: dict[str, list[Path]],
+    result: AnnotatedSet[CocoImage], path: Path, content: dict[str, Any], places: Files
 ) -> None:
     """Add the images of one file."""
     notes: defaultdict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -136,91 +113,40 @@ def _add(
         notes[note.get("image_id")].append(note)
     for entry in content["images"]:
         name = str(entry.get("file_name", ""))
-        image = find_image(name, path.parent, root, by_name)
+        image = places.find(name, path.parent)
         if image is None:
             result.missing.append(name)
             continue
         size = (int(entry["height"]), int(entry["width"]))
-        split = split_of_annotations(path, image, root)
+        split = split_of_annotations(path, image, places.root)
         own = tuple(notes[entry["id"]])
         result.images.append(CocoImage(image.stem, split, image, size, own))
 
 
-def _categories(contents: dict[Path, dict[str, Any]]) -> dict[int, str]:
-    """Return id -> name, without groups that only head other categories, as Roboflow writes."""
-    names: dict[int, str] = {}
-    heads = set()
-    used = set()
-    for path, content in contents.items():
-        used |= {note.get("category_id") for note in content["annotations"]}
-        for entry in content["categories"]:
-            add_category(names, entry, path)
-            heads.add(str(entry.get("supercategory", "")))
+def _categories(contents: Contents) -> dict[int, str]:
+    """Return id -> name, rising, without groups that only head others, as Roboflow writes."""
+    names = category_names(contents)
+    notes = chain.from_iterable(content["annotations"] for content in contents.values())
+    used = {note.get("category_id") for note in notes}
+    entries = chain.from_iterable(content["categories"] for content in contents.values())
+    heads = {str(entry.get("supercategory", "")) for entry in entries}
     kept = {key: name for key, name in names.items() if key in used or name not in heads}
     times = Counter([*kept.values(), BACKGROUND])
-    return {key: f"{name}_{key}" if times[name] > 1 else name for key, name in kept.items()}
+    for key, name in kept.items():
+        if times[name] > 1:
+            kept[key] = f"{name}_{key}"
+    return kept
 
 
-def add_category(names: dict[int, str], entry: dict[str, Any], path: Path) -> None:
-    """Add a category's name to those by id.
-
-    Raises:
-        InputError: the id is missing, the name is empty, or another file says another name.
-    """
-    if "id" not in entry:
-        raise InputError(f"{path}, categories: {entry} has no id; give it one.")
-    key = int(entry["id"])
-    name = str(entry.get("name") or "").strip()
-    if not name:
-        raise InputError(f"{path}, categories: category {key} has an empty name; give it one.")
-    if names.setdefault(key, name) != name:
+def _class_id(note: Mapping[str, Any], class_of: Mapping[Any, int], where: str) -> int:
+    category = note.get("category_id")
+    if category not in class_of:
+        allowed = ", ".join(map(str, sorted(class_of)))
         raise InputError(
-            f"{path} calls category {key} '{name}', another file calls it '{names[key]}'."
+            f'{where} is of the category {category}, which is not in "categories"; there are '
+            f"{allowed}."
         )
-
-
-def find_image(name: str, folder: Path, root: Path, by_name: dict[str, list[Path]]) -> Path | None:
-    """Return where an image lies; None where it is missing or its name leads out of ``root``."""
-    for candidate in (folder / name, root / name, root / "images" / name):
-        if candidate.is_file() and candidate.resolve().is_relative_to(root.resolve()):
-            return candidate
-    same = by_name.get(Path(name).name, [])
-    return same[0] if len(same) == 1 else None
-
-
-def split_of_annotations(annotations: Path, image: Path, root: Path) -> Split | None:
-    """Return the split that the annotation file's name says, or a folder above the image."""
-    texts = [annotations.stem]
-    if image.is_relative_to(root):
-        texts += reversed(image.relative_to(root).parts[:-1])
-    words = re.split(r"[^a-z]+", " ".join(texts).lower())
-    named = (split for split in map(split_of, words) if split is not None)
-    return next(named, None)
-
-
-def draw_coco(image: CocoImage, class_of: dict[int, int]) -> np.ndarray:
-    """Return H×W class ids: the smallest object on top, 0 elsewhere, crowds ignored.
-
-    The type is uint8, or uint16 where there are more than 255 classes.
-
-    Raises:
-        InputError: an annotation has no outline or an unknown category, or pycocotools is not
-            installed.
-    """
-    ignore = ignore_label(1 + len(class_of))
-    shapes = []
-    for note in image.annotations:
-        where = f"{image.image.name}: annotation {note.get('id')}"
-        category = note.get("category_id")
-        if category not in class_of:
-            allowed = ", ".join(map(str, sorted(class_of)))
-            raise InputError(
-                f'{where} is of the category {category}, which is not in "categories"; there are '
-                f"{allowed}."
-            )
-        inside = _inside(note.get("segmentation"), image.size, where)
-        shapes.append((ignore if note.get("iscrowd") else class_of[category], inside))
-    return stack_shapes(shapes, np.zeros(image.size, mask_type(ignore)))
+    return class_of[category]
 
 
 def stack_shapes(shapes: Iterable[tuple[int, np.ndarray]], ids: np.ndarray) -> np.ndarray:

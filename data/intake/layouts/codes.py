@@ -38,7 +38,7 @@ def pack(pixels: np.ndarray) -> np.ndarray:
     return codes
 
 
-def unpack(codes: Sequence[int], channels: int) -> np.ndarray:
+def unpack(codes: Sequence[int] | np.ndarray, channels: int) -> np.ndarray:
     """Return N codes as N×C channels."""
     column: np.ndarray = np.array(codes, np.int64).reshape(-1, 1)
     if channels == 1:

@@ -1,16 +1,19 @@
 """What the names of folders and files say about them: images or masks, which split."""
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, TypeVar
 
 from encoder_ablations.data.datasets.spec import Split
 
 Role = Literal["image", "mask"]
+Said = TypeVar("Said")
 
+JPEGS = (".jpg", ".jpeg")
 SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
@@ -26,10 +29,32 @@ MASK_WORDS = frozenset({
     "segmentationclass", "target", "targets", "gtfine", "trimap", "trimaps", "labelids",
     "labeltrainids",
 })  # fmt: skip
-_SPLIT_NAME = "|".join(sorted(SPLIT_WORDS, key=len, reverse=True))
-_GLUED = re.compile(rf"^({_SPLIT_NAME})(?=annot|mask|label|image|gt)", re.IGNORECASE)
+SPOKEN: dict[str, Role] = {
+    **dict.fromkeys(IMAGE_WORDS, "image"),
+    **dict.fromkeys(MASK_WORDS, "mask"),
+}
+"""What a word says about a folder or a file."""
+CHANNELS = ("r_g_b_ir", "r_g_b", "rgbir", "rgb_ir")
+ENDINGS: dict[str, Role] = SPOKEN | {**dict.fromkeys(CHANNELS, "image"), "l": "mask"}
+"""What the last words of a file's name say; ``L.png`` holds labels."""
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return f"({'|'.join(sorted(words, key=len, reverse=True))})"
+
+
+_GLUED = re.compile(rf"(?i)^{_any_of(SPLIT_WORDS)}(?=annot|mask|label|image|gt)")
+_ENDING = re.compile(rf"(?i)(?:(?:^|[_\-.\s]+){_any_of(ENDINGS)})+$")
 _YEAR = re.compile(r"(?<=[a-z])(19|20)\d\d$")
-_CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^A-Za-z\d]+")
+
+
+class _Folder(NamedTuple):
+    """What a folder's name says; ``rest`` is the name without the words that say it."""
+
+    role: Role | None
+    split: Split | None
+    rest: str
 
 
 @dataclass(frozen=True)
@@ -41,7 +66,8 @@ class NamedFile:
         role: image or mask; None where no name says it.
         split: None where no folder names one.
         rest: its folders without the words that say a role or a split.
-        stem: the file's name without suffix and, where a role is known, without words for it.
+        stem: the file's name without suffix and without the last words, if these say a role. Files
+            that are called by their role alone are called by their folders.
     """
 
     path: Path
@@ -50,51 +76,55 @@ class NamedFile:
     rest: tuple[str, ...]
     stem: str
 
+    @property
+    def key(self) -> tuple[Split | None, str]:
+        """What an image and its mask agree in: the split and the stem."""
+        return self.split, self.stem
+
+    @property
+    def is_jpeg(self) -> bool:
+        """Whether it is a JPEG, by its suffix."""
+        return self.path.suffix.lower() in JPEGS
+
 
 def read_path(path: Path, root: Path, wanted: Sequence[str]) -> NamedFile:
     """Return what the names of a file and of its folders below ``root`` say.
 
     Args:
+        path: the file.
+        root: the dataset's folder.
         wanted: folders that are known to hold masks.
     """
-    role: Role | None = None
-    split: Split | None = None
-    rest = []
-    # a folder farther down says more
-    for part in path.relative_to(root).parts[:-1]:
-        words = words_of(part)
-        split = _last_split(words) or split
-        role = _role_of(words) or role
-        left = [word for word in words if not has_meaning(word)]
-        if len(left) == len(words):
-            rest.append(part)
-        elif left:
-            rest.append("_".join(left))
-    stem, said = strip_role(path.stem)
-    role = said or role
-    if role is None:
-        stem = path.stem
-    if any(kind_matches(str(path.parent.relative_to(root)), folder) for folder in wanted):
-        role = "mask"
-    return NamedFile(path, role, split, tuple(rest), stem)
+    inside = path.parent.relative_to(root)
+    folders = [_read_folder(part) for part in inside.parts]
+    rest = tuple(folder.rest for folder in folders if folder.rest)
+    stem, own_role = _read_stem(path.stem)
+    roles = [*(folder.role for folder in folders), own_role]
+    if any(kind_matches(str(inside), folder) for folder in wanted):
+        roles.append("mask")
+    split: Split | None = _last(folder.split for folder in folders)
+    return NamedFile(path, _last(roles), split, rest, stem or "__".join(rest) or path.stem)
 
 
-def _last_split(words: Iterable[str]) -> Split | None:
-    named = [split for split in map(split_of, words) if split is not None]
-    return named[-1] if named else None
+def _read_stem(stem: str) -> tuple[str, Role | None]:
+    """Return a stem without the last words that say a role: the mask of ``tile_7_mask``."""
+    ending = _ENDING.search(stem)
+    if ending is None:
+        return stem, None
+    return stem[: ending.start()], ENDINGS[ending[1].lower()]
 
 
-def _role_of(words: Iterable[str]) -> Role | None:
-    lower = {word.lower() for word in words}
-    if lower & MASK_WORDS:  # also "label_images" are labels
-        return "mask"
-    return "image" if lower & IMAGE_WORDS else None
+def _last(said: Iterable[Said | None]) -> Said | None:
+    """Return the last thing that is said: a folder farther down says more."""
+    return next(filter(None, reversed(list(said))), None)
 
 
-def strip_splits(parts: Iterable[str]) -> tuple[Split | None, tuple[str, ...]]:
-    """Return the split that a folder names, and the folders that name none."""
-    folders = tuple(parts)
-    return _last_split(folders), tuple(part for part in folders if split_of(part) is None)
+@lru_cache(maxsize=4096)
+def _read_folder(name: str) -> _Folder:
+    words = words_of(name)
+    # masks come last: "label_images" are labels
+    roles = sorted((SPOKEN.get(word.lower()) for word in words), key=lambda role: role == "mask")
+    return _Folder(_last(roles), _last(map(split_of, words)), _without(name, _says))
 
 
 def kind_matches(kind: str, wanted: str) -> bool:
@@ -102,29 +132,32 @@ def kind_matches(kind: str, wanted: str) -> bool:
 
     ``labels``, ``v1.2/labels`` and ``training/v1.2/labels`` mean the kind ``v1.2/labels``.
     """
-    own, parts = _kind_parts(kind), _kind_parts(wanted)
-    starts = range(len(own) - len(parts) + 1)
-    return bool(parts) and any(own[start : start + len(parts)] == parts for start in starts)
+    return f"/{_plain(wanted)}/" in f"/{_plain(kind)}/"
 
 
 def kinds_meant(kinds: Iterable[str], wanted: str) -> list[str]:
     """Return the kind of exactly this name, else all kinds in or below a folder of this name."""
-    every = list(kinds)
-    exact = [kind for kind in every if _kind_parts(kind) == _kind_parts(wanted)]
-    return exact or [kind for kind in every if kind_matches(kind, wanted)]
+    matching = [kind for kind in kinds if kind_matches(kind, wanted)]
+    exact = [kind for kind in matching if _plain(kind) == _plain(wanted)]
+    return exact or matching
 
 
-def _kind_parts(name: str) -> list[str]:
-    parts = map(without_split, Path(name).parts)
-    return [part.lower() for part in parts if part not in ("", "/", ".")]
+def _plain(name: str) -> str:
+    """Return a path in lower case and without splits."""
+    return "/".join(filter(None, map(without_split, Path(name).parts))).lower()
 
 
-@lru_cache(maxsize=4096)
-def without_split(part: str) -> str:
+def without_split(name: str) -> str:
     """Return a folder's name without its split: ``annotations_train`` -> ``annotations``."""
-    words = words_of(part)
-    left = [word for word in words if split_of(word) is None]
-    return part if len(left) == len(words) else "_".join(left)
+    return _without(name, split_of)
+
+
+def _without(name: str, drop: Callable[[str], object]) -> str:
+    words = words_of(name)
+    left = tuple(itertools.filterfalse(drop, words))
+    if left == words:
+        return name
+    return "_".join(left)
 
 
 def split_of(word: str) -> Split | None:
@@ -141,30 +174,13 @@ def words_of(name: str) -> tuple[str, ...]:
     """
     words: list[str] = []
     for word in re.split(r"[_\-\s]+", _GLUED.sub(r"\1_", name)):
-        pieces = _CAMEL.findall(word)
-        complete = "".join(pieces) == word
-        if complete and not has_meaning(word) and any(map(has_meaning, pieces)):
-            words += pieces
-        else:
-            words.append(word)
+        pieces = [word]
+        if not _says(word) and any(map(_says, _CAMEL.findall(word))):
+            pieces = _CAMEL.findall(word)
+        words += pieces
     return tuple(words)
 
 
-def has_meaning(word: str) -> bool:
+def _says(word: str) -> bool:
     """Return whether a word says a split, or that something is an image or a mask."""
-    return split_of(word) is not None or word.lower() in IMAGE_WORDS | MASK_WORDS
-
-
-def strip_role(stem: str) -> tuple[str, Role | None]:
-    """Return a file's stem without the last words that say its role, and that role.
-
-    ``tile_7_mask`` is the mask of ``tile_7``; ``aachen_1_gtFine_labelTrainIds`` that of
-    ``aachen_1``.
-    """
-    words = re.split(r"([_\-.\s]+)", stem)
-    role: Role | None = None
-    while len(words) > 2 and words[-1].lower() in MASK_WORDS | IMAGE_WORDS | {"l"}:
-        last: Role = "image" if words[-1].lower() in IMAGE_WORDS else "mask"
-        role = role or last
-        words = words[:-2]
-    return "".join(words), role
+    return split_of(word) is not None or word.lower() in SPOKEN

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +14,15 @@ from encoder_ablations.data.datasets.reading import FileProblem, opened, read_id
 from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE
 from encoder_ablations.data.intake.layouts.codes import (
-    Color,
     add_counts,
-    color_of,
     count_pixels,
     pack,
 )
 from encoder_ablations.utils.errors import InputError
 
 THREADS = 4
+GREY = 0x010101
+"""The codes of greys are multiples of it."""
 MOST_CLASSES = 255
 COUNTED_COLORS = 20_000
 """Masks with smoothed edges have at most this many colours; pictures have more."""
@@ -36,23 +38,72 @@ class MaskContent:
     """The values of one mask file, or its colours, each with its number of pixels.
 
     Attributes:
-        values: of a file with one channel.
-        colors: of a file with several channels.
-        palette: (value, its colour), for the values in the file.
+        codes: values, or R·65536 + G·256 + B; 0 and 255 in formats that change values.
+        channels: 1 for values, 3 for colours.
+        palette: value -> code of its colour, for the values in the file.
         lossy: whether the file's format changes values.
+        unclear: pixels that are neither nearly black nor nearly white, in such formats.
         problem: why the file cannot be used; empty if it can.
     """
 
-    values: Counter[int] = field(default_factory=Counter)
-    colors: Counter[Color] = field(default_factory=Counter)
-    palette: tuple[tuple[int, Color], ...] = ()
+    codes: Counter[int] = field(default_factory=Counter)
+    channels: int = 1
+    palette: Mapping[int, int] = field(default_factory=dict)
     lossy: bool = False
+    unclear: int = 0
     problem: str = ""
 
     @property
     def colorful(self) -> bool:
         """Whether any pixel is not grey."""
-        return any(len(set(color)) > 1 for color in self.colors)
+        return self.channels == 3 and any(code % GREY for code in self.codes)
+
+    @property
+    def values(self) -> Counter[int]:
+        """The pixels of each value; of each grey level where a file of three channels is grey."""
+        unit = {1: 1, 3: GREY}[self.channels]
+        return Counter({code // unit: count for code, count in self.codes.items()})
+
+    @property
+    def colors(self) -> Counter[int]:
+        """The pixels of each colour; values are seen through the palette, else as grey levels."""
+        if self.channels == 3:
+            return self.codes
+        found: Counter[int] = Counter()
+        for value, count in self.codes.items():
+            found[self.palette.get(value, value * GREY)] += count
+        return found
+
+
+def read_values(path: Path) -> np.ndarray:
+    """Return H×W values of a file of one channel, or of a grey picture of several."""
+    with opened(path) as image:
+        if len(image.getbands()) > 1:
+            return np.asarray(image.convert("RGB"))[..., 0]
+    return read_ids(path)
+
+
+def read_codes(path: Path) -> np.ndarray:
+    """Return H×W codes of the colours of a file."""
+    with opened(path) as image:
+        return pack(np.asarray(image.convert("RGB")))
+
+
+def read_black_and_white(path: Path) -> np.ndarray:
+    """Return H×W grey levels, cut at half to 0 and 255."""
+    with opened(path) as image:
+        return cut(np.asarray(image.convert("L")))
+
+
+def cut(levels: np.ndarray) -> np.ndarray:
+    """Return 0 below 128, else 255."""
+    black_and_white: np.ndarray = (levels >= 128) * np.uint8(255)
+    return black_and_white
+
+
+def count_unclear(levels: np.ndarray) -> int:
+    """Return how many pixels are neither nearly black nor nearly white."""
+    return int(np.count_nonzero((levels > NEAR_BLACK) & (levels < NEAR_WHITE)))
 
 
 @dataclass(frozen=True)
@@ -61,24 +112,27 @@ class Meaning:
 
     Attributes:
         kind: in words, for the head of the YAML.
-        by_file: the values or the colours of each mask file, with their pixels.
+        by_file: pixels of each code in every mask file.
         problems: file -> why it cannot be used.
-        values: value in the file -> pixels, over all masks; grey levels of colour files that are
-            grey.
-        colors: colours, the most frequent first; empty when masks hold values.
+        channels: 1 where codes are values, 3 where they are colours.
         convert: whether files must be rewritten because a value map is not enough.
-        threshold: whether masks are JPEGs of black and white.
-        palette: value -> its colour, where the masks have palettes that agree.
+        read: returns the H×W codes of a file, as they stand in ``by_file``.
+        palette: value -> code of its colour, where the masks have palettes that agree.
     """
 
     kind: str
-    by_file: Mapping[Path, Mapping[int, int] | Mapping[Color, int]]
+    by_file: Mapping[Path, Mapping[int, int]]
     problems: dict[Path, str]
-    values: Counter[int] = field(default_factory=Counter)
-    colors: Counter[Color] = field(default_factory=Counter)
-    convert: bool = False
-    threshold: bool = False
-    palette: Mapping[int, Color] = field(default_factory=dict)
+    channels: int = 1
+    convert: bool = True
+    read: Callable[[Path], np.ndarray] = read_values
+    palette: Mapping[int, int] = field(default_factory=dict)
+
+    @cached_property
+    def pixels(self) -> Counter[int]:
+        """Code -> pixels over all masks, the most frequent first."""
+        counts = add_counts(self.by_file.values())
+        return Counter(dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))))
 
 
 Contents = dict[Path, MaskContent]
@@ -88,6 +142,7 @@ def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -
     """Read all mask files and return what their pixels mean.
 
     Args:
+        paths: the mask files.
         progress: called with the number of files read and of all files.
 
     Raises:
@@ -95,16 +150,17 @@ def study_masks(paths: Sequence[Path], progress: Callable[[int, int], object]) -
     """
     contents = _read_all(paths, progress)
     problems = {path: content.problem for path, content in contents.items() if content.problem}
-    usable = {path: content for path, content in contents.items() if not content.problem}
+    usable = {path: content for path, content in contents.items() if path not in problems}
     if not usable:
         path, problem = next(iter(problems.items()))
         raise InputError(f"no mask can be used ({len(paths)} found): {path}: {problem}.")
-    if any(content.lossy for content in usable.values()):
+    found = usable.values()
+    if any(content.lossy for content in found):
         return _black_and_white(usable, problems)
-    if any(content.colorful for content in usable.values()):
-        return _by_color("colours", _colors(usable), problems)
-    if _palettes_differ(usable.values()):
-        return _by_color("palettes that differ by file", _colors(usable), problems)
+    if any(content.colorful for content in found):
+        return _by_color("colours", usable, problems)
+    if _palettes_differ(found):
+        return _by_color("palettes that differ by file", usable, problems)
     return _by_value(usable, problems)
 
 
@@ -126,90 +182,57 @@ def _read(path: Path) -> MaskContent:
 
 
 def _content(path: Path) -> MaskContent:
-    palette: list[int] = []
+    channels: list[int] = []
     with opened(path) as image:
         if image.format in LOSSY_FORMATS:
-            return MaskContent(values=count_pixels(np.asarray(image.convert("L"))), lossy=True)
+            levels = np.asarray(image.convert("L"))
+            unclear = count_unclear(levels)
+            return MaskContent(count_pixels(cut(levels)), lossy=True, unclear=unclear)
         if len(image.getbands()) > 1:
-            codes = count_pixels(pack(np.asarray(image.convert("RGB"))))
-            return MaskContent(
-                colors=Counter({color_of(code): count for code, count in codes.items()})
-            )
+            return MaskContent(count_pixels(pack(np.asarray(image.convert("RGB")))), channels=3)
         if image.mode == "P":
-            palette = image.getpalette("RGB") or []
+            channels = image.getpalette("RGB") or []
     values = count_pixels(read_ids(path))
     if min(values) < 0 or max(values) > LARGEST_VALUE:
         return MaskContent(problem=f"values beyond 0..{LARGEST_VALUE}")
-    table = list(zip(palette[::3], palette[1::3], palette[2::3], strict=True))
-    used = tuple((value, table[value]) for value in values if value < len(table))
-    return MaskContent(values=values, palette=used)
+    table = dict(enumerate(pack(np.array(channels, int).reshape(-1, 3)).tolist()))
+    used = {value: table[value] for value in values.keys() & table.keys()}
+    return MaskContent(values, palette=used)
 
 
 def _by_value(usable: Contents, problems: dict[Path, str]) -> Meaning:
     """Return the meaning of files of one channel, or of several that are all grey."""
-    by_file = {path: content.values or _grey(content.colors) for path, content in usable.items()}
-    several = any(content.colors for content in usable.values())
-    kind = "grey pictures of several channels" if several else "one channel of values"
-    palette: dict[int, Color] = {}
-    for content in usable.values():
-        palette |= content.palette
-    values = add_counts(by_file.values())
-    return Meaning(kind, by_file, problems, values, convert=several, palette=palette)
+    kinds = {1: "one channel of values", 3: "grey pictures of several channels"}
+    channels = max(content.channels for content in usable.values())
+    palettes = (content.palette.items() for content in usable.values())
+    by_file = {path: content.values for path, content in usable.items()}
+    palette = dict(chain.from_iterable(palettes))
+    return Meaning(kinds[channels], by_file, problems, convert=channels == 3, palette=palette)
 
 
-def _grey(colors: Counter[Color]) -> Counter[int]:
-    return Counter({red: count for (red, _, _), count in colors.items()})
+def _by_color(kind: str, usable: Contents, problems: dict[Path, str]) -> Meaning:
+    by_file = {path: content.colors for path, content in usable.items()}
+    meaning = Meaning(kind, by_file, problems, channels=3, read=read_codes)
+    if len(meaning.pixels) > COUNTED_COLORS:
+        raise too_many(len(meaning.pixels), "colours")
+    return meaning
 
 
 def _black_and_white(usable: Contents, problems: dict[Path, str]) -> Meaning:
-    values = add_counts(content.values for content in usable.values())
-    unclear = sum(values[value] for value in range(NEAR_BLACK + 1, NEAR_WHITE))
-    if values.total() - unclear < BLACK_AND_WHITE * values.total():
+    by_file = {path: content.codes for path, content in usable.items()}
+    unclear = sum(content.unclear for content in usable.values())
+    if unclear > (1 - BLACK_AND_WHITE) * add_counts(by_file.values()).total():
         raise InputError(
             "the masks are JPEGs of more than black and white: JPEG mixes class ids along every "
             "edge, and nothing brings them back. Export them again as PNG."
         )
-    by_file = {path: _cut(content.values) for path, content in usable.items()}
-    return Meaning(
-        "JPEGs of black and white, cut at half",
-        by_file,
-        problems,
-        add_counts(by_file.values()),
-        convert=True,
-        threshold=True,
-    )
-
-
-def _cut(values: Counter[int]) -> Counter[int]:
-    """Return the pixels of black (below 128) and of white."""
-    dark = sum(values[value] for value in range(128))
-    return Counter({0: dark, 255: values.total() - dark})
-
-
-def _colors(usable: Contents) -> dict[Path, Counter[Color]]:
-    """Return the colours of each file; values are seen through the file's palette, else as grey."""
-    found = {}
-    for path, content in usable.items():
-        table = dict(content.palette)
-        found[path] = content.colors.copy()
-        for value, count in content.values.items():
-            found[path][table.get(value, (value, value, value))] += count
-    return found
-
-
-def _by_color(kind: str, by_file: dict[Path, Counter[Color]], problems: dict[Path, str]) -> Meaning:
-    colors: Counter[Color] = Counter()
-    for counts in by_file.values():
-        colors.update(counts)
-        if len(colors) > COUNTED_COLORS:
-            raise too_many(len(colors), "colours")
-    ordered = Counter(dict(sorted(colors.items(), key=lambda each: (-each[1], each[0]))))
-    return Meaning(kind, by_file, problems, colors=ordered, convert=True)
+    kind = "JPEGs of black and white, cut at half"
+    return Meaning(kind, by_file, problems, read=read_black_and_white)
 
 
 def _palettes_differ(usable: Iterable[MaskContent]) -> bool:
     """Return whether a value has several colours, one of which is another value's elsewhere."""
-    pairs = {pair for content in usable for pair in content.palette}
+    pairs = set(chain.from_iterable(content.palette.items() for content in usable))
     colors_of = Counter(value for value, _ in pairs)
     values_of = Counter(color for _, color in pairs)
     return any(colors_of[value] > 1 and values_of[color] > 1 for value, color in pairs)
@@ -237,34 +260,33 @@ def class_values(values: Iterable[int], names: int) -> tuple[dict[int, int], boo
         names: number of class names that are known; 0 = unknown.
     """
     found = sorted(values)
-    if found in ([0, IGNORE], [IGNORE]):
-        return {0: 0, IGNORE: 1}, False
-    labelled = _labelled(found, names)
+    top = found[-1]
+    if top in (IGNORE, WIDE_IGNORE) and set(found) <= {0, top}:
+        return {0: 0, top: 1}, False
+    labelled = _labelled(found)
     if _are_ids(labelled, names):
         return {value: value for value in range(max(labelled[-1] + 1, names))}, True
+    if _is_spread(found) or names == len(found):
+        labelled = found
     return {value: number for number, value in enumerate(labelled)}, False
 
 
-def _labelled(found: list[int], names: int) -> list[int]:
-    """Return the rising values without those that mean "not labelled"."""
-    kept = [value for value in found if value != IGNORE] or found
-    ids = kept[-1] < max(names, 1.5 * len(kept))
-    if not ids and (_is_spread(found) or names == len(found)):
-        kept = found
-    if len(kept) > 2 and kept[-1] == WIDE_IGNORE and kept[-2] < IGNORE:
-        return kept[:-1]
-    return kept
+def _labelled(found: Sequence[int]) -> list[int]:
+    """Return the rising values without 255, and without 65535 where the others have 8 bits."""
+    wide = WIDE_IGNORE
+    if any(IGNORE < value < WIDE_IGNORE for value in found):
+        wide = IGNORE
+    return [value for value in found if value not in (IGNORE, wide)] or list(found)
 
 
-def _are_ids(values: list[int], names: int) -> bool:
-    # without names, 0 and 1 are ids
-    if values[-1] < (names or 2):
-        return True
+def _are_ids(values: Sequence[int], names: int) -> bool:
     # ids may have gaps, but most of them are there
-    return values[0] == 0 and values[-1] < min(IGNORE, 1.5 * len(values))
+    complete = values[0] == 0 and values[-1] < min(IGNORE, 1.5 * len(values))
+    # without names, 0 and 1 are ids
+    return complete or values[-1] < (names or 2)
 
 
 def _is_spread(values: Sequence[int]) -> bool:
-    """Return whether values are equal steps from 0 to 255, as in masks made visible: 0, 127, 255."""
+    """Return whether values are equal steps from 0 to 255, as in visible masks: 0, 127, 255."""
     steps = np.linspace(0, IGNORE, len(values))
-    return len(values) > 2 and bool((np.abs(np.array(values) - steps) <= 1).all())
+    return len(values) > 2 and np.allclose(values, steps, rtol=0, atol=1)

@@ -1,14 +1,18 @@
 """Class names and colours that lie beside the data in a text file."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.intake.layouts.codes import Color
+from encoder_ablations.data.intake.layouts.survey import text_of
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import first_names
 
 NAMES = (
     "classes.txt",
@@ -27,7 +31,7 @@ TABLES = (
     "classes.csv",
     "class_dict_seg.csv",
 )
-JSONS = ("classes.json", "labels.json")
+LISTS = {*NAMES, *TABLES, "classes.json", "labels.json"}
 CONFIGS = re.compile(r"config(?:_(v[\d.]+))?\.json")
 """Mapillary Vistas' lists, one for each version of its labels."""
 UNLABELLED = frozenset(
@@ -35,19 +39,28 @@ UNLABELLED = frozenset(
 )
 LABELME_IGNORE = "__ignore__"
 """labelme begins its lists with it and counts from -1."""
-NUMBER = re.compile(r"(?<![A-Za-z_\d.])\d+(?![A-Za-z_\d.])")
-LEADING_NUMBERS = re.compile(r"^[\d\s,;:]+(?=[^\W\d])")
-LATER_NUMBERS = re.compile(r"[\s,;:]+(\d+([\s,;:]+|$))*")
-LONE_NUMBER = re.compile(r"\d+\s*[:,;]+")
-HEADER = re.compile(r"(?i)\bname\b.*\b(r|red)\b")
+_LINE = re.compile(r"^([\d\s,;:]*)(.*?)([\s,;:]+\d+(?![\w.]).*|[\s,;:]*)$")
+"""A name with numbers before or after it: "0 sky", "Sky 128 128 128", "sky:128,128,128::"."""
+_HEADER = re.compile(r"(?i)\bname\b.*\b(r|red)\b|#.*")
+_NUMBER = re.compile(r"\d+")
 
 Names = tuple[list[str], dict[Color, str]]
 """Class names in id order, and names by colour."""
 
 
-def means_unlabelled(name: str) -> bool:
-    """Return whether a name is for pixels without a class: "Void", "__ignore__", "not labelled"."""
-    return re.sub(r"[\W_]+", "", name.lower()) in UNLABELLED
+class _VistasLabel(BaseModel):
+    readable: str
+    color: Color
+
+
+class _Vistas(BaseModel):
+    labels: list[_VistasLabel]
+
+
+_JSON: TypeAdapter[list[str] | dict[int, str] | _Vistas] = TypeAdapter(
+    list[str] | dict[int, str] | _Vistas
+)
+"""A list of names, names by id, or Mapillary Vistas' ``config.json``."""
 
 
 def unlabelled_places(remarks: list[str], names: list[str], pixels: Mapping[int, int]) -> set[int]:
@@ -57,9 +70,11 @@ def unlabelled_places(remarks: list[str], names: list[str], pixels: Mapping[int,
 
     Args:
         remarks: where the remarks go.
+        names: class names, e.g. "Void", "__ignore__", "not labelled".
         pixels: number of pixels by position.
     """
-    found = {number for number, name in enumerate(names) if means_unlabelled(name)}
+    plain = [re.sub(r"[\W_]+", "", name.lower()) for name in names]
+    found = {number for number, name in enumerate(plain) if name in UNLABELLED}
     if len(names) - len(found) < 2:
         return set()
     for number in sorted(found):
@@ -79,6 +94,7 @@ def read_names(
     All three are empty where no file lists classes.
 
     Args:
+        files: all files; of several lists the one in the highest folder is read.
         masks: files that the names are for. ``config_v1.2.json`` belongs to masks below a folder
             ``v1.2``.
 
@@ -86,38 +102,32 @@ def read_names(
         InputError: a colour in a table has a number over 255 or no name, or a name in a list is
             empty or stands twice.
     """
-    for path in sorted(files, key=lambda path: len(path.parts)):
-        if not _lists_names(path, masks):
-            continue
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError):
-            continue
-        names, colors = _parse(text, path)
+    folders = set(chain.from_iterable(mask.parts for mask in masks))
+    lists = [path for path in files if _lists_names(path, folders)]
+    for path in sorted(lists, key=lambda path: len(path.parts)):
+        names, colors = _parse(path)
         if names:
             return names, colors, path
     return [], {}, None
 
 
-def _lists_names(path: Path, masks: Sequence[Path]) -> bool:
-    """Return whether a file's name says that it lists the classes of these masks."""
+def _lists_names(path: Path, folders: set[str]) -> bool:
+    """Return whether a file's name says that it lists classes, of masks in these folders."""
     name = path.name.lower()
     config = CONFIGS.fullmatch(name)
     if config is None:
-        return name in TABLES + NAMES + JSONS
-    version = config[1]
-    if version is None or not masks:
-        return True
-    return any(version == part.lower() for mask in masks for part in mask.parts[:-1])
+        return name in LISTS
+    return config[1] is None or config[1] in folders
 
 
-def _parse(text: str, path: Path) -> Names:
+def _parse(path: Path) -> Names:
+    text = text_of(path)
     if path.suffix.lower() == ".json":
         names, colors = _read_json(text)
     else:
         names, colors = _read_lines(text, path)
     if colors:
-        return names, colors
+        return list(dict.fromkeys(names)), colors
     if names[:1] == [LABELME_IGNORE]:
         names = names[1:]
     require_names(names, str(path))
@@ -125,31 +135,24 @@ def _parse(text: str, path: Path) -> Names:
 
 
 def _read_lines(text: str, path: Path) -> Names:
-    """Read lines of a name and perhaps three numbers ("Sky 128 128 128", "sky:128,128,128::")."""
+    """Read lines of a name and perhaps an id or a colour."""
     names: list[str] = []
     colors: dict[Color, str] = {}
     # without any name, or without any colour, the numbers mean something else: complain at the end
     unnamed: list[int] = []
     beyond: list[str] = []
-    for row, line in enumerate(map(str.strip, text.splitlines()), start=1):
-        if not line or line.startswith("#"):
+    for row, line in enumerate(text.splitlines(), start=1):
+        if _HEADER.match(line):
             continue
-        numbers = [int(number) for number in NUMBER.findall(line)]
-        name = LATER_NUMBERS.sub(" ", LEADING_NUMBERS.sub("", line)).strip()
-        if _lacks_name(line, name, numbers):
+        name, numbers = _parse_line(line)
+        if name:
+            names.append(name)
+        elif numbers:
             unnamed.append(row)
-        if not _is_class(line, name, numbers):
-            continue
-        if len(numbers) < 3:
-            names.append(name)
-            continue
-        red, green, blue = numbers[-3:]
-        if max(red, green, blue) > 255:
-            beyond.append(f"row {row}: the colour {red}, {green}, {blue} of '{name}'")
-        else:
-            colors[red, green, blue] = name
-        if name not in names:
-            names.append(name)
+        if max(numbers, default=0) > 255:
+            beyond.append(f"row {row}: the colour {first_names(numbers)} of '{name}'")
+        elif len(numbers) == 3:
+            colors[numbers] = name
     if names and unnamed:
         raise InputError(
             f"{path}, row {unnamed[0]}: a class has an empty name; give it one, or remove the row."
@@ -159,53 +162,25 @@ def _read_lines(text: str, path: Path) -> Names:
     return names, colors
 
 
-def _lacks_name(line: str, name: str, numbers: list[int]) -> bool:
-    """Return whether a line gives an id or a colour, but no name."""
-    if len(numbers) == 3 and not re.search(r"[^\W_]", name):
-        return True
-    return LONE_NUMBER.fullmatch(line) is not None
-
-
-def _is_class(line: str, name: str, numbers: list[int]) -> bool:
-    """Return whether a line names a class; the head of a table does not."""
-    if not name or len(numbers) == 2:
-        return False
-    return len(numbers) > 2 or not HEADER.search(line)
+def _parse_line(line: str) -> tuple[str, Any]:
+    """Return the name in a line, and its last three numbers."""
+    before, name, after = _LINE.findall(line.strip())[0]
+    numbers = _NUMBER.findall(f"{before} {after}")
+    return name, tuple(map(int, numbers[-3:]))
 
 
 def _read_json(text: str) -> Names:
-    """Read a list of names, names by id, or Mapillary Vistas' ``config.json``."""
+    """Return names in id order, with their colours where no two are equal; else none."""
     try:
-        content = json.loads(text)
-    except ValueError:
+        content = _JSON.validate_json(text)
+    except ValidationError:
         return [], {}
-    if _are_all(content, str):
+    if isinstance(content, list):
         return content, {}
-    if not isinstance(content, dict):
-        return [], {}
-    labels = content.get("labels")
-    if isinstance(labels, list):
-        return _read_vistas(labels)
-    if all(map(str.isdigit, content)) and _are_all(list(content.values()), str):
-        return [content[key] for key in sorted(content, key=int)], {}
-    return [], {}
-
-
-def _read_vistas(labels: list[Any]) -> Names:
-    """Read names in id order, with their colours where no two are equal."""
-    if not _are_all(labels, dict):
-        return [], {}
-    names = [label.get("readable") for label in labels]
-    if not _are_all(names, str):
-        return [], {}
-    rows = [label.get("color") for label in labels]
-    if not all(_are_all(row, int) and len(row) == 3 for row in rows):
-        return names, {}
-    colors = {tuple(row): name for row, name in zip(rows, names, strict=True)}
+    if isinstance(content, dict):
+        return [content[number] for number in sorted(content)], {}
+    colors = {label.color: label.readable for label in content.labels}
+    names = [label.readable for label in content.labels]
     if len(colors) < len(names):
         return names, {}
     return names, colors
-
-
-def _are_all(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(isinstance(each, kind) for each in values)

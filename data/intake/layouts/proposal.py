@@ -1,6 +1,6 @@
 """What was recognised in a folder, and how the mask of each pair is made of it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from encoder_ablations.data.datasets.decoding import OPAQUE, class_table
-from encoder_ablations.data.datasets.reading import opened, read_ids
+from encoder_ablations.data.datasets.reading import opened
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
-from encoder_ablations.data.intake.layouts.coco import CocoImage, CocoSet, draw_coco, stack_shapes
-from encoder_ablations.data.intake.layouts.codes import Color, code_of, pack
+from encoder_ablations.data.intake.layouts.coco import CocoImage, stack_shapes
 from encoder_ablations.data.intake.layouts.mask_values import Meaning
-from encoder_ablations.data.intake.layouts.panoptic import PanopticImage, PanopticSet, draw_panoptic
+from encoder_ablations.data.intake.layouts.panoptic import PanopticImage
 from encoder_ablations.data.intake.layouts.survey import Source
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
@@ -37,7 +36,7 @@ class Place:
     name: str
     files: list[Path]
 
-    def spec(self, content: Mapping[str, Any]) -> DatasetSpec:
+    def spec(self, content: dict[str, Any]) -> DatasetSpec:
         """Return the dataset's spec.
 
         Args:
@@ -46,16 +45,9 @@ class Place:
         Raises:
             InputError: the classes cannot be those of a dataset, e.g. a name is empty.
         """
-        for number, name in enumerate(content["classes"]):
-            if not name.strip():
-                raise InputError(
-                    f"class {number} of {self.root} has an empty name; give all names with "
-                    "--classes."
-                )
         root = str(self.root)
-        splits = {"train": "train", "val": "val"}
-        always = {"name": self.name, "root": root, "splits": splits}
-        return build(DatasetSpec, {**always, **content}, root)
+        always = {"name": self.name, "root": root, "splits": {"train": "train", "val": "val"}}
+        return build(DatasetSpec, always | content, root)
 
 
 @dataclass(frozen=True)
@@ -87,10 +79,9 @@ class Proposal:
         direct: whether files can be used where they lie.
         remarks: sentences for the person who decides.
         meaning: of mask files; None for annotations and for folders of classes.
-        coco: content of COCO's annotations, if the masks come from them.
-        panoptic: content of panoptic annotations, if the masks come from them.
-        colors: class id of a colour.
-        layers: class id of a folder of masks.
+        class_of: class id of a category, if the masks come from annotations.
+        colors: class id of the code of a colour.
+        layers: class id of a kind of masks.
     """
 
     spec: DatasetSpec
@@ -100,9 +91,8 @@ class Proposal:
     direct: bool = False
     remarks: list[str] = field(default_factory=list)
     meaning: Meaning | None = None
-    coco: CocoSet | None = None
-    panoptic: PanopticSet | None = None
-    colors: dict[Color, int] = field(default_factory=dict)
+    class_of: Mapping[int, int] = field(default_factory=dict)
+    colors: dict[int, int] = field(default_factory=dict)
     layers: dict[str, int] = field(default_factory=dict)
 
     def read_mask(self, item: Item) -> np.ndarray:
@@ -114,29 +104,29 @@ class Proposal:
             InputError: the mask cannot be read.
         """
         source = item.source
-        if isinstance(source, CocoImage):
-            assert self.coco is not None
-            return draw_coco(source, self.coco.class_of)
-        if isinstance(source, PanopticImage):
-            assert self.panoptic is not None
-            return draw_panoptic(source, self.panoptic.class_of)
+        if not isinstance(source, Source):
+            return source.draw(self.class_of)
         if source.mask is None:
             return self._stack(source)
-        assert self.meaning is not None
-        if self.meaning.threshold:
-            return (_converted(source.mask, "L") >= 128).astype(np.uint8)
+        codes = self.studied.read(source.mask)
         if self.colors:
-            return self._classes_of_colors(_converted(source.mask, "RGB"))
-        ids: np.ndarray = self._table()[_first_channel(source.mask)]
+            return self._classes_of_colors(codes)
+        ids: np.ndarray = self._table()[codes]
         return ids.astype(np.uint8)
 
+    @property
+    def studied(self) -> Meaning:
+        """The meaning of the mask files, where there are any."""
+        assert self.meaning is not None
+        return self.meaning
+
     def _classes_of_colors(self, pixels: np.ndarray) -> np.ndarray:
-        """Return H×W uint8 class ids of H×W×3 colours."""
-        codes = np.array([code_of(color) for color in self.colors])
+        """Return H×W uint8 class ids of H×W codes of colours."""
+        codes = np.array(list(self.colors))
         ids = np.array(list(self.colors.values()), np.uint8)
         # searchsorted needs rising codes
         order = codes.argsort()
-        places = np.searchsorted(codes[order], pack(pixels))
+        places = np.searchsorted(codes[order], pixels)
         return np.take(ids[order], places)
 
     def _table(self) -> np.ndarray:
@@ -152,39 +142,25 @@ class Proposal:
         none is stated). Where each class has a file of its own, each file counts 1.
         """
         amounts = self._amounts()
-        counts = np.zeros((len(self.items), len(self.spec.classes)), np.int64)
+        classes = len(self.spec.classes)
+        # the last column takes what is ignored: ids beyond the classes, and -1
+        counts = np.zeros((len(self.items), classes + 1), np.int64)
         for row, item in zip(counts, self.items, strict=True):
             for number, amount in amounts(item.source):
-                # ids beyond the classes are ignored pixels
-                if 0 <= number < len(row):
-                    row[number] += amount
-        return counts
+                row[min(number, classes)] += amount
+        return counts[:, :-1]
 
-    def _amounts(self) -> Callable[[Any], Iterator[tuple[int, int]]]:
-        """Return what gives the class ids and amounts of a source, a class perhaps several times."""
-        if self.coco is not None:
-            return self.coco.areas
-        if self.panoptic is not None:
-            return self.panoptic.areas
+    def _amounts(self) -> Callable[[Any], Iterable[tuple[int, int]]]:
+        """Return a function from a source to its class ids and their amounts; ids may repeat."""
+        if self.class_of:
+            return lambda source: source.areas(self.class_of)
         if self.layers:
-            return lambda source: ((self.layers[layer.name], 1) for layer in source.layers)
-        return self._pixels(self.colors or self._table())
-
-    def _pixels(self, class_of: Any) -> Callable[[Source], Iterator[tuple[int, int]]]:
-        """Return what gives the class ids and pixels of a mask file.
-
-        Args:
-            class_of: class id of each value or colour.
-        """
-        assert self.meaning is not None
-        by_file: Mapping[Path, Mapping[Any, int]] = self.meaning.by_file
-
-        def pixels(source: Source) -> Iterator[tuple[int, int]]:
-            assert source.mask is not None
-            for key, count in by_file.get(source.mask, {}).items():
-                yield int(class_of[key]), count
-
-        return pixels
+            return lambda source: [(self.layers[layer.kind], 1) for layer in source.layers]
+        by_file: Mapping[Path, Mapping[Any, int]] = self.studied.by_file
+        class_of: Any = self.colors or self._table()
+        return lambda source: [
+            (int(class_of[key]), count) for key, count in by_file.get(source.mask, {}).items()
+        ]
 
     def _stack(self, source: Source) -> np.ndarray:
         """Return one mask made of the files of several classes, the smaller object on top."""
@@ -192,25 +168,12 @@ class Proposal:
         for layer in source.layers:
             values = _gray(layer.path)
             # masks of 0 and 255 may have smoothed edges; others hold 0 and a small number
-            threshold = 127 if values.max() > 127 else 0
-            shapes.append((self.layers[layer.name], values > threshold))
+            threshold = 127 * bool(values.max() > 127)
+            shapes.append((self.layers[layer.kind], values > threshold))
         sizes = {inside.shape for _, inside in shapes}
         if len(sizes) > 1:
             raise InputError(f"the masks of {source.image.name} differ in size.")
         return stack_shapes(shapes, np.zeros(sizes.pop(), np.uint8))
-
-
-def _converted(path: Path, mode: str) -> np.ndarray:
-    with opened(path) as image:
-        return np.asarray(image.convert(mode))
-
-
-def _first_channel(path: Path) -> np.ndarray:
-    """Return H×W values of a file of one channel, or of a grey picture of several."""
-    with opened(path) as image:
-        if len(image.getbands()) > 1:
-            return np.asarray(image.convert("RGB"))[..., 0]
-    return read_ids(path)
 
 
 def _gray(path: Path) -> np.ndarray:

@@ -1,21 +1,23 @@
-"""From a folder to a proposal: what its files mean, which classes there are, and how masks are read."""
+"""From a folder to a proposal: what its files mean, its classes, and how masks are read."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from encoder_ablations.data.datasets.sample import WIDE_IGNORE, ignore_label
-from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.class_names import require_names
+from encoder_ablations.data.datasets.sample import ignore_label
+from encoder_ablations.data.intake.layouts.annotations import AnnotatedSet
 from encoder_ablations.data.intake.layouts.choices import Wishes
 from encoder_ablations.data.intake.layouts.classes import classes_of_masks
-from encoder_ablations.data.intake.layouts.coco import BACKGROUND, CocoSet, read_coco
+from encoder_ablations.data.intake.layouts.coco import BACKGROUND, read_coco
 from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
-from encoder_ablations.data.intake.layouts.mask_values import study_masks
+from encoder_ablations.data.intake.layouts.mask_values import Meaning, study_masks
 from encoder_ablations.data.intake.layouts.name_lists import read_names
 from encoder_ablations.data.intake.layouts.panoptic import PanopticSet, read_panoptic
-from encoder_ablations.data.intake.layouts.proposal import Item, Place, Progress, Proposal
+from encoder_ablations.data.intake.layouts.proposal import Item, Origin, Place, Progress, Proposal
 from encoder_ablations.data.intake.layouts.split_assignment import is_direct, settle_splits
 from encoder_ablations.data.intake.layouts.split_lists import take_lists
 from encoder_ablations.data.intake.layouts.survey import Survey, list_files
@@ -56,20 +58,19 @@ def propose(
     files = list_files(root)
     if not files:
         raise InputError(f"the folder {root} holds no file.")
-    _require_names(classes)
+    require_names(classes, "--classes")
     masks = [_below(root, folder) for folder in masks]
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", root.name).strip("_.-") or "my_data"
     place = Place(root, name, files)
     wishes = Wishes(list(classes), objects=objects, blends=blends)
     panoptic = read_panoptic(root, files)
     survey = _survey(place, panoptic, masks)
-    if not survey.sources:
+    if survey.sources:
+        take_lists(survey, root, files)
+        proposal = _from_masks(place, survey, wishes, progress)
+    else:
         _refuse_unread(root, wishes, masks)
         proposal = _from_annotations(place, survey, panoptic, wishes.given)
-        settle_splits(proposal, seed)
-        return proposal
-    take_lists(survey, root, files)
-    proposal = _from_masks(place, survey, wishes, progress)
     settle_splits(proposal, seed)
     proposal.direct = is_direct(proposal, root, survey.lists)
     return proposal
@@ -77,12 +78,13 @@ def propose(
 
 def _survey(place: Place, panoptic: PanopticSet | None, masks: Sequence[str]) -> Survey:
     """Return pairs of images and masks; PNGs that number panoptic segments are no masks."""
-    if panoptic is None or masks:
-        return survey_masks(place.root, place.files, masks)
-    numbered = panoptic.folders
-    survey = survey_masks(place.root, [path for path in place.files if path.parent not in numbered])
-    if survey.sources and numbered:
-        where = ", ".join(sorted(str(folder.relative_to(place.root)) for folder in numbered))
+    numbered: set[Path] = set()
+    if panoptic is not None and not masks:
+        numbered = {each.mask.parent for each in panoptic.images}
+    files = [path for path in place.files if path.parent not in numbered]
+    survey = survey_masks(place.root, files, masks)
+    where = ", ".join(sorted(str(folder.relative_to(place.root)) for folder in numbered))
+    if where:
         survey.remarks.append(
             f"{where}: left out, these PNGs number the segments of panoptic annotations."
         )
@@ -103,12 +105,8 @@ def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> Non
     Raises:
         InputError: the person gave such an option.
     """
-    said = {
-        "--masks": bool(masks),
-        "--objects": wishes.objects is not None,
-        "--blends": wishes.blends is not None,
-    }
-    unread = [option for option, given in said.items() if given]
+    said = {"--masks": masks or None, "--objects": wishes.objects, "--blends": wishes.blends}
+    unread = [option for option, value in said.items() if value is not None]
     if unread:
         raise InputError(
             f"{root} holds no images with one mask file each, so that {' and '.join(unread)} "
@@ -116,22 +114,14 @@ def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> Non
         )
 
 
-def _require_names(classes: Sequence[str]) -> None:
-    """Check the class names from the person.
+def _from_annotations(
+    place: Place, survey: Survey, panoptic: PanopticSet | None, given: list[str]
+) -> Proposal:
+    """Return the dataset of COCO's outlines, or of its panoptic segments.
 
     Raises:
-        InputError: a name is empty.
+        InputError: there are neither or both, or names and classes differ in number.
     """
-    if not all(name.strip() for name in classes):
-        raise InputError(
-            f"--classes {','.join(classes)}: a name is empty; write one for every class."
-        )
-
-
-def _from_annotations(
-    place: Place, survey: Survey, panoptic: PanopticSet | None, classes: list[str]
-) -> Proposal:
-    """Return the dataset of COCO's outlines, or of its panoptic segments."""
     outlines = read_coco(place.root, place.files)
     if outlines is not None and panoptic is not None:
         raise InputError(
@@ -139,11 +129,39 @@ def _from_annotations(
             f"background) and panoptic segments ({len(panoptic.classes)} classes), and their "
             "classes differ. Keep the JSONs of one, and move the others out of the folder."
         )
-    if outlines is not None:
-        return _from_coco(place, outlines, classes)
-    if panoptic is not None:
-        return _from_panoptic(place, panoptic, classes)
-    raise _nothing(place, survey)
+    found: AnnotatedSet[Any] | None = outlines or panoptic
+    if found is None:
+        raise _nothing(place, survey)
+    if not found.images:
+        raise InputError(
+            f"{place.root} holds COCO panoptic annotations, but no image with its PNG (e.g. "
+            f"{found.missing[0]}). Unpack panoptic_train2017.zip beside "
+            "panoptic_train2017.json, and the images into train2017."
+        )
+    names = given or found.classes
+    if len(names) != len(found.classes):
+        raise InputError(
+            f"{plural(len(names), 'class name')} for {plural(len(found.classes), 'class')}: "
+            f"{', '.join(found.classes)}."
+        )
+    spec = place.spec({"classes": names, "ignore_ids": [ignore_label(len(names))]})
+    remarks = list(found.remarks)
+    if found.missing:
+        rest = "is/are not there and is/are left out"
+        left_out = plural(len(found.missing), "annotated image", rest)
+        remarks.append(f"{left_out}, e.g. {found.missing[0]}.")
+    return Proposal(
+        spec,
+        found.layout,
+        found.kind,
+        _items(found.images),
+        remarks=remarks,
+        class_of=found.class_of,
+    )
+
+
+def _items(sources: Iterable[Origin]) -> list[Item]:
+    return [Item(each.id, each.split or "train", each.image, each) for each in sources]
 
 
 def _nothing(place: Place, survey: Survey) -> InputError:
@@ -164,9 +182,7 @@ def _nothing(place: Place, survey: Survey) -> InputError:
 def _from_masks(place: Place, survey: Survey, wishes: Wishes, progress: Progress) -> Proposal:
     """Return the dataset of mask files."""
     remarks = [*survey.remarks, *survey.without_partner(place.root)]
-    items = [
-        Item(source.id, source.split or "train", source.image, source) for source in survey.sources
-    ]
+    items = _items(survey.sources)
     content: dict[str, object] = {"scene_pattern": survey.scene_pattern}
     if survey.classes:
         _refuse_unread(place.root, wishes)
@@ -176,11 +192,7 @@ def _from_masks(place: Place, survey: Survey, wishes: Wishes, progress: Progress
     if origin is not None and not wishes.given:
         remarks.append(f"Class names come from {origin.relative_to(place.root)}.")
     meaning = study_masks(masks, progress)
-    for path, problem in list(meaning.problems.items())[:3]:
-        remarks.append(f"{path.relative_to(place.root)} cannot be used: {problem}.")
-    if len(meaning.problems) > 3:
-        more = plural(len(meaning.problems) - 3, "more mask")
-        remarks.append(f"The same is true for {more}; 'ablate lint' names them.")
+    remarks += _problems(place.root, meaning)
     # the classes are found with a proposal at hand, and replace this one
     unknown = place.spec(content | {"classes": ["unknown"]})
     proposal = Proposal(
@@ -189,6 +201,18 @@ def _from_masks(place: Place, survey: Survey, wishes: Wishes, progress: Progress
     found = classes_of_masks(proposal, replace(wishes, listed=listed, colors=by_color))
     proposal.spec = place.spec(content | found)
     return proposal
+
+
+def _problems(root: Path, meaning: Meaning) -> list[str]:
+    """Return sentences about the masks that cannot be used."""
+    problems = [
+        f"{path.relative_to(root)} cannot be used: {problem}."
+        for path, problem in meaning.problems.items()
+    ]
+    if problems[3:]:
+        more = plural(len(problems[3:]), "more mask")
+        problems[3:] = [f"The same is true for {more}; 'ablate lint' names them."]
+    return problems
 
 
 def _from_layers(
@@ -203,15 +227,15 @@ def _from_layers(
 
     A class that is called background shows what no other does.
     """
-    objects = [name for name in survey.classes if name.lower() != BACKGROUND]
-    names = given or [BACKGROUND, *objects]
+    objects = [kind for kind, name in survey.classes.items() if name.lower() != BACKGROUND]
+    names = given or [BACKGROUND, *(survey.classes[kind] for kind in objects)]
     if len(names) != len(objects) + 1:
         raise InputError(
             f"{plural(len(names), 'class name')} for {plural(len(objects), 'folder')} and the "
             f"background: {', '.join(objects)}."
         )
     layers = dict.fromkeys(survey.classes, 0)
-    layers |= {name: number for number, name in enumerate(objects, start=1)}
+    layers |= {kind: number for number, kind in enumerate(objects, start=1)}
     return Proposal(
         place.spec(content | {"classes": names}),
         survey.layout,
@@ -220,68 +244,3 @@ def _from_layers(
         remarks=remarks,
         layers=layers,
     )
-
-
-def _from_panoptic(place: Place, panoptic: PanopticSet, names: list[str]) -> Proposal:
-    """Return a dataset in which every category is a class, things and stuff."""
-    if not panoptic.images:
-        raise InputError(
-            f"{place.root} holds COCO panoptic annotations, but no image with its PNG (e.g. "
-            f"{panoptic.missing[0]}). Unpack panoptic_train2017.zip beside "
-            "panoptic_train2017.json, and the images into train2017."
-        )
-    items = [Item(each.id, each.split or "train", each.image, each) for each in panoptic.images]
-    return Proposal(
-        _spec_of_annotations(place, panoptic, names),
-        "COCO panoptic annotations",
-        "PNGs of segment numbers, by the categories in the JSON",
-        items,
-        remarks=["What belongs to no segment is ignored.", *_missing(panoptic)],
-        panoptic=panoptic,
-    )
-
-
-def _from_coco(place: Place, coco: CocoSet, names: list[str]) -> Proposal:
-    """Return a dataset of background and a class for each category."""
-    items = [Item(each.id, each.split or "train", each.image, each) for each in coco.images]
-    remarks = _missing(coco)
-    empty = sum(not each.annotations for each in coco.images)
-    if empty:
-        remarks.append(f"{plural(empty, 'image', 'has/have no annotation: all is background')}.")
-    return Proposal(
-        _spec_of_annotations(place, coco, names),
-        "COCO annotations",
-        "outlines, the smaller object on top",
-        items,
-        remarks=remarks,
-        coco=coco,
-    )
-
-
-def _spec_of_annotations(
-    place: Place, found: CocoSet | PanopticSet, names: list[str]
-) -> DatasetSpec:
-    """Return the spec of the dataset that is drawn from annotations.
-
-    Raises:
-        InputError: names and classes differ in number.
-    """
-    classes = names or found.classes
-    if len(classes) != len(found.classes):
-        raise InputError(
-            f"{plural(len(classes), 'class name')} for {plural(len(found.classes), 'class')}: "
-            f"{', '.join(found.classes)}."
-        )
-    content: dict[str, object] = {"classes": classes}
-    if ignore_label(len(classes)) == WIDE_IGNORE:
-        content["ignore_ids"] = [WIDE_IGNORE]
-    return place.spec(content)
-
-
-def _missing(found: CocoSet | PanopticSet) -> list[str]:
-    """Return a remark about annotated images that are not there, in a list."""
-    if not found.missing:
-        return []
-    rest = "is/are not there and is/are left out"
-    left_out = plural(len(found.missing), "annotated image", rest)
-    return [f"{left_out}, e.g. {found.missing[0]}."]

@@ -1,18 +1,21 @@
 """Which pixels of a mask lie inside an area, and which only between two others."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from encoder_ablations.data.datasets.reading import FileProblem, opened, read_ids
+from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.intake.layouts.codes import pack
 from encoder_ablations.data.intake.layouts.mask_values import (
     BLACK_AND_WHITE,
     LOSSY_FORMATS,
-    NEAR_BLACK,
-    NEAR_WHITE,
+    count_unclear,
+    cut,
 )
 
 LARGEST = 500_000
@@ -39,6 +42,25 @@ class View:
     color: bool
     picture: bool
 
+    @cached_property
+    def values(self) -> list[int]:
+        """All codes, rising."""
+        values: list[int] = np.unique(self.codes).tolist()
+        return values
+
+    @property
+    def numbers(self) -> set[int]:
+        """All codes that may number objects or classes."""
+        return numbers_in(self.values)
+
+
+def numbers_in(codes: Iterable[int]) -> set[int]:
+    """Return the values without 0, and without 255 where that can only be "not labelled"."""
+    found = set(codes) - {0}
+    if IGNORE - 1 in found:
+        return found
+    return found - {IGNORE}
+
 
 def view(path: Path) -> View | None:
     """Read a file of any form; None where it cannot be read."""
@@ -59,9 +81,9 @@ def _thin(pixels: np.ndarray) -> np.ndarray:
     return pixels[::step, ::step]
 
 
-def _lossy(pixels: np.ndarray) -> View:
-    clear = np.mean((pixels <= NEAR_BLACK) | (pixels >= NEAR_WHITE))
-    return View((pixels >= 128) * np.int32(255), False, bool(clear < BLACK_AND_WHITE))
+def _lossy(levels: np.ndarray) -> View:
+    unclear = count_unclear(levels) / levels.size
+    return View(cut(levels).astype(np.int32), False, unclear > 1 - BLACK_AND_WHITE)
 
 
 def _channels(pixels: np.ndarray) -> View:
@@ -74,7 +96,7 @@ def _channels(pixels: np.ndarray) -> View:
 def _grey(codes: np.ndarray) -> View:
     """Return a file's values, or 0 and 255 alone where all others are smoothed edges."""
     if _are_edges_smoothed(codes):
-        return View((codes >= 128) * np.int32(255), False, False)
+        return View(cut(codes).astype(np.int32), False, False)
     return View(codes, False, _is_picture(codes, MOST_GREYS))
 
 

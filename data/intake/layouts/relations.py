@@ -1,10 +1,10 @@
 """How two kinds of masks of the same images are related, and which masks number objects."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import chain, pairwise, starmap
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from encoder_ablations.data.intake.layouts.codes import add_counts, count_pixels
 from encoder_ablations.data.intake.layouts.folder_names import words_of
 from encoder_ablations.data.intake.layouts.regions import View, pieces_of
+from encoder_ablations.utils.texts import first_names
 
 TOLERATED = 0.02
 """Share of the pixels outside the largest value that may disagree: some masks have slips."""
@@ -25,7 +26,7 @@ FADING = -0.8
 ONE_PIECE = 0.9
 
 
-@dataclass
+@dataclass(eq=False)
 class Kind:
     """Masks of one kind that were looked at.
 
@@ -49,9 +50,7 @@ class Kind:
     @cached_property
     def values(self) -> Counter[int]:
         """Value -> number of masks that hold it."""
-        return Counter(
-            chain.from_iterable(np.unique(each.codes).tolist() for each in self.views.values())
-        )
+        return Counter(chain.from_iterable(each.values for each in self.views.values()))
 
     @property
     def binary(self) -> bool:
@@ -59,30 +58,54 @@ class Kind:
         return not self.color and len(set(self.values) - {0}) <= 1
 
     @property
-    def named_objects(self) -> bool:
-        """Whether the name of the kind says that its masks number objects."""
-        words = chain.from_iterable(map(words_of, self.name.split("/")))
-        return any(word.lower() in OBJECT_WORDS for word in words)
+    def for_training(self) -> bool:
+        """Whether the name says that the ids are those to train on, as in Cityscapes."""
+        return "trainids" in self.name.lower()
+
+    @cached_property
+    def shows_objects(self) -> bool:
+        """Whether masks number objects, as the name of the kind or the values say."""
+        words = chain.from_iterable(map(words_of, self.name.lower().split("/")))
+        views = list(self.views.values())
+        per_mask = [each.numbers for each in views]
+        return not OBJECT_WORDS.isdisjoint(words) or numbers_objects(per_mask, views)
 
     @property
-    def numbers_objects(self) -> bool:
-        """Whether the values themselves number objects."""
-        views = list(self.views.values())
-        per_mask = [set(np.unique(each.codes).tolist()) - {0, 255} for each in views]
-        return numbers_objects(per_mask, lambda: views)
+    def rank(self) -> tuple[bool, bool, bool, str]:
+        """What is lower for the better one of two kinds that show the same."""
+        return not self.for_training, self.shows_objects, self.color, self.name
 
     def describe(self) -> str:
         """Return what the masks hold, in a few words."""
-        values = sorted(self.values)
         if self.color:
-            return f"{len(values)} colours"
-        shown = ", ".join(map(str, values[:6]))
-        if len(values) > 6:
-            shown += f", … {values[-1]}"
-        return f"values {shown}"
+            return f"{len(self.values)} colours"
+        return f"values {first_names(sorted(self.values), 6)}"
 
 
 Table = Counter[tuple[int, int]]
+
+
+def reason_against(other: Kind, one: Kind) -> str:
+    """Return why a kind is no mask of its own beside ``one``; empty where it may be."""
+    tables = joint(other, one)
+    if one.for_training > other.for_training:
+        return "does not hold the ids that are trained on, as does"
+    if not tables or one.shows_objects > other.shows_objects:
+        return ""
+    together = add_counts(tables)
+    finer = all(map(tells, tables))
+    coarser = tells(turned(together))
+    # a value that means something else in every image is a number
+    numbers = other.shows_objects or not tells(together)
+    claims = {
+        (True, True): ("shows the same as", other.rank > one.rank),
+        (True, False): ("numbers the objects of", numbers),
+        (False, True): ("shows in colours what is in", other.color > one.color),
+    }
+    reason, holds = claims.get((finer, coarser), ("", True))
+    if not holds:
+        return ""
+    return reason
 
 
 def joint(one: Kind, other: Kind) -> list[Table]:
@@ -114,26 +137,14 @@ def tells(table: Table) -> bool:
     return wrong <= TOLERATED * (table.total() - max(totals.values()))
 
 
-def encodes(table: Table) -> bool:
-    """Return whether the first value holds the second, a class, and an object's number.
-
-    Cityscapes writes class · 1000 + number, Vistas class · 256 + number.
-    """
-    for base in (1000, 256):
-        fits = all(second in (first, first // base) for first, second in table)
-        if fits and any(first >= base for first, _ in table):
-            return True
-    return False
-
-
 def overlap(one: Kind, other: Kind) -> float:
     """Return the intersection over union of all pixels that are not 0, in 0..1."""
     table = add_counts(joint(one, other))
-    union = sum(count for values, count in table.items() if any(values))
+    union = table.total() - table[0, 0]
     return sum(count for values, count in table.items() if all(values)) / max(1, union)
 
 
-def numbers_objects(per_mask: Sequence[set[int]], views: Callable[[], Sequence[View]]) -> bool:
+def numbers_objects(per_mask: Sequence[set[int]], views: Sequence[View]) -> bool:
     """Return whether values number the objects of each image, instead of naming classes.
 
     Then a value is nearly always one connected piece. Also, masks of more objects hold all values
@@ -141,25 +152,21 @@ def numbers_objects(per_mask: Sequence[set[int]], views: Callable[[], Sequence[V
 
     Args:
         per_mask: values of every mask, without 0 and what is not labelled.
-        views: reads some of the masks; called only where the values alone do not decide.
+        views: some of the masks.
     """
     shown = [values for values in per_mask if values]
-    if len(shown) < 3:
-        return False
     masks_of = Counter(chain.from_iterable(shown))
-    if not _is_chain(shown) and not _are_many(masks_of, len(shown)):
-        return False
-    return _in_one_piece(views()) >= ONE_PIECE
+    counted = _is_chain(shown) or _are_many(masks_of, len(shown))
+    return len(shown) >= 3 and counted and _in_one_piece(views) >= ONE_PIECE
 
 
 def _is_chain(shown: Sequence[set[int]]) -> bool:
-    """Return whether every mask holds the values of those with fewer: 1, 2; 1, 2, 3; …"""
+    """Return whether every mask holds the values of those with fewer: 1, 2; 1, 2, 3."""
     rising = sorted(shown, key=len)
     lengths = {len(values) for values in shown}
-    if len(lengths) < 3 or max(lengths) < SOME_NUMBERS:
-        return False
-    contained = sum(one <= other for one, other in pairwise(rising))
-    return contained >= NEARLY_ALL * (len(rising) - 1)
+    contained = sum(starmap(set.issubset, pairwise(rising)))
+    complete = contained >= NEARLY_ALL * (len(rising) - 1)
+    return complete and len(lengths) >= 3 and max(lengths) >= SOME_NUMBERS
 
 
 def _are_many(masks_of: Counter[int], masks: int) -> bool:
@@ -171,20 +178,16 @@ def _are_many(masks_of: Counter[int], masks: int) -> bool:
     """
     if len(masks_of) < MANY_NUMBERS or masks_of.total() < 3 * masks:
         return False
+    # fewer images have thirty objects than three
     scattered = masks_of.total() < 1.5 * len(masks_of)
-    return scattered or _fades(masks_of)
-
-
-def _fades(masks_of: Counter[int]) -> bool:
-    """Return whether fewer masks hold higher values, as fewer images have thirty objects."""
     values, counts = zip(*masks_of.items(), strict=True)
-    return bool(len(set(counts)) > 1 and spearmanr(values, counts).statistic < FADING)
+    differ = len(set(counts)) > 1
+    return scattered or (differ and bool(spearmanr(values, counts).statistic < FADING))
 
 
 def _in_one_piece(views: Sequence[View]) -> float:
-    """Return the share of (mask, value) whose pixels are connected, without 0 and 255."""
-    pieces = []
+    """Return the share of (mask, value) whose pixels are connected."""
+    pieces: list[int] = []
     for each in views:
-        values = set(np.unique(each.codes).tolist()) - {0, 255}
-        pieces += [pieces_of(each.codes, value) for value in values]
+        pieces += [pieces_of(each.codes, value) for value in each.numbers]
     return pieces.count(1) / max(1, len(pieces))

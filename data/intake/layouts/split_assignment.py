@@ -1,14 +1,17 @@
 """Which split each recognised pair belongs to, and whether the files can be used where they lie."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encoder_ablations.data.datasets.folder import scene_of
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.scene_names import likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
@@ -20,8 +23,9 @@ from encoder_ablations.utils.errors import InputError
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 VAL_SHARE = 0.2
-KINDS = ("image", "mask")
-SEPARATORS = re.compile(r"[_\-\s]+")
+SEPARATORS = re.compile(r"[_\-\s/]+")
+_SPLIT_FOLDER = re.compile(r"/\{split\}/\{id\}\.[^/]*$")
+"""The end of a pattern that a folder says as well."""
 
 Wanted = set[tuple[Split, Pair]]
 Places = dict[str, Any]
@@ -37,7 +41,7 @@ def settle_splits(proposal: Proposal, seed: int) -> None:
         InputError: there are no training images, or too few to set some apart.
     """
     said = {item.source.split for item in proposal.items}
-    items = [replace(item, split=item.source.split or "train") for item in proposal.items]
+    items = proposal.items
     splits = {item.split for item in items}
     if "train" not in splits:
         raise InputError(
@@ -64,12 +68,14 @@ def _set_apart(proposal: Proposal, items: list[Item], seed: int) -> list[Item]:
         )
     pixels = proposal.class_pixels()[train]
     ids = [items[number].id for number in train]
-    _take_likely_scenes(proposal, ids, pixels)
-    scenes = _scenes(proposal.spec, ids)
+    if proposal.spec.scene_pattern is None:
+        _take_likely_scenes(proposal, ids, pixels)
+    scenes = [scene_of(proposal.spec, each) for each in ids]
+    if len(set(scenes)) == 1:
+        scenes = ids
     chosen = divide(scenes, pixels, Ratios(val=VAL_SHARE, test=0), seed)["val"]
     items = list(items)
-    for place in chosen:
-        number = train[place]
+    for number in np.array(train)[chosen]:
         items[number] = replace(items[number], split="val")
     whole = ", whole scenes" * (len(set(scenes)) < len(train))
     proposal.remarks.append(
@@ -81,14 +87,13 @@ def _set_apart(proposal: Proposal, items: list[Item], seed: int) -> list[Item]:
 
 
 def _with_distinct_ids(items: list[Item]) -> list[Item]:
-    """Return the items; those of one id in one split are numbered: ``a_1``, ``a_2``."""
-    times = Counter((item.split, item.id) for item in items)
+    """Return the items; those of one id in one split are numbered: ``a``, ``a_2``."""
     seen: Counter[tuple[str, str]] = Counter()
     distinct = []
     for item in items:
         key = (item.split, item.id)
         seen[key] += 1
-        if times[key] > 1:
+        if seen[key] > 1:
             item = replace(item, id=f"{item.id}_{seen[key]}")
         distinct.append(item)
     return distinct
@@ -96,8 +101,6 @@ def _with_distinct_ids(items: list[Item]) -> list[Item]:
 
 def _take_likely_scenes(proposal: Proposal, ids: list[str], pixels: np.ndarray) -> None:
     """Give the dataset the scenes that its names show, so that no scene is in train and val."""
-    if proposal.spec.scene_pattern is not None:
-        return
     found = likely_scenes(ids, pixels)
     if found is None:
         return
@@ -114,33 +117,20 @@ def _take_likely_scenes(proposal: Proposal, ids: list[str], pixels: np.ndarray) 
         )
 
 
-def _scenes(spec: DatasetSpec, ids: list[str]) -> list[str]:
-    """Return the scene of each image: its id where scenes are unknown, or where all are one."""
-    if spec.scene_pattern is None:
-        return ids
-    scenes = []
-    for identity in ids:
-        match = re.search(spec.scene_pattern, identity)
-        scenes.append(match[1] if match else identity)
-    return scenes if len(set(scenes)) > 1 else ids
-
-
 def is_direct(proposal: Proposal, root: Path, lists: Mapping[Split, Path]) -> bool:
     """Return whether the files can be used where they lie; if so, the spec then says where.
 
     Args:
+        proposal: gets the spec.
+        root: the dataset's folder.
         lists: index files that say the splits, if folders do not.
     """
-    if proposal.meaning is None or proposal.meaning.convert:
+    said = {item.source.split for item in proposal.items}
+    if None in said or proposal.meaning is None or proposal.meaning.convert:
         return False
-    wanted: Wanted = set()
-    for item in proposal.items:
-        source = item.source
-        if not isinstance(source, Source) or source.split is None or source.mask is None:
-            return False
-        wanted.add((item.split, Pair(item.id, item.image, source.mask)))
+    wanted = {(item.split, Pair(item.id, item.image, _mask_of(item))) for item in proposal.items}
     resolved = {(split, _resolved(pair)) for split, pair in wanted}
-    for places in _places(wanted, root, lists):
+    for places in _as_lists(wanted, root, lists) or _as_folders(wanted, root):
         # a description counts only if reading by it finds the very same pairs
         spec = proposal.spec.model_copy(update=places)
         if _found(spec) == resolved:
@@ -149,78 +139,61 @@ def is_direct(proposal: Proposal, root: Path, lists: Mapping[Split, Path]) -> bo
     return False
 
 
+def _mask_of(item: Item) -> Path:
+    assert isinstance(item.source, Source)
+    assert item.source.mask is not None
+    return item.source.mask
+
+
 def _found(spec: DatasetSpec) -> Wanted:
     """Return the pairs that reading finds; none where a split cannot be read."""
-    found: Wanted = set()
-    for split in spec.splits:
-        try:
-            found |= {(split, _resolved(pair)) for pair in find_pairs(spec, split)}
-        except InputError:
-            return set()
-    return found
+    try:
+        pairs = {split: find_pairs(spec, split) for split in spec.splits}
+    except InputError:
+        return set()
+    return {(split, _resolved(pair)) for split, own in pairs.items() for pair in own}
 
 
 def _resolved(pair: Pair) -> Pair:
     return Pair(pair.id, pair.image.resolve(), pair.mask.resolve())
 
 
-def _places(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> list[Places]:
-    """Return ways to write in a YAML where the files lie; some may find other files."""
-    tried = [_as_folders(wanted, root), _as_patterns(wanted, root)]
-    if lists:
-        tried = [_as_lists(wanted, root, lists)]
-    return [places for places in tried if places is not None]
-
-
-def _as_lists(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> Places | None:
-    """Return two folders, and index files for the splits."""
-    images = _only_folder(root, (pair.image.parent for _, pair in wanted))
-    masks = _only_folder(root, (pair.mask.parent for _, pair in wanted))
-    if images is None or masks is None:
-        return None
+def _as_lists(wanted: Wanted, root: Path, lists: Mapping[Split, Path]) -> list[Places]:
+    """Return two folders, and index files for the splits, if there are such files."""
+    if not lists:
+        return []
+    images = _common_folder(root, (pair.image.parent for _, pair in wanted))
+    masks = _common_folder(root, (pair.mask.parent for _, pair in wanted))
     splits = {split: path.relative_to(root).as_posix() for split, path in lists.items()}
-    return {"images": images, "masks": masks, "splits": _ordered(splits)}
+    return [{"images": images, "masks": masks, "splits": _ordered(splits)}]
 
 
-def _as_folders(wanted: Wanted, root: Path) -> Places | None:
-    """Return ``images/SPLIT`` and ``masks/SPLIT``, whatever they are called."""
-    images = _only_folder(root, (pair.image.parent.parent for _, pair in wanted))
-    masks = _only_folder(root, (pair.mask.parent.parent for _, pair in wanted))
-    if images is None or masks is None or images == masks:
-        return None
-    splits = {split: pair.image.parent.name for split, pair in wanted}
-    return {"images": images, "masks": masks, "splits": _ordered(splits)}
+def _common_folder(root: Path, folders: Iterable[Path]) -> str:
+    """Return the deepest folder that holds all of these, below ``root``."""
+    return Path(os.path.commonpath(set(folders))).relative_to(root).as_posix()
 
 
-def _only_folder(root: Path, folders: Iterable[Path]) -> str | None:
-    """Return the folder that all of these are, below ``root``; None where they differ."""
-    first, *others = set(folders)
-    return None if others else first.relative_to(root).as_posix()
-
-
-def _as_patterns(wanted: Wanted, root: Path) -> Places | None:
-    """Return two patterns of paths, for any other tree whose folders name the split."""
+def _as_folders(wanted: Wanted, root: Path) -> list[Places]:
+    """Return ways to write a tree whose folders name the split: as two folders, or as patterns."""
     words: dict[Split, str] = {}
-    shapes: dict[str, set[tuple[str, ...]]] = {kind: set() for kind in KINDS}
+    shapes: dict[str, set[tuple[str, ...]]] = {"images": set(), "masks": set()}
     for split, pair in wanted:
-        word = _word(pair.image.relative_to(root), split)
-        if word is None or words.setdefault(split, word) != word:
-            return None
-        for kind, shape in shapes.items():
-            shape.add(_shape(getattr(pair, kind).relative_to(root), word, pair.id))
-    patterns = {f"{kind}s": _common(shape) for kind, shape in shapes.items()}
-    if not all("{split}" in pattern and "{id}" in pattern for pattern in patterns.values()):
-        return None
-    return {**patterns, "splits": _ordered(words)}
+        image, mask = pair.image.relative_to(root), pair.mask.relative_to(root)
+        word = words.setdefault(split, _word(image, split))
+        shapes["images"].add(_shape(image, word, pair.id))
+        shapes["masks"].add(_shape(mask, word, pair.id))
+    patterns = {kind: _common(shape) for kind, shape in shapes.items()}
+    if "" in words.values() or not all("{id}" in pattern for pattern in patterns.values()):
+        return []
+    folders = {kind: _SPLIT_FOLDER.sub("", pattern) for kind, pattern in patterns.items()}
+    named = {"splits": _ordered(words)}
+    return [folders | named, patterns | named]
 
 
-def _word(path: Path, split: Split) -> str | None:
+def _word(path: Path, split: Split) -> str:
     """Return the word in a path's folders that means the split, as it is written there."""
-    for part in path.parts[:-1]:
-        for word in SEPARATORS.split(part):
-            if split_of(word) == split:
-                return word
-    return None
+    words = SEPARATORS.split("/".join(path.parts[:-1]))
+    return next((word for word in words if split_of(word) == split), "")
 
 
 def _shape(path: Path, word: str, identity: str) -> tuple[str, ...]:
@@ -232,17 +205,18 @@ def _shape(path: Path, word: str, identity: str) -> tuple[str, ...]:
 
 
 def _common(shapes: set[tuple[str, ...]]) -> str:
-    """Return one pattern for all, with ``*`` for what differs; empty where depths differ."""
-    if len({len(shape) for shape in shapes}) != 1:
-        return ""
-    parts = []
-    for different in map(set, zip(*shapes, strict=True)):
-        parts.append(different.pop() if len(different) == 1 else "*")
+    """Return one pattern for all, with ``*`` for what differs."""
+    parts = [_only(set(different)) for different in zip_longest(*shapes, fillvalue="")]
     *folders, stem, suffix = parts
-    if suffix == "*":
-        suffix = ".*"
-    return "/".join([*folders, f"{stem}{suffix}"])
+    return "/".join([*folders, f"{stem}.{suffix.removeprefix('.')}"])
+
+
+def _only(different: set[str]) -> str:
+    """Return what all are, else ``*``."""
+    if len(different) > 1:
+        return "*"
+    return different.pop()
 
 
 def _ordered(splits: Mapping[Split, str]) -> dict[Split, str]:
-    return {split: splits[split] for split in SPLITS if split in splits}
+    return dict(sorted(splits.items(), key=lambda each: SPLITS.index(each[0])))

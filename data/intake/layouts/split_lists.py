@@ -3,30 +3,43 @@
 VOC calls them ``ImageSets/Segmentation/train.txt``, ``val.txt``, ….
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.intake.layouts.folder_names import split_of
-from encoder_ablations.data.intake.layouts.survey import Survey
+from encoder_ablations.data.intake.layouts.survey import Survey, text_of
 from encoder_ablations.utils.texts import plural
 
 MOST_MISSING = 0.1
 """Share of a list's images that may lack a mask; lists for other tasks name many more."""
 
 
-class NamedImages(NamedTuple):
-    """A list's file, and the images that it names."""
+@dataclass(frozen=True)
+class Lists:
+    """The lists of one folder.
 
-    path: Path
-    names: set[str]
+    Attributes:
+        paths: the text file of each split.
+        listed: (image, split) of every line.
+    """
 
+    paths: dict[Split, Path]
+    listed: set[tuple[str, Split]]
 
-Lists = dict[Split, NamedImages]
+    def fits(self, ids: set[str]) -> bool:
+        """Return whether nearly all listed images are there, and none is in two splits."""
+        times = Counter(name for name, _ in self.listed)
+        missing = len(times.keys() - ids)
+        return 0 < times.total() == len(times) and missing <= MOST_MISSING * len(times)
+
+    @property
+    def rank(self) -> tuple[int, bool]:
+        """What is larger for the better lists: of more images, or meant for masks."""
+        folder = self.paths["train"].parent.name.lower()
+        return len(self.listed), "segmentation" in folder
 
 
 def take_lists(survey: Survey, root: Path, files: Iterable[Path]) -> None:
@@ -34,20 +47,16 @@ def take_lists(survey: Survey, root: Path, files: Iterable[Path]) -> None:
 
     Images that stand in no list are left out.
     """
-    if any(source.split for source in survey.sources):
+    if {source.split for source in survey.sources} != {None}:
         return
     best = _best_lists(files, {source.id for source in survey.sources})
-    if not best:
+    if best is None:
         return
-    split_of_id = {name: split for split, found in best.items() for name in found.names}
-    survey.lists = {split: found.path for split, found in best.items()}
-    kept, dropped = [], []
-    for source in survey.sources:
-        if source.id in split_of_id:
-            kept.append(replace(source, split=split_of_id[source.id]))
-        else:
-            dropped.append(source.image)
-    survey.sources = kept
+    survey.lists = best.paths
+    split_of_id = dict(best.listed)
+    given = [replace(source, split=split_of_id.get(source.id)) for source in survey.sources]
+    survey.sources = [source for source in given if source.split]
+    dropped = [source.image for source in given if not source.split]
     named = ", ".join(path.relative_to(root).as_posix() for path in survey.lists.values())
     survey.remarks.append(f"Splits come from {named}.")
     if dropped:
@@ -55,14 +64,11 @@ def take_lists(survey: Survey, root: Path, files: Iterable[Path]) -> None:
         survey.remarks.append(f"{left_out}, e.g. {dropped[0].relative_to(root)}.")
 
 
-def _best_lists(files: Iterable[Path], ids: set[str]) -> Lists:
-    """Return the lists of one folder that fit the images and name most; empty where none fit."""
-    best: Lists = {}
-    for paths in _by_folder(files).values():
-        lists = {split: NamedImages(path, _read(path, ids)) for split, path in paths.items()}
-        if _fits(lists, ids) and _size(lists) > _size(best):
-            best = lists
-    return best
+def _best_lists(files: Iterable[Path], ids: set[str]) -> Lists | None:
+    """Return the lists of one folder that fit the images and name most; None where none fit."""
+    every = [_read(paths, ids) for paths in _by_folder(files).values() if "train" in paths]
+    fitting = [lists for lists in every if lists.fits(ids)]
+    return max(fitting, key=lambda lists: lists.rank, default=None)
 
 
 def _by_folder(files: Iterable[Path]) -> dict[Path, dict[Split, Path]]:
@@ -70,41 +76,24 @@ def _by_folder(files: Iterable[Path]) -> dict[Path, dict[Split, Path]]:
     found: defaultdict[Path, dict[Split, Path]] = defaultdict(dict)
     for path in sorted(files):
         split = split_of(path.stem)
-        if path.suffix.lower() == ".txt" and split is not None:
+        if path.suffix.lower() == ".txt" and split:
             found[path.parent].setdefault(split, path)
-    return {folder: lists for folder, lists in found.items() if "train" in lists}
+    return found
 
 
-def _read(path: Path, ids: set[str]) -> set[str]:
-    """Return the images that a list names; whole lines where nothing in them is known."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return set()
-    return {_id_in(line.strip(), ids) for line in lines if line.strip()}
+def _read(paths: dict[Split, Path], ids: set[str]) -> Lists:
+    listed = set()
+    for split, path in paths.items():
+        lines = filter(None, map(str.strip, text_of(path).splitlines()))
+        listed |= {(_id_in(line, ids), split) for line in lines}
+    return Lists(paths, listed)
 
 
 def _id_in(line: str, ids: set[str]) -> str:
+    """Return the image that a line names by its id or path; the line where none is known."""
+    found = set()
+    # a mask may stand behind the image
     for text in (line, line.split()[0]):
         path = PurePosixPath(text.replace("\\", "/"))
-        name = path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name
-        for candidate in (text, name):
-            if candidate in ids:
-                return candidate
-    return line
-
-
-def _fits(lists: Lists, ids: set[str]) -> bool:
-    """Return whether nearly all listed images are there, and none is in two splits."""
-    listed = [name for found in lists.values() for name in found.names]
-    if not listed or len(set(listed)) < len(listed):
-        return False
-    missing = sum(name not in ids for name in listed)
-    return missing <= MOST_MISSING * len(listed)
-
-
-def _size(lists: Lists) -> tuple[int, bool]:
-    """Return what is larger for the better lists: of more images, or meant for masks."""
-    folders = [found.path.parent.name.lower() for found in lists.values()]
-    in_segmentation = any("segmentation" in folder for folder in folders)
-    return sum(len(found.names) for found in lists.values()), in_segmentation
+        found |= {text, path.name, path.stem} & ids
+    return min(found, default=line)

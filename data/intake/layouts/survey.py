@@ -2,26 +2,21 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
+from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.datasets.tile_names import find_scenes
 from encoder_ablations.data.intake.layouts.folder_names import (
     NamedFile,
-    Role,
     read_path,
-    strip_splits,
     without_split,
 )
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
-
-TILE_IMAGES = frozenset({"r_g_b_ir", "r_g_b", "rgb", "rgbir", "rgb_ir"})
-TILE_MASKS = frozenset({"l", "label", "labels", "mask", "gt"})
-JPEGS = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -42,23 +37,28 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """An image with every file that may be its mask, one of each kind.
+    """An image with every file that may be its mask.
 
     Attributes:
+        masks: kind -> the file.
         split: None where the folder says nothing about it.
     """
 
     id: str
     split: Split | None
     image: Path
-    masks: tuple[Candidate, ...]
+    masks: dict[str, Candidate]
+
+    def masks_of(self, kinds: Iterable[str]) -> list[Candidate]:
+        """Return its masks of some kinds, in their order."""
+        return [self.masks[kind] for kind in kinds if kind in self.masks]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A mask file that shows one class."""
+    """A mask file that shows one class; ``kind`` is that of the :class:`Candidate`."""
 
-    name: str
+    kind: str
     path: Path
 
 
@@ -89,7 +89,7 @@ class Survey:
         without_image: masks that have no partner.
         scene_pattern: what images of one scene have in common in their names, if any.
         remarks: what was decided and why, in sentences.
-        classes: names of the layers in their order, where each shows a class.
+        classes: kind of masks -> name of the class that it shows, in their order, if it does.
         lists: index file of each split, where such files and not folders say it.
     """
 
@@ -101,7 +101,7 @@ class Survey:
     scene_pattern: str | None = None
     remarks: list[str] = field(default_factory=list)
     lists: dict[Split, Path] = field(default_factory=dict)
-    classes: list[str] = field(default_factory=list)
+    classes: dict[str, str] = field(default_factory=dict)
 
     def without_partner(self, root: Path) -> list[str]:
         """Return sentences about the files that are left out."""
@@ -116,8 +116,8 @@ class Survey:
         return remarks
 
 
-Key = tuple[Split | None, str]
-"""A split and a stem: images and masks that agree in both belong together."""
+Images = defaultdict[tuple[Split | None, str], list[NamedFile]]
+"""Images by split and stem: masks that agree in both belong to them."""
 
 
 def list_files(root: Path) -> list[Path]:
@@ -141,97 +141,107 @@ def list_files(root: Path) -> list[Path]:
     return found
 
 
+def text_of(path: Path) -> str:
+    """Return a file's text; empty where it is none that can be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) -> Survey:
     """Return images with the files that may be their masks; ``found`` may be empty.
 
     Args:
+        root: the folder.
+        files: all files below it.
         wanted: folders that are known to hold masks.
     """
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    return _tiles(root, pictures) or _pairs(root, pictures, wanted)
-
-
-def _tiles(root: Path, pictures: list[Path]) -> Survey | None:
-    """Return tiles of scenes: folders that each hold ``R_G_B_IR.png`` and perhaps ``L.png``."""
-    tiles = _tile_folders(pictures)
-    if len(tiles) < 2 or 2 * len(tiles) < len({path.parent for path in pictures}):
-        return None
-    survey = Survey("a tree of tiles, each a folder with an image and a label file")
-    for folder, files in sorted(tiles.items()):
-        if "mask" not in files:
-            survey.without_mask.append(files["image"])
-            continue
-        split, rest = strip_splits(folder.relative_to(root).parts)
-        identity = "__".join(rest) or folder.name
-        mask = Candidate("tiles", "mask", files["mask"])
-        survey.found.append(Found(identity, split, files["image"], (mask,)))
-    if all("__" in found.id for found in survey.found):
-        survey.scene_pattern = "^(.+?)__"
-    return survey if survey.found else None
-
-
-def _tile_folders(pictures: list[Path]) -> dict[Path, dict[Role, Path]]:
-    """Return the folders that hold a tile's image, with the files of the tile."""
-    folders: defaultdict[Path, dict[Role, Path]] = defaultdict(dict)
-    for path in pictures:
-        name = path.stem.lower()
-        if name in TILE_IMAGES:
-            folders[path.parent]["image"] = path
-        elif name in TILE_MASKS:
-            folders[path.parent]["mask"] = path
-    return {folder: files for folder, files in folders.items() if "image" in files}
-
-
-def _pairs(root: Path, pictures: list[Path], wanted: Sequence[str]) -> Survey:
-    files = _with_roles([read_path(path, root, wanted) for path in pictures])
+    images, masks = _by_role([read_path(path, root, wanted) for path in pictures])
     survey = Survey("images and masks of equal names")
-    images: defaultdict[Key, list[NamedFile]] = defaultdict(list)
-    for file in files:
-        if file.role == "image":
-            images[file.split, file.stem].append(file)
-    masks = _masks_of_images(survey, files, images)
-    for group in images.values():
-        for image in group:
-            if image.path not in masks:
-                survey.without_mask.append(image.path)
-                continue
-            # images of one name are told apart by their folders
-            folders = image.rest if len(group) > 1 else ()
-            identity = "__".join((*folders, image.stem))
-            candidates = _candidates(image, masks[image.path], root)
-            survey.found.append(Found(identity, image.split, image.path, candidates))
+    masks_of = _masks_of_images(survey, images, masks)
+    for image in chain.from_iterable(images.values()):
+        own = masks_of[image.path]
+        if not own:
+            survey.without_mask.append(image.path)
+            continue
+        name = _name(image, images[image.key])
+        candidates = _candidates(image, own, root)
+        survey.found.append(Found(name, image.split, image.path, candidates))
     survey.found.sort(key=lambda found: (found.split or "", found.id))
-    if survey.found:
-        survey.scene_pattern = find_scenes([found.id for found in survey.found])
+    survey.scene_pattern = _scenes(survey.found)
     return survey
 
 
 def _masks_of_images(
-    survey: Survey, files: Iterable[NamedFile], images: Mapping[Key, list[NamedFile]]
-) -> dict[Path, list[NamedFile]]:
-    """Return the masks of every image that has any; masks without an image go to the survey."""
-    masks: defaultdict[Path, list[NamedFile]] = defaultdict(list)
-    for file in files:
-        if file.role != "mask":
-            continue
-        image = _image_of(file, images.get((file.split, file.stem), []))
+    survey: Survey, images: Images, masks: Iterable[NamedFile]
+) -> defaultdict[Path, list[NamedFile]]:
+    """Return the masks of every image; masks without an image go to the survey."""
+    masks_of: defaultdict[Path, list[NamedFile]] = defaultdict(list)
+    for mask in masks:
+        image = _image_of(mask, images[mask.key])
         if image is None:
-            survey.without_image.append(file.path)
+            survey.without_image.append(mask.path)
         else:
-            masks[image.path].append(file)
-    return masks
+            masks_of[image.path].append(mask)
+    return masks_of
 
 
-def _candidates(image: NamedFile, own: list[NamedFile], root: Path) -> tuple[Candidate, ...]:
-    """Return every file that may be the mask of an image, with what distinguishes each."""
-    kinds = [_kind(image, file, root) for file in own]
-    made = []
-    for kind, file in zip(kinds, own, strict=True):
+def _by_role(files: Sequence[NamedFile]) -> tuple[Images, list[NamedFile]]:
+    """Return the images by what they have in common with their masks, and the masks.
+
+    Where no name says what a file is, it is the mask of an image of the same stem. Where a stem is
+    there as JPEG and in another format, the JPEG is the image.
+    """
+    called_images = {file.key for file in files if file.role == "image"}
+    # a JPEG may be an image as long as no other file is called so
+    may_be = called_images | {file.key for file in files if file.is_jpeg}
+    images: Images = defaultdict(list)
+    masks = []
+    for file in files:
+        partners = called_images if file.is_jpeg else may_be
+        guessed = "mask" if file.key in partners else "image"
+        if (file.role or guessed) == "mask":
+            masks.append(file)
+        else:
+            images[file.key].append(file)
+    return images, masks
+
+
+def _image_of(mask: NamedFile, candidates: Sequence[NamedFile]) -> NamedFile | None:
+    """Return a mask's image; of several the one that lies in folders of the same names."""
+    beside = [file for file in candidates if file.rest == mask.rest[: len(file.rest)]]
+    if len(candidates) == 1:
+        beside = list(candidates)
+    return max(beside, key=lambda file: len(file.rest), default=None)
+
+
+def _name(image: NamedFile, group: Sequence[NamedFile]) -> str:
+    """Return an image's id; images of one name are told apart by their folders."""
+    if len(group) == 1:
+        return image.stem
+    return "__".join((*image.rest, image.stem))
+
+
+def _scenes(found: Sequence[Found]) -> str | None:
+    """Return the scene pattern of tiles; the first folder where images are called by folders."""
+    if all(each.image.stem not in each.id and "__" in each.id for each in found):
+        return "^(.+?)__"
+    return find_scenes([each.id for each in found])
+
+
+def _candidates(image: NamedFile, own: list[NamedFile], root: Path) -> dict[str, Candidate]:
+    """Return every file that may be the mask of an image, by what distinguishes it."""
+    made: dict[str, Candidate] = {}
+    for file in own:
+        kind = _kind(image, file, root)
         # 1.png and 1.tif in one folder are two kinds
-        name = kind if kinds.count(kind) == 1 else f"{kind}/*{file.path.suffix.lower()}"
+        if kind in made:
+            kind = f"{kind}/*{file.path.suffix.lower()}"
         label = "/".join(part for part in file.rest if part not in image.rest)
-        made.append(Candidate(name, label or file.path.parent.name, file.path))
-    return tuple(sorted(made, key=lambda each: each.kind))
+        made[kind] = Candidate(kind, label or file.path.parent.name, file.path)
+    return made
 
 
 def _kind(image: NamedFile, mask: NamedFile, root: Path) -> str:
@@ -242,33 +252,3 @@ def _kind(image: NamedFile, mask: NamedFile, root: Path) -> str:
     if ending:
         parts.append(f"*{ending}")
     return "/".join(filter(None, parts)) or f"*{mask.path.suffix.lower()}"
-
-
-def _with_roles(files: list[NamedFile]) -> list[NamedFile]:
-    """Give a role to files whose names say nothing.
-
-    Where an image of the same stem is known, the others may be its masks. Where a stem is there
-    as JPEG and as PNG, the PNG is the mask.
-    """
-    known = {(file.split, file.stem) for file in files if file.role == "image"}
-    unknown = [file for file in files if file.role is None]
-    jpegs = {(file.path.parent, file.stem) for file in unknown if file.path.suffix.lower() in JPEGS}
-    settled = []
-    for file in files:
-        if file.role is None:
-            lossless = file.path.suffix.lower() in MASK_SUFFIXES
-            beside = lossless and (file.path.parent, file.stem) in jpegs
-            is_mask = beside or (file.split, file.stem) in known
-            file = replace(file, role="mask" if is_mask else "image")
-        settled.append(file)
-    return settled
-
-
-def _image_of(mask: NamedFile, candidates: list[NamedFile]) -> NamedFile | None:
-    """Return a mask's image, in sub-folders of the same names if there are several candidates."""
-    same = [file for file in candidates if file.rest == mask.rest]
-    above = [file for file in candidates if file.rest == mask.rest[: len(file.rest)]]
-    for choice in (same, above, candidates):
-        if len(choice) == 1:
-            return choice[0]
-    return None

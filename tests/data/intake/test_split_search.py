@@ -1,4 +1,4 @@
-"""The exchange of scenes after the greedy division: never worse, within sizes, at an optimum of single steps."""
+"""The exchange of scenes after the greedy division: never worse, and within sizes."""
 
 from itertools import combinations, product
 
@@ -82,7 +82,7 @@ def test_no_single_step_is_left_that_would_lower_the_measure(given):
 
 
 def test_close_to_the_best_of_all_divisions():
-    """Of small pools all divisions are tried: most searches end at the lowest measure, all near it."""
+    """All divisions of small pools are tried: most searches end at the lowest measure."""
     gaps = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -103,7 +103,7 @@ def test_close_to_the_best_of_all_divisions():
 
 
 def test_camvids_fence_reaches_the_test_set():
-    """The greedy rule alone leaves the test set 1 % of its due; the best of all divisions gives every part 52 %."""
+    """The greedy rule leaves the test set 1 % of what is due; the best division gives each 52 %."""
     scenes = [name for name, (frames, _) in CAMVID.items() for _ in range(frames)]
     pixels = np.concatenate(
         [[found, *[[0] * 11] * (frames - 1)] for frames, found in CAMVID.values()]
@@ -118,7 +118,7 @@ def test_camvids_fence_reaches_the_test_set():
 
 
 def test_a_class_in_fewer_scenes_than_parts_does_not_hide_the_others():
-    """Some part lacks it in any case; the largest shortfall is that of classes which all could have."""
+    """Some part lacks it in any case; the shortfall counts classes which all could have."""
     shares = np.array([[UNIT, UNIT // 2], [0, UNIT // 2], [0, 0], [0, 0]])
     pool = Pool(shares, np.ones(4, int), np.array([UNIT // 2, UNIT // 2]), np.array([2, 2]))
     assert pool.measure(np.array([0, 0, 1, 1])) == (UNIT, 2 * UNIT)

@@ -1,4 +1,4 @@
-"""Tiles hold what the rasters hold, each pixel once; what cannot be cut is refused with a reason."""
+"""Tiles hold what the rasters hold, each pixel once; other files are refused with a reason."""
 
 import subprocess
 import sys
@@ -261,7 +261,8 @@ def test_a_raster_of_20000_pixels_is_never_read_whole(tmp_path):
             value = np.full((count, 512, 512), 2, np.uint8)
             file.write(value, window=rasterio.windows.Window(10240, 10240, 512, 512))
     program = (
-        "import re, sys; from pathlib import Path; from encoder_ablations.data.datasets.pairing import Pair\n"
+        "import re, sys; from pathlib import Path\n"
+        "from encoder_ablations.data.datasets.pairing import Pair\n"
         "from encoder_ablations.data.intake.tiles import cut\n"
         "folder = Path(sys.argv[1])\n"
         "cut(Pair('a', folder / 'i.tif', folder / 'm.tif'), folder, 'train', 1000)\n"

@@ -1,4 +1,4 @@
-"""What masks mean is decided by the values in them: blends, numbered objects, palettes, folders; else init asks."""
+"""What masks mean is decided by their values (blends, objects, palettes); else init asks."""
 
 import json
 
@@ -19,7 +19,7 @@ COUNT = 8
 
 
 def smooth(seed: int, levels: tuple[int, ...] = (0, 255)) -> tuple[np.ndarray, np.ndarray]:
-    """H×W uint8 drawn with smoothed edges: ellipses of each level beyond the first; and the same at four times."""
+    """H×W uint8 ellipses of each level but the first, with smoothed edges; and at four times."""
     rng = np.random.default_rng(seed)
     large = Image.new("L", (256, 192), levels[0])
     draw = ImageDraw.Draw(large)
@@ -32,7 +32,7 @@ def smooth(seed: int, levels: tuple[int, ...] = (0, 255)) -> tuple[np.ndarray, n
 
 
 def write(root, draw, suffix="png"):
-    """COUNT pairs below images and masks, split as folders say; ``draw(number, path)`` writes a mask."""
+    """COUNT pairs below images and masks, in two splits; ``draw(number, path)`` writes a mask."""
     for number in range(COUNT):
         split = "train" if number < 6 else "val"
         photo(root / f"images/{split}/{number}.jpg", number)
@@ -352,7 +352,7 @@ def test_smoothed_masks_in_folders_are_classes_too(tmp_path):
 
 
 def test_cityscapes_as_it_is_downloaded(tmp_path):
-    """labelIds without labelTrainIds; instanceIds hold id · 1000 + number; several ids are black in color."""
+    """No labelTrainIds; instanceIds hold id · 1000 + number; several ids are black in color."""
     colors = np.vstack([np.zeros((2, 3), np.uint8), voc_colormap()[1:]])
     for number in range(COUNT):
         city = f"{'train' if number < 6 else 'val'}/ulm/ulm_{number:06d}_000019"
@@ -476,7 +476,7 @@ def test_lists_of_empty_names_are_refused(tmp_path, names):
     (tmp_path / "classes.json").write_text(json.dumps(names))
     with pytest.raises(InputError, match=r"classes.json: the name of class \d is empty"):
         propose(tmp_path)
-    with pytest.raises(InputError, match="a name is empty"):
+    with pytest.raises(InputError, match="empty"):
         propose(tmp_path, classes=["a", ""])
 
 

@@ -1,4 +1,4 @@
-"""Folders as people have them: each is recognised, converted where needed, and gives the masks that it was made of."""
+"""Folders as people have them: each is recognised, and gives the masks that it was made of."""
 
 import json
 import os
@@ -178,7 +178,7 @@ def test_without_splits_some_are_set_apart_reproducibly(tmp_path, ids):
 
 @pytest.mark.parametrize("kind", ["ids", "colors", "grey", "layers", "coco"])
 def test_images_set_apart_show_the_rare_class_too(tmp_path, kind):
-    """Of 30 images 5 show class 2: by chance the 6 for validation lack it every fourth time, divided never."""
+    """Five of 30 images show class 2: by chance the 6 for validation lack it every fourth time."""
     masks = []
     for number in range(30):
         mask = np.zeros(SIZE, np.uint8)
@@ -284,7 +284,8 @@ def test_colors_become_ids(tmp_path, ids):
         ("label_colors.txt", "0 0 0\tground\n200 30 30\tcrater\n30 200 30\tboulder\n"),
         (
             "labelmap.txt",
-            "# label:color_rgb:parts:actions\nground:0,0,0::\ncrater:200,30,30::\nboulder:30,200,30::\n",
+            "# label:color_rgb:parts:actions\nground:0,0,0::\n"
+            "crater:200,30,30::\nboulder:30,200,30::\n",
         ),
     ],
 )
@@ -321,7 +322,10 @@ def test_a_color_over_255_is_named_with_its_row(tmp_path, ids, row):
 VOID = {
     "class_dict.csv": "name,r,g,b\nground,0,0,0\nVoid,200,30,30\nboulder,30,200,30\n",
     "label_colors.txt": "0 0 0\tground\n200 30 30\tVoid\n30 200 30\tboulder\n",
-    "labelmap.txt": "# label:color_rgb:parts:actions\nground:0,0,0::\nnot labelled:200,30,30::\nboulder:30,200,30::\n",
+    "labelmap.txt": (
+        "# label:color_rgb:parts:actions\nground:0,0,0::\n"
+        "not labelled:200,30,30::\nboulder:30,200,30::\n"
+    ),
 }
 
 
@@ -412,7 +416,7 @@ def test_names_from_a_file_and_from_the_caller(tmp_path, ids):
 
 
 def with_palette(path: Path, mask: np.ndarray, order=(0, 1, 2)) -> None:
-    """A palette PNG whose index i has the colour ``COLORS[order[i]]``, so that the picture shows ``mask``."""
+    """A palette PNG that shows ``mask``; its index i has the colour ``COLORS[order[i]]``."""
     place = np.argsort(order).astype(np.uint8)
     image = Image.fromarray(place[mask])
     image.putpalette(COLORS[list(order)].ravel().tolist())
