@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from encoder_ablations.encoders.pyramids.resize import scale_bilinear
 from encoder_ablations.segmenters.ops.upsample_argmax import STRIDE, upsample_argmax
@@ -144,10 +143,7 @@ def upsample(
     Returns:
         B×N×size.
     """
-    covered = (maps.shape[-2] * stride, maps.shape[-1] * stride)
-    if covered == tuple(image_size):
-        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    rows, columns = (
-        stride * target / pixels for target, pixels in zip(size, image_size, strict=True)
-    )
-    return scale_bilinear(maps, (rows, columns), size)
+    # scaled by a factor where the maps cover more than the image, or else to the size
+    fits = (maps.shape[-2] * stride, maps.shape[-1] * stride) == tuple(image_size)
+    factors = (stride * size[0] / image_size[0], stride * size[1] / image_size[1])
+    return scale_bilinear(maps, factors, size, fits)
