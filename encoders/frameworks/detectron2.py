@@ -194,11 +194,11 @@ def _check_levels(head: CfgNode, levels: list[str]) -> None:
 
 @BACKBONE_REGISTRY.register()
 def build_encoder_ablations_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EncoderBackbone:
-    """Return the backbone that a configuration describes; ``MODEL.BACKBONE.NAME`` names this function.
+    """Return the backbone that a configuration describes.
 
-    The rest of the configuration is checked. Random weights depend on SEED or, where that is -1, on
-    the seed that Detectron2 has drawn. Building leaves PyTorch's generator as it was, so the head's
-    weights are the same with every encoder.
+    ``MODEL.BACKBONE.NAME`` names this function. The rest of the configuration is checked. Random
+    weights depend on SEED or, where that is -1, on the seed that Detectron2 has drawn. Building
+    leaves PyTorch's generator as it was, so the head's weights are the same with every encoder.
     """
     seed = cfg.SEED
     if seed < 0:

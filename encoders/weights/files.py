@@ -1,4 +1,4 @@
-"""Reading local weight files as names and tensors. Nothing that a file contains is ever executed."""
+"""Reading local weight files as names and tensors. Code in a file is never executed."""
 
 import argparse
 import pickle
