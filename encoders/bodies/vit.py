@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from encoder_ablations.encoders.base import Body, Normalization
 from encoder_ablations.encoders.bodies.positions import TIMM, resize_positions
 
-
 JIT: Any = torch.jit  # without types
 
 
