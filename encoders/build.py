@@ -76,8 +76,7 @@ def _check_settings(spec: EncoderSpec, row: EncoderRow, neck: str) -> None:
     Raises:
         InputError: the first one without a meaning.
     """
-    fields = EncoderSpec.model_fields
-    changed = {key for key, field in fields.items() if getattr(spec, key) != field.default}
+    changed = _changed_settings(spec)
     where = f"encoder {spec.name}:"
     if "top_down" in changed and neck != "tap_pyramid":
         raise InputError(
@@ -91,6 +90,12 @@ def _check_settings(spec: EncoderSpec, row: EncoderRow, neck: str) -> None:
     unusable = [key for key in VIT_SETTINGS if key in changed]
     if isinstance(row, DarkNetRow) and unusable:
         raise InputError(f"{where} {unusable[0]} applies to vision transformers only. Remove it.")
+
+
+def _changed_settings(spec: EncoderSpec) -> set[str]:
+    """Return the settings that differ from their defaults."""
+    fields = EncoderSpec.model_fields
+    return {key for key, field in fields.items() if getattr(spec, key) != field.default}
 
 
 def _build_body(spec: EncoderSpec, row: EncoderRow, neck: str) -> Body:
