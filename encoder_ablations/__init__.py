@@ -7,8 +7,9 @@
 
 Each name is imported when it is first used, so that importing the package is quick. What needs an
 optional package is imported from its own module: ``encoder_ablations.data.detectron2`` and
-``encoder_ablations.encoders.frameworks.detectron2`` register datasets and encoders with Detectron2,
-``encoder_ablations.encoders.frameworks.transformers_backbone`` registers encoders with transformers.
+``encoder_ablations.encoders.frameworks.detectron2`` register datasets and encoders with Detectron2;
+``encoder_ablations.encoders.frameworks.transformers_backbone`` registers encoders with
+transformers.
 """
 
 from importlib import import_module
@@ -75,9 +76,10 @@ _MODULES = {
     "load_study": "encoder_ablations.experiments.studies.study",
     "plan": "encoder_ablations.experiments.studies.study",
 }
-"""Where each public name is defined; a test holds it equal to the imports above and to ``__all__``."""
+"""Where each public name is defined; a test compares it with the imports above and ``__all__``."""
 
-# An installation has the folders within this one; a clone has them beside it, and its root may come first on sys.path.
+# An installation has the folders within this one; a clone has them beside it, and its root may come
+# first on sys.path.
 _HERE = Path(__file__).resolve().parent
 if not (_HERE / "utils").is_dir():
     __path__.append(str(_HERE.parent))

@@ -12,7 +12,7 @@ STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
 
 
 class Level(NamedTuple):
-    """One level of a pyramid: its name, its channels, and the image pixels per step along each side."""
+    """One level of a pyramid: its name, its channels, and its image pixels per step."""
 
     name: str
     channels: int
@@ -21,7 +21,7 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Normalization:
-    """What an encoder's weights were trained with: ``(rgb / 255 - mean) / std`` for each of R, G, B."""
+    """Normalisation that an encoder's weights expect: ``(rgb / 255 - mean) / std`` for R, G, B."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -32,9 +32,8 @@ class Body(nn.Module):
 
     Attributes:
         widths: channels of each map.
-        reductions: image pixels per step of each map; need not be an integer (patch 14 read as 16 is 16.0).
+        reductions: image pixels per step of each map; not always integers.
         normalization: what the weights expect.
-        frozen: modules that stay in evaluation mode, see :func:`encoder_ablations.encoders.freezing.freeze`.
     """
 
     widths: tuple[int, ...]
@@ -42,15 +41,22 @@ class Body(nn.Module):
     normalization: Normalization
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """B×3×H×W normalised -> maps B×widths[i]×⌈H/reductions[i]⌉×⌈W/reductions[i]⌉, finest first."""
+        """Return maps B×widths[i]×⌈H/reductions[i]⌉×⌈W/reductions[i]⌉, finest first.
+
+        Args:
+            images: B×3×H×W, normalised.
+        """
         raise NotImplementedError
 
     def tokens(self, height: int, width: int) -> int | None:
-        """Patch tokens of an image of this size; None for a convolutional body."""
+        """Return the patch tokens of an image of this size; None for a convolutional body."""
         raise NotImplementedError
 
     def depth_of(self, parameter: str) -> int:
-        """Position of a parameter in depth: 0 = stem, k = k-th block, ``max_depth`` = after the last block."""
+        """Return the position of a parameter in depth.
+
+        0 is the stem, k the k-th block, and ``max_depth`` what comes after the last block.
+        """
         raise NotImplementedError
 
     @property
@@ -59,11 +65,11 @@ class Body(nn.Module):
         raise NotImplementedError
 
     def reads(self, parameter: str) -> bool:
-        """Whether any map depends on a parameter. One that none depends on has no gradient and never learns."""
+        """Return whether any map depends on a parameter; others have no gradient."""
         return True
 
     def facts(self) -> dict[str, object]:
-        """What a reader of a result must know about the body; plain values only."""
+        """Return the body's properties that a result depends on, as plain values."""
         return {
             "kind": type(self).__name__,
             "widths": list(self.widths),
@@ -78,13 +84,17 @@ class Encoder(nn.Module):
 
     Attributes:
         levels: p2..p5, strides 4, 8, 16, 32; without a neck tap0.., with the body's own strides.
-        normalization: mean and std for RGB in 0..1.
+        frozen: modules that stay in evaluation mode, see
+            :func:`encoder_ablations.encoders.freezing.freeze`.
         map_dtype: what the body's maps are rounded to; None = not rounded. See :meth:`round_maps`.
     """
 
     def __init__(self, body: Body, neck: nn.Module, channels: int | None) -> None:
-        """
+        """Compose an encoder.
+
         Args:
+            body: gives the maps.
+            neck: makes levels of them.
             channels: of every level of the pyramid; None = the neck hands on the body's maps.
         """
         super().__init__()
@@ -102,60 +112,75 @@ class Encoder(nn.Module):
 
     @property
     def normalization(self) -> Normalization:
+        """Mean and standard deviation for RGB in 0..1."""
         return self.body.normalization
 
     @property
     def divisibility(self) -> int:
-        """Sides of images are padded to multiples of this: the coarsest stride, 32 for every pyramid."""
+        """The coarsest stride, 32 for every pyramid; images are padded to multiples of it."""
         return max(level.stride for level in self.levels)
 
     @property
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by part: "body" (pretrained), "neck" (always trained from random weights)."""
+        """Parameters by part: "body" (pretrained), "neck" (trained from random weights)."""
         return {"body": list(self.body.parameters()), "neck": list(self.neck.parameters())}
 
     @property
     def body_is_frozen(self) -> bool:
-        """Whether the body's maps of an image never change: no gradient, and evaluation mode throughout."""
-        learns = any(parameter.requires_grad for parameter in self.body.parameters())
-        return not learns and any(module is self.body for module in self.frozen)
+        """Whether the body's maps of an image never change.
+
+        It then has no gradient, and all of it is in evaluation mode.
+        """
+        return not self._body_learns() and any(module is self.body for module in self.frozen)
+
+    def _body_learns(self) -> bool:
+        return any(parameter.requires_grad for parameter in self.body.parameters())
 
     def round_maps(self, precision: Literal["fp32", "bf16", "fp16"]) -> None:
-        """From now on the body's maps are rounded to a precision; "fp32" leaves them as they are computed."""
+        """Round the body's maps to a precision from now on; "fp32" leaves them as computed."""
         self.map_dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """B×3×H×W, normalised -> {"p2": B×C×⌈H/4⌉×⌈W/4⌉, "p3": …/8, "p4": …/16, "p5": …/32}."""
+        """Return {"p2": B×C×⌈H/4⌉×⌈W/4⌉, "p3": …/8, "p4": …/16, "p5": …/32}.
+
+        Args:
+            images: B×3×H×W, normalised.
+        """
         return self.pyramid(self.maps(images), (images.shape[-2], images.shape[-1]))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """The body's maps of B×3×H×W normalised images, see :meth:`Body.forward`."""
-        body_learns = torch.is_grad_enabled() and any(
-            parameter.requires_grad for parameter in self.body.parameters()
-        )
-        with torch.set_grad_enabled(body_learns):
+        """Return the body's maps of B×3×H×W normalised images, see :meth:`Body.forward`.
+
+        Raises:
+            InputError: float16 cannot hold them.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._body_learns()):
             maps: list[Tensor] = self.body(images)
         if self.map_dtype is None:
             return maps
         rounded = [each.to(self.map_dtype).to(each.dtype) for each in maps]
         if self.map_dtype is torch.float16 and not all(each.isfinite().all() for each in rounded):
             raise InputError(
-                "feature_precision fp16 cannot hold this encoder's features, some of which exceed 65504. Use bf16."
+                "feature_precision fp16 cannot hold this encoder's features, some of which exceed "
+                "65504. Use bf16."
             )
         return rounded
 
     def pyramid(self, maps: list[Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
-        """What the neck makes of the body's maps of images of ``size`` (H, W): the same as :meth:`forward`."""
-        sizes = [
-            (-(-size[0] // level.stride), -(-size[1] // level.stride)) for level in self.levels
-        ]
-        return {
-            level.name: each
-            for level, each in zip(self.levels, self.neck(maps, sizes), strict=True)
-        }
+        """Return the levels that the neck makes of the body's maps, as :meth:`forward` does.
+
+        Args:
+            maps: see :meth:`maps`.
+            size: (H, W) of the images.
+        """
+        height, width = size
+        # strides go into the sides, rounded up
+        sizes = [(-(-height // level.stride), -(-width // level.stride)) for level in self.levels]
+        names = [level.name for level in self.levels]
+        return dict(zip(names, self.neck(maps, sizes), strict=True))
 
     def train(self, mode: bool = True) -> "Encoder":
-        """As in PyTorch, but frozen modules stay in evaluation mode."""
+        """Set the mode as PyTorch does, but leave frozen modules in evaluation mode."""
         super().train(mode)
         for module in self.frozen:
             module.eval()

@@ -12,7 +12,7 @@ from encoder_ablations.utils.files import write_bytes
 
 
 def heatmap(features: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """Mean magnitude over channels, stretched to its own range and coloured.
+    """Return the mean magnitude over channels, stretched to its own range and coloured.
 
     Args:
         features: C×h×w.
@@ -23,19 +23,23 @@ def heatmap(features: Tensor, size: tuple[int, int]) -> np.ndarray:
     """
     strength = features.abs().mean(dim=0).float().numpy()
     low, high = float(strength.min()), float(strength.max())
-    stretched = (255 * (strength - low) / (high - low if high > low else 1)).astype(np.uint8)
-    resized = np.asarray(
-        Image.fromarray(stretched).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    )
-    return (255 * matplotlib.colormaps["viridis"](resized)[..., :3]).astype(np.uint8)
+    extent = high - low or 1.0  # of a constant map
+    stretched = (255 * (strength - low) / extent).astype(np.uint8)
+    picture = Image.fromarray(stretched).resize((size[1], size[0]), Image.Resampling.NEAREST)
+    colours = np.asarray(matplotlib.colormaps["viridis"](np.asarray(picture)))[..., :3]
+    return (255 * colours).astype(np.uint8)
 
 
 def save_heatmaps(image: np.ndarray, maps: dict[str, Tensor], folder: Path) -> list[Path]:
-    """Writes ``NAME.png`` for every map, and the image with all of them side by side as ``overview.png``.
+    """Write ``NAME.png`` for every map, and ``overview.png`` with the image and all maps.
 
     Args:
         image: H×W×3 uint8, RGB.
-        maps: name -> C×h×w.
+        maps: C×h×w by name.
+        folder: where the pictures go.
+
+    Returns:
+        The files written.
     """
     height, width = image.shape[:2]
     panels = {name: heatmap(features, (height, width)) for name, features in maps.items()}
@@ -50,7 +54,7 @@ def save_heatmaps(image: np.ndarray, maps: dict[str, Tensor], folder: Path) -> l
 
 
 def _overview(panels: dict[str, np.ndarray]) -> np.ndarray:
-    """All panels in one row, each under its name."""
+    """Return all panels in one row, each under its name."""
     columns = []
     for name, panel in panels.items():
         labelled = Image.new("RGB", (panel.shape[1] + 4, panel.shape[0] + 16), "white")

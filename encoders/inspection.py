@@ -1,4 +1,4 @@
-"""What an encoder really gives, checked against the model that its weights come from."""
+"""An encoder's feature maps, compared with the model that its weights come from."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +22,8 @@ class Inspection:
     Attributes:
         maps: the body's, each 1×C×h×w.
         pyramid: p2..p5, each 1×C×h×w.
-        source_difference: largest absolute difference between the body's maps and the source model's own block
-            outputs at its native size; None where there is no source to compare with.
+        source_difference: largest absolute difference between the body's maps and the source
+            model's own block outputs at its native size; None without a source to compare with.
     """
 
     maps: list[Tensor]
@@ -32,7 +32,7 @@ class Inspection:
 
 
 def inspect(encoder: Encoder, row: EncoderRow, images: Tensor) -> Inspection:
-    """Runs an encoder on 1×3×H×W normalised images, and compares its body with the source."""
+    """Run an encoder on 1×3×H×W normalised images, and compare its body with the source."""
     encoder.eval()
     with torch.inference_mode():
         return Inspection(
@@ -41,7 +41,10 @@ def inspect(encoder: Encoder, row: EncoderRow, images: Tensor) -> Inspection:
 
 
 def source_difference(body: nn.Module, row: EncoderRow) -> float | None:
-    """See :class:`Inspection`. Uses noise as the image, so that every channel is exercised."""
+    """Return how far a body is from its source, see :class:`Inspection`.
+
+    The image is noise, so that every channel is exercised.
+    """
     if isinstance(body, ViTBody) and isinstance(row, ViTRow):
         return _vit_difference(body, row)
     if isinstance(body, DarkNetBody) and row.model is not None:
@@ -54,13 +57,12 @@ def _noise(height: int, width: int) -> Tensor:
 
 
 def _vit_difference(body: ViTBody, row: ViTRow) -> float:
-    """Blocks' outputs are taken by hooks while the source model does its own forward pass."""
-    embed = body.model.patch_embed
-    size = embed.img_size[0]
-    # built the way timm builds it by default, so that nothing of the adapter's settings is shared
-    options = {"patch_size": body.patch, "img_size": size} | (
-        {"act_layer": row.activation} if row.activation else {}
-    )
+    """Compare with the outputs of blocks, which hooks take from the source's forward pass."""
+    size = body.model.patch_embed.img_size[0]
+    # built as timm builds it by default, so that the adapter's settings are not shared
+    options = {"patch_size": body.patch, "img_size": size}
+    if row.activation:
+        options["act_layer"] = row.activation
     source: Any = timm.create_model(row.model, num_classes=0, global_pool="", **options)
     source.load_state_dict(body.model.state_dict())
     source.eval()

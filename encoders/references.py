@@ -1,4 +1,4 @@
-"""An encoder by name, path or delta."""
+"""Names, paths and deltas to encoders."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,12 @@ def load_encoder(reference: Reference, overrides: Mapping[str, Any] | None = Non
     """Return the encoder that a reference means.
 
     Args:
-        reference: a name of the table, a timm model, the path of a YAML, or a delta over one of these.
+        reference: a name of the table, a timm model, the path of a YAML, or a delta over one of
+            these.
+        overrides: settings over those of the reference.
+
+    Raises:
+        InputError: there is no such encoder, or it has no such setting or value.
     """
     content, source = resolve("encoders", reference, lambda name: settings_of(find_row(name)))
     spec = build(EncoderSpec, merge(content, overrides or {}), source)

@@ -1,4 +1,4 @@
-"""Which encoder, with which weights, read out how: a name of the table, and what differs."""
+"""The settings of an encoder: a name of the table, and what differs from its row."""
 
 from typing import Annotated, Literal
 
@@ -63,18 +63,15 @@ class EncoderSpec(Config):
 
     @property
     def title(self) -> str:
-        """Name in reports and run ids: ``label``, or the name and what differs from pretrained, trainable, native."""
-        if self.label:
-            return self.label
-        marks = [self.name]
-        if self.weights == "random":
-            marks.append("random")
-        if self.freeze != "none":
-            marks.append("frozen" if self.freeze == "body" else f"freeze-{self.freeze}")
-        if self.grid == "rescaled_input":
-            marks.append("rescaled")
-        if self.neck == "simple_feature_pyramid":
-            marks.append("sfp")
-        if self.neck == "none":
-            marks.append("bare")
-        return "-".join(marks)
+        """Name in reports and run ids: ``label``, or the name and what differs from the default.
+
+        Pretrained, trainable and at its native grid is the default.
+        """
+        marks = [
+            self.name,
+            {"random": "random"}.get(self.weights),
+            {"none": None, "body": "frozen"}.get(str(self.freeze), f"freeze-{self.freeze}"),
+            {"rescaled_input": "rescaled"}.get(self.grid),
+            {"simple_feature_pyramid": "sfp", "none": "bare"}.get(str(self.neck)),
+        ]
+        return self.label or "-".join(mark for mark in marks if mark)

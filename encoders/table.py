@@ -17,8 +17,9 @@ class ViTRow:
     Attributes:
         model: timm's model name with its weights' tag.
         family: how people call it.
-        activation: timm's name of the activation, where the weights were trained with another one than timm builds.
-        grid: default of an encoder's ``grid``: patch-14 models get the token grid of the patch-16 ones.
+        activation: timm's name of the activation, where the weights were trained with another one
+            than timm builds.
+        grid: default of an encoder's ``grid``: patch-14 models get the token grid of patch 16.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ViTRow:
 
     @property
     def licence(self) -> str | None:
+        """The licence of the weights, as timm names it."""
         return source_of(self).license
 
 
@@ -44,7 +46,7 @@ class DarkNetRow:
     Attributes:
         blocks: residual blocks of each of the five stages.
         stem: channels of the first convolution; every stage doubles them.
-        negative_slope: of LeakyReLU. The original uses 0.1; timm's ImageNet weights were trained with 0.01.
+        negative_slope: of LeakyReLU: 0.1 in the original, 0.01 with timm's ImageNet weights.
         model: timm's model name with the tag of its ImageNet weights; None where there are none.
     """
 
@@ -57,6 +59,7 @@ class DarkNetRow:
 
     @property
     def licence(self) -> str | None:
+        """The licence of the weights, as timm names it; None without weights."""
         return source_of(self).license if self.model else None
 
 
@@ -64,7 +67,7 @@ EncoderRow = ViTRow | DarkNetRow
 
 
 def source_of(row: EncoderRow) -> PretrainedCfg:
-    """What timm knows about the weights of a row: normalisation, input size, licence.
+    """Return timm's facts about the weights of a row: normalisation, input size, licence.
 
     Raises:
         InputError: the row has no weights.
@@ -78,9 +81,10 @@ def source_of(row: EncoderRow) -> PretrainedCfg:
 def position_rule_of(model: str) -> str:
     """Return the rule by which the authors of a timm model's weights resize position embeddings.
 
-    The published code of DINOv2 with registers and OpenCLIP's do it as timm does; OpenAI's CLIP has no rule; DINOv3 has
-    no learned positions. SigLIP's authors resized once, before they trained on at another size, and everybody who uses
-    the weights resizes as timm or transformers do. Any other model is resized as timm does it.
+    The code of DINOv2 with registers and of OpenCLIP resizes as timm does. OpenAI's CLIP has no
+    rule, and DINOv3 no learned positions. SigLIP's authors resized once, before further training at
+    another size; users of these weights resize as timm or transformers do. timm's rule is taken for
+    all other models.
     """
     architecture, _, tag = model.partition(".")
     if not tag:
@@ -94,7 +98,7 @@ def position_rule_of(model: str) -> str:
 
 
 def settings_of(row: EncoderRow) -> dict[str, Any]:
-    """Return what an encoder's specification says when only the row's name is given."""
+    """Return the settings of an encoder of which only the row's name is given."""
     settings: dict[str, Any] = {"name": row.name}
     if row.model is None:
         settings["weights"] = "random"
@@ -178,10 +182,10 @@ TABLE = {row.name: row for row in ROWS}
 
 
 def find_row(name: str) -> EncoderRow:
-    """The row called ``name``, or a new row for any other vision transformer of timm.
+    """Return the row called ``name``, or a new row for any other vision transformer of timm.
 
     Raises:
-        InputError: neither a row nor a timm model, or a timm model that is not a vision transformer.
+        InputError: it is neither a row nor a vision transformer of timm.
     """
     row = TABLE.get(ALIASES.get(name, name))
     if row is not None:
@@ -189,17 +193,13 @@ def find_row(name: str) -> EncoderRow:
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         raise InputError(
-            f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES])} Allowed: {', '.join(TABLE)}, "
-            "or the name of a timm vision transformer."
+            f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES])} "
+            f"Allowed: {', '.join(TABLE)}, or the name of a timm vision transformer."
         )
     if not is_model_in_modules(architecture, ["vision_transformer", "eva"]):
         raise InputError(
-            f"the timm model '{name}' is not a plain vision transformer. Allowed: models of timm's modules "
-            f"vision_transformer and eva, or {', '.join(TABLE)}."
+            f"the timm model '{name}' is not a plain vision transformer. Allowed: models of timm's "
+            f"modules vision_transformer and eva, or {', '.join(TABLE)}."
         )
-    return ViTRow(
-        name,
-        name,
-        "timm",
-        activation="gelu_tanh" if "siglip" in architecture else None,
-    )
+    activation = "gelu_tanh" if "siglip" in architecture else None
+    return ViTRow(name, name, "timm", activation)

@@ -1,0 +1,1 @@
+"""Segmentation heads and their losses: feature pyramids to class scores."""

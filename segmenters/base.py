@@ -12,7 +12,7 @@ from encoder_ablations.segmenters.scores import ScoreMaps
 
 
 class Features(NamedTuple):
-    """What a frozen body makes of images, in place of the images: see :meth:`Segmenter.features`.
+    """A frozen body's maps of images, given in place of the images: see :meth:`Segmenter.features`.
 
     Attributes:
         maps: the body's maps, each B×C×h×w, of the normalised and padded images.
@@ -24,7 +24,7 @@ class Features(NamedTuple):
 
 
 class Head(nn.Module):
-    """Pyramid to predictions. Masks hold class ids, and ``ignore`` where pixels do not count."""
+    """A pyramid to predictions. Masks hold class ids, and ``ignore`` where pixels do not count."""
 
     ignore: int = IGNORE
     """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
@@ -44,30 +44,43 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """What the losses of ``masks`` (B×H×W int64) are divided by: scalars that add up over micro-batches.
+        """Return what the losses of ``masks`` (B×H×W int64) are divided by.
 
-        They follow from the ground truth alone, so that accumulation and several processes can divide by the counts of
-        the whole batch and get the loss of one large batch.
+        They are scalars that add up over micro-batches, and follow from the ground truth alone. So
+        accumulation and several processes can divide by the counts of the whole batch and get the
+        loss of one large batch.
         """
         raise NotImplementedError
 
     def loss(
         self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Named scalars whose sum is minimised; masks B×H×W int64, as large as the padded images."""
+        """Return named scalars whose sum is minimised.
+
+        Args:
+            pyramid: the encoder's levels, each B×C×h×w.
+            masks: B×H×W int64, as large as the padded images.
+            totals: divisors, see :meth:`totals`.
+        """
         raise NotImplementedError
 
     def attention_paths(self) -> set[str]:
-        """Return what has computed this head's deformable attention so far, e.g. {"numba"}; empty if it has none."""
+        """Return what has computed this head's deformable attention so far, e.g. {"numba"}.
+
+        The set is empty for a head without deformable attention.
+        """
         return set()
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Class scores of the B images; ``image_size`` is (H, W) without padding."""
+        """Return the class scores of the B images; ``image_size`` is (H, W) without padding."""
         raise NotImplementedError
 
 
 class Segmenter(nn.Module):
-    """An encoder and a head. Takes raw RGB 0..255; normalises with the encoder's numbers and pads, once, inside."""
+    """An encoder and a head.
+
+    It takes raw RGB 0..255; normalising with the encoder's numbers and padding happen inside, once.
+    """
 
     mean: Tensor
     std: Tensor
@@ -81,58 +94,72 @@ class Segmenter(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """See :meth:`Head.totals`. masks: B×H×W int64."""
+        """Return :meth:`Head.totals` of masks B×H×W int64."""
         return self.head.totals(self._pad(masks, self.head.ignore))
 
     def loss(
         self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Training losses.
+        """Return the training losses: named scalars, whose sum is the loss.
 
         Args:
             images: B×3×H×W uint8 or float, RGB 0..255, or the features of such images.
             masks: B×H×W int64 class ids, ``head.ignore`` = ignore.
-            totals: what to divide by, when these images are only a part of the batch; by default their own totals.
-
-        Returns:
-            Named scalars; their sum is the loss.
+            totals: what to divide by, when these images are only a part of the batch; by default
+                their own totals.
         """
         masks = self._pad(masks, self.head.ignore)
-        return self.head.loss(
-            self.pyramid(images), masks, self.head.totals(masks) if totals is None else totals
-        )
+        if totals is None:
+            totals = self.head.totals(masks)
+        return self.head.loss(self.pyramid(images), masks, totals)
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:
-        """Class scores, ready to be brought to any size. images: B×3×H×W, RGB 0..255, or the features of such."""
+        """Return the class scores, ready to be brought to any size.
+
+        Args:
+            images: B×3×H×W, RGB 0..255, or the features of such images.
+        """
         return self.head.predict(self.pyramid(images), _size(images))
 
     def scores(self, images: Tensor) -> Tensor:
-        """Class scores B×K×H×W at input size; the largest one is the prediction. images: B×3×H×W, RGB 0..255."""
+        """Return the class scores B×K×H×W of images B×3×H×W, RGB 0..255.
+
+        The class with the largest score is the prediction.
+        """
         height, width = images.shape[-2:]
         return self.predict(images).at((height, width))
 
     def pyramid(self, images: Tensor | Features) -> dict[str, Tensor]:
-        """The encoder's output for normalised images, padded with zeros (the mean colour) on the right and below."""
+        """Return the encoder's levels of images, or of their features.
+
+        Images are normalised, then padded with zeros (the mean colour) on the right and below.
+        """
         if isinstance(images, Features):
             step = self.encoder.divisibility
+            # the sides of the padded images
             height, width = (-(-side // step) * step for side in images.image_size)
             return self.encoder.pyramid(images.maps, (height, width))
-        return self.encoder(self._normalized(images))
+        levels: dict[str, Tensor] = self.encoder(self._normalized(images))
+        return levels
 
     def features(self, images: Tensor) -> Features:
-        """The first half of the work, which a frozen body does the same way every time. images: B×3×H×W, RGB 0..255."""
+        """Return the body's maps of images B×3×H×W, RGB 0..255.
+
+        A frozen body makes the same ones every time, so they can be stored.
+        """
         return Features(self.encoder.maps(self._normalized(images)), _size(images))
 
     def _normalized(self, images: Tensor) -> Tensor:
         return self._pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0)
 
     def _pad(self, tensor: Tensor, value: float) -> Tensor:
-        """To multiples of the coarsest stride, on the right and below, as Mask2Former does."""
+        """Pad to multiples of the coarsest stride, on the right and below, as Mask2Former does."""
         step, (height, width) = self.encoder.divisibility, tensor.shape[-2:]
         return F.pad(tensor, (0, -width % step, 0, -height % step), value=value)
 
 
 def _size(images: Tensor | Features) -> tuple[int, int]:
-    return (
-        images.image_size if isinstance(images, Features) else (images.shape[-2], images.shape[-1])
-    )
+    """Return (H, W) of images without padding."""
+    if isinstance(images, Features):
+        return images.image_size
+    return images.shape[-2], images.shape[-1]

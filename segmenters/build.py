@@ -17,14 +17,15 @@ def build_segmenter(
     The head's weights depend on ``seed`` and on the pyramid's channels, on nothing else.
 
     Args:
-        spec: a head and its settings, as :func:`~.references.load_segmenter` gives them, or as the head's own model.
+        spec: a head and its settings, as :func:`~.references.load_segmenter` gives them, or as the
+            head's own model.
         encoder: becomes part of the segmenter.
         num_classes: number of classes, K.
         seed: of the head's random stream.
 
     Raises:
-        InputError: the head needs a pyramid and the encoder has no neck, the settings do not fit together, or what the
-            head needs is not installed.
+        InputError: the head needs a pyramid and the encoder has no neck, the settings do not fit
+            together, or a package that the head needs is not installed.
     """
     entry = head_entry(spec.name)
     names = [level.name for level in encoder.levels]

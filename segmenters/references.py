@@ -16,8 +16,9 @@ def load_segmenter(
     """Return the head that a reference means, with all its settings.
 
     Args:
-        reference: the name of a YAML in ``configs/segmenters`` or of a head, the path of a YAML, ``package.module:Class``
-            for a head of one's own, or a mapping that may be a delta over one of these.
+        reference: the name of a YAML in ``configs/segmenters`` or of a head, the path of a YAML,
+            ``package.module:Class`` for a head of one's own, or a mapping that may be a delta over
+            one of these.
         overrides: settings over those of the reference.
 
     Raises:

@@ -1,7 +1,8 @@
 """Heads by name: one decorator gives a head its name, its settings and what it reads.
 
-This module imports no head. A built-in head is the file ``heads/<name>.py``, imported when its name is first asked
-for. A head of one's own is named by a reference, ``package.module:Class``, so that every process of a study finds it.
+This module imports no head. A built-in head is the file ``heads/<name>.py``, imported when its name
+is first asked for. A head of one's own is named by a reference, ``package.module:Class``, so that
+every process of a study finds it.
 """
 
 import pkgutil
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from encoder_ablations.segmenters.base import Head
 
 Reads = Literal["pyramid", "maps"]
-"""Either a pyramid p2 to p5, or whatever levels the encoder gives."""
+"""What a head reads: a pyramid p2 to p5, or whatever levels the encoder gives."""
 
 HeadClass = TypeVar("HeadClass", bound="type[Head]")
 
@@ -60,16 +61,18 @@ def register_head(
     Args:
         name: also the name of its file, if it lies in ``segmenters/heads/``.
         spec: its settings; ``ablate keys`` lists them with the docstrings below its fields.
-        reads: "pyramid" if it needs the levels p2 to p5, "maps" if it takes whatever levels the encoder gives.
+        reads: "pyramid" if it needs the levels p2 to p5, "maps" if it takes whatever levels the
+            encoder gives.
     """
 
     def register(head: HeadClass) -> HeadClass:
         entry = HeadEntry(name, spec, head, reads)
-        known = _entries.get(name)
-        # the same class again is a module that was reloaded
-        if known is not None and known.reference != entry.reference:
+        # a module that was reloaded registers the same class again
+        known = _entries.get(name, entry)
+        if known.reference != entry.reference:
             raise InputError(
-                f"two heads are called '{name}': {known.reference} and {entry.reference}. Rename one."
+                f"two heads are called '{name}': {known.reference} and {entry.reference}. "
+                "Rename one."
             )
         _entries[name] = entry
         return head
@@ -94,17 +97,22 @@ def head_entry(name: str) -> HeadEntry:
 
 
 def head_names() -> list[str]:
-    """Return the names of all heads known here. Imports every file of ``segmenters/heads/``: for listings."""
+    """Return the names of all heads known here.
+
+    It imports every file of ``segmenters/heads/``, so it is for listings and error messages.
+    """
     for name in _files():
         import_module(f"{heads.__name__}.{name}")
     return sorted(_entries)
 
 
 def _files() -> list[str]:
+    """Return the names of the files in ``segmenters/heads/``."""
     return [module.name for module in pkgutil.iter_modules(heads.__path__)]
 
 
 def _referenced(module: str, qualified: str) -> HeadEntry:
+    """Return the head of a class that a module registers when it is imported."""
     reference = f"{module}:{qualified}"
     if module not in sys.modules and not _exists(module):
         raise InputError(
@@ -122,7 +130,8 @@ def _referenced(module: str, qualified: str) -> HeadEntry:
 
 
 def _exists(module: str) -> bool:
+    """Return whether a module can be found, without importing it."""
     try:
-        return bool(module) and find_spec(module) is not None
-    except ModuleNotFoundError:  # the package that should hold it
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # its package does not exist; the name is empty
         return False

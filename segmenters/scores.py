@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from encoder_ablations.encoders.pyramids.resize import scale_bilinear
 from encoder_ablations.segmenters.ops.upsample_argmax import STRIDE, upsample_argmax
@@ -17,13 +16,15 @@ BAND_VALUES = 2**24
 
 @dataclass(frozen=True)
 class ScoreMaps:
-    """What a head predicts for B images of one size.
+    """Predictions for B images of one size, on a coarse grid.
 
     Attributes:
-        maps: B×N×h×w at ``stride`` of the padded image: N class scores, or N mask logits when ``mixing`` is given.
+        maps: B×N×h×w at ``stride`` of the padded image: N class scores, or N mask logits when
+            ``mixing`` is given.
         image_size: (H, W) of the images without padding; h ≥ H/stride, w ≥ W/stride.
-        mixing: B×K×N class probabilities of N queries. The scores are then ``mixing @ sigmoid(upsampled maps)``, the
-            order of Mask2Former's semantic inference: the mask logits are upsampled, not the mixed probabilities.
+        mixing: B×K×N class probabilities of N queries. The scores are then
+            ``mixing @ sigmoid(upsampled maps)``, the order of Mask2Former's semantic inference: the
+            mask logits are upsampled, not the mixed probabilities.
         stride: image pixels per step of ``maps``.
     """
 
@@ -33,30 +34,41 @@ class ScoreMaps:
     stride: int = STRIDE
 
     def at(self, size: tuple[int, int]) -> Tensor:
-        """Scores B×K×size of the images resized to ``size``: one bilinear step from ``maps``, padding cropped.
+        """Return the scores B×K×size of the images resized to ``size``, without padding.
 
-        The native kernel computes it, also where deterministic ones are asked for: its forward pass repeats its bits,
-        and what PyTorch puts in its place on GPUs needs seven times the memory.
+        They are one bilinear step from ``maps``. The native kernel computes it, also where
+        deterministic ones are asked for: its forward pass repeats its bits, and PyTorch's
+        deterministic replacement on GPUs needs seven times the memory.
         """
         with deterministic_kernels(False):
             return self._mixed(upsample(self.maps.float(), self.image_size, size, self.stride))
 
     def bands(self, size: tuple[int, int]) -> Iterator[Tensor]:
-        """Yield what :meth:`at` gives, up to rounding, as B×K×rows×width from top to bottom.
+        """Yield the scores of :meth:`at`, up to rounding, as B×K×rows×width from top to bottom.
 
-        A band has at most ``BAND_VALUES`` values, but at least one row. For evaluation: gradients do not flow.
+        A band has at most ``BAND_VALUES`` values, but at least one row. It is for evaluation:
+        gradients do not flow.
         """
-        channels = max(self.maps.shape[1], 0 if self.mixing is None else self.mixing.shape[1])
+        channels = self.maps.shape[1]
+        if self.mixing is not None:
+            channels = max(self.mixing.shape[1:])
         rows = max(1, BAND_VALUES // (len(self.maps) * channels * size[1]))
         with torch.no_grad(), deterministic_kernels(False):
             places, weights = row_taps(self.maps, self.image_size[0], size[0], self.stride)
-        for taps in zip(places.split(rows, dim=1), weights.split(rows, dim=1), strict=True):
+        # yielded outside of the blocks, whose settings are not the consumer's
+        for taps in zip(torch.split(places, rows, 1), torch.split(weights, rows, 1), strict=True):
             with torch.no_grad(), deterministic_kernels(False):
                 band = self._band(*taps, size[1])
             yield band
 
     def _band(self, places: Tensor, weights: Tensor, width: int) -> Tensor:
-        """Scores B×K×R×width of R rows; ``places`` and ``weights`` are theirs, see :func:`row_taps`."""
+        """Return the scores B×K×R×width of R rows.
+
+        Args:
+            places: T×R, see :func:`row_taps`.
+            weights: T×R.
+            width: columns of the result.
+        """
         # between rows first, while the maps are narrow
         taps = [
             self.maps[:, :, place].float() * weight[:, None]
@@ -64,46 +76,47 @@ class ScoreMaps:
         ]
         narrow = torch.stack(taps).sum(dim=0)
         height = narrow.shape[2]
-        covered = (
-            height * self.stride,
-            self.image_size[1],
-        )  # so that upsample leaves the rows as they are
+        # an image exactly as high as these rows: upsample then leaves them as they are
+        covered = (height * self.stride, self.image_size[1])
         return self._mixed(upsample(narrow, covered, (height, width), self.stride))
 
     def _mixed(self, maps: Tensor) -> Tensor:
-        """Scores of upsampled maps B×N×H×W."""
+        """Return the scores B×K×H×W of upsampled maps B×N×H×W."""
         if self.mixing is None:
             return maps
         return torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), maps.sigmoid())
 
     def labels(self, size: tuple[int, int]) -> Tensor:
-        """The class with the largest score at every pixel, the first one where several are equal: B×size int64.
+        """Return the class with the largest score at every pixel, B×size int64.
 
-        Equal to ``at(size).argmax(dim=1)`` up to rounding where two scores are all but equal. The scores of all classes
-        never lie in memory at full size.
+        Of equal scores the first class counts. Equal to ``at(size).argmax(dim=1)`` up to rounding
+        where two scores are nearly equal. The scores of all classes never lie in memory at full
+        size.
         """
-        if self.mixing is None and self.maps.device.type == "cpu":
-            fused = [
-                upsample_argmax(maps, self.image_size, size, self.stride)
-                for maps in self.maps.float()
-            ]
-            return torch.stack([torch.from_numpy(labels) for labels in fused]).long()
-        return self.labels_by_bands(size)
+        if self.mixing is not None or self.maps.device.type != "cpu":
+            return self.labels_by_bands(size)
+        fused = [
+            upsample_argmax(maps, self.image_size, size, self.stride)
+            for maps in self.maps.detach().float()
+        ]
+        return torch.stack([torch.from_numpy(labels) for labels in fused]).long()
 
     def labels_by_bands(self, size: tuple[int, int]) -> Tensor:
-        """:meth:`labels` for any device and for mixed masks."""
+        """Return :meth:`labels`, on any device and also of mixed masks."""
         return torch.cat([band.argmax(dim=1) for band in self.bands(size)], dim=1)
 
 
 def row_taps(maps: Tensor, image_height: int, height: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Return between which rows of the maps each row of the result lies, and how much each of them counts.
+    """Return the rows of the maps between which each row of the result lies, and their weights.
 
-    Both are read off :func:`upsample` itself, applied to one map for each row that is 1 there and 0 elsewhere.
+    Both are read off :func:`upsample` itself, applied to one map for each row that is 1 there and 0
+    elsewhere.
 
     Args:
         maps: B×N×h×w.
         image_height: rows of the image without padding.
         height: rows of the result, H.
+        stride: image pixels per step of the maps.
 
     Returns:
         Indices T×H and weights T×H float32, T = 2 (1 where the maps have one row).
@@ -112,17 +125,25 @@ def row_taps(maps: Tensor, image_height: int, height: int, stride: int) -> tuple
     single = torch.eye(extent, device=maps.device)[None, :, :, None]
     shares = upsample(single, (image_height, stride), (height, 1), stride)[0, :, :, 0]
     weights, places = shares.topk(min(2, extent), dim=0)
-    # a row that does not count may be anywhere, and may hold infinity there: the one that counts stands in
+    # a row of weight 0 might hold infinity, and 0 times that is NaN: read the other row instead
     return torch.where(weights > 0, places, places[:1]), weights
 
 
 def upsample(
     maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE
 ) -> Tensor:
-    """B×N×h×w at ``stride`` of a padded image -> B×N×size for the image without its padding (half-pixel centres)."""
-    if all(n * stride == pixels for n, pixels in zip(maps.shape[-2:], image_size, strict=True)):
-        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    rows, columns = (
-        stride * target / pixels for target, pixels in zip(size, image_size, strict=True)
-    )
-    return scale_bilinear(maps, (rows, columns), size)
+    """Return the maps at another size, without the image's padding (half-pixel centres).
+
+    Args:
+        maps: B×N×h×w at ``stride`` of the padded image.
+        image_size: (H, W) of the image without padding.
+        size: (rows, columns) of the result, which covers the unpadded image.
+        stride: image pixels per step of the maps.
+
+    Returns:
+        B×N×size.
+    """
+    # scaled by a factor where the maps cover more than the image, or else to the size
+    fits = (maps.shape[-2] * stride, maps.shape[-1] * stride) == tuple(image_size)
+    factors = (stride * size[0] / image_size[0], stride * size[1] / image_size[1])
+    return scale_bilinear(maps, factors, size, fits)

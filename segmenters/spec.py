@@ -1,4 +1,4 @@
-"""Settings of segmentation heads: in general, and those that both implementations of Mask2Former share."""
+"""Settings of segmentation heads, and those that both implementations of Mask2Former share."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,10 +16,11 @@ class HeadSpec(Config):
 
 
 class SegmenterSpec(Config):
-    """A head and all its settings as a run keeps them, readable also where the head is not installed.
+    """A head and all its settings, as a run keeps them.
 
-    Its name is one that :func:`encoder_ablations.segmenters.registry.head_entry` finds. The other keys are those of the
-    head's own :class:`HeadSpec`, by which :func:`~.references.load_segmenter` checks what users write.
+    They can be read also where the head is not installed. The name is one that
+    :func:`encoder_ablations.segmenters.registry.head_entry` finds. The other keys are those of the
+    head's own :class:`HeadSpec`, by which :func:`~.references.load_segmenter` checks them.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -33,7 +34,7 @@ class SegmenterSpec(Config):
 
 
 class Mask2FormerSettings(HeadSpec):
-    """Settings that both implementations of Mask2Former have; defaults are the official ADE20K-150 ones."""
+    """Settings of both implementations of Mask2Former, by default the official ADE20K-150 ones."""
 
     queries: Positive = 100
     """Number of object queries."""
@@ -52,9 +53,9 @@ class Mask2FormerSettings(HeadSpec):
     points: Positive = 12544
     """Points sampled for each mask's loss."""
     oversample_ratio: float = Field(default=3.0, ge=1)
-    """So many times more points are drawn at first, of which the most uncertain ones are kept."""
+    """Candidates drawn per point; the most uncertain candidates are kept."""
     importance_ratio: float = Field(default=0.75, ge=0, le=1)
-    """Share of the points that is chosen so; the rest is drawn uniformly."""
+    """Share of the points that are the most uncertain candidates; the others are uniform."""
     class_weight: float = Field(default=2.0, ge=0)
     """Weight of the classification in the set loss."""
     mask_weight: float = Field(default=5.0, ge=0)

@@ -44,7 +44,9 @@ def deterministic_kernels(on: bool, gpu: bool = False) -> Iterator[None]:
 @contextmanager
 def fused_attention(on: bool) -> Iterator[None]:
     """Within the block allow fused attention, or force matrix products and a softmax."""
-    from torch.backends import cuda
+    import torch
+
+    cuda: Any = torch.backends.cuda
 
     before = cuda.flash_sdp_enabled(), cuda.mem_efficient_sdp_enabled(), cuda.cudnn_sdp_enabled()
     switches = (cuda.enable_flash_sdp, cuda.enable_mem_efficient_sdp, cuda.enable_cudnn_sdp)

@@ -1,0 +1,1 @@
+"""The pretrained parts of encoders: images to feature maps."""

@@ -1,4 +1,7 @@
-"""DarkNet (Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018), native; modules are named as timm's."""
+"""DarkNet (Redmon & Farhadi, "YOLOv3: An Incremental Improvement", 2018).
+
+Its modules are named as timm's.
+"""
 
 from torch import Tensor, nn
 
@@ -22,8 +25,9 @@ class ConvNormAct(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """B×inputs×H×W -> B×outputs×⌈H/stride⌉×⌈W/stride⌉."""
-        return self.act(self.bn(self.conv(features)))
+        """Return B×outputs×⌈H/stride⌉×⌈W/stride⌉ of features B×inputs×H×W."""
+        activated: Tensor = self.act(self.bn(self.conv(features)))
+        return activated
 
 
 class Residual(nn.Module):
@@ -35,8 +39,9 @@ class Residual(nn.Module):
         self.conv2 = ConvNormAct(channels // 2, channels, 3, 1, negative_slope)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B×C×H×W -> the same shape."""
-        return features + self.conv2(self.conv1(features))
+        """Return features of the same shape B×C×H×W."""
+        change: Tensor = self.conv2(self.conv1(features))
+        return features + change
 
 
 class Stage(nn.Module):
@@ -48,12 +53,13 @@ class Stage(nn.Module):
         self.blocks = nn.Sequential(*[Residual(outputs, negative_slope) for _ in range(blocks)])
 
     def forward(self, features: Tensor) -> Tensor:
-        """B×inputs×H×W -> B×outputs×⌈H/2⌉×⌈W/2⌉."""
-        return self.blocks(self.conv_down(features))
+        """Return B×outputs×⌈H/2⌉×⌈W/2⌉ of features B×inputs×H×W."""
+        maps: Tensor = self.blocks(self.conv_down(features))
+        return maps
 
 
 class DarkNetBody(Body):
-    """A stem and five stages; the outputs of the last four (strides 4, 8, 16, 32) are the maps."""
+    """A stem and five stages; the outputs of the last four are the maps (strides 4 to 32)."""
 
     reductions = (4.0, 8.0, 16.0, 32.0)
     normalization = IMAGENET
@@ -72,7 +78,7 @@ class DarkNetBody(Body):
         self.widths = tuple(widths[2:])
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """See :class:`Body`."""
+        """Return the maps, see :class:`Body`."""
         features = self.stages[0](self.stem(images))
         maps = []
         for stage in self.stages[1:]:
@@ -81,14 +87,17 @@ class DarkNetBody(Body):
         return maps
 
     def tokens(self, height: int, width: int) -> None:
-        """None: a convolutional body has no tokens."""
+        """Return None: a convolutional body has no tokens."""
         return
 
     def depth_of(self, parameter: str) -> int:
-        """See :class:`Body`. A "block" is a stage."""
-        return int(parameter.split(".")[1]) + 1 if parameter.startswith("stages.") else 0
+        """Return the depth, see :class:`Body`. A "block" is a stage."""
+        part, _, rest = parameter.partition(".")
+        if part != "stages":
+            return 0
+        return int(rest.partition(".")[0]) + 1
 
     @property
     def max_depth(self) -> int:
-        """See :class:`Body`."""
+        """The number of stages plus one."""
         return len(self.stages) + 1

@@ -1,4 +1,4 @@
-"""Learned position embeddings for another grid of patches, by the rule of the code that the weights come from."""
+"""Learned position embeddings for another grid of patches, by their authors' rule."""
 
 import math
 from collections.abc import Callable
@@ -11,34 +11,42 @@ TIMM = "timm"
 """The rule that timm applies by itself: bicubic with antialiasing."""
 
 Rule = Callable[[Tensor, tuple[int, int]], Tensor]
-"""1×C×side×side float32, (rows, columns) -> 1×C×rows×columns."""
+"""Resizes 1×C×side×side float32 to (rows, columns)."""
 
 
 def _dinov2(square: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Bicubic with the offset 0.1: ``interpolate_pos_encoding`` of facebookresearch/dinov2."""
-    side = int(square.shape[-1])  # a tensor while FLOPs are counted
+    """Resize bicubically with the offset 0.1.
+
+    That is ``interpolate_pos_encoding`` of facebookresearch/dinov2.
+    """
+    # while FLOPs are counted the length is a tensor
+    side = int(square.shape[-1])
     factors = [(n + 0.1) / side for n in grid]
     return F.interpolate(square, scale_factor=factors, mode="bicubic", antialias=False)
 
 
 def _mae(square: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Bicubic without antialiasing: ``interpolate_pos_embed`` of facebookresearch/mae, util/pos_embed.py."""
+    """Resize bicubically without antialiasing.
+
+    That is ``interpolate_pos_embed`` of facebookresearch/mae, util/pos_embed.py.
+    """
     return F.interpolate(square, size=grid, mode="bicubic", align_corners=False, antialias=False)
 
 
 RULES: dict[str, Rule] = {"dinov2": _dinov2, "mae": _mae}
-"""All rules but timm's own."""
+"""All rules except timm's own."""
 
 
 def resize_positions(
     positions: Tensor, grid: tuple[int, int], prefix_tokens: int, rule: str
 ) -> Tensor:
-    """Return the position embeddings of another grid; at the native grid the very same tensor.
+    """Return the position embeddings of another grid; for the native grid the same tensor.
 
-    The sources resize square grids only; rows and columns follow the same rule here.
+    The sources resize to square grids only; here the same rule holds for rows and for columns.
 
     Args:
-        positions: 1×(P+N)×C with P prefix tokens, which stay as they are, and N patches of a square grid.
+        positions: 1×(P+N)×C with P prefix tokens, which stay as they are, and N patches of a
+            square grid.
         grid: (rows, columns) of patches.
         prefix_tokens: P.
         rule: a key of ``RULES``.
@@ -49,6 +57,7 @@ def resize_positions(
     side = math.isqrt(positions.shape[1] - prefix_tokens)
     if grid == (side, side):
         return positions
+    # prefix tokens have no place in the grid
     prefix, patches = positions[:, :prefix_tokens], positions[:, prefix_tokens:]
     square = patches.float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
     resized = RULES[rule](square, grid)

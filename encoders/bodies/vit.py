@@ -1,8 +1,9 @@
-"""Any vision transformer of timm as an encoder body: taps through timm's own forward pass."""
+"""Vision transformers of timm as encoder bodies, through timm's own forward pass."""
 
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from timm.models import Eva, VisionTransformer
@@ -13,12 +14,15 @@ from torch.nn import functional as F
 from encoder_ablations.encoders.base import Body, Normalization
 from encoder_ablations.encoders.bodies.positions import TIMM, resize_positions
 
+JIT: Any = torch.jit  # without types
+
 
 class ViTBody(Body):
     """Reads ``len(taps)`` blocks of a timm model as feature maps, prefix tokens removed.
 
-    Uses timm's public ``forward_intermediates``, so CLIP's pre-norm, register tokens and rotary embeddings are the
-    source's own. Images of any size are padded with zeros to whole patches.
+    timm's public ``forward_intermediates`` computes them, so CLIP's pre-norm, register tokens and
+    rotary embeddings are the source's own. Images of any size are padded with zeros to whole
+    patches.
 
     Attributes:
         patch: side of a patch in the pixels that the model sees.
@@ -42,7 +46,7 @@ class ViTBody(Body):
         self.normalization = normalization
         self.input_scale = input_scale
         self.patch: int = model.patch_embed.patch_size[0]
-        self.reduction = round(self.patch / input_scale, 6)
+        self.reduction: float = round(self.patch / input_scale, 6)
         self.reductions = (self.reduction,) * len(self.taps)
         self.widths = (model.embed_dim,) * len(self.taps)
         self.prefix_tokens: int = model.num_prefix_tokens
@@ -56,23 +60,30 @@ class ViTBody(Body):
         return self.reader.model
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """See :class:`Body`."""
+        """Return the maps, see :class:`Body`."""
         if self.input_scale != 1:
             images = self._rescale(images)
         if self.position_rule == TIMM:
-            return self.reader(images)
+            maps: list[Tensor] = self.reader(images)
+            return maps
+        # the grid of whole patches that covers the images, and its position embeddings
         rows, columns = (math.ceil(n / self.patch) for n in images.shape[-2:])
         learned: Tensor = self.get_parameter("reader.model.pos_embed")
         prefix = learned.shape[1] - self.model.patch_embed.num_patches
         positions = resize_positions(learned, (rows, columns), prefix, self.position_rule)
-        if torch.jit.is_tracing():  # for counting FLOPs; functional_call refuses to be traced
+        if JIT.is_tracing():  # for counting FLOPs; functional_call refuses to be traced
             reader = copy.deepcopy(self.reader).requires_grad_(False)
             reader.model.pos_embed = nn.Parameter(positions.detach(), requires_grad=False)
-            return reader(images)
-        return functional_call(self.reader, {"model.pos_embed": positions}, (images,))
+            maps = reader(images)
+        else:
+            maps = functional_call(self.reader, {"model.pos_embed": positions}, (images,))
+        return maps
 
     def _rescale(self, images: Tensor) -> Tensor:
-        """Pads to whole patches, then resizes by ``input_scale``, so that the grid is that of the larger patch."""
+        """Return images padded to whole patches, then resized by ``input_scale``.
+
+        The model's patches then cover the image pixels of the larger patch.
+        """
         step = round(self.reduction)
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % step, 0, -height % step))
@@ -82,28 +93,35 @@ class ViTBody(Body):
         )
 
     def tokens(self, height: int, width: int) -> int:
-        """See :class:`Body`."""
+        """Return the patch tokens of an image of this size."""
         return math.ceil(height / self.reduction) * math.ceil(width / self.reduction)
 
     def depth_of(self, parameter: str) -> int:
-        """See :class:`Body`. Embeddings and tokens are the stem."""
+        """Return the depth, see :class:`Body`. Embeddings and tokens are the stem."""
         name = parameter.removeprefix("reader.model.")
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1
-        return self.max_depth if name.startswith(("norm.", "fc_norm.")) else 0
+        if name.startswith(("norm.", "fc_norm.")):
+            return self.max_depth
+        return 0
 
     @property
     def max_depth(self) -> int:
-        """See :class:`Body`."""
+        """The number of blocks plus one."""
         return self.depth + 1
 
     def reads(self, parameter: str) -> bool:
-        """See :class:`Body`. Not the blocks after the last tap, nor a final norm that is not applied."""
+        """Return whether any map depends on a parameter.
+
+        None depends on the blocks after the last tap, or on a final norm that is not applied.
+        """
         depth = self.depth_of(parameter)
-        return self.final_norm if depth == self.max_depth else depth <= max(self.taps) + 1
+        if depth == self.max_depth:
+            return self.final_norm
+        return depth <= max(self.taps) + 1
 
     def facts(self) -> dict[str, object]:
-        """See :class:`Body`."""
+        """Return the body's properties, see :class:`Body`."""
         own: dict[str, object] = {
             "patch_size": self.patch,
             "input_scale": self.input_scale,
@@ -116,7 +134,7 @@ class ViTBody(Body):
 
 
 class _Reader(nn.Module):
-    """The model's taps as a forward pass of its own, so that ``functional_call`` can be used on it."""
+    """The model's taps as a forward pass of its own, for ``functional_call``."""
 
     def __init__(
         self, model: VisionTransformer | Eva, taps: tuple[int, ...], final_norm: bool
@@ -127,6 +145,7 @@ class _Reader(nn.Module):
         self.final_norm = final_norm
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of the tapped blocks."""
         maps: list[Tensor] = self.model.forward_intermediates(  # type: ignore[assignment]
             images,
             indices=list(self.taps),

@@ -1,0 +1,1 @@
+"""Encoders as backbones of other frameworks."""

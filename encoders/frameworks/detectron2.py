@@ -1,4 +1,6 @@
-"""Our encoders as Detectron2 backbones, for the official Mask2Former and any other head. Importing this registers them.
+"""Our encoders as Detectron2 backbones, for the official Mask2Former and any other head.
+
+Importing this module registers them.
 
 In your own ``train_net.py``::
 
@@ -9,13 +11,14 @@ In your own ``train_net.py``::
     apply_encoder(cfg, "clip_b16")  # or the path of a YAML
     cfg.merge_from_list(args.opts)
 
-Two things that the official training script decides by a parameter's name: its ``SOLVER.BACKBONE_MULTIPLIER`` holds for
-the neck too, and position embeddings decay like other weights.
+The official training script goes by names of parameters: its ``SOLVER.BACKBONE_MULTIPLIER`` holds
+for the neck, too, and position embeddings decay like other weights.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,14 +41,20 @@ except ImportError as error:
 NODE = "MODEL.ENCODER_ABLATIONS"
 FIRST = "first_"
 ROUNDING = 0.01
-"""Means and deviations on the scale 0..255 that differ by less are one number, written with fewer digits."""
+"""Means and deviations on the scale 0..255 may differ by this much: files round them."""
 MULTI_SCALE_DECODER = "MSDeformAttnPixelDecoder"
 FEATURE_KEYS = ("IN_FEATURES", "DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES", "PROJECT_FEATURES")
-"""Keys of ``MODEL.SEM_SEG_HEAD`` that list levels; the last two exist only with Mask2Former's and DeepLab's configs."""
+"""Keys of ``MODEL.SEM_SEG_HEAD`` that list levels.
+
+The last two exist only with Mask2Former's and DeepLab's configurations.
+"""
 
 
 class EncoderBackbone(Backbone):
-    """An :class:`Encoder` behind Detectron2's interface. Detectron2 normalises and pads before calling it."""
+    """An :class:`Encoder` behind Detectron2's interface.
+
+    Detectron2 normalises and pads the images before it calls it.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -53,47 +62,56 @@ class EncoderBackbone(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """Detectron2 pads height and width to multiples of this, so that every level has exactly H/stride rows."""
-        return max(level.stride for level in self.encoder.levels)
+        """The number to whose multiples Detectron2 pads height and width.
+
+        Every level then has exactly H/stride rows.
+        """
+        return self.encoder.divisibility
 
     def output_shape(self) -> dict[str, ShapeSpec]:
+        """Return channels and stride of every level."""
         return {
             level.name: ShapeSpec(channels=level.channels, stride=level.stride)
             for level in self.encoder.levels
         }
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """B×3×H×W, RGB, normalised by PIXEL_MEAN and PIXEL_STD -> {"p2": B×C×H/4×W/4, …, "p5": B×C×H/32×W/32}."""
-        return self.encoder(images)
+        """Return {"p2": B×C×H/4×W/4, …, "p5": B×C×H/32×W/32}.
+
+        Args:
+            images: B×3×H×W, RGB, normalised by PIXEL_MEAN and PIXEL_STD.
+        """
+        levels: dict[str, Tensor] = self.encoder(images)
+        return levels
 
 
 def add_encoder_config(cfg: CfgNode) -> None:
-    """Adds ``MODEL.ENCODER_ABLATIONS``: the fields of :class:`EncoderSpec` in capitals, with its defaults.
+    """Add ``MODEL.ENCODER_ABLATIONS``: the fields of :class:`EncoderSpec` in capitals.
 
-    FREEZE is the exception: three blocks are ``first_3``, because such a key cannot hold text and numbers in turn.
+    They have its defaults. FREEZE is written differently: three blocks are ``first_3``, because
+    such a key cannot hold text at one time and a number at another.
     """
-    if "ENCODER_ABLATIONS" in cfg.MODEL:
-        return
-    _write_spec(
-        cfg,
-        {name: field.get_default() for name, field in EncoderSpec.model_fields.items()}
-        | {"name": ""},
-    )
+    if "ENCODER_ABLATIONS" not in cfg.MODEL:
+        fields = EncoderSpec.model_fields
+        defaults = {name: field.get_default() for name, field in fields.items()}
+        _write_spec(cfg, defaults | {"name": ""})
 
 
 def apply_encoder(
     cfg: CfgNode, encoder: str | Mapping[str, Any] | EncoderSpec, keep: Sequence[str] = ()
 ) -> None:
-    """Makes an encoder the backbone of a configuration, in place.
+    """Make an encoder the backbone of a configuration, in place.
 
-    Sets the encoder's node, ``MODEL.BACKBONE.NAME``, ``MODEL.PIXEL_MEAN``, ``MODEL.PIXEL_STD`` and ``INPUT.FORMAT``,
-    renames levels in ``MODEL.SEM_SEG_HEAD`` (res2 → p2, …), and empties ``MODEL.WEIGHTS``, which belong to the backbone
-    that was there.
-    Call it before ``cfg.merge_from_list(options)``; where that has happened already, pass the options as ``keep``.
+    It sets the encoder's node, ``MODEL.BACKBONE.NAME``, ``MODEL.PIXEL_MEAN``, ``MODEL.PIXEL_STD``
+    and ``INPUT.FORMAT``, and renames levels in ``MODEL.SEM_SEG_HEAD`` (res2 → p2, …). It empties
+    ``MODEL.WEIGHTS``, which belong to the former backbone. Call it before
+    ``cfg.merge_from_list(options)``; where that has happened already, pass the options as ``keep``.
 
     Args:
+        cfg: the configuration.
         encoder: a name of the table, the path of a YAML, a timm model, a mapping, or a spec.
-        keep: Detectron2's options ``[key, value, key, value, …]`` that go before the encoder's settings.
+        keep: Detectron2's options ``[key, value, key, value, …]``, which win over the encoder's
+            settings.
 
     Raises:
         InputError: there is no such encoder.
@@ -101,10 +119,8 @@ def apply_encoder(
     add_encoder_config(cfg)
     spec = encoder if isinstance(encoder, EncoderSpec) else load_encoder(encoder)
     _write_spec(cfg, spec.model_dump())
-    options = list(keep)
-    for index in range(1, len(options), 2):
-        if options[index - 1] == f"{NODE}.FREEZE":
-            options[index] = _freeze_as_text(options[index])
+    options = _with_freeze_as_text(keep)
+    # merged twice: the node's options decide which encoder it is, and the others win in the end
     cfg.merge_from_list(options)
     mean, std = _on_pixel_scale(normalization_of(find_row(spec_from_config(cfg).name)))
     cfg.MODEL.BACKBONE.NAME = build_encoder_ablations_backbone.__name__
@@ -112,23 +128,32 @@ def apply_encoder(
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = mean, std
     cfg.INPUT.FORMAT = "RGB"
     renamed = {f"res{level.removeprefix('p')}": level for level in STRIDES}
-    for key in FEATURE_KEYS:
-        if key in cfg.MODEL.SEM_SEG_HEAD:
-            cfg.MODEL.SEM_SEG_HEAD[key] = [
-                renamed.get(name, name) for name in cfg.MODEL.SEM_SEG_HEAD[key]
-            ]
+    head = cfg.MODEL.SEM_SEG_HEAD
+    for key in head.keys() & set(FEATURE_KEYS):
+        head[key] = [renamed.get(name, name) for name in head[key]]
     cfg.merge_from_list(options)
 
 
+def _with_freeze_as_text(options: Sequence[Any]) -> list[Any]:
+    """Return options ``[key, value, …]`` in which a number of frozen blocks is ``first_N``."""
+    keys = options[::2]
+    result = list(options)
+    for position, key in enumerate(keys):
+        if key == f"{NODE}.FREEZE":
+            result[2 * position + 1] = _freeze_as_text(result[2 * position + 1])
+    return result
+
+
 def spec_from_config(cfg: CfgNode) -> EncoderSpec:
-    """The encoder that a Detectron2 configuration describes.
+    """Return the encoder that a Detectron2 configuration describes.
 
     Raises:
-        InputError: there is no node for it, no name in it, or an impossible value.
+        InputError: its node is missing, has no name, or holds an impossible value.
     """
     if "ENCODER_ABLATIONS" not in cfg.MODEL:
         raise InputError(
-            f"the configuration has no {NODE}. Call add_encoder_config(cfg) before merging files into it."
+            f"the configuration has no {NODE}. "
+            "Call add_encoder_config(cfg) before merging files into it."
         )
     content = {key.lower(): value for key, value in cfg.MODEL.ENCODER_ABLATIONS.items()}
     if not content.get("name"):
@@ -140,7 +165,7 @@ def spec_from_config(cfg: CfgNode) -> EncoderSpec:
 
 
 def check_config(cfg: CfgNode, encoder: Encoder) -> None:
-    """Compares what the rest of a configuration says with the encoder.
+    """Compare the rest of a configuration with the encoder.
 
     Raises:
         InputError: the first key that disagrees, with both values.
@@ -148,50 +173,59 @@ def check_config(cfg: CfgNode, encoder: Encoder) -> None:
     mean, std = _on_pixel_scale(encoder.normalization)
     for key, ours in {"PIXEL_MEAN": mean, "PIXEL_STD": std}.items():
         given = list(cfg.MODEL[key])
-        if len(given) != 3 or any(abs(a - b) > ROUNDING for a, b in zip(given, ours, strict=True)):
+        if len(given) != 3 or not np.allclose(given, ours, rtol=0, atol=ROUNDING):
             raise _disagreement(f"MODEL.{key}", given, [round(value, 3) for value in ours])
     if cfg.INPUT.FORMAT != "RGB":
         raise _disagreement("INPUT.FORMAT", cfg.INPUT.FORMAT, "RGB")
-    head, levels = cfg.MODEL.SEM_SEG_HEAD, [level.name for level in encoder.levels]
-    keys = FEATURE_KEYS[: 2 if head.get("PIXEL_DECODER_NAME") == MULTI_SCALE_DECODER else 1]
+    _check_levels(cfg.MODEL.SEM_SEG_HEAD, [level.name for level in encoder.levels])
+
+
+def _check_levels(head: CfgNode, levels: list[str]) -> None:
+    """Check that the head reads levels which the encoder has."""
+    keys = list(FEATURE_KEYS[:1])
+    if head.get("PIXEL_DECODER_NAME") == MULTI_SCALE_DECODER:
+        keys = list(FEATURE_KEYS[:2])
     for key in keys:
-        unknown_levels = [name for name in head[key] if name not in levels]
-        if unknown_levels or not head[key]:
-            hint = nearest(unknown_levels[0], levels) if unknown_levels else ""
+        missing_levels = [name for name in head[key] if name not in levels]
+        hint = "".join(nearest(name, levels) for name in missing_levels[:1])
+        if missing_levels or not head[key]:
             raise _disagreement(f"MODEL.SEM_SEG_HEAD.{key}", head[key], levels, hint)
 
 
 @BACKBONE_REGISTRY.register()
 def build_encoder_ablations_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> EncoderBackbone:
-    """The backbone that a configuration describes, checked against the rest of it. What ``MODEL.BACKBONE.NAME`` names.
+    """Return the backbone that a configuration describes.
 
-    Random weights depend on SEED or, where that is -1, on the seed that Detectron2 has drawn. Building leaves PyTorch's
-    generator as it was, so the head's weights are the same with every encoder.
+    ``MODEL.BACKBONE.NAME`` names this function. The rest of the configuration is checked. Random
+    weights depend on SEED or, where that is -1, on the seed that Detectron2 has drawn. Building
+    leaves PyTorch's generator as it was, so the head's weights are the same with every encoder.
     """
-    encoder = build_encoder(
-        spec_from_config(cfg), cfg.SEED if cfg.SEED >= 0 else torch.initial_seed()
-    )
+    seed = cfg.SEED
+    if seed < 0:
+        seed = torch.initial_seed()
+    encoder = build_encoder(spec_from_config(cfg), seed)
     check_config(cfg, encoder)
     return EncoderBackbone(encoder)
 
 
 def _write_spec(cfg: CfgNode, fields: Mapping[str, Any]) -> None:
-    node = {
-        name.upper(): list(value) if isinstance(value, tuple) else value
-        for name, value in fields.items()
-    }
-    cfg.MODEL.ENCODER_ABLATIONS = CfgNode(node | {"FREEZE": _freeze_as_text(fields["freeze"])})
+    """Write the fields of a specification into the encoder's node; tuples become lists."""
+    node = {name.upper(): value for name, value in fields.items()}
+    node |= {name: list(value) for name, value in node.items() if isinstance(value, tuple)}
+    node["FREEZE"] = _freeze_as_text(fields["freeze"])
+    cfg.MODEL.ENCODER_ABLATIONS = CfgNode(node)
 
 
 def _freeze_as_text(freeze: str | int) -> str:
-    return f"{FIRST}{freeze}" if str(freeze).isdecimal() else str(freeze)
+    text = str(freeze)
+    return FIRST + text if text.isdecimal() else text
 
 
 def _on_pixel_scale(normalization: Normalization) -> tuple[list[float], list[float]]:
-    """Mean and deviation for RGB 0..255."""
-    return [255 * value for value in normalization.mean], [
-        255 * value for value in normalization.std
-    ]
+    """Return mean and deviation for RGB 0..255."""
+    mean = [255 * value for value in normalization.mean]
+    std = [255 * value for value in normalization.std]
+    return mean, std
 
 
 def _disagreement(key: str, given: object, ours: object, hint: str = "") -> InputError:

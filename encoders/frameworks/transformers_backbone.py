@@ -1,16 +1,18 @@
-"""Every encoder as a backbone of transformers: for UperNet, Mask2Former and whatever else builds on ``AutoBackbone``.
+"""Every encoder as a backbone of transformers, for UperNet, Mask2Former and other models.
+
+They are the models that build on ``AutoBackbone``::
 
     register()
     config = EncoderBackboneConfig(encoder={"name": "dinov3_s16", "freeze": "body"})
     model = UperNetForSemanticSegmentation(UperNetConfig(backbone_config=config, num_labels=19))
 
-Save and load with ``save_pretrained`` and ``from_pretrained``, of the backbone or of the model around it; the process
-that loads calls :func:`register` first. A folder is loaded by ``EncoderBackbone.from_pretrained``: transformers'
-``AutoBackbone.from_pretrained`` takes names on the hub only. Images come in normalised with
-``backbone.encoder.normalization``.
+Save and load with ``save_pretrained`` and ``from_pretrained``, of the backbone or of the model
+around it; the process that loads calls :func:`register` first. A folder is loaded by
+``EncoderBackbone.from_pretrained``: transformers' ``AutoBackbone.from_pretrained`` takes names on
+the hub only. Images come in normalised with ``backbone.encoder.normalization``.
 
-transformers' DPT cannot use these backbones: for depth it reads token sequences and makes its own pyramid, for
-segmentation it builds a ViT of its own whatever backbone is given.
+transformers' DPT cannot use these backbones: for depth it reads token sequences and makes its own
+pyramid, for segmentation it builds a ViT of its own whatever backbone is given.
 """
 
 from collections.abc import Mapping
@@ -35,12 +37,15 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
     """Which encoder, and which levels of its pyramid.
 
     Attributes:
-        encoder: an :class:`EncoderSpec`, or a mapping of its fields; kept and saved as a mapping of all of them.
+        encoder: an :class:`EncoderSpec`, or a mapping of its fields; kept and saved as a mapping of
+            all of them.
         seed: of the random weights: the neck's, and the body's where the spec says "random".
-        out_features, out_indices: levels that are given out, as names of p2..p5 or as positions; default all four.
+        out_features, out_indices: levels that are given out, as names of p2..p5 or as positions; by
+            default all four.
 
     Raises:
-        InputError: a field that :class:`EncoderSpec` does not have, or a value that it does not allow, or no neck.
+        InputError: a field that :class:`EncoderSpec` does not have, a value that it does not allow,
+            or no neck.
     """
 
     model_type = "encoder_ablations"
@@ -60,7 +65,8 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
             spec = self.encoder if isinstance(self.encoder, EncoderSpec) else _read(self.encoder)
             if spec.neck == "none":
                 raise InputError(
-                    "a transformers backbone gives out a pyramid, but the encoder has neck: none. Remove it."
+                    "a transformers backbone gives out a pyramid, but the encoder has neck: none. "
+                    "Remove it."
                 )
             self.encoder = spec.model_dump(mode="json")
         super().__post_init__(**kwargs)
@@ -73,9 +79,10 @@ def _read(fields: Mapping[str, Any] | None) -> EncoderSpec:
 class EncoderBackbone(BackboneMixin, PreTrainedModel):
     """An :class:`Encoder` with the interface of transformers.
 
-    ``from_pretrained`` builds a model without memory, puts the file's tensors into it as new, trainable parameters, and
-    leaves uninitialised what the file lacks, buffers that are never saved among it. :meth:`_init_weights` mends this;
-    transformers calls it for the backbone whether it stands alone or within a model.
+    ``from_pretrained`` builds a model without memory and puts the file's tensors into it as new,
+    trainable parameters. Tensors that the file lacks, such as buffers that are never saved, stay
+    uninitialised. :meth:`_init_weights` mends this; transformers calls it for the backbone whether
+    it stands alone or within a model.
 
     Attributes:
         encoder: the encoder.
@@ -90,14 +97,13 @@ class EncoderBackbone(BackboneMixin, PreTrainedModel):
         super().__init__(config)
         spec = _read(config.encoder)
         self.without_memory = torch.get_default_device().type == "meta"
-        if (
-            self.without_memory
-        ):  # the weights come from the checkpoint: the spec's need not be read or downloaded
+        # the weights come from the checkpoint: the spec's need not be read or downloaded
+        if self.without_memory:
             spec = spec.model_copy(update={"weights": "random"})
         self.encoder = build_encoder(spec, config.seed)
         self.num_features = [level.channels for level in self.encoder.levels]
-        # In classes that are not its own, transformers skips modules all of whose own tensors came from the file, so
-        # one without any. This tensor never does.
+        # transformers does not initialise a foreign module all of whose own tensors came from the
+        # file. This tensor never does, so the backbone is always initialised.
         self.register_buffer("never_saved", torch.zeros(()), persistent=False)
         self.post_init()
 
@@ -108,7 +114,7 @@ class EncoderBackbone(BackboneMixin, PreTrainedModel):
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
     ) -> BackboneOutput | tuple[tuple[Tensor, ...], ...]:
-        """Images to the levels in ``out_features``.
+        """Return the levels in ``out_features``.
 
         Args:
             pixel_values: B×3×H×W, normalised with ``self.encoder.normalization``; any H and W.
@@ -121,45 +127,44 @@ class EncoderBackbone(BackboneMixin, PreTrainedModel):
         """
         pyramid = self.encoder(pixel_values)
         maps = tuple(pyramid[name] for name in self.out_features)
+        # an argument that is None means the configuration's
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
-        levels = tuple(pyramid.values()) if output_hidden_states else None
         if return_dict is None:
             return_dict = self.config.return_dict
-        if not return_dict:
-            return (maps,) if levels is None else (maps, levels)
-        return BackboneOutput(feature_maps=maps, hidden_states=levels)
+        output = BackboneOutput(feature_maps=maps)
+        if output_hidden_states:
+            output = BackboneOutput(feature_maps=maps, hidden_states=tuple(pyramid.values()))
+        return output if return_dict else output.to_tuple()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Overrides transformers' normal distribution: the encoder has its weights when it is built.
+        """Initialise what was not loaded, if the model was built without memory, and freeze again.
 
-        After a model was built without memory: gives their initial values to the tensors that were not loaded (random
-        ones, as transformers reports), and freezes again.
+        The values are random, as transformers reports. Otherwise the encoder has its weights when
+        it is built, and transformers' normal distribution must not overwrite them.
         """
         if module is not self or not self.without_memory:
             return
         init.zeros_(self.never_saved)
         spec = _read(self.config.encoder)
-        _copy_tensors(
-            build_encoder(spec.model_copy(update={"weights": "random"}), self.config.seed),
-            self.encoder,
-        )
+        random = spec.model_copy(update={"weights": "random"})
+        _copy_tensors(build_encoder(random, self.config.seed), self.encoder)
         freeze(self.encoder, spec.freeze)
 
 
 def _copy_tensors(source: Encoder, target: Encoder) -> None:
-    """Copies parameters and buffers, except to those that transformers has loaded from a file."""
+    """Copy parameters and buffers, except to those that transformers has loaded from a file."""
     for name, value in [*source.named_parameters(), *source.named_buffers()]:
         owner, _, own = name.rpartition(".")
         init.copy_(getattr(target.get_submodule(owner), own), value)
 
 
 def register() -> None:
-    """Makes transformers know these backbones, as often as it is called.
+    """Make transformers know these backbones; calling it again changes nothing.
 
-    transformers has no other way: it finds classes that are not its own by registration, or by running code that lies
-    beside the weights (``trust_remote_code``).
+    transformers has no other way: it finds foreign classes by registration, or by running code that
+    lies beside the weights (``trust_remote_code``).
     """
     AutoConfig.register(EncoderBackboneConfig.model_type, EncoderBackboneConfig, exist_ok=True)
     AutoBackbone.register(EncoderBackboneConfig, EncoderBackbone, exist_ok=True)

@@ -1,0 +1,1 @@
+"""Necks: feature maps of a body to a pyramid."""

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoder_ablations.encoders.pyramids.necks import conv_norm
+from encoder_ablations.encoders.pyramids.necks import add_top_down, conv_norm
 
 
 class AdditiveFPN(nn.Module):
-    """Feature Pyramid Network (Lin et al., CVPR 2017): 1×1 laterals, nearest-neighbour top-down sums, 3×3 outputs."""
+    """Feature Pyramid Network (Lin et al., CVPR 2017).
+
+    1×1 convolutions, nearest-neighbour sums from the top down, 3×3 convolutions.
+    """
 
     def __init__(self, widths: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -18,20 +21,18 @@ class AdditiveFPN(nn.Module):
         self.output = nn.ModuleList(conv_norm(channels, channels, 3) for _ in widths)
 
     def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """B×widths[i]×h×w -> levels B×C×sizes[i]."""
+        """Return levels B×C×sizes[i] of maps B×widths[i]×h×w."""
         levels = [lateral(features) for lateral, features in zip(self.lateral, maps, strict=True)]
-        for index in reversed(range(len(levels) - 1)):
-            levels[index] = levels[index] + F.interpolate(
-                levels[index + 1], size=sizes[index], mode="nearest"
-            )
+        levels = add_top_down(levels, sizes)
         return [output(level) for output, level in zip(self.output, levels, strict=True)]
 
 
 class ConcatFPN(nn.Module):
-    """The concatenating pyramid of hybrid DarkNet segmenters: c5 → 512, then [up, c] → 256 with 1×1 convolutions.
+    """The concatenating pyramid of hybrid DarkNet segmenters.
 
-    p5 is brought from 512 to ``channels`` by one more 1×1 convolution, so that all levels are equally wide; so are the
-    others when ``channels`` is not 256.
+    A 1×1 convolution makes 512 channels of c5; then each coarser level is enlarged, concatenated
+    with the next map and reduced to 256 by a 1×1 convolution. Levels of another width than
+    ``channels`` get one more 1×1 convolution.
     """
 
     top, inner = 512, 256
@@ -50,7 +51,7 @@ class ConcatFPN(nn.Module):
         )
 
     def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """B×widths[i]×h×w -> levels B×C×sizes[i]."""
+        """Return levels B×C×sizes[i] of maps B×widths[i]×h×w."""
         levels = [self.merge[-1](maps[-1])]
         for merge, features in zip(reversed(self.merge[:-1]), reversed(maps[:-1]), strict=True):
             above = F.interpolate(levels[0], size=features.shape[-2:], mode="nearest")

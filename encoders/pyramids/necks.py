@@ -1,4 +1,4 @@
-"""From the maps of a vision transformer, all at one stride, to a pyramid."""
+"""From a vision transformer's maps, all at one stride, to a pyramid."""
 
 from collections.abc import Sequence
 
@@ -12,28 +12,45 @@ GROUPS = 32
 
 
 def conv_norm(inputs: int, outputs: int, kernel: int, *more: nn.Module) -> nn.Sequential:
-    """Convolution without bias that keeps the size, GroupNorm (32 groups), and what follows."""
+    """Return a convolution without bias that keeps the size, GroupNorm, and further modules."""
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
     nn.init.kaiming_uniform_(conv.weight, a=1)
     return nn.Sequential(conv, nn.GroupNorm(GROUPS, outputs), *more)
 
 
+def add_top_down(levels: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
+    """Return levels with the next coarser one added to each, from the top down (an FPN's step).
+
+    Args:
+        levels: B×C×sizes[i], finest first.
+        sizes: (rows, columns) of every level.
+    """
+    summed = list(levels)
+    for index in reversed(range(len(levels) - 1)):
+        above = F.interpolate(summed[index + 1], size=sizes[index], mode="nearest")
+        summed[index] = summed[index] + above
+    return summed
+
+
 class BareTaps(nn.Module):
-    """No neck: the body's maps, cut to the image. Nothing is trained between a frozen body and the head."""
+    """No neck: the body's maps, cut to the image.
+
+    Nothing is trained between a frozen body and the head.
+    """
 
     def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """Taps B×widths[i]×h×w -> the taps B×widths[i]×sizes[i]."""
+        """Return the taps B×widths[i]×sizes[i] of B×widths[i]×h×w."""
         return [each[..., : size[0], : size[1]] for each, size in zip(maps, sizes, strict=True)]
 
 
 class TapPyramid(nn.Module):
-    """One tap per level: 1×1 convolution, GroupNorm, ReLU, resize to the level's stride, 3×3 smoothing.
+    """One tap per level: 1×1 convolution, GroupNorm, ReLU, resize to its stride, 3×3 smoothing.
 
     Args:
         widths: channels of each tap, shallow to deep; the shallowest becomes p2.
         reductions: image pixels per step of each tap.
         channels: channels of every level.
-        top_down: before smoothing, add to each level the next coarser one (nearest neighbour), as an FPN does.
+        top_down: whether the next coarser level is added to each before smoothing, as in an FPN.
     """
 
     def __init__(
@@ -54,18 +71,13 @@ class TapPyramid(nn.Module):
         )
 
     def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """Taps B×widths[i]×h×w -> levels B×C×sizes[i]."""
-        levels = [
-            resize_to_stride(lateral(tap), reduction, stride, size)
-            for lateral, tap, reduction, stride, size in zip(
-                self.lateral, maps, self.reductions, STRIDES.values(), sizes, strict=True
-            )
-        ]
+        """Return levels B×C×sizes[i] of taps B×widths[i]×h×w."""
+        levels = []
+        each = zip(self.lateral, maps, self.reductions, STRIDES.values(), sizes, strict=True)
+        for lateral, tap, reduction, stride, size in each:
+            levels.append(resize_to_stride(lateral(tap), reduction, stride, size))
         if self.top_down:
-            for index in reversed(range(len(levels) - 1)):
-                levels[index] = levels[index] + F.interpolate(
-                    levels[index + 1], size=sizes[index], mode="nearest"
-                )
+            levels = add_top_down(levels, sizes)
         return [smooth(level) for smooth, level in zip(self.smooth, levels, strict=True)]
 
 
@@ -77,14 +89,17 @@ class ChannelNorm(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=1e-6)
 
     def forward(self, features: Tensor) -> Tensor:
-        """B×C×H×W -> the same shape."""
-        return self.norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        """Return normalised features of the same shape B×C×H×W."""
+        normalised: Tensor = self.norm(features.permute(0, 2, 3, 1))
+        return normalised.permute(0, 3, 1, 2)
 
 
 class SimpleFeaturePyramid(nn.Module):
-    """ViTDet's pyramid (Li et al., ECCV 2022) from the last map alone: scales 4, 2, 1, 1/2, each 1×1 and 3×3 with LN.
+    """ViTDet's pyramid (Li et al., ECCV 2022), from the last map alone.
 
-    Where the map's stride is not 16, every scaled map is brought to its level's stride by bilinear resizing.
+    The map is scaled by 4, 2, 1 and 1/2; each gets a 1×1 and a 3×3 convolution with LayerNorm.
+    Where the map's stride is not 16, every scaled map is brought to its level's stride by bilinear
+    resizing.
     """
 
     def __init__(self, width: int, reduction: float, channels: int) -> None:
@@ -110,7 +125,7 @@ class SimpleFeaturePyramid(nn.Module):
         )
 
     def forward(self, maps: list[Tensor], sizes: list[tuple[int, int]]) -> list[Tensor]:
-        """[B×width×h×w] (the last map is used) -> levels B×C×sizes[i]."""
+        """Return levels B×C×sizes[i] of the last of the maps, B×width×h×w."""
         return [
             project(resize_to_stride(scale(maps[-1]), reduction, stride, size))
             for scale, project, reduction, stride, size in zip(

@@ -9,10 +9,11 @@ from torch.nn import functional as F
 def resize_to_stride(
     features: Tensor, reduction: float, stride: int, size: tuple[int, int]
 ) -> Tensor:
-    """Bilinear resize of a map with ``reduction`` image pixels per step to one with ``stride``, cut to ``size``.
+    """Return a map resized bilinearly from one stride to another, and cut to ``size``.
 
-    The map may cover more than the image (padding on the right and below); sampling positions are those of the image,
-    so that padding never shifts features, also when ``reduction / stride`` is not an integer (patch 14).
+    The map may cover more than the image (padding on the right and below). Sampling positions are
+    those of the image, so that padding never shifts features, also when ``reduction / stride`` is
+    not an integer (patch 14).
 
     Args:
         features: B×C×h×w.
@@ -26,22 +27,30 @@ def resize_to_stride(
     if reduction == stride:
         return features[..., : size[0], : size[1]]
     scale = reduction / stride
-    if all(n * scale == target for n, target in zip(features.shape[-2:], size, strict=True)):
-        return F.interpolate(features, size=size, mode="bilinear", align_corners=False)
-    return scale_bilinear(features, (scale, scale), size)
+    height, width = features.shape[-2:]
+    fits = (height * scale, width * scale) == tuple(size)
+    return scale_bilinear(features, (scale, scale), size, fits)
 
 
-def scale_bilinear(maps: Tensor, factors: tuple[float, float], size: tuple[int, int]) -> Tensor:
-    """Return maps scaled bilinearly by ``factors`` (half-pixel centres) and cut to ``size``: B×C×size.
+def scale_bilinear(
+    maps: Tensor, factors: tuple[float, float], size: tuple[int, int], fits: bool
+) -> Tensor:
+    """Return maps scaled bilinearly by ``factors`` (half-pixel centres) and cut to ``size``.
 
-    Pixel i of the result lies at (i + 0.5) / factor - 0.5 of the map, whatever ``size`` is. Beyond the map its last
-    row and column go on.
+    Pixel i of the result lies at (i + 0.5) / factor - 0.5 of the map, whatever ``size`` is. The
+    map's last row and column are repeated beyond it.
 
     Args:
         maps: B×C×h×w.
         factors: pixels of the result per step of the maps, along the rows and along the columns.
         size: (rows, columns) of the result, at most h and w times their factors, rounded up.
+        fits: whether ``size`` is exactly h and w times their factors.
+
+    Returns:
+        B×C×size.
     """
+    if fits:
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
     below, right = (
         _added_length(length, factor)
         for length, factor in zip(maps.shape[-2:], factors, strict=True)
@@ -59,12 +68,11 @@ def scale_bilinear(maps: Tensor, factors: tuple[float, float], size: tuple[int, 
 
 def _added_length(length: int, factor: float) -> int:
     """Return by how many rows (or columns) a map is extended before it is scaled by ``factor``."""
-    enough = math.ceil(
-        1 / factor
-    )  # PyTorch rounds the length of the result down: never one row too few
+    # PyTorch rounds the length of the result down: never one row too few
+    enough = math.ceil(1 / factor)
     if factor <= 1:
         return enough
-    # Where the result is as long as its source, PyTorch copies on the CPU (on CUDA if both sides are), although the
-    # factor is not 1. From this length on the result is longer than its source.
+    # Where the result is as long as its source, PyTorch copies on the CPU (on CUDA if both sides
+    # are), although the factor is not 1. From this length on the result is longer than its source.
     longer = math.ceil(1 / (factor - 1)) + 1
     return max(enough, longer - length)

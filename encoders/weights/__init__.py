@@ -1,0 +1,1 @@
+"""Pretrained weights: reading files, translating names, loading."""

@@ -1,4 +1,4 @@
-"""Reading local weight files as names and tensors. Nothing that a file contains is ever executed."""
+"""Reading local weight files as names and tensors. Code in a file is never executed."""
 
 import argparse
 import pickle
@@ -24,13 +24,14 @@ PREFIXES = ("module.", "_orig_mod.")
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Reads the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, on the CPU, in the file's precision.
+    """Return the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, on the CPU.
 
-    TorchScript archives, such as OpenAI's CLIP downloads, are read as data as well; their code is not.
+    They keep the file's precision. TorchScript archives, such as OpenAI's CLIP downloads, are read
+    as data; their code is not run.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, without tensors, or could only be read by running
-            code that it contains.
+        InputError: the file is missing, damaged, of another kind, without tensors, or could only be
+            read by running code that it contains.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,7 +61,7 @@ def _read_pytorch(path: Path) -> object:
     try:
         if is_torchscript(path):
             return read_torchscript(path)
-        # Training scripts derived from DeiT and MAE keep their command line, an inert Namespace, beside the weights.
+        # scripts derived from DeiT and MAE keep their command line, a mere Namespace, in the file
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -68,16 +69,16 @@ def _read_pytorch(path: Path) -> object:
         if objects is None:
             raise _damaged(path, "not in PyTorch's format") from error
         raise InputError(
-            f"weights: {path} holds Python objects ({objects}) which could run code when read, so it is not read. "
-            "Where you trust it, load it once and save model.state_dict() as a .safetensors file "
-            "(safetensors.torch.save_file)."
+            f"weights: {path} holds Python objects ({objects}) which could run code when read, "
+            "so it is not read. Where you trust it, load it once and save model.state_dict() as a "
+            ".safetensors file (safetensors.torch.save_file)."
         ) from error
     except DAMAGED as error:
         raise _damaged(path, str(error)) from error
 
 
 def _objects_in(path: Path) -> str | None:
-    """Names of what a file holds beside tensors and plain values; None for a damaged file."""
+    """Return the names of other objects than tensors and plain values; None for a damaged file."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         return ", ".join(sorted(names)[:3]) or "of unknown types"
@@ -91,40 +92,38 @@ def _objects_in(path: Path) -> str | None:
 def _damaged(path: Path, reason: str) -> InputError:
     first_line = (reason.splitlines() or ["it ends too early"])[0][:120]
     return InputError(
-        f"weights: {path} is damaged or not a weight file ({first_line}). Download or save it again; "
-        f"it has {path.stat().st_size} bytes."
+        f"weights: {path} is damaged or not a weight file ({first_line}). "
+        f"Download or save it again; it has {path.stat().st_size} bytes."
     )
 
 
 def _tensors_of(content: object, path: Path) -> dict[str, Tensor]:
-    """The named tensors in ``content``, or in the mapping that a training script wrapped them in."""
-    found = content
-    while isinstance(found, Mapping):
-        wrapper = next((key for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
-        if wrapper is None:
-            break
-        found = found[wrapper]
-    tensors = {}
-    if isinstance(found, Mapping):
-        tensors = {
-            str(name): value.detach() for name, value in found.items() if isinstance(value, Tensor)
-        }
+    """Return the named tensors in ``content``, or in a mapping that a script wrapped them in."""
+    found = _unwrapped(content)
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
-        keys = (
-            ", ".join(map(str, list(content)[:5]))
-            if isinstance(content, Mapping)
-            else type(content).__name__
-        )
+        keys = type(content).__name__
+        if isinstance(content, Mapping):
+            keys = ", ".join(map(str, list(content)[:5])) or "nothing"
         raise InputError(
             f"weights: {path} has no named tensors at its top or under {', '.join(WRAPPERS)}; "
-            f"it has: {keys or 'nothing'}. Save model.state_dict() instead."
+            f"it has: {keys}. Save model.state_dict() instead."
         )
-    return tensors
+    return {name: value.detach() for name, value in tensors.items()}
+
+
+def _unwrapped(content: object) -> Mapping[Any, Any]:
+    """Return the innermost mapping below the keys of ``WRAPPERS``; empty if it is no mapping."""
+    if not isinstance(content, Mapping):
+        return {}
+    inner = [content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+    return _unwrapped(inner[0]) if inner else content
 
 
 def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    while prefix := next(
-        (p for p in PREFIXES if all(name.startswith(p) for name in tensors)), None
-    ):
-        tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    """Return the tensors without the prefixes that all names have, however often."""
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in tensors):
+            shorter = {name.removeprefix(prefix): value for name, value in tensors.items()}
+            return _strip_prefixes(shorter)
     return tensors

@@ -1,10 +1,12 @@
-"""How published files name the parameters of a vision transformer, and what timm calls them: one table per family.
+"""Parameter names of vision transformers in published files and in timm: one table per family.
 
 A table lists every name that belongs to the body, and the beginnings of those that do not (text
-towers, pooling and classifier heads, decoders), so that a name in neither is an error and never silently dropped.
+towers, pooling and classifier heads, decoders). A name in neither is an error, and never silently
+dropped.
 
-timm's own filter converts whole OpenAI CLIP, DINOv2 and DINOv3 files, too. Their tables stay, because it drops biases
-that are not zero where the model has none, and knows neither the vision tower of CLIP alone nor MAE's decoder.
+timm's own filter converts whole OpenAI CLIP, DINOv2 and DINOv3 files, too. Their tables stay,
+because it drops biases that are not zero where the model has none, and knows neither the vision
+tower of CLIP alone nor MAE's decoder.
 """
 
 import re
@@ -21,11 +23,12 @@ class Layout:
         marks: a file has this layout if it has all of these names.
         roots: what may stand before every name of the vision tower.
         blocks: what stands before a block's number, one or several spellings.
-        stem: names outside the blocks -> timm's; with or without ".weight" and ".bias".
-        block: names within a block -> timm's. "qkv/0", "qkv/1", … are concatenated in this order.
+        stem: timm's names of those outside the blocks; with or without ".weight" and ".bias".
+        block: timm's names of those within a block. "qkv/0", "qkv/1", … are concatenated in this
+            order.
         heads: beginnings of names within the vision tower that are no part of the body.
         beside: beginnings of names outside the tower that may be in the file.
-        open: whether unlisted names are kept as they are, because the file is in timm's layout already.
+        open: whether unlisted names are kept, because the file is in timm's layout already.
     """
 
     name: str
@@ -39,26 +42,43 @@ class Layout:
     open: bool = False
 
     def root_in(self, names: Mapping[str, object]) -> str | None:
-        """The root under which the marks are found; None if this is another layout."""
-        return next(
-            (root for root in self.roots if all(root + mark in names for mark in self.marks)), None
-        )
+        """Return the root under which the marks are found; None if this is another layout."""
+        found = (root for root in self.roots if all(root + mark in names for mark in self.marks))
+        return next(found, None)
 
-    def translate(self, name: str) -> str | None:
-        """timm's name of a name without its root; None if unknown."""
-        match = re.fullmatch(rf"(?:{'|'.join(map(re.escape, self.blocks))})\.(\d+)\.(.+)", name)
-        prefix, inner, table = (
-            (f"blocks.{match[1]}.", match[2], self.block) if match else ("", name, self.stem)
-        )
-        if inner in table:
-            return prefix + table[inner]
-        module, _, leaf = inner.rpartition(".")
-        if leaf in ("weight", "bias") and module in table:
-            return f"{prefix}{table[module]}.{leaf}"
-        return name if self.open else None
+    def drops(self, name: str, root: str) -> bool:
+        """Return whether a name of the file is known to be no part of the body."""
+        if name.startswith(root):
+            return name.removeprefix(root).startswith(self.heads)
+        return name.startswith(self.beside)
+
+    def translate(self, name: str, root: str) -> str | None:
+        """Return timm's name of a name in the file; None for an unknown one."""
+        if not name.startswith(root):
+            return None
+        own = name.removeprefix(root)
+        blocks = "|".join(map(re.escape, self.blocks))
+        match = re.fullmatch(rf"(?:{blocks})\.(\d+)\.(.+)", own)
+        if match:
+            target = _look_up(match[2], self.block)
+            target = target and f"blocks.{match[1]}.{target}"
+        else:
+            target = _look_up(own, self.stem)
+        return own if target is None and self.open else target
+
+
+def _look_up(name: str, table: Mapping[str, str]) -> str | None:
+    """Return the entry of a parameter, or of its module with ".weight" or ".bias"."""
+    if name in table:
+        return table[name]
+    module, _, leaf = name.rpartition(".")
+    if leaf in ("weight", "bias") and module in table:
+        return f"{table[module]}.{leaf}"
+    return None
 
 
 def _same(*names: str) -> dict[str, str]:
+    """Return a table of names that are timm's own."""
     return {name: name for name in names}
 
 
@@ -146,6 +166,11 @@ OPENAI_CLIP = Layout(
     ),
 )
 
+_TRANSFORMERS_CLIP_STEM = {
+    "embeddings.position_embedding.weight": "pos_embed",
+    "embeddings.patch_embedding": "patch_embed.proj",
+    "post_layernorm": "norm",
+}
 _TRANSFORMERS_CLIP_BLOCK = (
     {f"self_attn.{name}": target for name, target in _SPLIT_QKV.items()}
     | {"self_attn.out_proj": "attn.proj", "layer_norm1": "norm1", "layer_norm2": "norm2"}
@@ -157,13 +182,8 @@ TRANSFORMERS_CLIP = Layout(
     marks=("embeddings.class_embedding", "pre_layrnorm.weight"),  # the misspelling is the library's
     roots=("vision_model.", ""),
     blocks=("encoder.layers",),
-    stem={
-        "embeddings.class_embedding": "cls_token",
-        "embeddings.position_embedding.weight": "pos_embed",
-        "embeddings.patch_embedding": "patch_embed.proj",
-        "pre_layrnorm": "norm_pre",
-        "post_layernorm": "norm",
-    },
+    stem=_TRANSFORMERS_CLIP_STEM
+    | {"embeddings.class_embedding": "cls_token", "pre_layrnorm": "norm_pre"},
     block=_TRANSFORMERS_CLIP_BLOCK,
     heads=("embeddings.position_ids",),
     beside=("text_model.", "visual_projection.", "text_projection.", "logit_scale", "classifier."),
@@ -174,11 +194,7 @@ TRANSFORMERS_SIGLIP = Layout(
     marks=("embeddings.patch_embedding.bias", "post_layernorm.weight"),
     roots=("vision_model.", ""),
     blocks=("encoder.layers",),
-    stem={
-        "embeddings.position_embedding.weight": "pos_embed",
-        "embeddings.patch_embedding": "patch_embed.proj",
-        "post_layernorm": "norm",
-    },
+    stem=_TRANSFORMERS_CLIP_STEM,
     block=_TRANSFORMERS_CLIP_BLOCK,
     heads=("embeddings.position_ids", "head."),
     beside=("text_model.", "logit_scale", "logit_bias", "classifier."),
@@ -272,4 +288,4 @@ LAYOUTS = (
     TRANSFORMERS_VIT,
     TRANSFORMERS_DINOV3,
 )
-"""In the order in which they are tried: the special before the general."""
+"""All layouts in the order in which they are tried, the special before the general."""

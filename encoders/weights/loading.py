@@ -1,6 +1,6 @@
-"""Pretrained or local weights into a model: strictly, or with one clear error."""
+"""Loading pretrained or local weights into a model: all of them, or one clear error."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -20,7 +20,7 @@ from huggingface_hub.errors import (
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from timm.models import Eva, VisionTransformer, eva, vision_transformer
+from timm.models import Eva, PretrainedCfg, VisionTransformer, eva, vision_transformer
 from torch import Tensor, nn
 
 from encoder_ablations.encoders.weights.files import read_weights
@@ -31,6 +31,16 @@ from encoder_ablations.utils.torch_files import load_strictly
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT = 10.0
 CLASSIFIER = "head."
+ALTERNATIVES = (
+    "Give a local file (weights: FILE.safetensors or FILE.pth), or start from random weights "
+    "(weights: random)."
+)
+REASONS = {
+    OfflineModeIsEnabled: "the hub's offline mode is on (HF_HUB_OFFLINE)",
+    GatedRepoError: "its licence must be accepted on the model's page, and 'hf auth login' be run",
+    RepositoryNotFoundError: "there is no such repository, or it is private",
+}
+"""Why a download failed; a gated repository is also one that is not found, so it comes first."""
 Shape = tuple[int, ...]
 
 
@@ -42,8 +52,10 @@ class LoadReport:
         path: the file.
         layout: how the file names its parameters.
         tensors: number of tensors loaded; always all that the model has.
-        dropped: names in the file that are no part of the model: text towers, heads, decoders, mask tokens.
-        resampled: resized position embeddings and patch kernels: timm's name, shape in the file, shape in the model.
+        dropped: names in the file that are no part of the model: text towers, heads, decoders, mask
+            tokens.
+        resampled: resized position embeddings and patch kernels: timm's name, shape in the file,
+            shape in the model.
     """
 
     path: str
@@ -54,11 +66,12 @@ class LoadReport:
 
 
 def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
-    """Loads a local file into a model without head; every parameter of the model is loaded, or none.
+    """Load a local file into a model without head; every parameter is loaded, or none.
 
     Args:
-        model: a timm VisionTransformer or Eva made with ``num_classes=0, global_pool=""`` (files in any layout of
-            ``weight_layouts.py``), or another module whose parameters are called as in the file.
+        model: a timm VisionTransformer or Eva made with ``num_classes=0, global_pool=""`` (files in
+            any layout of ``layouts.py``), or another module whose parameters are called as in the
+            file.
         path: ``.safetensors``, ``.pth``, ``.pt`` or ``.bin``.
 
     Raises:
@@ -80,43 +93,48 @@ def _load_vision_transformer(
     model: VisionTransformer | Eva, state: Mapping[str, Tensor], path: Path | str, where: str
 ) -> LoadReport:
     converted = convert(state, f"weights: {path}")
-    tensors = {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in converted.tensors.items()
-    }
-    no_bias = _zero_biases(model, tensors, where)
-    tensors = {name: value for name, value in tensors.items() if name not in no_bias}
+    tensors = {name: _as_float(value) for name, value in converted.tensors.items()}
+    zero_biases = _zero_biases(model, tensors, where)
+    tensors = {name: value for name, value in tensors.items() if name not in zero_biases}
     _check_patch_kernel(model, tensors, where)
     _check_position_grid(model, tensors, where)
-    # timm's filters resample position embeddings and patch kernels as timm does for its own downloads. Whatever else
-    # they drop or rename shows in the strict load.
-    if isinstance(model, Eva):
-        resized = eva.checkpoint_filter_fn(dict(tensors), model)
-    else:
-        resized = vision_transformer.checkpoint_filter_fn(dict(tensors), model)
+    # timm's filters resample position embeddings and patch kernels as timm does for its own
+    # downloads. Whatever else they drop or rename shows in the strict load.
+    filters = eva if isinstance(model, Eva) else vision_transformer
+    resized: dict[str, Tensor] = filters.checkpoint_filter_fn(dict(tensors), model)
     load_strictly(model, resized, where, _advice(model, resized))
+    unused = tuple(name for name in tensors if name not in resized)
+    dropped = (*converted.dropped, *zero_biases, *unused)
+    resampled = _changed_shapes(tensors, resized)
+    return LoadReport(str(path), converted.layout, len(resized), dropped, resampled)
+
+
+def _as_float(value: Tensor) -> Tensor:
+    """Return floating-point numbers in float32, and others as they are."""
+    return value.float() if value.is_floating_point() else value
+
+
+def _changed_shapes(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> tuple[tuple[str, Shape, Shape], ...]:
+    """Return name, old shape and new shape of the tensors whose shape has changed."""
     shapes = [
-        (name, tuple(tensors[name].shape), tuple(resized[name].shape))
-        for name in resized
-        if name in tensors
+        (name, tuple(before[name].shape), tuple(after[name].shape))
+        for name in after
+        if name in before
     ]
-    return LoadReport(
-        str(path),
-        converted.layout,
-        len(resized),
-        (*converted.dropped, *no_bias, *(name for name in tensors if name not in resized)),
-        tuple((name, before, after) for name, before, after in shapes if before != after),
-    )
+    return tuple((name, old, new) for name, old, new in shapes if old != new)
 
 
 def _zero_biases(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
-    """Query and value biases of DINOv3 which the model lacks; being zero, they change nothing."""
+    """Return DINOv3's query and value biases that the model lacks; being zero, they change nothing.
+
+    Raises:
+        InputError: one of them is not zero.
+    """
     expected = model.state_dict().keys()
-    extra = [
-        name
-        for name in tensors
-        if name.endswith(("attn.q_bias", "attn.v_bias")) and name not in expected
-    ]
+    surplus = [name for name in tensors if name not in expected]
+    extra = [name for name in surplus if name.endswith(("attn.q_bias", "attn.v_bias"))]
     if any(tensors[name].any() for name in extra):
         raise InputError(
             f"{where}: {extra[0]} is not zero. Use the timm model whose name ends in _qkvb."
@@ -127,14 +145,18 @@ def _zero_biases(model: nn.Module, tensors: Mapping[str, Tensor], where: str) ->
 def _check_patch_kernel(
     model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str
 ) -> None:
-    """timm would resample any kernel to any size; only that of the model's own architecture is meant to be."""
+    """Check that patches have the model's size, or that of its architecture.
+
+    timm would resample any kernel to any size; only the architecture's own is meant to be.
+    """
     name = "patch_embed.proj.weight"
     kernel = tensors.get(name)
     if kernel is None:
         return
     if kernel.ndim != 4:
         raise InputError(
-            f"{where}: {name} is no convolution. Files of NaFlex models cannot be used; use another file."
+            f"{where}: {name} is no convolution. "
+            "Files of NaFlex models cannot be used; use another file."
         )
     size, own = tuple(kernel.shape[-2:]), tuple(model.patch_embed.patch_size)
     if size != own and size != _native_patch(model):
@@ -145,7 +167,7 @@ def _check_patch_kernel(
 
 
 def _native_patch(model: VisionTransformer | Eva) -> Shape | None:
-    """Patch size that timm gives to the model's architecture, whatever it was created with here."""
+    """Return the patch size that timm gives to the model's architecture by default."""
     architecture = getattr(model, "pretrained_cfg", {}).get("architecture")
     if architecture is None:
         return None
@@ -156,24 +178,26 @@ def _native_patch(model: VisionTransformer | Eva) -> Shape | None:
 def _check_position_grid(
     model: VisionTransformer | Eva, tensors: Mapping[str, Tensor], where: str
 ) -> None:
+    """Check that position embeddings of another number are those of a square grid."""
     positions = tensors.get("pos_embed")
-    if (
-        positions is None
-        or model.pos_embed is None
-        or positions.shape[1] == model.pos_embed.shape[1]
-    ):
+    if positions is None or model.pos_embed is None:
         return
+    count = positions.shape[1]
     prefix = 0 if model.no_embed_class else model.num_prefix_tokens
-    patches = positions.shape[1] - prefix
-    if patches < 1 or isqrt(patches) ** 2 != patches:
+    patches = count - prefix
+    square = patches > 0 and isqrt(patches) ** 2 == patches
+    if count != model.pos_embed.shape[1] and not square:
         raise InputError(
-            f"{where}: it has {positions.shape[1]} position embeddings, which is not {prefix} plus a square grid. "
-            "Likely cause: a file of another model family."
+            f"{where}: it has {count} position embeddings, which is not {prefix} plus a square "
+            "grid. Likely cause: a file of another model family."
         )
 
 
 def _advice(model: nn.Module, state: Mapping[str, Tensor]) -> str:
-    """Return the likely cause of weights that do not fit: another size has more or fewer blocks, or other widths."""
+    """Return the likely cause of weights that do not fit.
+
+    Another size of the same family has more or fewer blocks, or other widths.
+    """
     own, given = model.state_dict().keys(), state.keys()
     missing, surplus = own - given, given - own
     only_blocks = all(name.startswith("blocks.") for name in missing | surplus)
@@ -184,20 +208,52 @@ def _advice(model: nn.Module, state: Mapping[str, Tensor]) -> str:
 
 
 def _name(model: nn.Module) -> str:
+    """Return timm's name of the model, or else its class."""
     return getattr(model, "pretrained_cfg", {}).get("architecture") or type(model).__name__
 
 
 def download_weights(name: str) -> Path:
-    """The weight file of a timm model: from the local Hugging Face cache, or else downloaded into it.
+    """Return the weight file of a timm model, downloaded if the Hugging Face cache lacks it.
 
-    A file in the cache is used without asking the hub whether it has changed. Otherwise one request finds out whether
-    the hub can be reached, because the hub's own client repeats failing ones for about 25 seconds a file.
+    A file in the cache is used without asking the hub whether it has changed.
 
     Args:
         name: timm's model name with tag, e.g. "vit_base_patch16_224.mae".
 
     Raises:
-        InputError: there is no such file, or it cannot be downloaded; says how to go on.
+        InputError: there is no such file, or it cannot be downloaded; the message says how to go
+            on.
+    """
+    source = _source(name)
+    repository, _, tag = str(source.hf_hub_id).partition("@")
+    revision = tag or None
+    files: tuple[str, ...] = HUB_FILES
+    if source.hf_hub_filename:
+        files = (source.hf_hub_filename,)
+    for file in files:
+        cached = try_to_load_from_cache(repository, file, revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
+    try:
+        downloaded = _download(repository, files, revision)
+    except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: accelerated downloads
+        raise InputError(
+            f"cannot download the weights of {name} from the Hugging Face hub ({repository}): "
+            f"{_reason(error)}. {ALTERNATIVES}"
+        ) from error
+    if downloaded is None:
+        raise InputError(
+            f"the hub's repository {repository} of {name} has no {' or '.join(files)}. "
+            f"{ALTERNATIVES}"
+        )
+    return downloaded
+
+
+def _source(name: str) -> PretrainedCfg:
+    """Return timm's description of where weights lie.
+
+    Raises:
+        InputError: they are unknown, or do not lie on the hub.
     """
     try:
         source = timm.get_pretrained_cfg(name)
@@ -206,49 +262,33 @@ def download_weights(name: str) -> Path:
         raise InputError(f"timm has no weights called {name}. Allowed: {tags}.") from error
     if source is None or not source.hf_hub_id:
         raise InputError(
-            f"the timm model {name} has no weights on the Hugging Face hub. {_alternatives()}"
+            f"the timm model {name} has no weights on the Hugging Face hub. {ALTERNATIVES}"
         )
-    repository, _, tag = source.hf_hub_id.partition("@")
-    revision = tag or None
-    files = (source.hf_hub_filename,) if source.hf_hub_filename else HUB_FILES
-    for file in files:
-        cached = try_to_load_from_cache(repository, file, revision=revision)
-        if isinstance(cached, str):
-            return Path(cached)
+    return source
+
+
+def _download(repository: str, files: Sequence[str], revision: str | None) -> Path | None:
+    """Return the first of the files that the repository has, downloaded; None without one.
+
+    One request finds out whether the hub can be reached, because its own client repeats failing
+    ones for about 25 seconds a file.
+    """
     for file in files:
         try:
-            get_hf_file_metadata(
-                hf_hub_url(repository, file, revision=revision), timeout=HUB_TIMEOUT
-            )
+            url = hf_hub_url(repository, file, revision=revision)
+            get_hf_file_metadata(url, timeout=HUB_TIMEOUT)
             return Path(hf_hub_download(repository, file, revision=revision))
         except RemoteEntryNotFoundError:
             continue
-        except (
-            HTTPError,
-            OSError,
-            RuntimeError,
-        ) as error:  # RuntimeError: the hub's accelerated downloads
-            raise InputError(
-                f"cannot download the weights of {name} from the Hugging Face hub ({repository}): {_reason(error)}. "
-                f"{_alternatives()}"
-            ) from error
-    raise InputError(
-        f"the hub's repository {repository} of {name} has no {' or '.join(files)}. {_alternatives()}"
-    )
-
-
-def _alternatives() -> str:
-    return "Give a local file (weights: FILE.safetensors or FILE.pth), or start from random weights (weights: random)."
+    return None
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OfflineModeIsEnabled):
-        return "the hub's offline mode is on (HF_HUB_OFFLINE)"
-    if isinstance(error, GatedRepoError):
-        return "its licence must be accepted on the model's page, and 'hf auth login' be run"
-    if isinstance(error, RepositoryNotFoundError):
-        return "there is no such repository, or it is private"
-    lines = str(error).splitlines()
-    text = (lines[0] if lines else type(error).__name__)[:160].rstrip(".")
+    """Return why a download has failed, in one line."""
+    for kind, reason in REASONS.items():
+        if isinstance(error, kind):
+            return reason
+    first_line = str(error).partition("\n")[0] or type(error).__name__
+    text = first_line[:160].rstrip(".")
     answered = isinstance(error, HfHubHTTPError) or not isinstance(error, HTTPError)
     return text if answered else f"no connection ({text})"

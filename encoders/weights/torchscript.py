@@ -1,13 +1,15 @@
 """TorchScript archives read as data, e.g. OpenAI's CLIP downloads (``ViT-B-32.pt``).
 
-``torch.jit.load`` compiles and may run the code in the archive, and ``torch.load(weights_only=True)`` refuses it. The
-weights, though, are a plain pickle of nested dictionaries (``data.pkl``) beside one file of raw numbers per storage, so
-they can be read with Python's restricted unpickling: only the few names below are resolved, none of which does
-anything but hold or view data. Format: torch/csrc/jit/docs/serialization.md in the PyTorch repository.
+``torch.jit.load`` compiles and may run the code in the archive, and
+``torch.load(weights_only=True)`` refuses it. The weights, though, are a plain pickle of nested
+dictionaries (``data.pkl``) beside one file of raw numbers per storage. So they can be read with
+Python's restricted unpickling: only the few names below are resolved, and each of them only holds
+or views data. Format: torch/csrc/jit/docs/serialization.md in the PyTorch repository.
 """
 
 import io
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -32,27 +34,29 @@ DTYPES = {
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether the file is an archive written by ``torch.jit.save``."""
+    """Return whether the file is an archive written by ``torch.jit.save``."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(
-            name.count("/") == 1 and name.endswith("/constants.pkl") for name in archive.namelist()
-        )
+        return _root(archive) is not None
+
+
+def _root(archive: zipfile.ZipFile) -> str | None:
+    """Return the folder within an archive that holds the model; None in archives of other kinds."""
+    found = (re.fullmatch("([^/]*)/constants.pkl", name) for name in archive.namelist())
+    return next((match[1] for match in found if match), None)
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Named tensors of every module in the archive, on the CPU.
+    """Return the named tensors of every module in an archive of TorchScript, on the CPU.
 
     Raises:
-        pickle.UnpicklingError: the archive holds something else than modules, tensors and plain values.
+        pickle.UnpicklingError: the archive holds something else than modules, tensors and plain
+            values.
         KeyError, RuntimeError, ValueError, zipfile.BadZipFile: it is damaged.
     """
     with zipfile.ZipFile(path) as archive:
-        root = next(
-            name for name in archive.namelist() if name.endswith("/constants.pkl")
-        ).partition("/")[0]
-        module = _Reader(archive, root).load()
+        module = _Reader(archive, str(_root(archive))).load()
     tensors: dict[str, Tensor] = {}
     _collect(module, "", tensors)
     return tensors
@@ -73,8 +77,19 @@ def _plain(value: object, *_: object) -> object:
     return value
 
 
+ALLOWED: dict[tuple[str, str], Any] = {
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("collections", "OrderedDict"): OrderedDict,
+    **{("torch", name): dtype for name, dtype in DTYPES.items()},
+}
+"""What else may stand in an archive: module and name, and what they stand for."""
+
+
 class _Reader(pickle.Unpickler):
-    """Python's unpickler with an allow-list: see "Restricting Globals" in the documentation of ``pickle``."""
+    """Python's unpickler with a list of allowed names.
+
+    See "Restricting Globals" in the documentation of ``pickle``.
+    """
 
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")))
@@ -83,29 +98,28 @@ class _Reader(pickle.Unpickler):
         self.storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "__torch__" or module.startswith("__torch__."):
+        """Return the stand-in for a name in the archive."""
+        if module.partition(".")[0] == "__torch__":
             return _Module
-        if module == "torch" and name in DTYPES:
-            return DTYPES[name]
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
         if module == "torch.jit._pickle":
             return _plain
-        raise pickle.UnpicklingError(f"the name {module}.{name} is not data")
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"the name {module}.{name} is not data")
+        return ALLOWED[module, name]
 
     def persistent_load(self, pid: Any) -> Tensor:
+        """Return the storage of an identifier, read at most once: several tensors may share it."""
         _, dtype, key, _, count = pid
         if key not in self.storages:
             content = bytearray(self.archive.read(f"{self.root}/data/{key}"))
-            self.storages[key] = (
-                torch.frombuffer(content, dtype=dtype, count=count) if count else torch.empty(0)
-            )
+            self.storages[key] = torch.empty(0)
+            if count:  # frombuffer refuses an empty buffer
+                self.storages[key] = torch.frombuffer(content, dtype=dtype, count=count)
         return self.storages[key]
 
 
 def _collect(value: object, name: str, tensors: dict[str, Tensor]) -> None:
+    """Add the tensors of a module and of the modules within it, under their dotted names."""
     if isinstance(value, Tensor):
         tensors[name] = value
     elif isinstance(value, _Module):

@@ -1,4 +1,4 @@
-"""The linear head: how much can be read off the features without a decoder."""
+"""The linear head: what can be read off the features without a decoder."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -17,16 +17,17 @@ from encoder_ablations.segmenters.spec import HeadSpec
 
 
 class LinearSpec(HeadSpec):
-    """BatchNorm and a 1×1 convolution on the encoder's levels, brought to the size of the first and concatenated."""
+    """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
 
 
 @register_head("linear", LinearSpec, reads="maps")
 class LinearHead(Head):
     """All levels at the first one's stride, concatenated, BatchNorm, 1×1 convolution.
 
-    On the bare taps of a frozen encoder (``neck: none``) this is how DINOv2 (Oquab et al., 2023) evaluates. The levels
-    are resized before the BatchNorm, although a linear map commutes with bilinear resizing: in training the BatchNorm
-    divides by the variance of the resized maps, which is smaller.
+    On the bare taps of a frozen encoder (``neck: none``) this is how DINOv2 (Oquab et al., 2023)
+    evaluates. The levels are resized before the BatchNorm, although a linear map commutes with
+    bilinear resizing: in training the BatchNorm divides by the variance of the resized maps, which
+    is smaller.
     """
 
     def __init__(self, num_classes: int, levels: Sequence[Level]) -> None:
@@ -46,41 +47,45 @@ class LinearHead(Head):
         return cls(num_classes, encoder.levels)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """Number of labelled "pixels" of masks B×H×W int64."""
+        """Return the number of labelled "pixels" of masks B×H×W int64."""
         return {"pixels": (masks != self.ignore).sum().float()}
 
     def loss(
         self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Cross-entropy at the masks' size, summed over labelled pixels, divided by ``totals["pixels"]``: "class"."""
+        """Return the cross-entropy at the masks' size, averaged over labelled pixels: "class".
+
+        Args:
+            pyramid: levels B×C×h×w.
+            masks: B×H×W int64.
+            totals: "pixels" is the number of labelled pixels to divide by.
+        """
         scores = self(pyramid).float()
         if self.ignore == IGNORE:
             total = self._entropy(scores, masks)
-        else:  # of very many classes the logits of a batch at full size would fill a GPU
-            parts = zip(scores.split(1), masks.split(1), strict=True)
-            total = torch.stack(
-                [checkpoint(self._entropy, *part, use_reentrant=False) for part in parts]
-            ).sum()
+        else:
+            # logits of very many classes at full size would fill a GPU: one image at a time
+            parts = zip(torch.split(scores, 1), torch.split(masks, 1), strict=True)
+            sums = [checkpoint(self._entropy, *part, use_reentrant=False) for part in parts]
+            total = torch.stack(sums).sum()
         return {"class": total / totals["pixels"].clamp(min=1)}
 
     def _entropy(self, scores: Tensor, masks: Tensor) -> Tensor:
-        """Sum of the cross-entropy of scores B×K×h×w, resized to the masks' B×H×W, over labelled pixels."""
-        logits = F.interpolate(scores, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+        """Return the cross-entropy of scores B×K×h×w at masks B×H×W, summed over their labels."""
+        logits = _resized(scores, masks.shape[-2:])
         return F.cross_entropy(logits, masks, ignore_index=self.ignore, reduction="sum")
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Class logits at the first level's stride."""
+        """Return the class logits at the first level's stride."""
         return ScoreMaps(self(pyramid), image_size, stride=self.stride)
 
     def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
-        """Pyramid -> logits B×K×h×w at the size of its first level."""
-        maps = [pyramid[name] for name in self.names]
-        size = maps[0].shape[-2:]
-        finest = [
-            maps[0],
-            *(
-                F.interpolate(each, size=size, mode="bilinear", align_corners=False)
-                for each in maps[1:]
-            ),
-        ]
-        return self.classifier(self.norm(torch.cat(finest, dim=1)))
+        """Return the logits B×K×h×w of a pyramid, at the size of its first level."""
+        first, *others = (pyramid[name] for name in self.names)
+        finest = [first, *(_resized(each, first.shape[-2:]) for each in others)]
+        logits: Tensor = self.classifier(self.norm(torch.cat(finest, dim=1)))
+        return logits
+
+
+def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(maps, size=list(size), mode="bilinear", align_corners=False)

@@ -1,10 +1,11 @@
 """Mask2Former's head (Cheng et al., CVPR 2022), composed of the modules that transformers ships.
 
-Faithful to ``Mask2FormerForUniversalSegmentation`` (equal in float32), but for three things: the deformable attention
-runs on this project's op, the initial weights are the official repository's, and autocast reaches less. The official
-pixel decoder knows float32 only; so it does here under float16. Under bfloat16 its matrix products are bfloat16, while
-everything that decides *where* to look (positions, sampling offsets, their weights) and the residual stream stay in
-float32: at random weights the loss is 0.07 % off float32's, against 0.11 % with the whole pixel decoder in float32.
+It equals ``Mask2FormerForUniversalSegmentation`` in float32, with three differences: the deformable
+attention runs on this project's operator, the initial weights are the official repository's, and
+autocast reaches less. The official pixel decoder runs in float32 only; so it does here under
+float16. Under bfloat16 its matrix products are bfloat16. Sampling positions, offsets and weights,
+which decide *where* to look, and the residual stream stay in float32: at random weights the loss is
+0.07 % off float32's, against 0.11 % with the whole pixel decoder in float32.
 """
 
 from collections.abc import Sequence
@@ -35,12 +36,16 @@ from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 
 LEVELS = 3
+"""Levels that the deformable attention reads; fixed in both implementations."""
 POINTS = 4
-"""Levels that the deformable attention reads, and points per level and head: fixed in both implementations."""
+"""Points per level and head; fixed in both implementations."""
 
 
 class DeformableAttention(nn.Module):
-    """Multi-scale deformable self-attention (Zhu et al., ICLR 2021); parameter names as in transformers."""
+    """Multi-scale deformable self-attention (Zhu et al., ICLR 2021).
+
+    Parameter names are those of transformers.
+    """
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
@@ -61,37 +66,30 @@ class DeformableAttention(nn.Module):
         spatial_shapes_list: Sequence[tuple[int, int]],
         **unused: Any,
     ) -> tuple[Tensor, None]:
-        """Called by transformers' encoder layer, with all levels flattened to S tokens.
+        """Return B×S×C, and None in place of the attention weights, which nobody reads.
+
+        transformers' encoder layer calls it, with all levels flattened to S tokens.
 
         Args:
-            hidden_states, encoder_hidden_states: B×S×C.
+            hidden_states: B×S×C, from which offsets and weights are made.
+            encoder_hidden_states: B×S×C, from which the values are made.
             position_embeddings: B×S×C.
             reference_points: B×S×levels×2, (x, y) of each token in 0..1.
             spatial_shapes_list: (h, w) of each level.
-
-        Returns:
-            B×S×C, and None in place of the attention weights, which nobody reads.
+            unused: other arguments of transformers' layer.
         """
         batch, tokens, _ = hidden_states.shape
         with torch.autocast(hidden_states.device.type, enabled=False):
             queries = (hidden_states + position_embeddings).float()
-            offsets = self.sampling_offsets(queries).view(
-                batch, tokens, self.heads, LEVELS, POINTS, 2
-            )
-            weights = (
-                self.attention_weights(queries)
-                .view(batch, tokens, self.heads, LEVELS * POINTS)
-                .softmax(-1)
-            )
+            sites = (batch, tokens, self.heads, LEVELS, POINTS)
+            # Δp and A of eq. 3: offsets in cells of a level; weights that sum to 1 over points
+            offsets = self.sampling_offsets(queries).view(*sites, 2)
+            logits = self.attention_weights(queries).view(*sites[:3], LEVELS * POINTS)
+            weights = logits.softmax(-1).view(sites)
             sizes = offsets.new_tensor([(width, height) for height, width in spatial_shapes_list])
             locations = reference_points[:, :, None, :, None] + offsets / sizes[:, None]
-        values = self.value_proj(encoder_hidden_states).view(batch, tokens, self.heads, -1)
-        read = deformable_attention(
-            values.float(),
-            spatial_shapes_list,
-            locations,
-            weights.view(batch, tokens, self.heads, LEVELS, POINTS),
-        )
+        values = self.value_proj(encoder_hidden_states).view(*sites[:3], -1)
+        read = deformable_attention(values.float(), spatial_shapes_list, locations, weights)
         self.paths.add(
             deformable_attention_path(values.device, torch.float32, locations.dtype, weights.dtype)
         )
@@ -99,9 +97,13 @@ class DeformableAttention(nn.Module):
 
 
 class Float32(nn.Module):
-    """The end of each input projection: the residual stream and the positions made from its type are float32."""
+    """The end of each input projection.
+
+    It keeps the residual stream in float32, and the positions, whose type is taken from it.
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
+        """Return the maps in float32."""
         return maps.float()
 
 
@@ -134,21 +136,27 @@ class Mask2FormerHead(Head):
         return cls(spec, num_classes, encoder.levels)
 
     def attention_paths(self) -> set[str]:
-        """See :meth:`Head.attention_paths`."""
-        paths: set[str] = set()
-        for module in self.modules():
-            if isinstance(module, DeformableAttention):
-                paths |= module.paths
-        return paths
+        """Return what has computed the pixel decoder's attention so far."""
+        modules = [each for each in self.modules() if isinstance(each, DeformableAttention)]
+        return set().union(*(each.paths for each in modules))
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """Counts named "masks" and "classes", see :meth:`SetLoss.totals`."""
+        """Return the counts "masks" and "classes", see :meth:`SetLoss.totals`."""
         return self.set_loss.totals(masks)
 
     def loss(
         self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """The set loss over the final and all auxiliary predictions: "class", "mask" and "dice"."""
+        """Return the set loss over the final and all auxiliary predictions.
+
+        Args:
+            pyramid: levels B×C×h×w.
+            masks: B×H×W int64.
+            totals: divisors, see :meth:`totals`.
+
+        Returns:
+            "class", "mask" and "dice".
+        """
         hidden_states, mask_logits = self(pyramid)
         class_logits = [self.class_predictor(each.transpose(0, 1)) for each in hidden_states]
         targets = find_targets(masks, self.set_loss.num_classes)
@@ -158,7 +166,10 @@ class Mask2FormerHead(Head):
         )
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Mask logits of the queries at stride 4, mixed by their class probabilities (without "no object")."""
+        """Return the queries' mask logits at stride 4, mixed by their class probabilities.
+
+        The class "no object" is left out.
+        """
         hidden_states, mask_logits = self(pyramid)
         probabilities = self.class_predictor(hidden_states[-1].transpose(0, 1)).float().softmax(-1)
         return ScoreMaps(
@@ -166,7 +177,11 @@ class Mask2FormerHead(Head):
         )
 
     def forward(self, pyramid: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Pyramid -> queries Q×B×C and mask logits B×Q×h×w before the first and after each decoder layer."""
+        """Return queries and mask logits of a pyramid, before the first and after each layer.
+
+        Returns:
+            A list of Q×B×C, and a list of B×Q×h×w.
+        """
         features = [pyramid[name].float() for name in self.names]
         with _without_float16(features[0].device.type):
             pixels = self.pixel_decoder(features)
@@ -175,9 +190,14 @@ class Mask2FormerHead(Head):
 
 
 def _without_float16(device: str) -> AbstractContextManager[object]:
-    """The official pixel decoder leaves autocast, for float16 overflows in it; bfloat16 has the range of float32."""
-    half = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
-    return torch.autocast(device, enabled=False) if half else nullcontext()
+    """Return a context in which autocast is off if it is one to float16.
+
+    The official pixel decoder leaves autocast, because float16 overflows in it; bfloat16 has the
+    range of float32.
+    """
+    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 def _final_first(predictions: list[Tensor]) -> list[Tensor]:
@@ -196,7 +216,8 @@ def _config(spec: Mask2FormerSpec, levels: Sequence[Level]) -> Mask2FormerConfig
         num_attention_heads=spec.heads,
         encoder_layers=spec.encoder_layers,
         encoder_feedforward_dim=spec.encoder_feedforward,
-        decoder_layers=spec.decoder_layers + 1,  # counts the prediction before the first layer
+        # counts the prediction before the first layer, too
+        decoder_layers=spec.decoder_layers + 1,
         dim_feedforward=spec.decoder_feedforward,
         num_queries=spec.queries,
         feature_strides=[level.stride for level in levels],

@@ -1,8 +1,9 @@
-"""The official Mask2Former's initial weights, for transformers' modules (whose own defaults train more slowly).
+"""The official Mask2Former's initial weights, for transformers' modules.
 
-File names are those of https://github.com/facebookresearch/Mask2Former, below ``mask2former/modeling``. Every parameter
-is set here, since transformers' modules leave some as uninitialised memory when they are built on their own. All
-numbers are drawn from PyTorch's global generator.
+transformers' own defaults train more slowly. File names are those of
+https://github.com/facebookresearch/Mask2Former, below ``mask2former/modeling``. Every parameter is
+set here, since transformers' modules leave some as uninitialised memory when they are built on
+their own. All numbers are drawn from PyTorch's global generator.
 """
 
 import math
@@ -14,14 +15,14 @@ from torch import nn
 
 @torch.no_grad()
 def initialize(head: Any) -> None:
-    """Sets all parameters of a ``Mask2FormerHead``."""
+    """Set all parameters of a ``Mask2FormerHead``."""
     _pixel_decoder(head.pixel_decoder)
     _transformer_module(head.transformer_module)
     _default(head.class_predictor)
 
 
 def _pixel_decoder(decoder: Any) -> None:
-    """``pixel_decoder/msdeformattn.py``."""
+    """Initialise as ``pixel_decoder/msdeformattn.py`` does."""
     for projection in decoder.input_projections:
         _xavier(projection[0])
         _ones(projection[1])
@@ -31,16 +32,15 @@ def _pixel_decoder(decoder: Any) -> None:
             _default(linear)
             nn.init.xavier_uniform_(linear.weight)
         _ones(layer.self_attn_layer_norm, layer.final_layer_norm)
+    # the official layers are deep copies of one, and only their matrices are drawn anew
     first, *others = decoder.encoder.layers
-    for layer in (
-        others
-    ):  # the official layers are deep copies of one, of which only the matrices are drawn anew
+    for layer in others:
         layer.fc1.bias.copy_(first.fc1.bias)
         layer.fc2.bias.copy_(first.fc2.bias)
     nn.init.normal_(decoder.level_embed)
-    for lateral, output in zip(
-        decoder.lateral_convolutions, decoder.output_convolutions, strict=True
-    ):
+    # the FPN from the finest level
+    pairs = zip(decoder.lateral_convolutions, decoder.output_convolutions, strict=True)
+    for lateral, output in pairs:
         _c2_xavier(lateral[0])
         _c2_xavier(output[0])
         _ones(lateral[1], output[1])
@@ -48,7 +48,10 @@ def _pixel_decoder(decoder: Any) -> None:
 
 
 def _deformable_attention(attention: Any) -> None:
-    """``pixel_decoder/ops/modules/ms_deform_attn.py``: each head looks in a direction of its own, ever farther."""
+    """Initialise as ``pixel_decoder/ops/modules/ms_deform_attn.py`` does.
+
+    The points of each head lie in a direction of its own, 1, 2, 3 and 4 cells away.
+    """
     heads = attention.heads
     angles = torch.arange(heads, dtype=torch.float32) * (2 * math.pi / heads)
     directions = torch.stack([angles.cos(), angles.sin()], -1)
@@ -63,7 +66,7 @@ def _deformable_attention(attention: Any) -> None:
 
 
 def _transformer_module(module: Any) -> None:
-    """``transformer_decoder/mask2former_transformer_decoder.py``."""
+    """Initialise as ``transformer_decoder/mask2former_transformer_decoder.py`` does."""
     for embedding in (module.queries_features, module.queries_embedder, module.level_embed):
         nn.init.normal_(embedding.weight)
     for layer in module.decoder.layers:
@@ -77,14 +80,16 @@ def _transformer_module(module: Any) -> None:
             nn.init.xavier_uniform_(linear.weight)
         _ones(layer.self_attn_layer_norm, layer.cross_attn_layer_norm, layer.final_layer_norm)
     _ones(module.decoder.layernorm)
-    for block in module.decoder.mask_predictor.mask_embedder.children():
-        for linear in block.children():
-            if isinstance(linear, nn.Linear):
-                _default(linear)
+    for part in module.decoder.mask_predictor.mask_embedder.modules():
+        if isinstance(part, nn.Linear):
+            _default(part)
 
 
 def _split_projection(attention: Any) -> None:
-    """Query, key and value matrices as three parts of one, whose fan-out is three times theirs (MultiheadAttention)."""
+    """Draw query, key and value matrices as the three parts of one, as ``MultiheadAttention`` does.
+
+    The joint matrix has three times the fan-out, so its numbers are smaller.
+    """
     parts = (attention.q_proj, attention.k_proj, attention.v_proj)
     joint = torch.empty(sum(part.out_features for part in parts), parts[0].in_features)
     nn.init.xavier_uniform_(joint)
@@ -99,14 +104,14 @@ def _xavier(layer: Any) -> None:
 
 
 def _c2_xavier(convolution: nn.Conv2d) -> None:
-    """fvcore's ``c2_xavier_fill``: uniform in ±√(3 / fan-in)."""
+    """Initialise as fvcore's ``c2_xavier_fill``: uniform in ±√(3 / fan-in)."""
     nn.init.kaiming_uniform_(convolution.weight, a=1)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
 
 
 def _default(linear: nn.Linear) -> None:
-    """PyTorch's own: weight and bias uniform in ±1 / √fan-in."""
+    """Initialise as PyTorch: weight and bias uniform in ±1 / √fan-in."""
     linear.reset_parameters()
 
 

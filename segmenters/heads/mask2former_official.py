@@ -1,12 +1,15 @@
 """The official Mask2Former (Cheng et al., CVPR 2022), unmodified, as one of our heads.
 
-Its modules and its loss functions are used as they are in https://github.com/facebookresearch/Mask2Former; only the
-sums over a batch are divided by what our engine counts, so that accumulation gives the loss of one large batch.
-Building such a head needs Detectron2 and a clone of that repository on PYTHONPATH; importing this file does not.
+Its modules and its loss functions are used as they are in
+https://github.com/facebookresearch/Mask2Former. Only the sums over a batch are divided by our
+engine's counts, so that accumulation gives the loss of one large batch. Building such a head needs
+Detectron2 and a clone of that repository on PYTHONPATH; importing this file does not.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, reduce
+from itertools import chain
+from operator import getitem
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -40,7 +43,10 @@ KEYS = {
     "dice_weight": f"{FORMER}.DICE_WEIGHT",
     "no_object_weight": f"{FORMER}.NO_OBJECT_WEIGHT",
 }
-"""Our settings and the official keys of the same meaning; ``decoder_layers`` + 1 is ``DEC_LAYERS``."""
+"""Our settings and the official keys of the same meaning.
+
+``DEC_LAYERS`` is not among them: it is ``decoder_layers`` + 1.
+"""
 FIXED = {
     f"{HEAD}.NAME": "MaskFormerHead",
     f"{HEAD}.PIXEL_DECODER_NAME": "MSDeformAttnPixelDecoder",
@@ -50,18 +56,19 @@ FIXED = {
     f"{FORMER}.TRANSFORMER_IN_FEATURE": "multi_scale_pixel_decoder",
     f"{FORMER}.DROPOUT": 0.0,
 }
-"""What all of the official semantic configurations say."""
+"""Settings that all official semantic configurations share."""
 
 
 class OfficialMask2FormerSpec(Mask2FormerSettings):
-    """Mask2Former from its official repository, unmodified; needs Detectron2 and a clone on PYTHONPATH.
+    """Mask2Former from its official repository, unmodified.
 
-    Ignored pixels are part of no mask in its loss, and the pixel decoder's inner width is 1024.
+    It needs Detectron2 and a clone on PYTHONPATH. Ignored pixels are part of no mask in its loss,
+    and the pixel decoder's inner width is 1024.
     """
 
 
 class Official(NamedTuple):
-    """What is used of Detectron2 and of the official repository, by the names it has there."""
+    """The parts of Detectron2 and of the official repository that are used, by their names."""
 
     get_cfg: Any
     ShapeSpec: Any
@@ -73,10 +80,10 @@ class Official(NamedTuple):
 
 @cache
 def import_official() -> Official:
-    """Import Detectron2 and the official Mask2Former, which finds our operator where it looks for its own.
+    """Import Detectron2 and the official Mask2Former, which then uses our operator.
 
     Raises:
-        MissingPackageError: one of them is not installed; it says how to get it.
+        MissingPackageError: one of them is not installed; the message says how to get it.
     """
     try:
         from detectron2.config import get_cfg
@@ -149,19 +156,28 @@ class OfficialMask2FormerHead(Head):
         return cls(sem_seg_head, criterion, spec)
 
     def attention_paths(self) -> set[str]:
-        """See :class:`AttentionWatch`."""
+        """Return what has computed the official attention modules, see :class:`AttentionWatch`."""
         return self._watch.paths
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """See :func:`loss_totals`."""
+        """Return the counts "masks" and "classes", see :func:`loss_totals`."""
         return loss_totals(self.spec, self._find(masks))
 
     def loss(
         self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """The official losses "class", "mask" and "dice", summed over the final and all auxiliary predictions.
+        """Return the official losses, summed over the final and all auxiliary predictions.
 
-        For a whole batch equal to the weighted sum that the official ``MaskFormer`` returns, same random points.
+        For a whole batch, and with the same random points, they equal the weighted sum that the
+        official ``MaskFormer`` returns.
+
+        Args:
+            pyramid: levels B×C×h×w.
+            masks: B×H×W int64.
+            totals: divisors, see :meth:`totals`.
+
+        Returns:
+            "class", "mask" and "dice".
         """
         found, criterion = self._find(masks), self.criterion
         targets = [
@@ -171,9 +187,8 @@ class OfficialMask2FormerHead(Head):
             }
             for classes, segments in zip(found.classes, found.segments(), strict=True)
         ]
-        share = (
-            loss_totals(self.spec, found)["classes"] / totals["classes"]
-        )  # of a mean over these images alone
+        # the official classification is a mean over these images alone: their share of the batch
+        share = loss_totals(self.spec, found)["classes"] / totals["classes"]
         count = max(totals["masks"].item(), 1.0)
         outputs = self.sem_seg_head(pyramid)
         sums = {"class": masks.new_zeros((), dtype=torch.float32)}
@@ -188,7 +203,10 @@ class OfficialMask2FormerHead(Head):
         return sums
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Mask logits of the queries at stride 4, mixed by their class probabilities (without "no object")."""
+        """Return the queries' mask logits at stride 4, mixed by their class probabilities.
+
+        The class "no object" is left out.
+        """
         outputs = self.sem_seg_head(pyramid)
         probabilities = outputs["pred_logits"].float().softmax(-1)
         return ScoreMaps(
@@ -209,26 +227,17 @@ def config_of(spec: OfficialMask2FormerSpec, num_classes: int, levels: Sequence[
     settings |= {
         f"{FORMER}.DEC_LAYERS": spec.decoder_layers + 1,
         f"{HEAD}.NUM_CLASSES": num_classes,
-    }
-    settings |= {
         f"{HEAD}.CONVS_DIM": spec.hidden,
         f"{HEAD}.MASK_DIM": spec.hidden,
         f"{HEAD}.IN_FEATURES": names,
+        f"{HEAD}.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES": names[1:],
     }
-    settings |= {f"{HEAD}.DEFORMABLE_TRANSFORMER_ENCODER_IN_FEATURES": names[1:]}
-    cfg.merge_from_list([part for item in settings.items() for part in item])
+    cfg.merge_from_list(list(chain.from_iterable(settings.items())))
     return cfg
 
 
 def spec_of(cfg: Any) -> OfficialMask2FormerSpec:
-    """The settings that a configuration of the official repository holds."""
-
-    def read(key: str) -> object:
-        node = cfg
-        for part in key.split("."):
-            node = node[part]
-        return node
-
-    settings = {field: read(key) for field, key in KEYS.items()}
+    """Return the settings that a configuration of the official repository holds."""
+    settings = {field: reduce(getitem, key.split("."), cfg) for field, key in KEYS.items()}
     settings["decoder_layers"] = cfg.MODEL.MASK_FORMER.DEC_LAYERS - 1
     return OfficialMask2FormerSpec(name=NAME, **settings)

@@ -1,6 +1,9 @@
-"""Random points at which predicted and true masks are compared (PointRend, Kirillov et al., CVPR 2020).
+"""Random points at which predicted and true masks are compared.
 
-Positions are (x, y) in 0..1 of the image; maps and masks are read there bilinearly with half-pixel centres.
+They are PointRend's (Kirillov et al., CVPR 2020): most lie where a prediction is uncertain.
+
+Positions are (x, y) in 0..1 of the image. Maps and masks are read there bilinearly, with half-pixel
+centres.
 """
 
 from dataclasses import dataclass
@@ -12,12 +15,14 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Points:
-    """Every random number of one evaluation of the set loss, for L predictions of B images with M matched segments.
+    """Every random number of one evaluation of the set loss.
+
+    It is for L predictions of B images with M matched segments.
 
     Attributes:
         matching: L×B×P×2, shared by all segments of an image.
-        candidates: L×M×C×2, of which the most uncertain ones are taken for the loss.
-        random: L×M×R×2, taken as they are.
+        candidates: L×M×C×2; the loss takes the most uncertain ones.
+        random: L×M×R×2; the loss takes all of them.
     """
 
     matching: Tensor
@@ -34,12 +39,19 @@ def draw_points(
     importance: float,
     device: torch.device,
 ) -> Points:
-    """Draws from the device's global generator in the order of the official criterion: the same seed, the same points.
+    """Return points drawn from the device's global generator.
+
+    They are drawn in the order of the official criterion, so that the same seed gives the same
+    points.
 
     Args:
-        predictions, images, segments: L, B, M of :class:`Points`.
-        number: points of one mask, P; the share ``importance`` of them will be the most uncertain of
-            ``oversample`` × P candidates.
+        predictions: L of :class:`Points`.
+        images: B.
+        segments: M, matched segments of one prediction.
+        number: points of one mask, P.
+        oversample: candidates per point: C = ``oversample`` × P.
+        importance: share of the points that will be the most uncertain candidates.
+        device: where they are drawn.
     """
     random = number - int(importance * number)
     points = Points(
@@ -47,9 +59,8 @@ def draw_points(
         candidates=torch.empty(predictions, segments, int(number * oversample), 2, device=device),
         random=torch.empty(predictions, segments, random, 2, device=device),
     )
-    for matching, candidates, others in zip(
-        points.matching, points.candidates, points.random, strict=True
-    ):
+    each = zip(points.matching, points.candidates, points.random, strict=True)
+    for matching, candidates, others in each:
         for image in matching:
             image.uniform_()
         candidates.uniform_()
@@ -58,10 +69,12 @@ def draw_points(
 
 
 def sample(maps: Tensor, points: Tensor, beyond: str = "zeros") -> Tensor:
-    """R×C×h×w maps at R×P×2 points -> R×C×P, in float32 (Detectron2's ``point_sample``).
+    """Return maps at points, R×C×P in float32 (Detectron2's ``point_sample``).
 
     Args:
-        beyond: what lies beyond the border: "zeros", or "border", the nearest pixel.
+        maps: R×C×h×w.
+        points: R×P×2.
+        beyond: values beyond the border: "zeros", or "border" for those of the nearest pixel.
     """
     grid = (2 * points[:, :, None]).sub_(1)
     return F.grid_sample(
@@ -72,13 +85,13 @@ def sample(maps: Tensor, points: Tensor, beyond: str = "zeros") -> Tensor:
 def uncertain_points(
     maps: Tensor, candidates: Tensor, usable: Tensor | None, number: int
 ) -> Tensor:
-    """The candidates whose logits are nearest to 0.
+    """Return the candidates whose logits are nearest to 0.
 
     Args:
         maps: R×h×w mask logits.
         candidates: R×C×2.
         usable: R×C bool; the others are taken only when these do not suffice. None: all are usable.
-        number: how many to take, N.
+        number: how many to take, N ≤ C.
 
     Returns:
         R×N×2.
@@ -87,5 +100,6 @@ def uncertain_points(
     if usable is not None:
         distance = distance.masked_fill(~usable, torch.inf)
     chosen = distance.topk(number, dim=1, largest=False, sorted=False).indices
+    # from indices within a row to indices into all rows
     chosen += candidates.shape[1] * torch.arange(len(candidates), device=chosen.device)[:, None]
     return candidates.flatten(0, 1)[chosen]

@@ -1,11 +1,13 @@
-"""The set loss of Mask2Former (Cheng et al., CVPR 2022), on semantic masks: one segment per class present.
+"""The set loss of Mask2Former (Cheng et al., CVPR 2022), on semantic masks.
 
-With ``ignored_pixels="negative"`` it is the official criterion (``mask2former/modeling/criterion.py``), for which
-ignored pixels lie in no segment. With "excluded" a point weighs as much as its bilinear support is labelled, in the
-loss and in the matching. Without ignored pixels the two are the same.
+Every class present is one segment. With ``ignored_pixels="negative"`` it is the official criterion
+(``mask2former/modeling/criterion.py``), for which ignored pixels lie in no segment. With "excluded"
+a point's weight is the labelled share of its bilinear support, in the loss and in the matching.
+Without ignored pixels the two are the same.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ from encoder_ablations.segmenters.spec import Mask2FormerSettings, Mask2FormerSp
 
 
 class SetLoss:
-    """Matches queries with segments and compares them, for the final and all auxiliary predictions alike."""
+    """Matches queries with segments and compares them, in the final and auxiliary predictions."""
 
     def __init__(self, spec: Mask2FormerSpec, num_classes: int) -> None:
         self.spec = spec
@@ -31,18 +33,20 @@ class SetLoss:
         self.weights = Weights(spec.class_weight, spec.mask_weight, spec.dice_weight)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """What the terms are divided by; sums over micro-batches and processes are those of the whole batch.
+        """Return the divisors of the terms, see :func:`loss_totals`.
+
+        Their sums over micro-batches and processes are those of the whole batch.
 
         Args:
             masks: B×H×W int64 class ids, see :func:`find_targets`.
-
-        Returns:
-            See :func:`loss_totals`.
         """
         return loss_totals(self.spec, find_targets(masks, self.num_classes))
 
     def draw(self, predictions: int, targets: Targets) -> Points:
-        """The random points for this many predictions (final and auxiliary), from the device's global generator."""
+        """Return random points for this many predictions, the final and the auxiliary ones.
+
+        They come from the device's global generator.
+        """
         return draw_points(
             predictions,
             len(targets.classes),
@@ -61,11 +65,11 @@ class SetLoss:
         totals: dict[str, Tensor],
         points: Points,
     ) -> dict[str, Tensor]:
-        """The loss, in float32 whatever the surrounding autocast.
+        """Return the loss, in float32 whatever the surrounding autocast.
 
         Args:
-            class_logits: L times B×Q×(K+1), the final prediction first, then the auxiliary ones; the last class is
-                "no object".
+            class_logits: L times B×Q×(K+1), the final prediction first, then the auxiliary ones.
+                The last class is "no object".
             mask_logits: L times B×Q×h×w.
             targets: see :func:`find_targets`.
             totals: see :meth:`totals`.
@@ -97,38 +101,41 @@ class SetLoss:
         segments: Sequence[Tensor],
         points: Tensor,
     ) -> Matches:
+        """Return the pairs of queries and segments with the least cost.
+
+        Args:
+            class_logits: L times B×Q×(K+1).
+            mask_logits: L times B×Q×h×w.
+            targets: the ground truth.
+            segments: T×H×W of each image.
+            points: L×B×P×2.
+        """
         counts = [len(own) for own in segments]
+        # tables with a column for each segment of the image that has most; the rest is not read
         present = torch.zeros(len(counts), max(counts), dtype=torch.int64)
         labels = points.new_zeros(*points.shape[:2], max(counts), points.shape[2])
         labelled = torch.ones_like(points[..., 0])
         for image, own in enumerate(segments):
             present[image, : len(own)] = torch.tensor(targets.classes[image], dtype=torch.int64)
             positions = points[:, image]
-            values = sample(own[None], positions.reshape(1, -1, 2)).view(
-                len(own), *positions.shape[:2]
-            )
-            labels[:, image, : len(own)] = values.transpose(0, 1)
+            values = sample(own[None], positions.reshape(1, -1, 2))
+            by_prediction = values.view(len(own), *positions.shape[:2]).transpose(0, 1)
+            labels[:, image, : len(own)] = by_prediction
             if self.spec.ignored_pixels == "excluded":
                 labelled[:, image] = targets.labelled(image, positions)
         present = present.to(points.device)
         each = zip(class_logits, mask_logits, points, labels, labelled, strict=True)
-        return assign(
-            torch.stack(
-                [pair_costs(c, m, present, p, i, w, self.weights) for c, m, p, i, w in each]
-            ),
-            counts,
-        )
+        costs = [pair_costs(c, m, present, p, i, w, self.weights) for c, m, p, i, w in each]
+        return assign(torch.stack(costs), counts)
 
     def _class_loss(
         self, class_logits: Sequence[Tensor], targets: Targets, matches: Matches
     ) -> Tensor:
-        """Sum over all queries of the cross-entropy, weighted by class."""
+        """Return the sum over all queries of the cross-entropy, weighted by class."""
         logits = torch.stack([each.float().flatten(0, 1) for each in class_logits])
-        ids = torch.tensor(
-            [label for own in targets.classes for label in own],
-            dtype=torch.int64,
-            device=logits.device,
-        )
+        own = list(chain.from_iterable(targets.classes))
+        ids = torch.tensor(own, dtype=torch.int64, device=logits.device)
+        # a query without a segment is to say "no object", the last class
         labels = torch.full(logits.shape[:2], self.num_classes, device=logits.device)
         labels.scatter_(1, matches.queries, ids[matches.segments])
         weight = logits.new_ones(self.num_classes + 1)
@@ -143,7 +150,15 @@ class SetLoss:
         matches: Matches,
         points: Points,
     ) -> tuple[Tensor, Tensor]:
-        """Sums over all matched pairs of the binary cross-entropy (mean over points) and of the Dice loss."""
+        """Return the sums over all matched pairs of the cross-entropy and of the Dice loss.
+
+        Args:
+            mask_logits: L times B×Q×h×w.
+            targets: the ground truth.
+            segments: S×H×W, those of all images.
+            matches: the pairs.
+            points: where they are compared.
+        """
         chosen = zip(mask_logits, matches.queries, strict=True)
         maps = torch.cat([each.flatten(0, 1)[queries] for each, queries in chosen])
         with torch.no_grad():
@@ -151,60 +166,66 @@ class SetLoss:
             inside = _own_labels(segments, matches.segments, positions).flatten(0, 1)
             labelled = self._labelled(targets, positions).flatten(0, 1)
         logits = sample(maps[:, None], positions.flatten(0, 1)).squeeze(1)
-        entropy = (labelled * F.softplus(logits) - logits * inside).sum(1) / labelled.sum(1).clamp(
-            min=1
-        )
+        # binary cross-entropy, the mean over labelled points
+        entropy = (labelled * F.softplus(logits) - logits * inside).sum(1)
+        entropy = entropy / labelled.sum(1).clamp(min=1)
+        # Dice loss, over labelled points
         covered = logits.sigmoid()
         area = (covered * labelled).sum(1) + inside.sum(1)
         dice = 1 - (2 * (covered * inside).sum(1) + 1) / (area + 1)
         return entropy.sum(), dice.sum()
 
     def _positions(self, maps: Tensor, targets: Targets, points: Points) -> Tensor:
-        """Uncertain and random points of every matched pair: L×M×P×2; maps are those of the L·M queries."""
+        """Return the uncertain and the random points of every matched pair: L×M×P×2.
+
+        Args:
+            maps: L·M×h×w mask logits of the matched queries.
+            targets: the ground truth.
+            points: the candidates, and the random points.
+        """
         usable = None
         if self.spec.ignored_pixels == "excluded" and any(targets.ignored):
             usable = self._labelled(targets, points.candidates).flatten(0, 1) > 0
         number = self.spec.points - points.random.shape[2]
         uncertain = uncertain_points(maps, points.candidates.flatten(0, 1), usable, number)
-        return torch.cat(
-            [uncertain.view(*points.random.shape[:2], number, 2), points.random], dim=2
-        )
+        by_pair = uncertain.view(*points.random.shape[:2], number, 2)
+        return torch.cat([by_pair, points.random], dim=2)
 
     def _labelled(self, targets: Targets, positions: Tensor) -> Tensor:
-        """How much each of the points L×M×P×2 of the matched pairs weighs: L×M×P, 0..1."""
+        """Return the weight of each of the points L×M×P×2 of the matched pairs: L×M×P, 0..1."""
         if self.spec.ignored_pixels == "negative":
             return torch.ones_like(positions[..., 0])
-        by_image = positions.split(pairs_by_image(self.spec, targets), dim=1)
-        return torch.cat(
-            [targets.labelled(image, own) for image, own in enumerate(by_image)], dim=1
-        )
+        by_image = torch.split(positions, pairs_by_image(self.spec, targets), dim=1)
+        weights = [targets.labelled(image, own) for image, own in enumerate(by_image)]
+        return torch.cat(weights, dim=1)
 
 
 def pairs_by_image(spec: Mask2FormerSettings, targets: Targets) -> list[int]:
-    """Number of matched pairs in each image: there cannot be more than queries."""
+    """Return the number of matched pairs in each image: its segments, at most the queries."""
     return [min(len(own), spec.queries) for own in targets.classes]
 
 
 def loss_totals(spec: Mask2FormerSettings, targets: Targets) -> dict[str, Tensor]:
-    """What Mask2Former's losses are divided by.
+    """Return the divisors of Mask2Former's losses.
 
     Returns:
-        "masks": number of segments; "classes": sum of the class weights of all queries. Scalars on the masks' device.
+        Scalars on the masks' device. "masks": number of segments; "classes": sum of the class
+        weights of all queries.
     """
     matched = sum(pairs_by_image(spec, targets))
     unmatched = len(targets.classes) * spec.queries - matched
-    values = {
-        "masks": sum(map(len, targets.classes)),
-        "classes": matched + unmatched * spec.no_object_weight,
-    }
+    weight = matched + unmatched * spec.no_object_weight
+    segments, device = sum(map(len, targets.classes)), targets.masks.device
     return {
-        name: torch.tensor(float(value), device=targets.masks.device)
-        for name, value in values.items()
+        "masks": torch.tensor(float(segments), device=device),
+        "classes": torch.tensor(float(weight), device=device),
     }
 
 
 def _own_labels(segments: Tensor, owners: Tensor, positions: Tensor) -> Tensor:
-    """Each pair's segment at its points, reading every segment once for all predictions.
+    """Return the values of each pair's segment at the pair's points.
+
+    Every segment is read once for all predictions.
 
     Args:
         segments: S×H×W.
@@ -216,8 +237,10 @@ def _own_labels(segments: Tensor, owners: Tensor, positions: Tensor) -> Tensor:
     """
     predictions, pairs = owners.shape
     rows = torch.arange(predictions, device=owners.device)[:, None]
-    # Where there are more segments than queries, some have no pair in some predictions: row 0 stands in, unread.
+    # the pair of each segment in each prediction; with more segments than queries some have none,
+    # and read the points of pair 0, which are not used
     source = owners.new_zeros(len(segments), predictions)
     source[owners, rows] = rows * pairs + torch.arange(pairs, device=owners.device)
     grouped = positions.flatten(0, 1)[source].flatten(1, 2)
-    return sample(segments[:, None], grouped).view(*source.shape, positions.shape[2])[owners, rows]
+    values = sample(segments[:, None], grouped)
+    return values.view(*source.shape, positions.shape[2])[owners, rows]

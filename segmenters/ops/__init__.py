@@ -1,0 +1,1 @@
+"""Operators of the heads: deformable attention, and upsampling with argmax."""

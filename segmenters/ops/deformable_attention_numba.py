@@ -1,10 +1,14 @@
 """Multi-scale deformable attention on the CPU in float32: compiled forward and backward.
 
-Import it where it is used, not at the head of a module: it brings numba. Letters: B images, S cells of all levels
-together, M heads, D numbers per head, Q queries, L levels, P points.
+Import it where it is used, not at the head of a module: it brings numba. Letters: B images, S cells
+of all levels together, M heads, D numbers per head, Q queries, L levels, P points. A level's cell
+in row i and column j covers the unit square around (j, i), so that 0..1 of a level w cells wide is
+-0.5..w-0.5.
 """
 
 from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -17,16 +21,31 @@ ROWS = 128
 """Queries per piece of work in the forward."""
 
 
+class _Level(NamedTuple):
+    """A level with cells: its number, its size, and its first cell among those of all levels."""
+
+    number: int
+    height: int
+    width: int
+    start: int
+
+
 def forward(
     value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]
 ) -> Tensor:
-    """See ``deformable_attention`` in the module of that name; all float32 on the CPU."""
+    """Return the weighted samples B×Q×(M·D), all float32 on the CPU.
+
+    Args:
+        value: B×S×M×D.
+        locations: B×Q×M×L×P×2.
+        weights: B×Q×M×L×P.
+        shapes: (height, width) of each level.
+    """
     batch, _, heads, dim = value.shape
     queries = locations.shape[1]
     output = value.new_empty(batch, queries, heads, dim)
     inputs = [tensor.detach().contiguous().numpy() for tensor in (value, locations, weights)]
-    rows_of_levels = [(*shape, start) for shape, start in zip(shapes, _starts(shapes), strict=True)]
-    levels = np.array(rows_of_levels, np.int64).reshape(-1, 3)
+    levels = np.array(_levels(shapes), np.int64).reshape(-1, len(_Level._fields))
     result = output.numpy()
 
     def rows(first: int, last: int) -> None:
@@ -43,44 +62,51 @@ def backward(
     weights: Tensor,
     shapes: Sequence[tuple[int, int]],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients to value, locations and weights; gradient: B×Q×(M·D), all float32 on the CPU.
+    """Return the gradients to value, locations and weights, all float32 on the CPU.
 
-    One piece of work is one level of one head of one image: what it writes is its own, so that nothing is added up by
-    two threads and the result is the same on every call.
+    One piece of work is one level of one head of one image: what it writes is its own, so that
+    nothing is added up by two threads and the result is the same on every call.
+
+    Args:
+        gradient: B×Q×(M·D), of the output of :func:`forward` for the other arguments.
+        value: B×S×M×D.
+        locations: B×Q×M×L×P×2.
+        weights: B×Q×M×L×P.
+        shapes: (height, width) of each level.
     """
     batch, _, heads, dim = value.shape
     inputs = [tensor.detach().numpy() for tensor in (value, locations, weights)]
     outputs = [tensor.new_zeros(tensor.shape) for tensor in (value, locations, weights)]
     results = [tensor.numpy() for tensor in outputs]
     upstream = gradient.detach().reshape(batch, locations.shape[1], heads, dim).numpy()
-    starts = _starts(shapes)
+    pieces = list(product(range(batch), range(heads), _levels(shapes)))
 
-    def pieces(first: int, last: int) -> None:
-        for piece in range(first, last):
-            image, rest = divmod(piece, heads * len(shapes))
-            head, level = divmod(rest, len(shapes))
-            height, width = shapes[level]
-            cells = slice(starts[level], starts[level] + height * width)
-            # Copies: cells and queries of one head lie far apart, and the caches would hold little of them.
-            places = [
-                (image, cells, head),
-                (image, slice(None), head, level),
-                (image, slice(None), head, level),
-            ]
-            parts = [array[place].copy() for array, place in zip(inputs, places, strict=True)]
-            found = [np.zeros_like(part) for part in parts]
-            if height and width:
-                _backward_level(upstream[image, :, head].copy(), *parts, height, width, *found)
+    def work(first: int, last: int) -> None:
+        for image, head, level in pieces[first:last]:
+            cells = slice(level.start, level.start + level.height * level.width)
+            points = (image, slice(None), head, level.number)
+            places = [(image, cells, head), points, points]
+            # copies: the cells and queries of one head lie far apart, which caches suffer from
+            own = [array[place].copy() for array, place in zip(inputs, places, strict=True)]
+            found = [np.zeros_like(part) for part in own]
+            size = (level.height, level.width, dim)
+            own_cells, found_cells = own[0].reshape(size), found[0].reshape(size)
+            own_upstream = upstream[image, :, head].copy()
+            _backward_level(own_upstream, own_cells, *own[1:], found_cells, *found[1:])
             for array, place, part in zip(results, places, found, strict=True):
                 array[place] = part
 
-    in_parallel(pieces, batch * heads * len(shapes), 1)
+    in_parallel(work, len(pieces), 1)
     return outputs[0], outputs[1], outputs[2]
 
 
-def _starts(shapes: Sequence[tuple[int, int]]) -> list[int]:
-    """First cell of each level."""
-    return [sum(height * width for height, width in shapes[:level]) for level in range(len(shapes))]
+def _levels(shapes: Sequence[tuple[int, int]]) -> list[_Level]:
+    """Return the levels that have cells."""
+    levels, start = [], 0
+    for number, (height, width) in enumerate(shapes):
+        levels.append(_Level(number, height, width, start))
+        start += height * width
+    return [level for level in levels if level.height * level.width > 0]
 
 
 @compiled("contract")
@@ -93,22 +119,48 @@ def _forward_rows(
     first: int,
     last: int,
 ) -> None:
-    """B×S×M×D, B×Q×M×L×P×2, B×Q×M×L×P, L×3 (height, width, start) -> rows first..last of output B·Q×M×D."""
+    """Fill in rows first..last of the output, a row being one query of one image.
+
+    Args:
+        value: B×S×M×D.
+        locations: B×Q×M×L×P×2.
+        weights: B×Q×M×L×P.
+        levels: the rows of :class:`_Level`.
+        output: B×Q×M×D.
+        first: index of the first row.
+        last: index after the last row.
+    """
     _, queries, heads, _, points, _ = locations.shape
     for row in range(first, last):
         b, q = row // queries, row % queries
         for m in range(heads):
             total = output[b, q, m]
             total[:] = 0
-            for level in range(levels.shape[0]):
-                height, width, start = levels[level]
-                if height == 0 or width == 0:
-                    continue
+            # eq. 3: the sum over levels and points
+            for number in range(levels.shape[0]):
+                level, height, width, start = levels[number]
                 for p in range(points):
-                    x, y = locations[b, q, m, level, p, 0], locations[b, q, m, level, p, 1]
-                    _add_sample(
-                        value[b], m, start, height, width, x, y, weights[b, q, m, level, p], total
-                    )
+                    x = locations[b, q, m, level, p, 0] * np.float32(width) - HALF
+                    y = locations[b, q, m, level, p, 1] * np.float32(height) - HALF
+                    weight = weights[b, q, m, level, p]
+                    _add_sample(value[b], m, start, height, width, x, y, weight, total)
+
+
+@compiled(inline=True)
+def _outside(x: float, y: float, height: int, width: int) -> bool:
+    """Return whether none of the four cells around (x, y) exists; NaN is outside."""
+    return not (x > -1 and y > -1 and x < width and y < height)
+
+
+@compiled(inline=True)
+def _exists(i: int, j: int, height: int, width: int) -> bool:
+    return i >= 0 and j >= 0 and i < height and j < width
+
+
+@compiled(inline=True)
+def _zero_or_nan(x: float, y: float) -> float:
+    """Return 0, or NaN where the position is not finite, as in ``grid_sample``."""
+    return (x - x) + (y - y)
 
 
 @compiled("contract", inline=True)
@@ -118,21 +170,18 @@ def _add_sample(
     start: int,
     height: int,
     width: int,
-    at_x: float,
-    at_y: float,
+    x: float,
+    y: float,
     weight: float,
     total: np.ndarray,
 ) -> None:
-    """Adds weight × the bilinear sample at (at_x, at_y) in 0..1 of one level of value S×M×D to total D."""
-    x = at_x * np.float32(width) - HALF
-    y = at_y * np.float32(height) - HALF
-    if not (x > -1 and y > -1 and x < width and y < height):
-        # Zero times the weight, or NaN where the position is not finite, as in grid_sample: NaN must not get lost.
-        nothing = weight * ((x - x) + (y - y))
-        if nothing != 0:
-            for d in range(total.shape[0]):
-                total[d] += nothing
+    """Add weight × the bilinear sample at (x, y) of one level of value S×M×D to total D."""
+    if _outside(x, y, height, width):
+        zero = weight * _zero_or_nan(x, y)
+        for d in range(total.shape[0]):
+            total[d] += zero
         return
+    # the upper left corner, and the shares of the four corners
     left, upper = np.floor(x), np.floor(y)
     dx, dy = x - left, y - upper
     j, i = int(left), int(upper)
@@ -140,23 +189,21 @@ def _add_sample(
     w10, w11 = weight * dy * (ONE - dx), weight * dy * dx
     cell = start + i * width + j
     below = cell + width
-    if i >= 0 and j >= 0 and i + 1 < height and j + 1 < width:
-        c00, c01, c10, c11 = (
-            value[cell, head],
-            value[cell + 1, head],
-            value[below, head],
-            value[below + 1, head],
-        )
+    # the usual case in one loop: all four corners lie inside the map
+    if _exists(i, j, height - 1, width - 1):
+        c00, c01 = value[cell, head], value[cell + 1, head]
+        c10, c11 = value[below, head], value[below + 1, head]
         for d in range(total.shape[0]):
             total[d] += (w00 * c00[d] + w01 * c01[d]) + (w10 * c10[d] + w11 * c11[d])
         return
-    if i >= 0 and j >= 0:
+    # at the border keep the corners that lie inside the map
+    if _exists(i, j, height, width):
         _add(total, w00, value[cell, head])
-    if i >= 0 and j + 1 < width:
+    if _exists(i, j + 1, height, width):
         _add(total, w01, value[cell + 1, head])
-    if i + 1 < height and j >= 0:
+    if _exists(i + 1, j, height, width):
         _add(total, w10, value[below, head])
-    if i + 1 < height and j + 1 < width:
+    if _exists(i + 1, j + 1, height, width):
         _add(total, w11, value[below + 1, head])
 
 
@@ -172,60 +219,86 @@ def _backward_level(
     cells: np.ndarray,
     locations: np.ndarray,
     weights: np.ndarray,
-    height: int,
-    width: int,
     grad_cells: np.ndarray,
     grad_locations: np.ndarray,
     grad_weights: np.ndarray,
 ) -> None:
-    """Q×D, h·w×D, Q×P×2, Q×P -> the three gradients, in arrays like cells (zeros at first), locations and weights."""
-    columns, rows = np.float32(width), np.float32(height)
+    """Fill in the gradients of one level of one head of one image.
+
+    Args:
+        upstream: Q×D.
+        cells: h×w×D.
+        locations: Q×P×2.
+        weights: Q×P.
+        grad_cells: h×w×D, zeros at first.
+        grad_locations: Q×P×2.
+        grad_weights: Q×P.
+    """
+    height, width = np.float32(cells.shape[0]), np.float32(cells.shape[1])
     for q in range(locations.shape[0]):
         for p in range(locations.shape[1]):
-            weight = weights[q, p]
-            x = locations[q, p, 0] * columns - HALF
-            y = locations[q, p, 1] * rows - HALF
-            if not (x > -1 and y > -1 and x < columns and y < rows):
-                nothing = (x - x) + (y - y)  # NaN where the position is not finite, see _add_sample
-                grad_weights[q, p] = nothing
-                grad_locations[q, p, 0] = weight * nothing
-                grad_locations[q, p, 1] = weight * nothing
-                continue
-            left, upper = np.floor(x), np.floor(y)
-            dx, dy = x - left, y - upper
-            j, i = int(left), int(upper)
-            cell = i * width + j
-            ex, ey = ONE - dx, ONE - dy
-            s00 = s01 = s10 = s11 = np.float32(0)
-            if i >= 0 and j >= 0:
-                s00 = _pull(upstream[q], weight * ey * ex, cells[cell], grad_cells[cell])
-            if i >= 0 and j + 1 < width:
-                s01 = _pull(upstream[q], weight * ey * dx, cells[cell + 1], grad_cells[cell + 1])
-            if i + 1 < height and j >= 0:
-                s10 = _pull(
-                    upstream[q], weight * dy * ex, cells[cell + width], grad_cells[cell + width]
-                )
-            if i + 1 < height and j + 1 < width:
-                s11 = _pull(
-                    upstream[q],
-                    weight * dy * dx,
-                    cells[cell + width + 1],
-                    grad_cells[cell + width + 1],
-                )
-            grad_weights[q, p] = ey * (ex * s00 + dx * s01) + dy * (ex * s10 + dx * s11)
-            grad_locations[q, p, 0] = weight * columns * (ey * (s01 - s00) + dy * (s11 - s10))
-            grad_locations[q, p, 1] = weight * rows * (ex * (s10 - s00) + dx * (s11 - s01))
+            x = locations[q, p, 0] * width - HALF
+            y = locations[q, p, 1] * height - HALF
+            of_weight, of_x, of_y = _backward_point(
+                x, y, weights[q, p], upstream[q], cells, grad_cells
+            )
+            grad_weights[q, p] = of_weight
+            # from steps of the map to 0..1 of its extent
+            grad_locations[q, p, 0] = weights[q, p] * width * of_x
+            grad_locations[q, p, 1] = weights[q, p] * height * of_y
 
 
-@compiled(
-    "contract", "reassoc", inline=True
-)  # "reassoc" lets the sum use vector registers; NaN stays NaN
+@compiled("contract", inline=True)
+def _backward_point(
+    x: float,
+    y: float,
+    weight: float,
+    upstream: np.ndarray,
+    cells: np.ndarray,
+    grad_cells: np.ndarray,
+) -> tuple[float, float, float]:
+    """Add one point's share to the cells' gradients, and return its own.
+
+    Returns:
+        The derivatives of sample · upstream: by the weight, and by x and y for a weight of 1.
+    """
+    if _outside(x, y, cells.shape[0], cells.shape[1]):
+        zero = _zero_or_nan(x, y)
+        return zero, zero, zero
+    left, upper = np.floor(x), np.floor(y)
+    dx, dy = x - left, y - upper
+    ex, ey = ONE - dx, ONE - dy
+    j, i = int(left), int(upper)
+    # the corners' products with the gradient; a corner outside the map counts as 0
+    s00 = _pull(i, j, weight * ey * ex, upstream, cells, grad_cells)
+    s01 = _pull(i, j + 1, weight * ey * dx, upstream, cells, grad_cells)
+    s10 = _pull(i + 1, j, weight * dy * ex, upstream, cells, grad_cells)
+    s11 = _pull(i + 1, j + 1, weight * dy * dx, upstream, cells, grad_cells)
+    # the bilinear sample, and its derivatives by x and y
+    of_weight = ey * (ex * s00 + dx * s01) + dy * (ex * s10 + dx * s11)
+    of_x = ey * (s01 - s00) + dy * (s11 - s10)
+    of_y = ex * (s10 - s00) + dx * (s11 - s01)
+    return of_weight, of_x, of_y
+
+
+# "reassoc" lets the sum use vector registers; NaN stays NaN
+@compiled("contract", "reassoc", inline=True)
 def _pull(
-    upstream: np.ndarray, factor: float, corner: np.ndarray, grad_corner: np.ndarray
+    i: int,
+    j: int,
+    factor: float,
+    upstream: np.ndarray,
+    cells: np.ndarray,
+    grad_cells: np.ndarray,
 ) -> np.float32:
-    """One corner's share: adds factor × upstream to its gradient and returns upstream · corner (all D numbers)."""
+    """Add factor × upstream to the gradient of cell (i, j), and return upstream · cell.
+
+    Outside the map nothing is added, and 0 returned.
+    """
     dot = np.float32(0)
-    for d in range(upstream.shape[0]):
-        dot += upstream[d] * corner[d]
-        grad_corner[d] += factor * upstream[d]
+    if _exists(i, j, cells.shape[0], cells.shape[1]):
+        cell, grad_cell = cells[i, j], grad_cells[i, j]
+        for d in range(upstream.shape[0]):
+            dot += upstream[d] * cell[d]
+            grad_cell[d] += factor * upstream[d]
     return dot

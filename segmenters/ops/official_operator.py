@@ -1,8 +1,9 @@
-"""The operator that the official Mask2Former (Cheng et al., CVPR 2022) imports, whether or not its own was compiled.
+"""The operator that the official Mask2Former (Cheng et al., CVPR 2022) imports, compiled or not.
 
-Its pixel decoder does ``import MultiScaleDeformableAttention``, a CUDA extension that does not compile on current
-PyTorch. :func:`provide_operator` puts a module of that name into ``sys.modules``. This is the one place that does so,
-and deliberately: the import is the only way in that the unmodified code offers. Nothing of its code is changed.
+Its pixel decoder does ``import MultiScaleDeformableAttention``, a CUDA extension that does not
+compile on current PyTorch. :func:`provide_operator` puts a module of that name into
+``sys.modules``. It does so deliberately, and nothing else does: the import is the only way in that
+the unmodified code offers. The official code itself is not changed.
 """
 
 import importlib
@@ -17,17 +18,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encoder_ablations.segmenters.ops import deformable_attention_pytorch
 from encoder_ablations.segmenters.ops.deformable_attention import (
     deformable_attention,
     deformable_attention_backward,
     deformable_attention_path,
-    deformable_attention_reference,
 )
 from encoder_ablations.utils.errors import InputError
 
 NAME = "MultiScaleDeformableAttention"
 IMPORTER = "mask2former.modeling.pixel_decoder.ops.functions.ms_deform_attn_func"
-"""The one module of the official code that imports the operator; there it is called MSDA."""
+"""The module of the official code that imports the operator, under the name MSDA."""
 
 ATTENTION = "MSDeformAttn"
 """The official class of the modules that call the operator."""
@@ -39,16 +40,18 @@ logger = logging.getLogger(__name__)
 
 
 def provide_operator(device: torch.device | str = "cpu") -> str:
-    """Makes ``import MultiScaleDeformableAttention`` work; call it before mask2former is imported.
+    """Make ``import MultiScaleDeformableAttention`` work; call it before mask2former is imported.
 
-    A compiled module of that name computes float32 on ``device`` if it gives the right numbers for a small input
-    there. If not, a warning names it, and ours is used. Calling it again, also for other devices, is fine.
+    A compiled module of that name computes float32 on ``device`` if it gives the right numbers for
+    a small input there. Otherwise a warning names it, and ours is used. Calling it again, also for
+    other devices, is fine.
 
     Returns:
         What computes on this device in float32: "compiled", "numba", "triton" or "pytorch".
 
     Raises:
-        InputError: mask2former was imported before, with a module that does not work on this device.
+        InputError: mask2former was imported before, with a module that does not work on this
+            device.
     """
     operator = sys.modules.get(NAME)
     if not isinstance(operator, Operator):
@@ -66,11 +69,13 @@ def provide_operator(device: torch.device | str = "cpu") -> str:
 
 
 class AttentionWatch:
-    """What computes the official attention modules of a model, from now on; a copied model has a watch of its own.
+    """Notes what computes the official attention modules of a model, from now on.
+
+    A copied model has a watch of its own.
 
     Attributes:
-        paths: for example {"numba"}. It holds "failed" once the operator has raised an error: the official code hides
-            that and goes on with its slow ``grid_sample``.
+        paths: for example {"numba"}. It holds "failed" once the operator has raised an error: the
+            official code hides that and goes on with its slow ``grid_sample``.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -80,35 +85,39 @@ class AttentionWatch:
                 module.register_forward_hook(self)
 
     def __call__(self, *_: object) -> None:
+        """Note what the operator did last; called after each attention module."""
         operator = sys.modules.get(NAME)
         if isinstance(operator, Operator) and operator.last is not None:
             self.paths.add(operator.last)
 
 
 class Operator(ModuleType):
-    """The module: the two functions of the official extension, for any device and float dtype."""
+    """The module with both functions of the official extension, for any device and float dtype."""
 
     def __init__(self, compiled: ModuleType | None) -> None:
         super().__init__(NAME, f"Provided by {__name__}.")
         self.__spec__ = ModuleSpec(NAME, loader=None)
         self.compiled: Any = compiled
         self.last: str | None = None
-        """What computed the last forward call, or FAILED."""
+        """What computed the last forward call, or ``FAILED``."""
         self._reported = False
         self._usable: dict[torch.device, bool] = {}
 
     def path(self, device: torch.device, *dtypes: torch.dtype) -> str:
-        """What computes for tensors of these dtypes; the compiled module knows nothing below float32."""
+        """Return what computes for tensors of these dtypes; the compiled module takes float32."""
+        if set(dtypes) == {torch.float32} and self._compiled_works_on(device):
+            return COMPILED
+        return deformable_attention_path(device, *dtypes)
+
+    def _compiled_works_on(self, device: torch.device) -> bool:
+        """Return whether the compiled module is right on a device; test it at the first call."""
         if self.compiled and device not in self._usable:
             problem = _problem(self.compiled, device)
             self._usable[device] = problem is None
             if problem:
-                logger.warning(
-                    "%s is not used on %s: %s", _describe(self.compiled), device, problem
-                )
-        if self._usable.get(device) and set(dtypes) == {torch.float32}:
-            return COMPILED
-        return deformable_attention_path(device, *dtypes)
+                name = _describe(self.compiled)
+                logger.warning("%s is not used on %s: %s", name, device, problem)
+        return self._usable.get(device, False)
 
     def ms_deform_attn_forward(
         self,
@@ -119,24 +128,27 @@ class Operator(ModuleType):
         attention_weights: Tensor,
         im2col_step: int,
     ) -> Tensor:
-        """As :func:`deformable_attention`, with the sizes as an L×2 tensor.
+        """Return B×Q×(M·D), see :func:`deformable_attention`.
 
-        ``level_start_index`` follows from the sizes; it and ``im2col_step`` matter to a compiled module only.
+        Args:
+            value: B×S×M×D.
+            spatial_shapes: L×2, height and width of each level.
+            level_start_index: L, follows from the sizes; for a compiled module only.
+            sampling_locations: B×Q×M×L×P×2.
+            attention_weights: B×Q×M×L×P.
+            im2col_step: for a compiled module only.
         """
         tensors = (value, sampling_locations, attention_weights)
         path = self.path(value.device, *(tensor.dtype for tensor in tensors))
         with self._remembered(path):
-            if path == COMPILED:
-                value, locations, weights = (tensor.contiguous() for tensor in tensors)
-                places = (spatial_shapes, level_start_index)
-                output = self.compiled.ms_deform_attn_forward(
-                    value, *places, locations, weights, im2col_step
-                )
-            else:
-                output = deformable_attention(
-                    value, spatial_shapes.tolist(), sampling_locations, attention_weights
-                )
-        return output
+            if path != COMPILED:
+                sizes = spatial_shapes.tolist()
+                return deformable_attention(value, sizes, sampling_locations, attention_weights)
+            value, locations, weights = (tensor.contiguous() for tensor in tensors)
+            output: Tensor = self.compiled.ms_deform_attn_forward(
+                value, spatial_shapes, level_start_index, locations, weights, im2col_step
+            )
+            return output
 
     def ms_deform_attn_backward(
         self,
@@ -148,7 +160,17 @@ class Operator(ModuleType):
         grad_output: Tensor,
         im2col_step: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients to value, locations and weights, each of its tensor's dtype."""
+        """Return the gradients to value, locations and weights, each of its tensor's dtype.
+
+        Args:
+            value: see :meth:`ms_deform_attn_forward`, also for the other arguments.
+            spatial_shapes: the levels' sizes.
+            level_start_index: their first cells.
+            sampling_locations: the points.
+            attention_weights: the weights.
+            grad_output: B×Q×(M·D).
+            im2col_step: for a compiled module only.
+        """
         tensors = (value, sampling_locations, attention_weights)
         path = self.path(value.device, *(tensor.dtype for tensor in tensors))
         if path != COMPILED:
@@ -180,7 +202,7 @@ class Operator(ModuleType):
 
 
 def _import_compiled() -> ModuleType | None:
-    """The module that is installed under the name, if any."""
+    """Return the installed module of this name; None without one."""
     try:
         return importlib.import_module(NAME)
     except ModuleNotFoundError as error:
@@ -193,37 +215,41 @@ def _import_compiled() -> ModuleType | None:
 
 @torch.inference_mode(False)
 def _problem(module: Any, device: torch.device) -> str | None:
-    """Why the module cannot be used on the device, found by a small input in both directions; None if it can.
+    """Return why the module cannot be used on the device; None if it can.
 
-    Outside of inference mode, where the first call may come from: what is made there can have no gradient.
+    A small input is computed in both directions and compared with plain PyTorch in float64. It is
+    made outside of inference mode, where the first call may come from: what is made within has no
+    gradient.
     """
     shapes = [(3, 4), (2, 2)]
     value = torch.arange(2 * 16 * 2 * 4).sin().view(2, 16, 2, 4)
-    locations = (
-        torch.arange(2 * 3 * 2 * 2 * 2 * 2).cos().mul(0.7).add(0.5).view(2, 3, 2, 2, 2, 2)
-    )  # some outside
+    # some of the locations lie outside
+    locations = torch.arange(2 * 3 * 2 * 2 * 2 * 2).cos().mul(0.7).add(0.5).view(2, 3, 2, 2, 2, 2)
     weights = locations.prod(-1)
     gradient = torch.arange(2 * 3 * 8).cos().view(2, 3, 8)
     exact = [tensor.double().requires_grad_() for tensor in (value, locations, weights)]
     with torch.enable_grad():
-        expected = [deformable_attention_reference(exact[0], shapes, *exact[1:])]
+        expected = [deformable_attention_pytorch.forward(exact[0], exact[1], exact[2], shapes)]
         expected += torch.autograd.grad(expected[0], exact, gradient.double())
     places = (torch.tensor(shapes, device=device), torch.tensor([0, 12], device=device))
     inputs = [value.to(device), *places, locations.to(device), weights.to(device)]
+    names = ("output", "to value", "to locations", "to weights")
     try:
         found = [module.ms_deform_attn_forward(*inputs, 128)]
         found += module.ms_deform_attn_backward(*inputs, gradient.to(device), 128)
-        for name, ours, theirs in zip(
-            ("output", "to value", "to locations", "to weights"), expected, found, strict=True
-        ):
-            if ours.shape != theirs.shape or not torch.allclose(
-                theirs.cpu().double(), ours, rtol=1e-4, atol=1e-4
-            ):
+        for name, ours, theirs in zip(names, expected, found, strict=True):
+            if not _close(theirs, ours):
                 return f"wrong numbers ({name}) for a small input"
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+        first_line = str(error).strip().partition("\n")[0]
+        return f"{type(error).__name__}: {first_line}"
     return None
 
 
+def _close(found: Tensor, expected: Tensor) -> bool:
+    numbers = found.cpu().double()
+    return found.shape == expected.shape and torch.allclose(numbers, expected, 1e-4, 1e-4)
+
+
 def _describe(module: ModuleType) -> str:
-    return f"the module {NAME} at {getattr(module, '__file__', None) or 'no file'}"
+    return f"the module {NAME} at {getattr(module, '__file__', 'no file')}"

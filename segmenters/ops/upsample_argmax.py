@@ -1,4 +1,4 @@
-"""Upsampling and argmax in one pass: labels at full resolution without scores at full resolution."""
+"""Upsampling and argmax in one pass: labels at full resolution without scores of that size."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,13 +10,18 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.kernels import in_parallel
 
 STRIDE = 4
-"""Image pixels per step of the maps, if nothing else is said: that of p2."""
+"""Default of the image pixels per step of the maps: the stride of p2."""
 BAND_ROWS = 8
-"""Rows of the result that are worked on together, at most; they share two rows of the maps."""
+"""Most rows of the result that are worked on together; they share two rows of the maps."""
+LABEL_TYPES = (np.uint8, np.int16, np.int64)
+"""The smallest that holds all class ids, and one more value, is taken."""
 
 
 class Taps(NamedTuple):
-    """Between which two places of a map each pixel lies along one axis: (1 - t)·map[lower] + t·map[upper]."""
+    """The two places of a map between which each pixel lies along one axis.
+
+    A pixel's value is (1 - t)·map[lower] + t·map[upper].
+    """
 
     lower: np.ndarray
     upper: np.ndarray
@@ -29,61 +34,73 @@ def upsample_argmax(
     size: tuple[int, int],
     stride: int = STRIDE,
 ) -> np.ndarray:
-    """The class with the largest score at every pixel, the first one where several are equal.
+    """Return the class with the largest score at every pixel, the first one of equal ones.
 
     Equal to ``upsample(maps[None], image_size, size, stride)[0].argmax(0)`` of
-    :mod:`encoder_ablations.segmenters.scores`, up to rounding where two scores differ in their last digits. NaN counts
-    as the largest, as in PyTorch; infinite scores are not supported (their bilinear mean is undefined).
+    :mod:`encoder_ablations.segmenters.scores`, up to rounding where two scores differ in their last
+    digits. NaN counts as the largest, as in PyTorch. Infinite scores are not supported, because
+    their bilinear mean is undefined.
 
-    Where one class is first at all four corners of a cell of the maps, it is first everywhere in it, because bilinear
-    values are means of the corners. Only the pixels of other cells are computed.
+    Where one class is first at all four corners of a cell of the maps, it is first everywhere in
+    it, because bilinear values are means of the corners. Only the pixels of other cells are
+    computed.
 
     Args:
-        maps: K×h×w float32 on the CPU, class scores at ``stride`` of the padded image.
+        maps: K×h×w float32 on the CPU, without gradient: class scores at ``stride`` of the
+            padded image.
         image_size: (H, W) of the image without padding, H ≤ stride·h, W ≤ stride·w.
         size: (H0, W0) of the result, which covers the unpadded image.
+        stride: image pixels per step of the maps.
 
     Returns:
         H0×W0 labels: uint8 for up to 255 classes, int16 for up to 32767, int64 beyond.
 
     Raises:
-        InputError: no K×h×w float32 maps, or sizes that do not fit.
+        InputError: the maps are not K×h×w float32, or the sizes do not fit.
     """
-    scores = np.ascontiguousarray(maps.detach().cpu().numpy() if isinstance(maps, Tensor) else maps)
+    scores = np.ascontiguousarray(maps)
     _check(scores, image_size, size, stride)
-    from encoder_ablations.segmenters.ops import (
-        upsample_argmax_numba as kernels,
-    )  # brings numba: only when needed
+    # imported here, because numba takes a second
+    from encoder_ablations.segmenters.ops import upsample_argmax_numba as kernels
 
     classes, height, width = scores.shape
     divisible = stride * height == image_size[0] and stride * width == image_size[1]
     rows = _taps(height, image_size[0], size[0], stride, divisible)
     columns = _taps(width, image_size[1], size[1], stride, divisible)
     firsts = np.empty((height, width), np.int32)
-    labels = np.empty(
-        size, np.uint8 if classes <= 255 else np.int16 if classes <= 32767 else np.int64
-    )
+    labels = np.empty(size, next(kind for kind in LABEL_TYPES if classes <= np.iinfo(kind).max))
     bands = _bands(rows.lower)
-    in_parallel(lambda first, last: kernels.argmax_rows(scores, firsts, first, last), height, 8)
-    in_parallel(
-        lambda first, last: kernels.label_bands(
-            scores, firsts, rows, columns, bands, labels, first, last
-        ),
-        len(bands) - 1,
-        4,
-    )
+
+    def find_firsts(first: int, last: int) -> None:
+        kernels.argmax_rows(scores, firsts, first, last)
+
+    def label(first: int, last: int) -> None:
+        kernels.label_bands(scores, firsts, rows, columns, bands, labels, first, last)
+
+    # first the largest class at each step of the maps, then the pixels between them
+    in_parallel(find_firsts, height, 8)
+    in_parallel(label, len(bands) - 1, 4)
     return labels
 
 
 def _taps(source: int, pixels: int, target: int, stride: int, divisible: bool) -> Taps:
-    """PyTorch's bilinear sampling (``align_corners=False``) along one axis, in its own float32 arithmetic.
+    """Return PyTorch's bilinear sampling (``align_corners=False``) along one axis.
+
+    The arithmetic is PyTorch's own, in float32.
 
     Args:
-        source: length of the maps; pixels: of the image; target: of the result; stride: pixels per step of the maps.
-        divisible: the image needed no padding. Otherwise ``scores.upsample`` gives PyTorch a factor in place of a size.
+        source: length of the maps.
+        pixels: length of the image without padding.
+        target: length of the result.
+        stride: image pixels per step of the maps.
+        divisible: whether the image needed no padding. Otherwise ``scores.upsample`` gives PyTorch
+            a factor in place of a size.
     """
     factor = stride * target / pixels
-    step = np.float32(source) / np.float32(target) if divisible else np.float32(1 / factor)
+    step = np.float32(1 / factor)
+    if divisible:
+        step = np.float32(source) / np.float32(target)
+    # pixel centres in steps of the maps; before the first centre the map is constant
     half = np.float32(0.5)
     position = np.maximum(step * (np.arange(target, dtype=np.float32) + half) - half, np.float32(0))
     lower = np.minimum(position.astype(np.int64), source - 1)
@@ -92,7 +109,10 @@ def _taps(source: int, pixels: int, target: int, stride: int, divisible: bool) -
 
 
 def _bands(lower: np.ndarray) -> np.ndarray:
-    """First row of each run of at most ``BAND_ROWS`` rows with equal ``lower``, and the number of rows at the end."""
+    """Return the first row of each band, and the number of rows at the end.
+
+    A band has at most ``BAND_ROWS`` rows, which all have the same ``lower``.
+    """
     starts = [*np.flatnonzero(np.diff(lower, prepend=-1)), len(lower)]
     bands = [row for start, stop in pairwise(starts) for row in range(start, stop, BAND_ROWS)]
     return np.array([*bands, len(lower)])
@@ -101,18 +121,26 @@ def _bands(lower: np.ndarray) -> np.ndarray:
 def _check(
     scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: int
 ) -> None:
+    problem = _problem(scores, image_size, size, stride)
+    if problem:
+        raise InputError(
+            f"upsample_argmax: {problem}. Given: maps {scores.shape} {scores.dtype}, "
+            f"image_size {tuple(image_size)}, size {tuple(size)}."
+        )
+
+
+def _problem(
+    scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: int
+) -> str | None:
+    """Return why the arguments do not fit together; None if they do."""
     if scores.ndim != 3 or scores.dtype != np.float32 or 0 in scores.shape:
-        problem = "expected maps K×h×w of float32, none of them 0"
-    elif any(
-        not 0 < pixels <= stride * extent
-        for pixels, extent in zip(image_size, scores.shape[1:], strict=True)
-    ):
-        problem = f"the maps must cover the image at stride {stride}, so its sides are between 1 and {stride} times theirs"
-    elif min(size) < 1:
-        problem = "the result must have at least one pixel"
-    else:
-        return
-    given = (
-        f"maps {scores.shape} {scores.dtype}, image_size {tuple(image_size)}, size {tuple(size)}"
-    )
-    raise InputError(f"upsample_argmax: {problem}. Given: {given}.")
+        return "expected maps K×h×w of float32, none of them 0"
+    covered = np.multiply(stride, scores.shape[1:])
+    if min(image_size) < 1 or np.any(image_size > covered):
+        return (
+            f"the maps must cover the image at stride {stride}, so its sides are between 1 "
+            f"and {stride} times theirs"
+        )
+    if min(size) < 1:
+        return "the result must have at least one pixel"
+    return None

@@ -8,13 +8,16 @@ import numpy as np
 from encoder_ablations.utils.kernels import compiled
 
 TILE = 256
-"""Pixels of a row worked on together, so that all that is touched for one class stays in the first cache."""
+"""Pixels of a row worked on together: what one class touches then stays in the first cache."""
 ONE = np.float32(1)
 
 
 @compiled(inline=True)
 def _keep_better(value: float, label: int, x: int, best: np.ndarray, labels: np.ndarray) -> None:
-    """Puts (value, label) at x if it beats what is there; equal values do not, and NaN beats all but NaN."""
+    """Put (value, label) at x if the value is larger than the one there.
+
+    Equal values change nothing. NaN counts as larger than all but NaN.
+    """
     old = best[x]
     better = (value > old) | ((value != value) & (old == old))
     best[x] = value if better else old
@@ -23,7 +26,14 @@ def _keep_better(value: float, label: int, x: int, best: np.ndarray, labels: np.
 
 @compiled()
 def argmax_rows(maps: np.ndarray, labels: np.ndarray, first: int, last: int) -> None:
-    """Rows first..last of the argmax over classes: maps K×h×w float32 -> labels h×w int32."""
+    """Fill in rows first..last of the argmax over classes.
+
+    Args:
+        maps: K×h×w float32.
+        labels: h×w int32.
+        first: first row.
+        last: row after the last one.
+    """
     best = np.empty(maps.shape[2], np.float32)
     for i in range(first, last):
         best[:] = maps[0, i]
@@ -37,7 +47,7 @@ def argmax_rows(maps: np.ndarray, labels: np.ndarray, first: int, last: int) -> 
 def _stretch(
     row: np.ndarray, lower: np.ndarray, upper: np.ndarray, t: np.ndarray, result: np.ndarray
 ) -> None:
-    """One row of a map at the pixels of a tile."""
+    """Fill in one row of a map, interpolated at the pixels of a tile."""
     for x in range(lower.shape[0]):
         result[x] = row[lower[x]] * (ONE - t[x]) + row[upper[x]] * t[x]
 
@@ -46,7 +56,7 @@ def _stretch(
 def _update(
     top: np.ndarray, bottom: np.ndarray, t: float, k: int, best: np.ndarray, labels: np.ndarray
 ) -> None:
-    """Class k at one row of a tile."""
+    """Compare class k, at one row of a tile, with the best class so far."""
     for x in range(labels.shape[0]):
         _keep_better(top[x] * (ONE - t) + bottom[x] * t, k, x, best, labels)
 
@@ -62,13 +72,18 @@ def label_bands(
     first: int,
     last: int,
 ) -> None:
-    """Labels of the rows in bands first..last.
+    """Fill in the labels of the rows in bands first..last.
 
     Args:
-        maps: K×h×w scores; firsts: h×w, their argmax.
-        rows, columns: lower, upper and t of each row and column of ``labels``.
-        bands: first row of each band, and the number of rows; the rows of a band lie between the same rows of the maps.
-        labels: H0×W0, filled in.
+        maps: K×h×w scores.
+        firsts: h×w, their argmax.
+        rows: lower, upper and t of each row of ``labels``.
+        columns: lower, upper and t of each column of ``labels``.
+        bands: first row of each band, and the number of rows. The rows of a band lie between the
+            same two rows of the maps.
+        labels: H0×W0.
+        first: first band.
+        last: band after the last one.
     """
     lower, upper, t = columns
     open_pixels = np.empty(labels.shape[1], np.int64)
@@ -76,6 +91,7 @@ def label_bands(
         start, stop = bands[band], bands[band + 1]
         above, below = rows[0][start], rows[1][start]
         count = 0
+        # where the four corners agree, so does all between them; the other pixels stay open
         for x in range(labels.shape[1]):
             label = firsts[above, lower[x]]
             agree = label == firsts[above, upper[x]] and label == firsts[below, upper[x]]
@@ -84,6 +100,7 @@ def label_bands(
             else:
                 open_pixels[count] = x
                 count += 1
+        # all classes at the open pixels, some at a time
         for tile in range(0, count, TILE):
             pixels = open_pixels[tile : min(tile + TILE, count)]
             _label_tile(
@@ -113,7 +130,7 @@ def _label_tile(
     pixels: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """All classes at some pixels of a band of rows that begins at ``start``."""
+    """Label some pixels of a band of rows that begins at ``start``, comparing all classes."""
     count = pixels.shape[0]
     top, bottom = np.empty(count, np.float32), np.empty(count, np.float32)
     best = np.full((rows_t.shape[0], count), -np.inf, np.float32)

@@ -20,7 +20,7 @@ from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.losses import set_loss
 from encoder_ablations.segmenters.losses.matching import Matches
 from encoder_ablations.segmenters.losses.targets import Targets
-from encoder_ablations.segmenters.ops import deformable_attention as attention
+from encoder_ablations.segmenters.ops import deformable_attention_pytorch as attention
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 CUDA = torch.device("cuda", 0)
@@ -142,9 +142,9 @@ def test_deformable_attention_in_both_directions():
     with FakeTensorMode():
         value, locations = torch.empty(2, 30, 4, 8, **there), torch.empty(2, 7, 4, 3, 4, 2, **there)
         weights, upstream = torch.empty(2, 7, 4, 3, 4, **there), torch.empty(2, 7, 32, **there)
-        found = attention.deformable_attention_reference(value, shapes, locations, weights)
+        found = attention.forward(value, locations, weights, shapes)
         assert (found.device, found.shape) == (CUDA, upstream.shape)
-        gradients = attention._reference_backward(upstream, value, locations, weights, shapes)
+        gradients = attention.backward(upstream, value, locations, weights, shapes)
         assert [each.device for each in gradients] == [CUDA] * 3
         assert [each.shape for each in gradients] == [value.shape, locations.shape, weights.shape]
 

@@ -24,14 +24,14 @@ from encoder_ablations.utils.errors import InputError
 SHAPES = torch.tensor([(4, 6), (3, 2), (1, 1)])
 STARTS = torch.tensor([0, 24, 30])
 WORKING = """
-from encoder_ablations.segmenters.ops import deformable_attention as op
+from encoder_ablations.segmenters.ops import deformable_attention_pytorch as op
 calls = []
 def ms_deform_attn_forward(value, shapes, starts, locations, weights, step):
     calls.append("forward")
-    return op.deformable_attention_reference(value, shapes.tolist(), locations, weights)
+    return op.forward(value, locations, weights, shapes.tolist())
 def ms_deform_attn_backward(value, shapes, starts, locations, weights, gradient, step):
     calls.append("backward")
-    return list(op._reference_backward(gradient, value, locations, weights, shapes.tolist()))
+    return list(op.backward(gradient, value, locations, weights, shapes.tolist()))
 """
 BROKEN = {
     "wrong numbers (to locations)": WORKING + "right = ms_deform_attn_backward\n"
