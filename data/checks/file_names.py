@@ -12,7 +12,12 @@ from PIL import Image
 
 from encoder_ablations.data.checks.rules import Finding, finding
 from encoder_ablations.data.datasets.index_files import LineReader, index_lines
-from encoder_ablations.data.datasets.listing import Files, list_pattern
+from encoder_ablations.data.datasets.listing import (
+    LOSSY_SUFFIXES,
+    MASK_SUFFIXES,
+    Files,
+    list_pattern,
+)
 from encoder_ablations.data.datasets.pairing import (
     KINDS,
     Kind,
@@ -21,7 +26,6 @@ from encoder_ablations.data.datasets.pairing import (
     place,
     suffixes_of,
 )
-from encoder_ablations.data.datasets.reading import LOSSY_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.texts import plural

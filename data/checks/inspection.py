@@ -15,9 +15,10 @@ from PIL import Image
 from encoder_ablations.data.checks.facts import ImageFacts, MaskFacts, PairFacts
 from encoder_ablations.data.checks.image_statistics import moments, perceptual_hash
 from encoder_ablations.data.datasets.decoding import class_table, read_values
+from encoder_ablations.data.datasets.listing import IMAGE_SUFFIXES
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, FileProblem, opened, read_image
+from encoder_ablations.data.datasets.reading import FileProblem, opened, read_image
 from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
 from encoder_ablations.utils.errors import InputError

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from encoder_ablations.data.loading.batches import EvaluationItem
+from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts
 from encoder_ablations.engine.evaluation.picture import Picture

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoder_ablations.data.loading.batches import Batch, EvaluationItem, Samples
+from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples
 from encoder_ablations.engine.devices import autocast, precision_on
 from encoder_ablations.engine.frozen.feature_store import FeatureGroup, FeatureStore
 from encoder_ablations.engine.recipe import Recipe

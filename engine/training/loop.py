@@ -11,12 +11,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.batches import (
-    Batch,
-    Samples,
-    evaluation_items,
-    training_batches,
-)
+from encoder_ablations.data.loading.batches import evaluation_items, training_batches
+from encoder_ablations.data.loading.items import Batch, Samples
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.evaluation.evaluate import evaluate
 from encoder_ablations.engine.evaluation.metrics import mean_iou

@@ -14,8 +14,9 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint
-from encoder_ablations.data.loading.batches import EvaluationItem, evaluation_items
+from encoder_ablations.data.loading.batches import evaluation_items
 from encoder_ablations.data.loading.cache import for_evaluation
+from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.frozen.features import FeatureSource

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
+from encoder_ablations.data.datasets.listing import IMAGE_SUFFIXES
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.intake.layouts.folder_names import split_of
 from encoder_ablations.data.intake.layouts.survey import Survey

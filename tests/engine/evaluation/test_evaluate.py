@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.data.loading.batches import EvaluationItem, evaluation_items
+from encoder_ablations.data.loading.batches import evaluation_items
+from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
