@@ -21,7 +21,6 @@ from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
 from encoder_ablations.utils.texts import first_names
@@ -288,7 +287,3 @@ def _inline(value: object) -> str:
     if plain and yaml.safe_load(str(value)) == value:
         return str(value)
     return json.dumps(value, ensure_ascii=False)
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))

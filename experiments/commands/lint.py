@@ -14,7 +14,6 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import as_json, together, write_json, write_text
@@ -166,7 +165,3 @@ def _about_copy(result: Repair, copy: LintReport) -> str:
             [*lines, f"next: ablate lint {result.config}   says what is left to correct"]
         )
     return "\n".join([*lines, f"next: ablate run STUDY.yaml 'datasets=[{result.config}]'"])
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.commands.report import announce
 from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
@@ -18,11 +17,13 @@ from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.job import Job, Outcome
+from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import is_held
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.preflight import find_problems, impossible_fractions
 from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
 from encoder_ablations.experiments.workers.ray_cluster import Cluster, connected, run_on_ray
+from encoder_ablations.experiments.workers.worker import compute
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.texts import plural
@@ -237,7 +238,7 @@ def _checked_on(choices: Choices) -> Execution:
 
 
 def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[Outcome]:
-    job = Job(choices.execution, choices.retry_failed)
+    job = Job(compute, choices.execution, choices.retry_failed)
     with Display(pending, shown) as display:
         if choices.cluster is not None:
             run_on_ray(pending, job, display, choices.cluster)
@@ -257,7 +258,7 @@ def _conclude(
         The exit code: 1 if there is such a line.
     """
     if any(run.record is not None for run in runs):
-        announce(write_report(folder))
+        write_report(folder).announce()
     elsewhere = sum(outcome.state == "elsewhere" for outcome in outcomes)
     if elsewhere:
         what = plural(elsewhere, "run", "is/are being computed by another process")

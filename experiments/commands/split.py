@@ -21,7 +21,6 @@ from encoder_ablations.data.intake.division_text import division_table, division
 from encoder_ablations.data.intake.splits import RULE, Ratios, divide, files_of
 from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import write_json
@@ -308,7 +307,3 @@ def _saved(marker: Path) -> Any:
         return json.loads(marker.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,6 @@ from encoder_ablations.data.intake.raster import Range, Reading
 from encoder_ablations.data.intake.tiles import Outline, cut, held_ids, outline
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free, together, write_text
 from encoder_ablations.utils.texts import plural
@@ -279,7 +277,3 @@ def dataset_yaml(spec: DatasetSpec, reference: str, output: Path, size: int) -> 
     if spec.hub is not None:
         lines.append("hub: null")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))

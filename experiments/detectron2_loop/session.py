@@ -26,6 +26,7 @@ from encoder_ablations.experiments.detectron2_loop.configuration import Setup, c
 from encoder_ablations.experiments.detectron2_loop.recording import as_segmenter, record_run
 from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class
 from encoder_ablations.experiments.detectron2_loop.translation import precision_of
+from encoder_ablations.experiments.runs.failure import failed_record
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
@@ -33,7 +34,6 @@ from encoder_ablations.experiments.runs.fingerprint import (
 )
 from encoder_ablations.experiments.runs.folder import check_run_files
 from encoder_ablations.experiments.runs.record import RunRecord, load_record, save_record
-from encoder_ablations.experiments.runs.record_builder import failed_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.ops.official_operator import provide_operator
 from encoder_ablations.utils.clock import now
@@ -169,9 +169,9 @@ def _note_files(setup: Setup) -> None:
         return
     folder, dataset = Path(setup.cfg.OUTPUT_DIR), setup.spec.dataset
     check_run_files(folder, setup.spec.run_id)
-    refuse_other_files(dataset, setup.data.record, files_of_runs([folder]))
+    refuse_other_files(dataset, setup.data.record.dataset_sha256, files_of_runs([folder]))
     if comm.is_main_process():
-        save_files(setup.spec.run_id, dataset, setup.data.record, folder)
+        save_files(setup.spec.run_id, dataset, setup.data.record.dataset_sha256, folder)
 
 
 def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:

@@ -24,8 +24,6 @@ RESULTS = ("data", "metrics", "confusion_matrix", "curves", "convergence", "cost
 """What the record of a finished run always holds."""
 PER_IMAGE = "per_image.npz"
 """Beside the record: the confusion matrix of every image, which add up to the record's."""
-STUDY_FILE = "study.yaml"
-"""In a study's folder: the study with everything resolved."""
 
 
 class Part(BaseModel):

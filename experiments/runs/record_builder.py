@@ -1,6 +1,5 @@
 """The record of a run that has ended, from its result, its curves and its model's cost."""
 
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,6 @@ from encoder_ablations.experiments.runs.record import (
     CostRecord,
     CurvesRecord,
     DataRecord,
-    ErrorRecord,
     RunRecord,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -67,25 +65,6 @@ def finished_record(
             ),
             *further,
         ],
-    )
-
-
-def failed_record(
-    spec: RunSpec, error: BaseException, started: str, environment: dict[str, Any]
-) -> RunRecord:
-    """Return the record of a run that ended with ``error``."""
-    return RunRecord(
-        run_id=spec.run_id,
-        status="failed",
-        spec=spec,
-        started=started,
-        finished=now(),
-        environment=environment,
-        error=ErrorRecord(
-            type=type(error).__name__,
-            message=str(error),
-            traceback="".join(traceback.format_exception(error)),
-        ),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.experiments.runs.record import STUDY_FILE
+from encoder_ablations.experiments.studies.published import STUDY_FILE
 from encoder_ablations.experiments.studies.study import StudySpec, load_own_recipe
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, differences, read_yaml

@@ -14,11 +14,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.grid import RunFilter, select
-from encoder_ablations.experiments.studies.published import (
-    PublishedScore,
-    check_published,
-    refuse_second,
-)
+from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import (
@@ -145,8 +141,21 @@ def plan(
         if recipe != study.recipe:
             content["study_recipe"] = study.recipe
         grid.append(build(RunSpec, content, f"study {study.name}"))
-    check_published(study.published, grid, study.name)
+    _check_published(study, grid)
     return select(grid, study.include, study.exclude, study.name)
+
+
+def _check_published(study: StudySpec, runs: Sequence[RunSpec]) -> None:
+    """Check that every published score is for something that the study compares.
+
+    Raises:
+        InputError: no run has what a score is for.
+    """
+    for position, score in enumerate(study.published):
+        wanted = score.model_dump(include=set(RunFilter.model_fields))
+        problem = RunFilter.model_validate(wanted).unknown_value(runs)
+        if problem is not None:
+            raise InputError(f"study {study.name}: published.{position}: {problem}")
 
 
 def _refuse_twice(study: str, kind: str, names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.workers.job import Outcome
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.progress import read_progress
 
 BAR = (

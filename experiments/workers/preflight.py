@@ -86,7 +86,7 @@ class _Checks:
 
     def check_data(self, spec: RunSpec) -> None:
         data = prepare_data(spec)
-        refuse_other_files(spec.dataset, data.record, self.seen)
+        refuse_other_files(spec.dataset, data.record.dataset_sha256, self.seen)
         for images in (data.train, data.val, data.report):
             samples = images.samples
             if isinstance(samples, StoredSet):

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,10 +21,11 @@ import torch
 from encoder_ablations.engine.processes import device_is_lost
 from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.job import Job, Outcome
-from encoder_ablations.experiments.workers.worker import compute, record_failure
+from encoder_ablations.experiments.workers.job import Job
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import CannotContinue
 
@@ -42,7 +43,7 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
     """
     for run in runs:
         display.begin(run)
-        outcome = compute(run, job, partial(display.advance, run))
+        outcome = job.compute(run, job, partial(display.advance, run))
         display.done(outcome)
         if outcome.state == "failed" and device_is_lost():
             raise CannotContinue(
@@ -154,9 +155,7 @@ class _Slot:
 
     def _start(self) -> None:
         self.connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(
-            target=_serve, args=(theirs, self.stop, self.threads, _compute_in_process)
-        )
+        self.process = SPAWN.Process(target=_serve, args=(theirs, self.stop, self.threads))
         self.process.start()
         theirs.close()  # now held by the process alone, so that its death is seen here
 
@@ -182,7 +181,9 @@ class _Slot:
         error = RuntimeError(
             f"its process died {ATTEMPTS} times, killed from outside; most often memory has run out"
         )
-        return Outcome.of(record_failure(run, error, started, self.job.execution.device))
+        return Outcome.of(
+            record_failure(run.spec, run.folder, error, started, self.job.execution.device)
+        )
 
     def _restart(self) -> None:
         self.close()
@@ -199,9 +200,7 @@ class _Slot:
         self.process.join()
 
 
-def _serve(
-    connection: Connection, stop: Event, threads: int | None, answer: Callable[..., object]
-) -> None:
+def _serve(connection: Connection, stop: Event, threads: int | None) -> None:
     """Compute runs that arrive by ``connection`` until its other end is closed."""
     _enter(stop, threads)
     while True:
@@ -209,7 +208,7 @@ def _serve(
             run, job = connection.recv()
         except EOFError:
             return
-        connection.send(answer(run, job))
+        connection.send(_compute_in_process(run, job))
 
 
 _stop: Event
@@ -248,7 +247,7 @@ def _compute_in_process(run: PlannedRun, job: Job) -> Outcome | Exception:
             signal.raise_signal(signal.SIGINT)
 
     try:
-        return compute(run, job, advance)
+        return job.compute(run, job, advance)
     except KeyboardInterrupt:
         return Outcome(run.spec.run_id, "interrupted")
     except Exception as error:  # noqa: BLE001 - the parent raises it

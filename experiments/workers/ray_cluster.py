@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.job import Job, Outcome
-from encoder_ablations.experiments.workers.worker import compute, record_failure
+from encoder_ablations.experiments.workers.job import Job
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
@@ -177,7 +178,7 @@ def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str) -> Outcome
         raise error.cause from error
     except ray.exceptions.RayError as error:
         reason = RuntimeError(f"Ray lost it {RETRIES + 1} times: {' '.join(str(error).split())}")
-        return Outcome.of(record_failure(run, reason, started, "cpu"))
+        return Outcome.of(record_failure(run.spec, run.folder, reason, started, "cpu"))
     if isinstance(result, InputError):
         raise result
     if result.state == "finished" and not _arrives(run.folder / "record.json"):
@@ -207,7 +208,7 @@ def _compute_on_worker(run: PlannedRun, job: Job, here: str) -> Outcome | InputE
     """
     try:
         os.chdir(here)
-        return compute(run, job)
+        return job.compute(run, job, lambda step, status: None)
     except OSError as error:
         return StorageError(
             f"the worker {socket.gethostname()} cannot enter {here}: {error.strerror}."
