@@ -155,6 +155,13 @@ class RunRecord(Part):
         return f"{score} on the {self.data.report_split} split"
 
 
+def best_step(record: RunRecord | None) -> int | None:
+    """Return the training step of the best checkpoint; None if the record does not say."""
+    if record is None or record.convergence is None:
+        return None
+    return record.convergence.best_step
+
+
 def save_record(record: RunRecord, folder: Path) -> None:
     """Write ``folder/record.json``, whole or not at all, with a checksum of itself."""
     write_checked(folder / "record.json", record.model_dump(mode="json"))

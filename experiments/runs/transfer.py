@@ -24,7 +24,7 @@ from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
 from encoder_ablations.experiments.runs.model import build_model
-from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.record import RunRecord, best_step
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer
 from encoder_ablations.utils.clock import now
@@ -123,8 +123,7 @@ def evaluate_elsewhere(
     Raises:
         InputError: see :func:`evaluate_checkpoint`.
     """
-    step = None if run.convergence is None else run.convergence.best_step
-    result = evaluate_checkpoint(folder, run.spec, data, split, execution, shared, step)
+    result = evaluate_checkpoint(folder, run.spec, data, split, execution, shared, best_step(run))
     counts = result.evaluation.confusion.counts
     home = None if run.confusion_matrix is None else shared.fold(np.array(run.confusion_matrix))
     record = TransferRecord(
