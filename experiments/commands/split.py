@@ -72,16 +72,17 @@ def _ratios(arguments: argparse.Namespace, spec: DatasetSpec) -> Ratios:
     Raises:
         InputError: the options contradict each other, or the shares are impossible.
     """
-    if arguments.val is not None and arguments.folds > 1:
-        raise InputError(
-            "--val is not needed with --folds: each fold is once val. Leave one of them out."
-        )
-    val, test = arguments.val, arguments.test
-    if val is None:
-        val = SHARE
-    if test is None:
-        keeps_test = arguments.of and "test" in spec.splits and "test" not in arguments.of
-        test = 0.0 if keeps_test else SHARE
+    val, test = SHARE, SHARE
+    if arguments.of and "test" in spec.splits and "test" not in arguments.of:
+        test = 0.0
+    if arguments.val is not None:
+        if arguments.folds > 1:
+            raise InputError(
+                "--val is not needed with --folds: each fold is once val. Leave one of them out."
+            )
+        val = arguments.val
+    if arguments.test is not None:
+        test = arguments.test
     return Ratios(arguments.folds, val, test)
 
 
@@ -91,13 +92,14 @@ def _counts(dataset: FolderDataset, *, by_pixels: bool, scenes_known: bool) -> n
     Raises:
         InputError: names show scenes that nobody has named.
     """
-    # before masks are read in vain
-    doubt = None if scenes_known else _refuse_likely_scenes(dataset.ids, None)
-    counts = None
+    doubt = counts = None
+    # by names alone first, before masks are read in vain
+    if not scenes_known:
+        doubt = _refuse_likely_scenes(dataset.ids, None)
     if by_pixels:
         counts = scan_masks(dataset, progress=True).counts
-        if not scenes_known:
-            doubt = _refuse_likely_scenes(dataset.ids, counts)
+    if by_pixels and not scenes_known:
+        doubt = _refuse_likely_scenes(dataset.ids, counts)
     if doubt:
         print(f"note: {doubt}", file=sys.stderr)
     return counts
@@ -161,12 +163,10 @@ def _with_scenes(spec: DatasetSpec, scenes: str | None) -> DatasetSpec:
     """Return the dataset with the scenes that ``--scenes`` names."""
     if scenes is None:
         return spec
-    pattern = None if scenes == INDEPENDENT else scenes
-    return build(
-        DatasetSpec,
-        {**spec.model_dump(mode="json"), "scene_pattern": pattern},
-        f"--scenes {scenes}",
-    )
+    content = spec.model_dump(mode="json") | {"scene_pattern": scenes}
+    if scenes == INDEPENDENT:
+        content["scene_pattern"] = None
+    return build(DatasetSpec, content, f"--scenes {scenes}")
 
 
 def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | None:
@@ -215,6 +215,11 @@ def _folder(spec: DatasetSpec, output: Path) -> Path:
 
 
 def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
+    """Return the pairs that are divided: those of the named splits, or all.
+
+    Raises:
+        InputError: there is no such split, or two images have one id.
+    """
     prepare_dataset(spec)
     if names is None:
         return find_all_pairs(spec)
@@ -247,10 +252,9 @@ def _subsets(
             "--by count."
         )
     found = {}
-    for name, positions in files.items():
-        if not name.endswith("train"):
-            continue
-        positions = sorted(positions, key=lambda position: ids[position])
+    for name in (name for name in files if name.endswith("train")):
+        # a run sees its images in the order of their ids
+        positions = sorted(files[name], key=ids.__getitem__)
         order = nested_order(counts[positions] > 0, seed)
         for fraction in fractions:
             chosen = [positions[index] for index in subset(order, fraction)]

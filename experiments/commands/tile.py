@@ -146,15 +146,20 @@ def _cut_all(
     void = [each.void for each in outlines if each.void]
     if void:
         reading = reading._replace(ignored=ignored())
-        what = "these are not labelled in the tiles (255, in 16-bit masks 65535)"
-        if not reading.ignored:
-            what = "but 255 is a class in these masks, and the pixels keep their ids"
-        pairs = plural(len(void), "pair", "has/have")
-        print(f"note: {pairs} pixels that are declared to be no data, {void[0]}; {what}.")
+        _note_void(void, bool(reading.ignored))
     with new_folder(output) as folder, options.bar("cutting", "tile", total) as bar:
         for split, pair in work:
             cut(pair, folder, split, largest, reading, bar.update)
     print(f"wrote {plural(total, 'tile')} of {plural(len(work), 'image')} to {output}")
+
+
+def _note_void(void: Sequence[str], ignored: bool) -> None:
+    """Say that some pixels are declared to be no data, and whether they are ignored."""
+    what = "but 255 is a class in these masks, and the pixels keep their ids"
+    if ignored:
+        what = "these are not labelled in the tiles (255, in 16-bit masks 65535)"
+    pairs = plural(len(void), "pair", "has/have")
+    print(f"note: {pairs} pixels that are declared to be no data, {void[0]}; {what}.")
 
 
 def _note_spare_bands(work: Sequence[Work], outlines: Sequence[Outline]) -> None:
