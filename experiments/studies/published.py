@@ -79,11 +79,11 @@ def refuse_second(scores: Sequence[PublishedScore]) -> None:
     """
     seen: dict[Place, int] = {}
     for position, score in enumerate(scores):
-        if score.place in seen:
+        first = seen.setdefault(score.place, position)
+        if first != position:
             where = (
                 f"{score.encoder}, {score.segmenter}, {score.dataset}, fraction {score.fraction:g}"
             )
             raise ValueError(
-                f"entries {seen[score.place]} and {position} are both for {where}; keep one of them"
+                f"entries {first} and {position} are both for {where}; keep one of them"
             )
-        seen[score.place] = position
