@@ -16,11 +16,11 @@ from encoder_ablations.experiments.reporting.findings.collection import Study, c
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record
+from encoder_ablations.experiments.runs.metrics_record import metrics_record
 from encoder_ablations.experiments.runs.record import RunRecord, best_step, load_record
+from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.transfer import evaluate_checkpoint, evaluate_elsewhere
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord, transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
@@ -194,27 +194,10 @@ def _evaluate_run(
     where = f"{spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
     title = f"{spec.run_id}, step {result.step}, {where}"
     say = _voice(target)
-    say(_table(scores, title))
+    say(score_table(scores, title))
     if target is not None:
         found = {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()}
         _write(target, as_json(found), say)
-
-
-def _table(scores: MetricsRecord, title: str) -> str:
-    lines = [title]
-    for name, value in scores.model_dump().items():
-        if not isinstance(value, dict):
-            lines.append(f"  {name:<26}{_percent(value)}")
-    lines.append(f"  {'class':<26}{'IoU':>7}{'Dice':>8}")
-    for name, iou in scores.per_class_iou.items():
-        lines.append(f"  {name:<26}{_percent(iou)} {_percent(scores.per_class_dice[name])}")
-    return "\n".join(lines)
-
-
-def _percent(value: float | None) -> str:
-    if value is None:
-        return "      –"
-    return f"{100 * value:7.2f}"
 
 
 def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> int:
@@ -237,7 +220,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
             problems.append(str(error))
             continue
         records.append(record)
-        say(_transfer_table(record, folder))
+        say(transfer_table(record, folder))
     if not records:
         raise InputError(problems[0])
     _print_left_out(problems)
@@ -258,18 +241,6 @@ def _shared_classes(
     if arguments.class_map is not None:
         class_map, source = read_class_map(arguments.class_map), arguments.class_map
     return [share_classes(class_map, own.classes, tested.classes, source) for own in trained]
-
-
-def _transfer_table(record: TransferRecord, folder: Path) -> str:
-    """The metrics on the other dataset, mIoU on the run's own beside them, and the file."""
-    where = f"{record.tested_on} {record.split}"
-    lines = [_table(record.metrics, f"{record.run_id}, step {record.checkpoint_step}, {where}")]
-    if record.at_home is not None:
-        classes = plural(len(record.class_names), "class")
-        home = f"miou on {record.trained_on} itself, over the same {classes}"
-        lines.append(f"  {home:<60}{_percent(record.at_home.miou)}")
-    lines.append(f"  record: {transfer_file(folder, record)}")
-    return "\n".join(lines)
 
 
 def _finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunRecord]], list[str]]:

@@ -1,7 +1,6 @@
 """``ablate split``: index files for train, val and test, or for k folds and one test set."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,20 +9,19 @@ from typing import Any
 import numpy as np
 
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.data.datasets.index_files import write_index
 from encoder_ablations.data.datasets.pairing import Pair, find_all_pairs, find_pairs
 from encoder_ablations.data.datasets.pixel_counts import scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.scene_names import likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.intake.division_files import write_division
 from encoder_ablations.data.intake.division_text import division_table, division_yaml
 from encoder_ablations.data.intake.splits import RULE, Ratios, divide, files_of
 from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.errors import InputError, unknown
-from encoder_ablations.utils.files import write_json
 from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate split my_data.yaml
@@ -36,8 +34,6 @@ SHARE = 0.15
 """Share of the images for val, and for test, where nothing is said."""
 INDEPENDENT = "none"
 """``--scenes`` of images that do not belong together."""
-MARKER = "split.json"
-"""Holds the settings of the division that a folder holds."""
 LATER = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
 """Stands for the splits of a YAML that has none yet."""
 
@@ -58,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
     files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
-    _write(dataset, files, folder, _settings(arguments, ratios, dataset), arguments.replace)
+    settings = _settings(arguments, ratios, dataset)
+    write_division(dataset, files, folder, settings, arguments.replace)
     print(division_table(spec, parts, dataset.scenes, counts))
     print(f"\nwrote {2 * len(files)} files to {folder}. In a study or a dataset's YAML:")
     with_scenes = arguments.scenes is not None
@@ -277,37 +274,3 @@ def _settings(
         "fractions": arguments.fractions,
         "fraction_seed": arguments.fraction_seed,
     }
-
-
-def _write(
-    dataset: FolderDataset,
-    files: dict[str, list[int]],
-    folder: Path,
-    settings: dict[str, Any],
-    replace: bool,
-) -> None:
-    """Write ``NAME_images.txt`` and ``NAME_masks.txt`` for every part.
-
-    Raises:
-        InputError: the folder holds another division, which is not to be replaced.
-    """
-    root = dataset.spec.folder.resolve()
-    marker = folder / MARKER
-    if marker.exists() and not replace and _saved(marker) != settings:
-        raise InputError(
-            f"{folder} holds another division; results that were made with it could not be "
-            "repeated. Choose another folder with --output, or say --replace."
-        )
-    for name, positions in files.items():
-        pairs = [dataset.pairs[position] for position in positions]
-        write_index(folder / f"{name}_images.txt", root, [pair.image for pair in pairs])
-        write_index(folder / f"{name}_masks.txt", root, [pair.mask for pair in pairs])
-    write_json(marker, settings)
-
-
-def _saved(marker: Path) -> Any:
-    """Return the settings of the division in a folder; None where they cannot be read."""
-    try:
-        return json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
