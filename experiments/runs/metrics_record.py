@@ -33,22 +33,26 @@ class MetricsRecord(BaseModel):
     per_class_accuracy: dict[str, float | None]
 
 
+def number_or_none(value: float) -> float | None:
+    """Return a number as records hold it: None for NaN."""
+    if math.isnan(value):
+        return None
+    return float(value)
+
+
 def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
     """Return all quality metrics of one confusion matrix, with None for NaN."""
 
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
-
-    def by_class(values: object) -> dict[str, float | None]:
-        return {name: number(value) for name, value in zip(classes, values, strict=True)}  # type: ignore[call-overload]
+    def by_class(values: np.ndarray) -> dict[str, float | None]:
+        return dict(zip(classes, map(number_or_none, values), strict=True))
 
     return MetricsRecord(
-        miou=number(m.mean_iou(confusion)),
-        miou_union=number(m.mean_iou_union(confusion)),
+        miou=number_or_none(m.mean_iou(confusion)),
+        miou_union=number_or_none(m.mean_iou_union(confusion)),
         miou_all=m.mean_iou_all(confusion),
-        mean_class_accuracy=number(m.mean_class_accuracy(confusion)),
-        pixel_accuracy=number(m.pixel_accuracy(confusion)),
-        frequency_weighted_iou=number(m.frequency_weighted_iou(confusion)),
+        mean_class_accuracy=number_or_none(m.mean_class_accuracy(confusion)),
+        pixel_accuracy=number_or_none(m.pixel_accuracy(confusion)),
+        frequency_weighted_iou=number_or_none(m.frequency_weighted_iou(confusion)),
         per_class_iou=by_class(m.class_iou(confusion)),
         per_class_dice=by_class(m.class_dice(confusion)),
         per_class_accuracy=by_class(m.class_accuracy(confusion)),

@@ -544,7 +544,7 @@ BAD = {
     "fraction alone": (E, {}, r"--fraction .* name both"),
     "seed": ([*E, *D, "--seed", "1"], {"SEED": "2"}, r"--seed is 1, SEED is 2"),
     "negative seed": ([*E, *D, "--seed", "-1"], {}, r"--seed -1: allowed are 0 and more"),
-    "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99, but there are \d"),
+    "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99: there are \d"),
     "dtype": (
         [*E, *D],
         {"SOLVER.AMP.DTYPE": "float8"},
