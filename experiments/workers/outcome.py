@@ -24,6 +24,9 @@ class Outcome:
     @classmethod
     def of(cls, record: RunRecord, seconds: float = 0.0) -> "Outcome":
         """Return what a run's record says."""
-        message = record.error.line if record.error else ""
-        miou = record.metrics.miou if record.metrics else None
+        message, miou = "", None
+        if record.error:
+            message = record.error.line
+        if record.metrics:
+            miou = record.metrics.miou
         return cls(record.run_id, record.status, seconds, miou, message)

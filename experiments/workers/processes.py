@@ -58,7 +58,9 @@ def slots(count: int, execution: Execution) -> list[Execution]:
 
     GPUs are given in turn. Without any, every process takes a share of the CPU's cores.
     """
-    gpus = torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
+    if execution.device not in ("auto", "cuda"):
+        return [execution] * count
+    gpus = torch.cuda.device_count()
     if gpus:
         return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
     if execution.device == "auto":
@@ -76,35 +78,56 @@ def run_in_processes(
     Raises:
         InputError: results cannot be written.
     """
-    stop = SPAWN.Event()
-    with _interrupts_ignored():
-        made = [_Slot(replace(job, execution=place), stop, len(places)) for place in places]
-    free: queue.Queue[_Slot] = queue.Queue()
-    for slot in made:
-        free.put(slot)
-
-    def in_free_slot(run: PlannedRun) -> Outcome:
-        slot = free.get()
-        try:
-            return slot.compute(run)
-        finally:
-            free.put(slot)
-
+    pool = _Pool(job, places)
     try:
         with ThreadPoolExecutor(len(places)) as threads:
-            futures = {threads.submit(in_free_slot, run): run for run in runs}
+            futures = {threads.submit(pool.compute, run): run for run in runs}
             try:
                 _follow(futures, display)
             except BaseException:
-                stop.set()
+                pool.stop.set()
                 threads.shutdown(wait=False, cancel_futures=True)
                 _let_end([future for future in futures if not future.cancelled()])
                 # Nothing is left to be saved, and it takes seconds until they end by themselves.
-                for slot in made:
-                    slot.kill()
+                pool.kill()
                 raise
     finally:  # after the threads have ended, which read from the slots' connections
-        for slot in made:
+        pool.close()
+
+
+class _Pool:
+    """A process for every place, each of which computes one run at a time.
+
+    Attributes:
+        stop: set when all processes must stop after their step.
+    """
+
+    def __init__(self, job: Job, places: Sequence[Execution]) -> None:
+        self.stop = SPAWN.Event()
+        with _interrupts_ignored():
+            self.slots = [
+                _Slot(replace(job, execution=place), self.stop, len(places)) for place in places
+            ]
+        self.free: queue.Queue[_Slot] = queue.Queue()
+        for slot in self.slots:
+            self.free.put(slot)
+
+    def compute(self, run: PlannedRun) -> Outcome:
+        """Compute a run in a process that is free; as many threads as places may ask for it."""
+        slot = self.free.get()
+        try:
+            return slot.compute(run)
+        finally:
+            self.free.put(slot)
+
+    def kill(self) -> None:
+        """End all processes now, whatever they do."""
+        for slot in self.slots:
+            slot.kill()
+
+    def close(self) -> None:
+        """Let all processes end by themselves."""
+        for slot in self.slots:
             slot.close()
 
 
@@ -164,26 +187,31 @@ class _Slot:
         started = now()
         for _ in range(ATTEMPTS):
             if self.stop.is_set():
-                return Outcome(run.spec.run_id, "interrupted")
-            try:
-                self.connection.send((run, self.job))
-                answer: Outcome | Exception = self.connection.recv()
-            except (EOFError, ConnectionError):  # the process has died
-                self._restart()
-                continue
+                break
+            answer = self._ask(run)
             if isinstance(answer, Exception):
                 raise answer
-            if answer.state == "failed":  # after some errors of CUDA nothing works there any more
+            # after some errors of CUDA nothing works in a process any more
+            if answer is None or answer.state == "failed":
                 self._restart()
-            return answer
+            if answer is not None:
+                return answer
         if self.stop.is_set():
             return Outcome(run.spec.run_id, "interrupted")
         error = RuntimeError(
             f"its process died {ATTEMPTS} times, killed from outside; most often memory has run out"
         )
-        return Outcome.of(
-            record_failure(run.spec, run.folder, error, started, self.job.execution.device)
-        )
+        device = self.job.execution.device
+        return Outcome.of(record_failure(run.spec, run.folder, error, started, device))
+
+    def _ask(self, run: PlannedRun) -> Outcome | Exception | None:
+        """Return what the process says of ``run``; None if it has died."""
+        try:
+            self.connection.send((run, self.job))
+            answer: Outcome | Exception = self.connection.recv()
+        except (EOFError, ConnectionError):
+            return None
+        return answer
 
     def _restart(self) -> None:
         self.close()

@@ -85,27 +85,47 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
 
 
 def _connect(ray: Any, address: str) -> None:
+    """Connect to a cluster.
+
+    Raises:
+        InputError: the address is not one, or nobody answers there.
+    """
     if address != "local":
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        if not host or not port.isdigit():
-            raise InputError(f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT.")
-        try:  # Ray itself would try for minutes
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        except (OSError, OverflowError) as error:
-            raise _no_answer(address, error) from error
-    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    if "DATASETS_ROOT" in variables:
-        variables["DATASETS_ROOT"] = str(Path(variables["DATASETS_ROOT"]).absolute())
+        _check_reachable(address)
     try:
         ray.init(
             address=address,
-            runtime_env={"env_vars": variables},
+            runtime_env={"env_vars": _variables()},
             log_to_driver=False,
             logging_level="ERROR",
-            include_dashboard=False if address == "local" else None,
+            # only a cluster that is started here may be told what it has
+            include_dashboard={"local": False}.get(address),
         )
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
         raise _no_answer(address, error) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Check ``HOST:PORT`` or ``ray://HOST:PORT`` at once, where Ray itself would try for minutes.
+
+    Raises:
+        InputError: it is no such address, or nobody answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT.")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment variables that the workers get from here."""
+    found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if "DATASETS_ROOT" in found:
+        found["DATASETS_ROOT"] = str(Path(found["DATASETS_ROOT"]).absolute())
+    return found
 
 
 def _no_answer(address: str, error: Exception) -> InputError:
@@ -126,7 +146,7 @@ def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
     most_cpus, most_gpus = _most(ray, "CPU"), _most(ray, "GPU")
     gpus = cluster.gpus
     if gpus is None:
-        gpus = 1 if most_gpus and device != "cpu" else 0
+        gpus = int(most_gpus > 0 and device != "cpu")
     if device == "cuda" and not gpus:
         reason = "no machine of the cluster has a GPU"
         if most_gpus:
@@ -145,7 +165,7 @@ def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
 
 
 def _most(ray: Any, kind: str) -> float:
-    """The most of a resource that one machine of the cluster has."""
+    """Return the most of a resource that one machine of the cluster has."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return max((machine.get(kind, 0) for machine in machines), default=0)
 
@@ -173,7 +193,7 @@ def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None
 def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str) -> Outcome:
     """Return what became of a run; one whose machines were lost too often is recorded as failed."""
     try:
-        result = ray.get(reference)
+        result: Outcome | InputError = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:

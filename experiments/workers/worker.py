@@ -37,7 +37,9 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
     accelerator = make_accelerator(job.execution.device)
     with ExitStack() as stack:
         # of several processes that work on one run, the first decides for all
-        settled = [_claim(run, job, stack) if accelerator.is_main_process else None]
+        settled: list[Outcome | None] = [None]
+        if accelerator.is_main_process:
+            settled = [_claim(run, job, stack)]
         with in_contact():
             broadcast_object_list(settled)
         if settled[0] is not None:
