@@ -264,7 +264,7 @@ def study_yaml(spec: DatasetSpec, dataset: Path) -> str:
     """Return a first study's YAML: three encoders and an untrained one, at 10 % and 100 %."""
     height, width = image_size(FolderDataset(spec, "train").pairs[0].image)
     side = min(512, max(64, min(height, width) // 32 * 32))
-    return f"""# Which encoder is best on {spec.name}? Written by  ablate init; change what you like.
+    return f"""# Which encoder is best on {spec.name}? Written by  ablate init; change it freely.
 # Run it:  ablate run {dataset.stem}_study.yaml
 # Try it:  ablate run {dataset.stem}_study.yaml recipe.steps=20 'seeds=[0]' 'fractions=[1.0]'
 name: {spec.name}

@@ -33,9 +33,10 @@ HEADS = "segmenter"
 
 HEAD = """# Every key
 
-What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaults, YAML, command line. An unknown key
-is an error that names the nearest one. Encoders, segmenters and datasets may be a name, a path, or a mapping or YAML
-that names a `base` and is a delta over it. This page is what `ablate keys` prints.
+What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaults, YAML, command
+line. An unknown key is an error that names the nearest one. Encoders, segmenters and datasets may
+be a name, a path, or a mapping or YAML that names a `base` and is a delta over it. This page is
+what `ablate keys` prints.
 """
 
 

@@ -32,7 +32,7 @@ SHOWN = 8
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """See ``ablate lint --help``. Returns 2 when training would be wrong, with --fix on the copy."""
+    """See ``ablate lint --help``; 2 = training would be wrong, with --fix on the copy."""
     arguments = _parser().parse_intermixed_args(argv)
     spec = _find(arguments.dataset, parse_overrides(arguments.overrides))
     shown = SHOWN

@@ -1,4 +1,4 @@
-"""``ablate run``: a study from one YAML. Finished runs are never repeated, interrupted ones go on."""
+"""``ablate run``: a study from one YAML. It repeats no finished run, and continues others."""
 
 import argparse
 import os

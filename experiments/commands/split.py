@@ -27,8 +27,12 @@ from encoder_ablations.utils.texts import plural
 EXAMPLES = """  ablate split my_data.yaml
   ablate split my_data.yaml --folds 5 --test 0.2
   ablate split my_data.yaml --val 0.1 --test 0.1 --fractions 0.01 0.1
-  ablate split my_data.yaml --scenes '^([^_]+)_'        what stands before the first _ names the scene
+  ablate split my_data.yaml --scenes '^([^_]+)_'     what stands before the first _ is the scene
   ablate split oxford_pet --of train --val 0.1 --output splits/pet"""
+
+ABOUT = """Divides a dataset's images into train, val and test, or into k folds with one shared
+test set. Scenes (scene_pattern in the YAML) stay whole, and every part gets its share of every
+class's pixels."""
 
 SHARE = 0.15
 """Share of the images for val, and for test, where nothing is said."""
@@ -103,12 +107,7 @@ def _counts(dataset: FolderDataset, *, by_pixels: bool, scenes_known: bool) -> n
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = (
-        "Divides a dataset's images into train, val and test, or into k folds with one shared test "
-        "set. Scenes (scene_pattern in the YAML) stay whole, and every part gets its share of every "
-        "class's pixels."
-    )
-    parser = options.make_parser("split", about, EXAMPLES)
+    parser = options.make_parser("split", ABOUT, EXAMPLES)
     parser.add_argument("dataset", help="a dataset's name or YAML; it need not have 'splits' yet")
     parser.add_argument(
         "--folds", type=int, default=1, help="number of folds (default 1: one train and one val)"
@@ -170,6 +169,7 @@ def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | No
     """Return one line about scenes that names make possible; None where there is no sign of any.
 
     Args:
+        ids: names of the N images.
         counts: N×K pixels of each class; None = not known yet.
 
     Raises:

@@ -24,7 +24,7 @@ from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate taps --encoder dinov2_b14
   ablate taps --encoder vit_ti16 --size 512x640 weights=random
-  ablate taps --encoder clip_b16 --image photo.jpg --heatmaps outputs/taps weights=clip.safetensors"""
+  ablate taps --encoder clip_b16 --image photo.jpg --heatmaps taps weights=clip.safetensors"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

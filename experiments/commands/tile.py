@@ -113,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="N",
-        help="an image's red, green and blue band, or the one that is grey, counted from 1 (default "
-        "1 2 3)",
+        help="an image's red, green and blue band, or the one that is grey, counted from 1 "
+        "(default 1 2 3)",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)"
@@ -266,7 +266,9 @@ def _distinct(work: list[Work]) -> list[Work]:
 
 def dataset_yaml(spec: DatasetSpec, reference: str, output: Path, size: int) -> str:
     """Return the YAML of the tiles' dataset: that of the rasters, in another folder."""
-    base = str(Path(reference).resolve()) if Path(reference).exists() else reference
+    base = reference
+    if Path(reference).exists():
+        base = str(Path(reference).resolve())
     splits = ", ".join(f"{split}: {split}" for split in spec.splits)
     lines = [
         f"# {spec.name} in tiles of at most {size}×{size} pixels: written by  ablate tile",

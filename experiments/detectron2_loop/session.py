@@ -51,6 +51,7 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     """Train or evaluate, in every process.
 
     Args:
+        arguments: of ``ablate train-net``.
         setup: what ``configure(arguments)`` gave, where that was called in this process.
 
     Raises:
@@ -111,6 +112,8 @@ def _train_and_record(
     """Train, evaluate the best weights, and record the run if it is recorded.
 
     Args:
+        arguments: of ``ablate train-net``.
+        setup: what is trained.
         path: where the weights come from.
         resumed: whether that is a checkpoint of this run.
     """

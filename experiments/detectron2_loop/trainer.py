@@ -13,13 +13,13 @@ from torch import nn
 
 from encoder_ablations.encoders.frameworks.detectron2 import EncoderBackbone
 from encoder_ablations.engine.cost.memory import PeakMemory
+from encoder_ablations.engine.evaluation.metrics import number_or_none
 from encoder_ablations.engine.training.batch_norm import synchronise
 from encoder_ablations.engine.training.checkpoints import save_checkpoint
 from encoder_ablations.engine.training.optimizer import undecayed_names
 from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.experiments.detectron2_loop.repository import official_trainer
 from encoder_ablations.experiments.detectron2_loop.translation import DTYPES
-from encoder_ablations.experiments.runs.metrics_record import number_or_none
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.interrupts import Interrupt
@@ -225,7 +225,8 @@ class Recorder(HookBase):
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model inside of DistributedDataParallel."""
     if isinstance(model, nn.parallel.DistributedDataParallel):
-        return model.module
+        inner: nn.Module = model.module
+        return inner
     return model
 
 

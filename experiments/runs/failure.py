@@ -41,7 +41,7 @@ def record_failure(
         started: when it was begun.
         device: what it was to be computed on, as ``--device`` names it.
     """
-    environment = describe_environment("cpu" if device == "auto" else device)
+    environment = describe_environment(device.replace("auto", "cpu"))
     record = failed_record(spec, error, started, environment)
     save_record(record, folder)
     return record

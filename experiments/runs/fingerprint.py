@@ -121,7 +121,9 @@ def refuse_other_files(dataset: DatasetSpec, dataset_sha256: str, runs: FilesOfR
     """
     for digest, names in runs.get(_digest(dataset), {}).items():
         if digest != dataset_sha256:
-            others = f" and {plural(len(names) - 1, 'other')}" if len(names) > 1 else ""
+            others = ""
+            if len(names) > 1:
+                others = f" and {plural(len(names) - 1, 'other')}"
             raise InputError(
                 f"the files of dataset '{dataset.name}' have changed since the run "
                 f"{names[0]}{others}: other images, names or masks. Scores on both cannot be "

@@ -77,6 +77,7 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
     those on the command line in the current folder.
 
     Args:
+        reference: a name or a path.
         overrides: ``key.sub=value``, which change what the file says.
 
     Raises:

@@ -45,6 +45,8 @@ def find_problems(
     will not see whole batches.
 
     Args:
+        specs: the runs.
+        execution: how they will be computed.
         earlier: folders of runs that these will be compared with.
 
     Raises:

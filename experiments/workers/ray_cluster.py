@@ -76,7 +76,9 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
     import ray
 
     gpus = _gpus(ray, cluster, job.execution.device)
-    device = job.execution.device if gpus else "cpu"
+    device = "cpu"
+    if gpus:
+        device = job.execution.device
     job = replace(job, execution=replace(job.execution, device=device), lock_seconds=LOCK_SECONDS)
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_compute_on_worker)
     placed = [replace(run, folder=run.folder.absolute()) for run in runs]
