@@ -32,7 +32,8 @@ def make(spec):
 
 
 def test_predictions_are_compared_at_each_masks_own_size(terrain):
-    """Images are shrunk to 48, masks stay at 64: the scores go straight from stride 4 to 64, then argmax."""
+    """Images are shrunk to 48, masks stay at 64: the scores go straight from stride 4 to 64, then
+    argmax."""
     segmenter = make(LinearSpec(name="linear"))
     spec = AugmentationSpec(short_side=48)
     dataset = FolderDataset(terrain, "test")

@@ -1,4 +1,5 @@
-"""Several runs at a time: the same results as one after the other, whoever is killed and whenever."""
+"""Several runs at a time: the same results as one after the other, whoever is killed and
+whenever."""
 
 import multiprocessing
 import os
