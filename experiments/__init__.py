@@ -1,0 +1,1 @@
+"""Studies of encoders: the command line, runs, workers and reports."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
 
+PACKAGE = "encoder_ablations.experiments.commands"
 COMMANDS = Path(__file__).parent / "commands"
 """One file a command: its name is the command's, its docstring's first line says what it does."""
 
@@ -38,31 +39,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     quiet_imports()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        argv = sys.argv[1:]
+    name, *arguments = argv or ["--help"]
     commands = summaries()
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(
-            USAGE.format(
-                commands="\n".join(f"  {name:<10} {text}" for name, text in commands.items())
-            )
-        )
+    if name in ("-h", "--help"):
+        listed = "\n".join(f"  {each:<10} {text}" for each, text in commands.items())
+        print(USAGE.format(commands=listed))
         return 0
-    if arguments[0] == "--version":
+    if name == "--version":
         print(f"ablate {__version__}")
         return 0
-    name = arguments[0]
     if name not in commands:
-        allowed = ", ".join(commands)
-        print(
-            f"ablate: unknown command '{name}'.{nearest(name, commands)} Allowed: {allowed}.",
-            file=sys.stderr,
-        )
+        hint, allowed = nearest(name, commands), ", ".join(commands)
+        print(f"ablate: unknown command '{name}'.{hint} Allowed: {allowed}.", file=sys.stderr)
         return 2
-    module = importlib.import_module(
-        f"encoder_ablations.experiments.commands.{name.replace('-', '_')}"
-    )
-    resumes = hasattr(module, "RESUMES") and module.RESUMES
-    return command(module.main, arguments[1:], resumes)
+    module = importlib.import_module(f"{PACKAGE}.{name.replace('-', '_')}")
+    return command(module.main, arguments, getattr(module, "RESUMES", False))
 
 
 def summaries() -> dict[str, str]:
@@ -70,9 +63,9 @@ def summaries() -> dict[str, str]:
     found = {}
     for path in sorted(COMMANDS.glob("[a-z]*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        found[path.stem.replace("_", "-")] = (
-            docstring.partition("``: ")[2].partition("\n")[0].rstrip(".")
-        )
+        first_line = docstring.partition("\n")[0]
+        text = first_line.partition("``: ")[2]
+        found[path.stem.replace("_", "-")] = text.rstrip(".")
     return found
 
 
@@ -83,18 +76,16 @@ def quiet_imports() -> None:
     warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)
 
 
-def command(
-    run: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None, resumes: bool = True
-) -> int:
+def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: bool = True) -> int:
     """Run a sub-command's ``main`` and return the exit code; bad input becomes one line and 2.
 
     Args:
         run: the sub-command's ``main``.
-        argv: its arguments; None = those of this process.
+        argv: its arguments.
         resumes: it can go on where Ctrl-C has stopped it.
     """
     try:
-        code = run(sys.argv[1:] if argv is None else argv)
+        code = run(argv)
         sys.stdout.flush()
         return code
     except InputError as error:
@@ -107,7 +98,9 @@ def command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        again = "goes on where this one ended" if resumes else "begins anew"
+        again = "begins anew"
+        if resumes:
+            again = "goes on where this one ended"
         print(f"stopped; the same command {again}.", file=sys.stderr)
         return 130
 

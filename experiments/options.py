@@ -99,8 +99,11 @@ def as_folder(reference: str) -> Path | None:
 
     The name of a built-in dataset wins over a folder of that name, which is ``./name``.
     """
+    folder = Path(reference)
     named = "/" not in reference and find_config("datasets", reference) is not None
-    return Path(reference) if Path(reference).is_dir() and not named else None
+    if named or not folder.is_dir():
+        return None
+    return folder
 
 
 def bar(title: str, unit: str, total: int | None = None) -> tqdm:
@@ -112,4 +115,6 @@ def bar(title: str, unit: str, total: int | None = None) -> tqdm:
 
 def bar_interval() -> float:
     """Return the seconds between two updates of a progress bar, many where the output is a file."""
-    return 0.2 if sys.stderr.isatty() else 30.0
+    if sys.stderr.isatty():
+        return 0.2
+    return 30.0

@@ -2,8 +2,7 @@
 
 import sys
 
-from encoder_ablations.experiments.cli import command
-from encoder_ablations.experiments.commands.taps import main
+from encoder_ablations.experiments.cli import main
 
 if __name__ == "__main__":
-    sys.exit(command(main))
+    sys.exit(main(["taps", *sys.argv[1:]]))

@@ -14,8 +14,6 @@ from typing import Any
 
 import torch
 
-from encoder_ablations.utils.errors import InputError
-
 Function = Callable[..., Any]
 
 
@@ -30,23 +28,16 @@ def compiled(*fastmath: str, inline: bool = False) -> Callable[[Function], Funct
         fastmath: LLVM's flags that are allowed. Never "nnan", "ninf" or "fast": kernels must see
             NaN and infinity.
         inline: for a helper in an inner loop: its code becomes part of each kernel that calls it.
+
+    Raises:
+        RuntimeError: no place can be written to; see :func:`~.optional.no_place_for_kernels`.
     """
     import numba  # half a second to import, so only when a module of kernels is imported
 
     def decorate(function: Function) -> Function:
-        try:
-            return numba.njit(
-                nogil=True,
-                cache=True,
-                error_model="numpy",
-                fastmath=set(fastmath),
-                forceinline=inline,
-            )(function)
-        except RuntimeError as error:  # neither place can be written to
-            raise InputError(
-                f"numba cannot keep compiled kernels ({error}). "
-                "Set the environment variable NUMBA_CACHE_DIR to a folder that can be written to."
-            ) from error
+        return numba.njit(
+            nogil=True, cache=True, error_model="numpy", fastmath=set(fastmath), forceinline=inline
+        )(function)
 
     return decorate
 

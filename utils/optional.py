@@ -1,4 +1,4 @@
-"""Optional packages: what to install when one is missing, and what works without it."""
+"""What to do when a package is missing, or cannot be used on this machine."""
 
 from encoder_ablations.utils.errors import InputError
 
@@ -47,3 +47,11 @@ def missing(package: str, error: ImportError) -> MissingPackageError:
     """Return the error for a ``package`` of :data:`HINTS` whose import ended with ``error``."""
     title, hint = HINTS[package]
     return MissingPackageError(f"{title} cannot be imported ({error}). {hint}")
+
+
+def no_place_for_kernels(error: RuntimeError) -> InputError:
+    """Return the error for a module of kernels whose import ended with ``error``."""
+    return InputError(
+        f"numba cannot keep compiled kernels ({error}). "
+        "Set the environment variable NUMBA_CACHE_DIR to a folder that can be written to."
+    )

@@ -8,10 +8,9 @@ import numpy as np
 
 from encoder_ablations.data.checks.facts import Content, grouped
 from encoder_ablations.data.checks.rules import Finding, finding
-from encoder_ablations.data.checks.training_check import MOST_CLASSES
 from encoder_ablations.data.datasets.class_names import invented_names
 from encoder_ablations.data.datasets.decoding import class_table
-from encoder_ablations.data.datasets.spec import Split
+from encoder_ablations.data.datasets.spec import MOST_CLASSES, Split
 from encoder_ablations.utils.texts import first_names, plural
 
 RARE = 0.0005

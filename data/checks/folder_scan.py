@@ -8,9 +8,14 @@ from pathlib import Path
 from PIL import Image
 
 from encoder_ablations.data.checks.facts import Notes
-from encoder_ablations.data.datasets.listing import Files, list_pattern, require_folder
+from encoder_ablations.data.datasets.listing import (
+    LOSSY_SUFFIXES,
+    MASK_SUFFIXES,
+    Files,
+    list_pattern,
+    require_folder,
+)
 from encoder_ablations.data.datasets.pairing import Kind, place, suffixes_of
-from encoder_ablations.data.datasets.reading import LOSSY_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.datasets.spec import DatasetSpec, is_pattern
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural

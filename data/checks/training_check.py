@@ -11,13 +11,11 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pixel_counts import MaskScan, scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.sample import IGNORE
-from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.data.datasets.spec import MOST_CLASSES, DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural
 
-MOST_CLASSES = 2000
-"""More make a confusion matrix, which every record holds, too large to work with."""
 MOST_NAMED = 20
 """Most absent classes that a warning names, in datasets of more classes than 8 bits hold."""
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from encoder_ablations.data.datasets.listing import Files
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
+from encoder_ablations.data.datasets.listing import IMAGE_SUFFIXES, Files
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from encoder_ablations.utils.errors import InputError, nearest
 
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
+
 Files = dict[str, list[Path]]
 """Files by what image and mask have in common."""
 

@@ -5,8 +5,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from encoder_ablations.data.datasets.index_files import read_index
-from encoder_ablations.data.datasets.listing import Files, list_folder, list_pattern
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES, LOSSY_SUFFIXES, MASK_SUFFIXES
+from encoder_ablations.data.datasets.listing import (
+    IMAGE_SUFFIXES,
+    LOSSY_SUFFIXES,
+    MASK_SUFFIXES,
+    Files,
+    list_folder,
+    list_pattern,
+)
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural

@@ -14,10 +14,6 @@ from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 from encoder_ablations.data.datasets.tiff import tiff_content
 from encoder_ablations.utils.errors import InputError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
-
 _LOSSY_COMPRESSIONS = {"jpeg", "tiff_jpeg", "webp"}
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 0x0112

@@ -20,6 +20,8 @@ Split = Literal["train", "val", "test"]
 ColorValue = Annotated[int, Field(ge=0, le=255)]
 LARGEST_VALUE = WIDE_IGNORE
 """Masks hold 8- or 16-bit values."""
+MOST_CLASSES = 2000
+"""More make a confusion matrix, which every record holds, too large to work with."""
 FileValue = Annotated[int, Field(ge=0, le=LARGEST_VALUE)]
 MaskFormat = Literal["ids", "colors", "ade20k", "matte", "supervisely"]
 

@@ -8,17 +8,16 @@ or processes nor an interruption changes what a model is trained on.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.data.loading.balancing import drawer
+from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples, View
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.data.views.transforms import evaluation_view, training_view
@@ -26,48 +25,6 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 
 Value = TypeVar("Value")
-
-
-class Samples(Protocol):
-    """Any dataset of this package."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Sample: ...
-
-    def image_file(self, index: int, /) -> Path:
-        """Return the file that a sample's image is read from."""
-
-
-class View(NamedTuple):
-    """The ``number``-th fixed view of the sample at ``place`` of its dataset."""
-
-    place: int
-    number: int
-
-
-class Batch(NamedTuple):
-    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64, ignored as in the samples.
-
-    ``views`` names each image where the number of views is fixed: equal names, equal images. It is
-    empty otherwise.
-    """
-
-    images: Tensor
-    masks: Tensor
-    views: tuple[View, ...] = ()
-
-
-class EvaluationItem(NamedTuple):
-    """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size.
-
-    ``id`` is the sample's, ``place`` its index in its dataset.
-    """
-
-    image: Tensor
-    mask: Tensor
-    id: str
-    place: int | None = None
 
 
 def training_batches(

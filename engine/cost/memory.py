@@ -22,15 +22,13 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.kind = "allocated on the GPU by PyTorch"
-        if device.type != "cuda":
-            resets = _reset_resident_peak()
-            self.kind = (
-                "resident in the process"
-                if resets
-                else "resident in the process at the end of a step"
-            )
-            self._now_only = not resets
+        self._resets = device.type != "cuda" and _reset_resident_peak()
+        if device.type == "cuda":
+            self.kind = "allocated on the GPU by PyTorch"
+        elif self._resets:
+            self.kind = "resident in the process"
+        else:
+            self.kind = "resident in the process at the end of a step"
 
     def words(self, processes: int) -> str:
         """Return what was measured, for a record; of several processes the largest counts."""
@@ -43,14 +41,17 @@ class PeakMemory:
         """Forget the peak so far."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        elif not self._now_only:
+        elif self._resets:
             _reset_resident_peak()
 
     def read(self) -> int:
         """Return bytes."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        return psutil.Process().memory_info().rss if self._now_only else _resident_peak()
+        if self._resets:
+            return _resident_peak()
+        resident: int = psutil.Process().memory_info().rss
+        return resident
 
 
 def _reset_resident_peak() -> bool:

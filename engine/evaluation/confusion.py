@@ -52,7 +52,9 @@ class ConfusionMatrix:
         prediction, truth = _checked(prediction, truth)
         if not truth.numel():
             return cls.empty(classes)
-        kind = torch.int32 if classes <= INT32_CLASSES else torch.int64
+        kind = torch.int32
+        if classes > INT32_CLASSES:
+            kind = torch.int64
         # The ignored id has all bits set: adding 1 makes it row 0, and class k row k + 1.
         row = (truth.flatten().to(kind) + 1).bitwise_and_(ignore)
         # one transfer from a GPU for all six numbers
@@ -75,7 +77,6 @@ class ConfusionMatrix:
 
 def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Return both tensors in types for which PyTorch finds extremes: not unsigned 16 to 64 bits."""
-    import torch
 
     if prediction.shape != truth.shape:
         shapes = f"prediction {tuple(prediction.shape)}, truth {tuple(truth.shape)}"
@@ -85,9 +86,15 @@ def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     for name, ids in (("prediction", prediction), ("truth", truth)):
         if ids.is_floating_point() or ids.is_complex():
             raise InputError(f"confusion matrix: {name} must hold integers. Given: {ids.dtype}.")
-    unsigned = (torch.uint16, torch.uint32, torch.uint64)
-    first, second = (ids.long() if ids.dtype in unsigned else ids for ids in (prediction, truth))
-    return first, second
+    return _comparable(prediction), _comparable(truth)
+
+
+def _comparable(ids: Tensor) -> Tensor:
+    import torch
+
+    if ids.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        return ids.long()
+    return ids
 
 
 def _unknown_id(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, zip_longest
 
 import torch
@@ -9,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from encoder_ablations.data.loading.batches import EvaluationItem
+from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts
 from encoder_ablations.engine.evaluation.picture import Picture
@@ -53,15 +54,16 @@ def evaluate(
         read: gives the model's input for an item, see :class:`FeatureSource`; None = its image.
         relabel: int64, predicted class -> class id in the masks; None = they are the same.
     """
+    read = read or partial(_own_image, device=accelerator.device)
     was_training = segmenter.training
     segmenter.eval()
     result = Evaluation(ConfusionMatrix.empty(classes))
     with torch.inference_mode(), tensor_float32(False):
         for item in items:
-            given = item.image.unsqueeze(0).to(accelerator.device) if read is None else read(item)
-            maps = segmenter.predict(given)
+            maps = segmenter.predict(read(item))
             prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
-            prediction = prediction if relabel is None else relabel[prediction]
+            if relabel is not None:
+                prediction = relabel[prediction]
             truth = item.mask.to(prediction.device)
             counts = count_image(item.id, prediction, truth, classes)
             result.confusion += counts
@@ -75,6 +77,10 @@ def evaluate(
     )
     result.confusion = ConfusionMatrix(total.cpu().numpy())
     return result
+
+
+def _own_image(item: EvaluationItem, device: torch.device) -> Tensor:
+    return item.image.unsqueeze(0).to(device)
 
 
 def count_image(id: str, prediction: Tensor, truth: Tensor, classes: int) -> ConfusionMatrix:

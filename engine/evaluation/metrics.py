@@ -3,14 +3,24 @@
 All values are fractions in 0..1, or NaN where the divisor is zero (a class that never occurs).
 """
 
+import math
+
 import numpy as np
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 
 
+def number_or_none(value: float) -> float | None:
+    """Return a metric as records hold it: None for NaN."""
+    if math.isnan(value):
+        return None
+    return float(value)
+
+
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     result = np.full(numerator.shape, np.nan)
-    return np.divide(numerator, denominator, out=result, where=denominator > 0)
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return result
 
 
 def class_iou(matrix: ConfusionMatrix) -> np.ndarray:
@@ -39,7 +49,8 @@ def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
 
 
 def _present(matrix: ConfusionMatrix) -> np.ndarray:
-    return matrix.counts.sum(axis=1) > 0
+    pixels: np.ndarray = matrix.counts.sum(axis=1)
+    return pixels > 0
 
 
 def mean_iou(matrix: ConfusionMatrix) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoder_ablations.data.loading.batches import Batch, EvaluationItem, Samples
+from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples
 from encoder_ablations.engine.devices import autocast, precision_on
 from encoder_ablations.engine.frozen.feature_store import FeatureGroup, FeatureStore
 from encoder_ablations.engine.recipe import Recipe
@@ -152,5 +152,7 @@ def _describe_device(device: torch.device) -> str:
     """Return what rounds the maps: processor and threads, or GPU and kind of kernels."""
     if device.type == "cpu":
         return f"{processor()}, {torch.get_num_threads()} threads"
-    kernels = "deterministic" if torch.are_deterministic_algorithms_enabled() else "fastest"
+    kernels = "fastest"
+    if torch.are_deterministic_algorithms_enabled():
+        kernels = "deterministic"
     return f"{torch.cuda.get_device_name(device)}, {kernels} kernels"

@@ -97,7 +97,8 @@ class WholeBatchNorm(_BatchNorm):
             normalised = normalised * _like(self.weight, input)
         if self.bias is not None:
             normalised = normalised + _like(self.bias, input)
-        return normalised.to(input.dtype)
+        output: Tensor = normalised.to(input.dtype)
+        return output
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
@@ -135,12 +136,12 @@ class _Normalise(torch.autograd.Function):
         Returns:
             The normalised images, the mean C, the biased variance C, and the values a channel.
         """
-        values = images if images.dtype == torch.float64 else images.float()
+        values = images.to(torch.promote_types(images.dtype, torch.float32))
         variance, mean = torch.var_mean(values, _all_but_channels(values), correction=0)
         count = torch.full_like(mean[:1], values.numel() // values.shape[1])
         # one message a layer: every process's mean, variance and count
         parts = _gathered(torch.cat([mean, variance, count]))
-        means, variances, counts = parts.split([len(mean), len(mean), 1], dim=1)
+        means, variances, counts = torch.split(parts, [len(mean), len(mean), 1], dim=1)
         total = counts.sum()
         mean = (means * counts).sum(dim=0) / total
         # Chan, Golub & LeVeque (1979), eq. 2.1: variance within the parts plus between them

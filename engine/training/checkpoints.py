@@ -91,17 +91,20 @@ def load_checkpoint(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"there is no checkpoint {path}. Restore it, or delete the run's folder to run it again."
+            f"there is no checkpoint {path}. Restore it, or delete the run's folder to run it "
+            "again."
         ) from error
     except DAMAGED as error:
         raise CheckpointError(
             f"{path} is damaged or not a checkpoint of this program; "
             "without it the run begins anew."
         ) from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
+    version = None
+    if isinstance(content, dict):
+        version = content.get("schema_version")
     if version != SCHEMA_VERSION:
         raise CheckpointError(
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}."

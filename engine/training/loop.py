@@ -11,15 +11,11 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.batches import (
-    Batch,
-    Samples,
-    evaluation_items,
-    training_batches,
-)
+from encoder_ablations.data.loading.batches import evaluation_items, training_batches
+from encoder_ablations.data.loading.items import Batch, Samples
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.evaluation.evaluate import evaluate
-from encoder_ablations.engine.evaluation.metrics import mean_iou
+from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
@@ -95,8 +91,7 @@ class Trainer:
             workers: processes that load data; 0 = this one.
             store: where a frozen body's features are kept; None = computed every time.
             run_id: whose checkpoints ``folder`` holds; None = the run that the folder is named by.
-            callbacks: called, in this order, after the built-in ones and before a checkpoint is
-                written.
+            callbacks: called in this order, after the built-in ones, before a checkpoint is saved.
             make_step: makes the way in which a batch becomes an optimiser step.
         """
         self.segmenter = segmenter.to(accelerator.device)
@@ -118,15 +113,20 @@ class Trainer:
         self.log_every = max(1, recipe.steps // LOSS_POINTS)
         self.best = folder / "checkpoints" / "best.pt"
         self.last = folder / "checkpoints" / "last.pt"
-        first = [TensorBoard(data.spec), MetricsFile(), BestCheckpoint(self.best)]
-        self.callbacks = Callbacks([*first, *callbacks])
+        self.callbacks = Callbacks([*self._own_callbacks(), *callbacks])
+        self.checkpoint = self._last_checkpoint()
+
+    def _own_callbacks(self) -> list[Callback]:
+        return [TensorBoard(self.data.spec), MetricsFile(), BestCheckpoint(self.best)]
+
+    def _last_checkpoint(self) -> LastCheckpoint:
         parts: dict[str, Stateful] = {
             "optimizer": self.optimizer,
             "step_state": self.step,
             "progress": self.progress,
             "callbacks": self.callbacks,
         }
-        self.checkpoint = LastCheckpoint(self.last, self.run_id, segmenter, parts)
+        return LastCheckpoint(self.last, self.run_id, self.segmenter, parts)
 
     def run(self, advance: Callable[[int, str], object] = lambda step, status: None) -> Progress:
         """Train to the last step, from the last checkpoint if there is one.
@@ -225,7 +225,9 @@ class Trainer:
 
     def _report(self, loss: float) -> None:
         new_point = self.progress.record_loss(loss, self.log_every)
-        mean_loss = self.progress.loss[-1] if new_point else None
+        mean_loss = None
+        if new_point:
+            mean_loss = self.progress.loss[-1]
         rate = self.optimizer.param_groups[0]["lr"]
         self.callbacks.on_step(StepReport(self.progress.step, loss, mean_loss, rate))
 
@@ -251,7 +253,7 @@ class Trainer:
             read=partial(self.features.evaluation, self.data.val),
         )
         miou = mean_iou(result.confusion)
-        best = self.progress.record_evaluation(None if math.isnan(miou) else miou)
+        best = self.progress.record_evaluation(number_or_none(miou))
         self.callbacks.on_evaluation(
             EvaluationReport(self.progress.step, miou, best, result.confusion, result.pictures)
         )

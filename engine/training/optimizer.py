@@ -1,6 +1,7 @@
 """Parameter groups, learning-rate schedule and the optimiser."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -37,7 +38,9 @@ def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str
         if name.startswith(prefix):
             blocks_after = body.max_depth - body.depth_of(name.removeprefix(prefix))
             rate *= spec.encoder_lr_multiplier * spec.layer_decay**blocks_after
-        decay = 0.0 if name in undecayed else spec.weight_decay
+        decay = spec.weight_decay
+        if name in undecayed:
+            decay = 0.0
         empty: dict[str, Any] = {
             "params": [],
             "names": [],
@@ -64,6 +67,15 @@ def undecayed_names(module: nn.Module) -> set[str]:
     return names
 
 
+DECAYS: dict[str, Callable[[float, float], float]] = {
+    "poly": lambda done, power: (1 - done) ** power,
+    "cosine": lambda done, power: 0.5 * (1 + math.cos(math.pi * done)),
+    "linear": lambda done, power: 1 - done,
+    "constant": lambda done, power: 1.0,
+}
+"""The factor after a share ``done`` of the steps, 0..1; see ``ScheduleSpec``."""
+
+
 def rate_factor(step: int, steps: int, spec: ScheduleSpec) -> float:
     """Return the factor on every learning rate at ``step`` (0-based).
 
@@ -72,13 +84,7 @@ def rate_factor(step: int, steps: int, spec: ScheduleSpec) -> float:
     if step < spec.warmup_steps:
         return (step + 1) / (spec.warmup_steps + 1)
     done = (step - spec.warmup_steps) / (steps - spec.warmup_steps)
-    if spec.decay == "poly":
-        return (1 - done) ** spec.power
-    if spec.decay == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * done))
-    if spec.decay == "linear":
-        return 1 - done
-    return 1.0
+    return DECAYS[spec.decay](done, spec.power)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -76,4 +76,6 @@ class Progress:
 
 def _score(miou: float | None) -> float:
     """Return a mIoU that compares: an evaluation without labelled pixels is the worst."""
-    return -1.0 if miou is None else miou
+    if miou is None:
+        return -1.0
+    return miou

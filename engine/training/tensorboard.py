@@ -41,8 +41,10 @@ class TensorBoard(Callback):
             return
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        step = training.progress.step
-        self.writer = SummaryWriter(str(training.folder), purge_step=step + 1 if step else None)
+        first = None
+        if training.progress.step:
+            first = training.progress.step + 1
+        self.writer = SummaryWriter(str(training.folder), purge_step=first)
 
     def on_step(self, report: StepReport) -> None:
         """Write loss and learning rate at every new point of the loss curve."""

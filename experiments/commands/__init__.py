@@ -1,0 +1,1 @@
+"""The commands of ``ablate``, one file each."""

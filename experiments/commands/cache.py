@@ -1,5 +1,6 @@
-"""``ablate cache``: a dataset decoded once, into sets on disk that training and evaluation then read."""
+"""``ablate cache``: a dataset decoded once, into sets on disk that runs then read."""
 
+import argparse
 import math
 import shutil
 from collections.abc import Sequence
@@ -26,19 +27,44 @@ EXAMPLES = """  ablate cache camvid
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate cache --help``."""
-    parser = options.make_parser(
-        "cache",
-        "Decodes all images and masks of a dataset once. Runs on it then read the result, whatever the encoder; their "
-        "numbers stay the same, bit for bit. The same command goes on after an interruption.",
-        EXAMPLES,
+    arguments = _parser().parse_intermixed_args(argv)
+    short_side, most = arguments.short_side, arguments.max_gb
+    if short_side is not None and short_side < 32:
+        raise InputError(f"--short-side {short_side}: allowed are 32 and more.")
+    if not 0 < most < math.inf:
+        raise InputError(f"--max-gb {most:g}: allowed is more than 0.")
+    spec = load_dataset(arguments.dataset, parse_overrides(arguments.overrides))
+    prepare_dataset(spec)
+    datasets = [FolderDataset(spec, split) for split in spec.splits]
+    if arguments.remove:
+        _remove(datasets, short_side)
+        return 0
+    total = sum(planned_bytes(dataset, short_side) for dataset in datasets)
+    _require_room(total, most, set_folder(datasets[0], short_side))
+    for dataset in datasets:
+        title = f"{spec.name}/{dataset.split}"
+        with options.bar(title, "image", len(dataset)) as bar:
+            folder = write_set(dataset, short_side, bar.update)
+        print(f"{title}: {plural(len(dataset), 'image')} in {folder}")
+    print(f"{_gib(total)} together; 'ablate cache {arguments.dataset} --remove' deletes them")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = (
+        "Decodes all images and masks of a dataset once. Runs on it then read the result, whatever "
+        "the encoder; their numbers stay the same, bit for bit. The same command goes on after an "
+        "interruption."
     )
+    parser = options.make_parser("cache", about, EXAMPLES)
     parser.add_argument("dataset", help="a name in configs/datasets, or a YAML")
     parser.add_argument(
         "--short-side",
         type=int,
         metavar="N",
-        help="store images and masks at this size of their shorter side (default: at the size of their files); "
-        "evaluation uses that where short_side is N, training where resize_first is true, too",
+        help="store images and masks at this size of their shorter side (default: at the size of "
+        "their files); evaluation uses that where short_side is N, training where resize_first is "
+        "true, too",
     )
     parser.add_argument(
         "--max-gb", type=float, default=50.0, metavar="N", help="at most N GiB (default 50)"
@@ -47,49 +73,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--remove", action="store_true", help="delete the sets of this dataset and size"
     )
     options.add_overrides(parser, "root=/data/camvid")
-    arguments = parser.parse_intermixed_args(argv)
-    if arguments.short_side is not None and arguments.short_side < 32:
-        raise InputError(f"--short-side {arguments.short_side}: allowed are 32 and more.")
-    if not 0 < arguments.max_gb < math.inf:
-        raise InputError(f"--max-gb {arguments.max_gb:g}: allowed is more than 0.")
-    spec = load_dataset(arguments.dataset, parse_overrides(arguments.overrides))
-    prepare_dataset(spec)
-    datasets = [FolderDataset(spec, split) for split in spec.splits]
-    if arguments.remove:
-        return _remove(datasets, arguments.short_side)
-    total = sum(planned_bytes(dataset, arguments.short_side) for dataset in datasets)
-    _require_room(total, arguments.max_gb, set_folder(datasets[0], arguments.short_side))
-    for dataset in datasets:
-        title = f"{spec.name}/{dataset.split}"
-        with options.bar(title, "image", len(dataset)) as bar:
-            folder = write_set(dataset, arguments.short_side, bar.update)
-        print(f"{title}: {plural(len(dataset), 'image')} in {folder}")
-    print(f"{_gib(total)} together; 'ablate cache {arguments.dataset} --remove' deletes them")
-    return 0
+    return parser
 
 
 def _require_room(needed: int, allowed: float, folder: Path) -> None:
-    """``needed`` in bytes, ``allowed`` in GiB."""
-    advice = "Choose a smaller --short-side, or raise --max-gb."
+    """Check that a set fits.
+
+    Args:
+        needed: bytes.
+        allowed: GiB.
+        folder: of one of its splits; none need exist yet.
+
+    Raises:
+        InputError: it needs more than is allowed, or than the disk has.
+    """
     if needed > allowed * GIB:
-        raise InputError(f"the set takes {_gib(needed)}, more than --max-gb {allowed:g}. {advice}")
+        raise InputError(
+            f"the set takes {_gib(needed)}, more than --max-gb {allowed:g}. Choose a smaller "
+            "--short-side, or raise --max-gb."
+        )
     place = next(parent for parent in folder.parents if parent.exists())
     used = sum(path.stat().st_size for path in folder.parent.glob("*/pixels.bin"))
     free = shutil.disk_usage(place).free + used
     if needed > free:
         raise InputError(
-            f"the set takes {needed / GIB:.2f} GiB, but {place} has {free / GIB:.2f} GiB left. Choose a smaller "
-            "--short-side, free some space, or set XDG_CACHE_HOME to another disk."
+            f"the set takes {needed / GIB:.2f} GiB, but {place} has {free / GIB:.2f} GiB left. "
+            "Choose a smaller --short-side, free some space, or set XDG_CACHE_HOME to another disk."
         )
 
 
 def _gib(size: int) -> str:
-    return f"{size / GIB:.2f} GiB" if size >= GIB / 10 else f"{size / GIB:.2g} GiB"
+    if size < GIB / 10:
+        return f"{size / GIB:.2g} GiB"
+    return f"{size / GIB:.2f} GiB"
 
 
-def _remove(datasets: Sequence[FolderDataset], short_side: int | None) -> int:
+def _remove(datasets: Sequence[FolderDataset], short_side: int | None) -> None:
     removed = [
-        str(set_folder(each, short_side)) for each in datasets if remove_set(each, short_side)
+        f"deleted {set_folder(each, short_side)}"
+        for each in datasets
+        if remove_set(each, short_side)
     ]
-    print("\n".join(f"deleted {folder}" for folder in removed) or "there was no such set")
-    return 0
+    print("\n".join(removed) or "there was no such set")

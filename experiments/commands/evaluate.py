@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from encoder_ablations.data.datasets.class_map import read_class_map, share_classes
+from encoder_ablations.data.datasets.class_map import SharedClasses, read_class_map, share_classes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.engine.training.checkpoints import CheckpointError
@@ -16,11 +16,11 @@ from encoder_ablations.experiments.reporting.findings.collection import Study, c
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record
-from encoder_ablations.experiments.runs.record import RunRecord, load_record
+from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.record import RunRecord, best_step, load_record
+from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.transfer import evaluate_checkpoint, evaluate_elsewhere
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord, transfer_file
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
@@ -41,6 +41,21 @@ TERMINAL = Path("-")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate evaluate --help``."""
+    arguments = _parser().parse_args(argv)
+    _refuse_several_processes()
+    _refuse_detectron2(arguments.folder)
+    _check_options(arguments)
+    execution = options.read_execution(arguments)
+    if arguments.dataset is not None:
+        return _evaluate_elsewhere(arguments, execution)
+    if _is_study(arguments.folder):
+        _report_study(collect(arguments.folder), arguments.json, arguments.csv)
+    else:
+        _evaluate_run(arguments.folder, arguments.split, arguments.json, execution)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = options.make_parser(
         "evaluate", "Evaluates the best checkpoint of a run, or lists a study's results.", EXAMPLES
     )
@@ -66,36 +81,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="of a study: also write every run, means and deviations here; - = as above",
     )
     options.add_execution_options(parser)
-    arguments = parser.parse_args(argv)
-    _refuse_several_processes()
-    _refuse_detectron2(arguments.folder)
-    if arguments.json == arguments.csv == TERMINAL:
-        raise InputError(
-            "--json - and --csv - cannot share the terminal: write one of them to a file."
-        )
-    if arguments.dataset is not None:
-        return _evaluate_elsewhere(arguments, options.read_execution(arguments))
-    if arguments.class_map is not None:
-        raise InputError(
-            "--class-map compares the run's classes with those of another dataset: add --dataset."
-        )
-    if (arguments.folder / "runs").is_dir():
-        if arguments.split:
-            raise InputError(
-                f"--split is for one run; {arguments.folder} is a study. Name one of its runs/."
-            )
-        _report_study(collect(arguments.folder), arguments.json, arguments.csv)
-        return 0
-    if arguments.csv:
-        raise InputError(
-            f"--csv is for a study; {arguments.folder} is not one. For a run there is --json."
-        )
-    if not (arguments.folder / "config.yaml").exists():
-        raise InputError(f"{arguments.folder} is neither a run (config.yaml) nor a study (runs/).")
-    _evaluate_run(
-        arguments.folder, arguments.split, arguments.json, options.read_execution(arguments)
-    )
-    return 0
+    return parser
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Check that the options fit together, and fit what the folder holds.
+
+    Raises:
+        InputError: they do not.
+    """
+    folder = arguments.folder
+    on_own_dataset = arguments.dataset is None
+    study = on_own_dataset and _is_study(folder)
+    run = on_own_dataset and not study
+    refusals = {
+        "--json - and --csv - cannot share the terminal: write one of them to a file.": (
+            arguments.json == arguments.csv == TERMINAL
+        ),
+        "--class-map compares the run's classes with those of another dataset: add --dataset.": (
+            on_own_dataset and arguments.class_map
+        ),
+        f"--split is for one run; {folder} is a study. Name one of its runs/.": (
+            study and arguments.split
+        ),
+        f"--csv is for a study; {folder} is not one. For a run there is --json.": (
+            run and arguments.csv
+        ),
+        f"{folder} is neither a run (config.yaml) nor a study (runs/).": (
+            run and not (folder / CONFIG).exists()
+        ),
+    }
+    for message, applies in refusals.items():
+        if applies:
+            raise InputError(message)
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / "runs").is_dir()
 
 
 def _refuse_several_processes() -> None:
@@ -125,17 +147,23 @@ def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
     """Print both tables, and write what was asked for."""
     say = _voice(json, table)
     say(study_results.text(study))
-    for line in study.damaged:
-        print(f"left out: {line}", file=sys.stderr)
+    _print_left_out(study.damaged)
     if json is not None:
         _write(json, as_json(study_results.as_json(study)), say)
     if table is not None:
         _write(table, study_results.as_csv(study), say)
 
 
+def _print_left_out(problems: Sequence[str]) -> None:
+    for line in problems:
+        print(f"left out: {line}", file=sys.stderr)
+
+
 def _voice(*targets: Path | None) -> Callable[[str], None]:
     """Return a printer for people: to stderr where stdout is for programs."""
-    return partial(print, file=sys.stderr if TERMINAL in targets else sys.stdout)
+    if TERMINAL in targets:
+        return partial(print, file=sys.stderr)
+    return print
 
 
 def _write(target: Path, content: str, say: Callable[[str], None]) -> None:
@@ -158,34 +186,18 @@ def _evaluate_run(
             "another. Rename the folder, or restore the run's own file."
         )
     chosen = _choose_split(spec.dataset, split)
-    step = None
-    if record is not None and record.convergence is not None:
-        step = record.convergence.best_step
-    result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution, step=step)
+    result = evaluate_checkpoint(
+        folder, spec, spec.dataset, chosen, execution, step=best_step(record)
+    )
     confusion = result.evaluation.confusion
     scores = metrics_record(confusion, spec.dataset.classes)
     where = f"{spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
     title = f"{spec.run_id}, step {result.step}, {where}"
     say = _voice(target)
-    say(_table(scores, title))
+    say(score_table(scores, title))
     if target is not None:
         found = {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()}
         _write(target, as_json(found), say)
-
-
-def _table(scores: MetricsRecord, title: str) -> str:
-    lines = [title]
-    for name, value in scores.model_dump().items():
-        if not isinstance(value, dict):
-            lines.append(f"  {name:<26}{_percent(value)}")
-    lines.append(f"  {'class':<26}{'IoU':>7}{'Dice':>8}")
-    for name, iou in scores.per_class_iou.items():
-        lines.append(f"  {name:<26}{_percent(iou)} {_percent(scores.per_class_dice[name])}")
-    return "\n".join(lines)
-
-
-def _percent(value: float | None) -> str:
-    return "      –" if value is None else f"{100 * value:7.2f}"
 
 
 def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> int:
@@ -196,42 +208,39 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     """
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
-    class_map = None if arguments.class_map is None else read_class_map(arguments.class_map)
     finished, problems = _finished_runs(arguments.folder, data.name)
-    source = arguments.class_map or f"--dataset {arguments.dataset}"
-    tables = [
-        share_classes(class_map, run.spec.dataset.classes, data.classes, source)
-        for _, run in finished
-    ]
+    # all class maps are checked before the first run is evaluated
+    shared = _shared_classes(arguments, [run.spec.dataset for _, run in finished], data)
     records = []
     say = _voice(arguments.json)
-    for (folder, run), shared in zip(finished, tables, strict=True):
+    for (folder, run), classes in zip(finished, shared, strict=True):
         try:
-            record = evaluate_elsewhere(folder, run, data, split, shared, execution)
+            record = evaluate_elsewhere(folder, run, data, split, classes, execution)
         except CheckpointError as error:
             problems.append(str(error))
             continue
         records.append(record)
-        say(_transfer_table(record, folder))
+        say(transfer_table(record, folder))
     if not records:
         raise InputError(problems[0])
-    for line in problems:
-        print(f"left out: {line}", file=sys.stderr)
+    _print_left_out(problems)
     if arguments.json is not None:
         _write(arguments.json, as_json([record.model_dump(mode="json") for record in records]), say)
-    return 1 if problems else 0
+    return int(bool(problems))
 
 
-def _transfer_table(record: TransferRecord, folder: Path) -> str:
-    """The metrics on the other dataset, mIoU on the run's own beside them, and the file."""
-    where = f"{record.tested_on} {record.split}"
-    lines = [_table(record.metrics, f"{record.run_id}, step {record.checkpoint_step}, {where}")]
-    if record.at_home is not None:
-        classes = plural(len(record.class_names), "class")
-        home = f"miou on {record.trained_on} itself, over the same {classes}"
-        lines.append(f"  {home:<60}{_percent(record.at_home.miou)}")
-    lines.append(f"  record: {transfer_file(folder, record)}")
-    return "\n".join(lines)
+def _shared_classes(
+    arguments: argparse.Namespace, trained: Sequence[DatasetSpec], tested: DatasetSpec
+) -> list[SharedClasses]:
+    """Return the classes that each run's dataset shares with the other one.
+
+    Raises:
+        InputError: the class map does not fit, or no class is shared.
+    """
+    class_map, source = None, f"--dataset {arguments.dataset}"
+    if arguments.class_map is not None:
+        class_map, source = read_class_map(arguments.class_map), arguments.class_map
+    return [share_classes(class_map, own.classes, tested.classes, source) for own in trained]
 
 
 def _finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
@@ -244,8 +253,8 @@ def _finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunReco
         InputError: no run is finished.
     """
     folders = [folder]
-    if (folder / "runs").is_dir():
-        folders = sorted(path for path in (folder / "runs").iterdir() if path.is_dir())
+    if _is_study(folder):
+        folders = sorted(folder.glob("runs/*/"))
     finished, problems = [], []
     for path in folders:
         try:
@@ -257,14 +266,19 @@ def _finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunReco
             finished.append((path, record))
     if not finished:
         nothing = f"{folder} has no finished run to evaluate on {dataset}."
-        raise InputError((problems or [nothing])[0])
+        raise InputError([*problems, nothing][0])
     return finished, problems
 
 
 def _choose_split(data: DatasetSpec, wanted: str | None) -> Split:
-    """Return the split that was asked for, or the one that is reported."""
-    reported = "test" if "test" in data.splits else "val"
-    for split in data.splits:
-        if split == (wanted or reported):
-            return split
-    raise unknown(f"split of {data.name}", str(wanted), data.splits)
+    """Return the split that was asked for, or else the one that is reported.
+
+    Raises:
+        InputError: the dataset has no such split.
+    """
+    by_name: dict[str, Split] = {split: split for split in data.splits}
+    if wanted is None:
+        return by_name.get("test", "val")
+    if wanted not in by_name:
+        raise unknown(f"split of {data.name}", wanted, by_name)
+    return by_name[wanted]

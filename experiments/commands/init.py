@@ -1,4 +1,4 @@
-"""``ablate init``: from a folder of images and masks to a dataset YAML, a contact sheet and a first study."""
+"""``ablate init``: a dataset YAML, a contact sheet and a first study for a folder of images."""
 
 import argparse
 import json
@@ -21,7 +21,6 @@ from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
 from encoder_ablations.utils.texts import first_names
@@ -42,6 +41,28 @@ files stay as they are."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate init --help``."""
+    arguments = _parser().parse_args(argv)
+    proposal = _propose(arguments)
+    target = arguments.output or Path(f"{proposal.spec.name}.yaml")
+    if target.suffix not in (".yaml", ".yml"):
+        raise InputError(f"--output {target}: the dataset YAML's name ends with .yaml.")
+    paths = [target, target.with_suffix(".png"), target.with_name(f"{target.stem}_study.yaml")]
+    for path in paths:
+        if path.exists():
+            raise InputError(f"{path} exists already. Choose another --output, or remove it.")
+    prepared = target.with_name(f"{target.stem}_prepared")
+    written = paths
+    if not proposal.direct:
+        require_free(prepared)
+        written = [*paths, prepared]
+    _refuse_bands(proposal)
+    with together(*written):
+        spec, unwritable = _write(proposal, prepared, paths)
+    print(_summary(spec, proposal, paths, unwritable))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = options.make_parser("init", ABOUT, EXAMPLES)
     parser.add_argument("folder", type=Path, help="the folder that holds images and masks")
     parser.add_argument("--name", default="", help="name of the dataset (default: the folder's)")
@@ -71,23 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, metavar="YAML", help="the dataset YAML (default NAME.yaml)"
     )
-    arguments = parser.parse_args(argv)
-    proposal = _propose(arguments)
-    target = arguments.output or Path(f"{proposal.spec.name}.yaml")
-    if target.suffix not in (".yaml", ".yml"):
-        raise InputError(f"--output {target}: the dataset YAML's name ends with .yaml.")
-    paths = [target, target.with_suffix(".png"), target.with_name(f"{target.stem}_study.yaml")]
-    for path in paths:
-        if path.exists():
-            raise InputError(f"{path} exists already. Choose another --output, or remove it.")
-    prepared = target.with_name(f"{target.stem}_prepared")
-    if not proposal.direct:
-        require_free(prepared)
-    _refuse_bands(proposal)
-    with together(*paths, *([] if proposal.direct else [prepared])):
-        spec, unwritable = _write(proposal, prepared, paths)
-    print(_summary(spec, proposal, paths, unwritable))
-    return 0
+    return parser
 
 
 def _propose(arguments: argparse.Namespace) -> Proposal:
@@ -96,7 +101,9 @@ def _propose(arguments: argparse.Namespace) -> Proposal:
     Raises:
         Unsure: there is no terminal, or no answer.
     """
-    classes = [name.strip() for name in arguments.classes.split(",")] if arguments.classes else []
+    classes = []
+    if arguments.classes:
+        classes = [name.strip() for name in arguments.classes.split(",")]
     require_names(classes, "--classes")
     choices = {"masks": arguments.masks, "objects": arguments.objects, "blends": arguments.blends}
     while True:
@@ -122,18 +129,16 @@ def _ask(unsure: Unsure) -> Reading:
     Raises:
         Unsure: the input ends.
     """
-    lines = [unsure.question]
-    for number, reading in enumerate(unsure.readings, start=1):
-        lines.append(f"  {number}  {reading.text}   [{reading.option}]")
-    print("\n".join(lines), file=sys.stderr)
     allowed = {str(number): reading for number, reading in enumerate(unsure.readings, start=1)}
-    while True:
+    lines = [f"  {number}  {each.text}   [{each.option}]" for number, each in allowed.items()]
+    print("\n".join([unsure.question, *lines]), file=sys.stderr)
+    answer = ""
+    while answer.strip() not in allowed:
         print(f"Which one? 1..{len(allowed)}: ", end="", file=sys.stderr, flush=True)
         answer = sys.stdin.readline()
         if not answer:
             raise unsure
-        if answer.strip() in allowed:
-            return allowed[answer.strip()]
+    return allowed[answer.strip()]
 
 
 def _refuse_bands(proposal: Proposal) -> None:
@@ -203,28 +208,30 @@ def _summary(
 
 def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
     """Return the dataset's YAML, with a comment at what a person may want to correct."""
-    head = [f"# {spec.name}: written by  ablate init  from {proposal.spec.root}"]
-    head.append(f"# Recognised: {proposal.layout}; masks: {proposal.kind}.")
-    head += [f"# {remark}" for remark in proposal.remarks]
     lines = [
+        f"# {spec.name}: written by  ablate init  from {proposal.spec.root}",
+        f"# Recognised: {proposal.layout}; masks: {proposal.kind}.",
+        *(f"# {remark}" for remark in proposal.remarks),
         f"name: {spec.name}",
         f"root: {_inline(spec.root)}",
         "# class names in id order: 0, 1, 2, …",
-    ]
-    lines += [
         "classes:",
         *(f"  - {_inline(name)}  # {number}" for number, name in enumerate(spec.classes)),
+        "# sub-folders of the two folders below; 'test' is reported on if there is one, else 'val'",
+        f"splits: {_inline(spec.splits)}",
     ]
-    lines.append(
-        "# sub-folders of the two folders below; 'test' is reported on if there is one, else 'val'"
-    )
-    lines.append(f"splits: {_inline(spec.splits)}")
     if (spec.images, spec.masks) != ("images", "masks"):
         lines += [f"images: {_inline(spec.images)}", f"masks: {_inline(spec.masks)}"]
     lines += [
         "# values in the masks that mean 'not labelled'",
         f"ignore_ids: {_inline(spec.ignore_ids)}",
     ]
+    return "\n".join([*lines, *_about_values(spec), *_about_scenes(spec)]) + "\n"
+
+
+def _about_values(spec: DatasetSpec) -> list[str]:
+    """Return the lines that say what values in the masks mean, where they are not the ids."""
+    lines = []
     if spec.value_map is not None:
         lines += [
             "# value in the mask file: class id (255 = ignore)",
@@ -236,29 +243,28 @@ def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
             f"mask_format: {spec.mask_format}",
         ]
     if spec.colors is not None:
-        lines += [
-            "# RGB of each class in pictures",
-            "colors:",
-            *(f"  - {_inline(color)}" for color in spec.colors),
-        ]
-    if spec.scene_pattern is not None:
-        lines += [
-            "# what images of one scene have in common in their names",
-            f"scene_pattern: {_inline(spec.scene_pattern)}",
-        ]
-    else:
-        lines.append(
+        lines += ["# RGB of each class in pictures", "colors:"]
+        lines += [f"  - {_inline(color)}" for color in spec.colors]
+    return lines
+
+
+def _about_scenes(spec: DatasetSpec) -> list[str]:
+    if spec.scene_pattern is None:
+        return [
             "# scene_pattern: ^([^_]+)_      if images of one scene (frames, tiles) share the "
             "beginning of their names"
-        )
-    return "\n".join([*head, *lines]) + "\n"
+        ]
+    return [
+        "# what images of one scene have in common in their names",
+        f"scene_pattern: {_inline(spec.scene_pattern)}",
+    ]
 
 
 def study_yaml(spec: DatasetSpec, dataset: Path) -> str:
     """Return a first study's YAML: three encoders and an untrained one, at 10 % and 100 %."""
     height, width = image_size(FolderDataset(spec, "train").pairs[0].image)
     side = min(512, max(64, min(height, width) // 32 * 32))
-    return f"""# Which encoder is best on {spec.name}? Written by  ablate init; change what you like.
+    return f"""# Which encoder is best on {spec.name}? Written by  ablate init; change it freely.
 # Run it:  ablate run {dataset.stem}_study.yaml
 # Try it:  ablate run {dataset.stem}_study.yaml recipe.steps=20 'seeds=[0]' 'fractions=[1.0]'
 name: {spec.name}
@@ -288,7 +294,3 @@ def _inline(value: object) -> str:
     if plain and yaml.safe_load(str(value)) == value:
         return str(value)
     return json.dumps(value, ensure_ascii=False)
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))

@@ -1,6 +1,6 @@
 """``ablate keys``: every key of the YAMLs and of ``key.sub=value``, from the models' docstrings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -12,6 +12,7 @@ from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.registry import head_entry, head_names
+from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.errors import unknown
 
 EXAMPLES = """  ablate keys                      all of them, as docs/configuration.md
@@ -32,9 +33,10 @@ HEADS = "segmenter"
 
 HEAD = """# Every key
 
-What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaults, YAML, command line. An unknown key
-is an error that names the nearest one. Encoders, segmenters and datasets may be a name, a path, or a mapping or YAML
-that names a `base` and is a delta over it. This page is what `ablate keys` prints.
+What YAMLs, and `key.sub=value` on the command line, may say. Later wins: defaults, YAML, command
+line. An unknown key is an error that names the nearest one. Encoders, segmenters and datasets may
+be a name, a path, or a mapping or YAML that names a `base` and is a delta over it. This page is
+what `ablate keys` prints.
 """
 
 
@@ -50,19 +52,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"of {', '.join([*SECTIONS, HEADS])} (default: all)",
     )
     wanted: list[str] = parser.parse_args(argv).sections
+    if wanted:
+        print(describe_sections(wanted))
+    else:
+        print(describe_all())
+    return 0
+
+
+def describe_all() -> str:
+    """Return the page of every key, docs/configuration.md."""
+    texts = [describe(name, spec) for name, spec in all_sections().items()]
+    return "\n".join([HEAD, *texts])
+
+
+def describe_sections(wanted: Sequence[str]) -> str:
+    """Return the keys of some sections, and of those below them.
+
+    Raises:
+        InputError: there is no such section.
+    """
     sections = SECTIONS
     # importing the heads takes seconds
-    if not wanted or not all(_chosen(section, SECTIONS) for section in wanted):
+    if not all(_with_those_below(section, SECTIONS) for section in wanted):
         sections = all_sections()
+    found: dict[str, type[BaseModel]] = {}
     for section in wanted:
-        if not _chosen(section, sections):
+        chosen = _with_those_below(section, sections)
+        if not chosen:
             raise unknown("section", section, [*sections, HEADS])
-    names = list(sections)
-    if wanted:
-        names = [name for section in wanted for name in _chosen(section, sections)]
-    texts = [describe(name, sections[name]) for name in dict.fromkeys(names)]
-    print("\n".join(texts if wanted else [HEAD, *texts]))
-    return 0
+        found |= chosen
+    return "\n".join(describe(name, spec) for name, spec in found.items())
 
 
 def all_sections() -> dict[str, type[BaseModel]]:
@@ -70,10 +89,14 @@ def all_sections() -> dict[str, type[BaseModel]]:
     return SECTIONS | {f"{HEADS} {name}": head_entry(name).spec for name in head_names()}
 
 
-def _chosen(section: str, sections: Iterable[str]) -> list[str]:
+def _with_those_below(
+    section: str, sections: Mapping[str, type[BaseModel]]
+) -> dict[str, type[BaseModel]]:
     """Return a section and those below it: "recipe" is also "recipe.optimizer"."""
-    below = (f"{section}.", f"{section} ")
-    return [name for name in sections if name == section or name.startswith(below)]
+    starts = (f"{section}.", f"{section} ")
+    return {
+        name: spec for name, spec in sections.items() if name == section or name.startswith(starts)
+    }
 
 
 def describe(title: str, spec: type[BaseModel]) -> str:
@@ -106,8 +129,4 @@ def _default(field: FieldInfo) -> str:
         return "see below"
     if value is None:
         return "–"
-    if isinstance(value, bool):
-        value = str(value).lower()
-    if isinstance(value, tuple | list):
-        value = f"[{', '.join(map(str, value))}]"
-    return f"`{value}`"
+    return f"`{in_yaml(value)}`"

@@ -1,20 +1,21 @@
 """``ablate lint``: reads a whole dataset and says what is wrong with it."""
 
+import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from encoder_ablations.data.checks.lint import LintReport, lint
 from encoder_ablations.data.checks.lint_page import render
 from encoder_ablations.data.checks.repair import ABOUT, Repair, repair, require_apart
-from encoder_ablations.data.checks.rules import readable
+from encoder_ablations.data.checks.rules import Finding, Rule, readable
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import as_json, together, write_json, write_text
@@ -23,7 +24,7 @@ from encoder_ablations.utils.texts import plural
 EXAMPLES = """  ablate lint my_data.yaml
   ablate lint camvid --html camvid.html
   ablate lint path/to/folder --json - | jq .counts
-  ablate lint my_data.yaml --fix my_data_fixed          a corrected copy; the originals stay as they are
+  ablate lint my_data.yaml --fix my_data_fixed    a corrected copy; the originals stay as they are
   ablate lint my_data.yaml 'value_map={0: 0, 255: 1}'"""
 
 SHOWN = 8
@@ -31,10 +32,40 @@ SHOWN = 8
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """See ``ablate lint --help``. Returns 2 when training would be wrong, with --fix on the copy."""
+    """See ``ablate lint --help``; 2 = training would be wrong, with --fix on the copy."""
+    arguments = _parser().parse_intermixed_args(argv)
+    spec = _find(arguments.dataset, parse_overrides(arguments.overrides))
+    shown = SHOWN
+    if arguments.all:
+        shown = sys.maxsize
+    if arguments.fix:
+        require_apart(spec, arguments.fix)
+    started = time.perf_counter()
+    report = _read(spec)
+    seconds = time.perf_counter() - started
+    # where findings for programs go to stdout, texts for people go to stderr
+    say: Callable[[str], object] = print
+    if arguments.json == "-":
+        say = partial(print, file=sys.stderr)
+        print(as_json(report.as_json()), end="")
+    else:
+        print(describe(report, seconds, shown))
+    _write_files(report, arguments.json, arguments.html, say)
+    if arguments.fix:
+        with together(arguments.fix):
+            result = repair(report, arguments.fix, find_config("datasets", arguments.dataset))
+            say(_outcome(result, report, shown))
+            report = _read(load_dataset(str(result.config)))
+        say(_about_copy(result, report))
+    if report.counts["error"]:
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     about = (
-        "Reads every image and mask of a dataset and says what is wrong. Exit code 2: training would be wrong (with "
-        "--fix: even on the corrected copy)."
+        "Reads every image and mask of a dataset and says what is wrong. Exit code 2: training "
+        "would be wrong (with --fix: even on the corrected copy)."
     )
     parser = options.make_parser("lint", about, EXAMPLES)
     parser.add_argument(
@@ -56,31 +87,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--all", action="store_true", help=f"name every file, not only {SHOWN} for each rule"
     )
     options.add_overrides(parser, "'ignore_ids=[255, 11]'")
-    arguments = parser.parse_intermixed_args(argv)
-    spec = _find(arguments.dataset, parse_overrides(arguments.overrides))
-    shown = sys.maxsize if arguments.all else SHOWN
-    if arguments.fix:
-        require_apart(spec, arguments.fix)
-    started = time.perf_counter()
-    report = _read(spec)
-    seconds = time.perf_counter() - started
-    if arguments.json == "-":
-        print(as_json(report.as_json()), end="")
-    else:
-        print(describe(report, seconds, shown))
-        if arguments.json:
-            write_json(arguments.json, report.as_json())
-            print(f"findings: {arguments.json}")
-    if arguments.html:
-        write_text(arguments.html, render(report))
-        _say(f"page: {arguments.html}", arguments.json)
-    if arguments.fix:
-        with together(arguments.fix):
-            result = repair(report, arguments.fix, find_config("datasets", arguments.dataset))
-            _say(_outcome(result, report, shown), arguments.json)
-            report = _read(load_dataset(str(result.config)))
-        _say(_about_copy(result, report), arguments.json)
-    return 2 if report.counts["error"] else 0
+    return parser
+
+
+def _write_files(
+    report: LintReport, json_file: str | None, page: Path | None, say: Callable[[str], object]
+) -> None:
+    if json_file not in (None, "-"):
+        write_json(json_file, report.as_json())
+        say(f"findings: {json_file}")
+    if page is not None:
+        write_text(page, render(report))
+        say(f"page: {page}")
 
 
 def _read(spec: DatasetSpec) -> LintReport:
@@ -94,7 +112,11 @@ def _read(spec: DatasetSpec) -> LintReport:
 
 
 def _find(reference: str, overrides: dict[str, Any]) -> DatasetSpec:
-    """A dataset by name or YAML, or a folder that can be used as it is."""
+    """Return a dataset by its name or YAML, or a folder that can be used as it is.
+
+    Raises:
+        InputError: the folder has to be made a dataset first.
+    """
     folder = options.as_folder(reference)
     if folder is None:
         return load_dataset(reference, overrides)
@@ -107,37 +129,39 @@ def _find(reference: str, overrides: dict[str, Any]) -> DatasetSpec:
     return build(DatasetSpec, merge(proposal.spec.model_dump(mode="json"), overrides), folder)
 
 
-def _say(text: str, json_target: str | None) -> None:
-    print(text, file=sys.stderr if json_target == "-" else sys.stdout)
-
-
 def describe(report: LintReport, seconds: float, shown: int) -> str:
-    """The report for the terminal: a block per rule, the worst first, and a last line that sums up."""
+    """Return the text for the terminal: a block per rule, the worst first, and a summary."""
     pairs = ", ".join(f"{count} {split}" for split, count in report.pairs.items())
-    lines = [
-        f"{report.spec.name} in {readable(report.spec.folder.resolve())}: {pairs}, read in {seconds:.1f} s",
-        "",
-    ]
+    folder = readable(report.spec.folder.resolve())
+    lines = [f"{report.spec.name} in {folder}: {pairs}, read in {seconds:.1f} s", ""]
     for rule, found in report.by_rule:
-        times = f" ({len(found)}×)" if len(found) > 1 else ""
-        lines.append(f"{rule.severity} {rule.code}: {rule.title}{times}")
-        for each in found[:shown]:
-            where = report.shorten(each.path) or each.split
-            lines.append(
-                "    " + ": ".join(part for part in (where, readable(each.detail)) if part)
-            )
-        if len(found) > shown:
-            lines.append(f"    … and {len(found) - shown} more (--all)")
-        lines.append(
-            f"    fix: {rule.fix}{' --fix corrects it or leaves it out.' if rule.corrected else ''}"
-        )
-    return "\n".join(
-        [*lines, "" if report.findings else "nothing to complain about.", verdict(report)]
-    ).strip()
+        lines += _block(report, rule, found, shown)
+    closing = ""
+    if not report.findings:
+        closing = "nothing to complain about."
+    lines += [closing, verdict(report)]
+    return "\n".join(lines).strip()
+
+
+def _block(report: LintReport, rule: Rule, found: Sequence[Finding], shown: int) -> list[str]:
+    """Return what a rule is about, the first of its findings, and how to mend them."""
+    title = f"{rule.severity} {rule.code}: {rule.title}"
+    if len(found) > 1:
+        title += f" ({len(found)}×)"
+    lines = [title]
+    for each in found[:shown]:
+        where = report.shorten(each.path) or each.split
+        lines.append("    " + ": ".join(filter(None, (where, readable(each.detail)))))
+    if len(found) > shown:
+        lines.append(f"    … and {len(found) - shown} more (--all)")
+    fix = f"    fix: {rule.fix}"
+    if rule.corrected:
+        fix += " --fix corrects it or leaves it out."
+    return [*lines, fix]
 
 
 def verdict(report: LintReport) -> str:
-    """One line: how many of each severity, and what that means."""
+    """Return one line: how many of each severity, and what that means."""
     counts = ", ".join(plural(count, severity) for severity, count in report.counts.items())
     if report.counts["error"]:
         return f"{counts}. Training would stop or be wrong."
@@ -152,21 +176,16 @@ def _outcome(result: Repair, report: LintReport, shown: int) -> str:
         if len(found) > shown:
             lines.append(f"… and {len(found) - shown} more {what}: {about} names all")
     lines.append(
-        f"{result.written} of {plural(len(report.facts), 'pair')} written, {len(result.corrected)} of them corrected; "
+        f"{result.written} of {plural(len(report.facts), 'pair')} written, "
+        f"{len(result.corrected)} of them corrected; "
         f"{plural(len(result.left_out), 'file')} left out."
     )
     return "\n".join(lines)
 
 
 def _about_copy(result: Repair, copy: LintReport) -> str:
-    """What the copy is worth, and how to go on with it."""
-    lines = [f"copy: {result.config}: {verdict(copy)}"]
+    """Return what the copy is worth, and how to go on with it."""
+    following = f"ablate run STUDY.yaml 'datasets=[{result.config}]'"
     if copy.counts["error"]:
-        return "\n".join(
-            [*lines, f"next: ablate lint {result.config}   says what is left to correct"]
-        )
-    return "\n".join([*lines, f"next: ablate run STUDY.yaml 'datasets=[{result.config}]'"])
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))
+        following = f"ablate lint {result.config}   says what is left to correct"
+    return f"copy: {result.config}: {verdict(copy)}\nnext: {following}"

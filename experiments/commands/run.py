@@ -1,16 +1,15 @@
-"""``ablate run``: a study from one YAML. Finished runs are never repeated, interrupted ones go on."""
+"""``ablate run``: a study from one YAML. It repeats no finished run, and continues others."""
 
 import argparse
 import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.commands.report import announce
 from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
@@ -18,11 +17,13 @@ from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.job import Job, Outcome
+from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import is_held
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.preflight import find_problems, impossible_fractions
 from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
 from encoder_ablations.experiments.workers.ray_cluster import Cluster, connected, run_on_ray
+from encoder_ablations.experiments.workers.worker import compute
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.texts import plural
@@ -167,7 +168,7 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
 
 
 def _torchrun(variable: str, default: int) -> int:
-    """A number that torchrun tells each process that it starts; ``default`` without it."""
+    """Return a number that torchrun tells each of its processes; ``default`` without it."""
     return int(os.environ.get(variable, default))
 
 
@@ -181,19 +182,26 @@ def _compute(
     """
     pending = _pending(runs, choices.retry_failed)
     if not pending:
-        if shown:
-            save_study(study, folder)  # its published scores may be new
+        _save(study, folder, shown)  # its published scores may be new
         return [], {}
-    with connected(choices.cluster) if choices.cluster else nullcontext():
+    cluster: AbstractContextManager[object] = nullcontext()
+    if choices.cluster is not None:
+        cluster = connected(choices.cluster)
+    with cluster:
         earlier = _usable(folder, runs)
         problems = find_problems([run.spec for run in pending], _checked_on(choices), earlier)
-        pending = [run for run in pending if run.spec.run_id not in problems]
-        if not pending:
+        startable = [run for run in pending if run.spec.run_id not in problems]
+        if not startable:
             raise InputError(next(iter(problems.values())))
         ensure_writable(folder)
-        if shown:
-            save_study(study, folder)
-        return _execute(pending, choices, shown), problems
+        _save(study, folder, shown)
+        return _execute(startable, choices, shown), problems
+
+
+def _save(study: StudySpec, folder: Path, shown: bool) -> None:
+    """Write the study; of several processes that share the runs the first one does."""
+    if shown:
+        save_study(study, folder)
 
 
 def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choices: Choices) -> int:
@@ -207,7 +215,9 @@ def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choic
         raise InputError(next(iter(problems.values())))
     for line in _not_started(problems):
         print(line, file=sys.stderr)
-    return 2 if problems else 0
+    if problems:
+        return 2
+    return 0
 
 
 def _not_started(problems: dict[str, str]) -> list[str]:
@@ -232,12 +242,14 @@ def _usable(folder: Path, runs: Sequence[PlannedRun]) -> list[Path]:
 
 
 def _checked_on(choices: Choices) -> Execution:
-    """The machine that hands runs to a cluster needs no GPU itself."""
-    return choices.execution if choices.cluster is None else Execution("cpu")
+    """Return what runs are checked with: who hands them to a cluster needs no GPU."""
+    if choices.cluster is None:
+        return choices.execution
+    return Execution("cpu")
 
 
 def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[Outcome]:
-    job = Job(choices.execution, choices.retry_failed)
+    job = Job(compute, choices.execution, choices.retry_failed)
     with Display(pending, shown) as display:
         if choices.cluster is not None:
             run_on_ray(pending, job, display, choices.cluster)
@@ -257,7 +269,7 @@ def _conclude(
         The exit code: 1 if there is such a line.
     """
     if any(run.record is not None for run in runs):
-        announce(write_report(folder))
+        write_report(folder).announce()
     elsewhere = sum(outcome.state == "elsewhere" for outcome in outcomes)
     if elsewhere:
         what = plural(elsewhere, "run", "is/are being computed by another process")
@@ -265,11 +277,11 @@ def _conclude(
     lines = [*_not_started(problems), *_unusable(runs)]
     for line in lines:
         print(line, file=sys.stderr)
-    return 1 if lines else 0
+    return int(bool(lines))
 
 
 def _unusable(runs: Sequence[PlannedRun]) -> list[str]:
-    """A line for every run that failed or cannot be read."""
+    """Return a line for every run that failed or cannot be read."""
     lines = [f"unreadable: {run.problem}" for run in runs if run.problem is not None]
     records = [run.record for run in runs if run.record is not None]
     failed = [f"failed: {record.run_id}: {record.error.line}" for record in records if record.error]

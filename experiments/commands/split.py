@@ -1,7 +1,6 @@
 """``ablate split``: index files for train, val and test, or for k folds and one test set."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,35 +9,35 @@ from typing import Any
 import numpy as np
 
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.data.datasets.index_files import write_index
 from encoder_ablations.data.datasets.pairing import Pair, find_all_pairs, find_pairs
 from encoder_ablations.data.datasets.pixel_counts import scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.scene_names import likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.intake.division_files import write_division
 from encoder_ablations.data.intake.division_text import division_table, division_yaml
 from encoder_ablations.data.intake.splits import RULE, Ratios, divide, files_of
 from encoder_ablations.data.references import resolve_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.errors import InputError, unknown
-from encoder_ablations.utils.files import write_json
 from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate split my_data.yaml
   ablate split my_data.yaml --folds 5 --test 0.2
   ablate split my_data.yaml --val 0.1 --test 0.1 --fractions 0.01 0.1
-  ablate split my_data.yaml --scenes '^([^_]+)_'        what stands before the first _ names the scene
+  ablate split my_data.yaml --scenes '^([^_]+)_'     what stands before the first _ is the scene
   ablate split oxford_pet --of train --val 0.1 --output splits/pet"""
+
+ABOUT = """Divides a dataset's images into train, val and test, or into k folds with one shared
+test set. Scenes (scene_pattern in the YAML) stay whole, and every part gets its share of every
+class's pixels."""
 
 SHARE = 0.15
 """Share of the images for val, and for test, where nothing is said."""
 INDEPENDENT = "none"
 """``--scenes`` of images that do not belong together."""
-MARKER = "split.json"
-"""Holds the settings of the division that a folder holds."""
 LATER = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
 """Stands for the splits of a YAML that has none yet."""
 
@@ -59,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
     files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
-    _write(dataset, files, folder, _settings(arguments, ratios, dataset), arguments.replace)
+    settings = _settings(arguments, ratios, dataset)
+    write_division(dataset, files, folder, settings, arguments.replace)
     print(division_table(spec, parts, dataset.scenes, counts))
     print(f"\nwrote {2 * len(files)} files to {folder}. In a study or a dataset's YAML:")
     with_scenes = arguments.scenes is not None
@@ -73,16 +73,17 @@ def _ratios(arguments: argparse.Namespace, spec: DatasetSpec) -> Ratios:
     Raises:
         InputError: the options contradict each other, or the shares are impossible.
     """
-    if arguments.val is not None and arguments.folds > 1:
-        raise InputError(
-            "--val is not needed with --folds: each fold is once val. Leave one of them out."
-        )
-    val, test = arguments.val, arguments.test
-    if val is None:
-        val = SHARE
-    if test is None:
-        keeps_test = arguments.of and "test" in spec.splits and "test" not in arguments.of
-        test = 0.0 if keeps_test else SHARE
+    val, test = SHARE, SHARE
+    if arguments.of and "test" in spec.splits and "test" not in arguments.of:
+        test = 0.0
+    if arguments.val is not None:
+        if arguments.folds > 1:
+            raise InputError(
+                "--val is not needed with --folds: each fold is once val. Leave one of them out."
+            )
+        val = arguments.val
+    if arguments.test is not None:
+        test = arguments.test
     return Ratios(arguments.folds, val, test)
 
 
@@ -92,25 +93,21 @@ def _counts(dataset: FolderDataset, *, by_pixels: bool, scenes_known: bool) -> n
     Raises:
         InputError: names show scenes that nobody has named.
     """
-    # before masks are read in vain
-    doubt = None if scenes_known else _refuse_likely_scenes(dataset.ids, None)
-    counts = None
+    doubt = counts = None
+    # by names alone first, before masks are read in vain
+    if not scenes_known:
+        doubt = _refuse_likely_scenes(dataset.ids, None)
     if by_pixels:
         counts = scan_masks(dataset, progress=True).counts
-        if not scenes_known:
-            doubt = _refuse_likely_scenes(dataset.ids, counts)
+    if by_pixels and not scenes_known:
+        doubt = _refuse_likely_scenes(dataset.ids, counts)
     if doubt:
         print(f"note: {doubt}", file=sys.stderr)
     return counts
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = (
-        "Divides a dataset's images into train, val and test, or into k folds with one shared test "
-        "set. Scenes (scene_pattern in the YAML) stay whole, and every part gets its share of every "
-        "class's pixels."
-    )
-    parser = options.make_parser("split", about, EXAMPLES)
+    parser = options.make_parser("split", ABOUT, EXAMPLES)
     parser.add_argument("dataset", help="a dataset's name or YAML; it need not have 'splits' yet")
     parser.add_argument(
         "--folds", type=int, default=1, help="number of folds (default 1: one train and one val)"
@@ -162,18 +159,17 @@ def _with_scenes(spec: DatasetSpec, scenes: str | None) -> DatasetSpec:
     """Return the dataset with the scenes that ``--scenes`` names."""
     if scenes is None:
         return spec
-    pattern = None if scenes == INDEPENDENT else scenes
-    return build(
-        DatasetSpec,
-        {**spec.model_dump(mode="json"), "scene_pattern": pattern},
-        f"--scenes {scenes}",
-    )
+    content = spec.model_dump(mode="json") | {"scene_pattern": scenes}
+    if scenes == INDEPENDENT:
+        content["scene_pattern"] = None
+    return build(DatasetSpec, content, f"--scenes {scenes}")
 
 
 def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | None:
     """Return one line about scenes that names make possible; None where there is no sign of any.
 
     Args:
+        ids: names of the N images.
         counts: N×K pixels of each class; None = not known yet.
 
     Raises:
@@ -216,6 +212,11 @@ def _folder(spec: DatasetSpec, output: Path) -> Path:
 
 
 def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
+    """Return the pairs that are divided: those of the named splits, or all.
+
+    Raises:
+        InputError: there is no such split, or two images have one id.
+    """
     prepare_dataset(spec)
     if names is None:
         return find_all_pairs(spec)
@@ -248,10 +249,9 @@ def _subsets(
             "--by count."
         )
     found = {}
-    for name, positions in files.items():
-        if not name.endswith("train"):
-            continue
-        positions = sorted(positions, key=lambda position: ids[position])
+    for name in (name for name in files if name.endswith("train")):
+        # a run sees its images in the order of their ids
+        positions = sorted(files[name], key=ids.__getitem__)
         order = nested_order(counts[positions] > 0, seed)
         for fraction in fractions:
             chosen = [positions[index] for index in subset(order, fraction)]
@@ -274,41 +274,3 @@ def _settings(
         "fractions": arguments.fractions,
         "fraction_seed": arguments.fraction_seed,
     }
-
-
-def _write(
-    dataset: FolderDataset,
-    files: dict[str, list[int]],
-    folder: Path,
-    settings: dict[str, Any],
-    replace: bool,
-) -> None:
-    """Write ``NAME_images.txt`` and ``NAME_masks.txt`` for every part.
-
-    Raises:
-        InputError: the folder holds another division, which is not to be replaced.
-    """
-    root = dataset.spec.folder.resolve()
-    marker = folder / MARKER
-    if marker.exists() and not replace and _saved(marker) != settings:
-        raise InputError(
-            f"{folder} holds another division; results that were made with it could not be "
-            "repeated. Choose another folder with --output, or say --replace."
-        )
-    for name, positions in files.items():
-        pairs = [dataset.pairs[position] for position in positions]
-        write_index(folder / f"{name}_images.txt", root, [pair.image for pair in pairs])
-        write_index(folder / f"{name}_masks.txt", root, [pair.mask for pair in pairs])
-    write_json(marker, settings)
-
-
-def _saved(marker: Path) -> Any:
-    """Return the settings of the division in a folder; None where they cannot be read."""
-    try:
-        return json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))

@@ -1,7 +1,8 @@
 """``ablate status``: how far a study is, also while other processes and machines compute it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
@@ -32,8 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_output_option(parser, "outputs/<study>")
     arguments = parser.parse_intermixed_args(argv)
     study, folder = _find(arguments.study, arguments.overrides, arguments.output)
-    # what a folder says is resolved: its heads need not be installed, nor imported, which takes seconds
-    load_head = SegmenterSpec.model_validate if Path(arguments.study).is_dir() else load_segmenter
+    load_head: Callable[[Any], SegmenterSpec] = load_segmenter
+    if Path(arguments.study).is_dir():
+        # what a folder says is resolved: no head need be installed, nor imported, which takes long
+        load_head = SegmenterSpec.model_validate
     standing = Standing(locate(plan(study, load_head), folder))
     if arguments.table:
         print(standing.table())
@@ -60,20 +63,22 @@ def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tupl
 def describe(name: str, folder: Path, standing: Standing) -> str:
     """Return what ``ablate status`` prints."""
     lines = [f"study {name}: {standing.counts()}, in {folder}"]
-    lines += [_running_line(run) for run in standing.of("running")]
-    for run in standing.of("failed"):
-        if run.record is not None and run.record.error is not None:
-            lines.append(f"  failed       {run.spec.run_id}: {run.record.error.line}")
+    lines += map(_running_line, standing.of("running"))
+    lines += map(_failed_line, standing.of("failed"))
     lines += [f"  unreadable   {run.problem}" for run in standing.of("unreadable")]
     lines.append(_time_left(standing))
-    known = {run.folder.name for run in standing.runs}
-    others = [
-        path for path in (folder / "runs").glob("*/record.json") if path.parent.name not in known
-    ]
+    recorded = {path.parent.name for path in folder.glob("runs/*/record.json")}
+    others = recorded - {run.folder.name for run in standing.runs}
     if others:
         found = plural(len(others), "further run", "is/are in the folder")
         lines.append(f"{found}, of earlier versions of the study or of other studies")
     return "\n".join(lines)
+
+
+def _failed_line(run: PlannedRun) -> str:
+    assert run.record is not None
+    assert run.record.error is not None  # a record that says "failed" has one
+    return f"  failed       {run.spec.run_id}: {run.record.error.line}"
 
 
 def _running_line(run: PlannedRun) -> str:
@@ -88,7 +93,7 @@ def _running_line(run: PlannedRun) -> str:
 
 
 def _own_seconds(run: PlannedRun) -> float | None:
-    """The seconds that a running run still needs at its present speed; None if unknown."""
+    """Return the seconds that a running run still needs; None if its speed is unknown."""
     progress = read_progress(run.folder, run.spec.run_id)
     if progress is None or progress.seconds_per_step is None:
         return None
@@ -96,19 +101,25 @@ def _own_seconds(run: PlannedRun) -> float | None:
 
 
 def _time_left(standing: Standing) -> str:
+    """Return the last line: how long it takes until every run has ended."""
     running, waiting = standing.of("running"), standing.of("new", "interrupted")
-    if not running and not waiting:
-        if standing.of("failed"):
-            return "nothing is left to compute; ablate run … --retry-failed repeats what failed"
-        return "nothing is left to compute"
     if not running:
-        return f"nobody computes it; {training_left(waiting, standing.speeds)}"
-    own = [_own_seconds(run) for run in running]
-    rest = [seconds_left(run, standing.speeds) for run in waiting]
-    total = len(own) + len(rest)
-    known = [seconds for seconds in own + rest if seconds is not None]
-    if len(known) < total:
-        whose = f"{total - len(known)} of the {total} runs" if total > 1 else "it"
+        return _time_without_workers(standing, waiting)
+    needed = [_own_seconds(run) for run in running]
+    needed += [seconds_left(run, standing.speeds) for run in waiting]
+    known = [seconds for seconds in needed if seconds is not None]
+    if len(known) < len(needed):
+        whose = "it"
+        if len(needed) > 1:
+            whose = f"{len(needed) - len(known)} of the {len(needed)} runs"
         return f"time left: unknown; nothing like {whose} has finished yet"
     left = duration(max(sum(known) / len(running), *known))
     return f"time left: about {left} with {plural(len(running), 'run', 'at a time')}"
+
+
+def _time_without_workers(standing: Standing, waiting: Sequence[PlannedRun]) -> str:
+    if waiting:
+        return f"nobody computes it; {training_left(waiting, standing.speeds)}"
+    if standing.of("failed"):
+        return "nothing is left to compute; ablate run … --retry-failed repeats what failed"
+    return "nothing is left to compute"

@@ -24,7 +24,7 @@ from encoder_ablations.utils.texts import plural
 
 EXAMPLES = """  ablate taps --encoder dinov2_b14
   ablate taps --encoder vit_ti16 --size 512x640 weights=random
-  ablate taps --encoder clip_b16 --image photo.jpg --heatmaps outputs/taps weights=clip.safetensors"""
+  ablate taps --encoder clip_b16 --image photo.jpg --heatmaps taps weights=clip.safetensors"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,20 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec = load_encoder(arguments.encoder, parse_overrides(arguments.overrides))
     image = _read(arguments.image, _parse_size(arguments.size))
     encoder = build_encoder(spec)
-    mean, std = (
-        torch.tensor(value).view(3, 1, 1)
-        for value in (encoder.normalization.mean, encoder.normalization.std)
-    )
-    images = ((torch.tensor(image).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0)
-    result = inspect(encoder, find_row(spec.name), images)
+    result = inspect(encoder, find_row(spec.name), _normalised(image, encoder))
     print(describe(encoder, result, spec.title, image.shape[0], image.shape[1]))
     if arguments.heatmaps:
         maps: dict[str, Tensor] = {f"tap{i}": features[0] for i, features in enumerate(result.maps)}
         maps |= {name: features[0] for name, features in result.pyramid.items()}
         written = save_heatmaps(image, maps, arguments.heatmaps)
         print(f"wrote {plural(len(written), 'picture')} to {arguments.heatmaps}")
-    agrees = result.source_difference is None or result.source_difference <= TOLERANCE
-    return 0 if agrees else 1
+    agrees = (result.source_difference or 0.0) <= TOLERANCE
+    return int(not agrees)
+
+
+def _normalised(image: np.ndarray, encoder: Encoder) -> Tensor:
+    """Return 1×3×H×W as the encoder takes it, of H×W×3 uint8."""
+    mean = torch.tensor(encoder.normalization.mean).view(3, 1, 1)
+    std = torch.tensor(encoder.normalization.std).view(3, 1, 1)
+    return ((torch.tensor(image).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0)
 
 
 def _parse_size(text: str | None) -> tuple[int, int] | None:
@@ -85,6 +87,7 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
     """Return what ``ablate taps`` prints."""
     body = encoder.body
     lines = [f"{title} on {height}×{width}"]
+    names = [f"stage {index + 2}" for index in range(len(result.maps))]
     if isinstance(body, ViTBody):
         lines.append(
             f"  patch {body.patch}, read as stride {body.reduction:g}; "
@@ -92,23 +95,23 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
             f"{plural(body.prefix_tokens, 'prefix token')}; {plural(body.depth, 'block')}; "
             f"final norm on taps: {body.final_norm}"
         )
+        names = [f"block {tap}" for tap in body.taps]
     lines.append(f"  mean {body.normalization.mean}, std {body.normalization.std}")
-    for index, (features, reduction) in enumerate(zip(result.maps, body.reductions, strict=True)):
-        name = f"block {body.taps[index]}" if isinstance(body, ViTBody) else f"stage {index + 2}"
+    taps = zip(names, result.maps, body.reductions, strict=True)
+    for index, (name, features, reduction) in enumerate(taps):
         lines.append(f"  tap {index} ({name}): {_shape(features)}, stride {reduction:g}")
     for level in encoder.levels:
         lines.append(f"  {level.name}: {_shape(result.pyramid[level.name])}, stride {level.stride}")
-    if result.source_difference is None:
-        lines.append("  source check: no other implementation of this encoder to compare with")
-    else:
-        verdict = f"DIFFERENT (more than {TOLERANCE:g})"
-        if result.source_difference <= TOLERANCE:
-            verdict = "equal"
-        lines.append(
-            "  source check: largest difference to timm's own blocks "
-            f"{result.source_difference:.1e}: {verdict}"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, f"  source check: {_source_check(result.source_difference)}"])
+
+
+def _source_check(difference: float | None) -> str:
+    if difference is None:
+        return "no other implementation of this encoder to compare with"
+    verdict = f"DIFFERENT (more than {TOLERANCE:g})"
+    if difference <= TOLERANCE:
+        verdict = "equal"
+    return f"largest difference to timm's own blocks {difference:.1e}: {verdict}"
 
 
 def _shape(features: Tensor) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,6 @@ from encoder_ablations.data.intake.raster import Range, Reading
 from encoder_ablations.data.intake.tiles import Outline, cut, held_ids, outline
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free, together, write_text
 from encoder_ablations.utils.texts import plural
@@ -115,8 +113,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="N",
-        help="an image's red, green and blue band, or the one that is grey, counted from 1 (default "
-        "1 2 3)",
+        help="an image's red, green and blue band, or the one that is grey, counted from 1 "
+        "(default 1 2 3)",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)"
@@ -148,15 +146,20 @@ def _cut_all(
     void = [each.void for each in outlines if each.void]
     if void:
         reading = reading._replace(ignored=ignored())
-        what = "these are not labelled in the tiles (255, in 16-bit masks 65535)"
-        if not reading.ignored:
-            what = "but 255 is a class in these masks, and the pixels keep their ids"
-        pairs = plural(len(void), "pair", "has/have")
-        print(f"note: {pairs} pixels that are declared to be no data, {void[0]}; {what}.")
+        _note_void(void, bool(reading.ignored))
     with new_folder(output) as folder, options.bar("cutting", "tile", total) as bar:
         for split, pair in work:
             cut(pair, folder, split, largest, reading, bar.update)
     print(f"wrote {plural(total, 'tile')} of {plural(len(work), 'image')} to {output}")
+
+
+def _note_void(void: Sequence[str], ignored: bool) -> None:
+    """Say that some pixels are declared to be no data, and whether they are ignored."""
+    what = "but 255 is a class in these masks, and the pixels keep their ids"
+    if ignored:
+        what = "these are not labelled in the tiles (255, in 16-bit masks 65535)"
+    pairs = plural(len(void), "pair", "has/have")
+    print(f"note: {pairs} pixels that are declared to be no data, {void[0]}; {what}.")
 
 
 def _note_spare_bands(work: Sequence[Work], outlines: Sequence[Outline]) -> None:
@@ -263,7 +266,9 @@ def _distinct(work: list[Work]) -> list[Work]:
 
 def dataset_yaml(spec: DatasetSpec, reference: str, output: Path, size: int) -> str:
     """Return the YAML of the tiles' dataset: that of the rasters, in another folder."""
-    base = str(Path(reference).resolve()) if Path(reference).exists() else reference
+    base = reference
+    if Path(reference).exists():
+        base = str(Path(reference).resolve())
     splits = ", ".join(f"{split}: {split}" for split in spec.splits)
     lines = [
         f"# {spec.name} in tiles of at most {size}×{size} pixels: written by  ablate tile",
@@ -279,7 +284,3 @@ def dataset_yaml(spec: DatasetSpec, reference: str, output: Path, size: int) -> 
     if spec.hub is not None:
         lines.append("hub: null")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.exit(command(main, resumes=False))

@@ -1,5 +1,6 @@
 """``ablate train``: one run."""
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
+from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import OUTPUTS
@@ -52,28 +54,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_output_option(parser, "outputs/train")
     options.add_execution_options(parser)
     arguments = parser.parse_intermixed_args(argv)
+    spec = _spec(arguments)
+    return _train(spec, arguments.output or OUTPUTS / "train", options.read_execution(arguments))
+
+
+def _spec(arguments: argparse.Namespace) -> RunSpec:
+    """Return the run that the options describe.
+
+    Raises:
+        InputError: they contradict each other, or do not say enough.
+    """
     changes = parse_overrides(arguments.overrides)
     for key in ("fraction", "seed"):
         if getattr(arguments, key) is not None:
             changes[key] = getattr(arguments, key)
     if arguments.config:
-        for key in ("encoder", "segmenter", "dataset"):
-            if getattr(arguments, key):
-                raise InputError(
-                    f"--config already says which {key}; leave out --{key}, or change it with "
-                    f"{key}.KEY=VALUE."
-                )
-        content = merge(read_yaml(arguments.config), changes)
-        if isinstance(content.get("segmenter"), dict):
-            content["segmenter"] = load_segmenter(content["segmenter"])
-        spec = build(RunSpec, content, arguments.config)
-    elif arguments.encoder and arguments.dataset:
-        spec = _compose(
-            arguments.encoder, arguments.segmenter or "mask2former", arguments.dataset, changes
-        )
-    else:
+        return _saved_spec(arguments, changes)
+    if not (arguments.encoder and arguments.dataset):
         raise InputError("say which --encoder and which --dataset, or give a --config.")
-    return _train(spec, arguments.output or OUTPUTS / "train", options.read_execution(arguments))
+    head = arguments.segmenter or "mask2former"
+    return _compose(arguments.encoder, head, arguments.dataset, changes)
+
+
+def _saved_spec(arguments: argparse.Namespace, changes: dict[str, Any]) -> RunSpec:
+    """Return the run of a ``config.yaml``, with what was changed on the command line.
+
+    Raises:
+        InputError: an option says again what the file says.
+    """
+    for key in ("encoder", "segmenter", "dataset"):
+        if getattr(arguments, key):
+            raise InputError(
+                f"--config already says which {key}; leave out --{key}, or change it with "
+                f"{key}.KEY=VALUE."
+            )
+    content = merge(read_yaml(arguments.config), changes)
+    if isinstance(content.get("segmenter"), dict):
+        content["segmenter"] = load_segmenter(content["segmenter"])
+    return build(RunSpec, content, arguments.config)
 
 
 def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]) -> RunSpec:
@@ -93,21 +111,8 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
     record = run.record
     if record is None or record.status != "finished":
         check_before_start([spec], execution)
-        with (
-            _locked(run.folder),
-            tqdm(
-                total=spec.recipe.steps,
-                unit="step",
-                dynamic_ncols=True,
-                mininterval=options.bar_interval(),
-            ) as bar,
-        ):
-
-            def advance(step: int, status: str) -> None:
-                bar.set_postfix_str(status, refresh=False)
-                bar.update(step - bar.n)
-
-            record = execute_run(spec, run.folder, execution, advance)
+        with _locked(run.folder):
+            record = _execute(spec, run.folder, execution)
     if record.error is not None:
         print(
             f"failed: {record.error.type}: {record.error.message}\n{record.error.traceback}",
@@ -116,6 +121,20 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
         return 1
     print(f"{record.score}\nrecord: {run.folder / 'record.json'}")
     return 0
+
+
+def _execute(spec: RunSpec, folder: Path, execution: Execution) -> RunRecord:
+    """Compute the run below a progress bar."""
+    interval = options.bar_interval()
+    with tqdm(
+        total=spec.recipe.steps, unit="step", dynamic_ncols=True, mininterval=interval
+    ) as bar:
+
+        def advance(step: int, status: str) -> None:
+            bar.set_postfix_str(status, refresh=False)
+            bar.update(step - bar.n)
+
+        return execute_run(spec, folder, execution, advance)
 
 
 @contextmanager

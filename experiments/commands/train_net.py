@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # here, so that what is wrong is said once, before processes are started
     setup = configure(arguments)
-    alone = arguments.num_gpus * arguments.num_machines <= 1
+    given: tuple[object, ...] = (arguments,)
+    if arguments.num_gpus * arguments.num_machines <= 1:  # work() then runs in this process
+        given = (arguments, setup)
     try:
         launch(
             work,
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             num_machines=arguments.num_machines,
             machine_rank=arguments.machine_rank,
             dist_url=arguments.dist_url,
-            args=(arguments, setup) if alone else (arguments,),
+            args=given,
         )
     except KeyboardInterrupt:
         print("stopped; with --resume the same command goes on from the last checkpoint, if any.")

@@ -1,5 +1,6 @@
 """Check checkpoints before Detectron2, which loads what fits of them and only logs the rest."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,12 @@ def check_encoder(path: str, encoder: EncoderSpec, resume: bool) -> None:
     stored = content.get("encoder") or _hook(content).get("encoder")
     if stored is None:
         return
-    unimportant = {"label"} if resume else {"label", "weights", "freeze"}
-    wanted = {
-        key: value
-        for key, value in encoder.model_dump(mode="json").items()
-        if key not in unimportant
-    }
+    ignored = {"label"}
+    if not resume:
+        ignored |= {"weights", "freeze"}
     changed = [
         f"{key} {stored.get(key)} there, {value} here"
-        for key, value in wanted.items()
+        for key, value in encoder.model_dump(mode="json", exclude=ignored).items()
         if stored.get(key) != value
     ]
     if changed:
@@ -82,18 +80,31 @@ def check_weights(path: str, model: nn.Module, whole: bool) -> None:
     """
     content = _read(path)
     weights = content.get("model", content)
-    ours = any(name.startswith(OURS) for name in weights)
-    needed = model.state_dict() if weights else {}
-    if not whole:
-        needed = {name: value for name, value in needed.items() if ours and name.startswith(OURS)}
-    for name, value in needed.items():
-        found = weights.get(name)
-        if found is None or tuple(found.shape) != tuple(value.shape):
-            given = "nothing" if found is None else str(tuple(found.shape))
+    for name, value in _needed(weights, model, whole).items():
+        given, needed = _size(weights.get(name)), _size(value)
+        if given != needed:
             raise InputError(
-                f"{path} does not fit the model: for {name} it holds {given}, needed is "
-                f"{tuple(value.shape)}. {FIX}"
+                f"{path} does not fit the model: for {name} it holds {given}, needed is {needed}. "
+                f"{FIX}"
             )
+
+
+def _needed(weights: Mapping[str, Any], model: nn.Module, whole: bool) -> dict[str, Any]:
+    """Return the model's weights that a checkpoint must hold."""
+    if not weights:
+        return {}
+    every = model.state_dict()
+    if whole:
+        return every
+    if not any(name.startswith(OURS) for name in weights):
+        return {}
+    return {name: value for name, value in every.items() if name.startswith(OURS)}
+
+
+def _size(weight: torch.Tensor | None) -> str:
+    if weight is None:
+        return "nothing"
+    return str(tuple(weight.shape))
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -114,6 +125,6 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _hook(content: dict[str, Any]) -> dict[str, Any]:
-    """The state of :class:`Recorder` in a checkpoint of Detectron2's trainer."""
+    """Return the state of :class:`Recorder` in a checkpoint of Detectron2's trainer."""
     hook: dict[str, Any] = content.get("trainer", {}).get("hooks", {}).get("Recorder", {})
     return hook

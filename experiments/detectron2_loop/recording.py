@@ -115,7 +115,7 @@ def record_run(
 
 
 def as_segmenter(trainer: Any, cfg: CfgNode) -> Segmenter:
-    """Return the modules of the trainer's official ``MaskFormer`` on our encoder under our contract.
+    """Return the modules of the trainer's ``MaskFormer`` on our encoder, under our contract.
 
     From now on its head knows what computes deformable attention; later its cost is measured.
     """

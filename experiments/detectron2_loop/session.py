@@ -22,10 +22,15 @@ from encoder_ablations.experiments.detectron2_loop.checkpoint import (
     check_weights,
     checkpoint_to_load,
 )
-from encoder_ablations.experiments.detectron2_loop.configuration import Setup, configure
+from encoder_ablations.experiments.detectron2_loop.configuration import (
+    RecordedRun,
+    Setup,
+    configure,
+)
 from encoder_ablations.experiments.detectron2_loop.recording import as_segmenter, record_run
 from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class
 from encoder_ablations.experiments.detectron2_loop.translation import precision_of
+from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
@@ -33,11 +38,9 @@ from encoder_ablations.experiments.runs.fingerprint import (
 )
 from encoder_ablations.experiments.runs.folder import check_run_files
 from encoder_ablations.experiments.runs.record import RunRecord, load_record, save_record
-from encoder_ablations.experiments.runs.record_builder import failed_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.ops.official_operator import provide_operator
 from encoder_ablations.utils.clock import now
-from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 
@@ -48,6 +51,7 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     """Train or evaluate, in every process.
 
     Args:
+        arguments: of ``ablate train-net``.
         setup: what ``configure(arguments)`` gave, where that was called in this process.
 
     Raises:
@@ -55,11 +59,11 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     """
     setup = setup or configure(arguments)
     cfg = setup.cfg
-    if setup.spec is not None and not arguments.eval_only and _is_finished(setup):
+    if setup.run is not None and not arguments.eval_only and _is_finished(cfg, setup.run.spec):
         return
     path, resumed = checkpoint_to_load(cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, arguments.resume)
-    if setup.spec is not None:
-        _check_checkpoint(arguments, cfg, setup.spec, path, resumed)
+    if setup.run is not None:
+        _check_checkpoint(arguments, cfg, setup.run.spec, path, resumed)
     if arguments.eval_only and not path:
         raise InputError(
             "--eval-only needs weights: MODEL.WEIGHTS FILE, or --resume for the last ones of "
@@ -108,6 +112,8 @@ def _train_and_record(
     """Train, evaluate the best weights, and record the run if it is recorded.
 
     Args:
+        arguments: of ``ablate train-net``.
+        setup: what is trained.
         path: where the weights come from.
         resumed: whether that is a checkpoint of this run.
     """
@@ -118,35 +124,35 @@ def _train_and_record(
             cfg.OUTPUT_DIR,
         )
     started = now()
-    _note_files(setup)
+    if setup.run is not None:
+        _note_files(cfg, setup.run)
     trainer = trainer_class()(cfg, setup.spec)
     check_weights(path, trainer.model, whole=resumed)
     trainer.resume_or_load(resume=arguments.resume)
-    record = _train(trainer, setup, started)
-    if record is not None and comm.is_main_process():
-        save_record(record, Path(cfg.OUTPUT_DIR))
-        _announce(record, Path(cfg.OUTPUT_DIR))
-
-
-def _train(trainer: Any, setup: Setup, started: str) -> RunRecord | None:
-    if setup.spec is None or setup.data is None:
+    if setup.run is None:
         trainer.train()
-        return None
-    cfg = setup.cfg
+    else:
+        _train_recorded(trainer, cfg, setup.run, started)
+
+
+def _train_recorded(trainer: Any, cfg: CfgNode, run: RecordedRun, started: str) -> None:
+    """Train a run and write its record, also when it fails."""
+    folder = Path(cfg.OUTPUT_DIR)
     segmenter = as_segmenter(trainer, cfg)
     try:
         with _interrupts() as trainer.interrupt:
             trainer.train()
-        return record_run(trainer, cfg, segmenter, setup.spec, setup.data, started)
+        record = record_run(trainer, cfg, segmenter, run.spec, run.data, started)
     except InputError:
         raise
     except Exception as error:
         # The process that failed records it. In the others only the connection to it breaks.
         if not lost_contact(error):
-            environment = describe_environment(cfg.MODEL.DEVICE)
-            record = failed_record(setup.spec, error, started, environment)
-            save_record(record, Path(cfg.OUTPUT_DIR))
+            record_failure(run.spec, folder, error, started, cfg.MODEL.DEVICE)
         raise
+    if comm.is_main_process():
+        save_record(record, folder)
+        _announce(record, folder)
 
 
 def _interrupts() -> AbstractContextManager[Interrupt]:
@@ -159,19 +165,17 @@ def _interrupts() -> AbstractContextManager[Interrupt]:
     return nullcontext(Interrupt())
 
 
-def _note_files(setup: Setup) -> None:
+def _note_files(cfg: CfgNode, run: RecordedRun) -> None:
     """Write down which files of the dataset the run sees.
 
     Raises:
         InputError: they have changed since the run began, or nothing tells.
     """
-    if setup.spec is None or setup.data is None:
-        return
-    folder, dataset = Path(setup.cfg.OUTPUT_DIR), setup.spec.dataset
-    check_run_files(folder, setup.spec.run_id)
-    refuse_other_files(dataset, setup.data.record, files_of_runs([folder]))
+    folder, dataset, digest = Path(cfg.OUTPUT_DIR), run.spec.dataset, run.data.record.dataset_sha256
+    check_run_files(folder, run.spec.run_id)
+    refuse_other_files(dataset, digest, files_of_runs([folder]))
     if comm.is_main_process():
-        save_files(setup.spec.run_id, dataset, setup.data.record, folder)
+        save_files(run.spec.run_id, dataset, digest, folder)
 
 
 def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:
@@ -189,20 +193,26 @@ def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:
         verify_results(cfg, results)
 
 
-def _is_finished(setup: Setup) -> bool:
-    folder = Path(setup.cfg.OUTPUT_DIR)
+def _is_finished(cfg: CfgNode, spec: RunSpec) -> bool:
+    """Return whether the run has a record that says so, and print it.
+
+    Raises:
+        InputError: another run's record is in the output folder.
+    """
+    folder = Path(cfg.OUTPUT_DIR)
     record = load_record(folder)
-    if record is None or setup.spec is None:
+    if record is None:
         return False
-    if record.run_id != setup.spec.run_id:
+    if record.run_id != spec.run_id:
         raise InputError(
             f"{folder} holds the record of another run, {record.run_id}. Choose another "
             "OUTPUT_DIR, or leave it out."
         )
-    if record.status == "finished" and comm.is_main_process():
+    finished = record.status == "finished"
+    if finished and comm.is_main_process():
         print("This run is finished; delete its folder to repeat it.")
         _announce(record, folder)
-    return record.status == "finished"
+    return finished
 
 
 def _announce(record: RunRecord, folder: Path) -> None:

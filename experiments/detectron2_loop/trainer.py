@@ -13,6 +13,7 @@ from torch import nn
 
 from encoder_ablations.encoders.frameworks.detectron2 import EncoderBackbone
 from encoder_ablations.engine.cost.memory import PeakMemory
+from encoder_ablations.engine.evaluation.metrics import number_or_none
 from encoder_ablations.engine.training.batch_norm import synchronise
 from encoder_ablations.engine.training.checkpoints import save_checkpoint
 from encoder_ablations.engine.training.optimizer import undecayed_names
@@ -49,7 +50,9 @@ class RecordedTraining:
             cfg: its configuration.
             spec: what is trained; None where no record is kept.
         """
-        self.recorder = Recorder(cfg, spec) if spec is not None else None
+        self.recorder: Recorder | None = None
+        if spec is not None:
+            self.recorder = Recorder(cfg, spec)
         super().__init__(cfg)  # type: ignore[call-arg]
         if cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.DTYPE != "float16":
             inner = self._trainer
@@ -99,15 +102,16 @@ class RecordedTraining:
         decay does not decay here: position embeddings, tokens, biases, norms, LayerScale.
         """
         optimizer: torch.optim.Optimizer = super().build_optimizer(cfg, model)  # type: ignore[misc]
-        if isinstance(model.backbone, EncoderBackbone):
-            undecayed = {f"backbone.{name}" for name in undecayed_names(model.backbone)}
-            names = {parameter: name for name, parameter in model.named_parameters()}
-            for group in optimizer.param_groups:
-                (parameter,) = group["params"]
-                if names[parameter].startswith("backbone.encoder.neck."):
-                    group["lr"] = cfg.SOLVER.BASE_LR
-                if names[parameter] in undecayed:
-                    group["weight_decay"] = 0.0
+        if not isinstance(model.backbone, EncoderBackbone):
+            return optimizer
+        undecayed = {f"backbone.{name}" for name in undecayed_names(model.backbone)}
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        for group in optimizer.param_groups:
+            (parameter,) = group["params"]
+            if names[parameter].startswith("backbone.encoder.neck."):
+                group["lr"] = cfg.SOLVER.BASE_LR
+            if names[parameter] in undecayed:
+                group["weight_decay"] = 0.0
         return optimizer
 
     def build_hooks(self) -> list[HookBase]:
@@ -115,18 +119,17 @@ class RecordedTraining:
         found: list[HookBase] = super().build_hooks()  # type: ignore[misc]
         if self.recorder is None:
             return found
-        (evaluation,) = [hook for hook in found if isinstance(hook, hooks.EvalHook)]
-        found.remove(evaluation)
-        later = [
-            hook
-            for hook in found
-            if isinstance(hook, hooks.PeriodicCheckpointer | hooks.PeriodicWriter)
-        ]
-        for hook in later:
+        for hook in found:
             if isinstance(hook, hooks.PeriodicCheckpointer):
                 _keep_few(hook, Path(self.cfg.OUTPUT_DIR))
-        earlier = [hook for hook in found if hook not in later]
-        return [*earlier, evaluation, self.recorder, *later]
+        # a stable sort: all others stay in Detectron2's order
+        return sorted([*found, self.recorder], key=_place)
+
+
+def _place(hook: HookBase) -> int:
+    """Return 0 for hooks that come first, and more for those of ``LAST_HOOKS``."""
+    places = [place for place, kind in LAST_HOOKS.items() if isinstance(hook, kind)]
+    return max(places, default=0)
 
 
 def _keep_few(hook: Any, folder: Path) -> None:
@@ -198,12 +201,15 @@ class Recorder(HookBase):
         if value is None or iteration != self.trainer.iter or progress.step in progress.val_steps:
             return
         miou = float(value) / 100
-        if progress.record_evaluation(None if miou != miou else miou):
-            content = {"model": unwrapped(self.trainer.model).state_dict(), "encoder": self.encoder}
-            save_checkpoint(
-                self.best,
-                content | {"run_id": self.run_id, "step": progress.step, "val_miou": miou},
-            )
+        if progress.record_evaluation(number_or_none(miou)):
+            content = {
+                "model": unwrapped(self.trainer.model).state_dict(),
+                "encoder": self.encoder,
+                "run_id": self.run_id,
+                "step": progress.step,
+                "val_miou": miou,
+            }
+            save_checkpoint(self.best, content)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the recorder."""
@@ -218,4 +224,15 @@ class Recorder(HookBase):
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the model inside of DistributedDataParallel."""
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    if isinstance(model, nn.parallel.DistributedDataParallel):
+        inner: nn.Module = model.module
+        return inner
+    return model
+
+
+LAST_HOOKS = {
+    1: hooks.EvalHook,
+    2: Recorder,
+    3: hooks.PeriodicCheckpointer | hooks.PeriodicWriter,
+}
+"""Hooks that come after all others, in this order."""

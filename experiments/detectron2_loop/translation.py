@@ -22,6 +22,8 @@ DECAYS = {"WarmupPolyLR": "poly", "WarmupCosineLR": "cosine"}
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 """What ``SOLVER.AMP.DTYPE`` may be."""
 SHORT_NAMES = {"float16": "fp16", "bfloat16": "bf16"}
+FLOAT32 = {"high": "tf32", "medium": "tf32"}
+"""What ``FLOAT32_PRECISION`` means to our engine, if it is not "fp32"."""
 
 
 def run_spec_of(
@@ -51,14 +53,18 @@ def precision_of(cfg: CfgNode) -> str:
     """
     if cfg.SOLVER.AMP.ENABLED:
         return SHORT_NAMES[cfg.SOLVER.AMP.DTYPE]
-    return "tf32" if cfg.get("FLOAT32_PRECISION", "") in ("high", "medium") else "fp32"
+    return FLOAT32.get(cfg.get("FLOAT32_PRECISION", ""), "fp32")
 
 
 def _recipe(cfg: CfgNode) -> dict[str, Any]:
     solver, inputs = cfg.SOLVER, cfg.INPUT
-    clipped = solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model"
     sides = [side / inputs.MIN_SIZE_TEST for side in inputs.MIN_SIZE_TRAIN]
-    crop = inputs.CROP.SIZE if inputs.CROP.ENABLED else (inputs.MIN_SIZE_TEST, inputs.MIN_SIZE_TEST)
+    clip_norm = None
+    if solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE == "full_model":
+        clip_norm = solver.CLIP_GRADIENTS.CLIP_VALUE
+    crop = (inputs.MIN_SIZE_TEST, inputs.MIN_SIZE_TEST)
+    if inputs.CROP.ENABLED:
+        crop = inputs.CROP.SIZE
     return {
         "steps": solver.MAX_ITER,
         "batch_size": solver.IMS_PER_BATCH,
@@ -75,7 +81,7 @@ def _recipe(cfg: CfgNode) -> dict[str, Any]:
             "lr": solver.BASE_LR,
             "encoder_lr_multiplier": solver.BACKBONE_MULTIPLIER,
             "weight_decay": solver.WEIGHT_DECAY,
-            "clip_norm": solver.CLIP_GRADIENTS.CLIP_VALUE if clipped else None,
+            "clip_norm": clip_norm,
         },
         "schedule": {
             "decay": DECAYS.get(solver.LR_SCHEDULER_NAME, "constant"),
@@ -86,9 +92,11 @@ def _recipe(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _rest(cfg: CfgNode) -> dict[str, Any]:
+    """Return what a configuration says beside the fields of ``RunSpec``."""
     content: dict[str, Any] = json.loads(json.dumps(cfg))
+    nodes = {"": content, **content}
     for node, keys in ELSEWHERE.items():
         for key in keys:
-            (content[node] if node else content).pop(key, None)
+            nodes[node].pop(key, None)
     content["MODEL"]["SEM_SEG_HEAD"].pop("NUM_CLASSES")
     return content

@@ -39,6 +39,10 @@ def disclosures(
     """Return a sentence for every rule of a fair comparison that this run bends.
 
     Args:
+        spec: the run.
+        data: what it was trained and evaluated on.
+        device: what computed it.
+        progress: its evaluations by step.
         attention: what computed deformable attention, see ``RunRecord``.
         environment: what ``describe_environment`` gave during the run.
         statistics: ``RunRecord.images_per_statistic``.

@@ -1,5 +1,6 @@
 """How runs are computed, as opposed to what they compute."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,9 @@ from encoder_ablations.utils.cache_folder import cache_folder
 
 if TYPE_CHECKING:
     from encoder_ablations.engine.frozen.feature_store import FeatureStore
+
+Advance = Callable[[int, str], object]
+"""Called after every training step with the number of steps done and a short status."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Check that all runs that are compared have seen the same files, which may have changed."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.experiments.runs.record import DataRecord, RunRecord
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -15,6 +15,8 @@ from encoder_ablations.utils.texts import plural
 NAME = "data.json"
 WAY_OUT = "restore it, or delete the run's folder to run it again."
 
+Files = tuple[DatasetSpec, str]
+"""A dataset, and the digest of its files that :class:`DataRecord` calls ``dataset_sha256``."""
 FilesOfRuns = Mapping[str, Mapping[str, list[str]]]
 """Digest of a dataset's specification -> digest of its files -> the runs that have seen these."""
 
@@ -36,9 +38,9 @@ class SeenFiles(BaseModel):
     checksum: str | None = None
 
 
-def save_files(run_id: str, dataset: DatasetSpec, data: DataRecord, folder: Path) -> None:
-    """Write down, as a run begins, which files it sees."""
-    seen = SeenFiles(run_id=run_id, dataset=_digest(dataset), dataset_sha256=data.dataset_sha256)
+def save_files(run_id: str, dataset: DatasetSpec, dataset_sha256: str, folder: Path) -> None:
+    """Write ``data.json``, as a run begins: which files it sees."""
+    seen = SeenFiles(run_id=run_id, dataset=_digest(dataset), dataset_sha256=dataset_sha256)
     write_checked(folder / NAME, seen.model_dump())
 
 
@@ -65,8 +67,13 @@ def read_files(folder: Path) -> SeenFiles:
     return seen
 
 
-def check_files(folder: Path, run_id: str, record: RunRecord | None) -> None:
-    """Check that ``data.json`` is that of the run and, where it is finished, of its record.
+def check_files(folder: Path, run_id: str, recorded: Files | None) -> None:
+    """Check that ``data.json`` is that of the run and agrees with its record.
+
+    Args:
+        folder: of the run.
+        run_id: the name that the file must hold.
+        recorded: what the run's record says; None if it has not finished.
 
     Raises:
         InputError: it is missing, damaged, or belongs to another run.
@@ -76,12 +83,10 @@ def check_files(folder: Path, run_id: str, record: RunRecord | None) -> None:
         raise InputError(
             f"{folder / NAME} is that of another run, {seen.run_id}; this is {run_id}; {WAY_OUT}"
         )
-    if record is None or record.data is None:
+    if recorded is None:
         return
-    if (seen.dataset, seen.dataset_sha256) != (
-        _digest(record.spec.dataset),
-        record.data.dataset_sha256,
-    ):
+    dataset, dataset_sha256 = recorded
+    if (seen.dataset, seen.dataset_sha256) != (_digest(dataset), dataset_sha256):
         raise InputError(f"{folder / NAME} names other files than the record beside it; {WAY_OUT}")
 
 
@@ -108,15 +113,17 @@ def has_learnt(folder: Path) -> bool:
     return any((folder / "checkpoints").glob("*.pt")) or (folder / "last_checkpoint").exists()
 
 
-def refuse_other_files(dataset: DatasetSpec, data: DataRecord, runs: FilesOfRuns) -> None:
-    """Check that the runs of a dataset have seen the files that ``data`` describes.
+def refuse_other_files(dataset: DatasetSpec, dataset_sha256: str, runs: FilesOfRuns) -> None:
+    """Check that the runs of a dataset have seen files of this digest.
 
     Raises:
         InputError: one of them has seen other files.
     """
     for digest, names in runs.get(_digest(dataset), {}).items():
-        if digest != data.dataset_sha256:
-            others = f" and {plural(len(names) - 1, 'other')}" if len(names) > 1 else ""
+        if digest != dataset_sha256:
+            others = ""
+            if len(names) > 1:
+                others = f" and {plural(len(names) - 1, 'other')}"
             raise InputError(
                 f"the files of dataset '{dataset.name}' have changed since the run "
                 f"{names[0]}{others}: other images, names or masks. Scores on both cannot be "
@@ -125,24 +132,25 @@ def refuse_other_files(dataset: DatasetSpec, data: DataRecord, runs: FilesOfRuns
             )
 
 
-def changed_files(records: Sequence[RunRecord]) -> list[str]:
-    """Return a line for every dataset whose files were not the same for all of its runs."""
-    # One name may stand for several datasets, which are compared with none of the others anyway.
-    versions: dict[str, dict[str, set[str]]] = {}
-    for record in records:
-        if record.data is not None:
-            dataset = record.spec.dataset
-            seen = versions.setdefault(dataset.name, {}).setdefault(_digest(dataset), set())
-            seen.add(record.data.dataset_sha256)
-    lines = []
-    for name, datasets in versions.items():
-        excess = sum(len(seen) - 1 for seen in datasets.values())
-        if excess:
-            lines.append(
-                f"the files of dataset '{name}' (images, names or masks) changed between its runs: "
-                f"there are {excess + 1} versions. Scores on different versions cannot be compared."
-            )
-    return lines
+def changed_files(runs: Iterable[Files]) -> list[str]:
+    """Return a line for every dataset whose files were not the same for all of its runs.
+
+    Args:
+        runs: what each run has seen.
+    """
+    # Several datasets may have one name. They are never compared, so each has versions of its own.
+    versions: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for dataset, dataset_sha256 in runs:
+        versions[dataset.name, _digest(dataset)].add(dataset_sha256)
+    changes: Counter[str] = Counter()
+    for (name, _), seen in versions.items():
+        changes[name] += len(seen) - 1
+    return [
+        f"the files of dataset '{name}' (images, names or masks) changed between its runs: "
+        f"there are {count + 1} versions. Scores on different versions cannot be compared."
+        for name, count in changes.items()
+        if count
+    ]
 
 
 def _digest(dataset: DatasetSpec) -> str:

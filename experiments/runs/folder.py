@@ -50,13 +50,13 @@ def check_run_files(folder: Path, run_id: str, record: RunRecord | None = None) 
     Raises:
         InputError: one of them is missing, damaged, or of another run.
     """
-    finished = record is not None and record.status == "finished"
-    learnt = finished or has_learnt(folder)
     # Detectron2 writes a config.yaml of its own kind
     if record is None or record.spec.detectron2 is None:
         _check_config(folder / CONFIG, run_id, ours=(folder / "checkpoints").exists())
-    if learnt:
-        check_files(folder, run_id, record if finished else None)
+    if record is not None and record.data is not None:
+        check_files(folder, run_id, (record.spec.dataset, record.data.dataset_sha256))
+    elif has_learnt(folder):
+        check_files(folder, run_id, None)
 
 
 def folder_name(folder: Path) -> str:

@@ -1,7 +1,6 @@
 """The quality metrics of a record, which all follow from one confusion matrix."""
 
 import math
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -36,19 +35,16 @@ class MetricsRecord(BaseModel):
 def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
     """Return all quality metrics of one confusion matrix, with None for NaN."""
 
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else float(value)
-
-    def by_class(values: object) -> dict[str, float | None]:
-        return {name: number(value) for name, value in zip(classes, values, strict=True)}  # type: ignore[call-overload]
+    def by_class(values: np.ndarray) -> dict[str, float | None]:
+        return dict(zip(classes, map(m.number_or_none, values), strict=True))
 
     return MetricsRecord(
-        miou=number(m.mean_iou(confusion)),
-        miou_union=number(m.mean_iou_union(confusion)),
+        miou=m.number_or_none(m.mean_iou(confusion)),
+        miou_union=m.number_or_none(m.mean_iou_union(confusion)),
         miou_all=m.mean_iou_all(confusion),
-        mean_class_accuracy=number(m.mean_class_accuracy(confusion)),
-        pixel_accuracy=number(m.pixel_accuracy(confusion)),
-        frequency_weighted_iou=number(m.frequency_weighted_iou(confusion)),
+        mean_class_accuracy=m.number_or_none(m.mean_class_accuracy(confusion)),
+        pixel_accuracy=m.number_or_none(m.pixel_accuracy(confusion)),
+        frequency_weighted_iou=m.number_or_none(m.frequency_weighted_iou(confusion)),
         per_class_iou=by_class(m.class_iou(confusion)),
         per_class_dice=by_class(m.class_dice(confusion)),
         per_class_accuracy=by_class(m.class_accuracy(confusion)),
@@ -70,10 +66,10 @@ def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
         for key in ("per_class_iou", "per_class_dice", "per_class_accuracy")
     }
     known = [value for value in by_class["per_class_iou"].values() if value is not None]
-    means = {
-        "miou_union": sum(known) / len(known) if known else None,
-        "miou_all": sum(known) / len(names),
-    }
+    miou_union = None
+    if known:
+        miou_union = sum(known) / len(known)
+    means = {"miou_union": miou_union, "miou_all": sum(known) / len(names)}
     return record.model_copy(update={**by_class, **means})
 
 
@@ -81,21 +77,23 @@ def wrong_metric(stated: MetricsRecord, computed: MetricsRecord) -> str | None:
     """Return the first metric whose stated value is not the computed one; None if all agree."""
     found, expected = _flat(stated), _flat(computed)
     for name in expected | found:
-        if name not in found or name not in expected:
-            return f"{name} {'is missing' if name in expected else 'is of no class'}"
+        if name not in found:
+            return f"{name} is missing"
+        if name not in expected:
+            return f"{name} is of no class"
         if not _equal(found[name], expected[name]):
             return f"{name} {found[name]}, computed {expected[name]}"
     return None
 
 
 def _flat(record: MetricsRecord) -> dict[str, float | None]:
-    """Every number by its name, those of classes as ``per_class_iou.NAME``."""
+    """Return every number by its name, those of classes as ``per_class_iou.NAME``."""
     flat: dict[str, float | None] = {}
     for key, value in record.model_dump().items():
-        entries: dict[str, Any] = value if isinstance(value, dict) else {}
-        flat |= (
-            {f"{key}.{name}": entry for name, entry in entries.items()} if entries else {key: value}
-        )
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": number for name, number in value.items()}
+        else:
+            flat[key] = value
     return flat
 
 

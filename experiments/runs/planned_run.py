@@ -34,7 +34,9 @@ class PlannedRun:
             return "unreadable"
         if self.record is not None:
             return self.record.status
-        return "interrupted" if (self.folder / "checkpoints" / "last.pt").exists() else "new"
+        if (self.folder / "checkpoints" / "last.pt").exists():
+            return "interrupted"
+        return "new"
 
 
 def locate(specs: Sequence[RunSpec], study_folder: Path) -> list[PlannedRun]:

@@ -67,7 +67,7 @@ def prepare_data(spec: RunSpec) -> RunData:
 
 
 def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
-    """The run's fraction of the training images, of which fewer are left in overfit mode."""
+    """Return the run's fraction of the training images, of which fewer are left in overfit mode."""
     samples = for_training(checked.datasets["train"], spec.recipe.augmentation)
     present = checked.scans["train"].present
     indices = subset(nested_order(present, spec.seed), spec.fraction)
@@ -86,9 +86,12 @@ def _all_images(spec: RunSpec, checked: CheckedDataset, split: Split) -> Images:
 
 
 def _mixed(spec: RunSpec, pos_ratio: float, indices: list[int], present: np.ndarray) -> Mixed:
-    """The indices, drawn so that a share of ``pos_ratio`` holds the object.
+    """Return the indices, drawn so that a share of ``pos_ratio`` holds the object.
 
     Args:
+        spec: the run.
+        pos_ratio: 0..1.
+        indices: of the images that it learns from.
         present: N×K, whether an image holds a class.
     """
     classes = len(spec.dataset.classes)
@@ -106,13 +109,15 @@ def _data_record(
     names = [train.samples.ids[index] for index in train.indices]
     counts = [checked.scans["train"].counts[index].tolist() for index in train.indices]
     masks = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
-    test = checked.datasets.get("test")
+    n_test = None
+    if "test" in checked.datasets:
+        n_test = len(checked.datasets["test"])
     return DataRecord(
         train_ids_sha256=fingerprint(names),
         train_masks_sha256=fingerprint(masks),
         n_train=len(train.indices),
         n_val=len(val.indices),
-        n_test=None if test is None else len(test),
+        n_test=n_test,
         fraction=spec.fraction,
         class_names=list(spec.dataset.classes),
         colors=colors_of(spec.dataset),

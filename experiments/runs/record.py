@@ -24,8 +24,6 @@ RESULTS = ("data", "metrics", "confusion_matrix", "curves", "convergence", "cost
 """What the record of a finished run always holds."""
 PER_IMAGE = "per_image.npz"
 """Beside the record: the confusion matrix of every image, which add up to the record's."""
-STUDY_FILE = "study.yaml"
-"""In a study's folder: the study with everything resolved."""
 
 
 class Part(BaseModel):
@@ -157,6 +155,13 @@ class RunRecord(Part):
         return f"{score} on the {self.data.report_split} split"
 
 
+def best_step(record: RunRecord | None) -> int | None:
+    """Return the training step of the best checkpoint; None if the record does not say."""
+    if record is None or record.convergence is None:
+        return None
+    return record.convergence.best_step
+
+
 def save_record(record: RunRecord, folder: Path) -> None:
     """Write ``folder/record.json``, whole or not at all, with a checksum of itself."""
     write_checked(folder / "record.json", record.model_dump(mode="json"))
@@ -197,7 +202,7 @@ def _contradiction(record: RunRecord) -> str | None:
             f"it names the run {record.run_id}, but its settings are those of {record.spec.run_id}"
         )
     if record.status == "failed":
-        return None if record.error is not None else "the run failed without an error"
+        return _wrong_failure(record)
     missing = [name for name in RESULTS if getattr(record, name) is None]
     if missing:
         return f"the run is finished without {', '.join(missing)}"
@@ -205,6 +210,12 @@ def _contradiction(record: RunRecord) -> str | None:
     if tuple(record.data.class_names) != tuple(record.spec.dataset.classes):
         return "its data have other classes than its dataset"
     return _wrong_result(record)
+
+
+def _wrong_failure(record: RunRecord) -> str | None:
+    if record.error is None:
+        return "the run failed without an error"
+    return None
 
 
 def _wrong_result(record: RunRecord) -> str | None:
@@ -218,16 +229,20 @@ def _wrong_result(record: RunRecord) -> str | None:
     if counts.min() < 0:
         return "its confusion matrix holds negative counts"
     wrong = wrong_metric(record.metrics, metrics_record(ConfusionMatrix(counts), classes))
-    return None if wrong is None else f"a metric is not that of its confusion matrix ({wrong})"
+    if wrong is None:
+        return None
+    return f"a metric is not that of its confusion matrix ({wrong})"
 
 
 def _unreadable(path: Path, text: str, error: ValidationError) -> InputError:
-    """Why ``text`` is no record: only now is it worth reading its version."""
+    """Return why ``text`` is no record; only now is it worth reading its version."""
     try:
         content = json.loads(text)
     except json.JSONDecodeError as broken:
         return _damaged(path, broken)
-    version = content.get("schema_version") if isinstance(content, dict) else None
+    version = None
+    if isinstance(content, dict):
+        version = content.get("schema_version")
     if version == SCHEMA_VERSION:
         return _damaged(path, error)
     return _other_version(path, version)

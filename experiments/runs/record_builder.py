@@ -1,6 +1,5 @@
 """The record of a run that has ended, from its result, its curves and its model's cost."""
 
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,6 @@ from encoder_ablations.experiments.runs.record import (
     CostRecord,
     CurvesRecord,
     DataRecord,
-    ErrorRecord,
     RunRecord,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -38,6 +36,12 @@ def finished_record(
     """Measure the cost of a trained run and return its record.
 
     Args:
+        spec: the run.
+        data: what it was trained and evaluated on.
+        segmenter: with its best weights.
+        progress: its curves, time and memory.
+        started: when it was begun.
+        environment: what computed it, see ``describe_environment``.
         result: what its best weights gave on the split that is reported.
         further: disclosures besides those that follow from the other arguments.
     """
@@ -70,25 +74,6 @@ def finished_record(
     )
 
 
-def failed_record(
-    spec: RunSpec, error: BaseException, started: str, environment: dict[str, Any]
-) -> RunRecord:
-    """Return the record of a run that ended with ``error``."""
-    return RunRecord(
-        run_id=spec.run_id,
-        status="failed",
-        spec=spec,
-        started=started,
-        finished=now(),
-        environment=environment,
-        error=ErrorRecord(
-            type=type(error).__name__,
-            message=str(error),
-            traceback="".join(traceback.format_exception(error)),
-        ),
-    )
-
-
 def curves_record(progress: Progress) -> CurvesRecord:
     """Return training loss and validation mIoU by step."""
     return CurvesRecord(
@@ -102,22 +87,23 @@ def curves_record(progress: Progress) -> CurvesRecord:
 def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
     """Return when validation mIoU was best, and when it first reached 95 % of that."""
     best = progress.best_miou
-    reached = None
+    reached = epochs_to_reached = None
     if best is not None:
         pairs = zip(progress.val_steps, progress.val_miou, strict=True)
         reached = next(step for step, miou in pairs if miou is not None and miou >= 0.95 * best)
+        epochs_to_reached = reached * epochs_per_step
     return ConvergenceRecord(
         best_step=progress.best_step,
         best_val_miou=best,
         step_to_95_percent=reached,
-        epochs_to_95_percent=None if reached is None else reached * epochs_per_step,
+        epochs_to_95_percent=epochs_to_reached,
         epochs=progress.step * epochs_per_step,
     )
 
 
 def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
     """Return the model's cost at the size of the training crops, and what its training took."""
-    batch_sizes = (1,) if spec.recipe.batch_size == 1 else (1, spec.recipe.batch_size)
+    batch_sizes = tuple(sorted({1, spec.recipe.batch_size}))
     cost = measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes)
     speeds = [1000 * latency.batch_size / latency.median for latency in cost.latency_ms]
     if torch.cuda.is_available():

@@ -1,7 +1,6 @@
 """One run: data, model, training, evaluation, cost, record."""
 
 import errno
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
-from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.execution import Advance, Execution
+from encoder_ablations.experiments.runs.failure import failed_record
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
@@ -25,7 +25,7 @@ from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.pictures import PICTURES, save_pictures
 from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save_record
-from encoder_ablations.experiments.runs.record_builder import failed_record, finished_record
+from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
@@ -33,8 +33,6 @@ from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import StorageError
 
-Advance = Callable[[int, str], object]
-"""Called after every training step with the number of steps done and a short status."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -109,10 +107,10 @@ def _run(
 ) -> RunRecord:
     check_run_files(folder, spec.run_id)
     data = prepare_data(spec)
-    refuse_other_files(spec.dataset, data.record, files_of_runs([folder]))
+    refuse_other_files(spec.dataset, data.record.dataset_sha256, files_of_runs([folder]))
     if accelerator.is_main_process:
         save_config(spec, folder)
-        save_files(spec.run_id, spec.dataset, data.record, folder)
+        save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder)
     segmenter = build_model(spec)
     train, val = data.train, data.val
     trainer = Trainer(

@@ -14,8 +14,9 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint
-from encoder_ablations.data.loading.batches import EvaluationItem, evaluation_items
+from encoder_ablations.data.loading.batches import evaluation_items
 from encoder_ablations.data.loading.cache import for_evaluation
+from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.frozen.features import FeatureSource
@@ -23,9 +24,10 @@ from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
 from encoder_ablations.experiments.runs.model import build_model
-from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.record import RunRecord, best_step
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer
+from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 
@@ -61,22 +63,15 @@ def evaluate_checkpoint(
         data: the dataset.
         split: which of its images.
         execution: how it is computed.
-        shared: counts these classes, and as the last one all others; None = the dataset is the
-            run's own.
-        step: when the best checkpoint was saved, as the run's record says; None = the run has no
-            record.
+        shared: the classes that count, all others as one more; None = the run's own dataset.
+        step: when the run's record says that the best checkpoint was saved; None = no record.
 
     Raises:
         InputError: there is no checkpoint, it is damaged or of another run, or a file of the
             dataset is damaged.
     """
     accelerator = make_accelerator(execution.device)
-    path = folder / "checkpoints" / "best.pt"
-    checkpoint = load_checkpoint(path, spec.run_id, step)
-    segmenter = build_model(
-        spec.model_copy(update={"encoder": spec.encoder.model_copy(update={"weights": "random"})})
-    )
-    load_model(segmenter, checkpoint["model"], path)
+    segmenter, saved_at = _load_best(folder, spec, step)
     prepare_dataset(data)
     images = FolderDataset(data, split)
     items: Iterable[EvaluationItem] = evaluation_items(
@@ -87,10 +82,8 @@ def evaluate_checkpoint(
     )
     classes, relabel = len(data.classes), None
     if shared is not None:
-        classes, relabel = (
-            len(shared.names) + 1,
-            torch.from_numpy(shared.prediction).to(accelerator.device),
-        )
+        classes = len(shared.names) + 1
+        relabel = torch.from_numpy(shared.prediction).to(accelerator.device)
         items = _translated(items, torch.from_numpy(shared.truth))
     source = FeatureSource(segmenter.to(accelerator.device), spec.recipe, execution.store())
     read = partial(source.evaluation, images)
@@ -102,7 +95,18 @@ def evaluate_checkpoint(
         result = evaluate(
             segmenter, items, classes, accelerator, advance=bar.update, read=read, relabel=relabel
         )
-    return CheckpointResult(result, checkpoint["step"], images.ids, environment)
+    return CheckpointResult(result, saved_at, images.ids, environment)
+
+
+def _load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter, int]:
+    """Return a run's model with its best weights, and the training step that they are of."""
+    path = folder / "checkpoints" / "best.pt"
+    checkpoint = load_checkpoint(path, spec.run_id, step)
+    # the checkpoint replaces all weights, so that none need be downloaded
+    encoder = spec.encoder.model_copy(update={"weights": "random"})
+    segmenter = build_model(spec.model_copy(update={"encoder": encoder}))
+    load_model(segmenter, checkpoint["model"], path)
+    return segmenter, checkpoint["step"]
 
 
 def _translated(items: Iterable[EvaluationItem], truth: torch.Tensor) -> Iterator[EvaluationItem]:
@@ -122,10 +126,12 @@ def evaluate_elsewhere(
     Raises:
         InputError: see :func:`evaluate_checkpoint`.
     """
-    step = None if run.convergence is None else run.convergence.best_step
-    result = evaluate_checkpoint(folder, run.spec, data, split, execution, shared, step)
+    result = evaluate_checkpoint(folder, run.spec, data, split, execution, shared, best_step(run))
     counts = result.evaluation.confusion.counts
-    home = None if run.confusion_matrix is None else shared.fold(np.array(run.confusion_matrix))
+    at_home = None
+    if run.confusion_matrix is not None:
+        home = shared.fold(np.array(run.confusion_matrix))
+        at_home = shared_metrics(home, shared.names)
     record = TransferRecord(
         run_id=run.run_id,
         trained_on=run.spec.dataset.name,
@@ -138,7 +144,7 @@ def evaluate_elsewhere(
         class_names=list(shared.names),
         confusion_matrix=counts[:-1].tolist(),
         metrics=shared_metrics(counts, shared.names),
-        at_home=None if home is None else shared_metrics(home, shared.names),
+        at_home=at_home,
         checkpoint_step=result.step,
         finished=now(),
         environment=result.environment,

@@ -12,7 +12,10 @@ from encoder_ablations.utils.texts import plural
 
 
 def _listed(value: Any) -> Any:
-    return value if value is None or isinstance(value, list | tuple) else (value,)
+    """Return a single value as a list of one."""
+    if isinstance(value, str | float | int):
+        return (value,)
+    return value
 
 
 Names = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
@@ -55,11 +58,11 @@ class RunFilter(Config):
         """Say which value no run has; None if there is no such value."""
         for name, wanted in self._wanted().items():
             there = list(dict.fromkeys(coordinates(run)[name] for run in runs))
-            for value in wanted:
-                if value not in there:
-                    names = list(map(str, there))
-                    hint, known = nearest(str(value), names), ", ".join(names)
-                    return f"{name} '{value}' is not in the study.{hint} It has: {known}."
+            unknown = [value for value in wanted if value not in there]
+            if unknown:
+                names = list(map(str, there))
+                hint, known = nearest(str(unknown[0]), names), ", ".join(names)
+                return f"{name} '{unknown[0]}' is not in the study.{hint} It has: {known}."
         return None
 
 
@@ -93,15 +96,14 @@ def select(
                 f"study {study}: exclude takes back all that include.{position} asks for. "
                 "Change one of them."
             )
-    chosen = kept
     if include:
-        chosen = [run for run in kept if _matches_any(run, include)]
-    if not chosen:
+        kept = [run for run in kept if _matches_any(run, include)]
+    if not kept:
         count = plural(len(runs), "run")
         raise InputError(
             f"study {study}: exclude leaves none of the {count}. Exclude fewer of them."
         )
-    return chosen
+    return kept
 
 
 def _check_values(

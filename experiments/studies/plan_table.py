@@ -33,36 +33,22 @@ class Standing:
     def counts(self) -> str:
         """``8 runs: 3 finished, 1 failed, 4 new``."""
         counts = Counter(self.states)
-        return f"{plural(len(self.runs), 'run')}: " + ", ".join(
-            f"{counts[state]} {state}" for state in ORDER if counts[state]
-        )
+        parts = [f"{counts[state]} {state}" for state in ORDER if counts[state]]
+        return f"{plural(len(self.runs), 'run')}: {', '.join(parts)}"
 
     def table(self) -> str:
         """Return a line for every run, below a header."""
-        rows = [
-            COLUMNS,
-            *(self._row(run, state) for run, state in zip(self.runs, self.states, strict=True)),
-        ]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+        rows = [COLUMNS, *map(self._row, self.runs, self.states)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
+        return "\n".join(map(str.rstrip, lines))
 
     def _row(self, run: PlannedRun, state: str) -> tuple[str, ...]:
-        where = coordinates(run.spec)
+        where = coordinates(run.spec) | {"fraction": f"{run.spec.fraction:.4g}"}
         left = ""
         if state not in ("finished", "failed", "unreadable"):
             left = in_words(seconds_left(run, self.speeds))
-        return (
-            state,
-            where["encoder"],
-            where["segmenter"],
-            where["dataset"],
-            f"{run.spec.fraction:.4g}",
-            str(run.spec.seed),
-            left,
-        )
+        return (state, *map(str, where.values()), left)
 
     def estimate(self, retry_failed: bool = False) -> str:
         """Say what is to be done, and how long that takes as far as finished runs tell."""
@@ -78,23 +64,36 @@ class Standing:
 
 def training_left(runs: Sequence[PlannedRun], speeds: Speeds) -> str:
     """Return the runs' training time one after the other, in words; nothing is guessed."""
-    known = [seconds for run in runs if (seconds := seconds_left(run, speeds)) is not None]
+    needed = [seconds_left(run, speeds) for run in runs]
+    known = [seconds for seconds in needed if seconds is not None]
+    unknown = len(runs) - len(known)
     if not known:
-        return f"time unknown: no run like {'them' if len(runs) > 1 else 'it'} has finished yet"
-    unknown, rest = len(runs) - len(known), ""
+        return f"time unknown: no run like {_pronoun(unknown)} has finished yet"
+    rest = ""
     if unknown:
-        which = "it" if unknown == 1 else "them"
-        rest = f", and unknown for {plural(unknown, 'run')} (nothing like {which} has finished)"
+        like = f"nothing like {_pronoun(unknown)} has finished"
+        rest = f", and unknown for {plural(unknown, 'run')} ({like})"
     return (
         f"about {duration(sum(known))} of training one after the other{rest} "
         "(by the seconds per step of this study's finished runs; evaluation comes on top)"
     )
 
 
+def _pronoun(count: int) -> str:
+    if count == 1:
+        return "it"
+    return "them"
+
+
 def in_words(seconds: float | None) -> str:
     """Return a duration, or "unknown"."""
-    return "unknown" if seconds is None else duration(seconds)
+    if seconds is None:
+        return "unknown"
+    return duration(seconds)
 
 
 def _state(run: PlannedRun) -> str:
-    return "running" if run.state != "finished" and is_held(run.folder) else run.state
+    """Return how far a run is; "running" where a process holds its lock."""
+    if run.state != "finished" and is_held(run.folder):
+        return "running"
+    return run.state

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from encoder_ablations.experiments.runs.record import STUDY_FILE
-from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.studies.grid import RunFilter
 from encoder_ablations.utils.config import Config, build, read_yaml
-from encoder_ablations.utils.errors import InputError
+
+STUDY_FILE = "study.yaml"
+"""In a study's folder: the study with everything resolved."""
 
 Place = tuple[str, str, str, float]
 """Encoder title, segmenter, dataset, fraction."""
@@ -80,24 +79,11 @@ def refuse_second(scores: Sequence[PublishedScore]) -> None:
     """
     seen: dict[Place, int] = {}
     for position, score in enumerate(scores):
-        if score.place in seen:
+        first = seen.setdefault(score.place, position)
+        if first != position:
             where = (
                 f"{score.encoder}, {score.segmenter}, {score.dataset}, fraction {score.fraction:g}"
             )
             raise ValueError(
-                f"entries {seen[score.place]} and {position} are both for {where}; keep one of them"
+                f"entries {first} and {position} are both for {where}; keep one of them"
             )
-        seen[score.place] = position
-
-
-def check_published(scores: Sequence[PublishedScore], runs: Sequence[RunSpec], study: str) -> None:
-    """Check that every score is for something that the study compares.
-
-    Raises:
-        InputError: none of the study's ``runs`` has what a score is for.
-    """
-    for position, score in enumerate(scores):
-        names = {"encoder": score.encoder, "segmenter": score.segmenter, "dataset": score.dataset}
-        problem = RunFilter.model_validate(names | {"fraction": score.fraction}).unknown_value(runs)
-        if problem is not None:
-            raise InputError(f"study {study}: published.{position}: {problem}")

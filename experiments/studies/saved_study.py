@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.experiments.runs.record import STUDY_FILE
-from encoder_ablations.experiments.studies.study import StudySpec, load_own_recipe
+from encoder_ablations.experiments.studies.published import STUDY_FILE
+from encoder_ablations.experiments.studies.study import Entry, StudySpec, load_own_recipe
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, differences, read_yaml
 from encoder_ablations.utils.errors import InputError
@@ -18,19 +18,21 @@ SHOWN = 5
 
 def resolve_study(study: StudySpec) -> StudySpec:
     """Return the study with every name and path replaced by its content: the same runs anywhere."""
-    encoders = []
-    for entry in study.encoders:
-        own = {} if isinstance(entry, str) or "recipe" not in entry else {"recipe": entry["recipe"]}
-        encoders.append(load_own_recipe(study, entry)[0].model_dump(mode="json") | own)
+    segmenters = [load_segmenter(entry).model_dump(mode="json") for entry in study.segmenters]
+    datasets = [load_dataset(entry).model_dump(mode="json") for entry in study.datasets]
+    encoders = [_resolved_encoder(study, entry) for entry in study.encoders]
     return study.model_copy(
-        update={
-            "encoders": encoders,
-            "segmenters": [
-                load_segmenter(entry).model_dump(mode="json") for entry in study.segmenters
-            ],
-            "datasets": [load_dataset(entry).model_dump(mode="json") for entry in study.datasets],
-        }
+        update={"encoders": encoders, "segmenters": segmenters, "datasets": datasets}
     )
+
+
+def _resolved_encoder(study: StudySpec, entry: Entry) -> dict[str, Any]:
+    """Return an entry of ``encoders`` with its content, and the recipe of its own if it has one."""
+    encoder, _ = load_own_recipe(study, entry)
+    content = encoder.model_dump(mode="json")
+    if isinstance(entry, dict) and "recipe" in entry:
+        content["recipe"] = entry["recipe"]
+    return content
 
 
 def study_file(folder: Path) -> Path:
@@ -57,8 +59,10 @@ def check_same_study(study: StudySpec, folder: Path) -> None:
     if not study_file(folder).exists() or not any((folder / "runs").glob("*/*")):
         return
     changes = study_changes(read_study(folder), resolve_study(study))
+    more = ""
+    if len(changes) > SHOWN:
+        more = f" (and {len(changes) - SHOWN} more)"
     if changes:
-        more = f" (and {len(changes) - SHOWN} more)" if len(changes) > SHOWN else ""
         raise InputError(
             f"{folder} holds another version of this study. "
             f"Changed: {'; '.join(changes[:SHOWN])}{more}. "
@@ -79,6 +83,7 @@ def study_changes(before: StudySpec, after: StudySpec) -> list[str]:
 
 
 def _comparable(study: StudySpec) -> dict[str, Any]:
+    """Return a resolved study in a form that does not depend on the order of its lists."""
     content = study.model_dump(mode="json", exclude={"name", "published"})
     titles = [load_own_recipe(study, entry)[0].title for entry in study.encoders]
     content["encoders"] = dict(zip(titles, content["encoders"], strict=True))
@@ -87,11 +92,19 @@ def _comparable(study: StudySpec) -> dict[str, Any]:
     for kind in ("fractions", "seeds"):
         content[kind] = sorted(content[kind])
     for kind in ("include", "exclude"):
-        content[kind] = [_as_written(each) for each in content[kind]]
+        content[kind] = list(map(_as_written, content[kind]))
     return content
 
 
 def _as_written(wanted: dict[str, Any]) -> dict[str, Any]:
-    """A filter as a person writes it: only what it asks for, and one value without brackets."""
-    asked = {key: values for key, values in wanted.items() if values is not None}
-    return {key: values[0] if len(values) == 1 else values for key, values in asked.items()}
+    """Return a filter as a person writes it.
+
+    It holds only what it asks for, and one value without brackets.
+    """
+    asked = {}
+    for key, values in wanted.items():
+        if values is not None:
+            asked[key] = values
+        if values is not None and len(values) == 1:
+            asked[key] = values[0]
+    return asked

@@ -8,17 +8,14 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.grid import RunFilter, select
-from encoder_ablations.experiments.studies.published import (
-    PublishedScore,
-    check_published,
-    refuse_second,
-)
+from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import (
@@ -33,7 +30,10 @@ from encoder_ablations.utils.config import (
 from encoder_ablations.utils.errors import InputError, unknown
 
 OUTPUTS = Path("outputs")
+YAML = (".yaml", ".yml")
 KINDS = ("encoders", "segmenters", "datasets")
+HINTS = {"encoders": " Give one of them a label."}
+"""What to do about two entries of one name, by the list that they stand in."""
 Entry = str | dict[str, Any]
 
 
@@ -77,6 +77,7 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
     those on the command line in the current folder.
 
     Args:
+        reference: a name or a path.
         overrides: ``key.sub=value``, which change what the file says.
 
     Raises:
@@ -84,10 +85,7 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
     """
     path = find_config("studies", reference)
     if path is None:
-        if reference.endswith((".yaml", ".yml")):
-            known = ", ".join(config_names("studies"))
-            raise InputError(f"there is no file {reference}. The built-in studies are {known}.")
-        raise unknown("study", reference, config_names("studies"))
+        raise _no_study(reference)
     content = read_yaml(path)
     for kind in KINDS:
         if isinstance(content.get(kind), list):
@@ -95,12 +93,24 @@ def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
     return build(StudySpec, merge(content, parse_overrides(overrides)), path)
 
 
+def _no_study(reference: str) -> InputError:
+    known = config_names("studies")
+    if reference.endswith(YAML):
+        names = ", ".join(known)
+        return InputError(f"there is no file {reference}. The built-in studies are {names}.")
+    return unknown("study", reference, known)
+
+
 def _beside(folder: Path, entry: Any) -> Any:
-    """The entry of a study in ``folder``, with the path of a YAML that lies there."""
+    """Return the entry of a study in ``folder``, with the path of a YAML that lies there."""
     if isinstance(entry, dict) and "base" in entry:
         return entry | {"base": _beside(folder, entry["base"])}
-    is_path = isinstance(entry, str) and entry.endswith((".yaml", ".yml"))
-    return str(folder / entry) if is_path and (folder / entry).exists() else entry
+    if not isinstance(entry, str) or not entry.endswith(YAML):
+        return entry
+    beside = folder / entry
+    if beside.exists():
+        return str(beside)
+    return entry
 
 
 def plan(
@@ -130,23 +140,48 @@ def plan(
     }
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
-    grid = []
-    for dataset, segmenter, seed, fraction, (encoder, recipe) in product(
-        datasets, segmenters, study.seeds, study.fractions, encoders
-    ):
-        content = {
-            "encoder": encoder,
-            "segmenter": segmenter,
-            "dataset": dataset,
-            "fraction": fraction,
-            "seed": seed,
-            "recipe": recipe,
-        }
-        if recipe != study.recipe:
-            content["study_recipe"] = study.recipe
-        grid.append(build(RunSpec, content, f"study {study.name}"))
-    check_published(study.published, grid, study.name)
+    grid = [
+        _run(study, *place)
+        for place in product(datasets, segmenters, study.seeds, study.fractions, encoders)
+    ]
+    _check_published(study, grid)
     return select(grid, study.include, study.exclude, study.name)
+
+
+def _run(
+    study: StudySpec,
+    dataset: DatasetSpec,
+    segmenter: SegmenterSpec,
+    seed: int,
+    fraction: float,
+    encoder_and_recipe: tuple[EncoderSpec, Recipe],
+) -> RunSpec:
+    """Return one run of the grid."""
+    encoder, recipe = encoder_and_recipe
+    content = {
+        "encoder": encoder,
+        "segmenter": segmenter,
+        "dataset": dataset,
+        "fraction": fraction,
+        "seed": seed,
+        "recipe": recipe,
+    }
+    if recipe != study.recipe:
+        content["study_recipe"] = study.recipe
+    return build(RunSpec, content, f"study {study.name}")
+
+
+def _check_published(study: StudySpec, runs: Sequence[RunSpec]) -> None:
+    """Check that every published score is for something that the study compares.
+
+    Raises:
+        InputError: no run has what a score is for.
+    """
+    for position, score in enumerate(study.published):
+        wanted = score.model_dump(include=set(RunFilter.model_fields))
+        problem = RunFilter.model_validate(wanted).unknown_value(runs)
+        if problem is not None:
+            raise InputError(f"study {study.name}: published.{position}: {problem}")
 
 
 def _refuse_twice(study: str, kind: str, names: Sequence[str]) -> None:
@@ -157,7 +192,7 @@ def _refuse_twice(study: str, kind: str, names: Sequence[str]) -> None:
     """
     for name, count in Counter(names).items():
         if count > 1:
-            hint = " Give one of them a label." if kind == "encoders" else ""
+            hint = HINTS.get(kind, "")
             raise InputError(f"study {study}: {kind} lists '{name}' twice.{hint}")
 
 

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.workers.job import Outcome
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.progress import read_progress
 
 BAR = (
@@ -27,7 +27,8 @@ class Display:
     def __init__(self, runs: Sequence[PlannedRun], shown: bool = True) -> None:
         self.runs = {run.spec.run_id: run for run in runs}
         self.before = {id: read_progress(run.folder, id) for id, run in self.runs.items()}
-        self.steps = {id: before.step if before else 0 for id, before in self.before.items()}
+        self.steps = dict.fromkeys(self.runs, 0)
+        self.steps |= {id: before.step for id, before in self.before.items() if before}
         self.outcomes: list[Outcome] = []
         self.bar = tqdm(
             total=sum(run.spec.recipe.steps for run in runs),
@@ -65,9 +66,10 @@ class Display:
                 running += 1
                 self._move(id, found.step)
         counts = Counter(outcome.state for outcome in self.outcomes)
-        failed = f", {counts['failed']} failed" if counts["failed"] else ""
-        text = f"{counts['finished']} of {len(self.runs)} done{failed}, {running} running"
-        self.bar.set_description(text, refresh=sys.stderr.isatty())
+        text = f"{counts['finished']} of {len(self.runs)} done"
+        if counts["failed"]:
+            text += f", {counts['failed']} failed"
+        self.bar.set_description(f"{text}, {running} running", refresh=sys.stderr.isatty())
 
     def done(self, outcome: Outcome) -> None:
         """Show that a run has ended."""
@@ -82,12 +84,17 @@ class Display:
         self.steps[run_id] = step
 
 
+LINES = {
+    "failed": "failed   {0.run_id}: {0.message}",
+    "elsewhere": "skipped  {0.run_id}: another process computes it",
+    "interrupted": "stopped  {0.run_id}",
+    "finished": "{1}  {0.run_id}  ({0.seconds:.0f} s)",
+}
+"""What is said of a run by its state: of its outcome and its score."""
+
+
 def _line(outcome: Outcome) -> str:
-    if outcome.state == "failed":
-        return f"  failed   {outcome.run_id}: {outcome.message}"
-    if outcome.state == "elsewhere":
-        return f"  skipped  {outcome.run_id}: another process computes it"
-    if outcome.state == "interrupted":
-        return f"  stopped  {outcome.run_id}"
-    score = "no labels" if outcome.miou is None else f"{100 * outcome.miou:5.1f} mIoU"
-    return f"  {score}  {outcome.run_id}  ({outcome.seconds:.0f} s)"
+    score = "no labels"
+    if outcome.miou is not None:
+        score = f"{100 * outcome.miou:5.1f} mIoU"
+    return "  " + LINES[outcome.state].format(outcome, score)

@@ -1,10 +1,13 @@
-"""What is asked of whoever computes a run, and what comes back."""
+"""How the runs of a study are computed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-from encoder_ablations.experiments.runs.execution import Execution
-from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.execution import Advance, Execution
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.workers.outcome import Outcome
+
+Compute = Callable[[PlannedRun, "Job", Advance], Outcome]
 
 
 @dataclass(frozen=True)
@@ -12,34 +15,13 @@ class Job:
     """How the runs of a study are computed.
 
     Attributes:
+        compute: computes one run; a function of a module, so that any process finds it.
         retry_failed: whether a failed run is computed again.
         lock_seconds: how long to wait for a run that another process holds; longer than a dying
             process needs.
     """
 
+    compute: Compute
     execution: Execution
     retry_failed: bool = False
     lock_seconds: float = 2.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a run.
-
-    Attributes:
-        state: "elsewhere" if another process computes it, "interrupted" if it was told to stop.
-        message: why it failed, in one line.
-    """
-
-    run_id: str
-    state: Literal["finished", "failed", "elsewhere", "interrupted"]
-    seconds: float = 0.0
-    miou: float | None = None
-    message: str = ""
-
-    @classmethod
-    def of(cls, record: RunRecord, seconds: float = 0.0) -> "Outcome":
-        """Return what a run's record says."""
-        message = record.error.line if record.error else ""
-        miou = record.metrics.miou if record.metrics else None
-        return cls(record.run_id, record.status, seconds, miou, message)

@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.datasets.subsets import subset
 from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
@@ -43,6 +45,8 @@ def find_problems(
     will not see whole batches.
 
     Args:
+        specs: the runs.
+        execution: how they will be computed.
         earlier: folders of runs that these will be compared with.
 
     Raises:
@@ -86,7 +90,7 @@ class _Checks:
 
     def check_data(self, spec: RunSpec) -> None:
         data = prepare_data(spec)
-        refuse_other_files(spec.dataset, data.record, self.seen)
+        refuse_other_files(spec.dataset, data.record.dataset_sha256, self.seen)
         for images in (data.train, data.val, data.report):
             samples = images.samples
             if isinstance(samples, StoredSet):
@@ -116,24 +120,30 @@ def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
     """
     problems: dict[str, str] = {}
     for same_data in _groups(specs, ("dataset",)):
-        dataset = same_data[0].dataset
-        if not dataset.is_prepared:
-            continue
-        try:
-            images = range(len(FolderDataset(dataset, "train")))
-        except InputError:
+        images = _training_images(same_data[0].dataset)
+        if images is None:
             continue
         for spec in same_data:
             try:
-                subset(images, spec.fraction)
+                subset(range(images), spec.fraction)
             except InputError as error:
                 problems[spec.run_id] = str(error)
     return problems
 
 
+def _training_images(dataset: DatasetSpec) -> int | None:
+    """Return how many training images a dataset has; None where that cannot be found out here."""
+    if not dataset.is_prepared:
+        return None
+    try:
+        return len(FolderDataset(dataset, "train"))
+    except InputError:
+        return None
+
+
 def _groups(specs: Sequence[RunSpec], fields: tuple[str, ...]) -> list[list[RunSpec]]:
     """Return the specs in groups that agree in these fields."""
-    found: dict[str, list[RunSpec]] = {}
+    found: defaultdict[str, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        found.setdefault(spec.model_dump_json(include=set(fields)), []).append(spec)
+        found[spec.model_dump_json(include=set(fields))].append(spec)
     return list(found.values())

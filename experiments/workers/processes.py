@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,10 +21,11 @@ import torch
 from encoder_ablations.engine.processes import device_is_lost
 from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.job import Job, Outcome
-from encoder_ablations.experiments.workers.worker import compute, record_failure
+from encoder_ablations.experiments.workers.job import Job
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import CannotContinue
 
@@ -42,7 +43,7 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
     """
     for run in runs:
         display.begin(run)
-        outcome = compute(run, job, partial(display.advance, run))
+        outcome = job.compute(run, job, partial(display.advance, run))
         display.done(outcome)
         if outcome.state == "failed" and device_is_lost():
             raise CannotContinue(
@@ -57,7 +58,9 @@ def slots(count: int, execution: Execution) -> list[Execution]:
 
     GPUs are given in turn. Without any, every process takes a share of the CPU's cores.
     """
-    gpus = torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
+    if execution.device not in ("auto", "cuda"):
+        return [execution] * count
+    gpus = torch.cuda.device_count()
     if gpus:
         return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
     if execution.device == "auto":
@@ -75,35 +78,56 @@ def run_in_processes(
     Raises:
         InputError: results cannot be written.
     """
-    stop = SPAWN.Event()
-    with _interrupts_ignored():
-        made = [_Slot(replace(job, execution=place), stop, len(places)) for place in places]
-    free: queue.Queue[_Slot] = queue.Queue()
-    for slot in made:
-        free.put(slot)
-
-    def in_free_slot(run: PlannedRun) -> Outcome:
-        slot = free.get()
-        try:
-            return slot.compute(run)
-        finally:
-            free.put(slot)
-
+    pool = _Pool(job, places)
     try:
         with ThreadPoolExecutor(len(places)) as threads:
-            futures = {threads.submit(in_free_slot, run): run for run in runs}
+            futures = {threads.submit(pool.compute, run): run for run in runs}
             try:
                 _follow(futures, display)
             except BaseException:
-                stop.set()
+                pool.stop.set()
                 threads.shutdown(wait=False, cancel_futures=True)
                 _let_end([future for future in futures if not future.cancelled()])
                 # Nothing is left to be saved, and it takes seconds until they end by themselves.
-                for slot in made:
-                    slot.kill()
+                pool.kill()
                 raise
     finally:  # after the threads have ended, which read from the slots' connections
-        for slot in made:
+        pool.close()
+
+
+class _Pool:
+    """A process for every place, each of which computes one run at a time.
+
+    Attributes:
+        stop: set when all processes must stop after their step.
+    """
+
+    def __init__(self, job: Job, places: Sequence[Execution]) -> None:
+        self.stop = SPAWN.Event()
+        with _interrupts_ignored():
+            self.slots = [
+                _Slot(replace(job, execution=place), self.stop, len(places)) for place in places
+            ]
+        self.free: queue.Queue[_Slot] = queue.Queue()
+        for slot in self.slots:
+            self.free.put(slot)
+
+    def compute(self, run: PlannedRun) -> Outcome:
+        """Compute a run in a process that is free; as many threads as places may ask for it."""
+        slot = self.free.get()
+        try:
+            return slot.compute(run)
+        finally:
+            self.free.put(slot)
+
+    def kill(self) -> None:
+        """End all processes now, whatever they do."""
+        for slot in self.slots:
+            slot.kill()
+
+    def close(self) -> None:
+        """Let all processes end by themselves."""
+        for slot in self.slots:
             slot.close()
 
 
@@ -154,9 +178,7 @@ class _Slot:
 
     def _start(self) -> None:
         self.connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(
-            target=_serve, args=(theirs, self.stop, self.threads, _compute_in_process)
-        )
+        self.process = SPAWN.Process(target=_serve, args=(theirs, self.stop, self.threads))
         self.process.start()
         theirs.close()  # now held by the process alone, so that its death is seen here
 
@@ -165,24 +187,31 @@ class _Slot:
         started = now()
         for _ in range(ATTEMPTS):
             if self.stop.is_set():
-                return Outcome(run.spec.run_id, "interrupted")
-            try:
-                self.connection.send((run, self.job))
-                answer: Outcome | Exception = self.connection.recv()
-            except (EOFError, ConnectionError):  # the process has died
-                self._restart()
-                continue
+                break
+            answer = self._ask(run)
             if isinstance(answer, Exception):
                 raise answer
-            if answer.state == "failed":  # after some errors of CUDA nothing works there any more
+            # after some errors of CUDA nothing works in a process any more
+            if answer is None or answer.state == "failed":
                 self._restart()
-            return answer
+            if answer is not None:
+                return answer
         if self.stop.is_set():
             return Outcome(run.spec.run_id, "interrupted")
         error = RuntimeError(
             f"its process died {ATTEMPTS} times, killed from outside; most often memory has run out"
         )
-        return Outcome.of(record_failure(run, error, started, self.job.execution.device))
+        device = self.job.execution.device
+        return Outcome.of(record_failure(run.spec, run.folder, error, started, device))
+
+    def _ask(self, run: PlannedRun) -> Outcome | Exception | None:
+        """Return what the process says of ``run``; None if it has died."""
+        try:
+            self.connection.send((run, self.job))
+            answer: Outcome | Exception = self.connection.recv()
+        except (EOFError, ConnectionError):
+            return None
+        return answer
 
     def _restart(self) -> None:
         self.close()
@@ -199,9 +228,7 @@ class _Slot:
         self.process.join()
 
 
-def _serve(
-    connection: Connection, stop: Event, threads: int | None, answer: Callable[..., object]
-) -> None:
+def _serve(connection: Connection, stop: Event, threads: int | None) -> None:
     """Compute runs that arrive by ``connection`` until its other end is closed."""
     _enter(stop, threads)
     while True:
@@ -209,7 +236,7 @@ def _serve(
             run, job = connection.recv()
         except EOFError:
             return
-        connection.send(answer(run, job))
+        connection.send(_compute_in_process(run, job))
 
 
 _stop: Event
@@ -248,7 +275,7 @@ def _compute_in_process(run: PlannedRun, job: Job) -> Outcome | Exception:
             signal.raise_signal(signal.SIGINT)
 
     try:
-        return compute(run, job, advance)
+        return job.compute(run, job, advance)
     except KeyboardInterrupt:
         return Outcome(run.spec.run_id, "interrupted")
     except Exception as error:  # noqa: BLE001 - the parent raises it

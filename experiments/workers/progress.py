@@ -48,7 +48,9 @@ class ProgressFile:
         if now < self.due:
             return
         done, seconds = step - self.first[0], now - self.first[1]
-        speed = seconds / done if done else None
+        speed = None
+        if done:
+            speed = seconds / done
         written = RunProgress(
             run_id=self.run_id, step=step, steps=self.steps, seconds_per_step=speed, status=status
         )
@@ -66,4 +68,6 @@ def read_progress(folder: Path, run_id: str) -> RunProgress | None:
         found = RunProgress.model_validate_json((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None
-    return found if found.run_id == run_id else None
+    if found.run_id != run_id:
+        return None
+    return found

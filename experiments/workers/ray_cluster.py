@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.job import Job, Outcome
-from encoder_ablations.experiments.workers.worker import compute, record_failure
+from encoder_ablations.experiments.workers.job import Job
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
@@ -75,7 +76,9 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
     import ray
 
     gpus = _gpus(ray, cluster, job.execution.device)
-    device = job.execution.device if gpus else "cpu"
+    device = "cpu"
+    if gpus:
+        device = job.execution.device
     job = replace(job, execution=replace(job.execution, device=device), lock_seconds=LOCK_SECONDS)
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_compute_on_worker)
     placed = [replace(run, folder=run.folder.absolute()) for run in runs]
@@ -84,27 +87,47 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
 
 
 def _connect(ray: Any, address: str) -> None:
+    """Connect to a cluster.
+
+    Raises:
+        InputError: the address is not one, or nobody answers there.
+    """
     if address != "local":
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        if not host or not port.isdigit():
-            raise InputError(f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT.")
-        try:  # Ray itself would try for minutes
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        except (OSError, OverflowError) as error:
-            raise _no_answer(address, error) from error
-    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    if "DATASETS_ROOT" in variables:
-        variables["DATASETS_ROOT"] = str(Path(variables["DATASETS_ROOT"]).absolute())
+        _check_reachable(address)
     try:
         ray.init(
             address=address,
-            runtime_env={"env_vars": variables},
+            runtime_env={"env_vars": _variables()},
             log_to_driver=False,
             logging_level="ERROR",
-            include_dashboard=False if address == "local" else None,
+            # only a cluster that is started here may be told what it has
+            include_dashboard={"local": False}.get(address),
         )
     except (ConnectionError, TimeoutError, RuntimeError, ValueError, ImportError) as error:
         raise _no_answer(address, error) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Check ``HOST:PORT`` or ``ray://HOST:PORT`` at once, where Ray itself would try for minutes.
+
+    Raises:
+        InputError: it is no such address, or nobody answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT.")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_answer(address, error) from error
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment variables that the workers get from here."""
+    found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if "DATASETS_ROOT" in found:
+        found["DATASETS_ROOT"] = str(Path(found["DATASETS_ROOT"]).absolute())
+    return found
 
 
 def _no_answer(address: str, error: Exception) -> InputError:
@@ -125,7 +148,7 @@ def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
     most_cpus, most_gpus = _most(ray, "CPU"), _most(ray, "GPU")
     gpus = cluster.gpus
     if gpus is None:
-        gpus = 1 if most_gpus and device != "cpu" else 0
+        gpus = int(most_gpus > 0 and device != "cpu")
     if device == "cuda" and not gpus:
         reason = "no machine of the cluster has a GPU"
         if most_gpus:
@@ -144,7 +167,7 @@ def _gpus(ray: Any, cluster: Cluster, device: str) -> float:
 
 
 def _most(ray: Any, kind: str) -> float:
-    """The most of a resource that one machine of the cluster has."""
+    """Return the most of a resource that one machine of the cluster has."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return max((machine.get(kind, 0) for machine in machines), default=0)
 
@@ -172,12 +195,12 @@ def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None
 def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str) -> Outcome:
     """Return what became of a run; one whose machines were lost too often is recorded as failed."""
     try:
-        result = ray.get(reference)
+        result: Outcome | InputError = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
         reason = RuntimeError(f"Ray lost it {RETRIES + 1} times: {' '.join(str(error).split())}")
-        return Outcome.of(record_failure(run, reason, started, "cpu"))
+        return Outcome.of(record_failure(run.spec, run.folder, reason, started, "cpu"))
     if isinstance(result, InputError):
         raise result
     if result.state == "finished" and not _arrives(run.folder / "record.json"):
@@ -207,7 +230,7 @@ def _compute_on_worker(run: PlannedRun, job: Job, here: str) -> Outcome | InputE
     """
     try:
         os.chdir(here)
-        return compute(run, job)
+        return job.compute(run, job, lambda step, status: None)
     except OSError as error:
         return StorageError(
             f"the worker {socket.gethostname()} cannot enter {here}: {error.strerror}."

@@ -8,16 +8,17 @@ from accelerate.utils import broadcast_object_list
 
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.processes import in_contact
+from encoder_ablations.experiments.runs.execution import Advance
+from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.runs.record import RunRecord, save_record
-from encoder_ablations.experiments.runs.record_builder import failed_record
-from encoder_ablations.experiments.runs.run import Advance, end_with_others, execute_run
-from encoder_ablations.experiments.workers.job import Job, Outcome
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.run import end_with_others, execute_run
+from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import holding
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.progress import ProgressFile
 from encoder_ablations.utils.clock import now
-from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
 
@@ -36,7 +37,9 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
     accelerator = make_accelerator(job.execution.device)
     with ExitStack() as stack:
         # of several processes that work on one run, the first decides for all
-        settled = [_claim(run, job, stack) if accelerator.is_main_process else None]
+        settled: list[Outcome | None] = [None]
+        if accelerator.is_main_process:
+            settled = [_claim(run, job, stack)]
         with in_contact():
             broadcast_object_list(settled)
         if settled[0] is not None:
@@ -78,14 +81,6 @@ def _execute(run: PlannedRun, job: Job, advance: Advance, accelerator: Accelerat
     except StorageError:
         raise
     except InputError as error:
-        record = record_failure(run, error, started, job.execution.device)
+        record = record_failure(run.spec, run.folder, error, started, job.execution.device)
         end_with_others(record, accelerator)
         return record
-
-
-def record_failure(run: PlannedRun, error: BaseException, started: str, device: str) -> RunRecord:
-    """Write the record of a run that ended with ``error`` outside of :func:`execute_run`."""
-    environment = describe_environment("cpu" if device == "auto" else device)
-    record = failed_record(run.spec, error, started, environment)
-    save_record(record, run.folder)
-    return record

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from encoder_ablations.segmenters.ops import deformable_attention_pytorch
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.optional import no_place_for_kernels
 
 OPERATOR = "encoder_ablations::deformable_attention"
 VARIABLE = "DEFORMABLE_ATTENTION"
@@ -117,8 +118,10 @@ def _kernels(value: Tensor) -> ModuleType:
     path = deformable_attention_path(value.device, value.dtype)
     # imported here, because numba and Triton take a second, and are needed for their own path alone
     if path == "numba":
-        from encoder_ablations.segmenters.ops import deformable_attention_numba
-
+        try:
+            from encoder_ablations.segmenters.ops import deformable_attention_numba
+        except RuntimeError as error:
+            raise no_place_for_kernels(error) from error
         return deformable_attention_numba
     if path == "triton":
         from encoder_ablations.segmenters.ops import deformable_attention_triton

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.kernels import in_parallel
+from encoder_ablations.utils.optional import no_place_for_kernels
 
 STRIDE = 4
 """Default of the image pixels per step of the maps: the stride of p2."""
@@ -60,8 +61,10 @@ def upsample_argmax(
     """
     scores = np.ascontiguousarray(maps)
     _check(scores, image_size, size, stride)
-    # imported here, because numba takes a second
-    from encoder_ablations.segmenters.ops import upsample_argmax_numba as kernels
+    try:  # here, because it brings numba: only when needed
+        from encoder_ablations.segmenters.ops import upsample_argmax_numba as kernels
+    except RuntimeError as error:
+        raise no_place_for_kernels(error) from error
 
     classes, height, width = scores.shape
     divisible = stride * height == image_size[0] and stride * width == image_size[1]

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.batches import Batch, training_batches
+from encoder_ablations.data.loading.batches import training_batches
 from encoder_ablations.data.loading.cache import CachedDataset
+from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder

@@ -14,7 +14,8 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.batches import Samples, training_batches
+from encoder_ablations.data.loading.batches import training_batches
+from encoder_ablations.data.loading.items import Samples
 from encoder_ablations.data.loading.set_writer import write_set
 from encoder_ablations.data.loading.stored_set import open_set
 from encoder_ablations.data.references import load_dataset

@@ -162,7 +162,7 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         disclosures=["Simulated: no network was trained."],
     )
     save_record(record, target)
-    save_files(spec.run_id, spec.dataset, data, target)
+    save_files(spec.run_id, spec.dataset, data.dataset_sha256, target)
 
 
 def _data(spec: RunSpec, trained: int) -> DataRecord:

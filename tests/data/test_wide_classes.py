@@ -5,11 +5,12 @@ import pytest
 from PIL import Image
 
 from encoder_ablations.data.checks.lint import lint
-from encoder_ablations.data.checks.training_check import MOST_CLASSES, check_dataset
+from encoder_ablations.data.checks.training_check import check_dataset
 from encoder_ablations.data.datasets.class_map import ClassMap, SharedClass, share_classes
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import colorize, palette
 from encoder_ablations.data.datasets.sample import ignore_label, mask_type
+from encoder_ablations.data.datasets.spec import MOST_CLASSES
 from encoder_ablations.data.intake.contact_sheet import write_sheet
 from encoder_ablations.data.loading.batches import evaluation_items, training_batches
 from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training

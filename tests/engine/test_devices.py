@@ -28,7 +28,8 @@ def test_kernels_are_deterministic_where_asked_for_and_on_the_cpu(device, determ
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
 def test_only_tf32_changes_what_float32_is(precision):
-    """Half precision leaves float32 to what must not be rounded: sampling positions, losses, the optimiser."""
+    """Half precision leaves float32 to what must not be rounded: sampling positions, losses, the
+    optimiser."""
     before = float32_products("cuda")
     with computing(CUDA, precision, False):
         assert set(float32_products("cuda").values()) == {"tf32" if precision == "tf32" else "ieee"}

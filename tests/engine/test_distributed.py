@@ -1,4 +1,5 @@
-"""Rule 22: two processes train as one. The same losses and, but for the order of sums, the same weights and counts."""
+"""Rule 22: two processes train as one. The same losses and, but for the order of sums, the same
+weights and counts."""
 
 import json
 from pathlib import Path
@@ -83,7 +84,8 @@ def two(runs):
 
 @pytest.mark.parametrize("name", WITH_ONE)
 def test_two_processes_equal_one(one, two, name):
-    """With accumulation, with cached features, and with validation images that cannot be shared evenly."""
+    """With accumulation, with cached features, and with validation images that cannot be shared
+    evenly."""
     first, second = one[name][0]["last"], two[name][0]["last"]
     losses = [torch.tensor(run["progress"]["loss"]) for run in (first, second)]
     assert torch.allclose(losses[0], losses[1], atol=1e-5)
@@ -102,7 +104,8 @@ def test_two_processes_share_a_store_of_features(two, runs):
 
 
 def test_the_first_process_decides_when_to_save(two):
-    """By their own clocks one would save, and wait for the other, which computes the next step and waits, too."""
+    """By their own clocks one would save, and wait for the other, which computes the next step and
+    waits, too."""
     assert [each["saved"] for each in two["the first's clock"]] == [[1, 2, 3, 4]] * 2
     assert [each["saved"] for each in two["the second's clock"]] == [[2, 4]] * 2
 

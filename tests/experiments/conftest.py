@@ -35,7 +35,8 @@ COUNTS = (
 
 
 class Studies:
-    """Writes a study of tiny runs with a linear head into the current folder, and starts the command on it."""
+    """Writes a study of tiny runs with a linear head into the current folder, and starts the
+    command on it."""
 
     def __init__(self, dataset):
         self.dataset = dataset.model_dump(mode="json")

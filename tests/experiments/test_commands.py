@@ -17,7 +17,10 @@ def test_help_names_every_command_and_is_quick(capsys):
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(f"  {name} " in out for name in summaries())
-    program = "import sys; from encoder_ablations.experiments.cli import main; main([]); print('torch' in sys.modules)"
+    program = (
+        "import sys; from encoder_ablations.experiments.cli import main; main([]); print('torch' "
+        "in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
@@ -65,7 +68,10 @@ def test_encoders(capsys):
 
 
 def test_a_closed_pipe_is_no_failure():
-    program = "import sys; from encoder_ablations.experiments.cli import main; sys.exit(main(['encoders']))"
+    program = (
+        "import sys; from encoder_ablations.experiments.cli import main; "
+        "sys.exit(main(['encoders']))"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -1,4 +1,5 @@
-"""Through the command line, as a user: a small study, killed and started again, reported, evaluated."""
+"""Through the command line, as a user: a small study, killed and started again, reported,
+evaluated."""
 
 import errno
 import json
@@ -149,7 +150,8 @@ def test_study(study, capsys):
 
 
 def test_killed_and_started_again(study, tmp_path):
-    """``kill -9`` of the process group at several moments: the end is bit for bit that of an undisturbed study."""
+    """``kill -9`` of the process group at several moments: the end is bit for bit that of an
+    undisturbed study."""
     arguments = [str(study), "fractions=[1.0]"]
     assert main(["run", *arguments, "--output", "whole", "--device", "cpu"]) == 0
     arguments += ["--output", "killed", "--device", "cpu"]
@@ -340,7 +342,10 @@ def test_an_encoder_with_its_own_recipe_is_disclosed_and_compared(study):
     }
     assert found["darknet"]["spec"]["recipe"]["optimizer"]["lr"] == 0.001
     assert found["vit"]["spec"]["recipe"]["optimizer"]["lr"] == 0.0001
-    own = "Trained with a recipe of its own (the study's → this encoder's): optimizer.lr 0.0001 → 0.001."
+    own = (
+        "Trained with a recipe of its own (the study's → this encoder's): optimizer.lr 0.0001 → "
+        "0.001."
+    )
     assert own in found["darknet"]["disclosures"]
     assert not any("recipe of its own" in text for text in found["vit"]["disclosures"])
     page = Path("outputs/small/report.html").read_text()
@@ -364,7 +369,10 @@ def test_a_changed_study_is_not_mixed_with_the_old_one(finished_study, capsys):
         "the new version is the folder's study now"
     )
     assert main([*arguments, "seeds=[0,1]", "name=other", "--dry-run"]) == 0
-    published = "published=[{encoder: %s, segmenter: mask2former, dataset: %s, miou: 47.3, source: Doe 2024}]"
+    published = (
+        "published=[{encoder: %s, segmenter: mask2former, dataset: %s, miou: 47.3, source: Doe "
+        "2024}]"
+    )
     named = published % ("vit", "mars_terrain")
     assert main([*arguments, "seeds=[0,1]", named]) == 0, "a published score is no other version"
     assert "47.3 [1]" in capsys.readouterr().out
@@ -429,7 +437,10 @@ def test_a_full_disk_is_no_fault_of_the_run(where, study, capsys, monkeypatch):
 
 
 def test_dry_run_sees_that_a_fraction_leaves_no_image(study, capsys):
-    line = "the fraction 0.0001 of 24 training images is less than half an image; the smallest fraction here is 0.020834."
+    line = (
+        "the fraction 0.0001 of 24 training images is less than half an image; the smallest "
+        "fraction here is 0.020834."
+    )
     for arguments in (["--dry-run"], []):
         assert main(["run", str(study), "--device", "cpu", "fractions=[0.0001]", *arguments]) == 2
         assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")

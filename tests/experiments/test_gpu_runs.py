@@ -1,4 +1,5 @@
-"""Runs on GPUs: without one, by what PyTorch is told and by its own code for GPUs; the rest where there is one."""
+"""Runs on GPUs: without one, by what PyTorch is told and by its own code for GPUs; the rest where
+there is one."""
 
 import json
 import subprocess

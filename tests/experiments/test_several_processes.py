@@ -1,4 +1,5 @@
-"""A process that cannot go on: it says why, records what failed, and neither hangs nor takes others with it."""
+"""A process that cannot go on: it says why, records what failed, and neither hangs nor takes others
+with it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Runs on a dataset of 300 classes, from 16-bit masks to the report: every pixel is counted as the files say."""
+"""Runs on a dataset of 300 classes, from 16-bit masks to the report: every pixel is counted as the
+files say."""
 
 import json
 
@@ -64,7 +65,8 @@ def run(request, wide, tmp_path_factory):
 
 
 def counted(wide, record, folder):
-    """The confusion matrix, pixel by pixel from the files and the predictions of the best weights."""
+    """The confusion matrix, pixel by pixel from the files and the predictions of the best
+    weights."""
     segmenter = build_model(record.spec)
     path = folder / "checkpoints" / "best.pt"
     load_model(segmenter, load_checkpoint(path)["model"], path)

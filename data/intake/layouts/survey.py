@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from encoder_ablations.data.datasets.reading import IMAGE_SUFFIXES
+from encoder_ablations.data.datasets.listing import IMAGE_SUFFIXES
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.datasets.tile_names import find_scenes
 from encoder_ablations.data.intake.layouts.folder_names import (

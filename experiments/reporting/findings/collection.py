@@ -76,7 +76,9 @@ def collect(folder: Path) -> Study:
     records, unfinished, damaged = _read_runs(folder)
     if not records:
         raise InputError(damaged[0] if damaged else _nothing_found(folder, len(unfinished)))
-    damaged += changed_files(records)
+    damaged += changed_files(
+        (record.spec.dataset, record.data.dataset_sha256) for record in records if record.data
+    )
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     encoders = [record.spec.encoder for record in records]
     titles = unique_titles([(encoder.title, encoder.model_dump_json()) for encoder in encoders])

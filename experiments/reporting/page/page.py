@@ -1,5 +1,6 @@
 """The report: one HTML page that needs no other file, with tables and figures beside it."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,15 @@ class ReportFiles:
     ranking: str
     headlines: list[str]
     problems: list[str]
+
+    def announce(self) -> None:
+        """Print the ranking, the answer and where the report lies."""
+        answers = "\n".join(self.headlines)
+        print(
+            f"\n{self.ranking}\n\n{answers}\n\nreport: {self.page}\ntables: {self.tables[0].parent}"
+        )
+        for problem in self.problems:
+            print(f"left out: {problem}", file=sys.stderr)
 
 
 def write_report(study_folder: Path | str) -> ReportFiles:

@@ -9,8 +9,9 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.sample import Sample
-from encoder_ablations.data.loading.batches import Batch, evaluation_items, training_batches
+from encoder_ablations.data.loading.batches import evaluation_items, training_batches
 from encoder_ablations.data.loading.cache import CachedDataset
+from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.utils.errors import InputError
 

@@ -43,7 +43,8 @@ def test_vit_by_hand():
 
 @pytest.mark.parametrize("encoder", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"])
 def test_encoders_that_resize_positions_by_their_own_rule(encoder):
-    """Another size than the native one: their position embedding is put in from outside, which tracing must survive."""
+    """Another size than the native one: their position embedding is put in from outside, which
+    tracing must survive."""
     segmenter = make(LinearSpec(name="linear"), encoder)
     before = {name: value.clone() for name, value in segmenter.state_dict().items()}
     cost = measure_cost(segmenter, (70, 98), (1,), seconds=0.0)
@@ -89,7 +90,8 @@ def test_deformable_attention_is_counted():
 
 
 def test_mask2formers_decoder_by_hand():
-    """What one more masked-attention layer costs, and that no part of the forward pass is left out of the total."""
+    """What one more masked-attention layer costs, and that no part of the forward pass is left out
+    of the total."""
     few, many = (
         measure_cost(
             make(
@@ -162,7 +164,8 @@ def test_convolutional_encoders_have_no_tokens():
     "head", [LinearSpec(name="linear"), SMALL_FORMER], ids=["linear", "mask2former"]
 )
 def test_deterministic_runs_on_gpus_can_be_measured(head, interpolated_as_on_gpus):
-    """On GPUs the deterministic ``F.interpolate`` cannot be traced, and its latency is not what anybody deploys."""
+    """On GPUs the deterministic ``F.interpolate`` cannot be traced, and its latency is not what
+    anybody deploys."""
     expected = measure_cost(make(head), (64, 64), (1,), seconds=0.0)
     interpolated_as_on_gpus.clear()
     with deterministic_kernels(True):

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.data.loading.batches import EvaluationItem, evaluation_items
+from encoder_ablations.data.loading.batches import evaluation_items
+from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -31,7 +32,8 @@ def make(spec):
 
 
 def test_predictions_are_compared_at_each_masks_own_size(terrain):
-    """Images are shrunk to 48, masks stay at 64: the scores go straight from stride 4 to 64, then argmax."""
+    """Images are shrunk to 48, masks stay at 64: the scores go straight from stride 4 to 64, then
+    argmax."""
     segmenter = make(LinearSpec(name="linear"))
     spec = AugmentationSpec(short_side=48)
     dataset = FolderDataset(terrain, "test")

@@ -1,4 +1,5 @@
-"""Rule 13: one confusion matrix, and every metric a function of it, equal to Detectron2's and torchmetrics'."""
+"""Rule 13: one confusion matrix, and every metric a function of it, equal to Detectron2's and
+torchmetrics'."""
 
 import json
 
@@ -37,7 +38,8 @@ def count(classes, pairs):
 
 
 def detectron2(classes, pairs):
-    """``SemSegEvaluator.process`` and ``evaluate`` restated (detectron2/evaluation/sem_seg_evaluation.py)."""
+    """``SemSegEvaluator.process`` and ``evaluate`` restated
+    (detectron2/evaluation/sem_seg_evaluation.py)."""
     conf = np.zeros((classes + 1, classes + 1), dtype=np.int64)
     for prediction, truth in pairs:
         truth = np.where(truth == 255, classes, truth)
@@ -124,7 +126,8 @@ def test_absent_but_predicted_class_counts_only_where_it_says_so():
 
 
 def test_not_a_mean_of_batch_means():
-    """A class that is rare in one image must not weigh as much there as where it fills the image."""
+    """A class that is rare in one image must not weigh as much there as where it fills the
+    image."""
     first = (np.zeros((10, 10), np.int64), np.zeros((10, 10), np.int64))
     second = (np.zeros((1, 2), np.int64), np.array([[0, 1]]))
     whole = m.mean_iou(count(2, [first, second]))
@@ -194,7 +197,8 @@ TYPES = [torch.uint8, torch.int16, torch.int32, torch.int64]
 @pytest.mark.parametrize("wrong", [4, 5, 7, 19, 254, -1, -4, 2**32 + 1, 2**31, -(2**32) + 2, 65535])
 @pytest.mark.parametrize("where", ["prediction", "truth"])
 def test_ids_that_are_no_class_are_refused(dtype, wrong, where):
-    """Many would fall into a valid cell: 5 in the next row, 4 in that of ignored pixels, 2^32 + 1 as 1."""
+    """Many would fall into a valid cell: 5 in the next row, 4 in that of ignored pixels, 2^32 + 1
+    as 1."""
     bounds = torch.iinfo(dtype)
     if not bounds.min <= wrong <= bounds.max:
         pytest.skip("the type cannot hold this id")
@@ -233,7 +237,8 @@ def test_255_is_a_class_among_256_in_any_type():
 
 
 def test_cells_of_very_many_classes_do_not_overflow():
-    """65534 · 40,000 is beyond int32; as a negative number it would be another error, or another cell."""
+    """65534 · 40,000 is beyond int32; as a negative number it would be another error, or another
+    cell."""
     with pytest.raises(InputError, match="truth holds the class id 65534"):
         ConfusionMatrix.of(torch.tensor([39_999]), torch.tensor([65534]), 40_000)
 

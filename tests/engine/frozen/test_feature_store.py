@@ -210,7 +210,8 @@ def _write_and_read(folder, budget, offset, queue):
 
 @pytest.mark.parametrize("entries", [100, 10])
 def test_processes_share_a_store(tmp_path, entries):
-    """Both read and write the same names; nothing is torn, and together they keep within the space."""
+    """Both read and write the same names; nothing is torn, and together they keep within the
+    space."""
     budget = entries * 2300
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()

@@ -1,4 +1,5 @@
-"""The cache of frozen features changes no bit of a result, and notices whatever changes the features."""
+"""The cache of frozen features changes no bit of a result, and notices whatever changes the
+features."""
 
 import os
 
@@ -255,7 +256,8 @@ def test_the_cpu_has_no_features_in_tf32(terrain, store):
 def test_features_on_gpus_are_kept_by_how_they_are_multiplied(
     terrain, tmp_path, monkeypatch, precision
 ):
-    """Training follows the recipe, evaluation is in true float32; and what is said in the key is what was done."""
+    """Training follows the recipe, evaluation is in true float32; and what is said in the key is
+    what was done."""
     monkeypatch.setattr(features, "precision_on", lambda device, name: name)  # as on a GPU
     segmenter, keys, done = segmenter_of(), [], []
     segmenter.encoder.body.register_forward_hook(

@@ -1,4 +1,5 @@
-"""BatchNorm over all processes equals PyTorch's where there is one, and runs that it cannot help are told."""
+"""BatchNorm over all processes equals PyTorch's where there is one, and runs that it cannot help
+are told."""
 
 import pytest
 import torch

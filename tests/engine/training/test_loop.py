@@ -234,7 +234,8 @@ def plain_trainer(terrain, folder, accumulation):
 
 
 def test_accumulation_equals_one_large_batch(terrain, tmp_path):
-    """Rule 22, also where micro-batches hold different numbers of labelled pixels (crops at the border are padded)."""
+    """Rule 22, also where micro-batches hold different numbers of labelled pixels (crops at the
+    border are padded)."""
     losses = {}
     for accumulation in (1, 2, 4):
         trainer = plain_trainer(terrain, tmp_path / str(accumulation), accumulation)

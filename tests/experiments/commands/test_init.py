@@ -25,7 +25,8 @@ TRY = [
     "segmenters=[linear]",
     "fractions=[1.0]",
     "seeds=[0]",
-    "recipe={steps: 2, batch_size: 2, evaluate_every: 2, augmentation: {crop: [64, 64]}, schedule: {warmup_steps: 1}}",
+    "recipe={steps: 2, batch_size: 2, evaluate_every: 2, augmentation: {crop: [64, 64]}, "
+    "schedule: {warmup_steps: 1}}",
 ]
 
 
@@ -108,7 +109,8 @@ def test_names_that_no_font_can_write_are_ids_in_the_contact_sheet(folder, tmp_p
     assert pictures[0] == pictures[1]
     notes = [line for line in capsys.readouterr().out.splitlines() if "no font" in line]
     assert notes == [
-        "note: no font on this machine has the letters of 环形山, 岩石: the contact sheet shows class ids."
+        "note: no font on this machine has the letters of 环形山, 岩石: the contact sheet shows "
+        "class ids."
     ]
 
 
@@ -159,7 +161,8 @@ def two_versions(tmp_path, monkeypatch):
 
 
 def at_a_terminal(monkeypatch, answers: str) -> int:
-    """Standard input and error are a pseudo-terminal at which ``answers`` were typed; its other end is returned."""
+    """Standard input and error are a pseudo-terminal at which ``answers`` were typed; its other end
+    is returned."""
     controller, terminal = os.openpty()
     os.write(controller, answers.encode())
     monkeypatch.setattr(sys, "stdin", os.fdopen(os.dup(terminal), encoding="utf-8"))

@@ -24,7 +24,8 @@ def test_every_key_is_explained(section):
     tag = {"name"} if section.startswith("segmenter") else set()
     silent = {name for name, field in fields if not field.description} - tag
     assert not silent, (
-        f"{spec.__name__}: say in a docstring below the field what {', '.join(sorted(silent))} means"
+        f"{spec.__name__}: say in a docstring below the field what {', '.join(sorted(silent))} "
+        f"means"
     )
 
 

@@ -43,8 +43,8 @@ def test_errors_are_grouped_and_end_with_code_2(dataset, capsys):
     assert "… and 2 more (--all)" in out
     assert "train_00009.png" not in out
     assert (
-        "error mask-missing: an image has no mask\n    images/train/train_00020.png: no train_00020 in"
-        in out
+        "error mask-missing: an image has no mask\n    images/train/train_00020.png: no "
+        "train_00020 in" in out
     )
     assert "11 errors" in out
     assert main(["lint", "toy.yaml", "--all"]) == 2
@@ -99,7 +99,8 @@ def test_fix_writes_a_copy_that_lints_clean(dataset, capsys):
     assert main(["lint", "toy.yaml", "--fix", "fixed"]) == 0
     out = capsys.readouterr().out
     assert out.endswith(
-        "copy: fixed/dataset.yaml: 0 errors, 0 warnings, 0 notes. Nothing keeps you from training.\n"
+        "copy: fixed/dataset.yaml: 0 errors, 0 warnings, 0 notes. Nothing keeps you from "
+        "training.\n"
         "next: ablate run STUDY.yaml 'datasets=[fixed/dataset.yaml]'\n"
     )
     assert "corrected images/train/train_00005.png: mask resized by the nearest pixel" in out
@@ -121,8 +122,10 @@ def test_what_a_copy_cannot_put_right_still_ends_with_code_2(dataset, capsys):
 def test_the_copy_keeps_the_yaml_s_comments_and_what_holds(dataset, tmp_path):
     text = (
         "# Rocks of Crete.\n# Licence: ours.\nname: toy\n"
-        f"# on the old disk\nroot: {tmp_path / 'data'}\n# in id order\nclasses:\n  - background  # 0\n  - crater  # 1\n"
-        "  - boulder\n\n# the two folders\nimages: images\nmasks: masks\nsplits: {train: train, val: val}\n"
+        f"# on the old disk\nroot: {tmp_path / 'data'}\n# in id order\nclasses:\n  - background  "
+        f"# 0\n  - crater  # 1\n"
+        "  - boulder\n\n# the two folders\nimages: images\nmasks: masks\nsplits: {train: train, "
+        "val: val}\n"
         "# not labelled\nignore_ids: [255, 254]  # 254 is the rover\n# scene_pattern: ^([^_]+)_\n"
     )
     (tmp_path / "toy.yaml").write_text(text)

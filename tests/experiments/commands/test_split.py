@@ -37,8 +37,8 @@ def test_train_val_and_test(yaml, tmp_path, capsys):
     assert len(train | val | test) == 24
     output = capsys.readouterr().out
     assert (
-        "splits: {train: splits/train_images.txt, val: splits/val_images.txt, test: splits/test_images.txt}"
-        in output
+        "splits: {train: splits/train_images.txt, val: splits/val_images.txt, test: "
+        "splits/test_images.txt}" in output
     )
     assert "boulder" in output
     images, masks = (

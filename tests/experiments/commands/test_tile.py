@@ -211,8 +211,8 @@ def test_what_is_not_taken_is_said(rasters, capsys):
     out = capsys.readouterr().out
     assert "note: 1 image has no mask and is left out, e.g. images/train/north_1.tif.\n" in out
     assert (
-        "note: of 2 images only the first bands are taken, not 4, 5 of south_1.tif; --bands takes others.\n"
-        in out
+        "note: of 2 images only the first bands are taken, not 4, 5 of south_1.tif; --bands takes "
+        "others.\n" in out
     )
     assert (
         main(["tile", "photos", "--size", "48", "--bands", "4", "3", "2", "--output", "other"]) == 0

@@ -1,4 +1,5 @@
-"""``ablate train-net``: the unmodified Mask2Former in Detectron2, from the command line to the report."""
+"""``ablate train-net``: the unmodified Mask2Former in Detectron2, from the command line to the
+report."""
 
 import json
 import os
@@ -121,7 +122,8 @@ def test_record_is_whole(finished, dataset):
 
 
 def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
-    """The curve is what SemSegEvaluator said, and our counts of the best weights on ``val`` give the same."""
+    """The curve is what SemSegEvaluator said, and our counts of the best weights on ``val`` give
+    the same."""
     folder, _ = finished
     record = load_record(folder)
     lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
@@ -254,7 +256,8 @@ def test_our_evaluate_sends_to_theirs(finished):
 
 
 def test_killed_and_resumed(dataset, tmp_path):
-    """``kill -9`` after a checkpoint; the rest is trained, the curves are whole, and the record tells."""
+    """``kill -9`` after a checkpoint; the rest is trained, the curves are whole, and the record
+    tells."""
     changes = {"SOLVER.CHECKPOINT_PERIOD": "2", "SOLVER.MAX_ITER": "60", "TEST.EVAL_PERIOD": "4"}
     argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
     start = [sys.executable, "-m", "encoder_ablations.experiments.cli", "train-net", *argv]
@@ -465,7 +468,8 @@ BAD = {
     "panoptic": (
         ["--config-file", "coco/panoptic-segmentation/maskformer2_R50_bs16_50ep.yaml"],
         {},
-        r"another task: INPUT\.DATASET_MAPPER_NAME is coco_panoptic_lsj, supported is mask_former_semantic.*R50",
+        r"another task: INPUT\.DATASET_MAPPER_NAME is coco_panoptic_lsj, supported is "
+        r"mask_former_semantic.*R50",
     ),
     "instance": (
         ["--config-file", "coco/instance-segmentation/maskformer2_R50_bs16_50ep.yaml"],
@@ -544,7 +548,7 @@ BAD = {
     "fraction alone": (E, {}, r"--fraction .* name both"),
     "seed": ([*E, *D, "--seed", "1"], {"SEED": "2"}, r"--seed is 1, SEED is 2"),
     "negative seed": ([*E, *D, "--seed", "-1"], {}, r"--seed -1: allowed are 0 and more"),
-    "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99, but there are \d"),
+    "gpus": ([*E, *D, "--num-gpus", "99"], {}, r"--num-gpus 99: there are \d"),
     "dtype": (
         [*E, *D],
         {"SOLVER.AMP.DTYPE": "float8"},
@@ -555,7 +559,8 @@ BAD = {
 
 
 def build(argv, options):
-    """What happens before a folder is made: the configuration is read and checked, the model is built."""
+    """What happens before a folder is made: the configuration is read and checked, the model is
+    built."""
     setup = configure(
         make_parser().parse_args([*argv, *(word for pair in options.items() for word in pair)])
     )

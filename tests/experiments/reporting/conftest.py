@@ -202,7 +202,7 @@ class RecordFactory:
             folder.mkdir(parents=True, exist_ok=True)
             save_record(record, folder)
             if record.data is not None:
-                save_files(record.run_id, record.spec.dataset, record.data, folder)
+                save_files(record.run_id, record.spec.dataset, record.data.dataset_sha256, folder)
             for position, id in enumerate(record.pictures):
                 self.write_pictures(folder / "pictures", id, position, record)
         return self.folder / name

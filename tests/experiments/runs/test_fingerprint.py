@@ -1,4 +1,5 @@
-"""Runs that are compared have seen the same files; what changed in between is refused, and shown where it happened."""
+"""Runs that are compared have seen the same files; what changed in between is refused, and shown
+where it happened."""
 
 import json
 import shutil
@@ -127,9 +128,12 @@ def test_the_report_says_that_files_changed(dataset, studies):
     record = load_record(folder)
     changed = record.data.model_copy(update={"dataset_sha256": "0" * 64})
     save_record(record.model_copy(update={"data": changed}), folder)
-    save_files(record.run_id, record.spec.dataset, changed, folder)
+    save_files(record.run_id, record.spec.dataset, changed.dataset_sha256, folder)
     assert main(["report", "outputs/tiny"]) == 0
-    text = "the files of dataset 'mars_terrain' (images, names or masks) changed between its runs: there are 2 versions"
+    text = (
+        "the files of dataset 'mars_terrain' (images, names or masks) changed between its runs: "
+        "there are 2 versions"
+    )
     assert text in collect(Path("outputs/tiny")).damaged[0]
     assert "changed between its runs" in Path("outputs/tiny/report.html").read_text(
         encoding="utf-8"

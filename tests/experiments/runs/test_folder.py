@@ -1,4 +1,5 @@
-"""What lies in a run's folder is that run's, and whole: anything else is refused by name, and stops no other run."""
+"""What lies in a run's folder is that run's, and whole: anything else is refused by name, and stops
+no other run."""
 
 import json
 import re
@@ -37,7 +38,8 @@ STUDY = {
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory, terrain):
-    """A study of two finished runs that differ in the seed alone, so that every file of one fits the other."""
+    """A study of two finished runs that differ in the seed alone, so that every file of one fits
+    the other."""
     folder = tmp_path_factory.mktemp("pair")
     (folder / "pair.yaml").write_text(
         yaml.safe_dump(STUDY | {"datasets": [terrain.model_dump(mode="json")]})
@@ -334,7 +336,8 @@ def test_progress_of_another_run_is_not_shown(tmp_path):
 
 
 def test_a_changed_record_needs_its_own_checksum(runs):
-    """A text with another file's checksum in it, 64 zeros for instance, survives writing and reading."""
+    """A text with another file's checksum in it, 64 zeros for instance, survives writing and
+    reading."""
     record = load_record(runs[0])
     save_record(record.model_copy(update={"disclosures": ["0" * 64]}), runs[0])
     assert load_record(runs[0]).disclosures == ["0" * 64]

@@ -1,4 +1,5 @@
-"""Trained on A, tested on B, over shared classes: checked against the run's own confusion matrix on the same images."""
+"""Trained on A, tested on B, over shared classes: checked against the run's own confusion matrix on
+the same images."""
 
 import json
 from pathlib import Path
@@ -49,7 +50,8 @@ def trained(tmp_path_factory, terrain):
 
 @pytest.fixture
 def other(tmp_path, terrain, monkeypatch):
-    """The same images under other ids and names; boulders are not labelled in it. And the class map."""
+    """The same images under other ids and names; boulders are not labelled in it. And the class
+    map."""
     monkeypatch.chdir(tmp_path)
     content = terrain.model_dump(mode="json")
     content |= {

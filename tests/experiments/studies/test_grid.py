@@ -1,4 +1,5 @@
-"""Which runs a study's YAML means: includes, excludes, own recipes, and where paths are looked for."""
+"""Which runs a study's YAML means: includes, excludes, own recipes, and where paths are looked
+for."""
 
 import pytest
 import yaml

@@ -1,4 +1,5 @@
-"""A head that is registered outside of the package, through the command: trained, evaluated, costed and reported."""
+"""A head that is registered outside of the package, through the command: trained, evaluated, costed
+and reported."""
 
 import csv
 import json

@@ -1,4 +1,5 @@
-"""How long is left, from what was measured, and where nothing was; what ``ablate status`` makes of it."""
+"""How long is left, from what was measured, and where nothing was; what ``ablate status`` makes of
+it."""
 
 from types import SimpleNamespace
 
@@ -72,7 +73,8 @@ def test_what_is_unknown_is_said_to_be(make):
     assert training_left([make("b")], speeds) == "time unknown: no run like it has finished yet"
     text = training_left([make(seed=1), make("b")], speeds)
     assert text.startswith(
-        "about 10 min of training one after the other, and unknown for 1 run (nothing like it has finished) (by"
+        "about 10 min of training one after the other, and unknown for 1 run (nothing like it has "
+        "finished) (by"
     )
 
 

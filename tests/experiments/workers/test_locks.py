@@ -1,4 +1,5 @@
-"""One process for a run: also when the other one crashed, and seen from outside; how far a run says it is."""
+"""One process for a run: also when the other one crashed, and seen from outside; how far a run says
+it is."""
 
 import os
 import signal

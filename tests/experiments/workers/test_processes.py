@@ -1,4 +1,5 @@
-"""Several runs at a time: the same results as one after the other, whoever is killed and whenever."""
+"""Several runs at a time: the same results as one after the other, whoever is killed and
+whenever."""
 
 import multiprocessing
 import os
@@ -19,7 +20,8 @@ from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.experiments.workers import processes
-from encoder_ablations.experiments.workers.job import Job, Outcome
+from encoder_ablations.experiments.workers.job import Job
+from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.processes import run_in_processes, slots
 from encoder_ablations.experiments.workers.worker import compute
 from encoder_ablations.utils.files import StorageError
@@ -120,7 +122,7 @@ class Follower:
         pass
 
 
-def dying(run, job):
+def dying(run, job, advance):
     """Takes the place of the function that a process computes a run with."""
     marker = run.folder.parent / f"begun-{run.spec.encoder.title}"
     count = len(marker.read_text()) if marker.exists() else 0
@@ -133,10 +135,9 @@ def dying(run, job):
 
 def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monkeypatch):
     runs = locate(plan(load_study(studies.write())), Path("out"))
-    monkeypatch.setattr(processes, "_compute_in_process", dying)
     monkeypatch.setattr(processes.multiprocessing, "get_context", lambda _: warm_context())
     follower = Follower()
-    run_in_processes(runs, Job(Execution("cpu")), follower, slots(1, Execution("cpu")))
+    run_in_processes(runs, Job(dying, Execution("cpu")), follower, slots(1, Execution("cpu")))
     assert {outcome.run_id: outcome.state for outcome in follower.outcomes} == {
         runs[0].spec.run_id: "failed",
         runs[1].spec.run_id: "finished",
@@ -160,21 +161,24 @@ def test_nothing_outlives_a_stopped_study(studies):
     runs = locate(plan(load_study(studies.write(steps=100_000))), Path("out"))
     threads = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
-        run_in_processes(runs, Job(Execution("cpu")), Stopper(), slots(2, Execution("cpu")))
+        run_in_processes(
+            runs, Job(compute, Execution("cpu")), Stopper(), slots(2, Execution("cpu"))
+        )
     assert set(threading.enumerate()) <= threads
     assert not multiprocessing.active_children()
 
 
-def refusing(run, job):
+def refusing(run, job, advance):
     """Take the place of the function that a process computes a run with."""
-    return StorageError("the disk is full")
+    raise StorageError("the disk is full")
 
 
-def test_errors_of_a_process_are_raised_here(studies, monkeypatch):
+def test_errors_of_a_process_are_raised_here(studies):
     runs = locate(plan(load_study(studies.write())), Path("out"))
-    monkeypatch.setattr(processes, "_compute_in_process", refusing)
     with pytest.raises(StorageError, match="disk is full"):
-        run_in_processes(runs, Job(Execution("cpu")), Follower(), slots(1, Execution("cpu")))
+        run_in_processes(
+            runs, Job(refusing, Execution("cpu")), Follower(), slots(1, Execution("cpu"))
+        )
 
 
 def test_gpus_are_given_in_turn(monkeypatch):
@@ -194,9 +198,9 @@ def test_gpus_are_given_in_turn(monkeypatch):
 def test_a_run_that_somebody_finished_meanwhile_is_not_repeated(studies, monkeypatch):
     """Two commands planned it while it was new; the second one to get the lock finds the record."""
     run = locate(plan(load_study(studies.write())), Path("out"))[0]
-    first = compute(run, Job(Execution("cpu")))
+    first = compute(run, Job(compute, Execution("cpu")))
     before = (run.folder / "record.json").stat().st_mtime_ns
-    again = compute(run, Job(Execution("cpu")))
+    again = compute(run, Job(compute, Execution("cpu")))
     assert (again.state, again.miou) == ("finished", first.miou)
     assert (run.folder / "record.json").stat().st_mtime_ns == before
 

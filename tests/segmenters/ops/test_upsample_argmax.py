@@ -1,11 +1,15 @@
 """Labels in one pass are the labels of upsampled scores; where not, two scores are all but equal."""
 
+import sys
+
+import numba
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoder_ablations.segmenters import ops
 from encoder_ablations.segmenters.ops.upsample_argmax import upsample_argmax
 from encoder_ablations.segmenters.scores import ScoreMaps, upsample
 from encoder_ablations.utils.errors import InputError
@@ -150,3 +154,16 @@ def test_score_maps_labels(mixed, dtype):
     gap = full.gather(1, wanted[:, None]) - full.gather(1, labels[:, None])
     assert other.float().mean() < 1e-3
     assert (gap[:, 0][other] < 1e-5).all()
+
+
+def test_a_machine_that_keeps_no_kernels_is_told_what_to_do(monkeypatch):
+    """As on a read-only file system, where numba has no place for what it compiles."""
+
+    def njit(**options):
+        raise RuntimeError("cannot cache function")
+
+    monkeypatch.setattr(numba, "njit", njit)
+    monkeypatch.delattr(ops, "upsample_argmax_numba", raising=False)
+    monkeypatch.delitem(sys.modules, f"{ops.__name__}.upsample_argmax_numba", raising=False)
+    with pytest.raises(InputError, match="NUMBA_CACHE_DIR"):
+        upsample_argmax(np.zeros((2, 3, 4), np.float32), (12, 16), (12, 16))

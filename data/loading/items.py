@@ -1,0 +1,50 @@
+"""What passes between datasets, loaders and models: samples, batches, images to evaluate."""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from encoder_ablations.data.datasets.sample import Sample
+
+
+class Samples(Protocol):
+    """Any dataset of this package."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+    def image_file(self, index: int, /) -> Path:
+        """Return the file that a sample's image is read from."""
+
+
+class View(NamedTuple):
+    """The ``number``-th fixed view of the sample at ``place`` of its dataset."""
+
+    place: int
+    number: int
+
+
+class Batch(NamedTuple):
+    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64, ignored as in the samples.
+
+    ``views`` names each image where the number of views is fixed: equal names, equal images. It is
+    empty otherwise.
+    """
+
+    images: Tensor
+    masks: Tensor
+    views: tuple[View, ...] = ()
+
+
+class EvaluationItem(NamedTuple):
+    """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size.
+
+    ``id`` is the sample's, ``place`` its index in its dataset.
+    """
+
+    image: Tensor
+    mask: Tensor
+    id: str
+    place: int | None = None
