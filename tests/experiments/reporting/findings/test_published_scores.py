@@ -7,9 +7,11 @@ import pytest
 import yaml
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.page import page, study_results
-from encoder_ablations.experiments.reporting.page.page import terminal_ranking, write_report
+from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.page.tables import ranking_table
+from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 
 STUDY = {
     "name": "known",
@@ -43,6 +45,10 @@ def write(factory, monkeypatch):
     return write
 
 
+def table_of(study):
+    return ranking_table(study, Resampling(study))
+
+
 def text_of(files):
     return " ".join(files.page.read_text(encoding="utf-8").replace("\u00a0", " ").split())
 
@@ -64,7 +70,7 @@ def test_without_published_scores_there_is_no_column(write):
     files = write_report(write([]))
     assert "Published" not in text_of(files)
     assert "published" not in files.ranking
-    assert "published (%)" not in ranking_table(collect(files.page.parent)).header
+    assert "published (%)" not in table_of(collect(files.page.parent)).header
 
 
 def test_the_terminal_and_the_tables(write):
@@ -76,7 +82,7 @@ def test_the_terminal_and_the_tables(write):
         "  vit-b     100 %    60.0          1",
         "  [1] Doe & Roe, 2024",
     ]
-    table = ranking_table(study)
+    table = table_of(study)
     first, second = csv.DictReader(io.StringIO(table.csv()))
     names = ("published (%)", "ours - published (points)", "source")
     assert [first[name] for name in names] == ["74.5", "−2.5 ± 5.0", "Doe & Roe, 2024"]
