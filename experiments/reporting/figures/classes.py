@@ -47,6 +47,7 @@ def class_bars(groups: list[RunGroup], setting: Setting, styles: Styles) -> tupl
         if len(group.runs) > 1:
             _draw_seeds(axis, group, shown, places)
     axis.set_yticks(range(len(shown)), [shorten(name, 28) for name in shown])
+    # the first class is at the top
     axis.set_ylim(len(shown) - 0.45, -0.55)
     axis.set_xlim(0, 100)
     axis.grid(visible=False, axis="y")

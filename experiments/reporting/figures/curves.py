@@ -91,6 +91,7 @@ def _mean_and_band(
         opacity: of the band.
     """
     x = 100 * np.array(shares)
+    # fractions of 1 are drawn as percent
     mean, low, high = 100 * np.array([(each.mean, each.low, each.high) for each in values]).T
     axis.plot(x, mean, label=encoder, gid=style.gid("mean"), **style.line)
     band: dict[str, Any] = {"color": style.color, "alpha": opacity, "linewidth": 0}
@@ -169,6 +170,7 @@ def _panels(
     height = max(3.2, 2.7 * rows)
     figure, axes = new_figure(WIDTH, 0.5 + height, columns, rows, same_scale=True)
     used = axes[: len(fractions)]
+    # single seeds would hide each other where encoders are many
     for (axis, fraction), encoder in product(zip(used, fractions, strict=True), encoders):
         seeds = _seeds(setting.group(encoder, fraction), series)
         _draw_mean(axis, encoder, styles[encoder], seeds)
@@ -209,6 +211,7 @@ def _draw_mean(
         axis.plot([], [], label=encoder, **line)
         return
     steps, values = _shared(seeds)
+    # markers of many points would run into one another
     if len(steps) > MARKED:
         line["marker"] = ""
     line |= {"markersize": 4, "gid": style.gid("mean")}

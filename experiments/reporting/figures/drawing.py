@@ -154,6 +154,7 @@ def encoder_styles(groups: Iterable[RunGroup]) -> dict[str, EncoderStyle]:
     An encoder from random weights has the colour and marker of the same network with loaded ones.
     """
     runs = {group.encoder: group for group in groups}
+    # colours go to pretrained networks first, then to controls without one
     loaded = sorted(name for name, group in runs.items() if not group.random_weights)
     controls = sorted(runs.keys() - set(loaded))
     chosen = {encoder: number for number, encoder in enumerate(loaded)}
@@ -271,8 +272,10 @@ def _inline(svg: str, name: str, alt: str) -> str:
     Matplotlib writes colours as inline styles; page.css replaces those of INK and FAINT in the
     dark mode.
     """
+    # what a file of its own needs, an element of a page does not
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    # ids that nothing refers to are left out
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
     svg = re.sub(r' id="series:(\d+):\w+"', r' data-series="\1"', svg)
     texts = {id: f' id="{name}-{id}"' for id in used}

@@ -15,6 +15,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import data_uri
 from encoder_ablations.experiments.reporting.findings.groups import (
     MOST_CLASSES,
     FinishedRun,
+    RunGroup,
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
@@ -91,21 +92,25 @@ def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> Picture
         setting: whose runs at the reference fraction are shown.
         encoders: in the order of the columns.
     """
-    runs = {}
-    for encoder in encoders:
-        found = setting.group(encoder, setting.reference).runs
-        runs[encoder] = {run.spec.seed: run for run in found if run.pictures}
-    absent = [encoder for encoder, by_seed in runs.items() if not by_seed]
-    shown = [by_seed for by_seed in runs.values() if by_seed]
+    groups = [setting.group(encoder, setting.reference) for encoder in encoders]
+    pictured = [_with_pictures(group) for group in groups]
+    absent = [encoder for encoder, by_seed in zip(encoders, pictured, strict=True) if not by_seed]
+    shown = list(filter(None, pictured))
     notes = []
     if absent:
         notes.append(f"No pictures were kept for {formats.listing(absent)}.")
     if not shown:
         return PictureGrid(notes=notes)
+    # runs of one seed saw the same images in the same order
     seeds = set.intersection(*map(set, shown))
     if not seeds:
         return PictureGrid(notes=[*notes, "No seed has pictures of all encoders."])
     return _grid(study, setting, [by_seed[min(seeds)] for by_seed in shown], notes)
+
+
+def _with_pictures(group: RunGroup) -> dict[int, FinishedRun]:
+    """Return seed -> run, for the runs that kept pictures."""
+    return {run.spec.seed: run for run in group.runs if run.pictures}
 
 
 def _grid(study: Study, setting: Setting, runs: list[FinishedRun], notes: list[str]) -> PictureGrid:
@@ -181,6 +186,7 @@ def error_map(
         H×W×3 uint8, RGB: the image in pale grey where the prediction is right, in orange-red where
         it is wrong, black where the truth is ignored.
     """
+    # a pale grey image, on which the errors stand out
     grey = image.mean(axis=2, keepdims=True)
     shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
     wrong = labels != truth

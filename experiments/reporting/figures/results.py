@@ -68,7 +68,8 @@ def _figures(setting: Setting, styles: Styles) -> Iterator[tuple[str, Drawn]]:
     """Return the name of every figure and the figure."""
     ranked = ranking(setting, setting.reference)
     # those without a result at the reference fraction come last
-    encoders = list(dict.fromkeys(ranked.encoders + sorted(_scored_encoders(setting))))
+    others = sorted(group.encoder for group in setting.scored)
+    encoders = list(dict.fromkeys(ranked.encoders + others))
     yield from _figures_of_shares(setting, encoders, styles)
     # one point is no curve
     if any(len(run.curves.val_steps) > 1 for run in setting.runs):
@@ -81,10 +82,6 @@ def _figures(setting: Setting, styles: Styles) -> Iterator[tuple[str, Drawn]]:
     if groups:
         yield "classes", class_bars(groups, setting, styles)
         yield "confusion", confusion_figure(groups[:PANELS], setting)
-
-
-def _scored_encoders(setting: Setting) -> set[str]:
-    return {group.encoder for group in setting.scored}
 
 
 def _figures_of_shares(
@@ -131,7 +128,8 @@ def _cost_panel(
     """
     means = [100 * each.miou.mean for each in ranked]
     # the front, from the cheapest on
-    x, y = zip(*sorted(compress(zip(costs, means, strict=True), front)), strict=True)
+    line = sorted(compress(zip(costs, means, strict=True), front))
+    x, y = zip(*line, strict=True)
     axis.plot(x, y, color=INK, linewidth=1, linestyle=":", zorder=1)
     large: dict[str, Any] = {"markersize": 9, "linestyle": "", "markeredgewidth": 1.6}
     for standing, cost, mean in zip(ranked, costs, means, strict=True):

@@ -39,11 +39,13 @@ def collect(folder: Path) -> Study:
     folder = Path(folder)
     damaged: list[str] = []
     paths = sorted(path for path in (folder / "runs").glob("*") if path.is_dir())
+    # what cannot be read is left out and named; the other runs are reported
     found = dict(_read_each(_named_run, paths, damaged))
     unfinished = tuple(name for name, record in found.items() if record is None)
     records = [record for record in found.values() if record is not None]
     if not records:
         raise InputError([*damaged, _nothing_found(folder, len(unfinished))][0])
+    # encoders do not compare when a dataset's files changed between their runs
     damaged += changed_files(records)
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _titles(records)

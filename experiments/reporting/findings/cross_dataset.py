@@ -104,6 +104,7 @@ def _variants(study: Study, group: RunGroup) -> list[Seeds]:
     variants: dict[str, Seeds] = defaultdict(dict)
     for run in group.runs:
         for record in study.transfers.get(run.run_id, ()):
+            # the same images, and the same classes merged
             images = [record.tested_on, record.split, record.images_sha256]
             way = canonical([*images, record.trained, record.tested])
             variants[way][run.spec.seed] = record
@@ -122,9 +123,11 @@ def _named(variants: list[Seeds], ambiguous: set[str]) -> Iterator[tuple[str, Se
     for seeds in variants:
         sample = _sample(seeds)
         place = sample.tested_on
+        # one dataset was tested on in several ways: say in which
         if place in ambiguous:
             place = f"{place} ({sample.split}, {_classes(sample)})"
         used[place] += 1
+        # the same split and number of classes, but other images or another class map
         if used[place] > 1:
             place = f"{place} [{used[place]}]"
         yield place, seeds
@@ -135,7 +138,7 @@ def _crossing(group: RunGroup, place: str, seeds: Seeds) -> Crossing:
     home = _known({seed: record.at_home for seed, record in seeds.items()})
     shared = sorted(there.keys() & home.keys())
     at_home = sum(home[seed] for seed in shared)
-    kept = sum(there[seed] for seed in shared) / at_home if at_home else math.nan
+    kept = sum(there[seed] for seed in shared) / (at_home or math.nan)
     return Crossing(
         group,
         place,

@@ -37,10 +37,9 @@ def efficiency_table(study: Study) -> Table:
 
 def _efficiency_rows(setting: Setting) -> Iterator[list[str]]:
     leader, *others = ranking(setting, setting.reference).encoders or [""]
-    controls = pretraining(setting, setting.reference)
-    pairs = [(leader, other) for other in others]
-    pairs += [(pair.first.encoder, pair.second.encoder) for pair in controls]
-    for strong, weak in dict.fromkeys(pairs):
+    against_leader = [(leader, other) for other in others]
+    controls = [pair.names for pair in pretraining(setting, setting.reference)]
+    for strong, weak in dict.fromkeys(against_leader + controls):
         found = efficiency(setting, strong, weak)
         if found is not None:
             share, result = found
@@ -86,8 +85,9 @@ def _until(runs: list[FinishedRun], target: float) -> list[str]:
     Where a seed never reaches the target there is no mean: that of the others would be too low.
     """
     steps = np.array([_steps_to(run, target) for run in runs])
-    batches = np.array([(run.spec.recipe.batch_size, run.data.n_train) for run in runs])
-    epochs = steps * batches[:, 0] / batches[:, 1]
+    # an epoch shows every training image once
+    shown = steps * [run.spec.recipe.batch_size for run in runs]
+    epochs = shown / [run.data.n_train for run in runs]
     reached = np.count_nonzero(~np.isnan(steps))
     texts = [formats.DASH, formats.DASH]
     if reached == len(runs):

@@ -63,6 +63,7 @@ def folds_table(study: Study) -> Table:
 def _over_folds(folds: list[Setting]) -> list[Over]:
     """Return every encoder at every fraction with a result, in the order of the table."""
     members: dict[tuple[str, float], list[Summary]] = defaultdict(list)
+    # a fold counts by its mean over seeds, however many there are
     for group in chain.from_iterable(fold.scored for fold in folds):
         members[group.encoder, group.fraction].append(group.score)
     found = [_over(*place, scores, len(folds)) for place, scores in members.items()]
@@ -88,9 +89,8 @@ def _are_folds(settings: list[Setting]) -> bool:
     Training lists alone do not make folds: voc2012 and voc2012_aug validate on the same images.
     """
     splits = [setting.groups[0].spec.dataset.splits for setting in settings]
-    train = {each["train"] for each in splits}
-    val = {each["val"] for each in splits}
-    return len(splits) > 1 and len(train) == len(val) == len(splits)
+    train, val = {each["train"] for each in splits}, {each["val"] for each in splits}
+    return len(train) == len(val) == len(splits) > 1
 
 
 def _common(setting: Setting) -> str:
@@ -111,6 +111,7 @@ def _common(setting: Setting) -> str:
 
 def _title(folds: list[Setting]) -> str:
     names = [setting.dataset for setting in folds]
+    # "rocks_fold_1" and "rocks_fold_2" are folds of "rocks_fold"
     stems = {re.sub(r"[-_.]?\d+$", "", name) for name in names}
     if len(stems) == 1:
         names = list(stems)

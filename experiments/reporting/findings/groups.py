@@ -176,6 +176,10 @@ class Setting:
         compared = [fraction for fraction, count in encoders.items() if count >= most]
         return max(compared, default=math.nan)
 
+    def scored_at(self, fraction: float) -> list[RunGroup]:
+        """Return the groups at one fraction that have a result."""
+        return [group for group in self.scored if group.fraction == fraction]
+
     def at(self, fraction: float) -> list[RunGroup]:
         """Return the groups at one fraction."""
         return [group for group in self.groups if group.fraction == fraction]

@@ -48,24 +48,26 @@ class Resampling:
 
     def interval(self, group: RunGroup) -> Interval:
         """Return the 95 % interval of the group's mean mIoU; NaN without enough data."""
-        return _interval([self._score(run) for run in group.runs])
+        return _interval(list(self._scores(group).values()))
 
     def difference(self, first: RunGroup, second: RunGroup) -> Interval:
         """Return the same for first minus second, over the seeds that both have."""
-        others = {run.spec.seed: run for run in second.runs}
-        shared = [run for run in first.runs if run.spec.seed in others]
-        pairs = [(self._score(run), self._score(others[run.spec.seed])) for run in shared]
-        return _interval([_minus(*pair) for pair in pairs])
+        scores, others = self._scores(first), self._scores(second)
+        shared = sorted(scores.keys() & others.keys())
+        return _interval([_minus(scores[seed], others[seed]) for seed in shared])
 
     def few(self, group: RunGroup) -> dict[str, int]:
         """Return the classes in too few test images (or scenes) for an interval: name -> number."""
-        counted = [run for run in group.runs if self._of(run) is not None]
-        found: dict[str, int] = {}
-        for run in counted[:1]:
-            counts = self._occurrences[run.run_id].tolist()
-            named = zip(run.spec.dataset.classes, counts, strict=True)
-            found = {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
-        return found
+        # all runs of a group were tested on the same images
+        run = next(filter(self._of, group.runs), None)
+        if run is None:
+            return {}
+        counts = self._occurrences[run.run_id].tolist()
+        named = zip(run.spec.dataset.classes, counts, strict=True)
+        return {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
+
+    def _scores(self, group: RunGroup) -> dict[int, Score | None]:
+        return {run.spec.seed: self._score(run) for run in group.runs}
 
     def _score(self, run: FinishedRun) -> Score | None:
         """Return the score of a run; None without it, or without counts of its images."""
@@ -88,6 +90,7 @@ class Resampling:
             return None
         if images is None:
             return None
+        # whole scenes are drawn, the same ones for all encoders
         scenes, margins = _scenes(images.ids, run.spec.dataset.scene_pattern), images.margins()
         weights = _weights(tuple(scenes))
         if weights is None:
@@ -99,11 +102,10 @@ class Resampling:
 def _interval(scores: Sequence[Score | None]) -> Interval:
     """Return the interval of the mean over seeds; NaN if the score of one of them is unknown."""
     known = [score for score in scores if score is not None]
-    if len(known) < len(scores):
+    if not scores or len(known) < len(scores):
         return UNKNOWN
-    return interval_over_seeds_and_images(
-        [value for value, _ in known], [resampled for _, resampled in known]
-    )
+    values, resampled = zip(*known, strict=True)
+    return interval_over_seeds_and_images(values, resampled)
 
 
 def caution(few: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ def efficiency(setting: Setting, strong: str, weak: str) -> tuple[float, Efficie
         ``strong`` scores as much; None where the curves do not tell.
     """
     needed, given = _curve(setting, strong), _curve(setting, weak)
+    # one point is no curve; the target is what the weak encoder has with most images
     if len(needed) < 2 or not given:
         return None
     largest = max(given)

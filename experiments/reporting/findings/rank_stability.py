@@ -53,7 +53,7 @@ def across(table: Table) -> Table:
 
 def _within(setting: Setting) -> Iterator[Compared]:
     """Compare rankings of one setting, by single seeds and by other shares of the images."""
-    reference, share = _scores(setting, setting.reference), formats.fraction(setting.reference)
+    reference, share = _at_reference(setting), formats.fraction(setting.reference)
     yield Compared(setting.title, f"two single seeds, at {share}", agreement_of_seeds(reference))
     others = [fraction for fraction in setting.fractions if fraction != setting.reference]
     for fraction in reversed(others):
@@ -64,17 +64,21 @@ def _within(setting: Setting) -> Iterator[Compared]:
 def _between(study: Study) -> Iterator[Compared]:
     """Compare the rankings of settings that differ in the head alone, or in the dataset alone."""
     for first, second in combinations(study.settings, 2):
+        # with both different, nobody could say which of the two changed the ranking
         differing = [kind for kind, read in KINDS.items() if read(first) != read(second)]
         if len(differing) == 1:
             (kind,) = differing
             what = f"{kind} {KINDS[kind](first)} and {KINDS[kind](second)}"
-            scores = [_scores(setting, setting.reference) for setting in (first, second)]
-            yield Compared(f"{first.title} / {second.title}", what, agreement(*scores))
+            found = agreement(_at_reference(first), _at_reference(second))
+            yield Compared(f"{first.title} / {second.title}", what, found)
 
 
 def _scores(setting: Setting, fraction: float) -> Scores:
-    groups = [group for group in setting.scored if group.fraction == fraction]
-    return {group.encoder: group.values() for group in groups}
+    return {group.encoder: group.values() for group in setting.scored_at(fraction)}
+
+
+def _at_reference(setting: Setting) -> Scores:
+    return _scores(setting, setting.reference)
 
 
 def _row(setting: str, what: str, found: Agreement) -> list[str]:

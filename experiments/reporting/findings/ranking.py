@@ -13,6 +13,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     FinishedRun,
     RunGroup,
     Setting,
+    best_first,
 )
 from encoder_ablations.experiments.runs.record import CostRecord
 from encoder_ablations.experiments.stats.seeds import (
@@ -128,10 +129,28 @@ class Comparison:
         """Whether the seeds show that the first encoder scores more."""
         return self.holds and self.mean > 0
 
-    def reversed(self) -> "Comparison":
+    @property
+    def names(self) -> tuple[str, str]:
+        """Return the titles of both encoders."""
+        return self.first.encoder, self.second.encoder
+
+    @property
+    def same_network(self) -> bool:
+        """Whether both are one architecture, with loaded and with random weights."""
+        random_weights = {self.first.random_weights, self.second.random_weights}
+        return self.first.architecture == self.second.architecture and len(random_weights) == 2
+
+    def loaded_first(self) -> "Comparison":
+        """Return loaded minus random weights."""
+        if self.first.random_weights:
+            return self._reversed()
+        return self
+
+    def _reversed(self) -> "Comparison":
         """Return ``second`` minus ``first``."""
         found = self.difference
         over = found.over
+        # the low end of one is the high end of the other
         turned = replace(over, mean=-over.mean, low=-over.high, high=-over.low)
         difference = Difference(turned, found.losses, found.wins, -found.effect, found.p)
         return Comparison(self.second, self.first, difference, self.p)
@@ -176,7 +195,7 @@ class Ranking:
 
     @cached_property
     def _pairs(self) -> dict[tuple[str, str], Comparison]:
-        return {(pair.first.encoder, pair.second.encoder): pair for pair in self.comparisons}
+        return {pair.names: pair for pair in self.comparisons}
 
     def pair(self, first: Standing, second: Standing) -> Comparison:
         """Return ``first`` minus ``second``, which ranks lower; of no seed if they share none."""
@@ -187,8 +206,7 @@ class Ranking:
 @lru_cache(maxsize=1024)
 def ranking(setting: Setting, fraction: float) -> Ranking:
     """Return the ranking of a setting's encoders at ``fraction``."""
-    groups = [group for group in setting.scored if group.fraction == fraction]
-    groups.sort(key=lambda group: (-group.score.mean, group.encoder))
+    groups = sorted(setting.scored_at(fraction), key=best_first)
     return Ranking(_standings(groups), _comparisons(groups))
 
 
@@ -247,6 +265,7 @@ def _comparisons(groups: Sequence[RunGroup]) -> list[Comparison]:
         for first, second in combinations(groups, 2)
     ]
     shared = [pair for pair in found if pair.seeds]
+    # the more pairs are tested, the stricter every test
     corrected = holm([pair.difference.p for pair in shared])
     return [replace(pair, p=p) for pair, p in zip(shared, corrected, strict=True)]
 
@@ -254,6 +273,4 @@ def _comparisons(groups: Sequence[RunGroup]) -> list[Comparison]:
 def pretraining(setting: Setting, fraction: float) -> list[Comparison]:
     """Return loaded minus random weights, for each architecture that has runs of both."""
     pairs = ranking(setting, fraction).comparisons
-    alike = [pair for pair in pairs if pair.first.architecture == pair.second.architecture]
-    both = [pair for pair in alike if pair.first.random_weights != pair.second.random_weights]
-    return [pair.reversed() if pair.first.random_weights else pair for pair in both]
+    return [pair.loaded_first() for pair in pairs if pair.same_network]

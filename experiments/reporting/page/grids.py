@@ -1,5 +1,6 @@
 """Tables of encoders by fractions, classes, measures and parts, for the page."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -57,15 +58,15 @@ def fractions_grid(setting: Setting, encoders: list[str]) -> Grid:
 
 def pretraining_grid(setting: Setting) -> Grid:
     """Return loaded minus random weights of every network that has both, at every fraction."""
-    found = {share: pretraining(setting, share) for share in setting.fractions}
-    shares = [share for share in setting.fractions if found[share]]
-    gains: dict[tuple[str, float], str] = {}
+    gains: dict[str, dict[float, str]] = defaultdict(dict)
     # the order of the largest share comes first
-    for share in reversed(shares):
-        gains |= {(pair.first.encoder, share): _added(pair) for pair in found[share]}
+    for share in reversed(setting.fractions):
+        for pair in pretraining(setting, share):
+            gains[pair.first.encoder][share] = _added(pair)
+    shares = sorted(set().union(*gains.values()))
     rows = []
-    for encoder in dict.fromkeys(encoder for encoder, _ in gains):
-        texts = [gains.get((encoder, share), formats.DASH) for share in shares]
+    for encoder, found in gains.items():
+        texts = [found.get(share, formats.DASH) for share in shares]
         rows.append((encoder, list(map(GridCell, texts))))
     return Grid(list(map(formats.fraction, shares)), rows)
 
@@ -130,10 +131,13 @@ def _across(setting: Setting, encoders: list[str], read: Reading) -> list[GridCe
 
 def _cells(summaries: list[Summary]) -> list[GridCell]:
     """Return texts in percent; the highest mean is marked where others print as less."""
+    # as they print
     means = np.array([round(summary.mean, 3) for summary in summaries])
     known = np.unique(means[~np.isnan(means)])
-    # without a difference nothing is marked: no mean equals NaN
-    best = max(known) if len(known) > 1 else nan
+    best = nan
+    # where all print the same, nothing is marked: no mean equals NaN
+    if len(known) > 1:
+        best = known[-1]
     texts = [summary.text() for summary in summaries]
     return list(map(GridCell, texts, (means == best).tolist()))
 

@@ -1,6 +1,5 @@
 """The results of a study as text, JSON and CSV: every seed, then over seeds."""
 
-import json
 import math
 from collections.abc import Iterator
 from itertools import chain
@@ -14,7 +13,6 @@ from encoder_ablations.experiments.reporting.page.terminal import seeds_table, t
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.stats.seeds import ENOUGH
 
 SCORES = [name for name in MetricsRecord.model_fields if not name.startswith("per_class")]
 """The measures that are one number for a run."""
@@ -54,19 +52,15 @@ def as_csv(study: Study) -> str:
     return Table("Results", header, rows).csv()
 
 
-def _rows(group: RunGroup) -> Iterator[list[str]]:
+def _rows(group: RunGroup) -> Iterator[list[Any]]:
     start = [group.setting, group.encoder, f"{group.fraction:g}"]
     for run in group.records:
         values = [getattr(run.metrics, name, None) for name in SCORES]
-        yield [*start, str(run.spec.seed), run.status, *map(_cell, values)]
+        yield [*start, run.spec.seed, run.status, *values]
     summaries = [group.summary(attrgetter(f"metrics.{name}")) for name in SCORES]
     for kind in ("mean", "std"):
         values = [_known(getattr(summary, kind)) for summary in summaries]
-        yield [*start, kind, "", *map(_cell, values)]
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else json.dumps(value)
+        yield [*start, kind, "", *values]
 
 
 def _known(value: float) -> float | None:
@@ -86,7 +80,7 @@ def _names(group: RunGroup) -> dict[str, Any]:
 def _over_seeds(group: RunGroup) -> dict[str, Any]:
     score = group.score
     # two seeds have a range, but no interval
-    interval = (score.low, score.high) if score.n >= ENOUGH else None
+    interval = _interval(score.mean - score.half_width, score.mean + score.half_width)
     return {
         "seeds": sorted(group.seeds),
         "failed": [run.spec.seed for run in group.failed],

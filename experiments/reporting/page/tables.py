@@ -66,16 +66,18 @@ def write_tables(study: Study, resampling: Resampling) -> list[Path]:
 def runs_table(study: Study) -> Table:
     """Return a row for every run, failed ones too, with every single value of its record."""
     rows = [_flat(record, study) for record in study.records]
+    # a run has only some of the columns
     header = list(dict.fromkeys(chain.from_iterable(rows)))
     empty = dict.fromkeys(header, "")
     cells = [list((empty | row).values()) for row in rows]
     return Table("All runs", header, cells)
 
 
-def _flat(record: RunRecord, study: Study) -> dict[str, str]:
-    """Return the name of every single value of a record, and its text."""
+def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
+    """Return every single value of a record by its name."""
     spec, content = record.spec, record.model_dump(mode="json", exclude=LONG)
     cost = content["cost"] or {}
+    # a column's name has the batch size, not the position in the list
     for latency in cost.pop("latency_ms", []):
         cost[f"latency_ms.batch_{latency.pop('batch_size')}"] = latency
     names = {
@@ -90,8 +92,7 @@ def _flat(record: RunRecord, study: Study) -> dict[str, str]:
     model = {"model": content.pop("encoder")}
     inputs = {"spec": content.pop("spec"), "environment": content.pop("environment")}
     measured = {key: value for key, value in content.items() if value is not None}
-    values = names | flatten(measured | model | inputs)
-    return {key: "" if value is None else str(value) for key, value in values.items()}
+    return names | flatten(measured | model | inputs)
 
 
 RANKING = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed"]

@@ -35,6 +35,7 @@ def _block(title: str, groups: list[RunGroup]) -> str:
     cited = citations(groups)
     header = ["encoder", "images", "mIoU %", "spread", "n", "published %", "ours minus that"]
     rows = [header, *(_row(group, cited.get(group)) for group in groups)]
+    # published scores have no column where there are none
     columns = list(zip(*rows, strict=True))
     if not cited:
         columns = columns[:-2]

@@ -111,6 +111,7 @@ def ranking_scale(setting: Setting) -> tuple[str, str]:
 
 def _bounds(ranked: list[Standing]) -> tuple[float, float]:
     """Return whole percents around everything that the strips show, as shares."""
+    # bounds, not means, decide how wide the scale is
     lows = [standing.miou.low for standing in ranked]
     highs = [standing.miou.high for standing in ranked]
     low, high = max(min(lows, default=0.0), 0), max(highs, default=1.0)

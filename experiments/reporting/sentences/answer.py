@@ -91,6 +91,7 @@ def _headline(ranked: Ranking) -> str:
             f"{leader} has the highest mIoU, but shares no seed with {second.encoder}: not "
             "comparable."
         )
+    # means are over all seeds, differences over the shared ones: the two may disagree
     if runner_up.mean <= -VISIBLE:
         ahead = f"{second.encoder} is ahead on the seeds that both have"
         return f"{leader} has the highest mean, but {ahead}."
@@ -106,6 +107,7 @@ def _tested_headline(ranked: Ranking, runner_up: Comparison) -> str:
     leader = ranked.leader.encoder
     tested = [pair for pair in ranked.against_leader if pair.tested]
     level = [pair.second.encoder for pair in tested if not pair.first_is_better]
+    # "best" only if the seeds show a lead over each of the others
     if level:
         names = formats.listing(level)
         return f"{leader} ranks first, but the seeds do not separate it from {names}."
@@ -126,6 +128,7 @@ def _other_images(ranked: Ranking, resampling: Resampling) -> list[str]:
     if math.isnan(low):
         return []
     told = "With other test images the order could change"
+    # the leader leads at both ends of the interval
     if low > 0:
         told = "Resampling the test images does not change the order"
     ends = f"{formats.points(low)} and {formats.points(high)} points"

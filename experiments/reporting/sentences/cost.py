@@ -55,6 +55,7 @@ def _alone_on_front(ranked: Ranking) -> str:
     fewest = min(pair.seeds for pair in others)
     level = [pair.second.encoder for pair in others if not pair.first_is_better]
     best = "and has the highest mean score"
+    # the fewer seeds there are, the less is claimed
     told = "and scores more than all others"
     if level:
         told = f"{best}, but the seeds do not separate it from {formats.listing(level)}"
@@ -68,9 +69,11 @@ def _alone_on_front(ranked: Ranking) -> str:
 def _on_front(ranked: Ranking) -> list[str]:
     """Return who is on the front of cost and mean score, and what the seeds leave open."""
     front, everyone = ranked.front, ranked.standings
+    # nothing is told by naming one encoder or all of them
     if len(front) in (1, len(everyone)):
         return []
     by_cost = [standing for standing in ranked.cheapest_first if standing.on_flops_front]
+    # along the front, each step costs more and has a higher mean
     steps = [ranked.pair(dearer, cheaper) for cheaper, dearer in pairwise(by_cost)]
     undecided = [
         f"{pair.first.encoder} scores more than the cheaper {pair.second.encoder}"

@@ -69,6 +69,7 @@ def disclosures(study: Study) -> list[Note]:
 
 def _note(study: Study, text: str, records: list[RunRecord]) -> Note:
     others = {run.run_id for run in study.finished} - {record.run_id for record in records}
+    # a sentence about every finished run names none
     if not others:
         return Note(text, [])
     return Note(text, [run_name(study, record) for record in records])
@@ -94,6 +95,7 @@ def warnings(study: Study) -> list[str]:
 
 def _uneven(setting: Setting) -> Iterator[str]:
     """Return what differs between the runs of a setting that should be alike."""
+    # what is worst comes first
     if "train" in {run.data.report_split for run in setting.runs}:
         yield SELECTION["train"]
     for fraction in setting.fractions:
@@ -259,6 +261,7 @@ def commands(study: Study) -> list[tuple[str, str]]:
     """Return commands that give the same numbers again, each after what it does."""
     every = [*study.finished, *study.records]
     ran = [record.environment.get("command") for record in study.records]
+    # Detectron2's runs are repeated there, not by this command
     ours = [run for run in every if run.spec.detectron2 is None]
     configs = [study.run_folder(run.run_id) / "config.yaml" for run in ours[:1]]
     alone = "One run alone, from its resolved configuration"

@@ -1,6 +1,8 @@
 """Sentences about the gain from pretraining: loaded against random weights of one network."""
 
 import math
+from collections.abc import Mapping
+from operator import attrgetter
 
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.label_efficiency import (
@@ -26,13 +28,13 @@ def gain_headline(setting: Setting) -> list[str]:
     pairs = [pair for pair in pretraining(setting, setting.reference) if pair.tested]
     if len(pairs) < 2:
         return [_headline_of_one(pair) for pair in pairs]
-    gains = sorted(pair.mean for pair in pairs)
+    gains = [pair.mean for pair in pairs]
     held = sum(pair.holds for pair in pairs)
     certain = {len(pairs): "all"}.get(held, held)
     return [
         f"Pretraining changes the score of {len(pairs)} networks by "
-        f"{formats.interval(gains[0], gains[-1])} points; the seeds confirm this for {certain} of "
-        "them."
+        f"{formats.interval(min(gains), max(gains))} points; the seeds confirm this for "
+        f"{certain} of them."
     ]
 
 
@@ -58,13 +60,14 @@ def gain(setting: Setting) -> list[str]:
         return [ONE_KIND[kind] for kind in kinds]
     shown = _shown_shares(setting)
     sentences = []
+    named = set()
+    # the largest share of the images comes first
     for share in sorted(shown, reverse=True):
         sentences += _effects(shown[share], share)
-    pairs = [pair for found in shown.values() for pair in found]
-    named = sorted({(pair.first.encoder, pair.second.encoder) for pair in pairs})
+        named |= {pair.names for pair in shown[share]}
     if len(named) <= FEW:
-        sentences += [_saved(setting, strong, weak) for strong, weak in named]
-    sentences.append(_without_control(setting, {strong for strong, _ in named}))
+        sentences += [_saved(setting, *names) for names in sorted(named)]
+    sentences.append(_without_control(setting, dict(named)))
     return list(filter(None, sentences))
 
 
@@ -76,14 +79,21 @@ def _shown_shares(setting: Setting) -> dict[float, list[Comparison]]:
     return {share: found[share] for share in spoken_of.intersection(compared)}
 
 
-def _without_control(setting: Setting, controlled: set[str]) -> str:
-    """Return a sentence about pretrained encoders that were not run from random weights, too."""
-    groups = [group for group in setting.scored if group.fraction == setting.reference]
+def _without_control(setting: Setting, controls: Mapping[str, str]) -> str:
+    """Return a sentence about pretrained encoders that were not run from random weights, too.
+
+    Args:
+        setting: whose encoders are meant.
+        controls: encoder -> the same network from random weights.
+    """
+    groups = setting.scored_at(setting.reference)
     pretrained = [group.encoder for group in groups if not group.random_weights]
-    lonely = [encoder for encoder in pretrained if encoder not in controlled]
+    lonely = [encoder for encoder in pretrained if encoder not in controls]
     if not lonely:
         return ""
-    verb = "was" if len(lonely) == 1 else "were"
+    verb = "was"
+    if len(lonely) > 1:
+        verb = "were"
     return (
         f"{formats.listing(lonely)} {verb} not also trained from random weights, so the gain from "
         "pretraining is unknown there."
@@ -93,6 +103,7 @@ def _without_control(setting: Setting, controlled: set[str]) -> str:
 def _saved(setting: Setting, strong: str, weak: str) -> str:
     """Return a sentence about the images that the stronger encoder saves; "" if it saves none."""
     found = efficiency(setting, strong, weak)
+    # the curves do not tell, never meet, or meet only at the right end
     if found is None:
         return ""
     share, result = found
@@ -113,8 +124,7 @@ def _effects(pairs: list[Comparison], share: float) -> list[str]:
     where = f"With {formats.fraction(share)} of the images"
     if len(pairs) <= FEW:
         return [f"{where}, {_effect(pair)}." for pair in pairs]
-    ordered = sorted(pairs, key=lambda pair: pair.mean)
-    least, most = ordered[0], ordered[-1]
+    least, *_, most = sorted(pairs, key=attrgetter("mean"))
     fewest = min(pair.seeds for pair in pairs)
     sure = f"; the seeds confirm this for {sum(pair.holds for pair in pairs)} of them"
     if fewest < ENOUGH:

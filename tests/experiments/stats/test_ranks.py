@@ -44,7 +44,9 @@ def test_overlapping_encoders_leave_the_ranking_open():
 
 @pytest.mark.parametrize("noise", [0.05, 0.2, 0.5])
 def test_coverage_between_conditions(noise):
-    """The true rankings differ in one pair of six: tau 2/3. Conservative: at least 95 % minus three standard errors."""
+    """The true rankings differ in one pair of six: tau 2/3. Conservative: at least 95 % minus
+    three standard errors.
+    """
     random = np.random.default_rng(1)
     found = [
         agreement(scores([4, 3, 2, 1], random, noise), scores([4, 2, 3, 1], random, noise))

@@ -114,7 +114,9 @@ def test_holm_never_makes_a_p_value_smaller(p_values):
 
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_coverage_over_seeds(n):
-    """Of 2,000 studies: 95 % ± 3 standard errors (1.5 points), for means, paired differences and deviations."""
+    """Of 2,000 studies: 95 % ± 3 standard errors (1.5 points), for means, paired differences and
+    deviations.
+    """
     random = np.random.default_rng(n)
     held = dict.fromkeys(["mean", "difference", "deviation"], 0)
     for _ in range(2000):
@@ -134,7 +136,9 @@ def test_coverage_over_seeds(n):
 
 
 def test_claims_without_a_difference_are_rare():
-    """Holm over the six pairs of four equal encoders: any claim in at most 5 % of 500 studies (+ 3 errors)."""
+    """Holm over the six pairs of four equal encoders: any claim in at most 5 % of 500 studies (+ 3
+    errors).
+    """
     random = np.random.default_rng(0)
     wrong = 0
     for _ in range(500):

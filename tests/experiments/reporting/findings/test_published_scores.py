@@ -1,4 +1,6 @@
-"""Published scores beside ours: in the page, the terminal, the tables and JSON, with the difference and who says so."""
+"""Published scores beside ours: in the page, the terminal, the tables and JSON, with the
+difference and who says so.
+"""
 
 import csv
 import io
@@ -33,7 +35,9 @@ FIRST = {
 
 @pytest.fixture
 def write(factory, monkeypatch):
-    """A study with three runs of vit-a (72.0 ± 5.0), one of vit-b (60.0), and the given published scores."""
+    """A study with three runs of vit-a (72.0 ± 5.0), one of vit-b (60.0), and the given published
+    scores.
+    """
     monkeypatch.setattr(page, "draw_setting", lambda *_: {})
 
     def write(published):

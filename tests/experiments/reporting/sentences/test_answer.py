@@ -40,7 +40,8 @@ def test_lead_that_holds(factory, said):
     )
     assert found.scores == [
         "a scores 72.0 % mIoU.",
-        "The next, b, scores 67.0 %, 5.0 points less on the seeds that both have (95 % interval 2.5 to 7.5).",
+        "The next, b, scores 67.0 %, 5.0 points less on the seeds that both have "
+        "(95 % interval 2.5 to 7.5).",
     ]
     assert (
         "a scored higher than b in 3 of 3 shared seeds: chance does not explain this "
