@@ -170,14 +170,17 @@ def matrices(study: Study) -> list[Matrix]:
 
 def _matrix(study: Study, segmenter: str, found: list[Crossing]) -> Matrix:
     """Return the matrix of one head, from everything that was tested of it."""
-    largest, *others = sorted({each.group.fraction for each in found}, reverse=True)
-    found = [each for each in found if each.group.fraction == largest]
+    by_share: dict[float, list[Crossing]] = defaultdict(list)
+    for each in found:
+        by_share[each.group.fraction].append(each)
+    largest, *others = sorted(by_share, reverse=True)
+    found = by_share[largest]
     cells = {(each.group, each.place): _cell(each) for each in found}
     tested = {(segmenter, largest, each.group.encoder) for each in found}
     place_of = attrgetter("segmenter", "fraction", "encoder")
     groups = [group for group in study.groups if place_of(group) in tested]
     # own datasets come first, in the study's order
-    places = [group.dataset for group in groups] + sorted(each.place for each in found)
+    places = [group.dataset for group in groups] + sorted(map(attrgetter("place"), found))
     columns = list(dict.fromkeys(places))
     encoders = _best_at_home_first(groups)
     rows = [

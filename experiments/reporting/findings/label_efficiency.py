@@ -1,9 +1,15 @@
 """Share of the images with which one encoder scores what another does."""
 
 import math
+from itertools import compress
 
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.stats.efficiency import Efficiency, label_efficiency
+
+BELOW = {False: "", True: "below "}
+MORE_THAN = {False: "", True: "more than "}
+AT_MOST = {False: "", True: "at most "}
+"""Whether an end is open, or the share an upper bound -> the words before the number."""
 
 
 def efficiency(setting: Setting, strong: str, weak: str) -> tuple[float, Efficiency] | None:
@@ -38,25 +44,20 @@ def efficiency_texts(found: Efficiency) -> list[str]:
 def _reached(found: Efficiency) -> str:
     if math.isnan(found.fraction):
         return "never"
-    share = _share(found.fraction)
-    return f"at most {share}" if found.at_most else share
+    return AT_MOST[found.at_most] + _share(found.fraction)
 
 
 def interval_text(found: Efficiency) -> str:
     """Return the interval in percent of the images; "" below three seeds."""
     if math.isnan(found.low):
         return ""
-    low, high = _share(found.low), _share(found.high)
-    if found.low_open:
-        low = f"below {low}"
-    if found.high_open:
-        high = f"more than {high}"
-    # all of the interval may lie outside what was measured: one end says it
-    outside = found.low == found.high
-    if outside and found.low_open:
-        return low
-    if outside and found.high_open:
-        return high
+    # bounds lie outside what was measured where an end is open
+    low = BELOW[found.low_open] + _share(found.low)
+    high = MORE_THAN[found.high_open] + _share(found.high)
+    # where all of the interval lies outside, one end says it
+    open_ends = list(compress((low, high), (found.low_open, found.high_open)))
+    if found.low == found.high and open_ends:
+        return open_ends[0]
     return f"{low} to {high}"
 
 

@@ -163,16 +163,17 @@ def _behind(pair: Comparison) -> str:
 
 def _sure(setting: Setting, ranked: Ranking) -> list[str]:
     """Return sentences about seeds, the test of the lead, and failed runs."""
-    counts = [standing.miou.n for standing in ranked.standings]
+    counts = {standing.miou.n for standing in ranked.standings}
     fewest, most = min(counts), max(counts)
     seeds = f"{fewest} to {most} seeds"
-    if fewest == most:
+    if len(counts) == 1:
         seeds = plural(fewest, "seed")
     sentences = [f"Every encoder was trained with {seeds} (repetitions with other random numbers)."]
     if fewest < ENOUGH:
         sentences.append(f"Intervals and tests need at least {ENOUGH} seeds.")
     tests = sum(not math.isnan(pair.p) for pair in ranked.comparisons)
     sentences += [_evidence(pair, tests) for pair in _lead(ranked)]
+    # where no encoder has enough seeds, the sentence above says it for all
     if most >= ENOUGH:
         sentences += _too_few(ranked)
     failed = sum(len(group.failed) for group in setting.groups)
