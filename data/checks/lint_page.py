@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from encoder_ablations.data.checks.facts import grouped
 from encoder_ablations.data.checks.lint import LintReport
 from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.utils.html_page import render_page
 
 LISTED = 500
 """Files that the page names per rule."""
@@ -14,12 +13,6 @@ LISTED = 500
 
 def render(report: LintReport) -> str:
     """Return HTML with every rule that is broken, its files, and the pixels of each class."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
     content = report.as_json()
     files = grouped(content["findings"], lambda row: row["rule"])
     groups = [
@@ -36,6 +29,10 @@ def render(report: LintReport) -> str:
         }
         for name, color in zip(report.spec.classes, colors_of(report.spec), strict=True)
     ]
-    return environment.get_template("lint_page.html").render(
-        report=content, groups=groups, classes=classes, splits=list(pixels)
+    return render_page(
+        Path(__file__).with_suffix(".html"),
+        report=content,
+        groups=groups,
+        classes=classes,
+        splits=list(pixels),
     )

@@ -12,7 +12,8 @@ from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.engine.training.checkpoints import CheckpointError
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.reporting.findings.collection import Study, collect
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run

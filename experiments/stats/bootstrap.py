@@ -21,6 +21,7 @@ make the interval too short; so does a class that occurs in one or two images on
 elsewhere nobody can tell from them (:func:`occurrences`).
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -50,7 +51,7 @@ class Resampled(NamedTuple):
     left_out: np.ndarray
 
     def minus(self, other: "Resampled") -> "Resampled":
-        """The difference of two scores on the same images."""
+        """Return the difference of two scores on the same images."""
         return Resampled(self.draws - other.draws, self.left_out - other.left_out)
 
 
@@ -100,7 +101,7 @@ def miou_without_each(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
 
 def occurrences(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
     """Return in how many scenes each class occurs in the truth: (K,)."""
-    return (_sums_of_scenes(scenes, margins)[:, 1] > 0).sum(axis=0)
+    return np.asarray((_sums_of_scenes(scenes, margins)[:, 1] > 0).sum(axis=0))
 
 
 def _sums_of_scenes(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
@@ -111,17 +112,17 @@ def _sums_of_scenes(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
 
 
 def _miou(sums: np.ndarray) -> np.ndarray:
-    """D×3×K sums of hits, truth, prediction -> (D,)."""
+    """Return the mIoU of D×3×K sums of hits, truth, prediction: (D,)."""
     hits, truth, guess = np.moveaxis(sums, 1, 0)
     present = truth > 0
     iou = np.divide(hits, truth + guess - hits, out=np.zeros_like(hits), where=present)
-    return iou.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    return np.asarray(iou.sum(axis=1) / np.maximum(present.sum(axis=1), 1))
 
 
 def interval_over_seeds_and_images(
     values: Sequence[float], others: Sequence[Resampled]
-) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean over seeds and images; None below three seeds.
+) -> tuple[float, float]:
+    """Return the 95 % interval of the mean over seeds and images; NaN below three seeds.
 
     For the difference of two encoders, give the values and resampled scores of the first minus
     those of the second.
@@ -132,11 +133,11 @@ def interval_over_seeds_and_images(
     """
     n = len(values)
     if n < ENOUGH:
-        return None
+        return math.nan, math.nan
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
     draws = np.mean([each.draws for each in others], axis=0)
     left_out = np.mean([each.left_out for each in others], axis=0)
-    # about the mean of the resamples: resampled sums miss rare classes, which shifts all draws alike
+    # about their own mean: resampled sums miss rare classes, which shifts all draws alike
     deviations = (draws - draws.mean()) * np.sqrt(len(left_out) / (len(left_out) - 1))
     by_images = deviations * _root_of_chi_square(degrees_of_freedom(left_out), len(draws))
     by_seeds = spread / np.sqrt(n) * _student(n - 1, len(draws))
@@ -151,8 +152,8 @@ def degrees_of_freedom(left_out: np.ndarray) -> float:
 
     They are their number - 1 at most, and near 2 if a single image decides.
 
-    A variance of n values of kurtosis k has itself the relative variance (k - 1) / n; that of chi-square with f
-    degrees of freedom is 2 / f (Satterthwaite, 1946). Hence f = 2 n / (k - 1).
+    A variance of n values of kurtosis k has itself the relative variance (k - 1) / n; that of
+    chi-square with f degrees of freedom is 2 / f (Satterthwaite, 1946). Hence f = 2 n / (k - 1).
 
     Args:
         left_out: the score without each of the n images.

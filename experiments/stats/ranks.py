@@ -10,18 +10,22 @@ Assumed: seeds independent, scores about normal, with equal variance for all enc
 ranked together.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 
 Scores = Mapping[str, Mapping[int, float]]
-"""Encoder -> seed -> score."""
+"""Encoder -> seed -> score; every encoder has one seed or more."""
+FAMILY = 1 - (1 - CONFIDENCE) / 2
+"""Confidence of one of two families of intervals that hold at once with ``CONFIDENCE``."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +34,17 @@ class Agreement:
 
     Attributes:
         tau: -1..1.
-        low: lower end of the 95 % interval; None below three seeds.
-        high: upper end.
         encoders: number of encoders that are ranked.
         seeds: number of seeds that all of them have.
+        low: lower end of the 95 % interval; NaN below three seeds.
+        high: upper end.
     """
 
     tau: float
-    low: float | None
-    high: float | None
     encoders: int
     seeds: int
+    low: float = math.nan
+    high: float = math.nan
 
 
 def agreement(first: Scores, second: Scores) -> Agreement | None:
@@ -48,21 +52,21 @@ def agreement(first: Scores, second: Scores) -> Agreement | None:
 
     Encoders count that have scores under both; None if there are fewer than two.
     """
-    names = sorted(name for name in first.keys() & second.keys() if first[name] and second[name])
+    names = sorted(first.keys() & second.keys())
     if len(names) < 2:
         return None
-    means = [[np.mean(list(scores[name].values())) for name in names] for scores in (first, second)]
-    tau = float(np.nan_to_num(stats.kendalltau(*means).statistic))
-    blocks = [_block(names, scores) for scores in (first, second)]
+    tau = _tau(_means(names, first), _means(names, second))
+    blocks = [_block(names, first), _block(names, second)]
     seeds = min(block.shape[1] for block in blocks)
     if seeds < ENOUGH:
-        return Agreement(tau, None, None, len(names), seeds)
+        return Agreement(tau, len(names), seeds)
     # two families of pairs: each keeps its promise with half of the allowed error
-    orders = [_certain_order(block, 1 - (1 - CONFIDENCE) / 2) for block in blocks]
+    orders = [_certain_order(block, FAMILY) for block in blocks]
+    # 1: the pair is ordered alike, -1: in opposite ways, 0: its order is open
     known = orders[0] * orders[1]
-    open_pairs = int((known == 0).sum())
-    low, high = ((known.sum() + sign * open_pairs) / len(known) for sign in (-1, 1))
-    return Agreement(tau, float(low), float(high), len(names), seeds)
+    certain, undecided = known.sum(), (known == 0).sum()
+    low, high = (certain - undecided) / len(known), (certain + undecided) / len(known)
+    return Agreement(tau, len(names), seeds, float(low), float(high))
 
 
 def agreement_of_seeds(scores: Scores) -> Agreement | None:
@@ -76,25 +80,28 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
     tau. The expected tau is never below 0, the mean over few seeds may be: the interval is then
     widened to hold it, too.
     """
-    names = sorted(name for name, values in scores.items() if values)
-    block = _block(names, scores)
-    if len(names) < 2 or block.shape[1] < 2:
+    names = sorted(scores)
+    if len(names) < 2:
         return None
-    taus = [
-        stats.kendalltau(block[:, i], block[:, j]).statistic
-        for i, j in combinations(range(block.shape[1]), 2)
-    ]
-    tau, seeds = float(np.mean(np.nan_to_num(taus))), block.shape[1]
+    block = _block(names, scores)
+    seeds = block.shape[1]
+    if seeds < 2:
+        return None
+    tau = float(np.mean([_tau(*pair) for pair in combinations(block.T, 2)]))
     if seeds < ENOUGH:
-        return Agreement(tau, None, None, len(names), seeds)
-    confidence = 1 - (1 - CONFIDENCE) / 2
-    apart, margin = np.abs(_differences(block)), _margin(block, confidence)
+        return Agreement(tau, len(names), seeds)
+    apart, margin = np.abs(_differences(block)), _margin(block, FAMILY)
     sigma, freedom = _noise(block)
-    tails = stats.chi2.ppf([(1 + confidence) / 2, (1 - confidence) / 2], freedom)
-    least, most = (sigma * np.sqrt(freedom / tail) for tail in tails)
+    tails = stats.chi2.ppf([(1 + FAMILY) / 2, (1 - FAMILY) / 2], freedom)
+    least, most = sigma * np.sqrt(freedom / tails)
     low = _expected_tau(np.maximum(apart - margin, 0), most)
     high = _expected_tau(apart + margin, least)
-    return Agreement(tau, min(low, tau), max(high, tau), len(names), seeds)
+    return Agreement(tau, len(names), seeds, min(low, tau), max(high, tau))
+
+
+def _tau(first: ArrayLike, second: ArrayLike) -> float:
+    """Return Kendall's tau of two rankings; 0 if one of them has ties only."""
+    return float(np.nan_to_num(stats.kendalltau(first, second).statistic))
 
 
 def _expected_tau(apart: np.ndarray, sigma: float) -> float:
@@ -103,29 +110,35 @@ def _expected_tau(apart: np.ndarray, sigma: float) -> float:
     return float(((2 * stats.norm.cdf(steps) - 1) ** 2).mean())
 
 
+def _means(names: list[str], scores: Scores) -> list[float]:
+    return [float(np.mean(list(scores[name].values()))) for name in names]
+
+
 def _block(names: list[str], scores: Scores) -> np.ndarray:
     """Return scores, encoders×seeds, for the seeds that all of them have."""
-    shared = sorted(set.intersection(*(set(scores[name]) for name in names))) if names else []
+    shared = sorted(set.intersection(*(set(scores[name]) for name in names)))
     rows = [[scores[name][seed] for seed in shared] for name in names]
-    return np.array(rows).reshape(len(names), len(shared))
+    return np.array(rows)
 
 
 def _differences(block: np.ndarray) -> np.ndarray:
+    """Return the mean of the first minus that of the second, for all pairs of encoders."""
     means = block.mean(axis=1)
-    return np.array([means[i] - means[j] for i, j in combinations(range(len(means)), 2)])
+    first, second = np.triu_indices(len(means), k=1)
+    return np.asarray(means[first] - means[second])
 
 
 def _noise(block: np.ndarray) -> tuple[float, int]:
-    """Standard deviation of what neither encoder nor seed explains, and its degrees of freedom."""
+    """Return the standard deviation that neither encoder nor seed explains, and its freedom."""
     rest = block - block.mean(axis=0) - block.mean(axis=1, keepdims=True) + block.mean()
     freedom = (block.shape[0] - 1) * (block.shape[1] - 1)
     return float(np.sqrt((rest**2).sum() / freedom)), freedom
 
 
 def _margin(block: np.ndarray, confidence: float) -> float:
-    """Half the width of all pairs' simultaneous intervals (Tukey)."""
+    """Return half the width of all pairs' simultaneous intervals (Tukey)."""
     sigma, freedom = _noise(block)
-    return _studentized_range(confidence, len(block), freedom) * sigma / np.sqrt(block.shape[1])
+    return _studentized_range(confidence, len(block), freedom) * sigma / math.sqrt(block.shape[1])
 
 
 @lru_cache(maxsize=256)
@@ -134,6 +147,6 @@ def _studentized_range(confidence: float, groups: int, freedom: int) -> float:
 
 
 def _certain_order(block: np.ndarray, confidence: float) -> np.ndarray:
-    """For each pair 1 or -1 where one encoder is certainly above the other, else 0."""
+    """Return for each pair 1 or -1 where one encoder is certainly above the other, else 0."""
     differences = _differences(block)
     return np.where(np.abs(differences) > _margin(block, confidence), np.sign(differences), 0)

@@ -19,77 +19,71 @@ ENOUGH = 3
 
 @dataclass(frozen=True)
 class Summary:
-    """Values of one quantity over seeds, in the quantity's own unit.
+    """Values of one quantity over seeds, in the quantity's own unit; NaN for what is unknown.
 
     Attributes:
-        mean: None when there is no value.
-        std: sample standard deviation (n - 1); None for n < 2.
-        half_width: half the 95 % t interval of the mean; None for n < 3.
+        n: number of values.
+        mean: NaN when there is no value.
+        std: sample standard deviation (n - 1); NaN for n < 2.
+        half_width: half the 95 % t interval of the mean; NaN for n < 3.
         low, high: the interval for n >= 3, smallest and largest value below that.
     """
 
-    n: int
-    mean: float | None = None
-    std: float | None = None
-    half_width: float | None = None
-    low: float | None = None
-    high: float | None = None
+    n: int = 0
+    mean: float = math.nan
+    std: float = math.nan
+    half_width: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
 
     @property
     def spread(self) -> str:
         """Return what ``low`` and ``high`` are: "95 % interval", "range", or "" for one seed."""
-        if self.half_width is not None:
-            return "95 % interval"
-        return "range" if self.n > 1 else ""
+        return ("", "", "range", "95 % interval")[min(self.n, ENOUGH)]
 
-    def text(self, scale: float = 100, digits: int = 1, with_n: bool = True) -> str:
+    def text(self, scale: float = 100, digits: int = 1) -> str:
         """Return mean and spread as text.
 
-        ``71.2 ± 1.4 (n=3)``, ``71.2 (range 70.1–72.3, n=2)``, ``71.2 (n=1)``; "–" for no value.
+        ``71.2 ± 1.4``, ``71.2 (range 70.1–72.3)``, ``71.2`` for one seed; "–" for no value.
 
         Args:
             scale: factor of the numbers; 100 writes shares in percent.
             digits: decimals.
-            with_n: whether the number of seeds is added.
         """
-        if self.mean is None or self.low is None or self.high is None:
-            return "–"
-        text = f"{self.mean * scale:.{digits}f}"
-        inside = []
-        if self.half_width is not None:
-            text += f" ± {self.half_width * scale:.{digits}f}"
-        elif self.n > 1:
-            inside.append(f"range {self.low * scale:.{digits}f}–{self.high * scale:.{digits}f}")
-        if with_n:
-            inside.append(f"n={self.n}")
-        return f"{text} ({', '.join(inside)})" if inside else text
+        numbers = np.multiply([self.mean, self.low, self.high, self.half_width], scale)
+        mean, low, high, half_width = (f"{number:.{digits}f}" for number in numbers)
+        by_seeds = ("–", mean, f"{mean} (range {low}–{high})", f"{mean} ± {half_width}")
+        return by_seeds[min(self.n, ENOUGH)]
 
 
 def summarize(values: Sequence[float]) -> Summary:
     """Return the summary of one value per seed."""
     n = len(values)
     if n == 0:
-        return Summary(0)
-    mean = float(np.mean(values))
-    std = float(np.std(values, ddof=1)) if n > 1 else None
-    if std is None or n < ENOUGH:
-        return Summary(n, mean, std, None, min(values), max(values))
+        return Summary()
+    mean, low, high = float(np.mean(values)), min(values), max(values)
+    if n == 1:
+        return Summary(n, mean, low=low, high=high)
+    std = float(np.std(values, ddof=1))
+    if n < ENOUGH:
+        return Summary(n, mean, std, low=low, high=high)
     half_width = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     return Summary(n, mean, std, half_width, mean - half_width, mean + half_width)
 
 
-def deviation_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the standard deviation between seeds; None for n < 3.
+def deviation_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of the standard deviation between seeds; NaN for n < 3.
 
     It comes from chi-square and assumes independent seeds and normal scores. Other distributions
     make it too short; the interval of a mean suffers less from them.
     """
     n = len(values)
     if n < ENOUGH:
-        return None
+        return math.nan, math.nan
     squares = (n - 1) * float(np.var(values, ddof=1))
-    low, high = (squares / stats.chi2.ppf((1 + side * CONFIDENCE) / 2, n - 1) for side in (1, -1))
-    return math.sqrt(low), math.sqrt(high)
+    quantiles = stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], n - 1)
+    low, high = np.sqrt(squares / quantiles)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -97,49 +91,48 @@ class Difference:
     """First minus second, seed by seed.
 
     Attributes:
-        over: summary of the differences over the shared seeds.
+        over: summary of the differences over the shared seeds; its ``n`` is 0 without any.
         wins, losses: seeds in which the first, or the second, is larger.
         effect: mean in standard deviations of the differences, corrected for few seeds (Hedges' g
-            of a paired design); None for n < 3, and where all differences are equal.
-        p: two-sided p of the paired t test; None for n < 3, and where all differences are equal.
+            of a paired design); NaN for n < 3, and where all differences are equal.
+        p: two-sided p of the paired t test; NaN for n < 3, and where all differences are equal.
     """
 
-    over: Summary
-    wins: int
-    losses: int
-    effect: float | None
-    p: float | None
+    over: Summary = Summary()
+    wins: int = 0
+    losses: int = 0
+    effect: float = math.nan
+    p: float = math.nan
 
 
-def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference | None:
-    """Return the difference over the seeds that both encoders have; None if they share none.
+def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    """Return the difference over the seeds that both encoders have.
 
     Args:
         first: seed -> value of one encoder.
         second: seed -> value of the other one.
     """
     differences = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
-    if not differences:
-        return None
     over = summarize(differences)
-    p = effect = None
-    if over.half_width is not None and over.std is not None and over.std > 1e-12:
-        size = float(np.mean(differences)) / over.std
-        # as scipy's ttest_1samp, whose checks take 100 times as long
-        p = 2 * float(special.stdtr(over.n - 1, -abs(size * math.sqrt(over.n))))
-        # Hedges' correction for few values
-        effect = size * (1 - 3 / (4 * (over.n - 1) - 1))
-    wins = sum(value > 0 for value in differences)
-    losses = sum(value < 0 for value in differences)
+    signs = np.sign(differences)
+    wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
+    # differences that are equal but for rounding have no distribution to test
+    if over.n < ENOUGH or over.std <= 1e-12:
+        return Difference(over, wins, losses)
+    size = over.mean / over.std
+    # as scipy's ttest_1samp, whose checks take 100 times as long
+    p = 2 * float(special.stdtr(over.n - 1, -abs(size * math.sqrt(over.n))))
+    # Hedges' correction for few values
+    effect = size * (1 - 3 / (4 * (over.n - 1) - 1))
     return Difference(over, wins, losses, effect, p)
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return p values corrected for several comparisons at once (Holm, 1979); None stays None."""
-    tested = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, (p, position) in enumerate(tested):
-        largest = max(largest, min(1.0, p * (len(tested) - rank)))
-        corrected[position] = largest
-    return corrected
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values corrected for several comparisons at once (Holm, 1979); NaN stays NaN."""
+    p = np.asarray(p_values, dtype=np.float64)
+    # smallest first; those that were not tested come last and do not count
+    order = np.argsort(p, kind="stable")
+    factors = np.count_nonzero(~np.isnan(p)) - np.arange(len(p))
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return [float(value) for value in corrected]

@@ -1,15 +1,13 @@
 """The figure of classes: a bar for every class and encoder."""
 
-from collections.abc import Iterable
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from encoder_ablations.experiments.reporting.figures.curves import Styles
 from encoder_ablations.experiments.reporting.figures.drawing import (
     INK,
     WIDTH,
+    Styles,
     new_figure,
     share_legend,
     shorten,
@@ -34,21 +32,22 @@ def class_bars(groups: list[RunGroup], setting: Setting, styles: Styles) -> tupl
     whose = "each encoder"
     if len(groups) > BARS_OF:
         whose = f"the {BARS_OF} best of {len(groups)} encoders"
-        groups = groups[:BARS_OF]
+    groups = groups[:BARS_OF]
     shown = _most_differing(groups, setting.shown_classes)
     height = max(0.34, 0.13 * len(groups))
     figure, (axis,) = new_figure(WIDTH, 1.1 + len(shown) * height)
     thickness = 0.8 / len(groups)
+    means = 100 * np.nan_to_num(_means(groups, shown))
     for position, group in enumerate(groups):
         # the bars of a class lie side by side around its tick
         offset = (position - (len(groups) - 1) / 2) * thickness
         places = np.arange(len(shown)) + offset
-        means = [100 * (_class_mean(group, name) or 0) for name in shown]
         bar = styles[group.encoder].bar
-        axis.barh(places, means, height=thickness * 0.86, label=group.encoder, **bar)
+        axis.barh(places, means[position], height=thickness * 0.86, label=group.encoder, **bar)
         if len(group.runs) > 1:
             _draw_seeds(axis, group, shown, places)
     axis.set_yticks(range(len(shown)), [shorten(name, 28) for name in shown])
+    # the first class is at the top
     axis.set_ylim(len(shown) - 0.45, -0.55)
     axis.set_xlim(0, 100)
     axis.grid(visible=False, axis="y")
@@ -58,7 +57,7 @@ def class_bars(groups: list[RunGroup], setting: Setting, styles: Styles) -> tupl
     return figure, f"IoU of {len(shown)} of {counted} for {whose}; the table below has the numbers."
 
 
-def _draw_seeds(axis: Axes, group: RunGroup, classes: list[str], places: Iterable[float]) -> None:
+def _draw_seeds(axis: Axes, group: RunGroup, classes: list[str], places: np.ndarray) -> None:
     values: list[float] = []
     heights: list[float] = []
     for name, place in zip(classes, places, strict=True):
@@ -72,17 +71,15 @@ def _most_differing(groups: list[RunGroup], classes: list[str]) -> list[str]:
     """Return the classes on which the groups differ most, in the given order; few ones as is."""
     if len(classes) <= BARS:
         return classes
-    spread = {name: _spread(groups, name) for name in classes}
-    most = sorted(classes, key=lambda name: -spread[name])[:BARS]
-    return [name for name in classes if name in most]
+    means = _means(groups, classes)
+    # a class that no group knows comes last
+    known = ~np.isnan(means)
+    largest = np.max(means, axis=0, initial=-1, where=known)
+    smallest = np.min(means, axis=0, initial=2, where=known)
+    most = np.argsort(smallest - largest, kind="stable")[:BARS]
+    return [classes[place] for place in sorted(most)]
 
 
-def _spread(groups: list[RunGroup], name: str) -> float:
-    means = [_class_mean(group, name) for group in groups]
-    known = [mean for mean in means if mean is not None]
-    return max(known) - min(known) if known else -1.0
-
-
-def _class_mean(group: RunGroup, name: str) -> float | None:
-    """Return the mean IoU of one class over the group's seeds."""
-    return group.summary(class_iou(name)).mean
+def _means(groups: list[RunGroup], classes: list[str]) -> np.ndarray:
+    """Return the mean IoU in 0..1 over seeds, groups×classes; NaN where no run knows it."""
+    return np.array([[group.summary(class_iou(name)).mean for name in classes] for group in groups])

@@ -1,5 +1,7 @@
 """The figure of confusion matrices."""
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +15,8 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
 )
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 
+FEW = 6
+"""Most classes of a small matrix, which has larger numbers."""
 NUMBERED = 12
 """Most classes for which a confusion matrix shows numbers."""
 LABELLED = 24
@@ -28,16 +32,16 @@ def confusion_figure(groups: list[RunGroup], setting: Setting) -> tuple[Figure, 
     """
     classes, kept = _rows(setting)
     count = len(classes)
-    columns = min(len(groups), 3 if count <= 6 else 2)
-    rows = -(-len(groups) // columns)
+    # three matrices of few classes fit into a row
+    columns = min(len(groups), 2 + (count <= FEW))
+    rows = math.ceil(len(groups) / columns)
     side = _side(count)
     figure, axes = new_figure(max(columns * side + 0.6, 5), rows * (side + 0.15), columns, rows)
     figure.set_layout_engine("compressed")  # keeps square panels together
-    for position, group in enumerate(groups):
-        axis = axes[position]
+    for axis, group in zip(axes, groups, strict=False):
         shares = row_shares(group, kept)
         image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-        _label_matrix(axis, group.encoder, classes, first_column=position % columns == 0)
+        _label_matrix(axis, group.encoder, classes, axis in axes[::columns])
         if count <= NUMBERED:
             _write_shares(axis, shares)
     hide_unused(axes, len(groups))
@@ -77,22 +81,29 @@ def row_shares(group: RunGroup, kept: list[int] | None = None) -> np.ndarray:
     """Return the confusion matrix over all seeds, as shares of each true class's pixels.
 
     Args:
-        group: runs of which at least one has a confusion matrix.
+        group: has one finished run or more.
         kept: ids of classes to keep, in this order; all others are added up in one last row and
             column. None keeps all classes in id order.
 
     Returns:
         K×K: a row adds up to 1; NaN for classes that do not occur in the truth.
     """
-    counts = np.sum(group.confusion_matrices, axis=0, dtype=np.float64)
+    counts = group.confusion_matrix
     if kept is not None:
-        place = np.full(counts.shape[0], len(kept))
-        place[kept] = np.arange(len(kept))
-        folded = np.zeros((len(kept) + 1, len(kept) + 1))
-        np.add.at(folded, (place[:, None], place), counts)
-        counts = folded
+        counts = _folded(counts, kept)
     totals = counts.sum(axis=1, keepdims=True)
-    return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+    shares = np.full_like(counts, np.nan)
+    np.divide(counts, totals, out=shares, where=totals > 0)
+    return shares
+
+
+def _folded(counts: np.ndarray, kept: list[int]) -> np.ndarray:
+    """Return counts with all classes but the ``kept`` ones in one last row and column."""
+    place = np.full(len(counts), len(kept))
+    place[kept] = np.arange(len(kept))
+    folded = np.zeros((len(kept) + 1, len(kept) + 1))
+    np.add.at(folded, (place[:, None], place), counts)
+    return folded
 
 
 def _label_matrix(axis: Axes, title: str, classes: list[str], first_column: bool) -> None:
@@ -101,21 +112,26 @@ def _label_matrix(axis: Axes, title: str, classes: list[str], first_column: bool
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     axis.set_xlabel("predicted")
+    names = [shorten(name, 14) for name in classes]
+    rows = [""] * len(names)
     if first_column:
         axis.set_ylabel("truth")
+        rows = names
     if len(classes) > LABELLED:
         return
-    size = 8 if len(classes) <= 12 else 6.5
+    size = 8 if len(classes) <= NUMBERED else 6.5
+    # longer rows of names would run into one another
+    rotation = 90 * (len(classes) > 3)
     places = range(len(classes))
-    names = [shorten(name, 14) for name in classes]
-    axis.set_xticks(places, names, rotation=0 if len(classes) <= 3 else 90, fontsize=size)
-    axis.set_yticks(places, names if first_column else [""] * len(names), fontsize=size)
+    axis.set_xticks(places, names, rotation=rotation, fontsize=size)
+    axis.set_yticks(places, rows, fontsize=size)
 
 
 def _write_shares(axis: Axes, shares: np.ndarray) -> None:
-    size = 9 if len(shares) <= 6 else 6.5
-    for (row, column), share in np.ndenumerate(shares):
-        if np.isfinite(share):
-            color = "#ffffff" if share > 0.55 else "#1b2530"  # legible on dark and light blue
-            text = f"{100 * share:.0f}"
-            axis.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+    size = 9 if len(shares) <= FEW else 6.5
+    for row, column in np.argwhere(np.isfinite(shares)):
+        share = shares[row, column]
+        # legible on dark and on light blue
+        color = "#ffffff" if share > 0.55 else "#1b2530"
+        text = f"{100 * share:.0f}"
+        axis.text(column, row, text, ha="center", va="center", color=color, fontsize=size)

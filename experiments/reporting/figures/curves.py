@@ -1,6 +1,9 @@
 """Curves: scores over shares of the images, validation scores and losses over training."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     INK,
     WIDTH,
     EncoderStyle,
+    Styles,
     hide_unused,
     new_figure,
     share_legend,
@@ -23,7 +27,6 @@ from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import CurvesRecord
 from encoder_ablations.experiments.stats.seeds import Summary
 
-Styles = Mapping[str, EncoderStyle]
 Points = list[tuple[int, float]]
 """Step and value."""
 Series = Callable[[CurvesRecord], Points]
@@ -42,32 +45,40 @@ def fraction_curves(setting: Setting, encoders: list[str], styles: Styles) -> tu
     """Draw mIoU against the share of training images.
 
     An encoder has a line for the means, a band for intervals (or ranges), a point for every seed.
+
+    Args:
+        setting: whose results are drawn.
+        encoders: have a result at one share or more.
+        styles: encoder -> its colour.
     """
     figure, (axis,) = new_figure(WIDTH, 4.4)
     described = []
     for encoder in encoders:
-        groups = [group for group in setting.groups if group.encoder == encoder and group.values()]
+        groups = [group for group in setting.scored if group.encoder == encoder]
         style = styles[encoder]
-        points = [(group.fraction, group.score) for group in groups]
-        _mean_and_band(axis, encoder, style, points, alpha=0.08 if style.dashed else 0.16)
+        shares, scores = [group.fraction for group in groups], [group.score for group in groups]
+        opacity = 0.08 if style.dashed else 0.16
+        _mean_and_band(axis, encoder, style, shares, scores, opacity)
         _seed_points(axis, groups, style)
-        (first, low), (last, high) = [
-            (f"{share * 100:g} %", f"{100 * (score.mean or 0):.1f} %")
-            for share, score in (points[0], points[-1])
-        ]
-        described.append(f"{encoder} {low} at {first} to {high} at {last}")
+        ends = [_told(groups[0]), _told(groups[-1])]
+        described.append(f"{encoder} {' to '.join(ends)}")
     _share_axis(axis, setting)
     axis.set_ylabel("mIoU (%)")
     share_legend(figure, axis)
     return figure, f"mIoU against the share of training images: {'; '.join(described)}."
 
 
+def _told(group: RunGroup) -> str:
+    return f"{formats.percent(group.score.mean)} % at {formats.fraction(group.fraction)}"
+
+
 def _mean_and_band(
     axis: Axes,
     encoder: str,
     style: EncoderStyle,
-    points: list[tuple[float, Summary]],
-    alpha: float,
+    shares: list[float],
+    values: list[Summary],
+    opacity: float,
 ) -> None:
     """Draw an encoder's means over shares of the images, and a band between their bounds.
 
@@ -75,16 +86,16 @@ def _mean_and_band(
         axis: gets the curve.
         encoder: name in the legend.
         style: of the encoder.
-        points: share of the images in 0..1, and the scores (or differences) there.
-        alpha: opacity of the band.
+        shares: of the images, 0..1.
+        values: scores (or differences of scores) at each share, in 0..1.
+        opacity: of the band.
     """
-    shares = [100 * share for share, _ in points]
-    means = [100 * (summary.mean or 0) for _, summary in points]
-    axis.plot(shares, means, label=encoder, gid=style.gid("mean"), **style.line)
-    low = [100 * (summary.low or 0) for _, summary in points]
-    high = [100 * (summary.high or 0) for _, summary in points]
-    band: dict[str, Any] = {"color": style.color, "alpha": alpha, "linewidth": 0}
-    axis.fill_between(shares, low, high, gid=style.gid("band"), **band)
+    x = 100 * np.array(shares)
+    # fractions of 1 are drawn as percent
+    mean, low, high = 100 * np.array([(each.mean, each.low, each.high) for each in values]).T
+    axis.plot(x, mean, label=encoder, gid=style.gid("mean"), **style.line)
+    band: dict[str, Any] = {"color": style.color, "alpha": opacity, "linewidth": 0}
+    axis.fill_between(x, low, high, gid=style.gid("band"), **band)
 
 
 def _seed_points(axis: Axes, groups: list[RunGroup], style: EncoderStyle) -> None:
@@ -101,16 +112,16 @@ def _seed_points(axis: Axes, groups: list[RunGroup], style: EncoderStyle) -> Non
 def pretraining_curves(setting: Setting, styles: Styles) -> tuple[Figure, str]:
     """Draw loaded minus random weights against the share of training images, network by network."""
     figure, (axis,) = new_figure(WIDTH, 3.6)
-    found: dict[str, list[tuple[float, Summary]]] = {}
+    found: dict[str, dict[float, Summary]] = defaultdict(dict)
     for share in setting.fractions:
         for pair in pretraining(setting, share):
-            found.setdefault(pair.first.encoder, []).append((share, pair.difference.over))
+            found[pair.first.encoder][share] = pair.difference.over
     axis.axhline(0, color=INK, linewidth=0.8)
     described = []
-    for encoder, points in found.items():
-        _mean_and_band(axis, encoder, styles[encoder], points, alpha=0.14)
-        share, over = points[-1]
-        described.append(f"{encoder} {formats.points(over.mean or 0)} at {share * 100:g} %")
+    for encoder, gains in found.items():
+        _mean_and_band(axis, encoder, styles[encoder], list(gains), list(gains.values()), 0.14)
+        share, over = list(gains.items())[-1]
+        described.append(f"{encoder} {formats.points(over.mean)} at {formats.fraction(share)}")
     _share_axis(axis, setting)
     axis.set_ylabel("points of mIoU")
     share_legend(figure, axis)
@@ -152,22 +163,27 @@ def _loss(curves: CurvesRecord) -> Points:
 def _panels(
     setting: Setting, encoders: list[str], styles: Styles, series: Series, label: str
 ) -> Figure:
+    """Draw a panel for every share of the images, with the curves of all encoders."""
     fractions = panel_shares(setting)
     columns = min(COLUMNS, len(fractions))
-    rows = -(-len(fractions) // columns)
-    height = 3.2 if rows == 1 else 2.7 * rows
+    rows = math.ceil(len(fractions) / columns)
+    height = max(3.2, 2.7 * rows)
     figure, axes = new_figure(WIDTH, 0.5 + height, columns, rows, same_scale=True)
-    for axis, fraction in zip(axes, fractions, strict=False):
-        for encoder in encoders:
-            seeds = _seeds(setting.group(encoder, fraction), series)
-            _draw(axis, encoder, styles[encoder], seeds, means_alone=len(encoders) > CROWDED)
+    used = axes[: len(fractions)]
+    # single seeds would hide each other where encoders are many
+    for (axis, fraction), encoder in product(zip(used, fractions, strict=True), encoders):
+        seeds = _seeds(setting.group(encoder, fraction), series)
+        _draw_mean(axis, encoder, styles[encoder], seeds)
+        if len(encoders) <= CROWDED and len(seeds) > 1:
+            _draw_seeds(axis, styles[encoder], seeds)
+    for axis, fraction in zip(used, fractions, strict=True):
+        axis.set_xlabel("training steps")
         if len(fractions) > 1:
             axis.set_title(f"{formats.fraction(fraction)} of the images", loc="left")
-        axis.set_xlabel("training steps")
     for axis in axes[::columns]:
         axis.set_ylabel(label)
     hide_unused(axes, len(fractions))
-    share_legend(figure, axes[len(fractions) - 1])
+    share_legend(figure, used[-1])
     return figure
 
 
@@ -178,39 +194,44 @@ def panel_shares(setting: Setting) -> list[float]:
     return [shares[int(place)] for place in chosen]
 
 
-def _seeds(group: RunGroup | None, series: Series) -> list[Points]:
-    """Return the curve of every seed that has one."""
-    if group is None:
-        return []
-    curves = [series(run.curves) for run in group.runs if run.curves]
-    return [points for points in curves if points]
+def _seeds(group: RunGroup, series: Series) -> list[dict[int, float]]:
+    """Return the curve of every seed that has one: step -> value."""
+    return list(filter(None, (dict(series(run.curves)) for run in group.runs)))
 
 
-def _draw(
-    axis: Axes, encoder: str, style: EncoderStyle, seeds: list[Points], means_alone: bool
+def _draw_mean(
+    axis: Axes, encoder: str, style: EncoderStyle, seeds: list[dict[int, float]]
 ) -> None:
-    """Draw the mean over seeds; behind it every seed, or the range of many seeds.
+    """Draw the mean over seeds at the steps at which all of them have a point.
 
-    The mean goes over the steps at which all seeds have a point.
+    An encoder without a curve gets its place in the legend.
     """
     line = style.line
     if not seeds:
-        axis.plot([], [], label=encoder, **line)  # its place in the legend
+        axis.plot([], [], label=encoder, **line)
         return
-    found = [dict(points) for points in seeds]
-    shared = sorted(set.intersection(*map(set, found)))
-    every = np.array([[values[step] for step in shared] for values in found])
-    if len(shared) > MARKED:
+    steps, values = _shared(seeds)
+    # markers of many points would run into one another
+    if len(steps) > MARKED:
         line["marker"] = ""
     line |= {"markersize": 4, "gid": style.gid("mean")}
-    axis.plot(shared, every.mean(axis=0), label=encoder, **line)
-    if means_alone or len(seeds) == 1:
-        return
+    axis.plot(steps, values.mean(axis=0), label=encoder, **line)
+
+
+def _draw_seeds(axis: Axes, style: EncoderStyle, seeds: list[dict[int, float]]) -> None:
+    """Draw every seed, or the range of many seeds."""
     gid = style.gid("seeds")
     if len(seeds) <= THIN_LINES:
         thin: dict[str, Any] = {"colors": style.color, "linewidths": 0.7, "alpha": 0.4}
-        lines = [np.array(points) for points in seeds]
+        lines = [np.array(list(points.items())) for points in seeds]
         axis.add_collection(LineCollection(lines, gid=gid, **thin))
         return
+    steps, values = _shared(seeds)
     band: dict[str, Any] = {"color": style.color, "alpha": 0.15, "linewidth": 0}
-    axis.fill_between(shared, every.min(axis=0), every.max(axis=0), gid=gid, **band)
+    axis.fill_between(steps, values.min(axis=0), values.max(axis=0), gid=gid, **band)
+
+
+def _shared(seeds: list[dict[int, float]]) -> tuple[list[int], np.ndarray]:
+    """Return the steps at which all seeds have a point, and the values there, seeds×steps."""
+    shared = sorted(set.intersection(*map(set, seeds)))
+    return shared, np.array([[values[step] for step in shared] for values in seeds])

@@ -4,21 +4,23 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import LayoutEngine
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 
-from encoder_ablations.experiments.reporting.findings.collection import Study
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.utils.files import write_bytes
 from encoder_ablations.utils.fonts import further_families
 
@@ -56,6 +58,21 @@ RC: Any = {
     "svg.hashsalt": "encoder-ablations",
     "pdf.use14corefonts": False,
 }
+PNG: Any = {
+    "dpi": 140,
+    "facecolor": "white",
+    "metadata": {"Software": None},
+    "pil_kwargs": {"compress_level": 4},
+}
+PDF: Any = {
+    "facecolor": "white",
+    "metadata": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+SVG: Any = {
+    "transparent": True,
+    "metadata": {"Date": None, "Creator": None, "Format": None, "Type": None},
+}
+"""How files are saved: without dates and names of programs, so that equal figures are equal."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,10 @@ class EncoderStyle:
         return {"facecolor": self.color, "edgecolor": self.color, "linewidth": 1}
 
 
+Styles = Mapping[str, EncoderStyle]
+"""Encoder -> its style."""
+
+
 @dataclass(frozen=True)
 class EmbeddedFigure:
     """A figure in the page.
@@ -121,26 +142,37 @@ class EmbeddedFigure:
     source: str
     width: int
 
+    @property
+    def has_series(self) -> bool:
+        """Whether the page can hide the lines of single encoders."""
+        return "data-series" in self.svg
 
-def encoder_styles(study: Study) -> dict[str, EncoderStyle]:
-    """Return the style of every encoder, the same in all figures of the study.
+
+def encoder_styles(groups: Iterable[RunGroup]) -> dict[str, EncoderStyle]:
+    """Return the style of every encoder, the same in all figures of a study.
 
     An encoder from random weights has the colour and marker of the same network with loaded ones.
     """
-    styles: dict[str, EncoderStyle] = {}
-    unmatched: dict[str, int] = {}  # architecture -> number of its colour, until a control takes it
-    used = 0
-    for group in sorted(study.groups, key=lambda group: (group.random_weights, group.encoder)):
-        if group.encoder in styles:
-            continue
-        chosen = unmatched.pop(group.architecture, used) if group.random_weights else used
-        if not group.random_weights:
-            unmatched.setdefault(group.architecture, chosen)
-        if chosen == used:
-            used += 1
-        color, marker = COLORS[chosen % len(COLORS)], MARKERS[chosen % len(MARKERS)]
-        styles[group.encoder] = EncoderStyle(color, marker, group.random_weights, len(styles))
-    return styles
+    runs = {group.encoder: group for group in groups}
+    # colours go to pretrained networks first, then to controls without one
+    loaded = sorted(name for name, group in runs.items() if not group.random_weights)
+    controls = sorted(runs.keys() - set(loaded))
+    chosen = {encoder: number for number, encoder in enumerate(loaded)}
+    # architecture -> number of its colour, until a control takes it
+    unmatched = {runs[encoder].architecture: chosen[encoder] for encoder in reversed(loaded)}
+    unused = count(len(loaded))
+    for encoder in controls:
+        number = unmatched.pop(runs[encoder].architecture, -1)
+        chosen[encoder] = number if number >= 0 else next(unused)
+    return {
+        encoder: EncoderStyle(
+            color=COLORS[number % len(COLORS)],
+            marker=MARKERS[number % len(MARKERS)],
+            dashed=runs[encoder].random_weights,
+            number=position,
+        )
+        for position, (encoder, number) in enumerate(chosen.items())
+    }
 
 
 def new_figure(
@@ -157,16 +189,14 @@ def new_figure(
     """
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=same_scale)
-    return figure, [axis for row in axes for axis in row]
+    return figure, list(axes.flat)
 
 
 def share_legend(figure: Figure, axis: Axes) -> None:
     """Add one legend above all panels, with what ``axis`` shows."""
     handles, labels = axis.get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles, labels, loc="outside upper left", ncols=min(4, len(labels)), fontsize=8.5
-        )
+    columns = min(4, len(labels))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, fontsize=8.5)
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:
@@ -188,25 +218,16 @@ def save_figure(
         raster: whether the page gets the PNG; else it gets the SVG, unless the PNG is smaller.
     """
     # laid out once for all formats: with a layout engine left, each format draws twice
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)
-    quick = {"compress_level": 4}
-    png = _render(
-        figure, "png", dpi=140, facecolor="white", metadata={"Software": None}, pil_kwargs=quick
-    )
+    cast(LayoutEngine, figure.get_layout_engine()).execute(figure)
+    figure.set_layout_engine(None)
+    png = _render(figure, "png", **PNG)
     write_bytes(folder / f"{name}.png", png)
-    no_dates = {"CreationDate": None, "Creator": None, "Producer": None}
-    write_bytes(
-        folder / f"{name}.pdf", _render(figure, "pdf", facecolor="white", metadata=no_dates)
-    )
+    write_bytes(folder / f"{name}.pdf", _render(figure, "pdf", **PDF))
     width = round(figure.get_figwidth() * 96)
     embedded = EmbeddedFigure(name, alt, Markup(""), data_uri(png, "image/png"), width)
     if raster:
         return embedded
-    nameless = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    svg = _inline(_render(figure, "svg", transparent=True, metadata=nameless).decode(), name, alt)
+    svg = _inline(_render(figure, "svg", **SVG).decode(), name, alt)
     if len(svg) > 1.5 * len(png):  # more than what the PNG takes in base64
         return embedded
     return EmbeddedFigure(name, alt, Markup(svg), "", width)
@@ -228,7 +249,9 @@ def style_context(texts: Iterable[str] = ()) -> Iterator[None]:
 
 def shorten(text: str, length: int) -> str:
     """Return ``text``, cut to ``length`` characters with "…" at its end where it is longer."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    if len(text) <= length:
+        return text
+    return text[: length - 1] + "…"
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -246,18 +269,16 @@ def _inline(svg: str, name: str, alt: str) -> str:
     """Return the SVG as an element of the page, without namespaces and metadata.
 
     Its ids become unique in the page, and lines of encoders are marked by ``data-series``.
-    Matplotlib writes colours as inline styles; page.css replaces those of INK and FAINT in the dark mode.
+    Matplotlib writes colours as inline styles; page.css replaces those of INK and FAINT in the
+    dark mode.
     """
+    # what a file of its own needs, an element of a page does not
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    # ids that nothing refers to are left out
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-
-    def rename(match: re.Match[str]) -> str:
-        found = match[1]
-        if found.startswith("series:"):
-            return f' data-series="{found.split(":")[1]}"'
-        return f' id="{name}-{found}"' if found in used else ""
-
-    svg = re.sub(r' id="([^"]*)"', rename, svg)
+    svg = re.sub(r' id="series:(\d+):\w+"', r' data-series="\1"', svg)
+    texts = {id: f' id="{name}-{id}"' for id in used}
+    svg = re.sub(r' id="([^"]*)"', lambda match: texts.get(match[1], ""), svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)

@@ -1,9 +1,10 @@
 """Pictures: image, truth, and every encoder's prediction and errors on the same few images."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -11,10 +12,15 @@ from PIL import Image
 from encoder_ablations.data.datasets.palette import colorize
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.experiments.reporting.figures.drawing import data_uri
-from encoder_ablations.experiments.reporting.findings.collection import Study
-from encoder_ablations.experiments.reporting.findings.groups import MOST_CLASSES, RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.groups import (
+    MOST_CLASSES,
+    FinishedRun,
+    RunGroup,
+    Setting,
+)
+from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
-from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.record import DataRecord
 
 MOST_IMAGES = 4
 SIDE = 320
@@ -71,11 +77,11 @@ class PictureGrid:
         notes: what could not be shown and why.
     """
 
-    rows: list[Row]
-    legend: list[LegendEntry]
-    fraction: float | None
-    seed: int | None
-    notes: list[str]
+    rows: Sequence[Row] = ()
+    legend: Sequence[LegendEntry] = ()
+    fraction: float | None = None
+    seed: int | None = None
+    notes: Sequence[str] = ()
 
 
 def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> PictureGrid:
@@ -86,75 +92,71 @@ def picture_grid(study: Study, setting: Setting, encoders: list[str]) -> Picture
         setting: whose runs at the reference fraction are shown.
         encoders: in the order of the columns.
     """
-    groups = [
-        group
-        for group in (setting.group(encoder, setting.reference) for encoder in encoders)
-        if group is not None and any(run.pictures for run in group.runs)
-    ]
-    notes = _missing(encoders, groups)
-    if not groups:
-        return PictureGrid([], [], None, None, notes)
-    runs = _same_seed(groups)
-    if not runs:
-        return PictureGrid([], [], None, None, [*notes, "No seed has pictures of all encoders."])
+    groups = [setting.group(encoder, setting.reference) for encoder in encoders]
+    pictured = [_with_pictures(group) for group in groups]
+    absent = [encoder for encoder, by_seed in zip(encoders, pictured, strict=True) if not by_seed]
+    shown = list(filter(None, pictured))
+    notes = []
+    if absent:
+        notes.append(f"No pictures were kept for {formats.listing(absent)}.")
+    if not shown:
+        return PictureGrid(notes=notes)
+    # runs of one seed saw the same images in the same order
+    seeds = set.intersection(*map(set, shown))
+    if not seeds:
+        return PictureGrid(notes=[*notes, "No seed has pictures of all encoders."])
+    return _grid(study, setting, [by_seed[min(seeds)] for by_seed in shown], notes)
+
+
+def _with_pictures(group: RunGroup) -> dict[int, FinishedRun]:
+    """Return seed -> run, for the runs that kept pictures."""
+    return {run.spec.seed: run for run in group.runs if run.pictures}
+
+
+def _grid(study: Study, setting: Setting, runs: list[FinishedRun], notes: list[str]) -> PictureGrid:
+    """Return the pictures of runs of one seed, and what could not be shown."""
     rows = []
     for id in _shared_ids(runs):
         try:
             rows.append(_row(study, runs, id))
         except (OSError, ValueError) as error:
             notes.append(f"The pictures of {id} are not shown: {error}.")
-    legend = _legend(runs[0])
+    legend = _legend(runs[0].data)
     if len(legend) > MOST_CLASSES:
         frequent = _frequent(study, runs, [row.id for row in rows])
-        shown = f"the {len(frequent)} classes with most pixels in these pictures"
-        notes.append(f"The legend names {shown}; the dataset has {len(legend)} classes.")
+        named = f"the {len(frequent)} classes with most pixels in these pictures"
+        notes.append(f"The legend names {named}; the dataset has {len(legend)} classes.")
         legend = [legend[place] for place in frequent]
     return PictureGrid(rows, legend, setting.reference, runs[0].spec.seed, notes)
 
 
-def _same_seed(groups: list[RunGroup]) -> list[RunRecord]:
-    """Return a run of every group, all of the smallest seed with pictures in all; [] if none."""
-    by_seed = [{run.spec.seed: run for run in group.runs if run.pictures} for group in groups]
-    shared = set.intersection(*map(set, by_seed))
-    return [runs[min(shared)] for runs in by_seed] if shared else []
+def _shared_ids(runs: list[FinishedRun]) -> list[str]:
+    shared = set.intersection(*(set(run.pictures) for run in runs))
+    return [id for id in runs[0].pictures if id in shared][:MOST_IMAGES]
 
 
-def _shared_ids(runs: list[RunRecord]) -> list[str]:
-    kept = [id for id in runs[0].pictures if all(id in run.pictures for run in runs)]
-    return kept[:MOST_IMAGES]
+def _legend(data: DataRecord) -> list[LegendEntry]:
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in data.colors]
+    return list(map(LegendEntry, data.class_names, colors))
 
 
-def _missing(encoders: list[str], groups: list[RunGroup]) -> list[str]:
-    present = {group.encoder for group in groups}
-    absent = [encoder for encoder in encoders if encoder not in present]
-    return [f"No pictures were kept for {formats.listing(absent)}."] if absent else []
-
-
-def _legend(run: RunRecord) -> list[LegendEntry]:
-    if run.data is None:
-        return []
-    pairs = zip(run.data.class_names, run.data.colors, strict=True)
-    return [LegendEntry(name, "#{:02x}{:02x}{:02x}".format(*color)) for name, color in pairs]
-
-
-def _frequent(study: Study, runs: list[RunRecord], ids: list[str]) -> list[int]:
+def _frequent(study: Study, runs: list[FinishedRun], ids: list[str]) -> list[int]:
     """Return ids of the classes with most pixels in these images' masks, in id order."""
-    classes = len(runs[0].data.class_names) if runs[0].data else 0
+    classes = len(runs[0].data.class_names)
     pixels = np.zeros(classes, np.int64)
-    shown = [(runs[0], "truth"), *((run, "prediction") for run in runs)]
-    for id in ids:
-        for run, kind in shown:
-            labels = _labels(study, run, f"{id}.{kind}.png")
-            pixels += np.bincount(labels[labels < classes], minlength=classes)
+    shown = [(runs[0], "truth"), *product(runs, ["prediction"])]
+    for id, (run, kind) in product(ids, shown):
+        labels = _labels(study, run, f"{id}.{kind}.png")
+        pixels += np.bincount(labels[labels < classes], minlength=classes)
     most = np.argsort(-pixels, kind="stable")[:MOST_NAMED]
-    return sorted(int(place) for place in most if pixels[place])
+    return sorted(most[pixels[most] > 0].tolist())
 
 
-def _row(study: Study, runs: list[RunRecord], id: str) -> Row:
+def _row(study: Study, runs: list[FinishedRun], id: str) -> Row:
     truth = _labels(study, runs[0], f"{id}.truth.png")
     with _opened(study, runs[0], f"{id}.image.jpg") as file:
         image = np.asarray(file.convert("RGB").resize(truth.shape[::-1], Image.Resampling.BILINEAR))
-    colors = tuple(runs[0].data.colors) if runs[0].data else ()
+    colors = tuple(runs[0].data.colors)
     ignore = ignore_label(len(colors))
     predictions = []
     for run in runs:
@@ -184,6 +186,7 @@ def error_map(
         H×W×3 uint8, RGB: the image in pale grey where the prediction is right, in orange-red where
         it is wrong, black where the truth is ignored.
     """
+    # a pale grey image, on which the errors stand out
     grey = image.mean(axis=2, keepdims=True)
     shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
     wrong = labels != truth
@@ -194,12 +197,14 @@ def error_map(
 
 def right_share(truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> float | None:
     """Return the share of the labelled pixels that is right; None if no pixel is labelled."""
-    labelled = truth != ignore
-    return float((labels == truth)[labelled].mean()) if labelled.any() else None
+    right = (labels == truth)[truth != ignore]
+    if not right.size:
+        return None
+    return float(right.mean())
 
 
 @contextmanager
-def _opened(study: Study, run: RunRecord, name: str) -> Iterator[Image.Image]:
+def _opened(study: Study, run: FinishedRun, name: str) -> Iterator[Image.Image]:
     """Open a picture of a run; a picture names its run, and another run's is refused."""
     path = study.run_folder(run.run_id) / "pictures" / name
     with Image.open(path) as file:
@@ -209,7 +214,7 @@ def _opened(study: Study, run: RunRecord, name: str) -> Iterator[Image.Image]:
         yield file
 
 
-def _labels(study: Study, run: RunRecord, name: str) -> np.ndarray:
+def _labels(study: Study, run: FinishedRun, name: str) -> np.ndarray:
     with _opened(study, run, name) as file:
         known = file.mode in ("L", "P") or file.mode.startswith("I")
         return np.asarray(file if known else file.convert("L"), dtype=np.int64)

@@ -1,6 +1,7 @@
 """The function that draws all figures of a setting, and the figure of costs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from encoder_ablations.experiments.reporting.figures.classes import class_bars
 from encoder_ablations.experiments.reporting.figures.confusion import confusion_figure
 from encoder_ablations.experiments.reporting.figures.curves import (
-    Styles,
     fraction_curves,
     learning_curves,
     loss_curves,
@@ -21,6 +21,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     INK,
     WIDTH,
     EmbeddedFigure,
+    Styles,
     new_figure,
     save_figure,
     share_legend,
@@ -30,14 +31,14 @@ from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Standing,
     pretraining,
-    standings,
+    ranking,
 )
 
 PANELS = 4
 """Most encoders with a confusion matrix: the best ones."""
 
-Drawn = tuple[str, Figure, str]
-"""Name, figure, and what it shows in words."""
+Drawn = tuple[Figure, str]
+"""A figure, and what it shows in words."""
 
 
 def draw_setting(
@@ -55,99 +56,92 @@ def draw_setting(
         Name -> figure; names are "fractions", "pretraining", "learning", "loss", "cost",
         "classes" and "confusion".
     """
-    ranked = standings(setting, setting.reference)
     drawn = {}
     with style_context([*setting.classes, *styles]):
-        for name, figure, alt in _figures(setting, ranked, styles):
+        for name, (figure, alt) in _figures(setting, styles):
             raster = name == "confusion"
             drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt, raster)
     return drawn
 
 
-def _figures(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterator[Drawn]:
-    yield from _figures_of_curves(setting, ranked, styles)
-    yield from _figures_of_ranking(setting, ranked, styles)
-
-
-def _figures_of_curves(setting: Setting, ranked: list[Standing], styles: Styles) -> Iterator[Drawn]:
-    encoders = [standing.encoder for standing in ranked]
-    scored = [group for group in setting.groups if group.values()]
-    encoders += sorted({group.encoder for group in scored} - set(encoders))
-    if len({group.fraction for group in scored}) > 1:
-        yield "fractions", *fraction_curves(setting, encoders, styles)
-        if any(pretraining(setting, fraction) for fraction in setting.fractions):
-            yield "pretraining", *pretraining_curves(setting, styles)
+def _figures(setting: Setting, styles: Styles) -> Iterator[tuple[str, Drawn]]:
+    """Return the name of every figure and the figure."""
+    ranked = ranking(setting, setting.reference)
+    # those without a result at the reference fraction come last
+    others = sorted(group.encoder for group in setting.scored)
+    encoders = list(dict.fromkeys(ranked.encoders + others))
+    yield from _figures_of_shares(setting, encoders, styles)
     # one point is no curve
-    curves = [run.curves for run in setting.runs if run.curves]
-    if any(len(curve.val_steps) > 1 for curve in curves):
-        yield "learning", *learning_curves(setting, encoders, styles)
-    if any(len(curve.loss_steps) > 1 for curve in curves):
-        yield "loss", *loss_curves(setting, encoders, styles)
-
-
-def _figures_of_ranking(
-    setting: Setting, ranked: list[Standing], styles: Styles
-) -> Iterator[Drawn]:
-    if sum(standing.cost is not None for standing in ranked) > 1:
-        yield "cost", *cost_figure(ranked, styles)
-    groups = [standing.group for standing in ranked]
+    if any(len(run.curves.val_steps) > 1 for run in setting.runs):
+        yield "learning", learning_curves(setting, encoders, styles)
+    if any(len(run.curves.loss_steps) > 1 for run in setting.runs):
+        yield "loss", loss_curves(setting, encoders, styles)
+    groups = [standing.group for standing in ranked.standings]
+    if len(groups) > 1:
+        yield "cost", cost_figure(ranked.standings, styles)
     if groups:
-        yield "classes", *class_bars(groups, setting, styles)
-    counted = [group for group in groups if group.confusion_matrices]
-    if counted:
-        yield "confusion", *confusion_figure(counted[:PANELS], setting)
+        yield "classes", class_bars(groups, setting, styles)
+        yield "confusion", confusion_figure(groups[:PANELS], setting)
 
 
-def cost_figure(ranked: list[Standing], styles: Styles) -> tuple[Figure, str]:
+def _figures_of_shares(
+    setting: Setting, encoders: list[str], styles: Styles
+) -> Iterator[tuple[str, Drawn]]:
+    shares = {group.fraction for group in setting.scored}
+    if len(shares) < 2:
+        return
+    yield "fractions", fraction_curves(setting, encoders, styles)
+    if any(pretraining(setting, share) for share in shares):
+        yield "pretraining", pretraining_curves(setting, styles)
+
+
+def cost_figure(ranked: list[Standing], styles: Styles) -> Drawn:
     """Draw mIoU against FLOPs and against latency.
 
     A dotted line joins the encoders that no other one beats on both, by mean scores.
     """
-    flops = {each.encoder: each.flops / 1e9 for each in ranked if each.flops is not None}
-    flops_front = [each.encoder for each in ranked if each.on_flops_front]
-    latency = {each.encoder: each.latency for each in ranked if each.latency is not None}
-    latency_front = [each.encoder for each in ranked if each.on_latency_front]
-    panels = 2 if latency else 1
-    width = {1: 6.4, 2: WIDTH}[panels]
-    figure, axes = new_figure(width, 4.1, panels, same_scale=True)
-    _cost_panel(axes[0], ranked, flops, flops_front, styles)
+    figure, axes = new_figure(WIDTH, 4.1, 2, same_scale=True)
+    flops = [each.flops / 1e9 for each in ranked]
+    _cost_panel(axes[0], ranked, flops, [each.on_flops_front for each in ranked], styles)
     axes[0].set_xlabel("GFLOPs for one image")
     axes[0].set_ylabel("mIoU (%)")
-    if latency:
-        _cost_panel(axes[1], ranked, latency, latency_front, styles)
-        axes[1].set_xlabel("milliseconds for one image")
+    latency = [each.latency for each in ranked]
+    _cost_panel(axes[1], ranked, latency, [each.on_latency_front for each in ranked], styles)
+    axes[1].set_xlabel("milliseconds for one image")
     share_legend(figure, axes[0])
+    front = ", ".join(each.encoder for each in ranked if each.on_flops_front)
     told = "None is cheaper and has a higher mean score than these"
-    return figure, f"Accuracy against computation. {told}: {', '.join(flops_front)}."
+    return figure, f"Accuracy against computation. {told}: {front}."
 
 
 def _cost_panel(
-    axis: Axes,
-    ranked: list[Standing],
-    costs: Mapping[str, float],
-    front: list[str],
-    styles: Styles,
+    axis: Axes, ranked: list[Standing], costs: list[float], front: list[bool], styles: Styles
 ) -> None:
-    shown = [standing for standing in ranked if standing.encoder in costs]
+    """Draw the mean and the spread of every encoder at its cost, and the front.
+
+    Args:
+        axis: gets the points.
+        ranked: the encoders.
+        costs: of each of them.
+        front: whether each of them is on the front.
+        styles: encoder -> its marker.
+    """
+    means = [100 * each.miou.mean for each in ranked]
     # the front, from the cheapest on
-    line = sorted((costs[each.encoder], each.mean) for each in shown if each.encoder in front)
+    line = sorted(compress(zip(costs, means, strict=True), front))
     x, y = zip(*line, strict=True)
-    axis.plot(x, _percent(y), color=INK, linewidth=1, linestyle=":", zorder=1)
+    axis.plot(x, y, color=INK, linewidth=1, linestyle=":", zorder=1)
     large: dict[str, Any] = {"markersize": 9, "linestyle": "", "markeredgewidth": 1.6}
-    for standing in shown:
-        cost = costs[standing.encoder]
-        if standing.miou.n > 1:
-            bounds = (standing.miou.low or 0, standing.miou.high or 0)
-            axis.plot([cost, cost], _percent(bounds), color=INK, linewidth=0.8)
+    for standing, cost, mean in zip(ranked, costs, means, strict=True):
+        summary = standing.miou
+        if summary.spread:
+            bounds = [100 * summary.low, 100 * summary.high]
+            axis.plot([cost, cost], bounds, color=INK, linewidth=0.8)
         marker = styles[standing.encoder].line | large
-        axis.plot([cost], _percent([standing.mean]), label=standing.encoder, **marker)
-    if max(costs.values()) > 3 * min(costs.values()):
+        axis.plot([cost], [mean], label=standing.encoder, **marker)
+    if max(costs) > 3 * min(costs):
         _logarithmic(axis)
     axis.margins(0.12)
-
-
-def _percent(shares: Any) -> list[float]:
-    return [100 * share for share in shares]
 
 
 def _logarithmic(axis: Axes) -> None:

@@ -1,15 +1,17 @@
 """Results over the folds of a dataset; a study names each fold as a dataset of its own."""
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from statistics import fmean
 
-from encoder_ablations.experiments.reporting.findings.collection import Study
 from encoder_ablations.experiments.reporting.findings.groups import Setting
+from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
-from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.seeds import Summary
 
 HEADER = ["dataset", "encoder", "images", "mean (mIoU %)", "lowest fold", "highest fold"]
@@ -28,7 +30,7 @@ class Over:
 
     @property
     def order(self) -> tuple[float, bool, float, str]:
-        """Sort key: large fractions first, then encoders with a result in all folds, then best."""
+        """Return the sort key: large fractions first, then those with all folds, then best."""
         incomplete = len(self.scores) < self.folds
         return -self.fraction, incomplete, -fmean(self.scores), self.encoder
 
@@ -54,30 +56,30 @@ def folds_table(study: Study) -> Table:
     names = unique_titles([(_title(folds), _common(folds[0])) for folds in families])
     rows = []
     for name, folds in zip(names, families, strict=True):
-        found = sorted(_over_folds(folds), key=lambda over: over.order)
-        rows += [[name, *over.cells] for over in found]
+        rows += [[name, *over.cells] for over in _over_folds(folds)]
     return Table("mIoU over the folds of a dataset", HEADER, rows, names=3)
 
 
 def _over_folds(folds: list[Setting]) -> list[Over]:
-    members: dict[tuple[str, float], list[Summary]] = {}
-    for fold in folds:
-        for group in fold.groups:
-            members.setdefault((group.encoder, group.fraction), []).append(group.score)
-    found = []
-    for (encoder, fraction), scores in members.items():
-        means = [score.mean for score in scores if score.mean is not None]
-        if means:
-            runs = sum(score.n for score in scores)
-            found.append(Over(encoder, fraction, means, len(folds), runs))
-    return found
+    """Return every encoder at every fraction with a result, in the order of the table."""
+    members: dict[tuple[str, float], list[Summary]] = defaultdict(list)
+    # a fold counts by its mean over seeds, however many there are
+    for group in chain.from_iterable(fold.scored for fold in folds):
+        members[group.encoder, group.fraction].append(group.score)
+    found = [_over(*place, scores, len(folds)) for place, scores in members.items()]
+    return sorted(found, key=attrgetter("order"))
+
+
+def _over(encoder: str, fraction: float, scores: list[Summary], folds: int) -> Over:
+    runs = sum(score.n for score in scores)
+    return Over(encoder, fraction, [score.mean for score in scores], folds, runs)
 
 
 def _families(study: Study) -> list[list[Setting]]:
     """Return groups of settings that differ only in which images train and which validate."""
-    alike: dict[str, list[Setting]] = {}
+    alike: dict[str, list[Setting]] = defaultdict(list)
     for setting in study.settings:
-        alike.setdefault(_common(setting), []).append(setting)
+        alike[_common(setting)].append(setting)
     return [settings for settings in alike.values() if _are_folds(settings)]
 
 
@@ -86,20 +88,14 @@ def _are_folds(settings: list[Setting]) -> bool:
 
     Training lists alone do not make folds: voc2012 and voc2012_aug validate on the same images.
     """
-    splits = [_spec(setting).dataset.splits for setting in settings]
-    train = {each["train"] for each in splits}
-    val = {each["val"] for each in splits}
-    return len(splits) > 1 and len(train) == len(val) == len(splits)
-
-
-def _spec(setting: Setting) -> RunSpec:
-    group = setting.groups[0]
-    return (group.runs + group.failed)[0].spec
+    splits = [setting.groups[0].spec.dataset.splits for setting in settings]
+    train, val = {each["train"] for each in splits}, {each["val"] for each in splits}
+    return len(train) == len(val) == len(splits) > 1
 
 
 def _common(setting: Setting) -> str:
     """Return JSON of everything that folds have in common."""
-    spec = _spec(setting)
+    spec = setting.groups[0].spec
     statistics = next((run.images_per_statistic for run in setting.runs), None)
     recipe = spec.study_recipe or spec.recipe
     common = {
@@ -115,6 +111,8 @@ def _common(setting: Setting) -> str:
 
 def _title(folds: list[Setting]) -> str:
     names = [setting.dataset for setting in folds]
+    # "rocks_fold_1" and "rocks_fold_2" are folds of "rocks_fold"
     stems = {re.sub(r"[-_.]?\d+$", "", name) for name in names}
-    name = stems.pop() if len(stems) == 1 else formats.listing(names)
-    return f"{name} · {folds[0].segmenter}"
+    if len(stems) == 1:
+        names = list(stems)
+    return f"{formats.listing(names)} · {folds[0].segmenter}"

@@ -1,19 +1,25 @@
 """Runs that differ in the seed alone, and settings: groups of runs that may be compared."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from encoder_ablations.experiments.reporting.text.titles import canonical
-from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
+from encoder_ablations.experiments.runs.record import (
+    ConvergenceRecord,
+    CostRecord,
+    CurvesRecord,
+    DataRecord,
+    RunRecord,
+)
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
-from encoder_ablations.experiments.studies.published import PublishedScore
-
-Reading = Callable[[RunRecord], float | None]
 
 MOST_CLASSES = 255
 """Most classes that a page shows one by one; with more, it shows only some."""
@@ -21,18 +27,41 @@ SHOWN_CLASSES = 100
 """Classes that are shown then: those with most pixels."""
 
 
-def miou(record: RunRecord) -> float | None:
-    """Return the mIoU in 0..1 on the report split; None for a failed run."""
-    return record.metrics.miou if record.metrics else None
+class FinishedRun(RunRecord):
+    """The record of a finished run, which holds all results."""
+
+    data: DataRecord
+    metrics: MetricsRecord
+    confusion_matrix: list[list[int]]
+    curves: CurvesRecord
+    convergence: ConvergenceRecord
+    cost: CostRecord
+
+    @classmethod
+    def of(cls, record: RunRecord) -> "FinishedRun":
+        """Return a record that was checked when it was read as that of a finished run."""
+        return cls.model_construct(**dict(record))
+
+
+Reading = Callable[[FinishedRun], float | None]
+"""Reads a number from a run; None where there was nothing to divide by."""
+
+
+def miou(run: FinishedRun) -> float | None:
+    """Return the mIoU in 0..1 on the report split."""
+    return run.metrics.miou
 
 
 def class_iou(name: str) -> Reading:
-    """Return a function that reads the IoU of the class ``name``, 0..1, from a record."""
+    """Return a function that reads the IoU of the class ``name``, 0..1, from a run."""
+    return lambda run: run.metrics.per_class_iou[name]
 
-    def read(record: RunRecord) -> float | None:
-        return record.metrics.per_class_iou.get(name) if record.metrics else None
 
-    return read
+class Published(NamedTuple):
+    """A score from the literature: mIoU in percent, and who reports it."""
+
+    miou: float
+    source: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +84,19 @@ class RunGroup:
     segmenter: str
     dataset: str
     fraction: float
-    runs: tuple[RunRecord, ...]
-    failed: tuple[RunRecord, ...]
-    published: PublishedScore | None = None
+    runs: tuple[FinishedRun, ...] = ()
+    failed: tuple[RunRecord, ...] = ()
+    published: Published | None = None
+
+    @property
+    def records(self) -> tuple[RunRecord, ...]:
+        """Return the records of all runs, the finished ones first."""
+        return self.runs + self.failed
 
     @property
     def spec(self) -> RunSpec:
         """Return the specification of the first run."""
-        return (self.runs + self.failed)[0].spec
+        return self.records[0].spec
 
     @property
     def seeds(self) -> list[int]:
@@ -86,9 +120,10 @@ class RunGroup:
         return {seed: value for seed, value in found.items() if value is not None}
 
     @property
-    def confusion_matrices(self) -> list[list[list[int]]]:
-        """Return the K×K pixel counts of every run that has them (rows: truth)."""
-        return [run.confusion_matrix for run in self.runs if run.confusion_matrix]
+    def confusion_matrix(self) -> np.ndarray:
+        """Return the K×K pixel counts of all finished runs together (rows: truth), float64."""
+        matrices = [run.confusion_matrix for run in self.runs]
+        return np.asarray(np.sum(matrices, axis=0, dtype=np.float64))
 
     @cached_property
     def score(self) -> Summary:
@@ -102,7 +137,8 @@ class RunGroup:
 
 def best_first(group: RunGroup) -> tuple[float, float, str]:
     """Sort key: the largest fraction first, then the largest mean; no result comes last."""
-    return -group.fraction, -(group.score.mean or -1.0), group.encoder
+    mean = np.nan_to_num(group.score.mean, nan=-1.0)
+    return -group.fraction, -float(mean), group.encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,25 +161,40 @@ class Setting:
         return sorted({group.fraction for group in self.groups})
 
     @cached_property
-    def reference(self) -> float | None:
+    def scored(self) -> list[RunGroup]:
+        """Return the groups that have a result."""
+        return [group for group in self.groups if group.score.n]
+
+    @cached_property
+    def reference(self) -> float:
         """Return the largest fraction at which two encoders have a result.
 
-        Without one, the largest at which one encoder has a result; None if no run has finished.
+        Without one, the largest at which one encoder has a result; NaN if no run has finished.
         """
-        scored = Counter(group.fraction for group in self.groups if group.values())
-        compared = [fraction for fraction, encoders in scored.items() if encoders > 1]
-        return max(compared or scored, default=None)
+        encoders = Counter(group.fraction for group in self.scored)
+        most = min(2, max(encoders.values(), default=0))
+        compared = [fraction for fraction, count in encoders.items() if count >= most]
+        return max(compared, default=math.nan)
 
-    def at(self, fraction: float | None) -> list[RunGroup]:
+    def scored_at(self, fraction: float) -> list[RunGroup]:
+        """Return the groups at one fraction that have a result."""
+        return [group for group in self.scored if group.fraction == fraction]
+
+    def at(self, fraction: float) -> list[RunGroup]:
         """Return the groups at one fraction."""
         return [group for group in self.groups if group.fraction == fraction]
 
-    def group(self, encoder: str, fraction: float | None) -> RunGroup | None:
-        """Return the group of one encoder at one fraction; None if it was not run."""
-        return next((group for group in self.at(fraction) if group.encoder == encoder), None)
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, float], RunGroup]:
+        return {(group.encoder, group.fraction): group for group in self.groups}
+
+    def group(self, encoder: str, fraction: float) -> RunGroup:
+        """Return the group of one encoder at one fraction; without runs if it was not run."""
+        none = RunGroup(self.title, encoder, self.segmenter, self.dataset, fraction)
+        return self._by_place.get((encoder, fraction), none)
 
     @property
-    def runs(self) -> list[RunRecord]:
+    def runs(self) -> list[FinishedRun]:
         """Return the finished runs of all groups."""
         return [run for group in self.groups for run in group.runs]
 
@@ -162,7 +213,7 @@ class Setting:
 
     @cached_property
     def by_pixels(self) -> list[int]:
-        """Return class ids, largest first, by true pixels in the first run with counts."""
-        counted = [run.confusion_matrix for run in self.runs if run.confusion_matrix]
-        pixels = np.sum(counted[0], axis=1) if counted else np.zeros(len(self.classes))
+        """Return class ids, largest first, by true pixels in the first finished run."""
+        counted = [np.sum(run.confusion_matrix, axis=1) for run in self.runs[:1]]
+        pixels = sum(counted, np.zeros(len(self.classes)))
         return [int(place) for place in np.argsort(-pixels, kind="stable")]

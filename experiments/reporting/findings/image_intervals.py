@@ -1,16 +1,17 @@
 """Intervals over seeds and test images, from the counts that runs stored for every image."""
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from encoder_ablations.engine.evaluation.per_image import load_per_image
-from encoder_ablations.experiments.reporting.findings.collection import Study
-from encoder_ablations.experiments.reporting.findings.groups import RunGroup, miou
+from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup, miou
+from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
-from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord
+from encoder_ablations.experiments.runs.record import PER_IMAGE
 from encoder_ablations.experiments.stats.bootstrap import (
     FEW_OCCURRENCES,
     Resampled,
@@ -23,6 +24,9 @@ from encoder_ablations.experiments.stats.bootstrap import (
 from encoder_ablations.utils.errors import InputError
 
 Interval = tuple[float, float]
+"""Low and high end, 0..1."""
+UNKNOWN: Interval = (math.nan, math.nan)
+"""The interval where nobody can tell."""
 Score = tuple[float, Resampled]
 """mIoU on all test images, and on other ones."""
 NAMED = 5
@@ -42,51 +46,42 @@ class Resampling:
         self._resampled: dict[str, Resampled | None] = {}
         self._occurrences: dict[str, np.ndarray] = {}
 
-    def interval(self, group: RunGroup) -> Interval | None:
-        """Return the 95 % interval of the group's mean mIoU, or None without enough data."""
-        return self._interval([(run, None) for run in group.runs])
+    def interval(self, group: RunGroup) -> Interval:
+        """Return the 95 % interval of the group's mean mIoU; NaN without enough data."""
+        return _interval(list(self._scores(group).values()))
 
-    def difference(self, first: RunGroup, second: RunGroup) -> Interval | None:
+    def difference(self, first: RunGroup, second: RunGroup) -> Interval:
         """Return the same for first minus second, over the seeds that both have."""
-        others = {run.spec.seed: run for run in second.runs}
-        shared = [run for run in first.runs if run.spec.seed in others]
-        return self._interval([(run, others[run.spec.seed]) for run in shared])
+        scores, others = self._scores(first), self._scores(second)
+        shared = sorted(scores.keys() & others.keys())
+        return _interval([_minus(scores[seed], others[seed]) for seed in shared])
 
     def few(self, group: RunGroup) -> dict[str, int]:
         """Return the classes in too few test images (or scenes) for an interval: name -> number."""
-        counted = next((run for run in group.runs if self._of(run) is not None), None)
-        if counted is None:
+        # all runs of a group were tested on the same images
+        run = next(filter(self._of, group.runs), None)
+        if run is None:
             return {}
-        counts = self._occurrences[counted.run_id].tolist()
-        named = zip(counted.spec.dataset.classes, counts, strict=True)
+        counts = self._occurrences[run.run_id].tolist()
+        named = zip(run.spec.dataset.classes, counts, strict=True)
         return {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
 
-    def _interval(self, pairs: list[tuple[RunRecord, RunRecord | None]]) -> Interval | None:
-        """Return the interval of the mean over ``pairs``, a run alone or the first minus the other.
+    def _scores(self, group: RunGroup) -> dict[int, Score | None]:
+        return {run.spec.seed: self._score(run) for run in group.runs}
 
-        None if one of the runs has no score or no counts of its images.
-        """
-        values, resampled = [], []
-        for run, other in pairs:
-            found = self._score(run)
-            if other is not None:
-                found = _minus(found, self._score(other))
-            if found is None:
-                return None
-            values.append(found[0])
-            resampled.append(found[1])
-        return interval_over_seeds_and_images(values, resampled) if values else None
-
-    def _score(self, run: RunRecord) -> Score | None:
+    def _score(self, run: FinishedRun) -> Score | None:
+        """Return the score of a run; None without it, or without counts of its images."""
         value, resampled = miou(run), self._of(run)
-        return None if value is None or resampled is None else (value, resampled)
+        if value is None or resampled is None:
+            return None
+        return value, resampled
 
-    def _of(self, run: RunRecord) -> Resampled | None:
+    def _of(self, run: FinishedRun) -> Resampled | None:
         if run.run_id not in self._resampled:
             self._resampled[run.run_id] = self._read(run)
         return self._resampled[run.run_id]
 
-    def _read(self, run: RunRecord) -> Resampled | None:
+    def _read(self, run: FinishedRun) -> Resampled | None:
         try:
             path = self._study.run_folder(run.run_id) / PER_IMAGE
             images = load_per_image(path, np.array(run.confusion_matrix), run.run_id)
@@ -95,12 +90,22 @@ class Resampling:
             return None
         if images is None:
             return None
+        # whole scenes are drawn, the same ones for all encoders
         scenes, margins = _scenes(images.ids, run.spec.dataset.scene_pattern), images.margins()
         weights = _weights(tuple(scenes))
         if weights is None:
             return None
         self._occurrences[run.run_id] = occurrences(scenes, margins)
         return Resampled(miou_of_draws(weights, margins), miou_without_each(scenes, margins))
+
+
+def _interval(scores: Sequence[Score | None]) -> Interval:
+    """Return the interval of the mean over seeds; NaN if the score of one of them is unknown."""
+    known = [score for score in scores if score is not None]
+    if not scores or len(known) < len(scores):
+        return UNKNOWN
+    values, resampled = zip(*known, strict=True)
+    return interval_over_seeds_and_images(values, resampled)
 
 
 def caution(few: Mapping[str, int]) -> str:
@@ -113,7 +118,7 @@ def caution(few: Mapping[str, int]) -> str:
         return ""
     named = [f"{name} ({count})" for name, count in few.items()]
     if len(named) > NAMED:
-        named = [*named[:NAMED], f"{len(named) - NAMED} more"]
+        named[NAMED:] = [f"{len(named) - NAMED} more"]
     return (
         f"In fewer than {FEW_OCCURRENCES} test images or scenes: {formats.listing(named)}. So few "
         "do not tell how such a class scores on other images, and the interval is too narrow: "
@@ -131,8 +136,12 @@ def _scenes(ids: list[str], pattern: str | None) -> list[str]:
     """Return each image's scene: what the dataset's pattern finds in its id, else the id."""
     if pattern is None:
         return ids
-    matches = [(re.search(pattern, id), id) for id in ids]
-    return [match[1] if match else id for match, id in matches]
+    return [_scene(id, pattern) for id in ids]
+
+
+def _scene(id: str, pattern: str) -> str:
+    found = re.search(pattern, id)
+    return found[1] if found else id
 
 
 @lru_cache(maxsize=8)

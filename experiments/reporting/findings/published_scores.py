@@ -41,18 +41,26 @@ def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
     numbers: dict[str, int] = {}
     for group in groups:
         published, ours = group.published, group.score
-        if published is None or ours.mean is None:
+        if published is None or not ours.n:
             continue
         note = numbers.setdefault(published.source, len(numbers) + 1)
-        spread = "" if ours.half_width is None else f"± {100 * ours.half_width:.1f}"
-        difference = formats.points(ours.mean - published.miou / 100)
-        # as many decimals as the source gives
-        digits = 1 if round(published.miou, 1) == published.miou else 2
-        score = f"{published.miou:.{digits}f}"
-        found[group] = Cited(score, difference, spread, note, published.source)
+        found[group] = Cited(
+            score=_as_precise(published.miou),
+            difference=formats.points(ours.mean - published.miou / 100),
+            spread=formats.half_width(ours),
+            note=note,
+            source=published.source,
+        )
     return found
+
+
+def _as_precise(miou: float) -> str:
+    """Return a published mIoU with as many decimals as its source gives: one or two."""
+    digits = 1 + (round(miou, 1) != miou)
+    return f"{miou:.{digits}f}"
 
 
 def sources(cited: Iterable[Cited]) -> list[str]:
     """Return the sources by number."""
-    return [source for _, source in sorted({(each.note, each.source) for each in cited})]
+    by_number = {each.note: each.source for each in cited}
+    return [by_number[note] for note in sorted(by_number)]

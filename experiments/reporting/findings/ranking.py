@@ -1,23 +1,41 @@
 """Ranking of a setting: scores, costs, differences between encoders, gain from pretraining."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import combinations
 from statistics import fmean, median
 
-from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
-from encoder_ablations.experiments.runs.record import CostRecord, RunRecord
-from encoder_ablations.experiments.stats.seeds import Difference, Summary, holm, paired_difference
+import numpy as np
+
+from encoder_ablations.experiments.reporting.findings.groups import (
+    FinishedRun,
+    RunGroup,
+    Setting,
+    best_first,
+)
+from encoder_ablations.experiments.runs.record import CostRecord
+from encoder_ablations.experiments.stats.seeds import (
+    ENOUGH,
+    Difference,
+    Summary,
+    holm,
+    paired_difference,
+)
 
 SIGNIFICANT = 0.05
+NOTHING_SHARED = Difference()
+"""The difference of encoders that share no seed."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a group, averaged over its runs; None for what was not measured.
+    """Cost of a group, averaged over its runs.
 
     Attributes:
         flops: multiply-adds for one image at ``input_size`` (H, W).
+        tokens: patch tokens per image; None for convolutional encoders.
         latency: (p10, median, p90) milliseconds for one image alone; medians over the runs.
         memory: largest peak in bytes.
     """
@@ -25,9 +43,8 @@ class Cost:
     parameters: int
     trainable: int
     flops: int
-    input_size: tuple[int, int]
     tokens: int | None
-    latency: tuple[float, float, float] | None
+    latency: tuple[float, float, float]
     images_per_second: float
     train_seconds: float
     memory: int
@@ -39,16 +56,14 @@ class Standing:
 
     Attributes:
         group: its runs.
-        miou: mIoU over seeds, 0..1.
-        cost: None where no run measured it.
+        cost: their cost.
         on_flops_front: whether no other encoder needs at most as much computation and has at least
             the same mean score, one of the two strictly.
         on_latency_front: the same for the latency of one image.
     """
 
     group: RunGroup
-    miou: Summary
-    cost: Cost | None
+    cost: Cost
     on_flops_front: bool = False
     on_latency_front: bool = False
 
@@ -58,19 +73,19 @@ class Standing:
         return self.group.encoder
 
     @property
-    def mean(self) -> float:
-        """Return the mean mIoU, 0..1."""
-        return self.miou.mean or 0.0
+    def miou(self) -> Summary:
+        """Return the mIoU over seeds, 0..1."""
+        return self.group.score
 
     @property
-    def flops(self) -> int | None:
-        """Return multiply-adds for one image; None where they were not measured."""
-        return self.cost.flops if self.cost else None
+    def flops(self) -> int:
+        """Return multiply-adds for one image."""
+        return self.cost.flops
 
     @property
-    def latency(self) -> float | None:
-        """Return the median time for one image alone in milliseconds; None if not measured."""
-        return self.cost.latency[1] if self.cost and self.cost.latency else None
+    def latency(self) -> float:
+        """Return the median time for one image alone in milliseconds."""
+        return self.cost.latency[1]
 
 
 @dataclass(frozen=True)
@@ -81,32 +96,123 @@ class Comparison:
         first: the encoder that ranks higher (in :func:`pretraining`: that with loaded weights).
         second: the other one.
         difference: over the seeds that both have.
-        p: corrected for the number of pairs at this fraction; None below three seeds.
+        p: corrected for the number of pairs at this fraction; NaN below three seeds.
     """
 
     first: RunGroup
     second: RunGroup
-    difference: Difference
-    p: float | None
+    difference: Difference = NOTHING_SHARED
+    p: float = math.nan
+
+    @property
+    def seeds(self) -> int:
+        """Return the number of seeds that both encoders have."""
+        return self.difference.over.n
 
     @property
     def mean(self) -> float:
-        """Return the mean difference of mIoU over the shared seeds."""
-        return self.difference.over.mean or 0.0
+        """Return the mean difference of mIoU over the shared seeds; NaN without any."""
+        return self.difference.over.mean
+
+    @property
+    def tested(self) -> bool:
+        """Whether both encoders share enough seeds for a test."""
+        return self.seeds >= ENOUGH
 
     @property
     def holds(self) -> bool:
         """Whether the seeds show a difference: at least three, and a corrected p below 0.05."""
-        return self.p is not None and self.p < SIGNIFICANT
+        return self.p < SIGNIFICANT
+
+    @property
+    def first_is_better(self) -> bool:
+        """Whether the seeds show that the first encoder scores more."""
+        return self.holds and self.mean > 0
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Return the titles of both encoders."""
+        return self.first.encoder, self.second.encoder
+
+    @property
+    def same_network(self) -> bool:
+        """Whether both are one architecture, with loaded and with random weights."""
+        random_weights = {self.first.random_weights, self.second.random_weights}
+        return self.first.architecture == self.second.architecture and len(random_weights) == 2
+
+    def loaded_first(self) -> "Comparison":
+        """Return loaded minus random weights."""
+        if self.first.random_weights:
+            return self._reversed()
+        return self
+
+    def _reversed(self) -> "Comparison":
+        """Return ``second`` minus ``first``."""
+        found = self.difference
+        over = found.over
+        # the low end of one is the high end of the other
+        turned = replace(over, mean=-over.mean, low=-over.high, high=-over.low)
+        difference = Difference(turned, found.losses, found.wins, -found.effect, found.p)
+        return Comparison(self.second, self.first, difference, self.p)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The encoders of a setting at one share of the images.
+
+    Attributes:
+        standings: the encoders with a result, largest mean mIoU first (ties by name).
+        comparisons: every pair of encoders that share a seed, the one that ranks higher first.
+    """
+
+    standings: list[Standing]
+    comparisons: list[Comparison]
+
+    @property
+    def leader(self) -> Standing:
+        """Return the encoder with the largest mean."""
+        return self.standings[0]
+
+    @cached_property
+    def encoders(self) -> list[str]:
+        """Return the titles of the encoders."""
+        return [standing.encoder for standing in self.standings]
+
+    @cached_property
+    def cheapest_first(self) -> list[Standing]:
+        """Return the encoders by their computation; of equal ones, the one that ranks higher."""
+        return sorted(self.standings, key=lambda standing: standing.flops)
+
+    @cached_property
+    def front(self) -> list[Standing]:
+        """Return the encoders on the front of computation and mean score, best first."""
+        return [standing for standing in self.standings if standing.on_flops_front]
+
+    @cached_property
+    def against_leader(self) -> list[Comparison]:
+        """Return the comparisons of the leader with those that share a seed with it."""
+        return [pair for pair in self.comparisons if pair.first is self.leader.group]
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, str], Comparison]:
+        return {pair.names: pair for pair in self.comparisons}
+
+    def pair(self, first: Standing, second: Standing) -> Comparison:
+        """Return ``first`` minus ``second``, which ranks lower; of no seed if they share none."""
+        unknown = Comparison(first.group, second.group)
+        return self._pairs.get((first.encoder, second.encoder), unknown)
 
 
 @lru_cache(maxsize=1024)
-def standings(setting: Setting, fraction: float | None) -> list[Standing]:
-    """Return the encoders with a result at ``fraction``, largest mean mIoU first (ties by name)."""
-    groups = [group for group in setting.at(fraction) if group.values()]
-    groups.sort(key=lambda group: (-(group.score.mean or 0.0), group.encoder))
-    ranked = [Standing(group, group.score, cost_of(group.runs)) for group in groups]
-    means = [standing.mean for standing in ranked]
+def ranking(setting: Setting, fraction: float) -> Ranking:
+    """Return the ranking of a setting's encoders at ``fraction``."""
+    groups = sorted(setting.scored_at(fraction), key=best_first)
+    return Ranking(_standings(groups), _comparisons(groups))
+
+
+def _standings(groups: Sequence[RunGroup]) -> list[Standing]:
+    ranked = [Standing(group, cost_of(group.runs)) for group in groups]
+    means = [group.score.mean for group in groups]
     on_flops = pareto_front([standing.flops for standing in ranked], means)
     on_latency = pareto_front([standing.latency for standing in ranked], means)
     return [
@@ -115,95 +221,56 @@ def standings(setting: Setting, fraction: float | None) -> list[Standing]:
     ]
 
 
-def pareto_front(costs: Sequence[float | None], quality: Sequence[float]) -> list[bool]:
+def pareto_front(costs: Sequence[float], quality: Sequence[float]) -> list[bool]:
     """Return for each point whether no other one is better in one value and as good in the other.
 
     Args:
-        costs: less is better; a point without a cost (None) is never on the front.
+        costs: less is better.
         quality: more is better.
     """
-    points = list(zip(costs, quality, strict=True))
-    known = [(cost, value) for cost, value in points if cost is not None]
-    return [cost is not None and not _beaten(cost, value, known) for cost, value in points]
+    cost, value = np.array(costs), np.array(quality)
+    # [i, j]: how point j compares with point i
+    as_good = (cost <= cost[:, None]) & (value >= value[:, None])
+    better = (cost < cost[:, None]) | (value > value[:, None])
+    beaten = np.any(as_good & better, axis=1)
+    return [bool(best) for best in np.atleast_1d(~beaten)]
 
 
-def _beaten(cost: float, value: float, others: Sequence[tuple[float, float]]) -> bool:
-    return any(
-        other_cost <= cost and other >= value and (other_cost, other) != (cost, value)
-        for other_cost, other in others
-    )
-
-
-def cost_of(runs: Sequence[RunRecord]) -> Cost | None:
-    """Return the cost of a group's runs; None if no run recorded it."""
-    found = [run.cost for run in runs if run.cost is not None]
-    if not found:
-        return None
-    first = found[0]
+def cost_of(runs: Sequence[FinishedRun]) -> Cost:
+    """Return the cost of a group's runs; there is one or more."""
+    costs = [run.cost for run in runs]
+    first = costs[0]
     return Cost(
         parameters=first.parameters["total"],
         trainable=first.parameters["trainable"],
         flops=first.flops,
-        input_size=first.input_size,
         tokens=first.tokens,
-        latency=_latency(found),
-        images_per_second=median(cost.images_per_second for cost in found),
-        train_seconds=fmean(cost.train_seconds for cost in found),
-        memory=max(cost.peak_memory_bytes for cost in found),
+        latency=_latency(costs),
+        images_per_second=median(cost.images_per_second for cost in costs),
+        train_seconds=fmean(cost.train_seconds for cost in costs),
+        memory=max(cost.peak_memory_bytes for cost in costs),
     )
 
 
-def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float] | None:
+def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float]:
     singles = [latency for cost in costs for latency in cost.latency_ms if latency.batch_size == 1]
-    if not singles:
-        return None
-    p10, middle, p90 = (
-        [getattr(latency, name) for latency in singles] for name in ("p10", "median", "p90")
-    )
-    return median(p10), median(middle), median(p90)
+    measured = [(latency.p10, latency.median, latency.p90) for latency in singles]
+    p10, middle, p90 = map(median, zip(*measured, strict=True))
+    return p10, middle, p90
 
 
-@lru_cache(maxsize=1024)
-def comparisons(setting: Setting, fraction: float | None) -> list[Comparison]:
-    """Return every pair of encoders that share a seed, the one that ranks higher first."""
-    ranked = [standing.group for standing in standings(setting, fraction)]
-    pairs = []
-    for position, first in enumerate(ranked):
-        for second in ranked[position + 1 :]:
-            difference = paired_difference(first.values(), second.values())
-            if difference is not None:
-                pairs.append((first, second, difference))
-    corrected = holm([difference.p for _, _, difference in pairs])
-    return [Comparison(*pair, p) for pair, p in zip(pairs, corrected, strict=True)]
+def _comparisons(groups: Sequence[RunGroup]) -> list[Comparison]:
+    found = [
+        Comparison(first, second, paired_difference(first.values(), second.values()))
+        for first, second in combinations(groups, 2)
+    ]
+    shared = [pair for pair in found if pair.seeds]
+    # the more pairs are tested, the stricter every test
+    corrected = holm([pair.difference.p for pair in shared])
+    return [replace(pair, p=p) for pair, p in zip(shared, corrected, strict=True)]
 
 
-def find_pair(first: Standing, second: Standing, pairs: Sequence[Comparison]) -> Comparison | None:
-    """Return the comparison of ``first`` with the lower-ranking ``second``, if any."""
-    wanted = (first.group, second.group)
-    return next((pair for pair in pairs if (pair.first, pair.second) == wanted), None)
-
-
-def pretraining(setting: Setting, fraction: float | None) -> list[Comparison]:
+def pretraining(setting: Setting, fraction: float) -> list[Comparison]:
     """Return loaded minus random weights, for each architecture that has runs of both."""
-    found = []
-    for pair in comparisons(setting, fraction):
-        if pair.first.architecture != pair.second.architecture:
-            continue
-        from_random = (pair.first.random_weights, pair.second.random_weights)
-        if from_random == (False, True):
-            found.append(pair)
-        elif from_random == (True, False):
-            found.append(Comparison(pair.second, pair.first, _reversed(pair.difference), pair.p))
-    return found
-
-
-def _reversed(difference: Difference) -> Difference:
-    over = difference.over
-    low, high = _minus(over.high), _minus(over.low)
-    turned = replace(over, mean=_minus(over.mean), low=low, high=high)
-    wins, losses = difference.losses, difference.wins
-    return Difference(turned, wins, losses, _minus(difference.effect), difference.p)
-
-
-def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
+    pairs = ranking(setting, fraction).comparisons
+    return [pair.loaded_first() for pair in pairs if pair.same_network]

@@ -1,44 +1,21 @@
-"""The results of a study as tables for the terminal, JSON and CSV: every seed, then over seeds."""
+"""The results of a study as text, JSON and CSV: every seed, then over seeds."""
 
-import csv
-import io
-import json
+import math
+from collections.abc import Iterator
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from encoder_ablations.experiments.reporting.findings.collection import Study
-from encoder_ablations.experiments.reporting.findings.groups import RunGroup
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
-from encoder_ablations.experiments.reporting.page.page import terminal_ranking
-from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.page.terminal import seeds_table, terminal_ranking
+from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
 from encoder_ablations.experiments.runs.record import RunRecord
 
-COLUMNS = {"miou": "mIoU", "mean_class_accuracy": "mean acc.", "pixel_accuracy": "pixel acc."}
-"""Measures in the terminal's table of seeds, in percent; JSON and CSV have all."""
-
-
-def seeds_table(study: Study) -> str:
-    """Return a line for every run, failed ones included, in a block for every setting."""
-    width = max(len("encoder"), *(len(group.encoder) for group in study.groups))
-    heads = "  ".join(f"{text:>10}" for text in COLUMNS.values())
-    lines = []
-    for setting in study.settings:
-        lines += [setting.title, f"  {'encoder':<{width}}  images  seed  {heads}"]
-        for group in sorted(setting.groups, key=lambda group: (-group.fraction, group.encoder)):
-            start = f"  {group.encoder:<{width}}  {formats.fraction(group.fraction):>6}"
-            for run in sorted(group.runs + group.failed, key=lambda run: run.spec.seed):
-                lines.append(f"{start}  {run.spec.seed:>4}  {_measures(run)}")
-    return "\n".join(lines)
-
-
-def _measures(run: RunRecord) -> str:
-    if run.metrics is None:
-        message = run.error.message if run.error else ""
-        return f"failed: {message.splitlines()[0] if message else 'no reason given'}"
-    values = [getattr(run.metrics, name) for name in COLUMNS]
-    texts = [formats.DASH if value is None else f"{100 * value:.2f}" for value in values]
-    return "  ".join(f"{text:>10}" for text in texts)
+SCORES = [name for name in MetricsRecord.model_fields if not name.startswith("per_class")]
+"""The measures that are one number for a run."""
 
 
 def text(study: Study) -> str:
@@ -47,76 +24,80 @@ def text(study: Study) -> str:
 
 
 def as_json(study: Study) -> dict[str, Any]:
-    """Return ``runs`` with all metrics and ``groups`` over seeds; shares in 0..1, None if unknown."""
+    """Return ``runs`` with all metrics and ``groups`` over seeds; shares in 0..1, or None."""
     resampling = Resampling(study)
-    groups = []
-    for setting in study.settings:
-        for group in setting.groups:
-            wide = resampling.interval(group) if group.fraction == setting.reference else None
-            found = {"interval_with_images": wide, "published": _published(group)}
-            groups.append({**_names(group), **_over_seeds(group), **found})
+    groups = [_groups(setting, resampling) for setting in study.settings]
+    runs = [_run(group, run) for group in study.groups for run in group.records]
     return {
         "study": study.name,
-        "runs": _runs(study),
-        "groups": groups,
+        "runs": runs,
+        "groups": list(chain.from_iterable(groups)),
         "unreadable": list(study.damaged),
     }
 
 
+def _groups(setting: Setting, resampling: Resampling) -> Iterator[dict[str, Any]]:
+    for group in setting.groups:
+        with_images = None
+        if group.fraction == setting.reference:
+            with_images = _interval(*resampling.interval(group))
+        found = {"interval_with_images": with_images, "published": _published(group)}
+        yield _names(group) | _over_seeds(group) | found
+
+
 def as_csv(study: Study) -> str:
     """Return a row for every run, and one with the seed "mean" and "std" for every group."""
-    scores = [name for name in MetricsRecord.model_fields if not name.startswith("per_class")]
-    rows = [["setting", "encoder", "fraction", "seed", "status", *scores]]
-    for group in study.groups:
-        start = [group.setting, group.encoder, f"{group.fraction:g}"]
-        for run in group.runs + group.failed:
-            values = [getattr(run.metrics, name) if run.metrics else None for name in scores]
-            rows.append([*start, str(run.spec.seed), run.status, *map(_cell, values)])
-        summaries = [group.summary(attrgetter(f"metrics.{name}")) for name in scores]
-        for kind in ("mean", "std"):
-            values = [getattr(summary, kind) for summary in summaries]
-            rows.append([*start, kind, "", *map(_cell, values)])
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
+    header = ["setting", "encoder", "fraction", "seed", "status", *SCORES]
+    rows = list(chain.from_iterable(map(_rows, study.groups)))
+    return Table("Results", header, rows).csv()
 
 
-def _cell(value: float | None) -> str:
-    return "" if value is None else json.dumps(value)
+def _rows(group: RunGroup) -> Iterator[list[Any]]:
+    start = [group.setting, group.encoder, f"{group.fraction:g}"]
+    for run in group.records:
+        values = [getattr(run.metrics, name, None) for name in SCORES]
+        yield [*start, run.spec.seed, run.status, *values]
+    summaries = [group.summary(attrgetter(f"metrics.{name}")) for name in SCORES]
+    for kind in ("mean", "std"):
+        values = [_known(getattr(summary, kind)) for summary in summaries]
+        yield [*start, kind, "", *values]
+
+
+def _known(value: float) -> float | None:
+    """Return ``value``, or None for NaN."""
+    return None if math.isnan(value) else value
+
+
+def _interval(low: float, high: float) -> tuple[float, float] | None:
+    return None if math.isnan(low) else (low, high)
 
 
 def _names(group: RunGroup) -> dict[str, Any]:
-    names = {"setting": group.setting, "encoder": group.encoder, "segmenter": group.segmenter}
-    return names | {"dataset": group.dataset, "fraction": group.fraction}
+    names = ("setting", "encoder", "segmenter", "dataset", "fraction")
+    return {name: getattr(group, name) for name in names}
 
 
 def _over_seeds(group: RunGroup) -> dict[str, Any]:
     score = group.score
-    interval = None if score.half_width is None else (score.low, score.high)
+    # two seeds have a range, but no interval
+    interval = _interval(score.mean - score.half_width, score.mean + score.half_width)
     return {
         "seeds": sorted(group.seeds),
         "failed": [run.spec.seed for run in group.failed],
         "miou_by_seed": {str(seed): value for seed, value in group.values().items()},
-        "miou_mean": score.mean,
-        "miou_std": score.std,
+        "miou_mean": _known(score.mean),
+        "miou_std": _known(score.std),
         "interval_over_seeds": interval,
     }
 
 
 def _published(group: RunGroup) -> dict[str, Any] | None:
-    score = group.published
-    return None if score is None else {"miou": score.miou / 100, "source": score.source}
+    if group.published is None:
+        return None
+    return {"miou": group.published.miou / 100, "source": group.published.source}
 
 
-def _runs(study: Study) -> list[dict[str, Any]]:
-    return [
-        {
-            "run_id": run.run_id,
-            **_names(group),
-            "seed": run.spec.seed,
-            "status": run.status,
-            "metrics": run.metrics.model_dump(mode="json") if run.metrics else None,
-        }
-        for group in study.groups
-        for run in group.runs + group.failed
-    ]
+def _run(group: RunGroup, run: RunRecord) -> dict[str, Any]:
+    metrics = run.model_dump(mode="json", include={"metrics"})
+    seed = run.spec.seed
+    return {"run_id": run.run_id, **_names(group), "seed": seed, "status": run.status, **metrics}

@@ -1,22 +1,23 @@
 """The tables that are written beside the report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.reporting.findings.collection import Study
 from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
-from encoder_ablations.experiments.reporting.findings.folds import folds_table
-from encoder_ablations.experiments.reporting.findings.groups import (
-    RunGroup,
-    best_first,
-    class_iou,
-)
-from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
-from encoder_ablations.experiments.reporting.findings.label_efficiency import (
+from encoder_ablations.experiments.reporting.findings.efficiency_tables import (
     efficiency_table,
     target_table,
 )
+from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.groups import (
+    RunGroup,
+    Setting,
+    best_first,
+    class_iou,
+)
+from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
 from encoder_ablations.experiments.reporting.findings.rank_stability import (
     deviations_table,
@@ -24,11 +25,11 @@ from encoder_ablations.experiments.reporting.findings.rank_stability import (
 )
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Comparison,
-    Cost,
-    comparisons,
     cost_of,
     pretraining,
+    ranking,
 )
+from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import flatten
@@ -47,8 +48,8 @@ LONG: Any = {
 """What ``runs.csv`` leaves out of a record: everything that is not a single value."""
 
 
-def write_tables(study: Study, resampling: Resampling | None = None) -> list[Path]:
-    """Write ``tables/NAME.{csv,md,tex}`` for all ``TABLES`` and ``runs.csv``; return their paths."""
+def write_tables(study: Study, resampling: Resampling) -> list[Path]:
+    """Write ``tables/NAME.{csv,md,tex}`` for all ``TABLES``, and ``runs.csv``; return the paths."""
     tables = {"ranking": ranking_table(study, resampling)}
     tables |= {name: make(study) for name, make in TABLES.items()}
     contents = {study.folder / "runs.csv": runs_table(study).csv()}
@@ -65,17 +66,20 @@ def write_tables(study: Study, resampling: Resampling | None = None) -> list[Pat
 def runs_table(study: Study) -> Table:
     """Return a row for every run, failed ones too, with every single value of its record."""
     rows = [_flat(record, study) for record in study.records]
-    header = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
+    # a run has only some of the columns
+    header = list(dict.fromkeys(chain.from_iterable(rows)))
+    empty = dict.fromkeys(header, "")
+    cells = [list((empty | row).values()) for row in rows]
     return Table("All runs", header, cells)
 
 
 def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
+    """Return every single value of a record by its name."""
     spec, content = record.spec, record.model_dump(mode="json", exclude=LONG)
-    if content["cost"]:
-        measured = content["cost"].pop("latency_ms")
-        latencies = {entry.pop("batch_size"): entry for entry in measured}
-        content["cost"]["latency_ms"] = {f"batch_{n}": entry for n, entry in latencies.items()}
+    cost = content["cost"] or {}
+    # a column's name has the batch size, not the position in the list
+    for latency in cost.pop("latency_ms", []):
+        cost[f"latency_ms.batch_{latency.pop('batch_size')}"] = latency
     names = {
         "run_id": record.run_id,
         "status": record.status,
@@ -87,9 +91,8 @@ def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     }
     model = {"model": content.pop("encoder")}
     inputs = {"spec": content.pop("spec"), "environment": content.pop("environment")}
-    known = {key: value for key, value in content.items() if value is not None}
-    results = {key: value for key, value in known.items() if key not in names}
-    return names | flatten(results | model | inputs)
+    measured = {key: value for key, value in content.items() if value is not None}
+    return names | flatten(measured | model | inputs)
 
 
 RANKING = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed"]
@@ -100,73 +103,72 @@ RANKING += ["memory (GB)"]
 PUBLISHED = ["published (%)", "ours - published (points)", "source"]
 
 
-def ranking_table(study: Study, resampling: Resampling | None = None) -> Table:
+def ranking_table(study: Study, resampling: Resampling) -> Table:
     """Return a row for every encoder and fraction, best first within setting and fraction."""
     cited = citations(study.groups)
     rows = []
     for setting in study.settings:
         for group in sorted(setting.groups, key=best_first):
-            wide = None
-            if resampling and group.fraction == setting.reference:
+            wide = UNKNOWN
+            if group.fraction == setting.reference:
                 wide = resampling.interval(group)
-            cells = [setting.title, group.encoder, *_ranking_cells(group, wide)]
-            if cited:
-                cells += _published_cells(cited.get(group))
-            rows.append(cells)
-    header = RANKING + PUBLISHED if cited else RANKING
+            cells = [setting.title, group.encoder, *_scores(group), *map(_percent, wide)]
+            rows.append([*cells, *_costs(group), *_published(cited.get(group))])
+    header = RANKING + PUBLISHED
+    if not cited:
+        header, rows = RANKING, [row[: len(RANKING)] for row in rows]
     caption = "Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2)."
     return Table(caption, header, rows, names=2)
 
 
-def _ranking_cells(group: RunGroup, wide: Interval | None) -> list[str]:
-    summary = group.score
-    score = [summary.text(with_n=False), str(summary.n), str(len(group.failed))]
-    spread = [_percent(summary.low), _percent(summary.high), summary.spread, _percent(summary.std)]
-    low, high = wide or (None, None)
-    cost = _cost_cells(cost_of(group.runs))
-    share = f"{group.fraction * 100:g}"
-    return [share, *score, *spread, _percent(low), _percent(high), *cost]
+def _scores(group: RunGroup) -> list[str]:
+    score, share = group.score, f"{group.fraction * 100:g}"
+    counts = [str(score.n), str(len(group.failed))]
+    spread = [_percent(score.low), _percent(score.high), score.spread, _percent(score.std)]
+    return [share, score.text(), *counts, *spread]
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f}"
+def _percent(share: float) -> str:
+    return formats.percent(share, 2)
 
 
-def _published_cells(cited: Cited | None) -> list[str]:
-    return ["", "", ""] if cited is None else [cited.score, cited.behind, cited.source]
+def _published(cited: Cited | None) -> list[str]:
+    if cited is None:
+        return ["", "", ""]
+    return [cited.score, cited.behind, cited.source]
 
 
-def _cost_cells(cost: Cost | None) -> list[str]:
-    if cost is None:
+def _costs(group: RunGroup) -> list[str]:
+    if not group.runs:
         return [""] * 6
+    cost = cost_of(group.runs)
     millions = [f"{cost.parameters / 1e6:.2f}", f"{cost.trainable / 1e6:.2f}"]
-    latency = f"{cost.latency[1]:.2f}" if cost.latency else ""
-    speed = [f"{cost.flops / 1e9:.2f}", latency, f"{cost.train_seconds:.1f}"]
+    speed = [f"{cost.flops / 1e9:.2f}", f"{cost.latency[1]:.2f}", f"{cost.train_seconds:.1f}"]
     return [*millions, *speed, f"{cost.memory / 1e9:.2f}"]
 
 
 def per_class_table(study: Study) -> Table:
     """Return the IoU of every class at each setting's reference fraction."""
-    rows = []
-    for setting in study.settings:
-        groups = [group for group in setting.at(setting.reference) if group.runs]
-        for name in setting.classes:
-            for group in groups:
-                score = group.summary(class_iou(name)).text(with_n=False)
-                rows.append([setting.title, group.encoder, name, score, str(len(group.runs))])
+    rows = list(chain.from_iterable(map(_class_rows, study.settings)))
     header = ["setting", "encoder", "class", "IoU (%)", "n"]
     return Table("IoU of every class.", header, rows, names=3)
+
+
+def _class_rows(setting: Setting) -> Iterator[list[str]]:
+    groups = [group for group in setting.at(setting.reference) if group.runs]
+    for name, group in product(setting.classes, groups):
+        score = group.summary(class_iou(name)).text()
+        yield [setting.title, group.encoder, name, score, str(len(group.runs))]
 
 
 def differences_table(study: Study) -> Table:
     """Return every pair of encoders at every fraction, over the seeds they share."""
     rows = []
-    for setting in study.settings:
-        for share in reversed(setting.fractions):
-            for pair in comparisons(setting, share):
-                names = [setting.title, pair.first.encoder, pair.second.encoder, f"{share * 100:g}"]
-                wins = f"{pair.difference.wins} of {pair.difference.over.n}"
-                rows.append(names + _difference_cells(pair, wins))
+    for setting, share in _places(study):
+        for pair in ranking(setting, share).comparisons:
+            names = [setting.title, pair.first.encoder, pair.second.encoder, f"{share * 100:g}"]
+            wins = f"{pair.difference.wins} of {pair.seeds}"
+            rows.append(names + _difference_cells(pair, wins))
     header = ["setting", "first", "second", "fraction (%)", "first - second (points)"]
     header += ["low", "high", "spread", "wins", "effect size (g)", "p (Holm)"]
     return Table("Paired differences over shared seeds.", header, rows, names=3)
@@ -175,25 +177,29 @@ def differences_table(study: Study) -> Table:
 def pretraining_table(study: Study) -> Table:
     """Return loaded minus random weights of every network that has both, at every fraction."""
     rows = []
-    for setting in study.settings:
-        for share in reversed(setting.fractions):
-            for pair in pretraining(setting, share):
-                names = [setting.title, pair.first.encoder, f"{share * 100:g}"]
-                rows.append(names + _difference_cells(pair, str(pair.difference.over.n)))
+    for setting, share in _places(study):
+        for pair in pretraining(setting, share):
+            names = [setting.title, pair.first.encoder, f"{share * 100:g}"]
+            rows.append(names + _difference_cells(pair, str(pair.seeds)))
     header = ["setting", "encoder", "fraction (%)", "gain (points)"]
     header += ["low", "high", "spread", "n", "effect size (g)", "p (Holm)"]
     return Table("What pretraining adds to the same network.", header, rows, names=2)
 
 
+def _places(study: Study) -> Iterator[tuple[Setting, float]]:
+    """Return every setting with every share of the images, the largest first."""
+    for setting in study.settings:
+        yield from product([setting], reversed(setting.fractions))
+
+
 def _difference_cells(pair: Comparison, seeds: str) -> list[str]:
     """Return mean, low, high, their kind, ``seeds``, effect size and p; "" for what is missing."""
-    over, effect = pair.difference.over, pair.difference.effect
-    low = high = ""
-    if over.n > 1:
-        low, high = formats.points(over.low or 0.0), formats.points(over.high or 0.0)
-    size = "" if effect is None else f"{effect:.2f}"
-    p = "" if pair.p is None else f"{pair.p:.4f}"
-    return [formats.points(pair.mean), low, high, over.spread, seeds, size, p]
+    over, effect = pair.difference.over, formats.number(pair.difference.effect, ".2f")
+    bounds = [formats.points(over.low), formats.points(over.high)]
+    if not over.spread:
+        bounds = ["", ""]
+    p = formats.number(pair.p, ".4f")
+    return [formats.points(pair.mean), *bounds, over.spread, seeds, effect, p]
 
 
 TABLES: dict[str, Callable[[Study], Table]] = {

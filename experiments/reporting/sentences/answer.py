@@ -1,22 +1,14 @@
 """The answer in plain words: which encoder is best, its gain, its cost, how sure that is."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
+from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
-from encoder_ablations.experiments.reporting.findings.ranking import (
-    Comparison,
-    Standing,
-    comparisons,
-    find_pair,
-    standings,
-)
+from encoder_ablations.experiments.reporting.findings.ranking import Comparison, Ranking, ranking
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences
-from encoder_ablations.experiments.reporting.sentences.pretraining_gain import (
-    gain,
-    gain_headline,
-    no_more,
-)
+from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import plural
@@ -33,8 +25,8 @@ class Answer:
 
     Attributes:
         setting: its title.
-        scope: what the numbers refer to.
         headline: the shortest true answer.
+        scope: what the numbers refer to.
         scores: what the first, the next and the last encoder score.
         gain: what pretraining adds.
         cost: what the leader costs.
@@ -42,113 +34,125 @@ class Answer:
     """
 
     setting: str
-    scope: str
     headline: str
-    scores: list[str]
-    gain: list[str]
-    cost: list[str]
-    sure: list[str]
+    scope: str = ""
+    scores: Sequence[str] = ()
+    gain: Sequence[str] = ()
+    cost: Sequence[str] = ()
+    sure: Sequence[str] = ()
+
+    @property
+    def with_scope(self) -> str:
+        """Return the headline and, in brackets, what it refers to."""
+        if not self.scope:
+            return self.headline
+        return f"{self.headline} ({self.scope})"
 
 
-def answer(setting: Setting, resampling: Resampling | None = None) -> Answer:
+def answer(setting: Setting, resampling: Resampling) -> Answer:
     """Return the answer at the setting's reference fraction.
 
     Args:
         setting: whose encoders are compared.
-        resampling: intervals over test images; None leaves the sentence about these out.
+        resampling: intervals over test images.
     """
-    fraction = setting.reference
-    if fraction is None:
-        headline = "No run has finished yet, so there is no answer."
-        return Answer(setting.title, "", headline, [], [], [], [])
-    ranked = standings(setting, fraction)
-    pairs = comparisons(setting, fraction)
+    ranked = ranking(setting, setting.reference)
+    if not ranked.standings:
+        return Answer(setting.title, "No run has finished yet, so there is no answer.")
     return Answer(
         setting.title,
-        _scope(setting, ranked[0].group),
-        " ".join([*gain_headline(setting, fraction), _headline(ranked, pairs)]),
-        _scores(ranked, pairs),
-        gain(setting, fraction),
-        cost_sentences(ranked, pairs),
-        [*_sure(setting, ranked, pairs), *_other_images(ranked, resampling)],
+        " ".join([*gain_headline(setting), _headline(ranked)]),
+        _scope(setting, ranked),
+        _scores(ranked),
+        gain(setting),
+        cost_sentences(ranked),
+        [*_sure(setting, ranked), *_other_images(ranked, resampling)],
     )
 
 
-def _scope(setting: Setting, group: RunGroup) -> str:
-    share = f"{formats.fraction(group.fraction)} of the training images"
-    text = f"{setting.dataset}, head {setting.segmenter}, {share}"
+def _scope(setting: Setting, ranked: Ranking) -> str:
+    group = ranked.leader.group
     data = group.runs[0].data
-    if data is None:
-        return text
-    return f"{text} ({data.n_train}), scored on the {SPLITS[data.report_split]}"
+    return (
+        f"{setting.dataset}, head {setting.segmenter}, {formats.fraction(group.fraction)} of the "
+        f"training images ({data.n_train}), scored on the {SPLITS[data.report_split]}"
+    )
 
 
-def _headline(ranked: list[Standing], pairs: list[Comparison]) -> str:
-    leader = ranked[0].encoder
-    if len(ranked) == 1:
-        score = formats.percent(ranked[0].miou.mean)
-        return f"{leader} reaches {score} mIoU; no other encoder has a result to compare it with."
-    second = ranked[1].encoder
-    runner_up = find_pair(ranked[0], ranked[1], pairs)
-    if runner_up is None:
-        return f"{leader} has the highest mIoU, but shares no seed with {second}: not comparable."
+def _headline(ranked: Ranking) -> str:
+    leader = ranked.leader.encoder
+    if len(ranked.standings) == 1:
+        score = formats.percent(ranked.leader.miou.mean)
+        return f"{leader} reaches {score} % mIoU; no other encoder has a result to compare it with."
+    second = ranked.standings[1]
+    runner_up = ranked.pair(ranked.leader, second)
+    if not runner_up.seeds:
+        return (
+            f"{leader} has the highest mIoU, but shares no seed with {second.encoder}: not "
+            "comparable."
+        )
+    # means are over all seeds, differences over the shared ones: the two may disagree
     if runner_up.mean <= -VISIBLE:
-        return f"{leader} has the highest mean, but {second} is ahead on the seeds that both have."
+        ahead = f"{second.encoder} is ahead on the seeds that both have"
+        return f"{leader} has the highest mean, but {ahead}."
     if runner_up.mean < VISIBLE:
-        return f"{leader} and {second} score the same on the seeds that both have."
-    seeds = runner_up.difference.over.n
-    if seeds < ENOUGH:
-        return f"{leader} is ahead in this small sample; {no_more(seeds)}."
-    return _tested_headline(ranked, runner_up, pairs)
+        return f"{leader} and {second.encoder} score the same on the seeds that both have."
+    if not runner_up.tested:
+        return f"{leader} is ahead in this small sample; {formats.no_more(runner_up.seeds)}."
+    return _tested_headline(ranked, runner_up)
 
 
-def _tested_headline(ranked: list[Standing], runner_up: Comparison, pairs: list[Comparison]) -> str:
+def _tested_headline(ranked: Ranking, runner_up: Comparison) -> str:
     """Return the headline where the leader and the next share enough seeds for a test."""
-    leader = ranked[0]
-    against = [pair for pair in pairs if pair.first is leader.group]
-    tested = [pair for pair in against if pair.difference.over.n >= ENOUGH]
-    level = [pair.second.encoder for pair in tested if not pair.holds or pair.mean < 0]
+    leader = ranked.leader.encoder
+    tested = [pair for pair in ranked.against_leader if pair.tested]
+    level = [pair.second.encoder for pair in tested if not pair.first_is_better]
+    # "best" only if the seeds show a lead over each of the others
     if level:
         names = formats.listing(level)
-        return f"{leader.encoder} ranks first, but the seeds do not separate it from {names}."
-    among = "here" if len(tested) == len(ranked) - 1 else f"of those with {ENOUGH} seeds or more"
+        return f"{leader} ranks first, but the seeds do not separate it from {names}."
+    among = f"of those with {ENOUGH} seeds or more"
+    if len(tested) == len(ranked.standings) - 1:
+        among = "here"
     interval = formats.bounds(runner_up.difference.over)
     lead = f"{formats.bare(runner_up.mean)} points ahead of the next"
-    return f"{leader.encoder} is the best encoder {among}, {lead} (95 % interval {interval})."
+    return f"{leader} is the best encoder {among}, {lead} (95 % interval {interval})."
 
 
-def _other_images(ranked: list[Standing], resampling: Resampling | None) -> list[str]:
+def _other_images(ranked: Ranking, resampling: Resampling) -> list[str]:
     """Return a sentence on whether the leader would lead on other test images, too."""
-    if resampling is None or len(ranked) < 2:
+    if len(ranked.standings) < 2:
         return []
-    interval = resampling.difference(ranked[0].group, ranked[1].group)
-    if interval is None:
+    first, second, *_ = ranked.standings
+    low, high = resampling.difference(first.group, second.group)
+    if math.isnan(low):
         return []
-    low, high = map(formats.points, interval)
-    lead = f"the lead is between {low} and {high} points (95 % interval)"
-    if interval[0] > 0:
-        return [f"Resampling the test images does not change the order: {lead}."]
-    return [f"With other test images the order could change: {lead}."]
+    told = "With other test images the order could change"
+    # the leader leads at both ends of the interval
+    if low > 0:
+        told = "Resampling the test images does not change the order"
+    ends = f"{formats.points(low)} and {formats.points(high)} points"
+    return [f"{told}: the lead is between {ends} (95 % interval)."]
 
 
-def _scores(ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
+def _scores(ranked: Ranking) -> list[str]:
     """Return what the first, the next and the last encoder score, and their distances."""
-    leader = ranked[0]
-    sentences = [f"{leader.encoder} scores {formats.percent(leader.miou.mean)} mIoU."]
-    roles = {"The next": ranked[1:2], "The last": ranked[2:][-1:]}
+    leader, *others = ranked.standings
+    sentences = [f"{leader.encoder} scores {formats.percent(leader.miou.mean)} % mIoU."]
+    roles = {"The next": others[:1], "The last": others[1:][-1:]}
     for role, found in roles.items():
-        if not found:
-            continue
-        other = found[0]
-        pair = find_pair(leader, other, pairs)
-        distance = _behind(pair) if pair else "with other seeds"
-        score = formats.percent(other.miou.mean)
-        sentences.append(f"{role}, {other.encoder}, scores {score}, {distance}.")
+        sentences += [
+            f"{role}, {other.encoder}, scores {formats.percent(other.miou.mean)} %, "
+            f"{_behind(ranked.pair(leader, other))}."
+            for other in found
+        ]
     return sentences
 
 
 def _behind(pair: Comparison) -> str:
     """Return the distance of the second encoder: ``5.0 points less on the seeds …``."""
+    if not pair.seeds:
+        return "with other seeds"
     over = pair.difference.over
     direction = "less" if pair.mean >= 0 else "more"
     text = f"{formats.bare(pair.mean)} points {direction} on the seeds that both have"
@@ -157,30 +161,38 @@ def _behind(pair: Comparison) -> str:
     return f"{text} ({over.spread} {formats.bounds(over)})"
 
 
-def _sure(setting: Setting, ranked: list[Standing], pairs: list[Comparison]) -> list[str]:
+def _sure(setting: Setting, ranked: Ranking) -> list[str]:
     """Return sentences about seeds, the test of the lead, and failed runs."""
-    fewest = min(standing.miou.n for standing in ranked)
-    most = max(standing.miou.n for standing in ranked)
-    seeds = plural(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
+    counts = {standing.miou.n for standing in ranked.standings}
+    fewest, most = min(counts), max(counts)
+    seeds = f"{fewest} to {most} seeds"
+    if len(counts) == 1:
+        seeds = plural(fewest, "seed")
     sentences = [f"Every encoder was trained with {seeds} (repetitions with other random numbers)."]
     if fewest < ENOUGH:
         sentences.append(f"Intervals and tests need at least {ENOUGH} seeds.")
-    if len(ranked) > 1:
-        top = find_pair(ranked[0], ranked[1], pairs)
-        if top is not None and top.difference.over.n > 1:
-            sentences.append(_evidence(top, sum(pair.p is not None for pair in pairs)))
+    tests = sum(not math.isnan(pair.p) for pair in ranked.comparisons)
+    sentences += [_evidence(pair, tests) for pair in _lead(ranked)]
+    # where no encoder has enough seeds, the sentence above says it for all
     if most >= ENOUGH:
-        sentences += _too_few(ranked[0], pairs)
+        sentences += _too_few(ranked)
     failed = sum(len(group.failed) for group in setting.groups)
     if failed:
         sentences.append(plural(failed, "run", "failed and is/are not in the numbers."))
     return sentences
 
 
-def _too_few(leader: Standing, pairs: list[Comparison]) -> list[str]:
-    against = [pair for pair in pairs if pair.first is leader.group]
-    few = [pair.second.encoder for pair in against if pair.difference.over.n < ENOUGH]
-    return [f"Too few shared seeds for a claim about {formats.listing(few)}."] if few else []
+def _lead(ranked: Ranking) -> list[Comparison]:
+    """Return the comparison of the leader with the next, if they share several seeds."""
+    pairs = [ranked.pair(ranked.leader, second) for second in ranked.standings[1:2]]
+    return [pair for pair in pairs if pair.seeds > 1]
+
+
+def _too_few(ranked: Ranking) -> list[str]:
+    few = [pair.second.encoder for pair in ranked.against_leader if not pair.tested]
+    if not few:
+        return []
+    return [f"Too few shared seeds for a claim about {formats.listing(few)}."]
 
 
 def _evidence(pair: Comparison, tests: int) -> str:
@@ -191,11 +203,13 @@ def _evidence(pair: Comparison, tests: int) -> str:
         tests: number of pairs that were tested, for which p is corrected.
     """
     first, second = pair.first.encoder, pair.second.encoder
-    seeds = f"{pair.difference.wins} of {pair.difference.over.n} shared seeds"
+    seeds = f"{pair.difference.wins} of {pair.seeds} shared seeds"
     text = f"{first} scored higher than {second} in {seeds}"
-    if pair.p is None:
+    if math.isnan(pair.p):
         return f"{text}."
-    p = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
+    p = f"p = {pair.p:.3f}"
+    if pair.p < 0.001:
+        p = "p < 0.001"
     if tests > 1:
         p += f", corrected for {tests} comparisons"
     verdict = "chance does not explain this" if pair.holds else "this could be chance"

@@ -1,15 +1,24 @@
 """How the numbers were measured: protocol, limits, machines, commands that repeat it."""
 
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
-from encoder_ablations.experiments.reporting.findings.collection import Study
-from encoder_ablations.experiments.reporting.findings.groups import MOST_CLASSES, RunGroup, Setting
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.experiments.reporting.findings.groups import (
+    MOST_CLASSES,
+    FinishedRun,
+    RunGroup,
+    Setting,
+)
+from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.texts import plural
 
 SELECTION = {
@@ -51,15 +60,19 @@ class Protocol:
 
 def disclosures(study: Study) -> list[Note]:
     """Return what the records disclose, each sentence once, with the runs that it concerns."""
-    concerned: dict[str, dict[str, str]] = {}
+    concerned: dict[str, list[RunRecord]] = defaultdict(list)
     for record in study.records:
-        for text in record.disclosures:
-            concerned.setdefault(text, {})[record.run_id] = run_name(study, record)
-    finished = {record.run_id for record in study.finished}
-    return [
-        Note(text, [] if finished <= runs.keys() else list(runs.values()))
-        for text, runs in concerned.items()
-    ]
+        for text in dict.fromkeys(record.disclosures):
+            concerned[text].append(record)
+    return [_note(study, text, records) for text, records in concerned.items()]
+
+
+def _note(study: Study, text: str, records: list[RunRecord]) -> Note:
+    others = {run.run_id for run in study.finished} - {record.run_id for record in records}
+    # a sentence about every finished run names none
+    if not others:
+        return Note(text, [])
+    return Note(text, [run_name(study, record) for record in records])
 
 
 def run_name(study: Study, record: RunRecord) -> str:
@@ -81,7 +94,9 @@ def warnings(study: Study) -> list[str]:
 
 
 def _uneven(setting: Setting) -> Iterator[str]:
-    if any(run.data and run.data.report_split == "train" for run in setting.runs):
+    """Return what differs between the runs of a setting that should be alike."""
+    # what is worst comes first
+    if "train" in {run.data.report_split for run in setting.runs}:
         yield SELECTION["train"]
     for fraction in setting.fractions:
         groups = [group for group in setting.at(fraction) if group.runs]
@@ -97,26 +112,27 @@ def _uneven(setting: Setting) -> Iterator[str]:
         yield f"Costs were measured at different image sizes ({named}) and do not compare."
 
 
-def image_sizes(runs: Iterable[RunRecord]) -> list[str]:
+def image_sizes(runs: Iterable[FinishedRun]) -> list[str]:
     """Return height×width of the images for which the runs' costs were measured, smallest first."""
-    sizes = {run.cost.input_size for run in runs if run.cost}
+    sizes = {run.cost.input_size for run in runs}
     return [f"{height}×{width}" for height, width in sorted(sizes)]
 
 
 def _other_images(groups: list[RunGroup], fraction: float) -> Iterator[str]:
-    trained: dict[int, set[str]] = {}
-    for run in (run for group in groups for run in group.runs):
-        if run.data:
-            trained.setdefault(run.spec.seed, set()).add(run.data.train_ids_sha256)
-    uneven = [str(seed) for seed, images in sorted(trained.items()) if len(images) > 1]
+    """Warn of encoders that were trained on other images, though with the same seed."""
+    trained: dict[int, set[str]] = defaultdict(set)
+    for run in chain.from_iterable(group.runs for group in groups):
+        trained[run.spec.seed].add(run.data.train_ids_sha256)
+    uneven = sorted(seed for seed, images in trained.items() if len(images) > 1)
     if uneven:
         yield (
             f"At {formats.fraction(fraction)} not all encoders were trained on the same images "
-            f"(seed {formats.listing(uneven)}): their scores do not compare."
+            f"(seed {formats.listing(list(map(str, uneven)))}): their scores do not compare."
         )
 
 
 def _other_seeds(groups: list[RunGroup], fraction: float) -> Iterator[str]:
+    """Warn of encoders that were trained with other seeds."""
     seeds = {group.encoder: ", ".join(map(str, group.seeds)) for group in groups}
     if len(set(seeds.values())) > 1:
         named = "; ".join(f"{encoder} {text}" for encoder, text in seeds.items())
@@ -125,28 +141,36 @@ def _other_seeds(groups: list[RunGroup], fraction: float) -> Iterator[str]:
 
 
 def _machine(run: RunRecord) -> str:
-    found = [run.environment.get(key) for key in ("gpu", "processor")]
-    if run.environment.get("threads"):
-        found.append(f"{run.environment['threads']} threads")
-    return ", ".join(str(part) for part in found if part)
+    """Return the GPU, the processor and the number of threads, as far as they are recorded."""
+    parts = {"gpu": "{}", "processor": "{}", "threads": "{} threads"}
+    found = {key: run.environment.get(key) for key in parts}
+    return ", ".join(parts[key].format(value) for key, value in found.items() if value)
 
 
 def protocol(setting: Setting) -> Protocol:
     """Return how the runs of a setting were trained and scored."""
-    group = next((group for group in setting.groups if group.runs), setting.groups[0])
-    run = (group.runs + group.failed)[0]
-    content = run.spec.model_dump(mode="json", include={"recipe", "segmenter", "dataset"})
-    for key, value in content["dataset"].items():
-        if isinstance(value, list | dict) and len(value) > MOST_CLASSES:
-            content["dataset"][key] = f"{len(value)} entries, in every run's config.yaml"
-    values = flatten({key: content[key] for key in ("recipe", "segmenter", "dataset")})
-    shown = [(key, "none" if value is None else str(value)) for key, value in values.items()]
-    return Protocol(setting.title, [*_data_sentences(run), *_training_sentences(run)], shown)
+    finished = setting.runs[:1]
+    spec = [*finished, *setting.groups[0].records][0].spec
+    content = spec.model_dump(mode="json", include={"recipe", "segmenter", "dataset"})
+    dataset = {key: _shortened(value) for key, value in content["dataset"].items()}
+    parts = {"recipe": content["recipe"], "segmenter": content["segmenter"], "dataset": dataset}
+    values = [(key, _written(value)) for key, value in flatten(parts).items()]
+    data = chain.from_iterable(map(_data_sentences, finished))
+    return Protocol(setting.title, [*data, *_training_sentences(spec)], values)
 
 
-def _data_sentences(run: RunRecord) -> list[str]:
-    if run.data is None:
-        return []
+def _written(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _shortened(value: Any) -> Any:
+    """Return a setting of a dataset, or its length where it is too long to be shown."""
+    if isinstance(value, list | dict) and len(value) > MOST_CLASSES:
+        return f"{len(value)} entries, in every run's config.yaml"
+    return value
+
+
+def _data_sentences(run: FinishedRun) -> list[str]:
     classes = run.data.class_names
     names = ", ".join(classes)
     if len(classes) > MOST_CLASSES:
@@ -165,15 +189,19 @@ FURTHER = ("views", "rotate", "elastic", "vertical_flip", "quarter_turns")
 """Settings of the augmentation that are named only where they are set."""
 
 
-def _training_sentences(run: RunRecord) -> list[str]:
-    recipe = run.spec.recipe
+def _training_sentences(spec: RunSpec) -> list[str]:
+    return [*_usual_sentences(spec.recipe), *_unusual_sentences(spec)]
+
+
+def _usual_sentences(recipe: Recipe) -> list[str]:
+    """Return what every recipe decides: batches, crops, the optimiser and its schedule."""
     optimizer, augmentation = recipe.optimizer, recipe.augmentation
     height, width = augmentation.crop
     low, high = augmentation.scale
     warmup = "no warm-up"
     if recipe.schedule.warmup_steps:
         warmup = f"{plural(recipe.schedule.warmup_steps, 'step')} of warm-up"
-    sentences = [
+    return [
         f"Every model learns for {plural(recipe.steps, 'step')} with "
         f"{plural(recipe.batch_size, 'image')} a step (random crops of {height}×{width} pixels at "
         f"{low:g} to {high:g} times their size), in {recipe.precision}.",
@@ -181,21 +209,25 @@ def _training_sentences(run: RunRecord) -> list[str]:
         f"the encoder's body), weight decay {optimizer.weight_decay:g}; {warmup}, then "
         f"{recipe.schedule.decay} decay to zero.",
     ]
-    chosen = augmentation.model_dump(exclude_defaults=True)
+
+
+def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
+    """Return what only some recipes and heads decide."""
+    recipe = spec.recipe
+    chosen = recipe.augmentation.model_dump(exclude_defaults=True)
     more = [f"{name.replace('_', ' ')} {chosen[name]}" for name in FURTHER if name in chosen]
     if more:
-        sentences.append(f"Further transforms of the crops: {', '.join(more)}.")
+        yield f"Further transforms of the crops: {', '.join(more)}."
     if recipe.pos_ratio is not None:
-        sentences.append(f"{recipe.pos_ratio:.0%} of the training samples show the object.")
+        yield f"{recipe.pos_ratio:.0%} of the training samples show the object."
     if recipe.overfit:
         images = plural(recipe.overfit, "image")
-        sentences.append(f"Only {images} were used, for training and scoring alike.")
-    if getattr(run.spec.segmenter, "ignored_pixels", "excluded") == "negative":
-        sentences.append(
+        yield f"Only {images} were used, for training and scoring alike."
+    if getattr(spec.segmenter, "ignored_pixels", "excluded") == "negative":
+        yield (
             "In this head's mask loss, ignored pixels count as belonging to no mask, as in the "
             "official code."
         )
-    return sentences
 
 
 def environment(study: Study) -> list[tuple[str, list[str]]]:
@@ -203,18 +235,22 @@ def environment(study: Study) -> list[tuple[str, list[str]]]:
 
     Where runs differ, a value is followed by the number of runs.
     """
-    seen: dict[str, Counter[str]] = {}
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
     for record in study.records:
         for key, value in flatten(record.environment).items():
-            if key != "command" and value is not None:
-                seen.setdefault(key, Counter())[str(value)] += 1
-    result = []
-    for key, counts in seen.items():
-        values = list(counts)
-        if len(counts) > 1:
-            values = [f"{value} ({plural(n, 'run')})" for value, n in counts.most_common()]
-        result.append((key.replace(".", " ").replace("_", " "), values))
-    return result
+            if value is not None:
+                seen[key][str(value)] += 1
+    seen.pop("command", None)
+    return [
+        (key.replace(".", " ").replace("_", " "), _values(counts)) for key, counts in seen.items()
+    ]
+
+
+def _values(counts: Counter[str]) -> list[str]:
+    """Return the values of a fact, most frequent first; the only one without a number of runs."""
+    if len(counts) == 1:
+        return list(counts)
+    return [f"{value} ({plural(runs, 'run')})" for value, runs in counts.most_common()]
 
 
 LOCAL = ("python", "encoder-ablations", "detectron2")
@@ -223,24 +259,27 @@ LOCAL = ("python", "encoder-ablations", "detectron2")
 
 def commands(study: Study) -> list[tuple[str, str]]:
     """Return commands that give the same numbers again, each after what it does."""
-    steps = _installing((study.finished or study.records)[0])
+    every = [*study.finished, *study.records]
     ran = [record.environment.get("command") for record in study.records]
-    steps += [("What was run", str(command)) for command in dict.fromkeys(ran) if command]
-    ours = [run for run in (*study.finished, *study.records) if run.spec.detectron2 is None]
-    if ours:
-        config = shlex.quote(str(study.run_folder(ours[0].run_id) / "config.yaml"))
-        what = "One run alone, from its resolved configuration"
-        steps.append((what, f"ablate train --config {config}"))
-    steps.append(("This page, from the records", f"ablate report {shlex.quote(str(study.folder))}"))
-    return steps
+    # Detectron2's runs are repeated there, not by this command
+    ours = [run for run in every if run.spec.detectron2 is None]
+    configs = [study.run_folder(run.run_id) / "config.yaml" for run in ours[:1]]
+    alone = "One run alone, from its resolved configuration"
+    return [
+        *_installing(every[0].environment),
+        *(("What was run", command) for command in filter(None, dict.fromkeys(ran))),
+        *((alone, f"ablate train --config {shlex.quote(str(path))}") for path in configs),
+        ("This page, from the records", f"ablate report {shlex.quote(str(study.folder))}"),
+    ]
 
 
-def _installing(run: RunRecord) -> list[tuple[str, str]]:
+def _installing(environment: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the commands for the same code and libraries, as far as they are recorded."""
     steps = []
-    revision = run.environment.get("git_revision")
+    revision = environment.get("git_revision")
     if revision:
-        steps.append(("The same code", f"git checkout {str(revision).removesuffix('+changes')}"))
-    versions = run.environment.get("versions") or {}
+        steps.append(("The same code", f"git checkout {revision.removesuffix('+changes')}"))
+    versions = environment.get("versions") or {}
     pins = [f"{name}=={version}" for name, version in versions.items() if name not in LOCAL]
     if pins:
         steps.append(("The same libraries", f"pip install -e . {' '.join(pins)}"))

@@ -1,32 +1,40 @@
 """Sentences about the gain from pretraining: loaded against random weights of one network."""
 
+import math
+from collections.abc import Mapping
+from operator import attrgetter
+
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.label_efficiency import (
     efficiency,
-    efficiency_texts,
+    interval_text,
 )
 from encoder_ablations.experiments.reporting.findings.ranking import Comparison, pretraining
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
-from encoder_ablations.utils.texts import plural
 
 FEW = 2
 """Most architectures whose gains have a sentence each."""
+ONE_KIND = {
+    True: "All encoders started from random weights: this compares architectures only.",
+    False: "No encoder was also trained from random weights, so this study cannot tell what "
+    "pretraining adds.",
+}
+"""Whether all encoders began with random weights -> what follows where all are alike in that."""
 
 
-def gain_headline(setting: Setting, fraction: float) -> list[str]:
+def gain_headline(setting: Setting) -> list[str]:
     """Return a sentence about the gain from pretraining, if three seeds or more tell it."""
-    pairs = [pair for pair in pretraining(setting, fraction) if pair.difference.over.n >= ENOUGH]
-    if not pairs:
-        return []
-    if len(pairs) == 1:
-        return [_headline_of_one(pairs[0])]
-    gains = sorted(pair.mean for pair in pairs)
+    pairs = [pair for pair in pretraining(setting, setting.reference) if pair.tested]
+    if len(pairs) < 2:
+        return [_headline_of_one(pair) for pair in pairs]
+    gains = [pair.mean for pair in pairs]
     held = sum(pair.holds for pair in pairs)
-    certain = "all" if held == len(pairs) else str(held)
+    certain = {len(pairs): "all"}.get(held, held)
     return [
-        f"Pretraining changes the score of {len(pairs)} networks by {formats.points(gains[0])} to "
-        f"{formats.points(gains[-1])} points; the seeds confirm this for {certain} of them."
+        f"Pretraining changes the score of {len(pairs)} networks by "
+        f"{formats.interval(min(gains), max(gains))} points; the seeds confirm this for "
+        f"{certain} of them."
     ]
 
 
@@ -41,104 +49,108 @@ def _headline_of_one(pair: Comparison) -> str:
     return f"Pretraining takes {change} {interval} from {encoder}."
 
 
-def gain(setting: Setting, fraction: float) -> list[str]:
+def gain(setting: Setting) -> list[str]:
     """Return sentences about what pretraining adds to the same network from random weights.
 
-    They speak of the smallest and the largest share of the images with a comparison, and of
-    ``fraction``.
+    They speak of the smallest and the largest share of the images with a comparison, and of the
+    reference fraction.
     """
-    kinds = {group.random_weights for group in setting.groups if group.values()}
-    if kinds == {True}:
-        return ["All encoders started from random weights: this compares architectures only."]
-    if kinds == {False}:
-        return [
-            "No encoder was also trained from random weights, so this study cannot tell what "
-            "pretraining adds."
-        ]
-    pairs = {share: pretraining(setting, share) for share in setting.fractions}
-    compared = [share for share in setting.fractions if pairs[share]]
-    shown = {share for share in compared if share in (compared[0], compared[-1], fraction)}
+    kinds = {group.random_weights for group in setting.scored}
+    if len(kinds) == 1:
+        return [ONE_KIND[kind] for kind in kinds]
+    shown = _shown_shares(setting)
     sentences = []
     named = set()
+    # the largest share of the images comes first
     for share in sorted(shown, reverse=True):
-        sentences += _effects(pairs[share], share)
-        named |= {(pair.first.encoder, pair.second.encoder) for pair in pairs[share]}
+        sentences += _effects(shown[share], share)
+        named |= {pair.names for pair in shown[share]}
     if len(named) <= FEW:
-        for strong, weak in sorted(named):
-            sentences += _saved(setting, strong, weak)
-    return sentences + _without_control(setting, fraction, {strong for strong, _ in named})
+        sentences += [_saved(setting, *names) for names in sorted(named)]
+    sentences.append(_without_control(setting, dict(named)))
+    return list(filter(None, sentences))
 
 
-def _without_control(setting: Setting, fraction: float, controlled: set[str]) -> list[str]:
-    """Return a sentence about pretrained encoders that were not run from random weights, too."""
-    pretrained = [group for group in setting.at(fraction) if not group.random_weights]
-    scored = [group.encoder for group in pretrained if group.values()]
-    lonely = [encoder for encoder in scored if encoder not in controlled]
+def _shown_shares(setting: Setting) -> dict[float, list[Comparison]]:
+    """Return share of the images -> comparisons, for the shares that sentences speak of."""
+    found = {share: pretraining(setting, share) for share in setting.fractions}
+    compared = [share for share in found if found[share]]
+    spoken_of = {*compared[:1], *compared[-1:], setting.reference}
+    return {share: found[share] for share in spoken_of.intersection(compared)}
+
+
+def _without_control(setting: Setting, controls: Mapping[str, str]) -> str:
+    """Return a sentence about pretrained encoders that were not run from random weights, too.
+
+    Args:
+        setting: whose encoders are meant.
+        controls: encoder -> the same network from random weights.
+    """
+    groups = setting.scored_at(setting.reference)
+    pretrained = [group.encoder for group in groups if not group.random_weights]
+    lonely = [encoder for encoder in pretrained if encoder not in controls]
     if not lonely:
-        return []
-    verb = "was" if len(lonely) == 1 else "were"
-    names = formats.listing(lonely)
-    return [
-        f"{names} {verb} not also trained from random weights, so the gain from pretraining is "
-        "unknown there."
-    ]
+        return ""
+    verb = "was"
+    if len(lonely) > 1:
+        verb = "were"
+    return (
+        f"{formats.listing(lonely)} {verb} not also trained from random weights, so the gain from "
+        "pretraining is unknown there."
+    )
 
 
-def _saved(setting: Setting, strong: str, weak: str) -> list[str]:
-    """Return a sentence about the images that the stronger encoder saves, if it saves any."""
+def _saved(setting: Setting, strong: str, weak: str) -> str:
+    """Return a sentence about the images that the stronger encoder saves; "" if it saves none."""
     found = efficiency(setting, strong, weak)
+    # the curves do not tell, never meet, or meet only at the right end
     if found is None:
-        return []
+        return ""
     share, result = found
-    if result.fraction is None or result.fraction > 0.995 * share:
-        return []
+    if math.isnan(result.fraction) or result.fraction > 0.995 * share:
+        return ""
     about = "at most" if result.at_most else "about"
-    interval = efficiency_texts(result)[1]
-    sure = f" (95 % interval {interval} %)" if interval else ""
-    return [
-        f"{strong} needs {about} {100 * result.fraction:.2g} % of the images{sure} to score as "
-        f"much as {weak} does with {formats.fraction(share)}."
-    ]
+    needed = f"{about} {100 * result.fraction:.2g} % of the images"
+    interval = interval_text(result)
+    if interval:
+        needed = f"{needed} (95 % interval {interval} %)"
+    return (
+        f"{strong} needs {needed} to score as much as {weak} does with {formats.fraction(share)}."
+    )
 
 
 def _effects(pairs: list[Comparison], share: float) -> list[str]:
     """Return a sentence for each pair, or one for all when they are many."""
+    where = f"With {formats.fraction(share)} of the images"
     if len(pairs) <= FEW:
-        return [_effect(pair, share) for pair in pairs]
-    ordered = sorted(pairs, key=lambda pair: pair.mean)
-    least, most = ordered[0], ordered[-1]
-    text = (
-        f"With {formats.fraction(share)} of the images, pretraining changes the score of "
-        f"{len(pairs)} networks by {formats.points(least.mean)} ({least.first.encoder}) to "
-        f"{formats.points(most.mean)} points ({most.first.encoder})"
-    )
-    fewest = min(pair.difference.over.n for pair in pairs)
+        return [f"{where}, {_effect(pair)}." for pair in pairs]
+    least, *_, most = sorted(pairs, key=attrgetter("mean"))
+    fewest = min(pair.seeds for pair in pairs)
+    sure = f"; the seeds confirm this for {sum(pair.holds for pair in pairs)} of them"
     if fewest < ENOUGH:
-        return [f"{text} in this small sample; {no_more(fewest)}."]
-    return [f"{text}; the seeds confirm this for {sum(pair.holds for pair in pairs)} of them."]
+        sure = f" in this small sample; {formats.no_more(fewest)}"
+    return [
+        f"{where}, pretraining changes the score of {len(pairs)} networks by "
+        f"{formats.points(least.mean)} ({least.first.encoder}) to "
+        f"{formats.points(most.mean)} points ({most.first.encoder}){sure}."
+    ]
 
 
-def _effect(pair: Comparison, share: float) -> str:
-    """Return a sentence about what pretraining adds to one network."""
+def _effect(pair: Comparison) -> str:
+    """Return the clause about what pretraining adds to one network."""
     over, encoder = pair.difference.over, pair.first.encoder
     change = f"{formats.bare(pair.mean)} points"
-    where = f"With {formats.fraction(share)} of the images"
-    if over.n < ENOUGH:
+    if not pair.tested:
         direction = "more" if pair.mean >= 0 else "less"
         return (
-            f"{where}, {encoder} scores {change} {direction} than the same network from random "
-            f"weights in this small sample; {no_more(over.n)}."
+            f"{encoder} scores {change} {direction} than the same network from random weights in "
+            f"this small sample; {formats.no_more(pair.seeds)}"
         )
     if not pair.holds:
-        bounds = f"{formats.points(over.low or 0.0)} to {formats.points(over.high or 0.0)}"
         return (
-            f"{where}, the seeds show no certain effect of pretraining on {encoder} "
-            f"({formats.points(pair.mean)} points, {over.spread} {bounds})."
+            f"the seeds show no certain effect of pretraining on {encoder} "
+            f"({formats.points(pair.mean)} points, {over.spread} "
+            f"{formats.interval(over.low, over.high)})"
         )
     effect = f"adds {change} to" if pair.mean > 0 else f"takes {change} from"
-    return f"{where}, pretraining {effect} {encoder} ({over.spread} {formats.bounds(over)})."
-
-
-def no_more(seeds: int) -> str:
-    """Return the clause that warns of too few seeds."""
-    return f"{plural(seeds, 'seed')} cannot show more than that"
+    return f"pretraining {effect} {encoder} ({over.spread} {formats.bounds(over)})"

@@ -1,13 +1,28 @@
-"""How numbers are written in texts, tables and figures."""
+"""How numbers are written in texts, tables and figures; NaN stands for what is unknown."""
+
+import math
+from collections.abc import Sequence
 
 from encoder_ablations.experiments.stats.seeds import Summary
+from encoder_ablations.utils.texts import plural
 
 DASH = "–"
+UNITS = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
+"""Size and ending, largest first."""
+UNSIGNED = {"+0.0": "0.0", "-0.0": "0.0", "+nan": ""}
+"""Points that have no direction."""
 
 
-def percent(share: float | None) -> str:
-    """Return a share in percent: 0.7123 -> "71.2 %"."""
-    return DASH if share is None else f"{share * 100:.1f} %"
+def number(value: float, form: str, missing: str = "") -> str:
+    """Return ``value`` in a format of Python (``.2f``), or ``missing`` for NaN."""
+    if math.isnan(value):
+        return missing
+    return format(value, form)
+
+
+def percent(share: float, digits: int = 1, missing: str = "") -> str:
+    """Return a share in percent, without the sign: 0.7123 -> "71.2"; ``missing`` for NaN."""
+    return number(100 * share, f".{digits}f", missing)
 
 
 def fraction(share: float) -> str:
@@ -16,9 +31,9 @@ def fraction(share: float) -> str:
 
 
 def points(difference: float) -> str:
-    """Return a difference of shares in points: 0.041 -> "+4.1", -0.002 -> "−0.2"."""
-    text = f"{abs(difference) * 100:.1f}"
-    return text if text == "0.0" else f"{'+' if difference > 0 else '−'}{text}"
+    """Return a difference of shares in points: 0.041 -> "+4.1", -0.002 -> "−0.2", NaN -> ""."""
+    text = f"{100 * difference:+.1f}"
+    return UNSIGNED.get(text, text).replace("-", "−")
 
 
 def bare(difference: float) -> str:
@@ -26,62 +41,68 @@ def bare(difference: float) -> str:
     return points(abs(difference)).lstrip("+")
 
 
+def interval(low: float, high: float) -> str:
+    """Return two differences of shares in points: "−1.2 to +3.4"."""
+    return f"{points(low)} to {points(high)}"
+
+
 def bounds(over: Summary) -> str:
     """Return the bounds of a difference whose direction the text has already given.
 
     ``2.5 to 7.5`` for a mean of +5.0 (more) as well as of −5.0 (less).
     """
-    low, high = over.low or 0.0, over.high or 0.0
-    if (over.mean or 0.0) < 0:
+    low, high = over.low, over.high
+    if over.mean < 0:
         low, high = -high, -low
-    return " to ".join(points(bound).lstrip("+") for bound in (low, high))
+    return interval(low, high).replace("+", "")
 
 
-def large(number: float | None) -> str:
+def half_width(over: Summary) -> str:
+    """Return half the interval in points: "± 1.4"; "" below three seeds."""
+    if math.isnan(over.half_width):
+        return ""
+    return f"± {100 * over.half_width:.1f}"
+
+
+def large(count: float) -> str:
     """Return three significant digits with k, M, G or T: 86567656 -> "86.6 M"."""
-    if number is None:
-        return DASH
-    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(number) >= 0.9995 * size:
-            return _three_digits(number / size) + unit
-    return f"{number:.0f}"
+    for size, unit in UNITS:
+        if abs(count) >= 0.9995 * size:
+            return three_digits(count / size) + unit
+    return f"{count:.0f}"
 
 
-def giga(number: float | None) -> str:
+def giga(count: float) -> str:
     """Return a number in billions: 23130000000 -> "23.1"."""
-    return DASH if number is None else _three_digits(number / 1e9)
+    return three_digits(count / 1e9)
 
 
-def milliseconds(value: float | None) -> str:
-    """Return three significant digits: 41.26 -> "41.3"."""
-    return DASH if value is None else _three_digits(value)
-
-
-def memory(size: float | None) -> str:
+def memory(size: float) -> str:
     """Return a size in bytes as MB or GB: 1300000000 -> "1.30 GB"."""
-    if size is None:
-        return DASH
     if size < 1e9:
-        return f"{_three_digits(size / 1e6)} MB"
-    return f"{_three_digits(size / 1e9)} GB"
+        return f"{three_digits(size / 1e6)} MB"
+    return f"{three_digits(size / 1e9)} GB"
 
 
 def times(ratio: float) -> str:
     """Return a ratio: 2.3456 -> "2.3 times"."""
-    digits = 1 if ratio < 9.95 else 0
+    digits = int(ratio < 9.95)
     return f"{ratio:.{digits}f} times"
 
 
-def listing(words: list[str]) -> str:
+def listing(words: Sequence[str]) -> str:
     """Join words: ["a", "b", "c"] -> "a, b and c"."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _three_digits(value: float) -> str:
-    if abs(value) >= 99.95:
-        return f"{value:.0f}"
-    if abs(value) >= 9.995:
-        return f"{value:.1f}"
-    return f"{value:.2f}"
+def no_more(seeds: int) -> str:
+    """Return the clause that warns of too few seeds."""
+    return f"{plural(seeds, 'seed')} cannot show more than that"
+
+
+def three_digits(value: float) -> str:
+    """Return three significant digits: 41.26 -> "41.3"; a dash for NaN."""
+    digits = 2 - (abs(value) >= 9.995) - (abs(value) >= 99.95)
+    return number(value, f".{digits}f", DASH)

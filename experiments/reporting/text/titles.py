@@ -1,7 +1,9 @@
 """Names that tell different contents apart."""
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 
@@ -16,40 +18,44 @@ def unique_titles(named: Sequence[tuple[str, str]]) -> list[str]:
     Args:
         named: title and content (JSON) of each.
     """
-    variants: dict[str, dict[str, str]] = {}
+    contents: dict[str, set[str]] = defaultdict(set)
     for title, content in named:
-        variants.setdefault(title, {}).setdefault(content, title)
-    for title, contents in variants.items():
-        if len(contents) > 1:
-            _tell_apart(title, contents)
-    return [variants[title][content] for title, content in named]
+        contents[title].add(content)
+    endings = {title: _differences(variants) for title, variants in contents.items()}
+    return [title + endings[title][content] for title, content in named]
 
 
-def _tell_apart(title: str, contents: dict[str, str]) -> None:
-    """Add what differs to the title of each of ``contents`` (JSON -> title)."""
+def _differences(contents: Iterable[str]) -> dict[str, str]:
+    """Return content (JSON) -> what differs from the others: `` (recipe.steps=400)``, or ""."""
     flat = {content: flatten(json.loads(content)) for content in contents}
-    keys = sorted(set().union(*flat.values()))
-    differing = [
-        key for key in keys if len({canonical(each.get(key)) for each in flat.values()}) > 1
-    ]
+    values: dict[str, list[str]] = defaultdict(list)
+    for key, each in product(sorted(set().union(*flat.values())), flat.values()):
+        values[key].append(canonical(each.get(key)))
+    differing = [key for key, variants in values.items() if len(set(variants)) > 1]
     # a run of our loop has none of Detectron2's keys: that the loop differs says it all
     if "loop" in differing:
         differing = [key for key in differing if not key.startswith("detectron2")]
-    for content, each in flat.items():
-        texts = [f"{key}={each.get(key)}" for key in differing]
-        if texts:
-            contents[content] = f"{title} ({', '.join(texts)})"
+    if not differing:
+        return dict.fromkeys(flat, "")
+    return {content: f" ({_listed(each, differing)})" for content, each in flat.items()}
+
+
+def _listed(content: dict[str, Any], keys: list[str]) -> str:
+    return ", ".join(f"{key}={content.get(key)}" for key in keys)
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested content as one level: {"a": {"b": [1, 2]}} -> {"a.b.0": 1, "a.b.1": 2}."""
-    if isinstance(content, dict):
-        items = [(str(key), value) for key, value in content.items()]
-    elif isinstance(content, list | tuple):
-        items = [(str(position), value) for position, value in enumerate(content)]
-    else:
-        return {prefix: content}
+    """Return nested content as one level: {"a": {"b": [1, 2]}} -> {"a.b.0": 1, "a.b.1": 2}.
+
+    Args:
+        content: dictionaries and lists of any depth.
+        prefix: start of every key, with a dot at its end.
+    """
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    if not isinstance(content, dict):
+        return {prefix.removesuffix("."): content}
     flat: dict[str, Any] = {}
-    for key, value in items:
-        flat.update(flatten(value, f"{prefix}.{key}" if prefix else key))
+    for key, value in content.items():
+        flat |= flatten(value, f"{prefix}{key}.")
     return flat

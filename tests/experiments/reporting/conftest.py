@@ -1,4 +1,6 @@
-"""Synthetic records: the same classes, ids and files as real runs, with numbers that a test chooses."""
+"""Synthetic records: the same classes, ids and files as real runs, with numbers that a test
+chooses.
+"""
 
 import hashlib
 
@@ -39,8 +41,11 @@ class RecordFactory:
         self.folder = folder
 
     def record(self, encoder="vit-a", miou=0.7, fraction=1.0, seed=0, **options):
-        """A finished run. Options: weights, label, dataset, root, splits, classes, steps, gflops, latency,
-        report_split, pictures, disclosures, sha, environment."""
+        """A finished run.
+
+        Options: weights, label, dataset, root, splits, classes, steps, gflops, latency,
+        report_split, pictures, disclosures, sha, environment.
+        """
         spec = self.spec(encoder, fraction, seed, **options)
         classes = spec.dataset.classes
         spread = np.linspace(0.08, -0.08, len(classes)) if len(classes) > 1 else np.zeros(1)
@@ -221,7 +226,9 @@ class RecordFactory:
 
 
 def scene(number, height=120, width=160):
-    """A grey plain with craters and boulders: image H×W×3 uint8 and class ids H×W uint8, the rim ignored."""
+    """A grey plain with craters and boulders: image H×W×3 uint8 and class ids H×W uint8, the rim
+    ignored.
+    """
     random = numpy_stream(number, "scene")
     rows, columns = np.mgrid[:height, :width]
     grey = 150 + 20 * np.sin(columns / 25 + number) + random.normal(0, 6, (height, width))
@@ -244,8 +251,8 @@ def scene(number, height=120, width=160):
 def confusion(wanted):
     """K×K counts in which class k has the IoU ``wanted[k]``, to a part in a million.
 
-    Every pair of classes is taken for one another equally often, so that truth and prediction of a class are as large:
-    its IoU is hits / (hits + 2 · misses).
+    Every pair of classes is taken for one another equally often, so that truth and prediction of a
+    class are as large: its IoU is hits / (hits + 2 · misses).
     """
     count = len(wanted)
     iou = np.clip(wanted, 0, 1 - 1e-7)
@@ -261,7 +268,9 @@ def factory(tmp_path):
 
 @pytest.fixture
 def realistic(factory):
-    """Three encoders and a random control × three fractions × three seeds, pictures, disclosures, one failed run."""
+    """Three encoders and a random control × three fractions × three seeds, pictures, disclosures,
+    one failed run.
+    """
     level = {"dinov2-base": 0.74, "clip-base": 0.69, "darknet53": 0.64}
     cost = {
         "dinov2-base": (92.1, 182.0, 912),

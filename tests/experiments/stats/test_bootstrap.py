@@ -1,4 +1,6 @@
-"""Intervals over seeds and images hold the truth as often as they say: simulated studies with a known truth."""
+"""Intervals over seeds and images hold the truth as often as they say: simulated studies with a
+known truth.
+"""
 
 import numpy as np
 import pytest
@@ -26,7 +28,9 @@ def draw_images(random, count, spread):
 
 
 def score(sizes, ease):
-    """Margins N×3×K of a model that finds a share logistic(ease) of each class and spreads the rest evenly."""
+    """Margins N×3×K of a model that finds a share logistic(ease) of each class and spreads the
+    rest evenly.
+    """
     hits = sizes / (1 + np.exp(-ease))
     missed = sizes - hits
     guess = hits + (missed.sum(axis=1, keepdims=True) - missed) / (CLASSES - 1)
@@ -42,7 +46,9 @@ def resampled(scenes, weights, margins):
 
 
 def simulate(random, images, seeds, seed_noise, mixed_noise, image_noise, levels=(1.5,)):
-    """Scores of each encoder (levels) on one set of images, and on others: a list of (values, resampled)."""
+    """Scores of each encoder (levels) on one set of images, and on others: a list of (values,
+    resampled).
+    """
     sizes, ease = draw_images(random, images, image_noise)
     names = [str(n) for n in range(images)]
     weights = resampling_weights(names, 300)
@@ -82,7 +88,9 @@ SETTINGS = [  # images, seeds, noise of seeds, of seeds × images, of images
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_coverage_over_seeds_and_images(setting):
-    """Of 300 studies: 95 % ± 3 standard errors (3.8 points); more where both kinds of noise count (conservative)."""
+    """Of 300 studies: 95 % ± 3 standard errors (3.8 points); more where both kinds of noise count
+    (conservative).
+    """
     images, seeds, *noise = setting
     random = np.random.default_rng(1)
     truth = true_miou(random, *noise)
@@ -113,7 +121,9 @@ def test_coverage_of_paired_differences_and_what_pairing_buys():
 
 
 def test_scenes_count_once():
-    """Ten frames of each of 20 scenes: taken for 200 images, the interval would miss the truth far too often."""
+    """Ten frames of each of 20 scenes: taken for 200 images, the interval would miss the truth far
+    too often.
+    """
     random, noise = np.random.default_rng(3), (0.0, 0.0, 1.0)
     truth = true_miou(random, *noise)
     held = {"scenes": 0, "images": 0}
@@ -133,7 +143,9 @@ def test_scenes_count_once():
 
 
 def test_limits():
-    """Without noise of images the t interval over seeds; without noise of seeds, of many, the draws' percentiles."""
+    """Without noise of images the t interval over seeds; without noise of seeds, of many, the
+    draws' percentiles.
+    """
     values = [0.70, 0.72, 0.71]
     others = [Resampled(np.full(1000, value), np.full(100, value)) for value in values]
     low, high = interval_over_seeds_and_images(values, others)
@@ -153,7 +165,9 @@ def test_limits():
 
 
 def test_few_images_give_the_t_interval_of_their_mean():
-    """Where the score is the mean of n values the truth is known: Student's t, not the percentiles."""
+    """Where the score is the mean of n values the truth is known: Student's t, not the
+    percentiles.
+    """
     random = np.random.default_rng(0)
     values = random.uniform(0, 1, 10)
     draws = resampling_weights([str(n) for n in range(10)], 20_000) @ values / 10
@@ -176,10 +190,8 @@ def test_degrees_of_freedom():
 
 
 def test_no_interval_from_two_seeds_or_nine_images():
-    assert (
-        interval_over_seeds_and_images([0.5, 0.6], [Resampled(np.zeros(10), np.zeros(10))] * 2)
-        is None
-    )
+    others = [Resampled(np.zeros(10), np.zeros(10))] * 2
+    assert np.isnan(interval_over_seeds_and_images([0.5, 0.6], others)).all()
     assert resampling_weights([str(n) for n in range(9)]) is None
     assert resampling_weights(["one scene"] * 100) is None
 
@@ -188,7 +200,9 @@ RARE = 5
 
 
 def draw_with_rare_classes(random, images, share):
-    """Pixels of three common classes and five that occur in a ``share`` of the images, and how easy each is."""
+    """Pixels of three common classes and five that occur in a ``share`` of the images, and how
+    easy each is.
+    """
     there = random.random((images, RARE)) < share
     rare = there * (1 + random.gamma(1.0, 300.0, (images, RARE)))
     sizes = np.round(np.hstack([random.gamma(1.0, 1000.0, (images, 3)) + 1, rare]))
@@ -196,7 +210,9 @@ def draw_with_rare_classes(random, images, share):
 
 
 def score_with_rare_classes(sizes, ease):
-    """Margins N×3×8: what is missed goes to the common classes and, a fifth, to the rare ones of the image."""
+    """Margins N×3×8: what is missed goes to the common classes and, a fifth, to the rare ones of
+    the image.
+    """
     hits = np.round(sizes / (1 + np.exp(-ease)))
     missed = (sizes - hits).sum(axis=1, keepdims=True)
     share = np.hstack([np.full((len(sizes), 3), 0.8 / 3), 0.2 / RARE * (sizes[:, 3:] > 0)])
@@ -215,7 +231,9 @@ def iou_of_classes(margins):
 
 
 def coverage_with_rare_classes(share, studies=400):
-    """How often the interval of three seeds on 60 images holds the true mIoU of the classes that these images show."""
+    """How often the interval of three seeds on 60 images holds the true mIoU of the classes that
+    these images show.
+    """
     random = np.random.default_rng(1)
     truth = np.mean(
         [iou_of_classes(run) for run in runs_with_rare_classes(random, 60_000, share, 20)], axis=0
@@ -235,12 +253,16 @@ def coverage_with_rare_classes(share, studies=400):
 
 @pytest.mark.parametrize("share", [0.05, 0.08, 0.15])
 def test_coverage_with_rare_classes(share):
-    """Five of eight classes occur in 3, 5 or 9 of 60 images. Percentiles alone: 88, 90 and 93 of 100."""
+    """Five of eight classes occur in 3, 5 or 9 of 60 images. Percentiles alone: 88, 90 and 93 of
+    100.
+    """
     assert 0.915 <= coverage_with_rare_classes(share) <= 0.985
 
 
 def test_classes_in_one_or_two_images_are_the_limit():
-    """1.8 images for each rare class: not 95 % any more, which the report says where it shows such an interval."""
+    """1.8 images for each rare class: not 95 % any more, which the report says where it shows such
+    an interval.
+    """
     assert 0.89 <= coverage_with_rare_classes(0.03) < 0.95
 
 

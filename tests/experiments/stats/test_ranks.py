@@ -25,15 +25,15 @@ def test_only_encoders_that_both_have():
     found = agreement(scores([4, 3, 2]), scores([4, 3]))
     assert (found.tau, found.encoders) == (1, 2)
     assert agreement(scores([4, 3]), scores([4])) is None
-    assert agreement(scores([4, 3]), {"e0": {0: 1.0}, "e1": {}}) is None
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_no_interval_below_three_seeds(seeds):
     found = agreement(scores([3, 2], seeds=seeds), scores([3, 2]))
-    assert (found.tau, found.low, found.high, found.seeds) == (1, None, None, seeds)
+    assert (found.tau, found.seeds) == (1, seeds)
+    assert np.isnan([found.low, found.high]).all()
     between = agreement_of_seeds(scores([3, 2], seeds=seeds))
-    assert between is None if seeds == 1 else between.low is None
+    assert between is None if seeds == 1 else np.isnan(between.low)
 
 
 def test_overlapping_encoders_leave_the_ranking_open():
@@ -44,7 +44,9 @@ def test_overlapping_encoders_leave_the_ranking_open():
 
 @pytest.mark.parametrize("noise", [0.05, 0.2, 0.5])
 def test_coverage_between_conditions(noise):
-    """The true rankings differ in one pair of six: tau 2/3. Conservative: at least 95 % minus three standard errors."""
+    """The true rankings differ in one pair of six: tau 2/3. Conservative: at least 95 % minus
+    three standard errors.
+    """
     random = np.random.default_rng(1)
     found = [
         agreement(scores([4, 3, 2, 1], random, noise), scores([4, 2, 3, 1], random, noise))

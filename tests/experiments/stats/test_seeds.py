@@ -27,39 +27,38 @@ def test_interval_of_three_seeds_by_hand():
         pytest.approx(0.71 - half_width),
         pytest.approx(0.71 + half_width),
     )
-    assert summary.text() == "71.0 ± 2.5 (n=3)"
-    assert summary.text(with_n=False) == "71.0 ± 2.5"
+    assert summary.text() == "71.0 ± 2.5"
     assert summary.spread == "95 % interval"
 
 
 def test_two_seeds_give_a_range_that_is_called_a_range():
     summary = summarize([0.70, 0.73])
-    assert summary.half_width is None
+    assert math.isnan(summary.half_width)
     assert (summary.low, summary.high, summary.spread) == (0.70, 0.73, "range")
-    assert summary.text() == "71.5 (range 70.0–73.0, n=2)"
-    assert summarize([0.71201, 0.71203]).text(with_n=False) == "71.2 (range 71.2–71.2)", (
+    assert summary.text() == "71.5 (range 70.0–73.0)"
+    assert summarize([0.71201, 0.71203]).text() == "71.2 (range 71.2–71.2)", (
         "one seed looks otherwise"
     )
     assert summary.std == pytest.approx(0.03 / math.sqrt(2))
 
 
 def test_one_seed_is_a_value_and_none_is_a_dash():
-    assert summarize([0.712]).text() == "71.2 (n=1)"
+    assert summarize([0.712]).text() == "71.2"
     assert summarize([0.712]).spread == ""
-    assert summarize([0.712]).std is None
-    assert summarize([]) == Summary(0)
+    assert math.isnan(summarize([0.712]).std)
+    assert summarize([]) == Summary()
     assert summarize([]).text() == "–"
 
 
 def test_other_units():
-    assert summarize([200, 240, 280]).text(scale=1, digits=0) == "240 ± 99 (n=3)"
+    assert summarize([200, 240, 280]).text(scale=1, digits=0) == "240 ± 99"
 
 
 @given(st.lists(scores, max_size=8))
 def test_intervals_exist_only_from_three_seeds_on(values):
     summary = summarize(values)
     assert summary.n == len(values)
-    assert (summary.half_width is not None) == (len(values) >= 3)
+    assert math.isnan(summary.half_width) == (len(values) < 3)
     assert ("±" in summary.text()) == (len(values) >= 3)
     if values:
         assert summary.low - 1e-12 <= summary.mean <= summary.high + 1e-12
@@ -86,22 +85,21 @@ def test_paired_difference_by_hand():
 def test_no_test_below_three_shared_seeds(first, second):
     difference = paired_difference(first, second)
     shared = first.keys() & second.keys()
-    assert (difference is None) == (not shared)
-    if difference:
-        assert difference.over.n == len(shared)
-        if len(shared) < 3:
-            assert difference.p is None
-            assert difference.over.half_width is None
+    assert difference.over.n == len(shared)
+    if len(shared) < 3:
+        assert math.isnan(difference.p)
+        assert math.isnan(difference.over.half_width)
 
 
 def test_equal_differences_are_not_tested():
-    assert paired_difference({0: 0.5, 1: 0.6, 2: 0.7}, {0: 0.4, 1: 0.5, 2: 0.6}).p is None
+    equal = paired_difference({0: 0.5, 1: 0.6, 2: 0.7}, {0: 0.4, 1: 0.5, 2: 0.6})
+    assert math.isnan(equal.p)
 
 
 def test_holm_by_hand():
-    assert holm([0.01, None, 0.04, 0.03]) == [
+    assert holm([0.01, math.nan, 0.04, 0.03]) == [
         pytest.approx(0.03),
-        None,
+        pytest.approx(math.nan, nan_ok=True),
         pytest.approx(0.06),
         pytest.approx(0.06),
     ]
@@ -116,7 +114,9 @@ def test_holm_never_makes_a_p_value_smaller(p_values):
 
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_coverage_over_seeds(n):
-    """Of 2,000 studies: 95 % ± 3 standard errors (1.5 points), for means, paired differences and deviations."""
+    """Of 2,000 studies: 95 % ± 3 standard errors (1.5 points), for means, paired differences and
+    deviations.
+    """
     random = np.random.default_rng(n)
     held = dict.fromkeys(["mean", "difference", "deviation"], 0)
     for _ in range(2000):
@@ -136,7 +136,9 @@ def test_coverage_over_seeds(n):
 
 
 def test_claims_without_a_difference_are_rare():
-    """Holm over the six pairs of four equal encoders: any claim in at most 5 % of 500 studies (+ 3 errors)."""
+    """Holm over the six pairs of four equal encoders: any claim in at most 5 % of 500 studies (+ 3
+    errors).
+    """
     random = np.random.default_rng(0)
     wrong = 0
     for _ in range(500):
@@ -151,7 +153,7 @@ def test_effect_size_by_hand():
     assert difference.effect == pytest.approx(
         5 * (1 - 3 / 7)
     )  # mean 5 points, deviation 1 point, two degrees
-    assert paired_difference({0: 0.7, 1: 0.8}, {0: 0.6, 1: 0.6}).effect is None
+    assert math.isnan(paired_difference({0: 0.7, 1: 0.8}, {0: 0.6, 1: 0.6}).effect)
 
 
 def test_deviation_interval_by_hand():
@@ -160,4 +162,4 @@ def test_deviation_interval_by_hand():
     )  # chi-square with two degrees: -2 ln of the tail
     assert low == pytest.approx(0.01 * math.sqrt(2 / (-2 * math.log(0.025))))
     assert high == pytest.approx(0.01 * math.sqrt(2 / (-2 * math.log(0.975))))
-    assert deviation_interval([0.7, 0.8]) is None
+    assert np.isnan(deviation_interval([0.7, 0.8])).all()

@@ -23,7 +23,7 @@ from encoder_ablations.experiments.reporting.figures.results import (
     draw_setting,
 )
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.findings.ranking import standings
+from encoder_ablations.experiments.reporting.findings.ranking import ranking
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def study(factory):
 
 
 def test_every_figure_is_saved_and_embedded(study):
-    drawn = draw_setting(study.settings[0], encoder_styles(study), study.folder / "figures", "s1")
+    drawn = draw_setting(
+        study.settings[0], encoder_styles(study.groups), study.folder / "figures", "s1"
+    )
     assert list(drawn) == [
         "fractions",
         "pretraining",
@@ -74,7 +76,9 @@ def test_same_records_same_bytes(study):
     saved = []
     for folder in (study.folder / "one", study.folder / "two"):
         with style_context():
-            figure, alt = fraction_curves(study.settings[0], ["a", "b"], encoder_styles(study))
+            figure, alt = fraction_curves(
+                study.settings[0], ["a", "b"], encoder_styles(study.groups)
+            )
             saved.append(save_figure(figure, folder, "curves", alt))
     assert saved[0] == saved[1]
     for name in ("curves.png", "curves.pdf"):
@@ -85,7 +89,7 @@ def test_same_records_same_bytes(study):
 
 def test_curve_shows_means_bands_and_every_seed(study):
     with style_context():
-        figure, _ = fraction_curves(study.settings[0], ["a"], encoder_styles(study))
+        figure, _ = fraction_curves(study.settings[0], ["a"], encoder_styles(study.groups))
     (axis,) = figure.axes
     np.testing.assert_allclose(axis.lines[0].get_xydata(), [[10, 62], [100, 71]])
     np.testing.assert_allclose(np.sort(axis.lines[1].get_ydata()), [61, 62, 63, 70, 71, 72])
@@ -98,13 +102,13 @@ def test_curve_shows_means_bands_and_every_seed(study):
 def test_front_joins_what_nothing_beats(study):
     setting = study.settings[0]
     with style_context():
-        figure, alt = cost_figure(standings(setting, 1.0), encoder_styles(study))
+        figure, alt = cost_figure(ranking(setting, 1.0).standings, encoder_styles(study.groups))
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[10, 61], [30, 71]])
     assert alt.endswith("higher mean score than these: a, b.")
 
 
 def test_control_has_the_colour_of_its_network_and_another_dash(study):
-    styles = encoder_styles(study)
+    styles = encoder_styles(study.groups)
     assert styles["a"].color == styles["a-random"].color != styles["b"].color
     assert [styles[name].dashed for name in ("a", "a-random", "b")] == [False, True, False]
 
@@ -131,7 +135,9 @@ def test_numbers_in_small_matrices_only(factory, count, numbered):
 def test_names_with_markup(factory):
     records = [factory.record("a", 0.6, label="$\\frac$ <b> & _"), factory.record("b", 0.5)]
     study = collect(factory.write(records))
-    drawn = draw_setting(study.settings[0], encoder_styles(study), study.folder / "figures", "s1")
+    drawn = draw_setting(
+        study.settings[0], encoder_styles(study.groups), study.folder / "figures", "s1"
+    )
     svg = drawn["cost"].svg
     assert "$\\frac$ &lt;b&gt; &amp; _" in svg
 
@@ -148,24 +154,20 @@ def test_large_studies_have_some_panels_means_alone_and_the_best_encoders_bars(f
     assert panel_shares(setting) == [0.01, 0.02, 0.1, 0.2, 0.5, 1.0], (
         "six of eight, the ends among them"
     )
-    styles = encoder_styles(collect(factory.folder / "study"))
+    styles = encoder_styles(setting.groups)
     with style_context():
         crowded, _ = learning_curves(setting, setting.encoders, styles)
         few, _ = learning_curves(setting, setting.encoders[:CROWDED], styles)
     assert [bool(axis.collections) for axis in crowded.axes] == [False] * 6
     assert [bool(axis.collections) for axis in few.axes] == [True] * 6
-    bars = [
-        alt
-        for name, _, alt in _figures(setting, standings(setting, 1.0), styles)
-        if name == "classes"
-    ]
+    bars = [alt for name, (_, alt) in _figures(setting, styles) if name == "classes"]
     assert len(bars) == 1
     assert f"for the {BARS_OF} best of {CROWDED + 1} encoders" in bars[0]
 
 
 def test_a_figure_is_drawn_once_for_each_format_and_laid_out_once(study, monkeypatch):
     with style_context():
-        figure, alt = fraction_curves(study.settings[0], ["a"], encoder_styles(study))
+        figure, alt = fraction_curves(study.settings[0], ["a"], encoder_styles(study.groups))
         drawn, laid_out = [], []
         draw, execute = figure.draw, figure.get_layout_engine().execute
         monkeypatch.setattr(figure, "draw", lambda renderer: (drawn.append(1), draw(renderer)))

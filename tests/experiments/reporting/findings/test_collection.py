@@ -132,7 +132,9 @@ def test_flatten():
 
 
 def test_runs_whose_batch_norm_saw_other_numbers_of_images_are_not_compared(factory):
-    """Not even when one encoder alone has a BatchNorm that learns; a failed run stays with those of its model."""
+    """Not even when one encoder alone has a BatchNorm that learns; a failed run stays with those
+    of its model.
+    """
     whole = [factory.record("vit-a", seed=seed) for seed in (0, 1)]
     parts = [
         factory.record("darknet", seed=seed).model_copy(update={"images_per_statistic": 4})

@@ -26,7 +26,9 @@ from encoder_ablations.utils.checked_json import write_checked
 
 
 def elsewhere(miou, classes):
-    """(S+1)×(S+1) counts in which each of S classes has the IoU ``miou``: what is missed is taken for "other"."""
+    """(S+1)×(S+1) counts in which each of S classes has the IoU ``miou``: what is missed is taken
+    for "other".
+    """
     counts = np.zeros((classes + 1, classes + 1), np.int64)
     hits = round(miou * 10**9)
     counts[range(classes), range(classes)] = hits

@@ -1,4 +1,6 @@
-"""Per-image counts in the report: intervals that count the choice of images, and files that cannot be used."""
+"""Per-image counts in the report: intervals that count the choice of images, and files that cannot
+be used.
+"""
 
 import csv
 
@@ -16,7 +18,9 @@ from encoder_ablations.experiments.runs.record import PER_IMAGE
 
 
 def write(factory, levels, images=40, seeds=3, spread=0.3):
-    """A study whose runs have per-image counts; images differ in how hard they are, equally for all encoders."""
+    """A study whose runs have per-image counts; images differ in how hard they are, equally for
+    all encoders.
+    """
     random = np.random.default_rng(0)
     hard = random.normal(0, spread, images)
     records, kept = [], {}

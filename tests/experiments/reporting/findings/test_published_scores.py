@@ -1,4 +1,6 @@
-"""Published scores beside ours: in the page, the terminal, the tables and JSON, with the difference and who says so."""
+"""Published scores beside ours: in the page, the terminal, the tables and JSON, with the
+difference and who says so.
+"""
 
 import csv
 import io
@@ -7,9 +9,11 @@ import pytest
 import yaml
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.page import page, study_results
-from encoder_ablations.experiments.reporting.page.page import terminal_ranking, write_report
+from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.page.tables import ranking_table
+from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 
 STUDY = {
     "name": "known",
@@ -31,7 +35,9 @@ FIRST = {
 
 @pytest.fixture
 def write(factory, monkeypatch):
-    """A study with three runs of vit-a (72.0 ± 5.0), one of vit-b (60.0), and the given published scores."""
+    """A study with three runs of vit-a (72.0 ± 5.0), one of vit-b (60.0), and the given published
+    scores.
+    """
     monkeypatch.setattr(page, "draw_setting", lambda *_: {})
 
     def write(published):
@@ -41,6 +47,10 @@ def write(factory, monkeypatch):
         return folder
 
     return write
+
+
+def table_of(study):
+    return ranking_table(study, Resampling(study))
 
 
 def text_of(files):
@@ -64,7 +74,7 @@ def test_without_published_scores_there_is_no_column(write):
     files = write_report(write([]))
     assert "Published" not in text_of(files)
     assert "published" not in files.ranking
-    assert "published (%)" not in ranking_table(collect(files.page.parent)).header
+    assert "published (%)" not in table_of(collect(files.page.parent)).header
 
 
 def test_the_terminal_and_the_tables(write):
@@ -76,7 +86,7 @@ def test_the_terminal_and_the_tables(write):
         "  vit-b     100 %    60.0          1",
         "  [1] Doe & Roe, 2024",
     ]
-    table = ranking_table(study)
+    table = table_of(study)
     first, second = csv.DictReader(io.StringIO(table.csv()))
     names = ("published (%)", "ours - published (points)", "source")
     assert [first[name] for name in names] == ["74.5", "−2.5 ± 5.0", "Doe & Roe, 2024"]

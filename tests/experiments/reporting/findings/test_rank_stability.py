@@ -3,7 +3,7 @@
 import pytest
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.findings.label_efficiency import (
+from encoder_ablations.experiments.reporting.findings.efficiency_tables import (
     efficiency_table,
     target_table,
 )

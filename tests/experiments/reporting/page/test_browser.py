@@ -1,4 +1,4 @@
-"""The page in a real browser without a window: nothing is cut off, and what the script adds works."""
+"""The page in a real browser: nothing is cut off, and what the script adds works."""
 
 import json
 import re
@@ -26,15 +26,18 @@ found.page = document.documentElement.scrollWidth;
 found.outside = [...document.querySelectorAll(".ranking td, .ranking th, .plot")]
   .filter((part) => part.getBoundingClientRect().right > across + 1).length;
 const plots = [...document.querySelectorAll(".plot")].map((box) => ({
-  scrolls: getComputedStyle(box).overflowX === "auto" && box.tabIndex === 0 && Boolean(box.ariaLabel),
+  scrolls: getComputedStyle(box).overflowX === "auto" && box.tabIndex === 0
+    && Boolean(box.ariaLabel),
   hidden: box.scrollWidth - box.clientWidth,
-  scale: box.firstElementChild.getBoundingClientRect().width / parseFloat(box.style.getPropertyValue("--drawn")),
+  scale: box.firstElementChild.getBoundingClientRect().width
+    / parseFloat(box.style.getPropertyValue("--drawn")),
 }));
 found.cut = plots.filter((box) => box.hidden > 1 && !box.scrolls).length;
 found.scrolled = plots.filter((box) => box.hidden > 1).length;
 found.scale = Math.min(...plots.map((box) => box.scale));
 found.figures = document.querySelectorAll(".plot > *").length;
-found.plots = [...document.querySelectorAll(".plot > *")].every((part) => part.getBoundingClientRect().height > 60);
+found.plots = [...document.querySelectorAll(".plot > *")]
+  .every((part) => part.getBoundingClientRect().height > 60);
 found.dark = getComputedStyle(document.body).backgroundColor;
 
 const button = document.querySelector(".ranking thead button");
@@ -64,7 +67,8 @@ setTimeout(() => {
   found.focus = document.activeElement === enlarge;
   const all = [...document.querySelectorAll("a[href], button, input, summary, [tabindex]")];
   found.reachable = all.every((part) => part.tabIndex >= 0);
-  found.regions = [...document.querySelectorAll(".scroll")].every((part) => part.tabIndex === 0 && part.ariaLabel);
+  found.regions = [...document.querySelectorAll(".scroll")]
+    .every((part) => part.tabIndex === 0 && part.ariaLabel);
   parent.postMessage(JSON.stringify(found), "*");
 }, 50);
 })();
@@ -72,12 +76,17 @@ setTimeout(() => {
 """
 
 
-FRAME = """<!DOCTYPE html><iframe src="probed.html" style="width: {width}px; height: 900px; border: 0"></iframe>
-<script>addEventListener("message", (event) => { document.body.dataset.found = event.data; });</script>"""
+FRAME = """<!DOCTYPE html>
+<iframe src="probed.html" style="width: {width}px; height: 900px; border: 0"></iframe>
+<script>
+addEventListener("message", (event) => { document.body.dataset.found = event.data; });
+</script>"""
 
 
 def browse(page, folder, width, *options):
-    """What the probe finds in the page, in a frame that is ``width`` pixels wide: a window has a least width."""
+    """What the probe finds in the page, in a frame that is ``width`` pixels wide: a window has a
+    least width.
+    """
     probed, frame = folder / "probed.html", folder / "frame.html"
     probed.write_text(
         page.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8"

@@ -10,7 +10,8 @@ from encoder_ablations.experiments.reporting.figures.drawing import RC, Embedded
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page import page
 from encoder_ablations.experiments.reporting.page.grids import fractions_grid, mistakes
-from encoder_ablations.experiments.reporting.page.page import terminal_ranking, write_report
+from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.utils.errors import InputError
 
@@ -112,7 +113,9 @@ def test_page_is_valid_offline_and_complete(realistic):
 
 
 def test_figures_stay_legible_on_a_phone(realistic):
-    """Wide ones do not shrink below what can be read, but scroll within a box that the keyboard reaches, too."""
+    """Wide ones do not shrink below what can be read, but scroll within a box that the keyboard
+    reaches, too.
+    """
     source = write_report(realistic).page.read_text(encoding="utf-8")
     plots = re.findall(r'<figure>\s*<div class="plot"([^>]*)>', source)
     assert plots
@@ -123,7 +126,8 @@ def test_figures_stay_legible_on_a_phone(realistic):
         )
     assert ".plot { max-width: var(--drawn); overflow-x: auto; }" in source
     factor = re.search(
-        r"@media screen { .plot svg, .plot img { min-width: calc\(([\d.]+) \* var\(--drawn\)\); } }",
+        r"@media screen { .plot svg, .plot img "
+        r"{ min-width: calc\(([\d.]+) \* var\(--drawn\)\); } }",
         source,
     )
     assert float(factor[1]) * RC["font.size"] * 96 / 72 > 9, "CSS pixels"
@@ -142,7 +146,8 @@ def test_numbers_by_hand(factory, report):
         "a is the best encoder here, 5.0 points ahead of the next (95 % interval 2.5 to 7.5)."
         in shown.text
     )
-    # mean ± t(0.975, 2) · s / √3: s = 0.02 -> 4.97 points; s = 0.02646 -> 6.57 points; the differences 5, 6, 4 -> 2.48
+    # mean ± t(0.975, 2) · s / √3: s = 0.02 -> 4.97 points; s = 0.02646 -> 6.57 points; the
+    # differences 5, 6, 4 -> 2.48
     assert "1 a 72.0 ± 5.0 3 86.6 M 1.20 M 20.0 41.3 3 min 20 s" in shown.text
     assert "2 b 67.0 ± 6.6 3 −5.0 −7.5 to −2.5 86.6 M 1.20 M 5.00 30.0 1 min 05 s" in shown.text
     assert "crater 72.0 ± 5.0 67.0 ± 6.6" in shown.text
@@ -393,10 +398,10 @@ def test_what_else_is_done_to_the_crops_is_said(factory):
     )
     recipe = record.spec.recipe.model_copy(update={"augmentation": augmentation, "pos_ratio": 0.25})
     changed = record.model_copy(update={"spec": record.spec.model_copy(update={"recipe": recipe})})
-    text = " ".join(method._training_sentences(changed))
+    text = " ".join(method._training_sentences(changed.spec))
     assert "Further transforms of the crops: rotate 10.0, vertical flip 0.5." in text
     assert "25% of the training samples show the object." in text
-    assert "Further" not in " ".join(method._training_sentences(record))
+    assert "Further" not in " ".join(method._training_sentences(record.spec))
 
 
 def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):

@@ -4,7 +4,13 @@ import io
 import pytest
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.page.tables import Table, write_tables
+
+
+def write(folder):
+    study = collect(folder)
+    write_tables(study, Resampling(study))
 
 
 def read(path):
@@ -14,7 +20,7 @@ def read(path):
 def test_runs_csv_has_every_run_with_everything(factory):
     done = factory.record("a", 0.7, 0.5, 3, gflops=20, latency=30)
     folder = factory.write([done, factory.failure("b", message="no memory\nleft")])
-    write_tables(collect(folder))
+    write(folder)
     finished, failed = read(folder / "runs.csv")
     assert (finished["encoder"], finished["fraction"], finished["seed"], finished["status"]) == (
         "a",
@@ -41,7 +47,7 @@ def test_runs_csv_has_every_run_with_everything(factory):
 def test_ranking_numbers(factory):
     records = [factory.record("a", m, seed=s) for s, m in enumerate([0.70, 0.72, 0.71])]
     folder = factory.write([*records, factory.record("b", 0.8), factory.failure("b", seed=1)])
-    write_tables(collect(folder))
+    write(folder)
     first, second = read(folder / "tables" / "ranking.csv")
     assert (first["encoder"], first["mIoU (%)"], first["n"], first["failed"], first["spread"]) == (
         "b",
@@ -66,7 +72,7 @@ def test_differences(factory):
     records = [factory.record("a", m, seed=s) for s, m in enumerate([0.70, 0.72, 0.74])]
     records += [factory.record("b", m, seed=s) for s, m in enumerate([0.65, 0.66, 0.70])]
     folder = factory.write(records)
-    write_tables(collect(folder))
+    write(folder)
     (row,) = read(folder / "tables" / "differences.csv")
     assert [row[key] for key in ("first", "second", "low", "high", "wins", "p (Holm)")] == [
         "a",
@@ -87,7 +93,7 @@ def test_what_pretraining_buys_is_written_as_any_difference(factory, seeds):
         for s in range(seeds)
     ]
     folder = factory.write(records)
-    write_tables(collect(folder))
+    write(folder)
     (pair,), (gain,) = (
         read(folder / "tables" / f"{name}.csv") for name in ("differences", "pretraining")
     )
@@ -104,7 +110,7 @@ def test_what_pretraining_buys_is_written_as_any_difference(factory, seeds):
 
 def test_every_class_of_every_encoder(factory):
     folder = factory.write([factory.record("a", 0.7), factory.record("b", 0.5)])
-    write_tables(collect(folder))
+    write(folder)
     rows = read(folder / "tables" / "per_class.csv")
     assert [(row["class"], row["encoder"], row["IoU (%)"]) for row in rows[:3]] == [
         ("background", "a", "78.0"),

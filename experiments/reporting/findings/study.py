@@ -1,0 +1,53 @@
+"""Everything that was found of a study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup, Setting
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.transfer_record import TransferRecord
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that was found below ``folder``.
+
+    Attributes:
+        name: name of the folder.
+        folder: holds ``runs/``.
+        records: finished and failed runs, by fraction and seed.
+        settings: the records, sorted.
+        titles: run id -> the encoder's title, made unique.
+        unfinished: run folders without a record: still running, or interrupted.
+        damaged: files that could not be used and why, one line each.
+        transfers: run id -> that run tested on other datasets.
+    """
+
+    name: str
+    folder: Path
+    records: tuple[RunRecord, ...]
+    settings: tuple[Setting, ...]
+    titles: dict[str, str]
+    unfinished: tuple[str, ...]
+    damaged: tuple[str, ...] = ()
+    transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> list[RunGroup]:
+        """Return the groups of all settings."""
+        return [group for setting in self.settings for group in setting.groups]
+
+    @property
+    def failed(self) -> list[RunRecord]:
+        """Return the records of failed runs."""
+        return [record for record in self.records if record.status == "failed"]
+
+    @property
+    def finished(self) -> list[FinishedRun]:
+        """Return the records of finished runs."""
+        return [FinishedRun.of(record) for record in self.records if record.status == "finished"]
+
+    def run_folder(self, run_id: str) -> Path:
+        """Return the folder of a run."""
+        return self.folder / "runs" / run_id
