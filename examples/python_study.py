@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import encoder_ablations as ea
-from encoder_ablations.experiments.commands.run import Choices, run_study
+from encoder_ablations.experiments.commands.run import run_study
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.study_options import Choices
 
 OUTPUT = Path("outputs/python_study")
 DATA = Path("datasets/python_study")

@@ -99,7 +99,7 @@ def test_an_installation_finds_its_folders_within_itself(tmp_path):
         kept = {
             path.relative_to(ROOT)
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in (".py", ".yaml", ".html")
+            if path.suffix in (".py", ".yaml", ".html", ".css")
         }
         assert kept == {
             path.relative_to(installed)

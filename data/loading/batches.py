@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.data.loading.balancing import drawer
-from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples, View
-from encoder_ablations.data.loading.stored_set import StoredSet
+from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples, ShrunkSamples, View
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.data.views.transforms import evaluation_view, training_view
 from encoder_ablations.utils.errors import InputError
@@ -185,7 +184,7 @@ class _EvaluationViews(Dataset[Any]):
         """Return the mask at its own size, at which metrics are computed."""
         if sample.mask is None:
             raise ValueError(f"sample '{sample.id}' has no mask to compare with")
-        if isinstance(self._dataset, StoredSet) and sample.mask.shape != sample.size:
+        if isinstance(self._dataset, ShrunkSamples) and sample.mask.shape != sample.size:
             return self._dataset.full_mask(index)
         return sample.mask
 

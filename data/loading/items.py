@@ -1,8 +1,9 @@
 """What passes between datasets, loaders and models: samples, batches, images to evaluate."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
 from encoder_ablations.data.datasets.sample import Sample
@@ -17,6 +18,14 @@ class Samples(Protocol):
 
     def image_file(self, index: int, /) -> Path:
         """Return the file that a sample's image is read from."""
+
+
+@runtime_checkable
+class ShrunkSamples(Samples, Protocol):
+    """Samples that are kept smaller than their files."""
+
+    def full_mask(self, index: int, /) -> np.ndarray:
+        """Return H×W int64 class ids at the size of the mask file."""
 
 
 class View(NamedTuple):

@@ -12,7 +12,7 @@ from huggingface_hub import (
     hf_hub_url,
     try_to_load_from_cache,
 )
-from huggingface_hub.errors import (
+from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's
     GatedRepoError,
     HfHubHTTPError,
     HTTPError,

@@ -77,7 +77,6 @@ class ConfusionMatrix:
 
 def _checked(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Return both tensors in types for which PyTorch finds extremes: not unsigned 16 to 64 bits."""
-
     if prediction.shape != truth.shape:
         shapes = f"prediction {tuple(prediction.shape)}, truth {tuple(truth.shape)}"
         raise InputError(

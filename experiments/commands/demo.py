@@ -6,9 +6,9 @@ from tqdm import tqdm
 
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.synthetic.terrain import generate_terrain
-from encoder_ablations.experiments import options
-from encoder_ablations.experiments.commands.run import add_choices, read_choices, run_study
-from encoder_ablations.experiments.studies.study import OUTPUTS, load_study
+from encoder_ablations.experiments import cli, options
+from encoder_ablations.experiments.studies.study import load_study
+from encoder_ablations.experiments.study_options import add_choices, read_choices
 
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
@@ -17,7 +17,7 @@ EXAMPLES = """  ablate demo
   ablate demo --device cuda"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """See ``ablate demo --help``."""
     parser = options.make_parser(
         "demo", "Makes a Mars-terrain dataset on disk and runs configs/studies/demo.yaml.", EXAMPLES
@@ -27,12 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_execution_options(parser)
     add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
-    choices = read_choices(arguments)
-    study = load_study("demo", arguments.overrides)
+    # what "run" would refuse is refused before the terrain is generated
+    read_choices(arguments)
+    load_study("demo", arguments.overrides)
     dataset = load_dataset("mars_terrain")
     with tqdm(unit="image", desc="terrain", leave=False, disable=None) as bar:
         generate_terrain(
             dataset.folder, train=160, val=40, test=60, size=128, seed=0, progress=bar.update
         )
     print(f"dataset: {dataset.folder} (generated: background, crater, boulder)")
-    return run_study(study, arguments.output or OUTPUTS / study.name, choices)
+    return cli.main(["run", "demo", *argv])

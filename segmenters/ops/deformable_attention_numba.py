@@ -15,6 +15,7 @@ from torch import Tensor
 
 from encoder_ablations.utils.kernels import compiled, in_parallel
 
+Shapes = Sequence[tuple[int, int]]
 HALF = np.float32(0.5)
 ONE = np.float32(1)
 ROWS = 128
@@ -30,9 +31,7 @@ class _Level(NamedTuple):
     start: int
 
 
-def forward(
-    value: Tensor, locations: Tensor, weights: Tensor, shapes: Sequence[tuple[int, int]]
-) -> Tensor:
+def forward(value: Tensor, locations: Tensor, weights: Tensor, shapes: Shapes) -> Tensor:
     """Return the weighted samples B×Q×(M·D), all float32 on the CPU.
 
     Args:
@@ -56,11 +55,7 @@ def forward(
 
 
 def backward(
-    gradient: Tensor,
-    value: Tensor,
-    locations: Tensor,
-    weights: Tensor,
-    shapes: Sequence[tuple[int, int]],
+    gradient: Tensor, value: Tensor, locations: Tensor, weights: Tensor, shapes: Shapes
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients to value, locations and weights, all float32 on the CPU.
 
@@ -100,7 +95,7 @@ def backward(
     return outputs[0], outputs[1], outputs[2]
 
 
-def _levels(shapes: Sequence[tuple[int, int]]) -> list[_Level]:
+def _levels(shapes: Shapes) -> list[_Level]:
     """Return the levels that have cells."""
     levels, start = [], 0
     for number, (height, width) in enumerate(shapes):

@@ -58,7 +58,8 @@ def test_same_seed_same_weights_and_all_parts_learn(case):
 
 
 def test_equal_grids():
-    """Rule 7: both ways give a patch-14 model the token grid of a patch-16 one; natively it has more tokens."""
+    """Rule 7: both ways give a patch-14 model the token grid of a patch-16 one; natively it has
+    more tokens."""
     tokens = {
         grid: build_encoder(
             EncoderSpec(name="dinov2_s14", weights="random", grid=grid)
@@ -73,7 +74,8 @@ def test_equal_grids():
 
 
 def test_padding_does_not_shift_features():
-    """A bright spot is found at the same place of p2 whether or not the image is padded on its right and lower side."""
+    """A bright spot is found at the same place of p2 whether or not the image is padded on its
+    right and lower side."""
     encoder = build_encoder(EncoderSpec(name="dinov2_s14", weights="random", channels=64)).eval()
     assert isinstance(encoder.body, ViTBody)
     from encoder_ablations.encoders.pyramids.resize import resize_to_stride
@@ -97,7 +99,8 @@ EARLY = {"taps": (0.25, 0.4, 0.5, 0.6), "final_norm": False}
 
 
 def learning_and_reached(**fields):
-    """Names of the trainable parameters, and of those that a gradient reaches when all are trainable."""
+    """Names of the trainable parameters, and of those that a gradient reaches when all are
+    trainable."""
     encoder = build_encoder(EncoderSpec(weights="random", **fields))
     learning = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
     encoder.requires_grad_(True)

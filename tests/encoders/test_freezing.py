@@ -14,7 +14,8 @@ def make(name, freeze):
 
 
 def step(encoder):
-    """One plain gradient step in training mode; returns the names of parameters and buffers that changed."""
+    """One plain gradient step in training mode; returns the names of parameters and buffers that
+    changed."""
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     encoder.train()
     optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)

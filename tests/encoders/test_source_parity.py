@@ -1,4 +1,5 @@
-"""A small model of each family with random weights: transformers' outputs, and timm's with the same weights loaded."""
+"""A small model of each family with random weights: transformers' outputs, and timm's with the
+same weights loaded."""
 
 import copy
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class Family:
     """The same small network in both libraries.
 
     Attributes:
-        options: what the entry in the encoder table needs beside timm's defaults to be the source's network.
+        options: what the entry in the encoder table needs, beside timm's defaults, to be the
+            source's network.
         image: side for which the position embeddings are made.
         same_rule: whether transformers resizes position embeddings as timm does.
     """
@@ -135,8 +137,8 @@ FAMILIES = {
 def _randomise(model):
     """Weights at which every part of the network matters, unlike at the libraries' initial ones.
 
-    Larger ones make activations of 20 and more, where float32 rounding alone reaches 1e-5 (in float64 the same models
-    agree to 1e-14 at their native size).
+    Larger ones make activations of 20 and more, where float32 rounding alone reaches 1e-5 (in
+    float64 the same models agree to 1e-14 at their native size).
     """
     with torch_stream(0, "test", "weights"), torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -245,7 +247,8 @@ def test_taps_equal_at_the_native_size(name, sources, tmp_path):
 @pytest.mark.parametrize(("rows", "columns"), [(5, 7), (7, 3)])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_taps_equal_at_other_sizes(name, rows, columns, sources, tmp_path):
-    """Where transformers resizes position embeddings by another rule than timm, they are made equal everywhere."""
+    """Where transformers resizes position embeddings by another rule than timm, they are made
+    equal everywhere."""
     family, source = FAMILIES[name], sources[name]
     if not family.same_rule:
         source = copy.deepcopy(source)
@@ -298,7 +301,8 @@ def test_siglip_has_no_prefix_token_to_remove(sources, tmp_path):
 
 @pytest.mark.parametrize("name", ["dinov2_registers", "dinov3"])
 def test_registers_are_all_prefix(name, sources, tmp_path):
-    """Taps hold the patches and neither the class token nor a register, also on an image that is not square."""
+    """Taps hold the patches and neither the class token nor a register, also on an image that is
+    not square."""
     family = FAMILIES[name]
     model = _loaded(family, sources[name], tmp_path)
     images = _images(family.patch * 3, family.patch * 6)

@@ -39,7 +39,8 @@ class TinyNeck(nn.Module):
 
 @pytest.fixture
 def make_encoder():
-    """make_encoder(draws) -> Encoder with 32 channels, after ``draws`` random numbers were used up."""
+    """make_encoder(draws) -> Encoder with 32 channels, after ``draws`` random numbers were used
+    up."""
 
     def make(draws: int = 0) -> Encoder:
         torch.rand(draws)

@@ -1,8 +1,10 @@
-"""Every head on a GPU that is not there: each tensor knows its device, and an operation on two devices is an error.
+"""Every head on a GPU that is not there: each tensor knows its device, and an operation on two
+devices is an error.
 
-``FakeTensorMode`` gives tensors a device, a shape and a type, but no values. Two functions read values, which decides
-shapes: which classes the masks show, and the matching. They cross to the CPU on purpose and are tested with values in
-their own tests; here stand-ins give what they give, on the device on which they give it.
+``FakeTensorMode`` gives tensors a device, a shape and a type, but no values. Two functions read
+values, which decides shapes: which classes the masks show, and the matching. They cross to the CPU
+on purpose and are tested with values in their own tests; here stand-ins give what they give, on the
+device on which they give it.
 """
 
 import pytest
@@ -52,7 +54,8 @@ CASES = {
 
 @pytest.fixture(params=CASES.values(), ids=CASES)
 def built(request):
-    """A segmenter with parameters and buffers on a GPU, its spec, and the mode in which they can be worked with."""
+    """A segmenter with parameters and buffers on a GPU, its spec, and the mode in which they can
+    be worked with."""
     head, encoder, classes = request.param
     spec = EncoderSpec(**encoder.model_dump(exclude_unset=True, exclude_none=True))
     segmenter = build_segmenter(head, build_encoder(spec), classes, 0)
@@ -71,7 +74,8 @@ def built(request):
 
 @pytest.fixture
 def without_values(monkeypatch):
-    """Every mask shows the classes 0 and 2 and ignored pixels; queries are matched with them in order."""
+    """Every mask shows the classes 0 and 2 and ignored pixels; queries are matched with them in
+    order."""
 
     def find_targets(masks, num_classes):
         return Targets(masks, ((0, 2),) * len(masks), (True,) * len(masks))
@@ -86,7 +90,8 @@ def without_values(monkeypatch):
 
 
 def for_training(segmenter):
-    """Training mode, but for the layers that ask then whether their values are finite; nothing else differs in them."""
+    """Training mode, but for the layers that ask then whether their values are finite; nothing
+    else differs in them."""
     segmenter.train()
     for module in segmenter.modules():
         if isinstance(module, Mask2FormerPixelDecoderEncoderLayer):
@@ -137,7 +142,8 @@ def test_features_in_the_place_of_images(built, without_values):
 
 
 def test_deformable_attention_in_both_directions():
-    """Of all gradients the one that is written here; PyTorch's engine runs none for a GPU that is not there."""
+    """Of all gradients the one that is written here; PyTorch's engine runs none for a GPU that
+    is not there."""
     shapes, there = [(4, 6), (3, 2), (0, 5)], {"device": CUDA}
     with FakeTensorMode():
         value, locations = torch.empty(2, 30, 4, 8, **there), torch.empty(2, 7, 4, 3, 4, 2, **there)

@@ -1,4 +1,5 @@
-"""Every trainable parameter gets a gradient; otherwise DistributedDataParallel refuses the second step."""
+"""Every trainable parameter gets a gradient; otherwise DistributedDataParallel refuses the
+second step."""
 
 import json
 from importlib.util import find_spec
@@ -97,11 +98,14 @@ distributed.init_process_group("gloo")
 for fields in json.loads(sys.argv[1]):
     encoder = build_encoder(EncoderSpec(weights="random", **fields))
     segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, seed=0)
-    model = nn.parallel.DistributedDataParallel(Losses(segmenter), find_unused_parameters=False).train()
-    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], lr=0.01)
+    model = nn.parallel.DistributedDataParallel(Losses(segmenter), find_unused_parameters=False)
+    model.train()
+    learning = [value for value in model.parameters() if value.requires_grad]
+    optimizer = torch.optim.SGD(learning, lr=0.01)
     torch.manual_seed(distributed.get_rank())
     for _ in range(2):  # only the second pass finds out that gradients of the first are missing
-        loss = model(torch.randint(0, 256, (2, 3, 64, 64)), torch.randint(0, 3, (2, 64, 64)))["class"]
+        images, masks = torch.randint(0, 256, (2, 3, 64, 64)), torch.randint(0, 3, (2, 64, 64))
+        loss = model(images, masks)["class"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,5 @@
-"""The linear head on the bare taps of a frozen body: DINOv2's protocol, with nothing trained in between."""
+"""The linear head on the bare taps of a frozen body: DINOv2's protocol, with nothing trained in
+between."""
 
 import pytest
 import timm
@@ -33,7 +34,8 @@ def images_of(height, width):
     ("taps", "blocks"), [((1.0,), [11]), ((0.75, 1.0), [8, 11]), (None, [2, 5, 8, 11])]
 )
 def test_scores_are_a_linear_map_of_the_sources_own_features(taps, blocks):
-    """Written again with nothing but timm and PyTorch, at a size that is a multiple of the patch but not of 32."""
+    """Written again with nothing but timm and PyTorch, at a size that is a multiple of the patch
+    but not of 32."""
     segmenter = probe(taps=taps).eval()
     segmenter.head.norm.running_mean.normal_()
     segmenter.head.norm.running_var.uniform_(0.5, 2)
@@ -138,7 +140,8 @@ def test_labels_at_any_stride(stride, size):
 
 
 def test_padding_does_not_shift_scores():
-    """A ramp along the width, sampled at the centres of patches, is read off at the pixels where it belongs."""
+    """A ramp along the width, sampled at the centres of patches, is read off at the pixels where
+    it belongs."""
     stride, width = 14, 65
     centres = torch.arange(5) * stride + stride / 2
     full = upsample(centres.expand(1, 1, 5, 5), (65, width), (65, width), stride)[0, 0, 30]

@@ -73,7 +73,8 @@ def test_bands_are_the_scores(shape, image_size, size, stride, mixed, monkeypatc
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_exact_arithmetic_gives_exact_labels(factor, monkeypatch):
-    """Small integers and a factor of a power of two: nothing is rounded, and there are many ties."""
+    """Small integers and a factor of a power of two: nothing is rounded, and there are many
+    ties."""
     monkeypatch.setattr(scores, "BAND_VALUES", 100)
     values = torch.randint(-2, 3, (2, 4, 9, 7), generator=torch.Generator().manual_seed(0)).float()
     maps, size = ScoreMaps(values, (36, 28)), (9 * factor, 7 * factor)

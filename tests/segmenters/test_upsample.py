@@ -1,4 +1,5 @@
-"""Scores at full size are the bilinear values that half-pixel centres define, at every size and stride."""
+"""Scores at full size are the bilinear values that half-pixel centres define, at every size and
+stride."""
 
 import numpy as np
 import pytest
@@ -19,7 +20,8 @@ def positions(pixels, target, stride):
 
 
 def by_definition(maps, rows, columns):
-    """Bilinear values in float64: K×h×w maps at the given positions; beyond the border the nearest row or column."""
+    """Bilinear values in float64: K×h×w maps at the given positions; beyond the border the
+    nearest row or column."""
     places = [np.arange(length) for length in maps.shape[1:]]
     maps = maps.numpy().astype(np.float64)
     along_rows = np.apply_along_axis(lambda line: np.interp(rows, places[0], line), 1, maps)
@@ -32,7 +34,8 @@ def noise(*shape):
 
 @st.composite
 def cases(draw):
-    """Sides of the image, of the result and the stride; often the result is as long as the maps, or nearly so."""
+    """Sides of the image, of the result and the stride; often the result is as long as the maps,
+    or nearly so."""
     stride = draw(st.sampled_from([2, 4, 8, 14, 16]))
     image = draw(st.tuples(st.integers(1, 130), st.integers(1, 130)))
     size = []
@@ -67,7 +70,8 @@ def test_values_by_definition(case):
 @given(cases())
 @example(((116, 100), (8, 7), 16))
 def test_nothing_is_left_to_what_devices_do_at_equal_lengths(case):
-    """A source as long as its result is copied on the CPU, on CUDA only with both sides: it must be scaled by 1."""
+    """A source as long as its result is copied on the CPU, on CUDA only with both sides: it must
+    be scaled by 1."""
     image, size, stride = case
     calls = []
 

@@ -51,7 +51,8 @@ def test_linear_loss_is_the_mean_cross_entropy_over_labelled_pixels():
 
 
 def test_linear_loss_holds_the_full_scores_of_one_image_at_a_time():
-    """What the backward pass needs of 4 images is no more than coarse scores and one image's full ones."""
+    """What the backward pass needs of 4 images is no more than coarse scores and one image's
+    full ones."""
     torch.manual_seed(0)
     head = LinearHead(CLASSES, [Level("p2", 6, 4)])
     pyramid, masks = {"p2": torch.randn(4, 6, 10, 12)}, wide_masks().repeat(2, 1, 1)
@@ -96,7 +97,8 @@ def test_targets():
 
 @pytest.mark.parametrize("spec", [LinearSpec(name="linear"), small()], ids=lambda spec: spec.name)
 def test_padding_and_ignored_pixels_count_nowhere(spec, make_encoder):
-    """Images of 40×48 are padded to 64×64: as if somebody had padded them, and the masks with 65535, beforehand."""
+    """Images of 40×48 are padded to 64×64: as if somebody had padded them, and the masks with
+    65535, beforehand."""
     segmenter = build_segmenter(spec, make_encoder(), CLASSES, seed=0)
     masks = wide_masks()
     padded = F.pad(masks, (0, 16, 0, 24), value=IGNORED)
@@ -113,7 +115,8 @@ def test_padding_and_ignored_pixels_count_nowhere(spec, make_encoder):
 
 
 def test_set_loss_is_that_of_as_many_classes_whatever_they_are_called():
-    """Classes 255 and 299 of 300 and ignored pixels, or 3 and 4 of 5: with equal logits the mask losses are equal."""
+    """Classes 255 and 299 of 300 and ignored pixels, or 3 and 4 of 5: with equal logits the mask
+    losses are equal."""
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(1, 5, 12, 16, generator=generator)]
     few = torch.randint(3, 5, (1, 12, 16), generator=generator)

@@ -1,4 +1,7 @@
-"""What PyTorch is told about GPUs, and that it is as before afterwards. None of it changes a bit on the CPU."""
+"""What PyTorch is told about GPUs, and that it is as before afterwards.
+
+None of it changes a bit on the CPU.
+"""
 
 import pytest
 import torch

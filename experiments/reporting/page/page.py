@@ -29,7 +29,8 @@ from encoder_ablations.experiments.reporting.page.tables import TABLES, write_ta
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.experiments.reporting.sentences.answer import answer
-from encoder_ablations.experiments.reporting.sentences.cost import front_sentence
+from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences, front_sentence
+from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.utils.files import write_text
@@ -115,13 +116,16 @@ def _section(
     rows = views.ranking_rows(setting, resampling)
     encoders = [row.encoder for row in rows]
     everyone = list(dict.fromkeys(encoders + setting.encoders))
+    ranked = ranking(setting, setting.reference)
     few: dict[str, int] = {}
     for group in setting.groups:
         few |= resampling.few(group)
     return {
         "key": key,
         "setting": setting,
-        "answer": answer(setting, resampling),
+        "answer": answer(setting, resampling, gain_headline(setting)),
+        "said_of_gain": gain(setting),
+        "said_of_cost": cost_sentences(ranked),
         "share": formats.fraction(setting.reference),
         "ranking": rows,
         "sources": sources(row.published for row in rows if row.published),
@@ -140,7 +144,7 @@ def _section(
         "parts": grids.flops_by_part(setting, encoders),
         "input_size": views.input_size(setting),
         "convergence": views.convergence_rows(setting, everyone),
-        "front": front_sentence(ranking(setting, setting.reference)),
+        "front": front_sentence(ranked),
         "mistakes": grids.mistakes(setting, encoders[:PANELS]),
         "classes": grids.classes_grid(setting, encoders),
         "rare": len(setting.classes) - len(setting.shown_classes),

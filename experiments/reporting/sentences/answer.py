@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.findings.ranking import Comparison, Ranking, ranking
-from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences
-from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import plural
@@ -28,8 +26,6 @@ class Answer:
         headline: the shortest true answer.
         scope: what the numbers refer to.
         scores: what the first, the next and the last encoder score.
-        gain: what pretraining adds.
-        cost: what the leader costs.
         sure: how far the seeds support this.
     """
 
@@ -37,8 +33,6 @@ class Answer:
     headline: str
     scope: str = ""
     scores: Sequence[str] = ()
-    gain: Sequence[str] = ()
-    cost: Sequence[str] = ()
     sure: Sequence[str] = ()
 
     @property
@@ -49,23 +43,22 @@ class Answer:
         return f"{self.headline} ({self.scope})"
 
 
-def answer(setting: Setting, resampling: Resampling) -> Answer:
+def answer(setting: Setting, resampling: Resampling, gained: Sequence[str]) -> Answer:
     """Return the answer at the setting's reference fraction.
 
     Args:
         setting: whose encoders are compared.
         resampling: intervals over test images.
+        gained: sentences about the gain from pretraining that begin the headline.
     """
     ranked = ranking(setting, setting.reference)
     if not ranked.standings:
         return Answer(setting.title, "No run has finished yet, so there is no answer.")
     return Answer(
         setting.title,
-        " ".join([*gain_headline(setting), _headline(ranked)]),
+        " ".join([*gained, _headline(ranked)]),
         _scope(setting, ranked),
         _scores(ranked),
-        gain(setting),
-        cost_sentences(ranked),
         [*_sure(setting, ranked), *_other_images(ranked, resampling)],
     )
 

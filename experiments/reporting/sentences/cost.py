@@ -13,6 +13,8 @@ NAMED = 4
 
 def cost_sentences(ranked: Ranking) -> list[str]:
     """Return what the leader costs, against the cheapest, and which encoders are on the front."""
+    if not ranked.standings:
+        return []
     leader = ranked.leader
     price = _price(leader, unit="GFLOPs (billion multiply-adds)")
     training = duration(leader.cost.train_seconds)

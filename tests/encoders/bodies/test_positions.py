@@ -26,13 +26,15 @@ def random_positions(prefix, side, channels=48):
 
 
 def original_dinov2(square, grid):
-    """``interpolate_pos_encoding`` of facebookresearch/dinov2 restated: scale (n + 0.1) / M, bicubic, no antialias."""
+    """``interpolate_pos_encoding`` of facebookresearch/dinov2 restated: scale (n + 0.1) / M,
+    bicubic, no antialias."""
     scale = tuple(float(n + 0.1) / square.shape[-1] for n in grid)
     return F.interpolate(square, mode="bicubic", antialias=False, scale_factor=scale)
 
 
 def cubic_matrix(source, target):
-    """Weights target×source of bicubic resizing without antialiasing (Keys, 1981, a = -0.75), half-pixel centres."""
+    """Weights target×source of bicubic resizing without antialiasing (Keys, 1981, a = -0.75),
+    half-pixel centres."""
     weights = np.zeros((target, source))
     for i in range(target):
         centre = (i + 0.5) * source / target - 0.5
@@ -44,7 +46,8 @@ def cubic_matrix(source, target):
 
 
 def original_mae(square, grid):
-    """``interpolate_pos_embed`` of facebookresearch/mae by the formula of its bicubic resizing, in float64."""
+    """``interpolate_pos_embed`` of facebookresearch/mae by the formula of its bicubic resizing,
+    in float64."""
     rows, columns = (cubic_matrix(square.shape[-1], n) for n in grid)
     return torch.from_numpy(
         np.einsum("hr,bcrs,ws->bchw", rows, square.double().numpy(), columns)
@@ -81,7 +84,8 @@ def test_native_positions_are_untouched(rule):
 )
 @pytest.mark.parametrize("size", SIZES)
 def test_taps_equal_a_model_of_that_size(name, rule, size):
-    """The reference model is built at exactly this grid and holds embeddings resized by the original's rule."""
+    """The reference model is built at exactly this grid and holds embeddings resized by the
+    original's rule."""
     torch.manual_seed(0)
     options = {"num_classes": 0, "global_pool": "", "dynamic_img_pad": True, **TINY}
     model = timm.create_model(name, **options).eval()
@@ -108,7 +112,8 @@ def test_taps_equal_a_model_of_that_size(name, rule, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_mae_equals_transformers_at_every_size(size, tmp_path):
-    """The same weights in ``ViTMAEModel(…, interpolate_pos_encoding=True)``, which knows MAE's rule, too."""
+    """The same weights in ``ViTMAEModel(…, interpolate_pos_encoding=True)``, which knows MAE's
+    rule, too."""
     config = transformers.ViTMAEConfig(
         hidden_size=48,
         num_hidden_layers=3,

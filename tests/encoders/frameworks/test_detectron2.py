@@ -1,4 +1,5 @@
-"""The encoders in Detectron2: its own heads, and the official Mask2Former as it is in its repository."""
+"""The encoders in Detectron2: its own heads, and the official Mask2Former as it is in its
+repository."""
 
 from pathlib import Path
 
@@ -128,7 +129,8 @@ def test_shapes_and_parity_with_our_encoder(cfg, encoder):
 
 
 def test_model_normalises_as_the_encoder_expects(cfg):
-    """Rule 4: what reaches the encoder is ``(rgb / 255 - mean) / std`` with the encoder's own numbers."""
+    """Rule 4: what reaches the encoder is ``(rgb / 255 - mean) / std`` with the encoder's own
+    numbers."""
     apply_encoder(cfg, CLIP, keep=[*SMALL, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"])
     model = build_model(cfg).eval()
     seen = []

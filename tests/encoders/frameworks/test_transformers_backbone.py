@@ -1,4 +1,5 @@
-"""Encoders as transformers' backbones: the same weights and outputs, before and after saving, alone and in a model."""
+"""Encoders as transformers' backbones: the same weights and outputs, before and after saving,
+alone and in a model."""
 
 import pytest
 import torch
@@ -39,7 +40,8 @@ def images(batch=2):
 
 
 def move(model):
-    """Away from the initial weights and statistics, so that loading and initialising cannot be confused."""
+    """Away from the initial weights and statistics, so that loading and initialising cannot be
+    confused."""
     with torch.no_grad():
         for value in model.state_dict().values():
             if value.is_floating_point():
@@ -142,7 +144,8 @@ def test_frozen_stays_frozen(name, freeze, tmp_path):
 
 
 def test_loading_needs_no_pretrained_weights(tmp_path):
-    """A checkpoint is complete: the file or download that its encoder once started from is not needed."""
+    """A checkpoint is complete: the file or download that its encoder once started from is not
+    needed."""
     for weights in ("pretrained", str(tmp_path / "gone.safetensors")):
         backbone = EncoderBackbone(config_of("darknet53_in1k"))
         backbone.config.encoder["weights"] = weights

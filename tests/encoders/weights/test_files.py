@@ -1,4 +1,5 @@
-"""Weight files are read as data, whatever they contain, or refused with one line that says what to do."""
+"""Weight files are read as data, whatever they contain, or refused with one line that says what
+to do."""
 
 import argparse
 import os
@@ -180,7 +181,8 @@ def test_refuses_files_without_named_tensors(tmp_path, content):
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "old", "torchscript"])
 def test_damage_ends_in_one_clear_error(tensors, tmp_path, kind):
-    """Cut or altered anywhere, a file is either still readable or refused; it never ends in another exception."""
+    """Cut or altered anywhere, a file is either still readable or refused; it never ends in
+    another exception."""
     path = tmp_path / ("whole.safetensors" if kind == "safetensors" else "whole.pt")
     if kind == "safetensors":
         save_file(tensors, path)

@@ -1,4 +1,5 @@
-"""Every key layout leads to the same timm weights, and no name is dropped without a rule that says so."""
+"""Every key layout leads to the same timm weights, and no name is dropped without a rule that
+says so."""
 
 import re
 
@@ -160,7 +161,8 @@ def test_two_spellings_of_one_parameter_are_an_error():
 
 @pytest.mark.parametrize("name", TOWERS)
 def test_every_tensor_of_the_body_arrives(name):
-    """Nothing is lost on the way: as many numbers as in the file, without the tokens that only pre-training needs."""
+    """Nothing is lost on the way: as many numbers as in the file, without the tokens that only
+    pre-training needs."""
     state = _random(TOWERS[name]())
     converted = convert(state)
     kept = sum(value.numel() for key, value in state.items() if key not in converted.dropped)
@@ -226,7 +228,8 @@ def test_openai_clip(whole):
 
 @pytest.mark.parametrize("registers", [False, True])
 def test_dinov2_hub(registers):
-    """Names of facebookresearch/dinov2, dinov2/models/vision_transformer.py; positions include the class token's."""
+    """Names of facebookresearch/dinov2, dinov2/models/vision_transformer.py; positions include
+    the class token's."""
     name = "vit_base_patch14_reg4_dinov2" if registers else "vit_base_patch14_dinov2"
     expected = _timm_state(name, img_size=28)
     state = {**expected, "mask_token": torch.zeros(1, 64)}
@@ -269,7 +272,8 @@ def test_mae_hub(decoder):
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_dinov3_hub(gated):
-    """Names of facebookresearch/dinov3, dinov3/models/vision_transformer.py; the key's bias is masked."""
+    """Names of facebookresearch/dinov3, dinov3/models/vision_transformer.py; the key's bias is
+    masked."""
     size = "small_plus" if gated else "base"
     expected = _timm_state(f"vit_{size}_patch16_dinov3_qkvb")
     rules = [(r"\.gamma_(\d)$", r".ls\1.gamma"), (r"^reg_token$", "storage_tokens")]

@@ -150,7 +150,8 @@ def test_a_file_of_another_model_is_refused(name, options, message, tmp_path):
 
 
 def test_linear_patch_embeddings_are_refused(tmp_path):
-    """NaFlex orders pixels otherwise; timm's filter would reshape the matrix as if it were a convolution."""
+    """NaFlex orders pixels otherwise; timm's filter would reshape the matrix as if it were a
+    convolution."""
     source = _state(_model())
     source["patch_embed.proj.weight"] = source["patch_embed.proj.weight"].flatten(1)
     with pytest.raises(InputError, match="is no convolution"):

@@ -63,7 +63,8 @@ def test_predictions_on_ignored_pixels_change_nothing():
 
 
 def test_micro_batches_add_up():
-    """In evaluation mode: the batch statistics of a BatchNorm differ between micro-batches by nature."""
+    """In evaluation mode: the batch statistics of a BatchNorm differ between micro-batches by
+    nature."""
     model, levels, masks = head().eval(), pyramid(), random_masks()
     masks[0, :50] = 255
     totals = model.totals(masks)

@@ -105,7 +105,8 @@ def test_equals_transformers(head, size, training):
 
 
 def test_prediction_is_official_semantic_inference(head):
-    """Mask logits are upsampled, then mixed by the class probabilities without "no object"; no detour by 384×384."""
+    """Mask logits are upsampled, then mixed by the class probabilities without "no object"; no
+    detour by 384×384."""
     with torch.no_grad():
         levels = pyramid()
         classes, masks = Stock(head)(list(levels.values()))

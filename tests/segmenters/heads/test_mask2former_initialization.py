@@ -113,7 +113,8 @@ def test_sampling_offsets_point_around_the_clock():
 
 
 def test_encoder_layers_start_as_copies_but_for_their_matrices():
-    """The official layers are deep copies, of which ``_reset_parameters`` draws the matrices anew."""
+    """The official layers are deep copies, of which ``_reset_parameters`` draws the matrices
+    anew."""
     first, second = HEAD.pixel_decoder.encoder.layers
     assert torch.equal(first.fc1.bias, second.fc1.bias)
     assert torch.equal(first.fc2.bias, second.fc2.bias)

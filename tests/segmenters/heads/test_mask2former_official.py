@@ -1,4 +1,5 @@
-"""The head and its loss against the official Mask2Former repository, with the weights converted by name."""
+"""The head and its loss against the official Mask2Former repository, with the weights converted
+by name."""
 
 import re
 from importlib.util import find_spec
@@ -141,7 +142,8 @@ class Official(nn.Module):
 
 
 def to_ours(state):
-    """Official names and tensors -> those of ``Mask2FormerHead``: renamed, self-attention split into three."""
+    """Official names and tensors -> those of ``Mask2FormerHead``: renamed, self-attention split
+    into three."""
     result = {}
     for name, value in state.items():
         for pattern, replacement in NAMES:

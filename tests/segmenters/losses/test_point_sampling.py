@@ -27,7 +27,8 @@ def test_the_most_uncertain_candidates_are_taken():
 
 
 def test_points_are_drawn_in_the_official_order():
-    """For each prediction: one draw for each image, then candidates, then random points, of all segments."""
+    """For each prediction: one draw for each image, then candidates, then random points, of all
+    segments."""
     torch.manual_seed(0)
     points = draw_points(2, 3, 4, 10, 3.0, 0.75, torch.device("cpu"))
     torch.manual_seed(0)

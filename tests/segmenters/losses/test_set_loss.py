@@ -1,4 +1,5 @@
-"""The set loss against transformers' criterion (the same points, by the same seed) and against a plain restatement."""
+"""The set loss against transformers' criterion (the same points, by the same seed) and against a
+plain restatement."""
 
 import itertools
 
@@ -121,7 +122,8 @@ def test_without_ignored_pixels_both_modes_are_identical():
 
 
 def restated(loss, classes, maps, masks, points):
-    """ "excluded" in float64, pair by pair: label = sampled(mask) / sampled(valid), weight = sampled(valid)."""
+    """ "excluded" in float64, pair by pair: label = sampled(mask) / sampled(valid), weight =
+    sampled(valid)."""
     total = {"class": 0.0, "mask": 0.0, "dice": 0.0}
     weight = torch.ones(CLASSES + 1, dtype=torch.float64)
     weight[-1] = loss.spec.no_object_weight
@@ -188,7 +190,8 @@ def test_excluded_pixels_follow_the_restatement():
 
 @pytest.mark.parametrize(("mode", "changes"), [("excluded", False), ("negative", True)])
 def test_predictions_on_ignored_pixels(mode, changes):
-    """Excluded: neither the loss, nor the matching, nor the choice of uncertain points sees them."""
+    """Excluded: neither the loss, nor the matching, nor the choice of uncertain points sees
+    them."""
     masks = blocks()
     masks[:, :, 32:] = 255
     loss = make_loss(ignored_pixels=mode, points=2000)

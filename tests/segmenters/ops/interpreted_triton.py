@@ -1,4 +1,5 @@
-"""Cases that test_deformable_attention_triton.py runs in a process with TRITON_INTERPRET=1, all on the CPU."""
+"""Cases that test_deformable_attention_triton.py runs in a process with TRITON_INTERPRET=1, all
+on the CPU."""
 
 import pytest
 import torch

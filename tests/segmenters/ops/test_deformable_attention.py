@@ -1,4 +1,5 @@
-"""Deformable attention: its meaning is the official one, on every path, for every shape, from every thread."""
+"""Deformable attention: its meaning is the official one, on every path, for every shape, from
+every thread."""
 
 import subprocess
 import sys
@@ -259,7 +260,8 @@ def test_is_seen_in_traces_by_name():
 
 def test_importing_does_not_cost_a_compiler():
     code = (
-        "import sys, encoder_ablations.segmenters.ops.deformable_attention, encoder_ablations.segmenters.scores;"
+        "import sys, encoder_ablations.segmenters.ops.deformable_attention;"
+        "import encoder_ablations.segmenters.scores;"
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,5 @@
-"""The Triton kernels without a GPU: their numbers through Triton's interpreter, and that they compile."""
+"""The Triton kernels without a GPU: their numbers through Triton's interpreter, and that they
+compile."""
 
 import os
 import subprocess
@@ -20,14 +21,16 @@ capability, kind, places, dim, one = sys.argv[1:]
 numbers = ("cells", "queries", "heads", "levels", "points")
 constants = {"DIM": int(dim), "BLOCK": triton.next_power_of_2(int(dim)), "ROWS": module.ROWS}
 constants |= {name: 1 for name in numbers if one == "one"}  # Triton makes arguments of 1 constant
-types = dict.fromkeys(["value", "output", "gradient"], "*" + kind) | {"sizes": "*i32", "to_value": "*fp32"}
+types = dict.fromkeys(["value", "output", "gradient"], "*" + kind)
+types |= {"sizes": "*i32", "to_value": "*fp32"}
 types |= dict.fromkeys(["locations", "weights", "to_locations", "to_weights"], "*" + places)
 types |= dict.fromkeys(numbers, "i32") | dict.fromkeys(constants, "constexpr")
 for kernel in (module._forward, module._backward):
     names = kernel.arg_names
     values = {(names.index(name),): value for name, value in constants.items()}
     source = ASTSource(kernel, {name: types[name] for name in names}, values)
-    assert triton.compile(source, target=GPUTarget("cuda", int(capability), 32), options={"num_warps": 4}).asm["cubin"]
+    target = GPUTarget("cuda", int(capability), 32)
+    assert triton.compile(source, target=target, options={"num_warps": 4}).asm["cubin"]
 """
 
 

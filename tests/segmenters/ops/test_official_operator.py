@@ -1,4 +1,5 @@
-"""The module that the official Mask2Former imports: what is accepted, what is refused, and that it really runs."""
+"""The module that the official Mask2Former imports: what is accepted, what is refused, and that
+it really runs."""
 
 import importlib.util
 import logging
@@ -37,7 +38,9 @@ BROKEN = {
     "wrong numbers (to locations)": WORKING + "right = ms_deform_attn_backward\n"
     "def ms_deform_attn_backward(*inputs): a, b, c = right(*inputs); return a, 2 * b, c\n",
     "wrong numbers (output)": WORKING.replace("return op", "return 1.01 * op"),
-    "not compiled with GPU": "def ms_deform_attn_forward(*inputs): raise RuntimeError('not compiled with GPU')",
+    "not compiled with GPU": (
+        "def ms_deform_attn_forward(*inputs): raise RuntimeError('not compiled with GPU')"
+    ),
     "no attribute": "",
     "positional argument": "def ms_deform_attn_forward(value): pass",
     "cannot be imported: libc10.so": "raise ImportError('libc10.so: undefined symbol')",
@@ -190,7 +193,8 @@ def test_too_late(monkeypatch):
 
 
 def test_a_compiled_module_is_tried_in_inference_mode_too(installed, caplog):
-    """Evaluation may be the first to meet a device; the small input needs gradients, which inference mode forbids."""
+    """Evaluation may be the first to meet a device; the small input needs gradients, which
+    inference mode forbids."""
     installed(WORKING)
     with torch.inference_mode():
         assert provide_operator() == "compiled"

@@ -1,6 +1,8 @@
-"""The unmodified official code really calls our operator, and computes what it computes with its own slow path.
+"""The unmodified official code really calls our operator, and computes what it computes with its
+own slow path.
 
-Its bare ``except`` would hide a failure of ours; so what computes is watched, and the slow path is made to raise.
+Its bare ``except`` would hide a failure of ours; so what computes is watched, and the slow path is
+made to raise.
 """
 
 from contextlib import contextmanager
@@ -41,7 +43,8 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 @pytest.fixture
 def ours(monkeypatch):
-    """A context in which the official slow path raises, and that gives what computes attention within it."""
+    """A context in which the official slow path raises, and that gives what computes attention
+    within it."""
 
     @contextmanager
     def context(model):
@@ -216,7 +219,8 @@ def test_half_precision_layer(dtype, ours):
 
 
 def test_a_failure_is_remembered_by_its_model(monkeypatch):
-    """What the record shows if the slow path runs after all, and only that of the model in which it ran."""
+    """What the record shows if the slow path runs after all, and only that of the model in which
+    it ran."""
 
     def broken(*inputs):
         raise RuntimeError("no kernel")

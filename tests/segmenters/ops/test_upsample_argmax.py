@@ -1,4 +1,5 @@
-"""Labels in one pass are the labels of upsampled scores; where not, two scores are all but equal."""
+"""Labels in one pass are the labels of upsampled scores; where not, two scores are all but
+equal."""
 
 import sys
 
@@ -26,7 +27,8 @@ def smooth(classes, height, width):
 
 
 def assert_labels(maps, image_size, size, allowed):
-    """The same labels, but for at most ``allowed`` (a share) pixels whose two best scores differ by less than 1e-5."""
+    """The same labels, but for at most ``allowed`` (a share) pixels whose two best scores differ
+    by less than 1e-5."""
     full = upsample(maps[None], image_size, size)[0]
     wanted, found = full.argmax(0), torch.from_numpy(upsample_argmax(maps, image_size, size)).long()
     assert found.shape == wanted.shape
@@ -45,7 +47,8 @@ def assert_labels(maps, image_size, size, allowed):
     st.sampled_from([2, 4, 8]),
 )
 def test_exact_arithmetic_gives_exact_labels(classes, height, width, seed, factor):
-    """Small integers and a factor of a power of two: nothing is rounded, and there are many ties."""
+    """Small integers and a factor of a power of two: nothing is rounded, and there are many
+    ties."""
     generator = torch.Generator().manual_seed(seed)
     maps = torch.randint(-2, 3, (classes, height, width), generator=generator).float()
     image, size = (4 * height, 4 * width), (factor * height, factor * width)
