@@ -1,6 +1,7 @@
 """Upsampling and argmax in one pass: labels at full resolution without scores of that size."""
 
 from itertools import pairwise
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -61,11 +62,7 @@ def upsample_argmax(
     """
     scores = np.ascontiguousarray(maps)
     _check(scores, image_size, size, stride)
-    try:  # here, because it brings numba: only when needed
-        from encoder_ablations.segmenters.ops import upsample_argmax_numba as kernels
-    except RuntimeError as error:
-        raise no_place_for_kernels(error) from error
-
+    kernels = _kernels()
     classes, height, width = scores.shape
     divisible = stride * height == image_size[0] and stride * width == image_size[1]
     rows = _taps(height, image_size[0], size[0], stride, divisible)
@@ -84,6 +81,15 @@ def upsample_argmax(
     in_parallel(find_firsts, height, 8)
     in_parallel(label, len(bands) - 1, 4)
     return labels
+
+
+def _kernels() -> ModuleType:
+    """Return the compiled loops; imported when they are needed, because numba takes a second."""
+    try:
+        from encoder_ablations.segmenters.ops import upsample_argmax_numba
+    except RuntimeError as error:
+        raise no_place_for_kernels(error) from error
+    return upsample_argmax_numba
 
 
 def _taps(source: int, pixels: int, target: int, stride: int, divisible: bool) -> Taps:

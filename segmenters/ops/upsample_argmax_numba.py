@@ -103,18 +103,8 @@ def label_bands(
         # all classes at the open pixels, some at a time
         for tile in range(0, count, TILE):
             pixels = open_pixels[tile : min(tile + TILE, count)]
-            _label_tile(
-                maps,
-                above,
-                below,
-                rows[2][start:stop],
-                lower[pixels],
-                upper[pixels],
-                t[pixels],
-                start,
-                pixels,
-                labels,
-            )
+            t_rows, left, right = rows[2][start:stop], lower[pixels], upper[pixels]
+            _label_tile(maps, above, below, t_rows, left, right, t[pixels], start, pixels, labels)
 
 
 @compiled("contract")
