@@ -40,8 +40,7 @@ def upsample_argmax(
 
     Equal to ``upsample(maps[None], image_size, size, stride)[0].argmax(0)`` of
     :mod:`encoder_ablations.segmenters.scores`, up to rounding where two scores differ in their last
-    digits. NaN counts as the largest, as in PyTorch. Infinite scores are not supported, because
-    their bilinear mean is undefined.
+    digits. NaN counts as the largest, as in PyTorch; infinite scores have no bilinear mean.
 
     Where one class is first at all four corners of a cell of the maps, it is first everywhere in
     it, because bilinear values are means of the corners. Only the pixels of other cells are
