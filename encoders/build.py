@@ -7,7 +7,6 @@ from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
-from encoder_ablations.encoders.bodies.positions import TIMM
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.freezing import freeze
@@ -15,6 +14,7 @@ from encoder_ablations.encoders.pyramids.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import (
+    TIMM,
     DarkNetRow,
     EncoderRow,
     ViTRow,

@@ -1,13 +1,21 @@
-"""The encoders, one row each. Everything else about them is read from the model itself."""
+"""The encoders, one row each. Everything else about them is read from the model itself.
+
+timm is imported by the functions that ask it something: listings and checks of options do not.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
-from timm.models import PretrainedCfg, is_model_in_modules
-
-from encoder_ablations.encoders.bodies.positions import TIMM
+from encoder_ablations.encoders.facts import timm_models
 from encoder_ablations.utils.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+MODULES = ("vision_transformer", "eva")
+"""timm's modules of plain vision transformers."""
+TIMM = "timm"
+"""The rule for position embeddings that timm applies by itself: bicubic with antialiasing."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +41,6 @@ class ViTRow:
         """How position embeddings are resized, see :func:`position_rule_of`."""
         return position_rule_of(self.model)
 
-    @property
-    def licence(self) -> str | None:
-        """The licence of the weights, as timm names it."""
-        return source_of(self).license
-
 
 @dataclass(frozen=True)
 class DarkNetRow:
@@ -57,21 +60,18 @@ class DarkNetRow:
     model: str | None = None
     family: str = "DarkNet"
 
-    @property
-    def licence(self) -> str | None:
-        """The licence of the weights, as timm names it; None without weights."""
-        return source_of(self).license if self.model else None
-
 
 EncoderRow = ViTRow | DarkNetRow
 
 
-def source_of(row: EncoderRow) -> PretrainedCfg:
+def source_of(row: EncoderRow) -> "PretrainedCfg":
     """Return timm's facts about the weights of a row: normalisation, input size, licence.
 
     Raises:
         InputError: the row has no weights.
     """
+    import timm
+
     source = timm.get_pretrained_cfg(row.model) if row.model else None
     if source is None:
         raise InputError(f"encoder {row.name}: timm knows no weights for it.")
@@ -88,6 +88,8 @@ def position_rule_of(model: str) -> str:
     """
     architecture, _, tag = model.partition(".")
     if not tag:
+        import timm
+
         default = timm.get_pretrained_cfg(architecture)
         tag = (default.tag if default else None) or ""
     if "patch14_dinov2" in architecture:
@@ -191,15 +193,28 @@ def find_row(name: str) -> EncoderRow:
     if row is not None:
         return row
     architecture = name.partition(".")[0]
+    if architecture not in timm_models():
+        _require_vision_transformer(name, architecture)
+    activation = "gelu_tanh" if "siglip" in architecture else None
+    return ViTRow(name, name, "timm", activation)
+
+
+def _require_vision_transformer(name: str, architecture: str) -> None:
+    """Ask timm itself about a model that was not known when the list of models was written.
+
+    Raises:
+        InputError: it is no vision transformer of timm.
+    """
+    import timm
+    from timm.models import is_model_in_modules
+
     if not timm.is_model(architecture):
         raise InputError(
             f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES])} "
             f"Allowed: {', '.join(TABLE)}, or the name of a timm vision transformer."
         )
-    if not is_model_in_modules(architecture, ["vision_transformer", "eva"]):
+    if not is_model_in_modules(architecture, MODULES):
         raise InputError(
             f"the timm model '{name}' is not a plain vision transformer. Allowed: models of timm's "
-            f"modules vision_transformer and eva, or {', '.join(TABLE)}."
+            f"modules {' and '.join(MODULES)}, or {', '.join(TABLE)}."
         )
-    activation = "gelu_tanh" if "siglip" in architecture else None
-    return ViTRow(name, name, "timm", activation)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from encoder_ablations.segmenters.registry import head_entry, head_names
+from encoder_ablations.segmenters.registry import head_names, head_settings
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import build, config_names, merge
 from encoder_ablations.utils.errors import unknown
@@ -26,8 +26,8 @@ def load_segmenter(
     """
     content, source = resolve("segmenters", reference, _defaults)
     content = merge(content, overrides or {})
-    entry = head_entry(str(content.get("name")))
-    settings = build(entry.spec, content | {"name": entry.reference}, source)
+    spec, name = head_settings(str(content.get("name")))
+    settings = build(spec, content | {"name": name}, source)
     return SegmenterSpec.model_validate(settings)
 
 

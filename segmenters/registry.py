@@ -1,11 +1,11 @@
 """Heads by name: one decorator gives a head its name, its settings and what it reads.
 
-This module imports no head. A built-in head is the file ``heads/<name>.py``, imported when its name
-is first asked for. A head of one's own is named by a reference, ``package.module:Class``, so that
-every process of a study finds it.
+This module imports no head. A built-in head is a row of ``spec.BUILT_IN`` and the file
+``heads/<name>.py``, which is imported when the head itself is first asked for. A head of
+one's own is named by a reference, ``package.module:Class``, so that every process of a study finds
+it.
 """
 
-import pkgutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from encoder_ablations.segmenters import heads
-from encoder_ablations.segmenters.spec import HeadSpec
+from encoder_ablations.segmenters.spec import BUILT_IN, HeadSpec
 from encoder_ablations.utils.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def head_entry(name: str) -> HeadEntry:
     Raises:
         InputError: there is no such head, or its module cannot be imported.
     """
-    if name not in _entries and name in _files():
+    if name not in _entries and name in BUILT_IN:
         import_module(f"{heads.__name__}.{name}")
     if name in _entries:
         return _entries[name]
@@ -97,18 +97,22 @@ def head_entry(name: str) -> HeadEntry:
 
 
 def head_names() -> list[str]:
-    """Return the names of all heads known here.
+    """Return the names of all heads known here, without importing any."""
+    return sorted({*BUILT_IN, *_entries})
 
-    It imports every file of ``segmenters/heads/``, so it is for listings and error messages.
+
+def head_settings(name: str) -> tuple[type[HeadSpec], str]:
+    """Return a head's settings, and the name by which any process finds it.
+
+    A built-in head is not imported.
+
+    Raises:
+        InputError: there is no such head, or its module cannot be imported.
     """
-    for name in _files():
-        import_module(f"{heads.__name__}.{name}")
-    return sorted(_entries)
-
-
-def _files() -> list[str]:
-    """Return the names of the files in ``segmenters/heads/``."""
-    return [module.name for module in pkgutil.iter_modules(heads.__path__)]
+    if name in BUILT_IN:
+        return BUILT_IN[name], name
+    entry = head_entry(name)
+    return entry.spec, entry.reference
 
 
 def _referenced(module: str, qualified: str) -> HeadEntry:

@@ -1,4 +1,7 @@
-"""Settings of segmentation heads, and those that both implementations of Mask2Former share."""
+"""Settings of the built-in segmentation heads, and what all settings of heads have in common.
+
+They lie apart from the heads, so that reading a configuration does not import PyTorch.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -31,6 +34,10 @@ class SegmenterSpec(Config):
     @classmethod
     def _from_own_settings(cls, content: Any) -> Any:
         return content.model_dump(mode="json") if isinstance(content, HeadSpec) else content
+
+
+class LinearSpec(HeadSpec):
+    """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
 
 
 class Mask2FormerSettings(HeadSpec):
@@ -75,3 +82,19 @@ class Mask2FormerSpec(Mask2FormerSettings):
     """Pixels without a label are "excluded" from the mask loss (exact), or "negative": part of no
     mask, as officially.
     """
+
+
+class OfficialMask2FormerSpec(Mask2FormerSettings):
+    """Mask2Former from its official repository, unmodified.
+
+    It needs Detectron2 and a clone on PYTHONPATH. Ignored pixels are part of no mask in its loss,
+    and the pixel decoder's inner width is 1024.
+    """
+
+
+BUILT_IN: dict[str, type[HeadSpec]] = {
+    "linear": LinearSpec,
+    "mask2former": Mask2FormerSpec,
+    "mask2former_official": OfficialMask2FormerSpec,
+}
+"""The settings of every built-in head, by the name of the head and of its file."""

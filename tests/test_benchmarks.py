@@ -11,6 +11,7 @@ import bench_data
 import bench_evaluation
 import bench_op
 import bench_report
+import bench_startup
 import bench_timing
 import bench_training
 import numpy as np
@@ -90,6 +91,13 @@ def test_report(monkeypatch):
     assert line.startswith("report of 1,000 runs: ")
     memory = float(line.split(" GB")[0].split()[-1])
     assert 0.05 < memory < 1
+
+
+def test_startup(monkeypatch):
+    monkeypatch.setattr(bench_startup, "COMMANDS", ["encoders"])
+    (line,) = bench_startup.run(0.0)
+    assert line.startswith("ablate encoders: ")
+    assert "target" in line
 
 
 def test_evaluation_compares_equal_things():

@@ -1,12 +1,13 @@
-"""Fonts for pictures: find one of this machine that has the letters of a text."""
+"""Fonts for pictures: find one of this machine that has the letters of a text.
+
+matplotlib is imported when a font is looked for, because that takes half a second.
+"""
 
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 
@@ -32,6 +33,8 @@ def legible(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
 
 def further_families(texts: Iterable[str]) -> list[str]:
     """Return the fonts, beside the usual one, that matplotlib needs to write all texts."""
+    from matplotlib import font_manager
+
     paths = {_path_for(frozenset(text)) for text in texts} - {None, _default()}
     names = []
     for path in sorted(path for path in paths if path):
@@ -50,12 +53,15 @@ def _path_for(letters: frozenset[str]) -> str | None:
 
 @cache
 def _default() -> str:
+    from matplotlib import font_manager
+
     return font_manager.findfont("DejaVu Sans")
 
 
 @cache
 def _others() -> list[str]:
     """Return this machine's present fonts, upright sans serifs first."""
+    from matplotlib import font_manager
 
     def oddness(path: str) -> tuple[bool, bool, str]:
         name = Path(path).stem.lower()
@@ -70,6 +76,8 @@ def _others() -> list[str]:
 @cache
 def _letters(path: str) -> frozenset[int]:
     """Return a font's code points; none for a font of bitmaps, which has no free size."""
+    from matplotlib.ft2font import FT2Font
+
     try:
         _font(path, 13)
         return frozenset(FT2Font(path).get_charmap())

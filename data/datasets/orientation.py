@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy.stats import rankdata
 
 from encoder_ablations.data.datasets.reading import geometry, read_image
 
@@ -92,5 +92,5 @@ def _border(mask: np.ndarray) -> np.ndarray:
 def _edge_score(gray: np.ndarray, border: np.ndarray) -> float:
     """Return the mean rank, 0..1, of the brightness gradient on the borders; 0.5 is chance."""
     rows, columns = np.gradient(gray)
-    ranks = rankdata(np.hypot(rows, columns)).reshape(gray.shape)
+    ranks = scipy.stats.rankdata(np.hypot(rows, columns)).reshape(gray.shape)
     return float(ranks[border].mean() / gray.size)

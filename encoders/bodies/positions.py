@@ -7,9 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TIMM = "timm"
-"""The rule that timm applies by itself: bicubic with antialiasing."""
-
 Rule = Callable[[Tensor, tuple[int, int]], Tensor]
 """Resizes 1×C×side×side float32 to (rows, columns)."""
 

@@ -12,7 +12,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Normalization
-from encoder_ablations.encoders.bodies.positions import TIMM, resize_positions
+from encoder_ablations.encoders.bodies.positions import resize_positions
+from encoder_ablations.encoders.table import TIMM
 
 JIT: Any = torch.jit  # without types
 

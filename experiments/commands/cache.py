@@ -9,7 +9,6 @@ from pathlib import Path
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.loading.set_files import GIB, planned_bytes, remove_set, set_folder
-from encoder_ablations.data.loading.set_writer import write_set
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import parse_overrides
@@ -39,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.remove:
         _remove(datasets, short_side)
         return 0
+    from encoder_ablations.data.loading.set_writer import write_set
+
     total = sum(planned_bytes(dataset, short_side) for dataset in datasets)
     _require_room(total, most, set_folder(datasets[0], short_side))
     for dataset in datasets:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.experiments import cli, options
 from encoder_ablations.experiments.studies.study import load_study
 from encoder_ablations.experiments.study_options import add_choices, read_choices
@@ -30,6 +29,8 @@ def main(argv: Sequence[str] = ()) -> int:
     # what "run" would refuse is refused before the terrain is generated
     read_choices(arguments)
     load_study("demo", arguments.overrides)
+    from encoder_ablations.data.synthetic.terrain import generate_terrain
+
     dataset = load_dataset("mars_terrain")
     with tqdm(unit="image", desc="terrain", leave=False, disable=None) as bar:
         generate_terrain(

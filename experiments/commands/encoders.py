@@ -1,12 +1,8 @@
-"""``ablate encoders``: the table of encoders, read from the models themselves."""
+"""``ablate encoders``: the table of encoders."""
 
 from collections.abc import Sequence
 
-import torch
-
-from encoder_ablations.encoders.base import Normalization
-from encoder_ablations.encoders.build import build_encoder
-from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.facts import EncoderFacts, read_facts
 from encoder_ablations.encoders.table import ROWS, EncoderRow
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.errors import InputError
@@ -17,7 +13,7 @@ EXAMPLES = """  ablate encoders
 NORMALIZATIONS = {0.485: "ImageNet", 0.481: "CLIP", 0.5: "0.5"}
 """Names of the usual normalisations, by the mean of red."""
 
-COLUMNS = "{:<16}{:<20}{:>8}  {:<6}{:>6}{:>7}  {:<13}{:<17}{}"
+COLUMNS = "{:<16}{:<20}{:>8}{:>6}  {:<6}{:>6}{:>7}  {:<13}{:<17}{}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,34 +32,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(
             f"no encoder's name or family contains '{text}'. 'ablate encoders' lists all."
         )
-    print(
-        COLUMNS.format(
-            "name", "family", "params", "patch", "width", "blocks", "mean/std", "licence", "weights"
-        )
-    )
+    head = "name family params size patch width blocks mean/std licence weights"
+    print(COLUMNS.format(*head.split()))
+    facts = read_facts()
     for row in rows:
-        print(describe(row))
+        print(describe(row, facts[row.name]))
     return 0
 
 
-def describe(row: EncoderRow) -> str:
-    """Return one line of the table. The model is built without memory for its weights."""
-    with torch.device("meta"):
-        body = build_encoder(EncoderSpec(name=row.name, weights="random")).body
-    facts = body.facts()
+def describe(row: EncoderRow, facts: EncoderFacts) -> str:
+    """Return one line of the table."""
     return COLUMNS.format(
         row.name,
         row.family,
-        f"{sum(parameter.numel() for parameter in body.parameters()) / 1e6:.1f} M",
-        str(facts.get("patch_size", "–")),
-        body.widths[-1],
-        body.max_depth - 1,
-        _name(body.normalization),
-        row.licence or "–",
+        f"{facts.parameters / 1e6:.1f} M",
+        facts.size or "–",
+        facts.patch or "–",
+        facts.width,
+        facts.blocks,
+        _name(facts),
+        facts.licence or "–",
         row.model or "random only",
     )
 
 
-def _name(normalization: Normalization) -> str:
-    numbers = " ".join(f"{value:.2f}" for value in normalization.mean)
-    return NORMALIZATIONS.get(round(normalization.mean[0], 3), numbers)
+def _name(facts: EncoderFacts) -> str:
+    numbers = " ".join(f"{value:.2f}" for value in facts.mean)
+    return NORMALIZATIONS.get(round(facts.mean[0], 3), numbers)

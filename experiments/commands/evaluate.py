@@ -10,7 +10,6 @@ from pathlib import Path
 from encoder_ablations.data.datasets.class_map import SharedClasses, read_class_map, share_classes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.engine.training.checkpoints import CheckpointError
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.study import Study
@@ -21,7 +20,6 @@ from encoder_ablations.experiments.runs.metrics_record import metrics_record
 from encoder_ablations.experiments.runs.record import RunRecord, best_step, load_record
 from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.runs.transfer import evaluate_checkpoint, evaluate_elsewhere
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
@@ -179,6 +177,8 @@ def _evaluate_run(
     folder: Path, split: str | None, target: Path | None, execution: Execution
 ) -> None:
     """Evaluate a run on its own dataset again."""
+    from encoder_ablations.experiments.runs.transfer import evaluate_checkpoint
+
     record = load_run(folder)
     spec = build(RunSpec, read_yaml(folder / CONFIG), folder / CONFIG)
     if spec.run_id != folder_name(folder):
@@ -212,6 +212,9 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     finished, problems = _finished_runs(arguments.folder, data.name)
     # all class maps are checked before the first run is evaluated
     shared = _shared_classes(arguments, [run.spec.dataset for _, run in finished], data)
+    from encoder_ablations.engine.training.checkpoints import CheckpointError
+    from encoder_ablations.experiments.runs.transfer import evaluate_elsewhere
+
     records = []
     say = _voice(arguments.json)
     for (folder, run), classes in zip(finished, shared, strict=True):

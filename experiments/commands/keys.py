@@ -11,7 +11,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
-from encoder_ablations.segmenters.registry import head_entry, head_names
+from encoder_ablations.segmenters.registry import head_names, head_settings
 from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.errors import unknown
 
@@ -71,10 +71,7 @@ def describe_sections(wanted: Sequence[str]) -> str:
     Raises:
         InputError: there is no such section.
     """
-    sections = SECTIONS
-    # importing the heads takes seconds
-    if not all(_with_those_below(section, SECTIONS) for section in wanted):
-        sections = all_sections()
+    sections = all_sections()
     found: dict[str, type[BaseModel]] = {}
     for section in wanted:
         chosen = _with_those_below(section, sections)
@@ -86,7 +83,7 @@ def describe_sections(wanted: Sequence[str]) -> str:
 
 def all_sections() -> dict[str, type[BaseModel]]:
     """Return ``SECTIONS`` and one section for every head of the registry."""
-    return SECTIONS | {f"{HEADS} {name}": head_entry(name).spec for name in head_names()}
+    return SECTIONS | {f"{HEADS} {name}": head_settings(name)[0] for name in head_names()}
 
 
 def _with_those_below(

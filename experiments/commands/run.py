@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
@@ -19,10 +19,7 @@ from encoder_ablations.experiments.workers.display import Display
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.experiments.workers.outcome import Outcome
-from encoder_ablations.experiments.workers.preflight import find_problems, impossible_fractions
-from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
 from encoder_ablations.experiments.workers.ray_cluster import connected, run_on_ray
-from encoder_ablations.experiments.workers.worker import compute
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.texts import plural
@@ -92,6 +89,8 @@ def _compute(
     Returns:
         What became of them, and why others could not start: run id -> a line.
     """
+    from encoder_ablations.experiments.workers.preflight import find_problems
+
     pending = _pending(runs, choices.retry_failed)
     if not pending:
         _save(study, folder, shown)  # its published scores may be new
@@ -161,6 +160,9 @@ def _checked_on(choices: Choices) -> Execution:
 
 
 def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[Outcome]:
+    from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
+    from encoder_ablations.experiments.workers.worker import compute
+
     job = Job(compute, choices.execution, choices.retry_failed)
     with Display(pending, shown) as display:
         if choices.cluster is not None:
@@ -181,6 +183,8 @@ def _conclude(
         The exit code: 1 if there is such a line.
     """
     if any(run.record is not None for run in runs):
+        from encoder_ablations.experiments.reporting.page.page import write_report
+
         write_report(folder).announce()
     elsewhere = sum(outcome.state == "elsewhere" for outcome in outcomes)
     if elsewhere:

@@ -3,24 +3,25 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from encoder_ablations.data.datasets.reading import read_image
-from encoder_ablations.encoders.base import Encoder
-from encoder_ablations.encoders.bodies.vit import ViTBody
-from encoder_ablations.encoders.build import build_encoder
-from encoder_ablations.encoders.heatmaps import save_heatmaps
-from encoder_ablations.encoders.inspection import TOLERANCE, Inspection, inspect
 from encoder_ablations.encoders.references import load_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table import find_row
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from encoder_ablations.encoders.base import Encoder
+    from encoder_ablations.encoders.inspection import Inspection
 
 EXAMPLES = """  ablate taps --encoder dinov2_b14
   ablate taps --encoder vit_ti16 --size 512x640 weights=random
@@ -44,20 +45,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(argv)
     spec = load_encoder(arguments.encoder, parse_overrides(arguments.overrides))
     image = _read(arguments.image, _parse_size(arguments.size))
+    return _show(spec, image, arguments.heatmaps)
+
+
+def _show(spec: EncoderSpec, image: np.ndarray, heatmaps: Path | None) -> int:
+    """Print what the encoder gives for an image H×W×3 uint8 and write its heatmaps.
+
+    Returns:
+        The exit code: 1 if a tap differs from its source.
+    """
+    from encoder_ablations.encoders.build import build_encoder
+    from encoder_ablations.encoders.heatmaps import save_heatmaps
+    from encoder_ablations.encoders.inspection import TOLERANCE, inspect
+
     encoder = build_encoder(spec)
     result = inspect(encoder, find_row(spec.name), _normalised(image, encoder))
     print(describe(encoder, result, spec.title, image.shape[0], image.shape[1]))
-    if arguments.heatmaps:
-        maps: dict[str, Tensor] = {f"tap{i}": features[0] for i, features in enumerate(result.maps)}
+    if heatmaps is not None:
+        maps = {f"tap{i}": features[0] for i, features in enumerate(result.maps)}
         maps |= {name: features[0] for name, features in result.pyramid.items()}
-        written = save_heatmaps(image, maps, arguments.heatmaps)
-        print(f"wrote {plural(len(written), 'picture')} to {arguments.heatmaps}")
+        written = save_heatmaps(image, maps, heatmaps)
+        print(f"wrote {plural(len(written), 'picture')} to {heatmaps}")
     agrees = (result.source_difference or 0.0) <= TOLERANCE
     return int(not agrees)
 
 
-def _normalised(image: np.ndarray, encoder: Encoder) -> Tensor:
+def _normalised(image: np.ndarray, encoder: "Encoder") -> "Tensor":
     """Return 1×3×H×W as the encoder takes it, of H×W×3 uint8."""
+    import torch
+
     mean = torch.tensor(encoder.normalization.mean).view(3, 1, 1)
     std = torch.tensor(encoder.normalization.std).view(3, 1, 1)
     return ((torch.tensor(image).permute(2, 0, 1) / 255 - mean) / std).unsqueeze(0)
@@ -83,8 +99,10 @@ def _read(path: Path | None, size: tuple[int, int] | None) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
-def describe(encoder: Encoder, result: Inspection, title: str, height: int, width: int) -> str:
+def describe(encoder: "Encoder", result: "Inspection", title: str, height: int, width: int) -> str:
     """Return what ``ablate taps`` prints."""
+    from encoder_ablations.encoders.bodies.vit import ViTBody
+
     body = encoder.body
     lines = [f"{title} on {height}×{width}"]
     names = [f"stage {index + 2}" for index in range(len(result.maps))]
@@ -108,11 +126,13 @@ def describe(encoder: Encoder, result: Inspection, title: str, height: int, widt
 def _source_check(difference: float | None) -> str:
     if difference is None:
         return "no other implementation of this encoder to compare with"
+    from encoder_ablations.encoders.inspection import TOLERANCE
+
     verdict = f"DIFFERENT (more than {TOLERANCE:g})"
     if difference <= TOLERANCE:
         verdict = "equal"
     return f"largest difference to timm's own blocks {difference:.1e}: {verdict}"
 
 
-def _shape(features: Tensor) -> str:
+def _shape(features: "Tensor") -> str:
     return "×".join(str(n) for n in features.shape[1:])

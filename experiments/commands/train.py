@@ -16,11 +16,9 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import OUTPUTS
 from encoder_ablations.experiments.workers.locks import holding
-from encoder_ablations.experiments.workers.preflight import check_before_start
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
@@ -54,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_output_option(parser, "outputs/train")
     options.add_execution_options(parser)
     arguments = parser.parse_intermixed_args(argv)
-    spec = _spec(arguments)
-    return _train(spec, arguments.output or OUTPUTS / "train", options.read_execution(arguments))
+    execution = options.read_execution(arguments)
+    return _train(_spec(arguments), arguments.output or OUTPUTS / "train", execution)
 
 
 def _spec(arguments: argparse.Namespace) -> RunSpec:
@@ -110,6 +108,8 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
     print(f"run {spec.run_id}: {run.state}, in {run.folder}")
     record = run.record
     if record is None or record.status != "finished":
+        from encoder_ablations.experiments.workers.preflight import check_before_start
+
         check_before_start([spec], execution)
         with _locked(run.folder):
             record = _execute(spec, run.folder, execution)
@@ -125,6 +125,8 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
 
 def _execute(spec: RunSpec, folder: Path, execution: Execution) -> RunRecord:
     """Compute the run below a progress bar."""
+    from encoder_ablations.experiments.runs.run import execute_run
+
     interval = options.bar_interval()
     with tqdm(
         total=spec.recipe.steps, unit="step", dynamic_ncols=True, mininterval=interval

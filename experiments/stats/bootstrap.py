@@ -27,7 +27,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 from encoder_ablations.utils.seeding import numpy_stream
@@ -172,7 +172,7 @@ def _root_of_chi_square(freedom: float, draws: int) -> np.ndarray:
     A normal variable times such a root is Student's t.
     """
     places = (np.arange(draws) + 0.5) / draws
-    roots = np.sqrt(freedom / stats.chi2.ppf(places, freedom))
+    roots = np.sqrt(freedom / scipy.stats.chi2.ppf(places, freedom))
     return numpy_stream(0, "spread of images", draws).permutation(roots)
 
 
@@ -180,4 +180,4 @@ def _root_of_chi_square(freedom: float, draws: int) -> np.ndarray:
 def _student(freedom: int, draws: int) -> np.ndarray:
     """Return quantiles of Student's t in random order; their spread is exact."""
     places = (np.arange(draws) + 0.5) / draws
-    return numpy_stream(0, "seeds", freedom).permutation(stats.t.ppf(places, freedom))
+    return numpy_stream(0, "seeds", freedom).permutation(scipy.stats.t.ppf(places, freedom))

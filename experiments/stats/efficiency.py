@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 
@@ -83,7 +83,7 @@ def _interval(
     """
     seeds = len(over)
     mean = over.mean(axis=0)
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * stats.sem(over, axis=0)
+    half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * scipy.stats.sem(over, axis=0)
     # Fieller: the places at which a difference of 0 is possible
     possible = np.flatnonzero((mean - half <= 0) & (mean + half >= 0))
     if not len(possible):

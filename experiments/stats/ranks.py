@@ -17,8 +17,8 @@ from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 
@@ -92,7 +92,7 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
         return Agreement(tau, len(names), seeds)
     apart, margin = np.abs(_differences(block)), _margin(block, FAMILY)
     sigma, freedom = _noise(block)
-    tails = stats.chi2.ppf([(1 + FAMILY) / 2, (1 - FAMILY) / 2], freedom)
+    tails = scipy.stats.chi2.ppf([(1 + FAMILY) / 2, (1 - FAMILY) / 2], freedom)
     least, most = sigma * np.sqrt(freedom / tails)
     low = _expected_tau(np.maximum(apart - margin, 0), most)
     high = _expected_tau(apart + margin, least)
@@ -101,13 +101,13 @@ def agreement_of_seeds(scores: Scores) -> Agreement | None:
 
 def _tau(first: ArrayLike, second: ArrayLike) -> float:
     """Return Kendall's tau of two rankings; 0 if one of them has ties only."""
-    return float(np.nan_to_num(stats.kendalltau(first, second).statistic))
+    return float(np.nan_to_num(scipy.stats.kendalltau(first, second).statistic))
 
 
 def _expected_tau(apart: np.ndarray, sigma: float) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         steps = np.where(apart > 0, apart / (np.sqrt(2) * sigma), 0.0)
-    return float(((2 * stats.norm.cdf(steps) - 1) ** 2).mean())
+    return float(((2 * scipy.stats.norm.cdf(steps) - 1) ** 2).mean())
 
 
 def _means(names: list[str], scores: Scores) -> list[float]:
@@ -143,7 +143,7 @@ def _margin(block: np.ndarray, confidence: float) -> float:
 
 @lru_cache(maxsize=256)
 def _studentized_range(confidence: float, groups: int, freedom: int) -> float:
-    return float(stats.studentized_range.ppf(confidence, groups, freedom))
+    return float(scipy.stats.studentized_range.ppf(confidence, groups, freedom))
 
 
 def _certain_order(block: np.ndarray, confidence: float) -> np.ndarray:

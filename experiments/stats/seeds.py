@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 CONFIDENCE = 0.95
 ENOUGH = 3
@@ -67,7 +67,7 @@ def summarize(values: Sequence[float]) -> Summary:
     std = float(np.std(values, ddof=1))
     if n < ENOUGH:
         return Summary(n, mean, std, low=low, high=high)
-    half_width = float(special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
+    half_width = float(scipy.special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
     return Summary(n, mean, std, half_width, mean - half_width, mean + half_width)
 
 
@@ -81,7 +81,7 @@ def deviation_interval(values: Sequence[float]) -> tuple[float, float]:
     if n < ENOUGH:
         return math.nan, math.nan
     squares = (n - 1) * float(np.var(values, ddof=1))
-    quantiles = stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], n - 1)
+    quantiles = scipy.stats.chi2.ppf([(1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2], n - 1)
     low, high = np.sqrt(squares / quantiles)
     return float(low), float(high)
 
@@ -121,7 +121,7 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
         return Difference(over, wins, losses)
     size = over.mean / over.std
     # as scipy's ttest_1samp, whose checks take 100 times as long
-    p = 2 * float(special.stdtr(over.n - 1, -abs(size * math.sqrt(over.n))))
+    p = 2 * float(scipy.special.stdtr(over.n - 1, -abs(size * math.sqrt(over.n))))
     # Hedges' correction for few values
     effect = size * (1 - 3 / (4 * (over.n - 1) - 1))
     return Difference(over, wins, losses, effect, p)

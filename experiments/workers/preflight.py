@@ -2,13 +2,9 @@
 
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.datasets.subsets import subset
 from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.devices import make_accelerator
@@ -20,6 +16,7 @@ from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
 )
+from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.preparation import prepare_data
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -61,11 +58,11 @@ def find_problems(
     ]
     problems: dict[str, str] = {}
     for check, fields in plan:
-        for alike in _groups([spec for spec in specs if spec.run_id not in problems], fields):
+        for group in alike([spec for spec in specs if spec.run_id not in problems], fields):
             try:
-                check(alike[0])
+                check(group[0])
             except InputError as error:
-                problems |= {spec.run_id: str(error) for spec in alike}
+                problems |= {spec.run_id: str(error) for spec in group}
     if int(os.environ.get("RANK", "0")) == 0:
         checks.print_notes()
     return problems
@@ -110,40 +107,3 @@ class _Checks:
         for folder, names in self.stored.items():
             sets = ", ".join(dict.fromkeys(names))
             print(f"reading images from the cached set in {folder} ({sets})")
-
-
-def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
-    """Return which runs would have no image, as far as the names of files tell: run id -> a line.
-
-    Datasets that are not on this machine, or whose files are not in order, are passed over: a plan
-    needs none.
-    """
-    problems: dict[str, str] = {}
-    for same_data in _groups(specs, ("dataset",)):
-        images = _training_images(same_data[0].dataset)
-        if images is None:
-            continue
-        for spec in same_data:
-            try:
-                subset(range(images), spec.fraction)
-            except InputError as error:
-                problems[spec.run_id] = str(error)
-    return problems
-
-
-def _training_images(dataset: DatasetSpec) -> int | None:
-    """Return how many training images a dataset has; None where that cannot be found out here."""
-    if not dataset.is_prepared:
-        return None
-    try:
-        return len(FolderDataset(dataset, "train"))
-    except InputError:
-        return None
-
-
-def _groups(specs: Sequence[RunSpec], fields: tuple[str, ...]) -> list[list[RunSpec]]:
-    """Return the specs in groups that agree in these fields."""
-    found: defaultdict[str, list[RunSpec]] = defaultdict(list)
-    for spec in specs:
-        found[spec.model_dump_json(include=set(fields))].append(spec)
-    return list(found.values())

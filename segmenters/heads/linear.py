@@ -13,11 +13,7 @@ from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import HeadSpec
-
-
-class LinearSpec(HeadSpec):
-    """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
+from encoder_ablations.segmenters.spec import LinearSpec
 
 
 @register_head("linear", LinearSpec, reads="maps")

@@ -23,7 +23,7 @@ from encoder_ablations.segmenters.losses.targets import Targets, find_targets
 from encoder_ablations.segmenters.ops.official_operator import AttentionWatch, provide_operator
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import Mask2FormerSettings
+from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
 
@@ -57,14 +57,6 @@ FIXED = {
     f"{FORMER}.DROPOUT": 0.0,
 }
 """Settings that all official semantic configurations share."""
-
-
-class OfficialMask2FormerSpec(Mask2FormerSettings):
-    """Mask2Former from its official repository, unmodified.
-
-    It needs Detectron2 and a clone on PYTHONPATH. Ignored pixels are part of no mask in its loss,
-    and the pixel decoder's inner width is 1024.
-    """
 
 
 class Official(NamedTuple):

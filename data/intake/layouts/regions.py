@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from encoder_ablations.data.datasets.reading import FileProblem, opened, read_ids
 from encoder_ablations.data.datasets.sample import IGNORE
@@ -115,8 +115,8 @@ def _is_picture(codes: np.ndarray, most: int) -> bool:
 
 def inside_areas(codes: np.ndarray) -> np.ndarray:
     """Return H×W bool: pixels whose eight neighbours hold the same value."""
-    lowest: np.ndarray = ndimage.minimum_filter(codes, 3, mode="nearest")
-    highest: np.ndarray = ndimage.maximum_filter(codes, 3, mode="nearest")
+    lowest: np.ndarray = scipy.ndimage.minimum_filter(codes, 3, mode="nearest")
+    highest: np.ndarray = scipy.ndimage.maximum_filter(codes, 3, mode="nearest")
     inside: np.ndarray = lowest == highest
     return inside
 
@@ -134,8 +134,8 @@ def between_neighbours(channels: np.ndarray) -> np.ndarray:
     every = np.ones(channels.shape[:2], bool)
     some = np.zeros(channels.shape[:2], bool)
     for channel in np.moveaxis(channels, -1, 0):
-        lowest = ndimage.minimum_filter(channel, footprint=ring, mode="nearest")
-        highest = ndimage.maximum_filter(channel, footprint=ring, mode="nearest")
+        lowest = scipy.ndimage.minimum_filter(channel, footprint=ring, mode="nearest")
+        highest = scipy.ndimage.maximum_filter(channel, footprint=ring, mode="nearest")
         every &= (lowest <= channel) & (channel <= highest)
         some |= (lowest < channel) & (channel < highest)
     return every & some
@@ -143,4 +143,4 @@ def between_neighbours(channels: np.ndarray) -> np.ndarray:
 
 def pieces_of(codes: np.ndarray, value: int) -> int:
     """Return how many connected pieces the pixels of a value form."""
-    return int(ndimage.label(codes == value, np.ones((3, 3), int))[1])
+    return int(scipy.ndimage.label(codes == value, np.ones((3, 3), int))[1])

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain, pairwise, starmap
 
 import numpy as np
-from scipy.stats import spearmanr
+import scipy
 
 from encoder_ablations.data.intake.layouts.codes import add_counts, count_pixels
 from encoder_ablations.data.intake.layouts.folder_names import words_of
@@ -182,7 +182,7 @@ def _are_many(masks_of: Counter[int], masks: int) -> bool:
     scattered = masks_of.total() < 1.5 * len(masks_of)
     values, counts = zip(*masks_of.items(), strict=True)
     differ = len(set(counts)) > 1
-    return scattered or (differ and bool(spearmanr(values, counts).statistic < FADING))
+    return scattered or (differ and bool(scipy.stats.spearmanr(values, counts).statistic < FADING))
 
 
 def _in_one_piece(views: Sequence[View]) -> float:

@@ -81,7 +81,11 @@ def write_report(study_folder: Path | str) -> ReportFiles:
     Raises:
         InputError: there are no records, or they cannot be read.
     """
-    study = collect(Path(study_folder))
+    return report_of(collect(Path(study_folder)))
+
+
+def report_of(study: Study) -> ReportFiles:
+    """Write the report of a study whose records have been read, as :func:`write_report` does."""
     styles = encoder_styles(study.groups)
     resampling = Resampling(study)
     shared = {name: TABLES[name](study) for name in OF_SETTINGS}
