@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import colors_of
@@ -32,6 +31,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import write_bytes
 from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.references import Reference
 
 try:
@@ -110,7 +110,7 @@ class _Entry:
         indices: Sequence[int] = range(len(dataset))
         if self.indices is not None:
             indices = self.indices
-        return [_record(dataset, index) for index in tqdm(indices, title, unit="mask", delay=2)]
+        return [_record(dataset, index) for index in Bar(indices, title, unit="mask")]
 
 
 def _register(name: str, entry: _Entry) -> None:

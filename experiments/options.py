@@ -2,15 +2,13 @@
 
 import argparse
 import math
-import sys
 from pathlib import Path
-
-from tqdm import tqdm
 
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.utils.config import find_config
 from encoder_ablations.utils.device_names import ALLOWED, check_device_name
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.progress import Bar
 
 
 def make_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -106,15 +104,6 @@ def as_folder(reference: str) -> Path | None:
     return folder
 
 
-def bar(title: str, unit: str, total: int | None = None) -> tqdm:
-    """Return a progress bar that appears after a second and leaves nothing behind."""
-    return tqdm(
-        desc=title, unit=unit, total=total, delay=1, leave=False, mininterval=bar_interval()
-    )
-
-
-def bar_interval() -> float:
-    """Return the seconds between two updates of a progress bar, many where the output is a file."""
-    if sys.stderr.isatty():
-        return 0.2
-    return 30.0
+def bar(title: str, unit: str, total: int | None = None) -> Bar:
+    """Return the progress of a command's work, which leaves nothing behind."""
+    return Bar(desc=title, unit=unit, total=total)

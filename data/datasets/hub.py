@@ -17,7 +17,6 @@ import numpy as np
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image as Pillow
-from tqdm import tqdm
 
 from encoder_ablations.data.datasets.decoding import read_ade20k
 from encoder_ablations.data.datasets.reading import read_channels, read_ids, read_image
@@ -25,6 +24,7 @@ from encoder_ablations.data.datasets.spec import HUB_MARKER, HubSource, Split
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.files import write_bytes, write_json
 from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.progress import Bar
 
 try:
     from datasets import Image as ImageFeature
@@ -159,7 +159,7 @@ def _copy_split(root: Path, split: str, stream: IterableDataset, source: HubSour
         done += 1
     count = done
     title = f"copying {source.repository}/{split}"
-    for row in tqdm(stream.skip(done), title, unit="image", initial=done):
+    for row in Bar(stream.skip(done), title, unit="image", initial=done):
         stem = f"{split}/{split}_{count:06d}"
         image = _content(row[source.image_column], source, source.image_column)
         mask = _content(row[source.mask_column], source, source.mask_column)

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from tqdm import tqdm
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.reading import check_whole
@@ -23,6 +22,7 @@ from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.file_state import file_state
 from encoder_ablations.utils.files import write_bytes
+from encoder_ablations.utils.progress import Bar
 
 THREADS = 4
 PROBE = 16
@@ -82,9 +82,7 @@ def scan_masks(dataset: FolderDataset, progress: bool = False) -> MaskScan:
 
 def _scan(dataset: FolderDataset, progress: bool) -> np.ndarray:
     title = f"checking masks of {dataset.spec.name}/{dataset.split}"
-    rows = tqdm(
-        _rows(dataset), title, len(dataset), unit="mask", disable=not progress, delay=1, leave=False
-    )
+    rows = Bar(_rows(dataset), title, len(dataset), unit="mask", disable=not progress)
     return np.stack(list(rows))
 
 

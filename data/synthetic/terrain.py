@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from encoder_ablations.data.synthetic.relief import draw_scene
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes, write_json
+from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.seeding import numpy_stream
 
 VERSION = 1
@@ -49,7 +49,7 @@ def generate_terrain(
     _claim(root, {"version": VERSION, **counts, "size": size, "seed": seed})
     missing = _missing(root, counts)
     hidden = not (progress and missing)
-    bar = tqdm(missing, "drawing terrain", unit="image", disable=hidden, delay=1, leave=False)
+    bar = Bar(missing, "drawing terrain", unit="image", disable=hidden)
     for split, index in bar:
         image, mask = _paths(root, split, index)
         pixels, labels = draw_scene(size, numpy_stream(seed, "terrain", split, index))

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import cli, options
 from encoder_ablations.experiments.studies.study import load_study
@@ -32,9 +30,6 @@ def main(argv: Sequence[str] = ()) -> int:
     from encoder_ablations.data.synthetic.terrain import generate_terrain
 
     dataset = load_dataset("mars_terrain")
-    with tqdm(unit="image", desc="terrain", leave=False, disable=None) as bar:
-        generate_terrain(
-            dataset.folder, train=160, val=40, test=60, size=128, seed=0, progress=bar.update
-        )
+    generate_terrain(dataset.folder, train=160, val=40, test=60, size=128, seed=0, progress=True)
     print(f"dataset: {dataset.folder} (generated: background, crater, boulder)")
     return cli.main(["run", "demo", *argv])

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
-from tqdm import tqdm
 
 from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.datasets.folder import FolderDataset
@@ -23,6 +22,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
+from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import first_names
 
 EXAMPLES = """  ablate init ~/photos/craters
@@ -175,7 +175,7 @@ def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[Datas
     return spec, unwritable
 
 
-def _advancing(bar: tqdm) -> Callable[[int, int], object]:
+def _advancing(bar: Bar) -> Callable[[int, int], object]:
     def advance(_done: int, total: int) -> None:
         bar.total = total
         bar.update()

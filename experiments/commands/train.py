@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
@@ -22,6 +20,7 @@ from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.progress import Bar
 
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
@@ -127,10 +126,7 @@ def _execute(spec: RunSpec, folder: Path, execution: Execution) -> RunRecord:
     """Compute the run below a progress bar."""
     from encoder_ablations.experiments.runs.run import execute_run
 
-    interval = options.bar_interval()
-    with tqdm(
-        total=spec.recipe.steps, unit="step", dynamic_ncols=True, mininterval=interval
-    ) as bar:
+    with Bar(total=spec.recipe.steps, unit="step", delay=0, leave=True) as bar:
 
         def advance(step: int, status: str) -> None:
             bar.set_postfix_str(status, refresh=False)

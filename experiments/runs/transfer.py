@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from encoder_ablations.data.datasets.class_map import SharedClasses
 from encoder_ablations.data.datasets.folder import FolderDataset
@@ -30,6 +29,7 @@ from encoder_ablations.experiments.runs.transfer_record import TransferRecord, s
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
+from encoder_ablations.utils.progress import Bar
 
 
 class CheckpointResult(NamedTuple):
@@ -89,7 +89,7 @@ def evaluate_checkpoint(
     read = partial(source.evaluation, images)
     with (
         computing(accelerator.device, "fp32", execution.deterministic),
-        tqdm(total=len(images), unit="image", dynamic_ncols=True, delay=1, leave=False) as bar,
+        Bar(total=len(images), unit="image") as bar,
     ):
         environment = describe_environment(str(accelerator.device))
         result = evaluate(

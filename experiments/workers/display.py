@@ -1,15 +1,12 @@
 """The display of a running study: one bar over all steps, and a line for every run that ended."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tqdm import tqdm
-
-from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.progress import read_progress
+from encoder_ablations.utils.progress import Bar
 
 BAR = (
     "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
@@ -30,13 +27,14 @@ class Display:
         self.steps = dict.fromkeys(self.runs, 0)
         self.steps |= {id: before.step for id, before in self.before.items() if before}
         self.outcomes: list[Outcome] = []
-        self.bar = tqdm(
+        self.bar = Bar(
             total=sum(run.spec.recipe.steps for run in runs),
             initial=sum(self.steps.values()),
             smoothing=0.05,
-            dynamic_ncols=True,
             bar_format=BAR,
-            mininterval=options.bar_interval(),
+            unit="step",
+            delay=0,
+            leave=True,
             disable=not shown,
         )
 
@@ -69,7 +67,7 @@ class Display:
         text = f"{counts['finished']} of {len(self.runs)} done"
         if counts["failed"]:
             text += f", {counts['failed']} failed"
-        self.bar.set_description(f"{text}, {running} running", refresh=sys.stderr.isatty())
+        self.bar.set_description(f"{text}, {running} running")
 
     def done(self, outcome: Outcome) -> None:
         """Show that a run has ended."""

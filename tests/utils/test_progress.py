@@ -1,0 +1,75 @@
+"""Progress where the output is no terminal: plain lines, not too many."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from encoder_ablations.utils import progress
+from encoder_ablations.utils.progress import Bar
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that tests set: the seconds of it."""
+    seconds = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def work(bar, clock, count, seconds):
+    for _ in range(count):
+        clock[0] += seconds
+        bar.update()
+        bar.refresh()
+
+
+def test_a_log_has_plain_lines(clock, capsys):
+    with Bar(desc="reading masks", unit="mask", total=90) as bar:
+        work(bar, clock, 90, 1.0)
+        bar.write("a line between")
+    captured = capsys.readouterr()
+    assert "\r" not in captured.err + captured.out
+    lines = captured.err.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("reading masks: 30 of 90 masks, 33%")
+    assert captured.out == "a line between\n"
+
+
+def test_what_is_left_behind_says_where_it_ended(clock, capsys):
+    with Bar(unit="step", total=4, delay=0, leave=True) as bar:
+        bar.set_postfix_str("loss 0.5")
+        work(bar, clock, 3, 1.0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("3 of 4 steps, 75%")
+    assert line.endswith("loss 0.5")
+
+
+def test_titles_do_not_make_lines(clock, capsys):
+    with Bar(unit="step", delay=0) as bar:
+        for run in range(5):
+            bar.set_description(f"run {run}")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_hidden_bar_says_nothing(clock, capsys):
+    with Bar(unit="step", total=9, delay=0, leave=True, disable=True) as bar:
+        work(bar, clock, 9, 60.0)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_has_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Bar(desc="reading", total=2, delay=0) as bar:
+        bar.update()
+        bar.refresh()
+    assert re.search(r"\rreading:  50%\|", capsys.readouterr().err)
+
+
+def test_no_other_bars():
+    folders = ("data", "encoders", "segmenters", "engine", "experiments")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert not [path for path in files if "tqdm" in path.read_text()]
