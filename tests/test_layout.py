@@ -256,7 +256,8 @@ def test_nothing_is_there_for_tests_alone():
             read.add(node.id)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "getattr":
             read.add(getattr(node.args[1], "value", None))
-    for path in FILES:
+    # a script that is also a file of tests: pytest calls its functions
+    for path in (path for path in FILES if not path.stem.startswith("test_")):
         for node in nodes(path)[0].body:
             unread = made_at_top(node) - read
             assert not unread, f"{path}:{node.lineno} {unread} is used nowhere in the product"
