@@ -49,6 +49,33 @@ def test_train_val_and_test(yaml, tmp_path, capsys):
     assert (tmp_path / "rocks" / masks[0]).exists()
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [("{split}/{id}.png", "{split}annot/{id}.png"), ("{split}img/{id}.png", "{split}/{id}.png")],
+)
+def test_masks_in_folders_that_the_images_pattern_fits_too(yaml, images, masks, capsys):
+    # as the comments of configs/datasets/camvid.yaml recommend it
+    folder = yaml.parent / "rocks"
+    for split in ("train", "val", "test"):
+        for kind, pattern in (("images", images), ("masks", masks)):
+            place = folder / pattern.replace("{split}", split).split("/")[0]
+            (folder / kind / split).rename(place)
+    yaml.write_text(
+        yaml.read_text() + f'images: "{images}"\nmasks: "{masks}"\n'
+        "splits: {train: train, val: val, test: test}\n"
+    )
+    assert main(["split", str(yaml)]) == 0
+    train, val, test = split_of(yaml, "train", "val", "test")
+    assert (len(train), len(val), len(test)) == (17, 4, 3)
+    divided = folder / "divided.yaml"
+    divided.write_text(
+        f"base: {yaml}\nsplits: {{train: splits/train_images.txt, val: splits/val_images.txt}}\n"
+    )
+    capsys.readouterr()
+    main(["lint", str(divided)])
+    assert "stem-twice" not in capsys.readouterr().out
+
+
 def test_folds_with_one_test_set(yaml, capsys):
     assert main(["split", str(yaml), "--folds", "3", "--test", "0.25"]) == 0
     output = capsys.readouterr().out
