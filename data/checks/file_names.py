@@ -1,5 +1,6 @@
 """Every file of a split, and all that is wrong with names, links and index files."""
 
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,10 @@ def _pair_alike(images: dict[str, Path], masks: dict[str, Path], listing: Listin
         twin = alike.pop(plain_name(stem), None)
         if twin is not None:
             pair = Pair(stem, images.pop(stem), masks.pop(twin))
-            listing.note("name-mismatch", pair.image, f"its mask is called {pair.mask.name}")
+            detail = f"its mask is called {pair.mask.name}"
+            if unicodedata.normalize("NFC", stem) == unicodedata.normalize("NFC", twin):
+                detail += "; one is written in Unicode NFC, the other in NFD, as macOS writes it"
+            listing.note("name-mismatch", pair.image, detail)
             listing.pairs.append(pair)
 
 

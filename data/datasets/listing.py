@@ -9,7 +9,7 @@ from pathlib import Path
 from encoder_ablations.utils.errors import InputError, nearest
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
+MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif"})
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
 Files = dict[str, list[Path]]
