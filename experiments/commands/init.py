@@ -19,6 +19,7 @@ from encoder_ablations.data.intake.layouts.choices import Reading, Unsure
 from encoder_ablations.data.intake.layouts.conversion import prepare
 from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.data.intake.layouts.recognition import propose
+from encoder_ablations.data.intake.ready_datasets import ready_dataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.errors import InputError
@@ -42,6 +43,9 @@ files stay as they are."""
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate init --help``."""
     arguments = _parser().parse_args(argv)
+    ready = ready_dataset(arguments.folder)
+    if ready is not None:
+        print(f"note: {ready.advice}")
     proposal = _propose(arguments)
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
