@@ -336,7 +336,23 @@ def coco_panoptic(root: Path) -> Layout:
     return Layout(masks, tuple(COCO_CATEGORIES.values()), splits)
 
 
+def dsb2018(root: Path) -> Layout:
+    """2018 Data Science Bowl: stage1_train with a folder for each image, stage1_test without
+    masks."""
+    masks: Masks = {}
+    for number in range(8):
+        name = f"{number * 2654435761 % 2**32:064x}"
+        mask, numbers = scene(number, 2, objects=2 + number % 3)
+        photo(root / f"stage1_train/{name}/images/{name}.png", number)
+        for each in range(1, int(numbers.max()) + 1):
+            path = root / f"stage1_train/{name}/masks/{number * 100 + each:064x}.png"
+            save(path, np.where(numbers == each, 255, 0).astype(np.uint8))
+        masks[name] = mask
+    photo(root / f"stage1_test/{99:064x}/images/{99:064x}.png", 99)
+    return Layout(masks, ("background", "object"), None)
+
+
 LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     writer.__name__: writer
-    for writer in (mmseg, camvid, voc, cvat, labelme, keras, vistas, coco_panoptic)
+    for writer in (mmseg, camvid, voc, cvat, labelme, keras, vistas, coco_panoptic, dsb2018)
 }
