@@ -5,6 +5,8 @@ the dataset, its mask in ids of the classes that are expected; 255 = not labelle
 masks are rectangles.
 """
 
+import base64
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -352,7 +354,88 @@ def dsb2018(root: Path) -> Layout:
     return Layout(masks, ("background", "object"), None)
 
 
+def boxes(mask: np.ndarray, numbers: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Class and outline of each object, (x, y) of its corner pixels."""
+    found = []
+    for each in range(1, int(numbers.max()) + 1):
+        rows, columns = np.nonzero(numbers == each)
+        left, right = int(columns.min()), int(columns.max())
+        top, bottom = int(rows.min()), int(rows.max())
+        ring = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        found.append((int(mask[top, left]), ring))
+    return found
+
+
+TITLES = ("background", "boulder", "crater", "dune")
+
+
+def labelme_json(root: Path) -> Layout:
+    """labelme 5: a JSON beside each image; polygons, rectangles and masks."""
+    masks: Masks = {}
+    for number in range(8):
+        mask, numbers = scene(number, 4)
+        photo(root / f"rock_{number}.jpg", number)
+        shapes = []
+        for kind, (value, ring) in zip(
+            ("polygon", "rectangle", "mask"), boxes(mask, numbers), strict=True
+        ):
+            (left, top), _, (right, bottom), _ = ring
+            points = ring if kind == "polygon" else [ring[0], ring[2]]
+            stream = io.BytesIO()
+            inside = np.full((bottom - top + 1, right - left + 1), 255, np.uint8)
+            Image.fromarray(inside).save(stream, "PNG")
+            data = base64.b64encode(stream.getvalue()).decode() if kind == "mask" else None
+            shapes.append(
+                {"label": TITLES[value], "points": points, "group_id": None, "description": "",
+                 "shape_type": kind, "flags": {}, "mask": data}
+            )  # fmt: skip
+        shapes.append({"label": "here", "points": [[3, 3]], "shape_type": "point", "flags": {}})
+        content = {
+            "version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"rock_{number}.jpg",
+            "imageData": None, "imageHeight": SIZE[0], "imageWidth": SIZE[1],
+        }  # fmt: skip
+        (root / f"rock_{number}.json").write_text(json.dumps(content))
+        masks[f"rock_{number}"] = mask
+    return Layout(masks, TITLES, None)
+
+
+def yolo_seg(root: Path) -> Layout:
+    """Ultralytics: images and labels with train and val, data.yaml; one image has no labels."""
+    masks: Masks = {}
+    splits: dict[str, set[str]] = {"train": set(), "val": set()}
+    for number in range(9):
+        split = "train" if number < 6 else "val"
+        mask, numbers = scene(number, 4)
+        photo(root / f"images/{split}/y{number}.jpg", number)
+        lines = []
+        for value, ring in boxes(mask, numbers):
+            corners = [f"{x / SIZE[1]:.6f} {y / SIZE[0]:.6f}" for x, y in ring]
+            lines.append(" ".join([str(value - 1), *corners]))
+        if number != 2:
+            write_lines(root / f"labels/{split}/y{number}.txt", lines)
+        masks[f"y{number}"] = mask * (number != 2)
+        splits[split].add(f"y{number}")
+    names = {number: name for number, name in enumerate(TITLES[1:])}
+    content = {"path": "../yolo", "train": "images/train", "val": "images/val", "names": names}
+    (root / "data.yaml").write_text(
+        json.dumps(content).replace('"0"', "0").replace('"1"', "1").replace('"2"', "2")
+    )
+    return Layout(masks, TITLES, splits)
+
+
 LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     writer.__name__: writer
-    for writer in (mmseg, camvid, voc, cvat, labelme, keras, vistas, coco_panoptic, dsb2018)
+    for writer in (
+        mmseg,
+        camvid,
+        voc,
+        cvat,
+        labelme,
+        keras,
+        vistas,
+        coco_panoptic,
+        dsb2018,
+        labelme_json,
+        yolo_seg,
+    )
 }

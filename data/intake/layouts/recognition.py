@@ -11,8 +11,10 @@ from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.data.intake.layouts.annotations.annotated_set import AnnotatedSet
 from encoder_ablations.data.intake.layouts.annotations.coco import BACKGROUND, read_coco
+from encoder_ablations.data.intake.layouts.annotations.labelme import read_labelme
 from encoder_ablations.data.intake.layouts.annotations.object_folders import read_object_folders
 from encoder_ablations.data.intake.layouts.annotations.panoptic import PanopticSet, read_panoptic
+from encoder_ablations.data.intake.layouts.annotations.yolo import read_yolo
 from encoder_ablations.data.intake.layouts.choices import Wishes
 from encoder_ablations.data.intake.layouts.classes import classes_of_masks
 from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
@@ -28,6 +30,8 @@ from encoder_ablations.utils.texts import plural
 READERS: tuple[Callable[[Path, Sequence[Path]], AnnotatedSet[Any] | None], ...] = (
     read_coco,
     read_object_folders,
+    read_labelme,
+    read_yolo,
 )
 """What reads annotations below a folder; panoptic ones are read before masks are looked for."""
 
