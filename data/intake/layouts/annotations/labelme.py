@@ -57,16 +57,12 @@ def read_labelme(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedImage]
         if image is None:
             missing.append(name)
             continue
-        drawn = [each for each in content["shapes"] if each.get("shape_type") not in WITHOUT_AREA]
-        left_out += len(content["shapes"]) - len(drawn)
         try:
-            size = int(content["imageHeight"]), int(content["imageWidth"])
-            shapes = tuple(map(_shape, drawn))
+            images.append(_read(content, image, root))
+            left_out += len(content["shapes"]) - len(images[-1].shapes)
         except DAMAGES as error:
             reason = f"{type(error).__name__} {error}"
             raise InputError(f"{path} is no complete labelme file: {reason}.") from error
-        split = split_of_annotations(Path(), image, root)
-        images.append(ShapedImage(image.stem, split, image, size, shapes))
     if not seen:
         return None
     remarks = []
@@ -74,6 +70,13 @@ def read_labelme(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedImage]
         spare = plural(left_out, "point or line", "covers/cover no area and is/are left out")
         remarks.append(f"{spare}.")
     return shaped_set("labelme's JSONs", images, (), missing, remarks)
+
+
+def _read(content: dict[str, Any], image: Path, root: Path) -> ShapedImage:
+    size = int(content["imageHeight"]), int(content["imageWidth"])
+    drawn = [each for each in content["shapes"] if each.get("shape_type") not in WITHOUT_AREA]
+    split = split_of_annotations(Path(), image, root)
+    return ShapedImage(image.stem, split, image, size, tuple(map(_shape, drawn)))
 
 
 def _shape(entry: dict[str, Any]) -> Shape:

@@ -73,7 +73,11 @@ def _names(files: Sequence[Path]) -> list[str]:
             if isinstance(content, Mapping) and content.get("names"):
                 return _in_order(content["names"])
     lists = [path for path in files if path.name in LISTS]
-    lines = [line.strip() for path in lists[:1] for line in path.read_text("utf-8").splitlines()]
+    lines = [
+        line.strip()
+        for path in lists[:1]
+        for line in path.read_text("utf-8", errors="replace").splitlines()
+    ]
     return list(filter(None, lines))
 
 
@@ -87,7 +91,9 @@ def _read(image: Path, label: Path | None, names: list[str], root: Path) -> Shap
     size = image_size(image)
     shapes = []
     if label is not None:
-        for row, line in enumerate(label.read_text("utf-8").splitlines(), start=1):
+        for row, line in enumerate(
+            label.read_text("utf-8", errors="replace").splitlines(), start=1
+        ):
             if line.strip():
                 shapes.append(_polygon(line.split(), names, size, f"{label}, row {row}"))
     split = split_of_annotations(Path(), image, root)
