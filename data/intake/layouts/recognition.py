@@ -11,9 +11,11 @@ from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.data.intake.layouts.annotations.annotated_set import AnnotatedSet
 from encoder_ablations.data.intake.layouts.annotations.coco import BACKGROUND, read_coco
+from encoder_ablations.data.intake.layouts.annotations.label_studio import read_label_studio
 from encoder_ablations.data.intake.layouts.annotations.labelme import read_labelme
 from encoder_ablations.data.intake.layouts.annotations.object_folders import read_object_folders
 from encoder_ablations.data.intake.layouts.annotations.panoptic import PanopticSet, read_panoptic
+from encoder_ablations.data.intake.layouts.annotations.supervisely_folders import read_supervisely
 from encoder_ablations.data.intake.layouts.annotations.yolo import read_yolo
 from encoder_ablations.data.intake.layouts.choices import Wishes
 from encoder_ablations.data.intake.layouts.classes import classes_of_masks
@@ -32,6 +34,8 @@ READERS: tuple[Callable[[Path, Sequence[Path]], AnnotatedSet[Any] | None], ...] 
     read_object_folders,
     read_labelme,
     read_yolo,
+    read_label_studio,
+    read_supervisely,
 )
 """What reads annotations below a folder; panoptic ones are read before masks are looked for."""
 
@@ -183,7 +187,7 @@ def _nothing(place: Place, survey: Survey) -> InputError:
     """Return the error for a folder in which nothing is recognised."""
     times = Counter(path.suffix.lower() or "without suffix" for path in place.files)
     endings = ", ".join(f"{count} {suffix}" for suffix, count in times.most_common(5))
-    hint = "neither images with masks nor a COCO file"
+    hint = "neither images with masks nor annotations of them"
     lonely = [*survey.without_mask, *survey.without_image]
     if lonely:
         example = lonely[0].relative_to(place.root)

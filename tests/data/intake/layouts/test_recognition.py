@@ -744,7 +744,7 @@ def test_unusable_masks_are_left_out_and_named(tmp_path, ids):
         ),
         (
             lambda root: (root.mkdir(), (root / "readme.md").touch()),
-            "neither images with masks nor a COCO file",
+            "neither images with masks nor annotations",
         ),
         (
             lambda root: [save(root / kind / "1.png", picture(1)) for kind in ("images", "masks")],
