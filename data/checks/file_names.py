@@ -1,5 +1,6 @@
 """Every file of a split, and all that is wrong with names, links and index files."""
 
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from encoder_ablations.data.checks.folder_scan import Folder, scan_folder
 from encoder_ablations.data.checks.portable_names import longer_name, name_problem, plain_name
 from encoder_ablations.data.checks.rules import Finding
 from encoder_ablations.data.datasets.index_files import LineReader, index_lines
-from encoder_ablations.data.datasets.listing import Files
+from encoder_ablations.data.datasets.listing import Files, tell_apart
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index
 from encoder_ablations.utils.errors import InputError
@@ -29,16 +30,17 @@ def list_split(spec: DatasetSpec, split: Split) -> Listing:
     """Return the pairs that :func:`find_pairs` would find if everything wrong were removed."""
     listing = Listing(split)
     where = spec.splits[split]
+    sub_folder = None
+    if not is_index(where):
+        sub_folder = where
+    images = scan_folder(spec, "images", sub_folder, listing)
+    masks = scan_folder(spec, "masks", sub_folder, listing)
+    images.files, masks.files = tell_apart(images.files, masks.files)
     if is_index(where):
-        images = scan_folder(spec, "images", None, listing)
-        masks = scan_folder(spec, "masks", None, listing)
         wanted = _wanted(spec, where, images.files, listing)
         if not wanted:
             return listing
         _trim(listing, images, masks, wanted)
-    else:
-        images = scan_folder(spec, "images", where, listing)
-        masks = scan_folder(spec, "masks", where, listing)
     _pair(images, masks, listing)
     _check_names(listing)
     if images.there and masks.there:
@@ -123,7 +125,10 @@ def _pair_alike(images: dict[str, Path], masks: dict[str, Path], listing: Listin
         twin = alike.pop(plain_name(stem), None)
         if twin is not None:
             pair = Pair(stem, images.pop(stem), masks.pop(twin))
-            listing.note("name-mismatch", pair.image, f"its mask is called {pair.mask.name}")
+            detail = f"its mask is called {pair.mask.name}"
+            if unicodedata.normalize("NFC", stem) == unicodedata.normalize("NFC", twin):
+                detail += "; one is written in Unicode NFC, the other in NFD, as macOS writes it"
+            listing.note("name-mismatch", pair.image, detail)
             listing.pairs.append(pair)
 
 

@@ -22,6 +22,7 @@ SUFFIXES = {
     "DIB": {".bmp"},
     "TIFF": {".tif", ".tiff"},
     "WEBP": {".webp"},
+    "GIF": {".gif"},
 }
 WITHOUT_COLOR = ("1", "L", "LA")
 WITH_OPACITY = ("RGBA", "LA", "PA")

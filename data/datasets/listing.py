@@ -3,13 +3,13 @@
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from encoder_ablations.utils.errors import InputError, nearest
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp"})
+MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif"})
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
 Files = dict[str, list[Path]]
@@ -62,6 +62,29 @@ def list_pattern(
         return match and match["id"]
 
     return _by_id(_listed(base, label, recursive=True), suffixes, identity)
+
+
+def tell_apart(images: Files, masks: Files) -> tuple[Files, Files]:
+    """Return images and masks without the files that fit both places.
+
+    Such a file belongs to the narrower of the two places, which holds fewer files: what
+    ``{split}annot/{id}.png`` finds is no image, although ``{split}/{id}.png`` finds it, too.
+    """
+    of_images, of_masks = _paths(images), _paths(masks)
+    if len(of_images) > len(of_masks):
+        return _without(images, of_masks), masks
+    if len(of_masks) > len(of_images):
+        return images, _without(masks, of_images)
+    return images, masks
+
+
+def _paths(files: Files) -> set[Path]:
+    return set(chain.from_iterable(files.values()))
+
+
+def _without(files: Files, others: Collection[Path]) -> Files:
+    kept = {name: [path for path in paths if path not in others] for name, paths in files.items()}
+    return {name: paths for name, paths in kept.items() if paths}
 
 
 def _by_id(

@@ -12,6 +12,7 @@ from encoder_ablations.data.datasets.listing import (
     Files,
     list_folder,
     list_pattern,
+    tell_apart,
 )
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split, is_index, is_pattern
 from encoder_ablations.utils.errors import InputError
@@ -111,8 +112,7 @@ class _Files:
         self._sub_folder = sub_folder
         self._label = label
         self._lacking = lacking
-        self.images = self._listed("images")
-        self.masks = self._listed("masks")
+        self.images, self.masks = tell_apart(self._listed("images"), self._listed("masks"))
 
     def _listed(self, kind: Kind) -> Files:
         path: str = getattr(self._spec, kind)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from encoder_ablations.data.datasets.tile_names import find_scenes, scene_in
+from encoder_ablations.utils.texts import plural
 
 Groups = Mapping[str, list[int]]
 
@@ -37,6 +38,7 @@ FEWEST = 20
 BLOCKS = 20
 """So many blocks at least are made of one sequence, where it is long enough."""
 YEAR = r"(19|20)\d\d"
+_BLOCK_WORDS = {10: "tens", 100: "hundreds", 1000: "thousands"}
 
 _WORD = r"(?:x|y|r|c|i|j|row|col|column|left|top|tile|patch|crop)"
 _PLACE = rf"(?:(?<![A-Za-z]){_WORD}[\W_]?)?\d+"
@@ -55,12 +57,26 @@ class LikelyScenes(NamedTuple):
         pattern: the ``scene_pattern`` that finds it.
         largest: the scene of most images.
         sure: whether it is likely; otherwise only possible.
+        block: number of neighbours that make a scene, where consecutive numbers are all that names
+            say; 0 where names say more.
     """
 
     pattern: str
     scenes: int
     largest: str
     sure: bool
+    block: int = 0
+
+    @property
+    def about(self) -> str:
+        """What the images are taken for, in words."""
+        scenes = plural(self.scenes, "scene")
+        if self.block:
+            return (
+                "frames of one film, because their numbers are consecutive; grouped in "
+                f"{_BLOCK_WORDS[self.block]} they make {scenes}"
+            )
+        return f"frames or tiles of {scenes}, the largest '{self.largest}'"
 
 
 def likely_scenes(ids: Sequence[str], pixels: np.ndarray | None = None) -> LikelyScenes | None:
@@ -206,12 +222,12 @@ def _sequence(ids: Sequence[str], tail: str, pixels: np.ndarray) -> LikelyScenes
     if not (named or _neighbours_are_alike(ids, all_ids, pixels)):
         return None
     # blocks of 1000, 100 or 10 neighbours: the longest of which there are enough
-    fewest = {r"\d{1,3}": BLOCKS, r"\d{1,2}": BLOCKS, r"\d": 2}
-    for last_digits, enough in fewest.items():
+    choices = ((r"\d{1,3}", 1000, BLOCKS), (r"\d{1,2}", 100, BLOCKS), (r"\d", 10, 2))
+    for last_digits, block, enough in choices:
         pattern = rf"(\d*?){last_digits}{tail}"
         blocks = _groups(pattern, ids)
         if len(blocks) >= enough:
-            return _found(pattern, blocks, named)
+            return _found(pattern, blocks, named)._replace(block=block)
     return None
 
 

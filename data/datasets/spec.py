@@ -13,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from encoder_ablations.data.datasets.class_names import Names
 from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE, ignore_label
+from encoder_ablations.data.datasets.tile_names import INDEPENDENT
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.texts import plural
 
@@ -91,7 +92,9 @@ class DatasetSpec(Config):
     colors: tuple[tuple[ColorValue, ColorValue, ColorValue], ...] | None = None
     """RGB 0..255 of every class for pictures; chosen automatically when left out."""
     scene_pattern: str | None = None
-    """Regular expression whose first group, searched in the stem, names the scene."""
+    """Regular expression whose first group, searched in the stem, names the scene; ``^(.+)$`` says
+    that images are independent, and null that this is not known.
+    """
     mask_format: MaskFormat = "ids"
     """How a mask file holds its values: "ids" in a single channel; "colors": the position of its
     colour in ``mask_colors``; "ade20k": R // 10 · 256 + G, as in the full ADE20K; "matte": an alpha
@@ -192,7 +195,10 @@ class DatasetSpec(Config):
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from error
         if groups != 1:
-            raise ValueError("exactly one group in parentheses is needed, which names the scene")
+            raise ValueError(
+                "exactly one group in parentheses is needed, which names the scene; "
+                f"{INDEPENDENT} says that images are independent"
+            )
         return pattern
 
     @model_validator(mode="after")

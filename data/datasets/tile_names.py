@@ -7,6 +7,8 @@ SCENE_PATTERN = r"^(.+)_y\d+_x\d+$"
 """A raster's tiles are one scene."""
 ROW_PATTERN = r"_y(\d+)_x\d+$"
 """Each row of tiles is a scene: where all tiles are of one raster."""
+INDEPENDENT = "^(.+)$"
+"""The ``scene_pattern`` that says that images are independent: each is a scene of its own."""
 
 
 def scene_in(pattern: str, name: str) -> str | None:

@@ -15,6 +15,7 @@ from encoder_ablations.data.datasets.pairing import Kind
 from encoder_ablations.data.datasets.reading import FileProblem, is_upright
 from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE
+from encoder_ablations.data.intake.range_sample import sample_numbers
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.texts import plural
@@ -161,16 +162,16 @@ class _ImageRaster(Raster):
             )
 
     def _sampled(self) -> str:
-        """Return advice on a range, from at most 1024² pixels of each band."""
-        shape = (len(self._bands), *np.minimum(self.size, 1024))
-        sample = self._source.read(self._bands, out_shape=shape, masked=True).compressed()
-        numbers = sample[np.isfinite(sample)].astype(np.float64)
+        """Return advice on a range, from a sample of the raster's blocks."""
+        sample = sample_numbers(self._source, self._bands)
+        numbers = sample.numbers
         if not numbers.size:
             return "e.g. --range 0 3000"
         low, high = np.percentile(numbers, [1, 99])
         return (
-            f"e.g. --range {low:.4g} {high:.4g}: a sample of its pixels lies in "
-            f"{numbers.min():.6g} to {numbers.max():.6g}, 98 % of it in this range"
+            f"e.g. --range {low:.4g} {high:.4g}: in a sample ({sample.blocks} of "
+            f"{plural(sample.all_blocks, 'block')}, {100 * sample.share:.3g} % of the pixels) they "
+            f"are {numbers.min():.6g} to {numbers.max():.6g}, 98 % of them in this range"
         )
 
     def _levels(self, pixels: np.ndarray) -> np.ndarray:

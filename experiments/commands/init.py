@@ -18,6 +18,7 @@ from encoder_ablations.data.intake.layouts.choices import Reading, Unsure
 from encoder_ablations.data.intake.layouts.conversion import prepare
 from encoder_ablations.data.intake.layouts.proposal import Proposal
 from encoder_ablations.data.intake.layouts.recognition import propose
+from encoder_ablations.data.intake.ready_datasets import ready_dataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.errors import InputError
@@ -32,16 +33,19 @@ EXAMPLES = """  ablate init ~/photos/craters
 
 ABOUT = """Looks at a folder, and writes a dataset YAML, a contact sheet (PNG) and a first study
 YAML. Understood are images and masks of equal names (with or without train, val, test folders), a
-folder of masks for each class, trees of tiles (R_G_B_IR.png, L.png), masks of ids, of 0 and 255,
-of colours or with a palette, and COCO JSON. What masks mean is decided by the values in them. Where
-these allow several readings you are asked; without a terminal the command ends and names the option
-that decides: --masks, --objects or --blends. Masks that need converting go into a new folder; your
-files stay as they are."""
+folder of masks for each class, trees of tiles (R_G_B_IR.png, L.png), masks of ids, of 0 and 255, of
+colours or with a palette, and the annotations of COCO, labelme, YOLO, Label Studio and Supervisely.
+What masks mean is decided by the values in them. Where these allow several readings you are asked;
+without a terminal the command ends and names the option that decides: --masks, --objects or
+--blends. Converted masks go into a new folder; your files stay as they are."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate init --help``."""
     arguments = _parser().parse_args(argv)
+    ready = ready_dataset(arguments.folder)
+    if ready is not None:
+        print(f"note: {ready.advice}")
     proposal = _propose(arguments)
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):

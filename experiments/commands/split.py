@@ -12,9 +12,10 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pairing import Pair, find_all_pairs, find_pairs
 from encoder_ablations.data.datasets.pixel_counts import scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
-from encoder_ablations.data.datasets.scene_names import likely_scenes
+from encoder_ablations.data.datasets.scene_names import LikelyScenes, likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.datasets.tile_names import INDEPENDENT
 from encoder_ablations.data.intake.division_files import write_division
 from encoder_ablations.data.intake.division_text import division_table, division_yaml
 from encoder_ablations.data.intake.splits import RULE, Ratios, divide, files_of
@@ -36,8 +37,6 @@ class's pixels."""
 
 SHARE = 0.15
 """Share of the images for val, and for test, where nothing is said."""
-INDEPENDENT = "none"
-"""``--scenes`` of images that do not belong together."""
 LATER = {"train": "splits/train_images.txt", "val": "splits/val_images.txt"}
 """Stands for the splits of a YAML that has none yet."""
 
@@ -53,8 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = _folder(spec, arguments.output)
 
     dataset = FolderDataset(spec, "train", pool)
-    known = spec.scene_pattern is not None or arguments.scenes is not None
-    counts = _counts(dataset, by_pixels=arguments.by == "pixels", scenes_known=known)
+    counts = _counts(dataset, ratios, by_pixels=arguments.by == "pixels")
     parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
     files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
@@ -87,20 +85,21 @@ def _ratios(arguments: argparse.Namespace, spec: DatasetSpec) -> Ratios:
     return Ratios(arguments.folds, val, test)
 
 
-def _counts(dataset: FolderDataset, *, by_pixels: bool, scenes_known: bool) -> np.ndarray | None:
+def _counts(dataset: FolderDataset, ratios: Ratios, *, by_pixels: bool) -> np.ndarray | None:
     """Return N×K pixels of each class; None where images are divided by number alone.
 
     Raises:
         InputError: names show scenes that nobody has named.
     """
     doubt = counts = None
+    scenes_known = dataset.spec.scene_pattern is not None
     # by names alone first, before masks are read in vain
     if not scenes_known:
-        doubt = _refuse_likely_scenes(dataset.ids, None)
+        doubt = _refuse_likely_scenes(dataset.ids, None, ratios)
     if by_pixels:
         counts = scan_masks(dataset, progress=True).counts
     if by_pixels and not scenes_known:
-        doubt = _refuse_likely_scenes(dataset.ids, counts)
+        doubt = _refuse_likely_scenes(dataset.ids, counts, ratios)
     if doubt:
         print(f"note: {doubt}", file=sys.stderr)
     return counts
@@ -125,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         "--scenes",
         metavar="PATTERN",
         help="regular expression whose first group names an image's scene (default: the YAML's "
-        f"scene_pattern); {INDEPENDENT} = the images are independent",
+        f"scene_pattern); '{INDEPENDENT}' = the images are independent",
     )
     parser.add_argument(
         "--of", nargs="+", metavar="SPLIT", help="divide only these splits (default: all images)"
@@ -160,17 +159,16 @@ def _with_scenes(spec: DatasetSpec, scenes: str | None) -> DatasetSpec:
     if scenes is None:
         return spec
     content = spec.model_dump(mode="json") | {"scene_pattern": scenes}
-    if scenes == INDEPENDENT:
-        content["scene_pattern"] = None
     return build(DatasetSpec, content, f"--scenes {scenes}")
 
 
-def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | None:
+def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None, ratios: Ratios) -> str | None:
     """Return one line about scenes that names make possible; None where there is no sign of any.
 
     Args:
         ids: names of the N images.
         counts: N×K pixels of each class; None = not known yet.
+        ratios: what they are divided into.
 
     Raises:
         InputError: scenes are likely.
@@ -178,20 +176,32 @@ def _refuse_likely_scenes(ids: list[str], counts: np.ndarray | None) -> str | No
     found = likely_scenes(ids, counts)
     if found is None:
         return None
-    what = "frames or tiles of the same scenes"
-    way_out = (
-        f"keep each scene in one part with --scenes '{found.pattern}' (in the YAML: "
-        f"scene_pattern), or say --scenes {INDEPENDENT} if the images are independent"
-    )
-    groups = f"{plural(found.scenes, 'group')}, the largest '{found.largest}'"
+    way_out = _ways_out(found, ratios)
     if found.sure:
         raise InputError(
-            f"the names look like {what} ({groups}); parts that share a scene make scores too "
-            f"good: {way_out}."
+            f"the images look like {found.about}. Parts that share a scene make scores too good: "
+            f"{way_out}."
         )
     return (
-        f"the names may be {what} ({groups}), and every image is taken for independent. If they "
-        f"are, {way_out}."
+        f"the images may be {found.about}, and every image is taken for independent. If they are, "
+        f"{way_out}."
+    )
+
+
+def _ways_out(found: LikelyScenes, ratios: Ratios) -> str:
+    """Return what to do about likely scenes; only what gives every part a scene."""
+    independent = f"say --scenes '{INDEPENDENT}' if the images are independent"
+    parts = list(ratios.parts)
+    without_test = [part for part in parts if part != "test"]
+    for options_too, needed in (("", parts), (" --test 0", without_test)):
+        if found.scenes >= len(needed):
+            return (
+                f"keep each scene in one part with --scenes '{found.pattern}'{options_too} (in the "
+                f"YAML: scene_pattern), or {independent}"
+            )
+    return (
+        f"{plural(found.scenes, 'scene')} cannot be divided into {len(parts)} parts "
+        f"({', '.join(parts)}). Ask for fewer parts or add images of other scenes, or {independent}"
     )
 
 

@@ -5,9 +5,13 @@ the dataset, its mask in ids of the classes that are expected; 255 = not labelle
 masks are rectangles.
 """
 
+import base64
+import io
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -336,7 +340,182 @@ def coco_panoptic(root: Path) -> Layout:
     return Layout(masks, tuple(COCO_CATEGORIES.values()), splits)
 
 
+def dsb2018(root: Path) -> Layout:
+    """2018 Data Science Bowl: stage1_train with a folder for each image, stage1_test without
+    masks."""
+    masks: Masks = {}
+    for number in range(8):
+        name = f"{number * 2654435761 % 2**32:064x}"
+        mask, numbers = scene(number, 2, objects=2 + number % 3)
+        photo(root / f"stage1_train/{name}/images/{name}.png", number)
+        for each in range(1, int(numbers.max()) + 1):
+            path = root / f"stage1_train/{name}/masks/{number * 100 + each:064x}.png"
+            save(path, np.where(numbers == each, 255, 0).astype(np.uint8))
+        masks[name] = mask
+    photo(root / f"stage1_test/{99:064x}/images/{99:064x}.png", 99)
+    return Layout(masks, ("background", "object"), None)
+
+
+def boxes(mask: np.ndarray, numbers: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Class and outline of each object, (x, y) of its corner pixels."""
+    found = []
+    for each in range(1, int(numbers.max()) + 1):
+        rows, columns = np.nonzero(numbers == each)
+        left, right = int(columns.min()), int(columns.max())
+        top, bottom = int(rows.min()), int(rows.max())
+        ring = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        found.append((int(mask[top, left]), ring))
+    return found
+
+
+TITLES = ("background", "boulder", "crater", "dune")
+
+
+def labelme_json(root: Path) -> Layout:
+    """labelme 5: a JSON beside each image; polygons, rectangles and masks."""
+    masks: Masks = {}
+    for number in range(8):
+        mask, numbers = scene(number, 4)
+        photo(root / f"rock_{number}.jpg", number)
+        shapes = []
+        for kind, (value, ring) in zip(
+            ("polygon", "rectangle", "mask"), boxes(mask, numbers), strict=True
+        ):
+            (left, top), _, (right, bottom), _ = ring
+            points = ring if kind == "polygon" else [ring[0], ring[2]]
+            stream = io.BytesIO()
+            inside = np.full((bottom - top + 1, right - left + 1), 255, np.uint8)
+            Image.fromarray(inside).save(stream, "PNG")
+            data = base64.b64encode(stream.getvalue()).decode() if kind == "mask" else None
+            shapes.append(
+                {"label": TITLES[value], "points": points, "group_id": None, "description": "",
+                 "shape_type": kind, "flags": {}, "mask": data}
+            )  # fmt: skip
+        shapes.append({"label": "here", "points": [[3, 3]], "shape_type": "point", "flags": {}})
+        content = {
+            "version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"rock_{number}.jpg",
+            "imageData": None, "imageHeight": SIZE[0], "imageWidth": SIZE[1],
+        }  # fmt: skip
+        (root / f"rock_{number}.json").write_text(json.dumps(content))
+        masks[f"rock_{number}"] = mask
+    return Layout(masks, TITLES, None)
+
+
+def yolo_seg(root: Path) -> Layout:
+    """Ultralytics: images and labels with train and val, data.yaml; one image has no labels."""
+    masks: Masks = {}
+    splits: dict[str, set[str]] = {"train": set(), "val": set()}
+    for number in range(9):
+        split = "train" if number < 6 else "val"
+        mask, numbers = scene(number, 4)
+        photo(root / f"images/{split}/y{number}.jpg", number)
+        lines = []
+        for value, ring in boxes(mask, numbers):
+            corners = [f"{x / SIZE[1]:.6f} {y / SIZE[0]:.6f}" for x, y in ring]
+            lines.append(" ".join([str(value - 1), *corners]))
+        if number != 2:
+            write_lines(root / f"labels/{split}/y{number}.txt", lines)
+        masks[f"y{number}"] = mask * (number != 2)
+        splits[split].add(f"y{number}")
+    names = {number: name for number, name in enumerate(TITLES[1:])}
+    content = {"path": "../yolo", "train": "images/train", "val": "images/val", "names": names}
+    (root / "data.yaml").write_text(
+        json.dumps(content).replace('"0"', "0").replace('"1"', "1").replace('"2"', "2")
+    )
+    return Layout(masks, TITLES, splits)
+
+
+def brush(inside: np.ndarray) -> list[int]:
+    """An RGBA picture whose opacity is the shape, packed as label-studio-converter's
+    ``encode_rle`` does: words of 8 bits, counts of 3, 4, 8 or 16 bits."""
+    words = np.repeat(inside.astype(np.uint8)[..., None] * 255, 4, axis=2).ravel()
+    sizes = (3, 4, 8, 16)
+    bits = f"{len(words):032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in sizes)
+    edges = [0, *(np.flatnonzero(np.diff(words)) + 1).tolist(), len(words)]
+    for start, end in pairwise(edges):
+        size = next(number for number, each in enumerate(sizes) if end - start <= 1 << each)
+        bits += f"1{size:02b}{end - start - 1:0{sizes[size]}b}{words[start]:08b}"
+    bits += "0" * (-len(bits) % 8)
+    return [int(bits[place : place + 8], 2) for place in range(0, len(bits), 8)]
+
+
+def label_studio(root: Path) -> Layout:
+    """Label Studio's JSON export: brushes and polygons; images as they were uploaded."""
+    masks: Masks = {}
+    tasks = []
+    for number in range(8):
+        name = f"{number * 2654435761 % 2**32:08x}-rock_{number}"
+        mask, numbers = scene(number, 4)
+        photo(root / f"images/{name}.png", number)
+        results = []
+        for each, (value, ring) in enumerate(boxes(mask, numbers), start=1):
+            shape = {"points": [[100 * x / SIZE[1], 100 * y / SIZE[0]] for x, y in ring]}
+            kind = "polygonlabels"
+            if each == 2:
+                shape = {"format": "rle", "rle": brush(numbers == each)}
+                kind = "brushlabels"
+            results.append(
+                {"original_width": SIZE[1], "original_height": SIZE[0], "image_rotation": 0,
+                 "value": shape | {kind: [TITLES[value]]}, "id": f"r{each}", "type": kind,
+                 "from_name": "tag", "to_name": "image", "origin": "manual"}
+            )  # fmt: skip
+        cancelled = {"id": 1, "was_cancelled": True, "result": []}
+        counts = {"id": 2, "was_cancelled": False, "result": results}
+        data = {"image": f"/data/upload/1/{name}.png"}
+        tasks.append({"id": number, "annotations": [cancelled, counts], "data": data})
+        masks[name] = mask
+    (root / "project-1-at-2024-05-01.json").write_text(json.dumps(tasks))
+    return Layout(masks, TITLES, None)
+
+
+def supervisely(root: Path) -> Layout:
+    """A project of Supervisely: meta.json, and ``img`` and ``ann`` in each of its datasets."""
+    masks: Masks = {}
+    splits: dict[str, set[str]] = {"train": set(), "val": set()}
+    for number in range(8):
+        split = "train" if number < 6 else "val"
+        name = f"s{number}.png"
+        mask, numbers = scene(number, 4)
+        photo(root / split / f"img/{name}", number)
+        objects = []
+        for each, (value, ring) in enumerate(boxes(mask, numbers), start=1):
+            thing = {"id": each, "classTitle": TITLES[value], "tags": [], "geometryType": "polygon",
+                     "points": {"exterior": ring, "interior": []}}  # fmt: skip
+            if each == 2:
+                (left, top), _, (right, bottom), _ = ring
+                stream = io.BytesIO()
+                inside = np.full((bottom - top + 1, right - left + 1), 255, np.uint8)
+                Image.fromarray(inside).save(stream, "PNG")
+                data = base64.b64encode(zlib.compress(stream.getvalue())).decode()
+                thing |= {"geometryType": "bitmap", "bitmap": {"data": data, "origin": ring[0]}}
+            objects.append(thing)
+        content = {"description": "", "tags": [], "size": {"height": SIZE[0], "width": SIZE[1]},
+                   "objects": objects}  # fmt: skip
+        path = root / split / f"ann/{name}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
+        masks[f"s{number}"] = mask
+        splits[split].add(f"s{number}")
+    classes = [{"title": title, "shape": "any", "color": "#FF0000"} for title in TITLES[1:]]
+    (root / "meta.json").write_text(json.dumps({"classes": classes, "tags": []}))
+    return Layout(masks, TITLES, splits)
+
+
 LAYOUTS: dict[str, Callable[[Path], Layout]] = {
     writer.__name__: writer
-    for writer in (mmseg, camvid, voc, cvat, labelme, keras, vistas, coco_panoptic)
+    for writer in (
+        mmseg,
+        camvid,
+        voc,
+        cvat,
+        labelme,
+        keras,
+        vistas,
+        coco_panoptic,
+        dsb2018,
+        labelme_json,
+        yolo_seg,
+        label_studio,
+        supervisely,
+    )
 }

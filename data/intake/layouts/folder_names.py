@@ -2,8 +2,9 @@
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -45,6 +46,7 @@ def _any_of(words: Iterable[str]) -> str:
 
 _GLUED = re.compile(rf"(?i)^{_any_of(SPLIT_WORDS)}(?=annot|mask|label|image|gt)")
 _ENDING = re.compile(rf"(?i)(?:(?:^|[_\-.\s]+){_any_of(ENDINGS)})+$")
+_BEGINNING = re.compile(rf"(?i)^{_any_of(SPOKEN)}(?:[_\-.\s]+|(?=\d))(?=.)")
 _YEAR = re.compile(r"(?<=[a-z])(19|20)\d\d$")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^A-Za-z\d]+")
 
@@ -78,8 +80,8 @@ class NamedFile:
 
     @property
     def key(self) -> tuple[Split | None, str]:
-        """What an image and its mask agree in: the split and the stem."""
-        return self.split, self.stem
+        """What an image and its mask agree in: the split and the stem, in one Unicode form."""
+        return self.split, unicodedata.normalize("NFC", self.stem)
 
     @property
     def is_jpeg(self) -> bool:
@@ -112,6 +114,39 @@ def _read_stem(stem: str) -> tuple[str, Role | None]:
     if ending is None:
         return stem, None
     return stem[: ending.start()], ENDINGS[ending[1].lower()]
+
+
+def without_beginnings(files: Iterable[NamedFile]) -> list[NamedFile]:
+    """Return the files, called by what follows a first word that says their role, where that pairs.
+
+    ``image_1`` and ``mask_1`` are both called ``1`` then, and so is ``mask_1`` beside ``1``. Where
+    masks are called ``image_1``, too, names stay as they are.
+    """
+    every = [(file, _without_beginning(file)) for file in files]
+    whole = [file for file, shorter in every if shorter is file]
+    keys = {file.key for file in whole}
+    masks = {shorter.key for _, shorter in every if shorter.role == "mask"}
+    images = {shorter.key for _, shorter in every if shorter.role != "mask"}
+    taken = {(file.role, file.key) for file in whole}
+    chosen = []
+    for file, shorter in every:
+        pairs = shorter.key in masks and shorter.key in images
+        free = file.key not in keys and (shorter.role, shorter.key) not in taken
+        if pairs and free:
+            file = shorter
+        chosen.append(file)
+    return chosen
+
+
+def _without_beginning(file: NamedFile) -> NamedFile:
+    """Return a file by its name without the first word, if that word says its role."""
+    beginning = _BEGINNING.match(file.stem)
+    if beginning is None:
+        return file
+    role = SPOKEN[beginning[1].lower()]
+    if file.role not in (None, role):
+        return file
+    return replace(file, role=role, stem=file.stem[beginning.end() :])
 
 
 def _last(said: Iterable[Said | None]) -> Said | None:

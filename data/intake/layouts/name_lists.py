@@ -30,6 +30,7 @@ TABLES = (
     "label_colors.csv",
     "classes.csv",
     "class_dict_seg.csv",
+    "_classes.csv",
 )
 LISTS = {*NAMES, *TABLES, "classes.json", "labels.json"}
 CONFIGS = re.compile(r"config(?:_(v[\d.]+))?\.json")
@@ -41,7 +42,8 @@ LABELME_IGNORE = "__ignore__"
 """labelme begins its lists with it and counts from -1."""
 _LINE = re.compile(r"^([\d\s,;:]*)(.*?)([\s,;:]+\d+(?![\w.]).*|[\s,;:]*)$")
 """A name with numbers before or after it: "0 sky", "Sky 128 128 128", "sky:128,128,128::"."""
-_HEADER = re.compile(r"(?i)\bname\b.*\b(r|red)\b|#.*")
+_HEADER = re.compile(r"(?i)\bname\b.*\b(r|red)\b|#.*|\s*pixel value\b")
+"""The head of a table of colours or of Roboflow's ``_classes.csv``, or a comment."""
 _NUMBER = re.compile(r"\d+")
 
 Names = tuple[list[str], dict[Color, str]]

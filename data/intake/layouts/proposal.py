@@ -10,16 +10,16 @@ import numpy as np
 from encoder_ablations.data.datasets.decoding import OPAQUE, class_table
 from encoder_ablations.data.datasets.reading import opened
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec, Split
-from encoder_ablations.data.intake.layouts.coco import CocoImage, stack_shapes
+from encoder_ablations.data.intake.layouts.annotations.annotated_set import Annotated
+from encoder_ablations.data.intake.layouts.annotations.coco import stack_shapes
 from encoder_ablations.data.intake.layouts.mask_values import Meaning
-from encoder_ablations.data.intake.layouts.panoptic import PanopticImage
 from encoder_ablations.data.intake.layouts.survey import Source
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
 Progress = Callable[[int, int], object]
 """Called with the number of files done and of all files."""
-Origin = Source | CocoImage | PanopticImage
+Origin = Source | Annotated
 
 
 @dataclass(frozen=True)

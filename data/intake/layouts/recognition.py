@@ -2,27 +2,42 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.datasets.sample import ignore_label
-from encoder_ablations.data.intake.layouts.annotations import AnnotatedSet
+from encoder_ablations.data.intake.layouts.annotations.annotated_set import AnnotatedSet
+from encoder_ablations.data.intake.layouts.annotations.coco import BACKGROUND, read_coco
+from encoder_ablations.data.intake.layouts.annotations.label_studio import read_label_studio
+from encoder_ablations.data.intake.layouts.annotations.labelme import read_labelme
+from encoder_ablations.data.intake.layouts.annotations.object_folders import read_object_folders
+from encoder_ablations.data.intake.layouts.annotations.panoptic import PanopticSet, read_panoptic
+from encoder_ablations.data.intake.layouts.annotations.supervisely_folders import read_supervisely
+from encoder_ablations.data.intake.layouts.annotations.yolo import read_yolo
 from encoder_ablations.data.intake.layouts.choices import Wishes
 from encoder_ablations.data.intake.layouts.classes import classes_of_masks
-from encoder_ablations.data.intake.layouts.coco import BACKGROUND, read_coco
 from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
 from encoder_ablations.data.intake.layouts.mask_values import Meaning, study_masks
 from encoder_ablations.data.intake.layouts.name_lists import read_names
-from encoder_ablations.data.intake.layouts.panoptic import PanopticSet, read_panoptic
 from encoder_ablations.data.intake.layouts.proposal import Item, Origin, Place, Progress, Proposal
 from encoder_ablations.data.intake.layouts.split_assignment import is_direct, settle_splits
 from encoder_ablations.data.intake.layouts.split_lists import take_lists
 from encoder_ablations.data.intake.layouts.survey import Survey, list_files
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
+
+READERS: tuple[Callable[[Path, Sequence[Path]], AnnotatedSet[Any] | None], ...] = (
+    read_coco,
+    read_object_folders,
+    read_labelme,
+    read_yolo,
+    read_label_studio,
+    read_supervisely,
+)
+"""What reads annotations below a folder; panoptic ones are read before masks are looked for."""
 
 
 def propose(
@@ -117,24 +132,24 @@ def _refuse_unread(root: Path, wishes: Wishes, masks: Sequence[str] = ()) -> Non
 def _from_annotations(
     place: Place, survey: Survey, panoptic: PanopticSet | None, given: list[str]
 ) -> Proposal:
-    """Return the dataset of COCO's outlines, or of its panoptic segments.
+    """Return the dataset of annotations: outlines, segments, or a mask for each object.
 
     Raises:
-        InputError: there are neither or both, or names and classes differ in number.
+        InputError: there are none or several kinds, or names and classes differ in number.
     """
-    outlines = read_coco(place.root, place.files)
-    if outlines is not None and panoptic is not None:
-        raise InputError(
-            f"{place.root} holds both COCO outlines ({len(outlines.classes)} classes with "
-            f"background) and panoptic segments ({len(panoptic.classes)} classes), and their "
-            "classes differ. Keep the JSONs of one, and move the others out of the folder."
-        )
-    found: AnnotatedSet[Any] | None = outlines or panoptic
-    if found is None:
+    read = [reader(place.root, place.files) for reader in READERS]
+    held: list[AnnotatedSet[Any]] = [each for each in [*read, panoptic] if each is not None]
+    if not held:
         raise _nothing(place, survey)
+    if len(held) > 1:
+        raise InputError(
+            f"{place.root} holds {' and '.join(map(_in_words, held))}. Keep the files of one, and "
+            "move the others out of the folder."
+        )
+    (found,) = held
     if not found.images:
         raise InputError(
-            f"{place.root} holds COCO panoptic annotations, but no image with its PNG (e.g. "
+            f"{place.root} holds {found.layout}, but no image with its PNG (e.g. "
             f"{found.missing[0]}). Unpack panoptic_train2017.zip beside "
             "panoptic_train2017.json, and the images into train2017."
         )
@@ -160,6 +175,10 @@ def _from_annotations(
     )
 
 
+def _in_words(found: AnnotatedSet[Any]) -> str:
+    return f"{found.layout} ({plural(len(found.classes), 'class')})"
+
+
 def _items(sources: Iterable[Origin]) -> list[Item]:
     return [Item(each.id, each.split or "train", each.image, each) for each in sources]
 
@@ -168,7 +187,7 @@ def _nothing(place: Place, survey: Survey) -> InputError:
     """Return the error for a folder in which nothing is recognised."""
     times = Counter(path.suffix.lower() or "without suffix" for path in place.files)
     endings = ", ".join(f"{count} {suffix}" for suffix, count in times.most_common(5))
-    hint = "neither images with masks nor a COCO file"
+    hint = "neither images with masks nor annotations of them"
     lonely = [*survey.without_mask, *survey.without_image]
     if lonely:
         example = lonely[0].relative_to(place.root)

@@ -15,6 +15,7 @@ from encoder_ablations.data.datasets.folder import scene_of
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.scene_names import likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.data.datasets.tile_names import INDEPENDENT
 from encoder_ablations.data.intake.layouts.folder_names import split_of
 from encoder_ablations.data.intake.layouts.proposal import Item, Proposal
 from encoder_ablations.data.intake.layouts.survey import Source
@@ -104,16 +105,17 @@ def _take_likely_scenes(proposal: Proposal, ids: list[str], pixels: np.ndarray) 
     found = likely_scenes(ids, pixels)
     if found is None:
         return
-    groups = f"the names look like {found.scenes} scenes, the largest '{found.largest}'"
     if found.sure:
         proposal.spec = proposal.spec.model_copy(update={"scene_pattern": found.pattern})
         proposal.remarks.append(
-            f"Scenes stay whole: {groups}. Correct scene_pattern if that is wrong."
+            f"Scenes stay whole: the images look like {found.about}. Correct scene_pattern if that "
+            f"is wrong; {INDEPENDENT} says that images are independent."
         )
     else:
         proposal.remarks.append(
-            f"Every image is taken for independent, but perhaps {groups}: then write "
-            f"scene_pattern: '{found.pattern}' into the YAML, and divide it with 'ablate split'."
+            f"Every image is taken for independent, but perhaps these are {found.about}: then "
+            f"write scene_pattern: '{found.pattern}' into the YAML, and divide it with "
+            "'ablate split'."
         )
 
 

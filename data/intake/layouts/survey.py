@@ -3,16 +3,17 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from encoder_ablations.data.datasets.listing import IMAGE_SUFFIXES
+from encoder_ablations.data.datasets.listing import IMAGE_SUFFIXES, MASK_SUFFIXES
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.datasets.tile_names import find_scenes
 from encoder_ablations.data.intake.layouts.folder_names import (
     NamedFile,
     read_path,
+    without_beginnings,
     without_split,
 )
 from encoder_ablations.utils.errors import InputError
@@ -157,8 +158,9 @@ def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) 
         files: all files below it.
         wanted: folders that are known to hold masks.
     """
-    pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    images, masks = _by_role([read_path(path, root, wanted) for path in pictures])
+    pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES | MASK_SUFFIXES]
+    named = without_beginnings(read_path(path, root, wanted) for path in pictures)
+    images, masks = _by_role([file for file in map(_read_as, named) if file is not None])
     survey = Survey("images and masks of equal names")
     masks_of = _masks_of_images(survey, images, masks)
     for image in chain.from_iterable(images.values()):
@@ -172,6 +174,15 @@ def survey_files(root: Path, files: Iterable[Path], wanted: Sequence[str] = ()) 
     survey.found.sort(key=lambda found: (found.split or "", found.id))
     survey.scene_pattern = _scenes(survey.found)
     return survey
+
+
+def _read_as(file: NamedFile) -> NamedFile | None:
+    """Return a file with what it can be read as; None where that is not what its name says."""
+    if file.path.suffix.lower() in IMAGE_SUFFIXES:
+        return file
+    if file.role == "image":
+        return None
+    return replace(file, role="mask")
 
 
 def _masks_of_images(
@@ -248,7 +259,9 @@ def _kind(image: NamedFile, mask: NamedFile, root: Path) -> str:
     shared = image.path.relative_to(root).parts[:-1]
     folders = mask.path.relative_to(root).parts[:-1]
     parts = [without_split(part) for part in folders if part not in shared]
-    ending = mask.path.stem.removeprefix(mask.stem)
-    if ending:
-        parts.append(f"*{ending}")
+    added = mask.path.stem.replace(mask.stem, "*", 1)
+    if mask.path.stem.endswith(mask.stem):
+        added = mask.path.stem.removesuffix(mask.stem) + "*"
+    if added != "*":
+        parts.append(added)
     return "/".join(filter(None, parts)) or f"*{mask.path.suffix.lower()}"

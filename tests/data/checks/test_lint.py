@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -423,3 +424,13 @@ def test_masks_of_one_more_are_right_where_the_spec_says_so(copy):
     planted.plant(copy)
     copy.changes["reduce_zero_label"] = True
     assert lint(copy.spec).findings == []
+
+
+def test_names_in_two_unicode_forms_are_named_as_such(make_dataset, tmp_path):
+    spec = make_dataset()
+    for kind, form in (("images", "NFC"), ("masks", "NFD")):
+        path = tmp_path / kind / "train/train_0.png"
+        path.rename(path.with_stem(unicodedata.normalize(form, "krä")))
+    listing = file_names.list_split(spec, "train")
+    (found,) = [each for each in listing.findings if each.rule.code == "name-mismatch"]
+    assert "NFD" in found.detail

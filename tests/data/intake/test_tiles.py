@@ -300,7 +300,56 @@ def test_the_numbers_of_an_image_help_to_choose_a_range(tmp_path):
     numbers[0, 0], numbers[0, 1], numbers[0, 2] = 20, 9000, 65535
     image = save(tmp_path / "i.tif", numbers, nodata=65535)
     text = refused(tmp_path, image, save(tmp_path / "m.tif", IDS))
-    assert "e.g. --range 300 700: a sample of its pixels lies in 20 to 9000" in text
+    assert "e.g. --range 300 700: in a sample" in text
+    assert "20 to 9000" in text
+    assert "100 % of the pixels" in text
+
+
+class CountingSource:
+    """An opened raster that counts the pixels of a band that are read."""
+
+    def __init__(self, source):
+        self.source = source
+        self.pixels = 0
+
+    def __getattr__(self, name):
+        return getattr(self.source, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.source.close()
+
+    def read(self, bands=None, window=None, **options):
+        height, width = self.source.shape
+        if window is not None:
+            (top, bottom), (left, right) = window
+            height, width = bottom - top, right - left
+        self.pixels += height * width
+        return self.source.read(bands, window=window, **options)
+
+
+def test_a_range_is_advised_from_a_bounded_sample_of_blocks(tmp_path, monkeypatch):
+    side, block = 1600, 32
+    numbers = np.add.outer(np.arange(side), np.arange(side)).astype(np.uint16)
+    stored = {"tiled": True, "blockxsize": block, "blockysize": block}
+    image = save(tmp_path / "i.tif", np.dstack([numbers] * 3), **stored)
+    mask = save(tmp_path / "m.tif", np.zeros((side, side), np.uint8))
+    opened, plain_open = [], rasterio.open
+
+    def counting_open(path, *arguments, **options):
+        opened.append(CountingSource(plain_open(path, *arguments, **options)))
+        return opened[-1]
+
+    monkeypatch.setattr(rasterio, "open", counting_open)
+    with pytest.raises(InputError, match=r"sample \(64 of 2500 blocks, 2\.56 %") as caught:
+        outline(Pair("scene", image, mask), 512)
+    assert opened[0].pixels == 64 * block * block
+    # the numbers rise from corner to corner: an even sample holds both ends
+    low, high = map(float, str(caught.value).split("--range ")[1].split(":")[0].split())
+    assert low < 0.15 * 2 * side
+    assert high > 0.85 * 2 * side
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -12,6 +12,7 @@ from matplotlib import font_manager
 from PIL import Image
 from planted import read, save
 
+from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import palette
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.cli import main
@@ -239,3 +240,38 @@ def test_all_outputs_appear_or_none(folder, tmp_path, monkeypatch, capsys, step,
         assert capsys.readouterr().err == "stopped; the same command begins anew.\n"
     assert sorted(tmp_path.rglob("*")) == before
     assert main(["init", str(folder)]) == 0
+
+
+READY = {
+    "ade20k": ("images/{}/ADE_{}_{}.jpg", "annotations/{}/ADE_{}_{}.png", "training", "validation"),
+    "cityscapes": (
+        "leftImg8bit/{}/ulm/ulm_{}_{}_leftImg8bit.png",
+        "gtFine/{}/ulm/ulm_{}_{}_gtFine_labelIds.png",
+        "train",
+        "val",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READY)
+@pytest.mark.parametrize("above", ["", "archive"])
+def test_published_datasets_are_pointed_to_their_yaml(name, above, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    image, mask, *splits = READY[name]
+    folder = tmp_path / "in" / above
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for number in range(4):
+            pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            ids = np.repeat(rng.integers(7, 9, (4, 1), dtype=np.uint8), 10, axis=0).repeat(48, 1)
+            for pattern, content in ((image, pixels), (mask, ids)):
+                path = folder / pattern.format(split, f"{number:06d}", "000019")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(content).save(path)
+    (folder / "objectInfo150.txt").write_text("Idx\tRatio\tTrain\tVal\tStuff\tName\n")
+    main(["init", "in", "--output", "made.yaml"])
+    lines = capsys.readouterr().out.splitlines()
+    (note,) = [line for line in lines if f"'{name}'" in line]
+    delta = note.split("datasets: [")[1].removesuffix("]")
+    spec = load_dataset(yaml.safe_load(delta))
+    assert len(FolderDataset(spec, "val")) == 4

@@ -1,6 +1,7 @@
 """``ablate split`` from the command line to a dataset that reads what was written."""
 
 import json
+from pathlib import Path
 
 import pytest
 from yaml import safe_load
@@ -47,6 +48,33 @@ def test_train_val_and_test(yaml, tmp_path, capsys):
     )
     assert [line.replace("images/", "masks/") for line in images] == masks
     assert (tmp_path / "rocks" / masks[0]).exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [("{split}/{id}.png", "{split}annot/{id}.png"), ("{split}img/{id}.png", "{split}/{id}.png")],
+)
+def test_masks_in_folders_that_the_images_pattern_fits_too(yaml, images, masks, capsys):
+    # as the comments of configs/datasets/camvid.yaml recommend it
+    folder = yaml.parent / "rocks"
+    for split in ("train", "val", "test"):
+        for kind, pattern in (("images", images), ("masks", masks)):
+            place = folder / pattern.replace("{split}", split).split("/")[0]
+            (folder / kind / split).rename(place)
+    yaml.write_text(
+        yaml.read_text() + f'images: "{images}"\nmasks: "{masks}"\n'
+        "splits: {train: train, val: val, test: test}\n"
+    )
+    assert main(["split", str(yaml)]) == 0
+    train, val, test = split_of(yaml, "train", "val", "test")
+    assert (len(train), len(val), len(test)) == (17, 4, 3)
+    divided = folder / "divided.yaml"
+    divided.write_text(
+        f"base: {yaml}\nsplits: {{train: splits/train_images.txt, val: splits/val_images.txt}}\n"
+    )
+    capsys.readouterr()
+    main(["lint", str(divided)])
+    assert "stem-twice" not in capsys.readouterr().out
 
 
 def test_folds_with_one_test_set(yaml, capsys):
@@ -125,8 +153,8 @@ def test_likely_scenes_are_refused_before_anything_is_written(yaml, tmp_path, ca
     assert main(["split", str(yaml)]) == 2
     shown = capsys.readouterr()
     assert len(shown.err.splitlines()) == 1
-    assert "6 groups" in shown.err
-    assert "--scenes none" in shown.err
+    assert "6 scenes" in shown.err
+    assert "--scenes '^(.+)$'" in shown.err
     assert not (tmp_path / "rocks/splits").exists()
     pattern = shown.err.split("--scenes '")[1].split("'")[0]
     assert main(["split", str(yaml), "--scenes", pattern]) == 0
@@ -137,9 +165,53 @@ def test_likely_scenes_are_refused_before_anything_is_written(yaml, tmp_path, ca
     assert sum(map(len, parts)) == 6
 
 
+@pytest.mark.parametrize(
+    ("count", "options", "offered"),
+    [
+        (24, [], "--scenes '(\\d*?)\\d$'"),
+        (20, [], "--scenes '(\\d*?)\\d$' --test 0"),
+        (20, ["--folds", "3"], None),
+    ],
+)
+def test_consecutive_numbers_are_offered_only_what_works(yaml, capsys, count, options, offered):
+    renamed(yaml, [f"frame_{number:03d}" for number in range(24)])
+    for number in range(count, 24):
+        for kind in ("images", "masks"):
+            (yaml.parent / f"rocks/{kind}/frame_{number:03d}.png").unlink()
+    assert main(["split", str(yaml), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "frames of one film" in line
+    assert "tens" in line
+    assert "--scenes '^(.+)$'" in line
+    if offered is None:
+        assert "2 scenes cannot be divided into 4 parts" in line
+        assert "\\d" not in line
+        return
+    assert offered in line
+    pattern = line.split("--scenes '")[1].split("'")[0]
+    rest = ["--test", "0"] if "--test 0" in line else []
+    assert main(["split", str(yaml), *options, "--scenes", pattern, *rest]) == 0
+
+
+def test_independent_images_have_one_spelling():
+    root = Path(__file__).parents[3]
+    texts = [*root.glob("docs/*.md"), root / "CHANGELOG.md", root / "data/checks/rules.yaml"]
+    texts += [*root.glob("configs/**/*.yaml"), *root.glob("experiments/commands/*.py")]
+    for path in texts:
+        text = path.read_text(encoding="utf-8")
+        assert "--scenes none" not in text, path
+        assert "scene_pattern: null" not in text, path
+        assert "scene_pattern: none" not in text, path
+
+
+def test_the_former_spelling_names_the_one_that_holds(yaml, capsys):
+    assert main(["split", str(yaml), "--scenes", "none"]) == 2
+    assert "^(.+)$ says that images are independent" in capsys.readouterr().err
+
+
 def test_images_that_are_said_to_be_independent_are_divided(yaml, capsys):
     renamed(yaml, FRAMES)
-    assert main(["split", str(yaml), "--scenes", "none"]) == 0
+    assert main(["split", str(yaml), "--scenes", "^(.+)$"]) == 0
     assert not capsys.readouterr().err
     assert len(split_of(yaml, "train", "val", "test")[1]) == 4
 
@@ -162,7 +234,7 @@ def test_what_may_be_scenes_is_said_in_one_line(yaml, capsys):
     renamed(yaml, [f"{word}_{number}" for word in ("bear", "camel", "goat") for number in range(8)])
     assert main(["split", str(yaml)]) == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert "3 groups" in line
+    assert "3 scenes" in line
     assert "--scenes" in line
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,69 @@ def assert_masks(spec, expected: dict[str, np.ndarray]) -> None:
 
 def names(report) -> set[str]:
     return {each.rule.code for each in report.findings if each.rule.severity == "error"}
+
+
+def test_names_in_two_unicode_forms_pair(tmp_path, ids):
+    for number, mask in enumerate(ids):
+        save(
+            tmp_path / "in/images" / f"{unicodedata.normalize('NFC', 'krä')}{number}.png",
+            picture(number),
+        )
+        save(tmp_path / "in/masks" / f"{unicodedata.normalize('NFD', 'krä')}{number}.png", mask)
+    spec, _ = dataset(tmp_path / "in", tmp_path / "out")
+    assert_masks(spec, {f"krä{number}": mask for number, mask in enumerate(ids)})
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("image_{}.png", "mask_{}.png"),
+        ("images/image_{}.jpg", "masks/mask_{}.png"),
+        ("images/{}.jpg", "masks/mask_{}.png"),
+        ("{}.png", "mask_{}.png"),
+        ("img{}.png", "label{}.png"),
+        ("images/img_{}.png", "masks/img_{}.png"),
+        ("train/image-{}.png", "train/seg-{}.png"),
+    ],
+)
+def test_names_that_begin_with_their_role(tmp_path, ids, image, mask):
+    for number, pixels in enumerate(ids):
+        save(tmp_path / "in" / image.format(number), picture(number))
+        save(tmp_path / "in" / mask.format(number), pixels)
+    spec, proposal = dataset(tmp_path / "in", tmp_path / "out")
+    found = {name.removeprefix("img_"): each for name, each in masks_of(spec).items()}
+    assert found.keys() == set(map(str, range(len(ids))))
+    for number, pixels in enumerate(ids):
+        np.testing.assert_array_equal(found[str(number)], pixels)
+    assert not any("left out" in remark for remark in proposal.remarks)
+
+
+def test_masks_stored_as_gif(tmp_path, ids):
+    palette = [0, 0, 0, 200, 30, 30, 30, 200, 30]
+    for number, mask in enumerate(ids):
+        split = "train" if number < 7 else "val"
+        save(tmp_path / f"in/images/{split}/{number}.png", picture(number))
+        picture_of_mask = Image.fromarray(mask)
+        picture_of_mask.putpalette(palette)
+        path = tmp_path / f"in/masks/{split}/{number}.gif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture_of_mask.save(path)
+    spec, proposal = dataset(tmp_path / "in", tmp_path / "out")
+    assert proposal.direct
+    assert_masks(spec, {str(number): mask for number, mask in enumerate(ids)})
+    assert not {"format-differs", "unused-file"} & {each.rule.code for each in lint(spec).findings}
+
+
+def test_names_from_the_table_of_roboflow(tmp_path, ids):
+    for number, mask in enumerate(ids):
+        split = "train" if number < 7 else "valid"
+        name = f"{number}_jpg.rf.{number * 40503 % 65536:032x}"
+        save(tmp_path / f"in/{split}/{name}.jpg", picture(number))
+        save(tmp_path / f"in/{split}/{name}_mask.png", mask)
+        table = "Pixel Value, Class\n0, background\n1, crater\n2, big boulder\n"
+        (tmp_path / f"in/{split}/_classes.csv").write_text(table)
+    spec, _ = dataset(tmp_path / "in", tmp_path / "out")
+    assert spec.classes == ("background", "crater", "big boulder")
 
 
 def test_splits_of_equal_names_are_used_where_they_lie(tmp_path, ids):
@@ -680,7 +744,7 @@ def test_unusable_masks_are_left_out_and_named(tmp_path, ids):
         ),
         (
             lambda root: (root.mkdir(), (root / "readme.md").touch()),
-            "neither images with masks nor a COCO file",
+            "neither images with masks nor annotations",
         ),
         (
             lambda root: [save(root / kind / "1.png", picture(1)) for kind in ("images", "masks")],

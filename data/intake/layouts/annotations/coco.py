@@ -11,7 +11,7 @@ import numpy as np
 
 from encoder_ablations.data.datasets.sample import ignore_label, mask_type
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.data.intake.layouts.annotations import (
+from encoder_ablations.data.intake.layouts.annotations.annotated_set import (
     AnnotatedSet,
     Contents,
     Files,

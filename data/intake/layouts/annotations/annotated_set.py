@@ -7,13 +7,38 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.intake.layouts.folder_names import split_of
 from encoder_ablations.utils.errors import InputError
 
-Drawn = TypeVar("Drawn")
+
+class Annotated(Protocol):
+    """An image whose mask is drawn from annotations."""
+
+    @property
+    def id(self) -> str:
+        """Name of the image, distinct or not."""
+
+    @property
+    def split(self) -> Split | None:
+        """The split; None where no name says it."""
+
+    @property
+    def image(self) -> Path:
+        """Where the image lies."""
+
+    def areas(self, class_of: Mapping[int, int]) -> Iterable[tuple[int, int]]:
+        """Return the class id (-1 = unknown) and the area of each object, ids may repeat."""
+
+    def draw(self, class_of: Mapping[int, int]) -> np.ndarray:
+        """Return H×W class ids, uint8, or uint16 where there are more than 255 classes."""
+
+
+Drawn = TypeVar("Drawn", bound=Annotated)
 
 
 @dataclass(frozen=True)
