@@ -71,9 +71,11 @@ def top_block(levels: Sequence[str], channels: int) -> nn.Module | None:
     convolutions, as in RetinaNet.
     """
     if "p7" in levels:
-        return LastLevelP6P7(channels, channels, in_feature="p5")
+        block: nn.Module = LastLevelP6P7(channels, channels, in_feature="p5")
+        return block
     if "p6" in levels:
-        return LastLevelMaxPool()
+        pooled: nn.Module = LastLevelMaxPool()
+        return pooled
     return None
 
 
