@@ -148,3 +148,18 @@ def test_unknown_and_missing_levels(cfg):
     cfg.merge_from_list([OUT, "['p3']"])
     with pytest.raises(InputError, match=r"RETINANET\.IN_FEATURES"):
         build_backbone(cfg)
+
+
+def test_the_lazy_configuration_of_the_guide_learns():
+    guide = (Path(__file__).parents[3] / "docs" / "detectron2.md").read_text()
+    code = guide.partition("## With LazyConfig")[2].partition("```python\n")[2].partition("```")[0]
+    names = {}
+    exec(code, names)
+    model = names["network"]
+    assert [round(value, 2) for value in model.pixel_mean.flatten().tolist()] == [
+        123.68,
+        116.28,
+        103.53,
+    ]
+    sample = {"image": torch.rand(3, 64, 64) * 255, "sem_seg": torch.randint(0, 3, (64, 64))}
+    assert without_gradient(model, [sample]) == []
