@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from encoder_ablations.encoders.base import STRIDES, Encoder, Normalization
+from encoder_ablations.encoders.base import STRIDES, Encoder, Level, Normalization
 from encoder_ablations.encoders.build import build_encoder, normalization_of
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -30,15 +30,25 @@ from encoder_ablations.encoders.table import find_row
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.seeding import torch_stream
 
 try:
     from detectron2.config import CfgNode
     from detectron2.layers import ShapeSpec
     from detectron2.modeling.backbone import BACKBONE_REGISTRY, Backbone
+
+    from encoder_ablations.encoders.frameworks.detectron2_levels import (
+        EXTRA_STRIDES,
+        NODE,
+        levels_allowed,
+        levels_read,
+        readers,
+        stop_unread,
+        top_block,
+    )
 except ImportError as error:
     raise missing("detectron2", error) from error
 
-NODE = "MODEL.ENCODER_ABLATIONS"
 FIRST = "first_"
 ROUNDING = 0.01
 """Means and deviations on the scale 0..255 may differ by this much: files round them."""
@@ -56,9 +66,27 @@ class EncoderBackbone(Backbone):
     Detectron2 normalises and pads the images before it calls it.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(
+        self, encoder: Encoder, levels: Sequence[str] | None = None, seed: int = 0
+    ) -> None:
+        """Put an encoder behind the interface.
+
+        Args:
+            encoder: gives p2..p5. What the levels do not depend on learns no more.
+            levels: which of p2..p7 are given out; None = the encoder's.
+            seed: of the weights of p6 and p7.
+        """
         super().__init__()
         self.encoder = encoder
+        given = {level.name: level for level in encoder.levels}
+        self.levels = list(given if levels is None else levels)
+        self.top_block: nn.Module | None = None
+        if levels is None:
+            return
+        channels = encoder.levels[-1].channels
+        with torch_stream(seed, "encoder", "top"):
+            self.top_block = top_block(levels, channels)
+        stop_unread(encoder, levels, self.top_block is not None)
 
     @property
     def size_divisibility(self) -> int:
@@ -70,26 +98,32 @@ class EncoderBackbone(Backbone):
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Return channels and stride of every level."""
+        known = {level.name: level for level in self.encoder.levels}
+        channels = self.encoder.levels[-1].channels
+        known |= {name: Level(name, channels, stride) for name, stride in EXTRA_STRIDES.items()}
         return {
-            level.name: ShapeSpec(channels=level.channels, stride=level.stride)
-            for level in self.encoder.levels
+            name: ShapeSpec(channels=known[name].channels, stride=known[name].stride)
+            for name in self.levels
         }
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Return {"p2": B×C×H/4×W/4, …, "p5": B×C×H/32×W/32}.
+        """Return {"p2": B×C×H/4×W/4, …, "p5": B×C×H/32×W/32}, and p6, p7 if they are asked for.
 
         Args:
             images: B×3×H×W, RGB, normalised by PIXEL_MEAN and PIXEL_STD.
         """
-        levels: dict[str, Tensor] = self.encoder(images)
-        return levels
+        found: dict[str, Tensor] = self.encoder(images)
+        if self.top_block is not None:
+            found |= dict(zip(EXTRA_STRIDES, self.top_block(found["p5"]), strict=False))
+        return {name: found[name] for name in self.levels}
 
 
 def add_encoder_config(cfg: CfgNode) -> None:
     """Add ``MODEL.ENCODER_ABLATIONS``: the fields of :class:`EncoderSpec` in capitals.
 
     They have its defaults. FREEZE is written differently: three blocks are ``first_3``, because
-    such a key cannot hold text at one time and a number at another.
+    such a key cannot hold text at one time and a number at another. OUT_FEATURES lists the levels
+    that are given out (p2..p7); empty = those that the heads read.
     """
     if "ENCODER_ABLATIONS" not in cfg.MODEL:
         fields = EncoderSpec.model_fields
@@ -103,7 +137,7 @@ def apply_encoder(
     """Make an encoder the backbone of a configuration, in place.
 
     It sets the encoder's node, ``MODEL.BACKBONE.NAME``, ``MODEL.PIXEL_MEAN``, ``MODEL.PIXEL_STD``
-    and ``INPUT.FORMAT``, and renames levels in ``MODEL.SEM_SEG_HEAD`` (res2 → p2, …). It empties
+    and ``INPUT.FORMAT``, and renames levels in the nodes of the heads (res2 → p2, …). It empties
     ``MODEL.WEIGHTS``, which belong to the former backbone. Call it before
     ``cfg.merge_from_list(options)``; where that has happened already, pass the options as ``keep``.
 
@@ -128,9 +162,10 @@ def apply_encoder(
     cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = mean, std
     cfg.INPUT.FORMAT = "RGB"
     renamed = {f"res{level.removeprefix('p')}": level for level in STRIDES}
-    head = cfg.MODEL.SEM_SEG_HEAD
-    for key in head.keys() & set(FEATURE_KEYS):
-        head[key] = [renamed.get(name, name) for name in head[key]]
+    for node in ("SEM_SEG_HEAD", "RPN", "ROI_HEADS", "RETINANET"):
+        head = cfg.MODEL[node]
+        for key in head.keys() & set(FEATURE_KEYS):
+            head[key] = [renamed.get(name, name) for name in head[key]]
     cfg.merge_from_list(options)
 
 
@@ -156,6 +191,7 @@ def spec_from_config(cfg: CfgNode) -> EncoderSpec:
             "Call add_encoder_config(cfg) before merging files into it."
         )
     content = {key.lower(): value for key, value in cfg.MODEL.ENCODER_ABLATIONS.items()}
+    content.pop("out_features", None)
     if not content.get("name"):
         raise InputError(f"{NODE}.NAME is empty. Call apply_encoder(cfg, 'clip_b16'), or set it.")
     blocks = str(content.get("freeze")).removeprefix(FIRST)
@@ -177,11 +213,15 @@ def check_config(cfg: CfgNode, encoder: Encoder) -> None:
             raise _disagreement(f"MODEL.{key}", given, [round(value, 3) for value in ours])
     if cfg.INPUT.FORMAT != "RGB":
         raise _disagreement("INPUT.FORMAT", cfg.INPUT.FORMAT, "RGB")
-    _check_levels(cfg.MODEL.SEM_SEG_HEAD, [level.name for level in encoder.levels])
+    levels = [level.name for level in encoder.levels]
+    if "p5" in levels:
+        levels = levels_allowed(cfg)
+    for node in readers(cfg):
+        _check_levels(node, cfg.MODEL[node], levels)
 
 
-def _check_levels(head: CfgNode, levels: list[str]) -> None:
-    """Check that the head reads levels which the encoder has."""
+def _check_levels(node: str, head: CfgNode, levels: list[str]) -> None:
+    """Check that a head reads levels which the backbone gives out."""
     keys = list(FEATURE_KEYS[:1])
     if head.get("PIXEL_DECODER_NAME") == MULTI_SCALE_DECODER:
         keys = list(FEATURE_KEYS[:2])
@@ -189,7 +229,7 @@ def _check_levels(head: CfgNode, levels: list[str]) -> None:
         missing_levels = [name for name in head[key] if name not in levels]
         hint = "".join(nearest(name, levels) for name in missing_levels[:1])
         if missing_levels or not head[key]:
-            raise _disagreement(f"MODEL.SEM_SEG_HEAD.{key}", head[key], levels, hint)
+            raise _disagreement(f"MODEL.{node}.{key}", head[key], levels, hint)
 
 
 @BACKBONE_REGISTRY.register()
@@ -205,7 +245,10 @@ def build_encoder_ablations_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> En
         seed = torch.initial_seed()
     encoder = build_encoder(spec_from_config(cfg), seed)
     check_config(cfg, encoder)
-    return EncoderBackbone(encoder)
+    levels = None
+    if spec_from_config(cfg).neck != "none":
+        levels = levels_read(cfg)
+    return EncoderBackbone(encoder, levels, seed)
 
 
 def _write_spec(cfg: CfgNode, fields: Mapping[str, Any]) -> None:
@@ -213,6 +256,8 @@ def _write_spec(cfg: CfgNode, fields: Mapping[str, Any]) -> None:
     node = {name.upper(): value for name, value in fields.items()}
     node |= {name: list(value) for name, value in node.items() if isinstance(value, tuple)}
     node["FREEZE"] = _freeze_as_text(fields["freeze"])
+    before = cfg.MODEL.get("ENCODER_ABLATIONS", {})
+    node["OUT_FEATURES"] = list(before.get("OUT_FEATURES", []))
     cfg.MODEL.ENCODER_ABLATIONS = CfgNode(node)
 
 

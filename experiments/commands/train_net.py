@@ -27,6 +27,11 @@ EXAMPLES = """  ablate train-net --encoder clip_b16 --dataset camvid SOLVER.MAX_
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate train-net --help``."""
     arguments = make_parser().parse_args(argv)
+    if not 0 <= arguments.machine_rank < arguments.num_machines:
+        raise InputError(
+            f"--machine-rank {arguments.machine_rank} of --num-machines {arguments.num_machines}: "
+            "machines are numbered 0, 1, …, and there is at least one."
+        )
     if arguments.num_machines > 1 and arguments.dist_url == "auto":
         raise InputError(
             "--num-machines needs --dist-url tcp://ADDRESS:PORT, the same on every machine."

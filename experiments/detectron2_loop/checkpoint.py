@@ -1,6 +1,7 @@
 """Check checkpoints before Detectron2, which loads what fits of them and only logs the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,26 @@ def check_weights(path: str, model: nn.Module, whole: bool) -> None:
             )
 
 
+@contextmanager
+def as_load_error(path: str) -> Iterator[None]:
+    """Within the block, which loads weights, say in one line why they cannot be loaded.
+
+    Raises:
+        InputError: they are damaged, of another format, or cannot be downloaded.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # a .pkl is a program that its bytes describe: a damaged one may raise anything
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"MODEL.WEIGHTS: {path} cannot be loaded ({type(error).__name__}: {reason}). Give a "
+            "checkpoint that is whole, or an address that this machine can reach."
+        ) from error
+
+
 def _needed(weights: Mapping[str, Any], model: nn.Module, whole: bool) -> dict[str, Any]:
     """Return the model's weights that a checkpoint must hold."""
     if not weights:
@@ -119,9 +140,21 @@ def _read(path: str) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGED as error:
         raise InputError(f"{path} is damaged or not a checkpoint.") from error
+    if not _holds_weights(content):
+        raise InputError(f"{path} is not a checkpoint: it holds no weights by name.")
     if DIGEST in content:  # ours, the best weights of a recorded run
         check_digest(Path(path), content)
     return content
+
+
+def _holds_weights(content: object) -> bool:
+    """Return whether this maps names to tensors, at once or under "model"."""
+    if not isinstance(content, dict):
+        return False
+    weights = content.get("model", content)
+    if not isinstance(weights, dict):
+        return False
+    return all(isinstance(weight, torch.Tensor) for weight in weights.values())
 
 
 def _hook(content: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from detectron2.config import CfgNode
 
 from encoder_ablations.utils.errors import InputError, nearest
 
+LONGEST = 400
+"""How many characters of a message of Detectron2's are shown."""
+
 
 def read_options(opts: Sequence[str]) -> dict[str, str]:
     """Return ``KEY VALUE KEY VALUE …`` as a mapping.
@@ -48,11 +51,21 @@ def as_input_error(cfg: CfgNode, source: str) -> Iterator[None]:
     except InputError:
         raise
     except (KeyError, ValueError, AssertionError, AttributeError, yaml.YAMLError) as error:
-        reason = next(iter(error.args), error)
-        text, hint = " ".join(str(reason).split()), ""
+        text, hint = _in_one_line(error), ""
         if "on-existent" in text:  # Detectron2 and yacs end such a message with the key
             hint = nearest(text.rpartition(" ")[2], _keys(cfg))
         raise InputError(f"{source}: {text.rstrip('.')}.{hint}") from error
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return what an error says, without the middle of a long text such as a whole node."""
+    reason: object = error
+    if isinstance(error, KeyError):  # which would quote its text
+        reason = next(iter(error.args), error)
+    text = " ".join(str(reason).split())
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+    return text
 
 
 def _keys(node: CfgNode, prefix: str = "") -> list[str]:

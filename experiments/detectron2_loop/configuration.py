@@ -25,8 +25,13 @@ from encoder_ablations.experiments.detectron2_loop.command_line import (
     flat,
     read_options,
 )
+from encoder_ablations.experiments.detectron2_loop.limits import check_device, check_limits
 from encoder_ablations.experiments.detectron2_loop.repository import DEFAULT, find_yaml
-from encoder_ablations.experiments.detectron2_loop.task import check_datasets, check_task
+from encoder_ablations.experiments.detectron2_loop.task import (
+    check_datasets,
+    check_files,
+    check_task,
+)
 from encoder_ablations.experiments.detectron2_loop.translation import DTYPES, run_spec_of
 from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -49,11 +54,13 @@ class Setup:
     Attributes:
         run: None where encoder or dataset are not ours: then there is no record.
         notes: what was set for the user, a sentence each.
+        options: the KEY VALUE pairs of the command line.
     """
 
     cfg: CfgNode
     run: RecordedRun | None = None
     notes: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
 
     @property
     def spec(self) -> RunSpec | None:
@@ -70,7 +77,7 @@ def configure(arguments: argparse.Namespace) -> Setup:
         InputError: whatever a user can put right.
     """
     options = read_options(arguments.opts or [])
-    setup = Setup(_default_config())
+    setup = Setup(_default_config(), options=options)
     cfg = setup.cfg
     path = find_yaml(arguments.config_file or DEFAULT)
     with as_input_error(cfg, str(path)):
@@ -85,8 +92,9 @@ def configure(arguments: argparse.Namespace) -> Setup:
     with as_input_error(cfg, "the command line"):
         cfg.merge_from_list(flat(options))
     check_task(cfg, path)
-    check_datasets(cfg, dataset)
     _choose_device(setup, arguments.num_gpus, options)
+    check_limits(cfg, arguments.num_gpus * arguments.num_machines)
+    check_datasets(cfg, dataset)
     _fit_padding(setup, options)
     ours = build_encoder_ablations_backbone.__name__ == cfg.MODEL.BACKBONE.NAME
     if dataset is not None and ours:
@@ -104,7 +112,8 @@ def _apply_encoder(cfg: CfgNode, arguments: argparse.Namespace, options: dict[st
     """
     changes = {}
     if arguments.freeze is not None:
-        changes["freeze"] = yaml.safe_load(arguments.freeze)
+        with as_input_error(cfg, f"--freeze {arguments.freeze}"):
+            changes["freeze"] = yaml.safe_load(arguments.freeze)
     if arguments.encoder:
         with as_input_error(cfg, "the command line"):
             apply_encoder(cfg, load_encoder(arguments.encoder, changes), flat(options))
@@ -118,7 +127,9 @@ def _plan_without_record(
     """Check what can be checked where encoder or dataset are not ours."""
     if arguments.fraction is not None:
         raise InputError("--fraction takes a share of --dataset for an --encoder; name both.")
-    if dataset is not None:
+    if dataset is None:
+        check_files(setup.cfg, arguments.eval_only)
+    else:
         check_dataset(dataset)
     setup.notes.append("no record.json is written: that needs an --encoder and a --dataset.")
 
@@ -200,6 +211,7 @@ def _choose_device(setup: Setup, gpus: int, options: dict[str, str]) -> None:
             )
         cfg.MODEL.DEVICE = "cpu"
         setup.notes.append("there is no CUDA device: training on the CPU.")
+    check_device(cfg.MODEL.DEVICE)
     usable = 0
     if _on_gpu(cfg):
         usable = torch.cuda.device_count()

@@ -17,6 +17,7 @@ from detectron2.utils.logger import setup_logger
 from encoder_ablations.engine.devices import computing
 from encoder_ablations.engine.processes import lost_contact
 from encoder_ablations.experiments.detectron2_loop.checkpoint import (
+    as_load_error,
     check_encoder,
     check_run,
     check_weights,
@@ -27,6 +28,7 @@ from encoder_ablations.experiments.detectron2_loop.configuration import (
     Setup,
     configure,
 )
+from encoder_ablations.experiments.detectron2_loop.limits import as_build_error
 from encoder_ablations.experiments.detectron2_loop.recording import as_segmenter, record_run
 from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class
 from encoder_ablations.experiments.detectron2_loop.translation import precision_of
@@ -42,6 +44,7 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.ops.official_operator import provide_operator
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.interrupts import Interrupt, deferred_interrupt
 
 logger = logging.getLogger("detectron2.encoder_ablations")
@@ -70,6 +73,7 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
             "OUTPUT_DIR."
         )
     cfg.freeze()
+    ensure_writable(cfg.OUTPUT_DIR)
     default_setup(cfg, arguments)
     setup_logger(output=cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="mask2former")
     for note in setup.notes:
@@ -80,7 +84,7 @@ def work(arguments: argparse.Namespace, setup: Setup | None = None) -> None:
     # after default_setup, which sets the same things in PyTorch's older way
     with computing(torch.device(cfg.MODEL.DEVICE), precision_of(cfg), arguments.deterministic):
         if arguments.eval_only:
-            _evaluate(cfg, path, arguments.resume)
+            _evaluate(setup, path, arguments.resume)
         else:
             _train_and_record(arguments, setup, path, resumed)
 
@@ -124,11 +128,13 @@ def _train_and_record(
             cfg.OUTPUT_DIR,
         )
     started = now()
+    with as_build_error(cfg, setup.options):
+        trainer = trainer_class()(cfg, setup.spec)
+    check_weights(path, trainer.model, whole=resumed)
     if setup.run is not None:
         _note_files(cfg, setup.run)
-    trainer = trainer_class()(cfg, setup.spec)
-    check_weights(path, trainer.model, whole=resumed)
-    trainer.resume_or_load(resume=arguments.resume)
+    with as_load_error(path):
+        trainer.resume_or_load(resume=arguments.resume)
     if setup.run is None:
         trainer.train()
     else:
@@ -178,14 +184,15 @@ def _note_files(cfg: CfgNode, run: RecordedRun) -> None:
         save_files(run.spec.run_id, dataset, digest, folder)
 
 
-def _evaluate(cfg: CfgNode, path: str, resume: bool) -> None:
+def _evaluate(setup: Setup, path: str, resume: bool) -> None:
     """Evaluate as the official ``--eval-only``, with test-time augmentation if TEST.AUG.ENABLED."""
-    official = trainer_class()
-    model = official.build_model(cfg)
+    cfg, official = setup.cfg, trainer_class()
+    with as_build_error(cfg, setup.options):
+        model = official.build_model(cfg)
     check_weights(path, model, whole=True)
-    DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(
-        cfg.MODEL.WEIGHTS, resume=resume
-    )
+    checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
+    with as_load_error(path):
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     results = official.test(cfg, model)
     if cfg.TEST.AUG.ENABLED:
         results.update(official.test_with_TTA(cfg, model))

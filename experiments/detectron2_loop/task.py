@@ -48,10 +48,38 @@ def check_datasets(cfg: CfgNode, dataset: DatasetSpec | None) -> None:
             if name not in DatasetCatalog:
                 raise _unknown_dataset(key, name)
             _check_classes(name, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+            _check_ignored(name, cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE)
     if dataset is not None and (f"{dataset.name}_train",) != cfg.DATASETS.TRAIN:
         raise InputError(
             f"DATASETS.TRAIN is {cfg.DATASETS.TRAIN}, --dataset is {dataset.name}; give one of "
             "them."
+        )
+
+
+def check_files(cfg: CfgNode, eval_only: bool) -> None:
+    """Check that the files of the datasets, which are not ours, are there.
+
+    Raises:
+        InputError: Detectron2 cannot list them.
+    """
+    for key in ("TRAIN", "TEST")[eval_only:]:
+        for name in cfg.DATASETS[key]:
+            try:
+                DatasetCatalog.get(name)
+            except (OSError, AssertionError, ValueError, LookupError) as error:
+                reason = " ".join(str(error).split())
+                raise InputError(
+                    f"DATASETS.{key}: the files of {name} cannot be listed ({reason}). Set "
+                    "DETECTRON2_DATASETS to the folder that holds them, or name a --dataset."
+                ) from error
+
+
+def _check_ignored(name: str, given: int) -> None:
+    ignored = MetadataCatalog.get(name).get("ignore_label", given)
+    if given != ignored:
+        raise InputError(
+            f"MODEL.SEM_SEG_HEAD.IGNORE_VALUE is {given}, the dataset {name} ignores {ignored}. "
+            "Leave the key out."
         )
 
 

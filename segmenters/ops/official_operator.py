@@ -207,9 +207,10 @@ def _import_compiled() -> ModuleType | None:
         return importlib.import_module(NAME)
     except ModuleNotFoundError as error:
         if error.name != NAME:
-            logger.warning("The installed %s cannot be imported: %s", NAME, error)
-    except (ImportError, OSError) as error:  # made for another PyTorch or CUDA
-        logger.warning("The installed %s cannot be imported: %s", NAME, error)
+            logger.warning("The installed %s cannot be imported: %r", NAME, error)
+    # one made for another PyTorch or CUDA may raise anything, and is not needed
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        logger.warning("The installed %s cannot be imported: %r", NAME, error)
     return None
 
 

@@ -205,7 +205,8 @@ def test_frozen_stays_frozen(cfg):
 
 
 def test_node_has_the_defaults_of_the_spec(cfg):
-    assert set(cfg.MODEL.ENCODER_ABLATIONS) == {name.upper() for name in EncoderSpec.model_fields}
+    fields = {name.upper() for name in EncoderSpec.model_fields}
+    assert set(cfg.MODEL.ENCODER_ABLATIONS) == fields | {"OUT_FEATURES"}
     cfg.MODEL.ENCODER_ABLATIONS.NAME = "clip_b16"
     assert spec_from_config(cfg) == EncoderSpec(name="clip_b16")
     node = cfg.MODEL.ENCODER_ABLATIONS
@@ -295,6 +296,7 @@ def test_rounded_numbers_agree(cfg):
     ],
 )
 def test_disagreements_name_the_key_and_both_values(cfg, options, message):
+    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
     apply_encoder(cfg, DARKNET)
     cfg.merge_from_list(options)
     with pytest.raises(InputError, match=message):

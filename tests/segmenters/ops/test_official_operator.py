@@ -43,8 +43,11 @@ BROKEN = {
     ),
     "no attribute": "",
     "positional argument": "def ms_deform_attn_forward(value): pass",
-    "cannot be imported: libc10.so": "raise ImportError('libc10.so: undefined symbol')",
-    "cannot be imported: No module named 'nowhere'": "import nowhere",
+    "undefined symbol": "raise ImportError('libc10.so: undefined symbol')",
+    "No module named 'nowhere'": "import nowhere",
+    "no GPU": "raise RuntimeError('no GPU')",
+    "SystemExit": "raise SystemExit(3)",
+    "SyntaxError": "1 +",
 }
 
 

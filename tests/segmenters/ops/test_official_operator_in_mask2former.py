@@ -33,6 +33,7 @@ from detectron2.layers import ShapeSpec  # noqa: E402
 from detectron2.modeling import build_model  # noqa: E402
 from detectron2.projects.deeplab import add_deeplab_config  # noqa: E402
 from detectron2.structures import Instances  # noqa: E402
+from mask2former.modeling import criterion  # noqa: E402
 from mask2former.modeling.pixel_decoder.msdeformattn import MSDeformAttnPixelDecoder  # noqa: E402
 from mask2former.modeling.pixel_decoder.ops.functions import ms_deform_attn_func  # noqa: E402
 from mask2former.modeling.pixel_decoder.ops.modules import ms_deform_attn  # noqa: E402
@@ -197,6 +198,46 @@ def test_whole_model(ours, theirs):
     with torch.no_grad(), ours(model) as made:
         model(batch())
     assert made == {PATH}
+
+
+def test_whole_model_as_it_is_initialised(ours, theirs, monkeypatch):
+    """At the start sampled points lie on centres of cells, where bilinear interpolation has a kink:
+    its derivative to the place differs on both sides, and rounding decides on the side. So the
+    gradients of the sampling offsets differ, and with the same points in the loss no others do."""
+    torch.manual_seed(0)
+    model = build_mask2former().train()
+    first, sampled = [], criterion.get_uncertain_point_coords_with_randomness
+
+    def noted(*inputs):
+        first.append(sampled(*inputs))
+        return first[-1]
+
+    def repeated(*inputs):
+        sampled(*inputs)  # draws as many random numbers as before
+        return first.pop(0)
+
+    def step(sample):
+        torch.manual_seed(2)
+        model.zero_grad()
+        with monkeypatch.context() as patch:
+            patch.setattr(criterion, "get_uncertain_point_coords_with_randomness", sample)
+            total = sum(model(batch()).values())
+        total.backward()
+        return total.detach(), gradients(model)
+
+    with ours(model):
+        loss, found = step(noted)
+    assert first
+    with theirs():
+        reference_loss, wanted = step(repeated)
+    torch.testing.assert_close(loss, reference_loss, **CLOSE)
+    differing = {
+        name
+        for name, gradient in found.items()
+        if (gradient - wanted[name]).norm() > 1e-5 * wanted[name].norm() + 1e-8
+    }
+    assert differing
+    assert all("sampling_offsets" in name for name in differing)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
