@@ -8,6 +8,7 @@ from encoder_ablations.utils.config import Config
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Triple = tuple[float, float, float]
+Deviation = Annotated[float, Field(gt=0)]
 
 
 class EncoderSpec(Config):
@@ -58,7 +59,7 @@ class EncoderSpec(Config):
     """Known from the model; may be stated, and is then checked."""
     mean: Triple | None = None
     """Known from the model; may be stated, and is then checked."""
-    std: Triple | None = None
+    std: tuple[Deviation, Deviation, Deviation] | None = None
     """Known from the model; may be stated, and is then checked."""
 
     @property

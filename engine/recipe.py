@@ -8,6 +8,7 @@ from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.utils.config import Config
 
 Positive = Annotated[int, Field(ge=1)]
+Average = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSpec(Config):
@@ -24,8 +25,8 @@ class OptimizerSpec(Config):
     """Further factor per block of the body, counted from its last block; 1 = none."""
     weight_decay: float = Field(default=0.05, ge=0)
     """Decoupled weight decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's averaging coefficients."""
+    betas: tuple[Average, Average] = (0.9, 0.999)
+    """AdamW's averaging coefficients, 0 or more and less than 1."""
     clip_norm: float | None = Field(default=0.01, gt=0)
     """Largest norm of the whole model's gradient; None = no clipping."""
 

@@ -20,10 +20,14 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 class Config(BaseModel):
     """Base of every configuration: immutable, and a key that no field reads is an error.
 
+    Numbers are finite: an infinite or undefined one would only fail hours later, in training.
+
     The text below a field is its description, which ``ablate keys`` lists.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -1,6 +1,13 @@
 import pytest
+from pydantic import ValidationError
 
-from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.experiments.studies.grid import RunFilter
+from encoder_ablations.experiments.studies.published import PublishedScore
+from encoder_ablations.experiments.studies.study import StudySpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
 
@@ -59,3 +66,45 @@ def test_overrides():
     assert parse_overrides(["a.b=1", "a.c=[1, 2]", "d=x"]) == {"a": {"b": 1, "c": [1, 2]}, "d": "x"}
     with pytest.raises(InputError, match=r"key\.sub=value"):
         parse_overrides(["steps"])
+
+
+NUMBERS = {
+    OptimizerSpec: ("lr", "encoder_lr_multiplier", "layer_decay", "weight_decay", "clip_norm"),
+    ScheduleSpec: ("power",),
+    AugmentationSpec: ("flip", "rotate", "vertical_flip", "quarter_turns"),
+    Recipe: ("pos_ratio",),
+    Mask2FormerSpec: ("oversample_ratio", "class_weight", "mask_weight", "dice_weight"),
+    RunFilter: ("fraction",),
+    PublishedScore: ("fraction", "miou"),
+}
+LISTS_OF_NUMBERS = {
+    OptimizerSpec: {"betas": 2},
+    AugmentationSpec: {"scale": 2, "elastic": 2},
+    StudySpec: {"fractions": 1},
+    EncoderSpec: {"mean": 3, "std": 3, "taps": 4},
+}
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_every_number_is_finite(number):
+    contents = [(spec, {key: number}) for spec, keys in NUMBERS.items() for key in keys]
+    for spec, lengths in LISTS_OF_NUMBERS.items():
+        contents += [(spec, {key: [number] * length}) for key, length in lengths.items()]
+    for spec, content in contents:
+        with pytest.raises(ValidationError) as caught:
+            spec.model_validate(content)
+        kinds = {problem["type"] for problem in caught.value.errors()}
+        assert "finite_number" in kinds, (spec, content)
+
+
+@pytest.mark.parametrize(
+    ("spec", "content"),
+    [
+        (OptimizerSpec, {"betas": [0.9, 1.0]}),
+        (OptimizerSpec, {"betas": [-0.1, 0.9]}),
+        (EncoderSpec, {"name": "mae_b16", "std": [1, 0, 1]}),
+    ],
+)
+def test_numbers_lie_in_their_ranges(spec, content):
+    with pytest.raises(InputError, match="than"):
+        build(spec, content, "file.yaml")
