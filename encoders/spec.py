@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.config import Config, at_most
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Channels = Annotated[int, at_most(8192, "every level has a map of each channel in memory")]
 Triple = tuple[float, float, float]
 Deviation = Annotated[float, Field(gt=0)]
 
@@ -28,7 +29,7 @@ class EncoderSpec(Config):
     (DarkNets). ``none`` gives the maps themselves, for the linear head: nothing but the head is
     then trained from scratch.
     """
-    channels: int = Field(default=256, ge=32, multiple_of=32)
+    channels: Channels = Field(default=256, ge=32, multiple_of=32)
     """Channels of every pyramid level."""
     taps: tuple[Fraction, ...] | None = Field(default=None, min_length=1, max_length=4)
     """Depth fractions of the four blocks that are read out (ViTs; default 1/4, 1/2, 3/4, 1); one to

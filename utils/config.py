@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.utils.errors import InputError, nearest
 
@@ -31,6 +31,23 @@ class Config(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+Number = TypeVar("Number", int, float)
+
+
+def at_most(limit: float, reason: str) -> AfterValidator:
+    """Return the check of a field that a number is no more than ``limit``.
+
+    Args:
+        limit: the largest number that is allowed.
+        reason: completes the message, after "because".
+    """
+
+    def check(number: Number) -> Number:
+        if number > limit:
+            raise ValueError(f"at most {limit} is allowed, because {reason}")
+        return number
+
+    return AfterValidator(check)
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -108,3 +108,31 @@ def test_every_number_is_finite(number):
 def test_numbers_lie_in_their_ranges(spec, content):
     with pytest.raises(InputError, match="than"):
         build(spec, content, "file.yaml")
+
+
+@pytest.mark.parametrize(
+    ("spec", "content"),
+    [
+        (Recipe, {"batch_size": 10**7}),
+        (Recipe, {"steps": 10**12}),
+        (AugmentationSpec, {"crop": [512, 10**5]}),
+        (AugmentationSpec, {"short_side": 10**6}),
+        (AugmentationSpec, {"scale": [0.5, 1e6]}),
+        (AugmentationSpec, {"elastic": [1e9, 4]}),
+        (EncoderSpec, {"name": "mae_b16", "channels": 32 * 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "queries": 10**7}),
+        (Mask2FormerSpec, {"name": "mask2former", "hidden": 32 * 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "heads": 10**7}),
+        (Mask2FormerSpec, {"name": "mask2former", "points": 10**10}),
+        (Mask2FormerSpec, {"name": "mask2former", "oversample_ratio": 1e9}),
+        (Mask2FormerSpec, {"name": "mask2former", "encoder_layers": 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "decoder_layers": 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "encoder_feedforward": 10**9}),
+        (Mask2FormerSpec, {"name": "mask2former", "decoder_feedforward": 10**9}),
+    ],
+)
+def test_sizes_that_no_machine_holds_are_refused_with_the_reason(spec, content):
+    key = list(content)[-1]
+    with pytest.raises(InputError, match=f"'{key}.*at most .*because") as caught:
+        build(spec, content, "file.yaml")
+    assert "\n" not in str(caught.value)
