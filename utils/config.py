@@ -5,7 +5,7 @@ and the nearest name.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.utils.errors import InputError, nearest
+from encoder_ablations.utils.texts import shortened
+from encoder_ablations.utils.yaml_text import parse_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -50,23 +52,6 @@ def at_most(limit: float, reason: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a mapping with a repeated key; YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys: list[object] = []
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # <<, whose keys others may replace
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' stands twice", key_node.start_mark
-                )
-            keys.append(key)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
 
@@ -75,13 +60,10 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        text = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not a valid YAML file: {' '.join(str(error).split())}"
-        ) from error
+    content = parse_yaml(text, str(path))
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -160,13 +142,10 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise InputError(
-                f"cannot read the override '{assignment}': write it as key.sub=value, "
+                f"cannot read the override '{shortened(assignment)}': write it as key.sub=value, "
                 "e.g. recipe.steps=100."
             )
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"cannot read the value of the override '{assignment}'.") from error
+        value = parse_yaml(text, f"the value of the override '{shortened(assignment)}'")
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)

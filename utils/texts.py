@@ -1,6 +1,30 @@
-"""Numbers and lists in sentences."""
+"""Numbers, lists and foreign texts in sentences."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
+
+LONGEST = 100
+"""Characters of a person's own text that a message repeats."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line ends, and marks of direction, which reorder the text around them."""
+
+
+def readable(text: str | Path) -> str:
+    """Return a name that any terminal, page and file can hold, on one line.
+
+    Undecodable bytes, control characters and marks of direction become �.
+    """
+    decodable = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _UNPRINTABLE.sub("�", decodable)
+
+
+def shortened(text: object, most: int = LONGEST) -> str:
+    """Return a readable text of a person's own for a message, cut after ``most`` characters."""
+    plain = readable(str(text))
+    if len(plain) <= most:
+        return plain
+    return f"{plain[:most]}… ({len(plain)} characters)"
 
 
 def duration(seconds: float) -> str:
