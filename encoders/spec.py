@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from encoder_ablations.utils.config import Config, at_most
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Channels = Annotated[int, at_most(8192, "every level has a map of each channel in memory")]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 Triple = tuple[float, float, float]
 Deviation = Annotated[float, Field(gt=0)]
 
@@ -48,7 +49,7 @@ class EncoderSpec(Config):
     """One of "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never
     freezes the neck.
     """
-    label: str | None = None
+    label: Label | None = None
     """Name in reports; made from the rest when left out."""
     patch_size: int | None = None
     """Known from the model; may be stated, and is then checked."""

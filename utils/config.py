@@ -33,6 +33,8 @@ class Config(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+UNION_TAGS = ("str", "dict[str,any]")
+"""What pydantic adds to the place of a value that may be of either kind."""
 Number = TypeVar("Number", int, float)
 
 
@@ -140,7 +142,7 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise InputError(
                 f"cannot read the override '{shortened(assignment)}': write it as key.sub=value, "
                 "e.g. recipe.steps=100."
@@ -173,8 +175,8 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     problems = error.errors()
     # a misspelt key that is required is reported as missing, too; the misspelling says more
     problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    where = [str(part) for part in problem["loc"]]
-    key = ".".join(where) or "the file"
+    where = [str(part) for part in problem["loc"] if part not in UNION_TAGS]
+    key = shortened(".".join(where)) or "the file"
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, where[:-1])
         hint = nearest(where[-1], allowed)
@@ -186,7 +188,9 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         return f"'{key}' needs at least {least} entry, it has {found}."
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""
+    shown = ""
+    if isinstance(given, str | int | float | bool | None):
+        shown = f" (given: {shortened(repr(given))})"
     return f"'{key}': {message[0].lower() + message[1:]}{shown}."
 
 

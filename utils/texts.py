@@ -6,6 +6,8 @@ from pathlib import Path
 
 LONGEST = 100
 """Characters of a person's own text that a message repeats."""
+LONGEST_WORD = 300
+"""Characters of a word, such as a path, that a message shows whole."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line ends, and marks of direction, which reorder the text around them."""
 
@@ -17,6 +19,18 @@ def readable(text: str | Path) -> str:
     """
     decodable = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return _UNPRINTABLE.sub("�", decodable)
+
+
+def one_line(message: object) -> str:
+    """Return a message readable and on one line, with the middle of very long words left out."""
+    words = readable(" ".join(str(message).split("\n"))).split(" ")
+    return " ".join(map(_without_middle, words))
+
+
+def _without_middle(word: str) -> str:
+    if len(word) <= LONGEST_WORD:
+        return word
+    return f"{word[:LONGEST]}…{word[-LONGEST // 2 :]}"
 
 
 def shortened(text: object, most: int = LONGEST) -> str:

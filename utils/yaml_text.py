@@ -88,15 +88,15 @@ class _Loader(yaml.SafeLoader):
         self.nodes = 0
         self.sizes: dict[yaml.Node, int] = {}
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         """Return the next node, counted with everything below it."""
-        mark = self.peek_event().start_mark
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         is_alias = self.check_event(yaml.AliasEvent)
         before = self.nodes
         self.depth += 1
         if self.depth > DEEPEST:
             raise _problem(f"more than {DEEPEST} levels of lists and mappings", mark)
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         self.depth -= 1
         if is_alias and node not in self.sizes:
             raise _problem("an anchor is used inside of what it stands for", mark)
@@ -128,11 +128,18 @@ class _Loader(yaml.SafeLoader):
             value = super().construct_object(node, deep)
             if isinstance(value, str):
                 value.encode("utf-8")  # half of a surrogate pair has no encoding
+                _refuse_nul(value)
         except (ValueError, OverflowError, LookupError, AttributeError) as error:
             kind = node.tag.rpartition(":")[2]
             shown = shortened(repr(node.value))
             raise _problem(f"{shown} is no valid {kind}", node.start_mark) from error
         return value
+
+
+def _refuse_nul(value: str) -> None:
+    """Raise ValueError for the character that no path and no command can hold."""
+    if "\0" in value:
+        raise ValueError("the character U+0000")
 
 
 def _problem(text: str, mark: yaml.Mark) -> ConstructorError:
