@@ -2,13 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from encoder_ablations.utils.config import Config, at_most
+from encoder_ablations.utils.texts import refuse_unprintable
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Channels = Annotated[int, at_most(8192, "every level has a map of each channel in memory")]
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+Label = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(refuse_unprintable),
+]
 Triple = tuple[float, float, float]
 Deviation = Annotated[float, Field(gt=0)]
 

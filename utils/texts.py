@@ -8,7 +8,9 @@ LONGEST = 100
 """Characters of a person's own text that a message repeats."""
 LONGEST_WORD = 300
 """Characters of a word, such as a path, that a message shows whole."""
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 """Control characters, line ends, and marks of direction, which reorder the text around them."""
 
 
@@ -21,10 +23,31 @@ def readable(text: str | Path) -> str:
     return _UNPRINTABLE.sub("�", decodable)
 
 
+def refuse_unprintable(text: str) -> str:
+    """Return a name as it is, if a table, a page and a terminal can show it.
+
+    Raises:
+        ValueError: it holds a control character, a line end, a mark of direction, or a byte that is
+            no text.
+    """
+    found = _UNPRINTABLE.search(text)
+    if found is not None:
+        raise ValueError(
+            f"holds the character U+{ord(found.group()):04X}, which tables cannot show; remove it"
+        )
+    return text
+
+
+def as_cell(value: object) -> str:
+    """Return a value as a readable text on one line, for a table; nothing for None."""
+    if value is None:
+        return ""
+    return readable(" ".join(str(value).replace("\t", " ").splitlines()))
+
+
 def one_line(message: object) -> str:
     """Return a message readable and on one line, with the middle of very long words left out."""
-    words = readable(" ".join(str(message).split("\n"))).split(" ")
-    return " ".join(map(_without_middle, words))
+    return " ".join(map(_without_middle, as_cell(message).split(" ")))
 
 
 def _without_middle(word: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from encoder_ablations.utils.config import Config, build, read_yaml
+from encoder_ablations.utils.texts import refuse_unprintable
 
 STUDY_FILE = "study.yaml"
 """In a study's folder: the study with everything resolved."""
@@ -44,7 +45,7 @@ class PublishedScore(Config):
             raise ValueError(
                 'names nobody; write who published the score, e.g. "Oquab et al., TMLR 2024"'
             )
-        return value
+        return refuse_unprintable(value)
 
     @property
     def place(self) -> Place:

@@ -1,6 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from encoder_ablations.data.datasets.class_map import ClassMap
+from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
@@ -136,3 +138,19 @@ def test_sizes_that_no_machine_holds_are_refused_with_the_reason(spec, content):
     with pytest.raises(InputError, match=f"'{key}.*at most .*because") as caught:
         build(spec, content, "file.yaml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\x85", "\u200f", "\u202e", "\u2066"])
+def test_names_that_a_table_cannot_show_are_refused(character):
+    name = f"a{character}b"
+    dataset = {"name": "x", "root": "x", "splits": {"train": "train", "val": "val"}}
+    score = {"encoder": "a", "segmenter": "b", "dataset": "c", "miou": 50, "source": name}
+    for spec, content in (
+        (EncoderSpec, {"name": "mae_b16", "label": name}),
+        (DatasetSpec, {**dataset, "classes": ["ground", name]}),
+        (ClassMap, {"shared": {name: {}}}),
+        (PublishedScore, score),
+    ):
+        with pytest.raises(InputError, match=rf"U\+{ord(character):04X}") as caught:
+            build(spec, content, "file.yaml")
+        assert character not in str(caught.value)
