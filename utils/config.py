@@ -13,8 +13,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.utils.errors import InputError, nearest
-from encoder_ablations.utils.texts import shortened
-from encoder_ablations.utils.yaml_text import parse_yaml
+from encoder_ablations.utils.texts import as_cell, shortened
+from encoder_ablations.utils.yaml_text import NotYamlError, parse_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -65,12 +65,21 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
         text = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    content = parse_yaml(text, str(path))
+    content = _parsed(text, str(path))
     if content is None:
         content = {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}.")
     return content
+
+
+def _parsed(text: str | bytes, source: str) -> Any:
+    """Return the content of a YAML text; ``source`` begins the message of its error."""
+    try:
+        return parse_yaml(text)
+    except NotYamlError as error:
+        problem = as_cell(error)
+        raise InputError(f"{source}, line {error.line}: not valid YAML: {problem}") from error
 
 
 def find_config(kind: str, name: str) -> Path | None:
@@ -147,7 +156,7 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
                 f"cannot read the override '{shortened(assignment)}': write it as key.sub=value, "
                 "e.g. recipe.steps=100."
             )
-        value = parse_yaml(text, f"the value of the override '{shortened(assignment)}'")
+        value = _parsed(text, f"the value of the override '{shortened(assignment)}'")
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)

@@ -3,8 +3,6 @@
 import difflib
 from collections.abc import Iterable
 
-from encoder_ablations.utils.texts import shortened
-
 
 class InputError(ValueError):
     """Bad input: the message says what was given, what is allowed and how to fix it.
@@ -35,7 +33,6 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
     """Return the error for an unknown name: it suggests the nearest and lists what is allowed."""
     names = sorted(allowed)
-    shown = shortened(name)
     return InputError(
-        f"unknown {kind} '{shown}'.{nearest(name, names)} Allowed: {', '.join(names)}."
+        f"unknown {kind} '{name}'.{nearest(name, names)} Allowed: {', '.join(names)}."
     )

@@ -7,13 +7,12 @@ from yaml import MarkedYAMLError
 from yaml.constructor import ConstructorError
 from yaml.reader import ReaderError
 
-from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import shortened
-
 DEEPEST = 50
 """Levels of lists and mappings inside one another."""
 MOST_NODES = 1_000_000
 """Keys and values in one text, those of repeated anchors counted each time."""
+SHOWN = 100
+"""Characters of a value that a message repeats."""
 MERGE = "tag:yaml.org,2002:merge"
 """The tag of ``<<``, which may stand in a mapping more than once."""
 VALUE = "tag:yaml.org,2002:value"
@@ -22,28 +21,35 @@ HINTS = {"'\\t'": " Indent with spaces, not with tabs.", "document": " Keep one 
 """What to do, by a part of PyYAML's message."""
 
 
-def parse_yaml(text: str | bytes, source: str) -> Any:
+class NotYamlError(ValueError):
+    """What is wrong with a text, and in which line, from 1."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line = line
+
+
+def parse_yaml(text: str | bytes) -> Any:
     """Return the content of a YAML text; None if it is empty.
 
     Args:
         text: one document; bytes are UTF-8.
-        source: begins the message: the file, or the override.
 
     Raises:
-        InputError: the text is no YAML, says a key twice, holds itself, is too deep or too large.
+        NotYamlError: the text is no YAML, says a key twice, holds itself, is too deep or too large.
     """
     try:
         return _parse(text)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start)
-        raise _bad(source, line, "it is not UTF-8 text; save it as UTF-8") from error
+        raise _bad(line, "it is not UTF-8 text; save it as UTF-8") from error
     except ReaderError as error:
         character = f"the character U+{error.character:04X} is not allowed"
-        raise _bad(source, _text(text).count("\n", 0, error.position), character) from error
+        raise _bad(_text(text).count("\n", 0, error.position), character) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         assert mark is not None  # PyYAML sets one of them in every error of a text
-        raise _bad(source, mark.line, _reason(error)) from error
+        raise _bad(mark.line, _reason(error)) from error
 
 
 def _reason(error: MarkedYAMLError) -> str:
@@ -57,12 +63,10 @@ def _text(text: str | bytes) -> str:
     return text
 
 
-def _bad(source: str, line: int, problem: str) -> InputError:
+def _bad(line: int, problem: str) -> NotYamlError:
     """Return the error of a text whose line ``line``, from 0, is wrong."""
     hint = "".join(hint for part, hint in HINTS.items() if part in problem)
-    return InputError(
-        f"{source}, line {line + 1}: not valid YAML: {shortened(problem, 200)}.{hint}"
-    )
+    return NotYamlError(line + 1, f"{problem[: 2 * SHOWN]}.{hint}")
 
 
 def _parse(text: str | bytes) -> Any:
@@ -104,7 +108,8 @@ class _Loader(yaml.SafeLoader):
         if self.nodes > MOST_NODES:
             raise _problem(f"more than {MOST_NODES} keys and values, with those of anchors", mark)
         self.sizes.setdefault(node, self.nodes - before)
-        return node
+        composed: yaml.Node = node
+        return composed
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return the next mapping; a key that stands twice in it is an error."""
@@ -117,7 +122,7 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag != VALUE:
                 key = self.construct_object(key_node)  # 1 and 0x1 are the same key
             if key in seen:
-                shown = shortened(key_node.value)
+                shown = key_node.value[:SHOWN]
                 raise _problem(f"the key '{shown}' stands twice", key_node.start_mark)
             seen.add(key)
         return node
@@ -131,7 +136,7 @@ class _Loader(yaml.SafeLoader):
                 _refuse_nul(value)
         except (ValueError, OverflowError, LookupError, AttributeError) as error:
             kind = node.tag.rpartition(":")[2]
-            shown = shortened(repr(node.value))
+            shown = repr(node.value)[:SHOWN]
             raise _problem(f"{shown} is no valid {kind}", node.start_mark) from error
         return value
 
