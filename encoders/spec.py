@@ -2,12 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 
-from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.config import Config, at_most
+from encoder_ablations.utils.texts import refuse_unprintable
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Channels = Annotated[int, at_most(8192, "every level has a map of each channel in memory")]
+Label = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(refuse_unprintable),
+]
 Triple = tuple[float, float, float]
+Deviation = Annotated[float, Field(gt=0)]
 
 
 class EncoderSpec(Config):
@@ -27,7 +35,7 @@ class EncoderSpec(Config):
     (DarkNets). ``none`` gives the maps themselves, for the linear head: nothing but the head is
     then trained from scratch.
     """
-    channels: int = Field(default=256, ge=32, multiple_of=32)
+    channels: Channels = Field(default=256, ge=32, multiple_of=32)
     """Channels of every pyramid level."""
     taps: tuple[Fraction, ...] | None = Field(default=None, min_length=1, max_length=4)
     """Depth fractions of the four blocks that are read out (ViTs; default 1/4, 1/2, 3/4, 1); one to
@@ -46,7 +54,7 @@ class EncoderSpec(Config):
     """One of "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never
     freezes the neck.
     """
-    label: str | None = None
+    label: Label | None = None
     """Name in reports; made from the rest when left out."""
     patch_size: int | None = None
     """Known from the model; may be stated, and is then checked."""
@@ -58,7 +66,7 @@ class EncoderSpec(Config):
     """Known from the model; may be stated, and is then checked."""
     mean: Triple | None = None
     """Known from the model; may be stated, and is then checked."""
-    std: Triple | None = None
+    std: tuple[Deviation, Deviation, Deviation] | None = None
     """Known from the model; may be stated, and is then checked."""
 
     @property

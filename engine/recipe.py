@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.config import Config, at_most
 
 Positive = Annotated[int, Field(ge=1)]
+Steps = Annotated[Positive, at_most(10**8, "more steps take months on any machine")]
+Batch = Annotated[Positive, at_most(16384, "all its images lie in memory at the same time")]
+Average = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSpec(Config):
@@ -24,8 +27,8 @@ class OptimizerSpec(Config):
     """Further factor per block of the body, counted from its last block; 1 = none."""
     weight_decay: float = Field(default=0.05, ge=0)
     """Decoupled weight decay."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's averaging coefficients."""
+    betas: tuple[Average, Average] = (0.9, 0.999)
+    """AdamW's averaging coefficients, 0 or more and less than 1."""
     clip_norm: float | None = Field(default=0.01, gt=0)
     """Largest norm of the whole model's gradient; None = no clipping."""
 
@@ -44,9 +47,9 @@ class ScheduleSpec(Config):
 class Recipe(Config):
     """Everything about training that is the same for all encoders of a study."""
 
-    steps: Positive = 20000
+    steps: Steps = 20000
     """Optimiser steps."""
-    batch_size: Positive = 16
+    batch_size: Batch = 16
     """Images per optimiser step, over all processes and accumulation steps together."""
     accumulation: Positive = 1
     """Micro-batches per optimiser step and process. A BatchNorm that learns has their statistics,

@@ -1,6 +1,7 @@
 """The command ``ablate``, which runs sub-commands; imports nothing heavy, so that help is quick."""
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
+from encoder_ablations.utils.texts import one_line, shortened
 
 PACKAGE = "encoder_ablations.experiments.commands"
 COMMANDS = Path(__file__).parent / "commands"
@@ -34,6 +36,12 @@ examples:
 """
 
 
+EMPTY = (
+    "error: an argument is empty or holds the character U+0000. "
+    "Write its value; an empty one is often a variable of the shell that is not set."
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input, 130 = stopped."""
     # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
@@ -52,7 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if name not in commands:
         hint, allowed = nearest(name, commands), ", ".join(commands)
-        print(f"ablate: unknown command '{name}'.{hint} Allowed: {allowed}.", file=sys.stderr)
+        print(
+            f"ablate: unknown command '{shortened(name)}'.{hint} Allowed: {allowed}.",
+            file=sys.stderr,
+        )
+        return 2
+    if "" in arguments or any("\0" in each for each in arguments):
+        print(EMPTY, file=sys.stderr)
         return 2
     module = importlib.import_module(f"{PACKAGE}.{name.replace('-', '_')}")
     return command(module.main, arguments, getattr(module, "RESUMES", False))
@@ -88,15 +102,22 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
         code = run(argv)
         sys.stdout.flush()
         return code
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(
+            f"error: the name {one_line(error.filename)} is too long for a file.", file=sys.stderr
+        )
         return 2
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         again = "begins anew"
         if resumes:

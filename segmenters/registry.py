@@ -135,7 +135,9 @@ def _referenced(module: str, qualified: str) -> HeadEntry:
 
 def _exists(module: str) -> bool:
     """Return whether a module can be found, without importing it."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        return False
     try:
         return find_spec(module) is not None
-    except (ModuleNotFoundError, ValueError):  # its package does not exist; the name is empty
+    except ModuleNotFoundError:  # its package does not exist
         return False

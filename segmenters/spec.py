@@ -7,9 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.config import Config, at_most
 
 Positive = Annotated[int, Field(ge=1)]
+Layers = Annotated[Positive, at_most(256, "every layer has weights of its own in memory")]
+Width = Annotated[Positive, at_most(65536, "a layer's weights grow with its width")]
+Hidden = Annotated[int, at_most(8192, "every map of both decoders has so many channels")]
+Heads = Annotated[Positive, at_most(1024, "every head has an attention map in memory")]
+Queries = Annotated[Positive, at_most(10000, "every query has a mask in memory")]
+Points = Annotated[Positive, at_most(2**20, "every mask of every query is sampled at each point")]
+Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
 
 
 class HeadSpec(Config):
@@ -43,23 +50,23 @@ class LinearSpec(HeadSpec):
 class Mask2FormerSettings(HeadSpec):
     """Settings of both implementations of Mask2Former, by default the official ADE20K-150 ones."""
 
-    queries: Positive = 100
+    queries: Queries = 100
     """Number of object queries."""
-    hidden: int = Field(default=256, ge=32, multiple_of=32)
+    hidden: Hidden = Field(default=256, ge=32, multiple_of=32)
     """Width of the pixel and transformer decoders."""
-    heads: Positive = 8
+    heads: Heads = 8
     """Attention heads of both decoders."""
-    encoder_layers: Positive = 6
+    encoder_layers: Layers = 6
     """The pixel decoder's deformable-attention layers."""
-    decoder_layers: Positive = 9
+    decoder_layers: Layers = 9
     """Masked-attention layers. The official configuration's DEC_LAYERS is one more: it counts the
     prediction before the first layer.
     """
-    decoder_feedforward: Positive = 2048
+    decoder_feedforward: Width = 2048
     """Inner width of the masked-attention layers."""
-    points: Positive = 12544
+    points: Points = 12544
     """Points sampled for each mask's loss."""
-    oversample_ratio: float = Field(default=3.0, ge=1)
+    oversample_ratio: Ratio = Field(default=3.0, ge=1)
     """Candidates drawn per point; the most uncertain candidates are kept."""
     importance_ratio: float = Field(default=0.75, ge=0, le=1)
     """Share of the points that are the most uncertain candidates; the others are uniform."""
@@ -76,7 +83,7 @@ class Mask2FormerSettings(HeadSpec):
 class Mask2FormerSpec(Mask2FormerSettings):
     """Mask2Former (Cheng et al., CVPR 2022) as shipped in transformers."""
 
-    encoder_feedforward: Positive = 1024
+    encoder_feedforward: Width = 1024
     """Inner width of the pixel decoder's layers (officially always 1024)."""
     ignored_pixels: Literal["excluded", "negative"] = "excluded"
     """Pixels without a label are "excluded" from the mask loss (exact), or "negative": part of no

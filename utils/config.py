@@ -5,14 +5,16 @@ and the nearest name.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from encoder_ablations.utils.errors import InputError, nearest
+from encoder_ablations.utils.texts import as_cell, shortened
+from encoder_ablations.utils.yaml_text import NotYamlError, parse_yaml
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -20,30 +22,36 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 class Config(BaseModel):
     """Base of every configuration: immutable, and a key that no field reads is an error.
 
+    Numbers are finite: an infinite or undefined one would only fail hours later, in training.
+
     The text below a field is its description, which ``ablate keys`` lists.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 Model = TypeVar("Model", bound=BaseModel)
+UNION_TAGS = ("str", "dict[str,any]")
+"""What pydantic adds to the place of a value that may be of either kind."""
+Number = TypeVar("Number", int, float)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a mapping with a repeated key; YAML would silently keep the last."""
+def at_most(limit: float, reason: str) -> AfterValidator:
+    """Return the check of a field that a number is no more than ``limit``.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys: list[object] = []
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # <<, whose keys others may replace
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"'{key}' stands twice", key_node.start_mark
-                )
-            keys.append(key)
-        return super().construct_mapping(node, deep)
+    Args:
+        limit: the largest number that is allowed.
+        reason: completes the message, after "because".
+    """
+
+    def check(number: Number) -> Number:
+        if number > limit:
+            raise ValueError(f"at most {limit} is allowed, because {reason}")
+        return number
+
+    return AfterValidator(check)
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -54,18 +62,24 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        text = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not a valid YAML file: {' '.join(str(error).split())}"
-        ) from error
+    content = _parsed(text, str(path))
     if content is None:
         content = {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}.")
     return content
+
+
+def _parsed(text: str | bytes, source: str) -> Any:
+    """Return the content of a YAML text; ``source`` begins the message of its error."""
+    try:
+        return parse_yaml(text)
+    except NotYamlError as error:
+        problem = as_cell(error)
+        raise InputError(f"{source}, line {error.line}: not valid YAML: {problem}") from error
 
 
 def find_config(kind: str, name: str) -> Path | None:
@@ -137,15 +151,12 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise InputError(
-                f"cannot read the override '{assignment}': write it as key.sub=value, "
+                f"cannot read the override '{shortened(assignment)}': write it as key.sub=value, "
                 "e.g. recipe.steps=100."
             )
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"cannot read the value of the override '{assignment}'.") from error
+        value = _parsed(text, f"the value of the override '{shortened(assignment)}'")
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)
@@ -173,8 +184,8 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     problems = error.errors()
     # a misspelt key that is required is reported as missing, too; the misspelling says more
     problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    where = [str(part) for part in problem["loc"]]
-    key = ".".join(where) or "the file"
+    where = [str(part) for part in problem["loc"] if part not in UNION_TAGS]
+    key = shortened(".".join(where)) or "the file"
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, where[:-1])
         hint = nearest(where[-1], allowed)
@@ -186,7 +197,9 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         return f"'{key}' needs at least {least} entry, it has {found}."
     message = problem["msg"].removeprefix("Value error, ")
     given = problem["input"]
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool | None) else ""
+    shown = ""
+    if isinstance(given, str | int | float | bool | None):
+        shown = f" (given: {shortened(repr(given))})"
     return f"'{key}': {message[0].lower() + message[1:]}{shown}."
 
 

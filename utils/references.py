@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from encoder_ablations.utils.config import config_names, find_config, merge, read_yaml
 from encoder_ablations.utils.errors import InputError, nearest, unknown
+from encoder_ablations.utils.texts import shortened
 
 Kind = Literal["encoders", "segmenters", "datasets"]
 Reference = str | Mapping[str, Any]
@@ -39,6 +40,11 @@ def _resolve(
     """See :func:`resolve`; ``above`` are the files whose ``base`` led here."""
     if isinstance(reference, Mapping):
         return _with_base(dict(reference), f"an entry of {kind}", kind, otherwise, above)
+    if not isinstance(reference, str):
+        raise InputError(
+            f"{shortened(repr(reference))} stands for none of the {kind}; "
+            "write a name, the path of a YAML, or a mapping."
+        )
     path = find_config(kind, reference)
     if path is not None:
         if str(path) in above:

@@ -1,6 +1,67 @@
-"""Numbers and lists in sentences."""
+"""Numbers, lists and foreign texts in sentences."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
+
+LONGEST = 100
+"""Characters of a person's own text that a message repeats."""
+LONGEST_WORD = 300
+"""Characters of a word, such as a path, that a message shows whole."""
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters, line ends, and marks of direction, which reorder the text around them."""
+
+
+def readable(text: str | Path) -> str:
+    """Return a name that any terminal, page and file can hold, on one line.
+
+    Undecodable bytes, control characters and marks of direction become �.
+    """
+    decodable = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _UNPRINTABLE.sub("�", decodable)
+
+
+def refuse_unprintable(text: str) -> str:
+    """Return a name as it is, if a table, a page and a terminal can show it.
+
+    Raises:
+        ValueError: it holds a control character, a line end, a mark of direction, or a byte that is
+            no text.
+    """
+    found = _UNPRINTABLE.search(text)
+    if found is not None:
+        raise ValueError(
+            f"holds the character U+{ord(found.group()):04X}, which tables cannot show; remove it"
+        )
+    return text
+
+
+def as_cell(value: object) -> str:
+    """Return a value as a readable text on one line, for a table; nothing for None."""
+    if value is None:
+        return ""
+    return readable(" ".join(str(value).replace("\t", " ").splitlines()))
+
+
+def one_line(message: object) -> str:
+    """Return a message readable and on one line, with the middle of very long words left out."""
+    return " ".join(map(_without_middle, as_cell(message).split(" ")))
+
+
+def _without_middle(word: str) -> str:
+    if len(word) <= LONGEST_WORD:
+        return word
+    return f"{word[:LONGEST]}…{word[-LONGEST // 2 :]}"
+
+
+def shortened(text: object, most: int = LONGEST) -> str:
+    """Return a readable text of a person's own for a message, cut after ``most`` characters."""
+    plain = readable(str(text))
+    if len(plain) <= most:
+        return plain
+    return f"{plain[:most]}… ({len(plain)} characters)"
 
 
 def duration(seconds: float) -> str:

@@ -56,7 +56,8 @@ def load_strictly(
         advice: sentences that end it.
 
     Raises:
-        InputError: the first names that do not fit, with both shapes.
+        InputError: the first names that do not fit, with both shapes, or that hold infinite or
+            undefined numbers.
     """
     own = model.state_dict()
     both = own.keys() & state.keys()
@@ -71,6 +72,12 @@ def load_strictly(
     found = [f"{problem} {_first(names)}" for problem, names in problems if names]
     if found:
         raise InputError(f"{where}: {'; '.join(found)}. {advice}".rstrip())
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise InputError(
+            f"{where}: {_first(broken)}: values are not finite (NaN or infinite). "
+            "Save the file again from a model that works, or download it again."
+        )
     model.load_state_dict(state)
 
 

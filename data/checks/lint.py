@@ -16,10 +16,11 @@ from encoder_ablations.data.checks.comparisons import compare
 from encoder_ablations.data.checks.facts import Content, PairFacts, grouped
 from encoder_ablations.data.checks.file_names import Listing, list_split
 from encoder_ablations.data.checks.inspection import Inspector
-from encoder_ablations.data.checks.rules import SEVERITIES, Finding, Rule, Severity, readable
+from encoder_ablations.data.checks.rules import SEVERITIES, Finding, Rule, Severity
 from encoder_ablations.data.datasets.pairing import find_pairs
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.utils.texts import readable
 
 THREADS = 4
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

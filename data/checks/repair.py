@@ -20,12 +20,12 @@ from encoder_ablations.data.checks.facts import Content, PairFacts, differ, repe
 from encoder_ablations.data.checks.lint import SPLITS, THREADS, LintReport
 from encoder_ablations.data.checks.mask_repair import BrokenRules, Hopeless, MaskRepair
 from encoder_ablations.data.checks.portable_names import UNSAFE, name_problem
-from encoder_ablations.data.checks.rules import readable
 from encoder_ablations.data.datasets.pairing import Kind, Pair
 from encoder_ablations.data.datasets.reading import image_size, read_image
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free
+from encoder_ablations.utils.texts import readable
 
 SAVED_ANEW = frozenset(
     {"image-rotated", "exif-contradicts", "image-alpha", "image-frames", "format-differs"}

@@ -1,6 +1,5 @@
 """What can be wrong with a dataset: the rules of ``rules.yaml``, and findings of broken ones."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +7,6 @@ from typing import Literal
 from encoder_ablations.utils.config import Config, build, read_yaml
 
 Severity = Literal["error", "warning", "note"]
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -56,12 +54,3 @@ RULES = _read_rules()
 def finding(code: str, path: Path | None, split: str, detail: str) -> Finding:
     """Return a finding of the rule with this code."""
     return Finding(RULES[code], path, split, detail)
-
-
-def readable(text: str | Path) -> str:
-    """Return a name that any terminal and file can hold, on one line.
-
-    Undecodable bytes and control characters become �.
-    """
-    decodable = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return _CONTROL.sub("�", decodable)

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator
 
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import refuse_unprintable
 
 Listed = TypeVar("Listed", bound=Iterable[str])
 Value = TypeVar("Value")
@@ -22,6 +23,11 @@ def names_problem(names: Iterable[object]) -> str | None:
     if empty:
         classes = ", ".join(empty[:5])
         return f"the name of class {classes} is empty; give every class a name (counted from 0)"
+    for number, name in enumerate(plain):
+        try:
+            refuse_unprintable(name)
+        except ValueError as error:
+            return f"the name of class {number} (counted from 0) {error}"
     twice = sorted(Counter(plain) - Counter(set(plain)))
     if twice:
         return f"every class needs a name of its own; {', '.join(twice[:5])} stands twice"

@@ -58,7 +58,7 @@ class HubSource(Config):
 class DatasetSpec(Config):
     """Images and masks on disk, and what the masks mean."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     """Short name, used in run ids and reports."""
     root: str
     """Folder of the dataset. A relative path lies in the folder that the environment variable

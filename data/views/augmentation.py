@@ -4,10 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.config import Config, at_most
 
-Side = Annotated[int, Field(ge=32)]
-Positive = Annotated[float, Field(gt=0)]
+HELD = "the resized image is held in memory"
+Side = Annotated[int, Field(ge=32), at_most(16384, HELD)]
+Factor = Annotated[float, Field(gt=0), at_most(64, HELD)]
+Pixels = Annotated[float, Field(gt=0), at_most(1000, "a crop bent further shows nothing of itself")]
 
 
 class AugmentationSpec(Config):
@@ -23,7 +25,7 @@ class AugmentationSpec(Config):
     """Images are first resized so that their shorter side has this many pixels, in training and in
     evaluation; None keeps the file's size. Metrics are always computed at each mask's own size.
     """
-    scale: tuple[float, float] = (0.5, 2.0)
+    scale: tuple[Factor, Factor] = (0.5, 2.0)
     """The training image is resized by a factor drawn log-uniformly from this range before it is
     cropped.
     """
@@ -43,7 +45,7 @@ class AugmentationSpec(Config):
     """
     rotate: float = Field(default=0, ge=0, le=180)
     """Training crops are rotated by up to this many degrees either way, around their middle."""
-    elastic: tuple[Positive, Positive] | None = None
+    elastic: tuple[Pixels, Pixels] | None = None
     """Pixels and smoothness: training crops are bent by a random field of displacements with this
     standard deviation, smoothed by a Gaussian of this width, both in pixels. None = not bent.
     """

@@ -11,7 +11,7 @@ from typing import Any
 from encoder_ablations.data.checks.lint import LintReport, lint
 from encoder_ablations.data.checks.lint_page import render
 from encoder_ablations.data.checks.repair import ABOUT, Repair, repair, require_apart
-from encoder_ablations.data.checks.rules import Finding, Rule, readable
+from encoder_ablations.data.checks.rules import Finding, Rule
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.references import load_dataset
@@ -19,7 +19,7 @@ from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import build, find_config, merge, parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import as_json, together, write_json, write_text
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import plural, readable
 
 EXAMPLES = """  ablate lint my_data.yaml
   ablate lint camvid --html camvid.html

@@ -21,6 +21,7 @@ from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.progress import Bar
+from encoder_ablations.utils.texts import shortened
 
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
@@ -93,11 +94,26 @@ def _saved_spec(arguments: argparse.Namespace, changes: dict[str, Any]) -> RunSp
 
 def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]) -> RunSpec:
     parts = {
-        "encoder": load_encoder(encoder, changes.pop("encoder", None)),
-        "segmenter": load_segmenter(segmenter, changes.pop("segmenter", None)),
-        "dataset": load_dataset(dataset, changes.pop("dataset", None)),
+        "encoder": load_encoder(encoder, _settings("encoder", changes)),
+        "segmenter": load_segmenter(segmenter, _settings("segmenter", changes)),
+        "dataset": load_dataset(dataset, _settings("dataset", changes)),
     }
     return build(RunSpec, parts | changes, "the command line")
+
+
+def _settings(part: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Take the settings of a part of the run out of ``changes``.
+
+    Raises:
+        InputError: another part is asked for.
+    """
+    settings = changes.pop(part, {})
+    if not isinstance(settings, dict):
+        raise InputError(
+            f"{part}={shortened(settings)}: choose another {part} with --{part}, or change this "
+            f"one with {part}.KEY=VALUE."
+        )
+    return settings
 
 
 def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:

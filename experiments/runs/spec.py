@@ -13,6 +13,9 @@ from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import Config
 
+LONGEST_SLUG = 180
+MOST_SEEDS = 2**32
+
 
 class RunSpec(Config):
     """One (encoder, segmenter, dataset, fraction, seed, recipe)."""
@@ -22,7 +25,7 @@ class RunSpec(Config):
     dataset: DatasetSpec
     fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the training images that is used, 0..1; subsets of one seed are nested."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=MOST_SEEDS)
     """Decides the subset, the data order, the augmentation and all initial weights that are not
     loaded.
     """
@@ -58,4 +61,5 @@ class RunSpec(Config):
             f"seed{self.seed}",
         ]
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
+        slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"

@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from encoder_ablations.utils.config import Config, build, read_yaml
+from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import refuse_unprintable
 
 STUDY_FILE = "study.yaml"
 """In a study's folder: the study with everything resolved."""
+
+Saved = TypeVar("Saved", bound=BaseModel)
 
 Place = tuple[str, str, str, float]
 """Encoder title, segmenter, dataset, fraction."""
@@ -44,7 +49,7 @@ class PublishedScore(Config):
             raise ValueError(
                 'names nobody; write who published the score, e.g. "Oquab et al., TMLR 2024"'
             )
-        return value
+        return refuse_unprintable(value)
 
     @property
     def place(self) -> Place:
@@ -68,7 +73,24 @@ def read_published(folder: Path) -> dict[Place, PublishedScore]:
     path = folder / STUDY_FILE
     if not path.exists():
         return {}
-    return {score.place: score for score in build(_Published, read_yaml(path), path).published}
+    return {score.place: score for score in read_saved(_Published, folder).published}
+
+
+def read_saved(model: type[Saved], folder: Path) -> Saved:
+    """Return the study in ``folder``, or that part of it which ``model`` describes.
+
+    Raises:
+        InputError: its file is missing or damaged, and how to go on.
+    """
+    path = folder / STUDY_FILE
+    try:
+        return build(model, read_yaml(path), path)
+    except InputError as error:
+        raise InputError(
+            f"{error} This is the study that the folder's runs belong to. Restore the file, or "
+            f"write it again with 'ablate run STUDY.yaml --output {folder} --extend'; finished "
+            "runs are kept."
+        ) from error
 
 
 def refuse_second(scores: Sequence[PublishedScore]) -> None:

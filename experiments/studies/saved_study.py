@@ -6,10 +6,10 @@ from typing import Any
 import yaml
 
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.experiments.studies.published import STUDY_FILE
+from encoder_ablations.experiments.studies.published import STUDY_FILE, read_saved
 from encoder_ablations.experiments.studies.study import Entry, StudySpec, load_own_recipe
 from encoder_ablations.segmenters.references import load_segmenter
-from encoder_ablations.utils.config import build, differences, read_yaml
+from encoder_ablations.utils.config import differences
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 
@@ -46,8 +46,7 @@ def read_study(folder: Path) -> StudySpec:
     Raises:
         InputError: its file is missing, damaged, or of a version with other settings.
     """
-    path = study_file(folder)
-    return build(StudySpec, read_yaml(path), path)
+    return read_saved(StudySpec, folder)
 
 
 def check_same_study(study: StudySpec, folder: Path) -> None:

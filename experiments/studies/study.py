@@ -40,7 +40,7 @@ Entry = str | dict[str, Any]
 class StudySpec(Config):
     """Encoders × fractions × seeds × datasets × segmenters under one recipe."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     """Names the output folder."""
     encoders: list[Entry] = Field(min_length=1)
     """Names, paths of YAMLs, or mappings that may be a delta over a ``base``."""

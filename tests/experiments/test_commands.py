@@ -50,6 +50,47 @@ def test_an_unknown_device_is_refused_before_anything_is_said_or_made(
     assert not list(tmp_path.iterdir())
 
 
+LONG = "x" * 5000
+RUN = ["run", "demo", "--dry-run"]
+TRAIN = ["train", "--encoder", "mae_b16", "--segmenter", "linear", "--dataset", "mars_terrain"]
+MISTAKES = [
+    ([*TRAIN, "encoder=5"], "encoder=5"),
+    ([*TRAIN[:4], ".:Head", *TRAIN[5:]], "no module"),
+    ([*RUN, "seeds=abc"], "'seeds'"),
+    ([*RUN, f"seeds=[1{'0' * 300}]"], "'seed'"),
+    ([*RUN, "encoders=[5]"], "'encoders.0':"),
+    ([*RUN, "encoders=[{base: 5}]"], "5 stands for none"),
+    ([*RUN, "encoders=[{base: mae_b16, label: ' '}]"], "'label'"),
+    ([*RUN, f"encoders=[{{base: mae_b16, label: {LONG}}}]"], "'label'"),
+    ([*RUN, f"encoders=[{LONG}]"], "too long"),
+    ([*RUN, f"encoders=[{{name: {LONG}}}]"], "unknown encoder"),
+    ([*RUN, f"name={LONG}"], "'name'"),
+    ([*RUN, f"recipe.steps={LONG}"], "'recipe.steps'"),
+    ([*RUN, f"recipe.{LONG}=1"], "unknown key"),
+    ([*RUN, "recipe..steps=1"], "override"),
+    ([*RUN, "--output", LONG], "too long"),
+    ([*RUN, "--output", ""], "empty"),
+    (["run", f"{LONG}.yaml"], "too long"),
+    (["run", "a\0.yaml"], "U+0000"),
+    (["run", "demo", 'datasets=["a\\0b"]'], "no valid str"),
+    (["run", "a\nb\u202e"], "unknown study"),
+    ([LONG], "unknown command"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), MISTAKES)
+def test_a_mistake_is_one_short_line(arguments, reason, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.endswith("\n")
+    assert error.count("\n") == 1
+    assert "\u202e" not in error
+    assert len(error) < 1500  # some list what is allowed
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", summaries())
 def test_every_command_has_help_with_examples(name, capsys):
     with pytest.raises(SystemExit) as exit_:

@@ -380,7 +380,11 @@ def test_a_changed_study_is_not_mixed_with_the_old_one(finished_study, capsys):
     capsys.readouterr()
     Path("outputs/small/study.yaml").write_text("encoders: [")
     assert main(arguments) == 2
-    assert "outputs/small/study.yaml is not a valid YAML file" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "outputs/small/study.yaml, line 1: not valid YAML" in error
+    assert "--extend" in error
+    assert main([*arguments, "--extend"]) == 0
+    assert main(arguments) == 0, "the file is whole again"
 
 
 def test_runs_that_cannot_start_do_not_keep_the_others(study, capsys):

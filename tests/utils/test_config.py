@@ -1,6 +1,15 @@
 import pytest
+from pydantic import ValidationError
 
-from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.data.datasets.class_map import ClassMap
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.experiments.studies.grid import RunFilter
+from encoder_ablations.experiments.studies.published import PublishedScore
+from encoder_ablations.experiments.studies.study import StudySpec
+from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
 
@@ -46,7 +55,7 @@ def test_yaml_files(tmp_path):
     with pytest.raises(InputError, match=r"cannot read .*x\.yaml: No such file"):
         read_yaml(path)
     path.write_text("a: [")
-    with pytest.raises(InputError, match="not a valid YAML"):
+    with pytest.raises(InputError, match="not valid YAML"):
         read_yaml(path)
     path.write_text("- a")
     with pytest.raises(InputError, match="expected 'key: value' lines, found list"):
@@ -59,3 +68,89 @@ def test_overrides():
     assert parse_overrides(["a.b=1", "a.c=[1, 2]", "d=x"]) == {"a": {"b": 1, "c": [1, 2]}, "d": "x"}
     with pytest.raises(InputError, match=r"key\.sub=value"):
         parse_overrides(["steps"])
+
+
+NUMBERS = {
+    OptimizerSpec: ("lr", "encoder_lr_multiplier", "layer_decay", "weight_decay", "clip_norm"),
+    ScheduleSpec: ("power",),
+    AugmentationSpec: ("flip", "rotate", "vertical_flip", "quarter_turns"),
+    Recipe: ("pos_ratio",),
+    Mask2FormerSpec: ("oversample_ratio", "class_weight", "mask_weight", "dice_weight"),
+    RunFilter: ("fraction",),
+    PublishedScore: ("fraction", "miou"),
+}
+LISTS_OF_NUMBERS = {
+    OptimizerSpec: {"betas": 2},
+    AugmentationSpec: {"scale": 2, "elastic": 2},
+    StudySpec: {"fractions": 1},
+    EncoderSpec: {"mean": 3, "std": 3, "taps": 4},
+}
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+def test_every_number_is_finite(number):
+    contents = [(spec, {key: number}) for spec, keys in NUMBERS.items() for key in keys]
+    for spec, lengths in LISTS_OF_NUMBERS.items():
+        contents += [(spec, {key: [number] * length}) for key, length in lengths.items()]
+    for spec, content in contents:
+        with pytest.raises(ValidationError) as caught:
+            spec.model_validate(content)
+        kinds = {problem["type"] for problem in caught.value.errors()}
+        assert "finite_number" in kinds, (spec, content)
+
+
+@pytest.mark.parametrize(
+    ("spec", "content"),
+    [
+        (OptimizerSpec, {"betas": [0.9, 1.0]}),
+        (OptimizerSpec, {"betas": [-0.1, 0.9]}),
+        (EncoderSpec, {"name": "mae_b16", "std": [1, 0, 1]}),
+    ],
+)
+def test_numbers_lie_in_their_ranges(spec, content):
+    with pytest.raises(InputError, match="than"):
+        build(spec, content, "file.yaml")
+
+
+@pytest.mark.parametrize(
+    ("spec", "content"),
+    [
+        (Recipe, {"batch_size": 10**7}),
+        (Recipe, {"steps": 10**12}),
+        (AugmentationSpec, {"crop": [512, 10**5]}),
+        (AugmentationSpec, {"short_side": 10**6}),
+        (AugmentationSpec, {"scale": [0.5, 1e6]}),
+        (AugmentationSpec, {"elastic": [1e9, 4]}),
+        (EncoderSpec, {"name": "mae_b16", "channels": 32 * 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "queries": 10**7}),
+        (Mask2FormerSpec, {"name": "mask2former", "hidden": 32 * 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "heads": 10**7}),
+        (Mask2FormerSpec, {"name": "mask2former", "points": 10**10}),
+        (Mask2FormerSpec, {"name": "mask2former", "oversample_ratio": 1e9}),
+        (Mask2FormerSpec, {"name": "mask2former", "encoder_layers": 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "decoder_layers": 10**6}),
+        (Mask2FormerSpec, {"name": "mask2former", "encoder_feedforward": 10**9}),
+        (Mask2FormerSpec, {"name": "mask2former", "decoder_feedforward": 10**9}),
+    ],
+)
+def test_sizes_that_no_machine_holds_are_refused_with_the_reason(spec, content):
+    key = list(content)[-1]
+    with pytest.raises(InputError, match=f"'{key}.*at most .*because") as caught:
+        build(spec, content, "file.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\x85", "\u200f", "\u202e", "\u2066"])
+def test_names_that_a_table_cannot_show_are_refused(character):
+    name = f"a{character}b"
+    dataset = {"name": "x", "root": "x", "splits": {"train": "train", "val": "val"}}
+    score = {"encoder": "a", "segmenter": "b", "dataset": "c", "miou": 50, "source": name}
+    for spec, content in (
+        (EncoderSpec, {"name": "mae_b16", "label": name}),
+        (DatasetSpec, {**dataset, "classes": ["ground", name]}),
+        (ClassMap, {"shared": {name: {}}}),
+        (PublishedScore, score),
+    ):
+        with pytest.raises(InputError, match=rf"U\+{ord(character):04X}") as caught:
+            build(spec, content, "file.yaml")
+        assert character not in str(caught.value)

@@ -14,6 +14,7 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
 from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.utils.texts import as_cell
 
 MEASURES = {"miou": "mIoU", "mean_class_accuracy": "mean acc.", "pixel_accuracy": "pixel acc."}
 """Measures in the table of seeds, in percent; JSON and CSV have all."""
@@ -87,7 +88,7 @@ def _result(run: RunRecord) -> str:
     if run.metrics is not None:
         return _measures(run.metrics)
     lines = run.error.message.splitlines() if run.error else []
-    return f"failed: {[*lines, 'no reason given'][0]}"
+    return f"failed: {as_cell([*lines, 'no reason given'][0])}"
 
 
 def _measures(metrics: MetricsRecord) -> str:

@@ -2,9 +2,16 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from typing import Any
+
+from encoder_ablations.utils.texts import as_cell
+
+FORMULA = ("=", "+", "-", "@")
+NUMBER = re.compile(r"[-+](\d[\d.]*|inf|nan)(e[-+]?\d+)?( ± [\d.]+)?")
 
 LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -20,8 +27,12 @@ class Table:
 
     caption: str
     header: list[str]
-    rows: list[list[str]]
+    rows: list[list[Any]]
     names: int = 1
+
+    def cells(self) -> list[list[str]]:
+        """Return header and rows as texts of one line each."""
+        return [list(map(as_cell, row)) for row in [self.header, *self.rows]]
 
     def only(self, first: str) -> "Table":
         """Return the rows whose first cell is ``first``, without that column."""
@@ -29,22 +40,24 @@ class Table:
         return replace(self, header=self.header[1:], rows=rows, names=self.names - 1)
 
     def csv(self) -> str:
-        """Return the table as CSV."""
+        """Return the table as CSV, which spreadsheets read as values and not as formulas."""
         buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
+        rows = [list(map(_as_value, row)) for row in self.cells()]
+        csv.writer(buffer, lineterminator="\n").writerows(rows)
         return buffer.getvalue()
 
     def markdown(self) -> str:
         """Return the table as Markdown; numbers are aligned to the right."""
         numbers = len(self.header) - self.names
         marks = ["---"] * self.names + ["---:"] * numbers
-        lines = [_escaped(self.header), marks, *map(_escaped, self.rows)]
+        header, *body = map(_escaped, self.cells())
+        lines = [header, marks, *body]
         return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
     def latex(self) -> str:
         r"""Return the table as LaTeX; it needs ``\usepackage{booktabs}``."""
         columns = "l" * self.names + "r" * (len(self.header) - self.names)
-        rows = [[cell.translate(LATEX) for cell in row] for row in [self.header, *self.rows]]
+        rows = [[cell.translate(LATEX) for cell in row] for row in self.cells()]
         header, *body = [" & ".join(cells) + r" \\" for cells in rows]
         lines = [
             r"\begin{table}",
@@ -60,6 +73,16 @@ class Table:
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
+
+
+def _as_value(cell: str) -> str:
+    """Return a cell with an apostrophe before what a spreadsheet would compute (OWASP).
+
+    Numbers keep their sign.
+    """
+    if cell.lstrip().startswith(FORMULA) and not NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell
 
 
 def _escaped(cells: Sequence[str]) -> list[str]:

@@ -74,6 +74,18 @@ def test_a_model_that_is_no_vision_transformer_is_loaded_by_its_own_names(tmp_pa
         load_weights(model, _save({"stem.weight": source.pop("0.weight"), **source}, tmp_path))
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_the_tensors_name(number, tmp_path):
+    vit, net = _model(), nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    for model, name in ((vit, "blocks.1.norm1.weight"), (net, "1.running_var")):
+        before = _state(model)
+        broken = _state(model)
+        broken[name][0] = number
+        with pytest.raises(InputError, match=rf"weights\.safetensors.*{name}.*not finite"):
+            load_weights(model, _save(broken, tmp_path))
+        assert _equal(model.state_dict(), before)
+
+
 def test_half_precision_is_resampled_in_full_precision(tmp_path):
     half = {name: value.half() for name, value in _state(_model(img_size=64)).items()}
     full = {name: value.float() for name, value in half.items()}

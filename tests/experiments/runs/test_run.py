@@ -21,6 +21,22 @@ def spec(terrain):
     return RunSpec(encoder=encoder, segmenter={"name": "linear"}, dataset=terrain)
 
 
+def test_long_names_make_a_run_id_that_a_file_system_holds(spec):
+    """Also with the ending of a temporary file; what is left out still tells runs apart."""
+    long = [
+        spec.model_copy(
+            update={
+                "encoder": spec.encoder.model_copy(update={"label": "e" * 100}),
+                "dataset": spec.dataset.model_copy(update={"name": "d" * 100}),
+                "seed": seed,
+            }
+        )
+        for seed in (0, 1)
+    ]
+    assert max(len(each.run_id) for each in long) <= 200
+    assert len({each.run_id for each in long}) == 2
+
+
 def failing_with(error):
     def fail(spec):
         raise error

@@ -9,6 +9,7 @@ from encoder_ablations.experiments.studies.saved_study import (
     resolve_study,
     save_study,
     study_changes,
+    study_file,
 )
 from encoder_ablations.experiments.studies.study import load_study, plan
 from encoder_ablations.utils.config import config_names
@@ -276,3 +277,13 @@ def test_the_published_scores_of_our_studies_belong_to_their_runs():
     }
     for name in ("ade20k_linear_probe", "voc2012_linear_probe"):
         plan(load_study(name))
+
+
+@pytest.mark.parametrize(
+    "content", [b"encoders: [", b"\xff", b"- a", b"name: kept\n", b"published: 5\n", b"a: &a [*a]"]
+)
+def test_a_damaged_study_in_an_output_folder_says_how_to_go_on(tmp_path, content):
+    study_file(tmp_path).write_bytes(content)
+    with pytest.raises(InputError, match=r"study\.yaml.*--output .* --extend") as caught:
+        read_study(tmp_path)
+    assert "\n" not in str(caught.value)

@@ -117,6 +117,6 @@ def test_a_damaged_study_file_is_a_problem_and_no_end(write):
     (folder / "study.yaml").write_text("name: [")
     files = write_report(folder)
     (problem,) = files.problems
-    assert "study.yaml is not a valid YAML file" in problem
+    assert "study.yaml, line 1: not valid YAML" in problem
     assert problem.endswith("Published scores are not shown.")
     assert problem.split(":")[0] in text_of(files)

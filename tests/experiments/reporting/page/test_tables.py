@@ -39,7 +39,7 @@ def test_runs_csv_has_every_run_with_everything(factory):
     assert (failed["status"], failed["error.type"], failed["error.message"]) == (
         "failed",
         "RuntimeError",
-        "no memory\nleft",
+        "no memory left",
     )
     assert failed["metrics.miou"] == ""
 
@@ -132,3 +132,25 @@ def test_special_characters_are_escaped():
     assert r"\textless{}b\textgreater{}a|b\_c\textbackslash{}\$ & 1 $\pm$ 2 \\" in latex
     assert [latex.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     assert r"\begin{tabular}{lr}" in latex
+
+
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", " =1"]
+NUMBERS = ["-0.5", "+1.25", "-1e-05", "-1.5 ± 0.3", "7"]
+
+
+def test_csv_holds_values_and_no_formulas():
+    table = Table("names", ["name", "=header"], [[name, -0.5] for name in FORMULAS + NUMBERS])
+    header, *rows = csv.reader(io.StringIO(table.csv()))
+    assert header == ["name", "'=header"]
+    assert all(name.startswith("'") for name, _ in rows[: len(FORMULAS)])
+    assert [name for name, _ in rows[len(FORMULAS) :]] == NUMBERS
+    assert {number for _, number in rows} == {"-0.5"}
+
+
+def test_every_cell_is_one_printable_line():
+    """Also the name of a file that is no text."""
+    table = Table("names", ["name", "n"], [["a\nb\x1b[31m\u202ec\udcff", "1"]])
+    for text in (table.csv(), table.markdown(), table.latex()):
+        row = next(line for line in text.splitlines() if "a b" in line)
+        assert "a b�" in row
+        assert not set(row) & {"\x1b", "\u202e", "\udcff"}
