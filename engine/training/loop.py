@@ -117,7 +117,8 @@ class Trainer:
         self.checkpoint = self._last_checkpoint()
 
     def _own_callbacks(self) -> list[Callback]:
-        return [TensorBoard(self.data.spec), MetricsFile(), BestCheckpoint(self.best)]
+        # the best checkpoint may refuse to go on, before the others open their files
+        return [BestCheckpoint(self.best), TensorBoard(self.data.spec), MetricsFile()]
 
     def _last_checkpoint(self) -> LastCheckpoint:
         parts: dict[str, Stateful] = {
