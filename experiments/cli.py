@@ -1,6 +1,7 @@
 """The command ``ablate``, which runs sub-commands; imports nothing heavy, so that help is quick."""
 
 import ast
+import errno
 import importlib
 import os
 import sys
@@ -14,6 +15,9 @@ from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
 PACKAGE = "encoder_ablations.experiments.commands"
 COMMANDS = Path(__file__).parent / "commands"
 """One file a command: its name is the command's, its docstring's first line says what it does."""
+
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of files that a user has to put right."""
 
 USAGE = """usage: ablate COMMAND [options]
 
@@ -91,12 +95,17 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except CannotContinue as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in FORBIDDEN:
+            raise
+        print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+        return 2
+    except CannotContinue as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         again = "begins anew"
         if resumes:
