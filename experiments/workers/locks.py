@@ -33,6 +33,10 @@ def holding(folder: Path, seconds: float) -> Iterator[bool]:
     try:
         yield True
     finally:
+        # Only its holder removes the file, and before it lets go. Who waits for the lock of this
+        # very file gets it then, sees that no folder holds the file any more (filelock compares),
+        # and takes the new one.
+        (folder / NAME).unlink(missing_ok=True)
         lock.release()
 
 
