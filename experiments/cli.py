@@ -11,6 +11,7 @@ from pathlib import Path
 
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
+from encoder_ablations.utils.interrupts import Stopped, stopping_at_signals
 
 PACKAGE = "encoder_ablations.experiments.commands"
 COMMANDS = Path(__file__).parent / "commands"
@@ -39,7 +40,12 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input, 130 = stopped."""
+    """Run a sub-command.
+
+    Returns:
+        The exit code: 0 = done, 1 = a failure inside, 2 = bad input. Stopped by a signal: 128 + its
+        number, which is 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP.
+    """
     # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     quiet_imports()
@@ -86,11 +92,12 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
     Args:
         run: the sub-command's ``main``.
         argv: its arguments.
-        resumes: it can go on where Ctrl-C has stopped it.
+        resumes: it can go on where a signal has stopped it.
     """
     try:
-        code = run(argv)
-        sys.stdout.flush()
+        with stopping_at_signals():
+            code = run(argv)
+            sys.stdout.flush()
         return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -106,12 +113,18 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except Stopped as stopped:
+        return _tell_stop(stopped.code, resumes)
     except KeyboardInterrupt:
-        again = "begins anew"
-        if resumes:
-            again = "goes on where this one ended"
-        print(f"stopped; the same command {again}.", file=sys.stderr)
-        return 130
+        return _tell_stop(130, resumes)
+
+
+def _tell_stop(code: int, resumes: bool) -> int:
+    again = "begins anew"
+    if resumes:
+        again = "goes on where this one ended"
+    print(f"stopped; the same command {again}.", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":
