@@ -20,6 +20,9 @@ COMMANDS = Path(__file__).parent / "commands"
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of files that a user has to put right."""
 
+UNREADABLE = 2
+"""The exit code where files that cannot be used were left out and all others were worked on."""
+
 USAGE = """usage: ablate COMMAND [options]
 
 How much does a pretrained vision encoder help segmentation on my data, which one, at what cost,
@@ -43,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command.
 
     Returns:
-        The exit code: 0 = done, 1 = a failure inside, 2 = bad input. Stopped by a signal: 128 + its
-        number, which is 130 for Ctrl-C, 143 for SIGTERM and 129 for SIGHUP.
+        The exit code: 0 = done, 1 = a failure inside, 2 = bad input, also where only a part of it
+        was left out. Stopped by a signal: 128 + its number, which is 130 for Ctrl-C, 143 for
+        SIGTERM and 129 for SIGHUP.
     """
     # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import UNREADABLE
 from encoder_ablations.experiments.reporting.page.page import write_report
 
 EXAMPLES = """  ablate report outputs/demo
@@ -17,6 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("study", type=Path, nargs="+", help="folder of a study, e.g. outputs/demo")
     arguments = parser.parse_args(argv)
+    code = 0
     for study in arguments.study:
-        write_report(study).announce()
-    return 0
+        report = write_report(study)
+        report.announce()
+        if report.problems:
+            code = UNREADABLE
+    return code
