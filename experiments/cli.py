@@ -11,11 +11,18 @@ from pathlib import Path
 
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
+from encoder_ablations.utils.interrupts import Stopped, stopping_at_signals
 from encoder_ablations.utils.texts import one_line, shortened
 
 PACKAGE = "encoder_ablations.experiments.commands"
 COMMANDS = Path(__file__).parent / "commands"
 """One file a command: its name is the command's, its docstring's first line says what it does."""
+
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+"""Errors of files that a user has to put right."""
+
+UNREADABLE = 2
+"""The exit code where files that cannot be used were left out and all others were worked on."""
 
 USAGE = """usage: ablate COMMAND [options]
 
@@ -43,7 +50,13 @@ EMPTY = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a sub-command. Returns 0 = done, 1 = a failure inside, 2 = bad input, 130 = stopped."""
+    """Run a sub-command.
+
+    Returns:
+        The exit code: 0 = done, 1 = a failure inside, 2 = bad input, also where only a part of it
+        was left out. Stopped by a signal: 128 + its number, which is 130 for Ctrl-C, 143 for
+        SIGTERM and 129 for SIGHUP.
+    """
     # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     quiet_imports()
@@ -96,11 +109,12 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
     Args:
         run: the sub-command's ``main``.
         argv: its arguments.
-        resumes: it can go on where Ctrl-C has stopped it.
+        resumes: it can go on where a signal has stopped it.
     """
     try:
-        code = run(argv)
-        sys.stdout.flush()
+        with stopping_at_signals():
+            code = run(argv)
+            sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,21 +123,25 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in REFUSED:
             raise
-        print(
-            f"error: the name {one_line(error.filename)} is too long for a file.", file=sys.stderr
-        )
+        print(f"error: {one_line(error.filename)}: {error.strerror}.", file=sys.stderr)
         return 2
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except Stopped as stopped:
+        return _tell_stop(stopped.code, resumes)
     except KeyboardInterrupt:
-        again = "begins anew"
-        if resumes:
-            again = "goes on where this one ended"
-        print(f"stopped; the same command {again}.", file=sys.stderr)
-        return 130
+        return _tell_stop(130, resumes)
+
+
+def _tell_stop(code: int, resumes: bool) -> int:
+    again = "begins anew"
+    if resumes:
+        again = "goes on where this one ended"
+    print(f"stopped; the same command {again}.", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from encoder_ablations.experiments.runs.execution import Execution
@@ -74,6 +75,26 @@ def read_execution(arguments: argparse.Namespace) -> Execution:
         arguments.feature_cache,
         arguments.deterministic,
     )
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that :func:`read_training` reads."""
+    add_execution_options(parser)
+    parser.add_argument(
+        "--keep-last",
+        action="store_true",
+        help="keep checkpoints/last.pt of finished runs, which is three times as large as best.pt "
+        "(without this option it is deleted)",
+    )
+
+
+def read_training(arguments: argparse.Namespace) -> Execution:
+    """Return what the options say about how runs are trained.
+
+    Raises:
+        InputError: a value is not allowed.
+    """
+    return replace(read_execution(arguments), keep_last=arguments.keep_last)
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:

@@ -69,7 +69,7 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
     if arguments.processes is not None and arguments.processes < 1:
         raise InputError(f"--processes {arguments.processes}: allowed are 1 and more.")
     return Choices(
-        options.read_execution(arguments),
+        options.read_training(arguments),
         arguments.processes,
         _read_cluster(arguments),
         arguments.retry_failed,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.leftovers import remove_leftovers, temporary_prefix
 
 
 class StorageError(InputError):
@@ -27,7 +28,8 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        remove_leftovers(path.parent.absolute())
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path))
         with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
@@ -71,7 +73,8 @@ def new_folder(path: Path | str) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        remove_leftovers(path.parent.absolute())
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=temporary_prefix(path)))
         yield temporary
         os.chmod(temporary, 0o755)
         os.replace(temporary, path)

@@ -21,6 +21,7 @@ SCHEMA_VERSION = 2
 DIGEST = "sha256"
 """Key of a checkpoint's digest: of everything else that it holds."""
 MOST_THREADS = 8
+WAY_OUT = "Restore the file, or delete the run's folder to run it again."
 PLAIN = (int, float, str, bool, type(None))
 """Types of the values that a checkpoint may hold beside tensors."""
 
@@ -79,12 +80,12 @@ def load_checkpoint(
     if run_id not in (None, found_run):
         raise CheckpointError(
             f"{path} is a checkpoint of another run, {found_run}; this is the run {run_id}. "
-            "Restore this run's own file, or delete the run's folder to run it again."
+            + WAY_OUT
         )
     if step not in (None, found_step):
         raise CheckpointError(
             f"{path} holds the weights of step {found_step}, but the run's best ones are those of "
-            f"step {step}. Restore that file, or delete the run's folder to run it again."
+            f"step {step}. {WAY_OUT}"
         )
     return content
 
@@ -93,14 +94,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise CheckpointError(
-            f"there is no checkpoint {path}. Restore it, or delete the run's folder to run it "
-            "again."
-        ) from error
+        raise CheckpointError(f"there is no checkpoint {path}. {WAY_OUT}") from error
     except DAMAGED as error:
         raise CheckpointError(
-            f"{path} is damaged or not a checkpoint of this program; "
-            "without it the run begins anew."
+            f"{path} is damaged or not a checkpoint of this program. {WAY_OUT}"
         ) from error
     version = None
     if isinstance(content, dict):
@@ -120,14 +117,12 @@ def check_digest(path: Path, content: dict[str, Any]) -> None:
     """
     if content.get(DIGEST) is None:
         raise CheckpointError(
-            f"{path} has no checksum, so it cannot be told from a damaged one. "
-            "Restore the file, or delete the run's folder to run it again."
+            f"{path} has no checksum, so it cannot be told from a damaged one. " + WAY_OUT
         )
     rest = {key: value for key, value in content.items() if key != DIGEST}
     if content[DIGEST] != _digest(rest):
         raise CheckpointError(
-            f"{path} is damaged: it does not hold what was written (wrong checksum). "
-            "Restore the file, or delete the run's folder to run it again."
+            f"{path} is damaged: it does not hold what was written (wrong checksum). " + WAY_OUT
         )
 
 

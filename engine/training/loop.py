@@ -117,7 +117,8 @@ class Trainer:
         self.checkpoint = self._last_checkpoint()
 
     def _own_callbacks(self) -> list[Callback]:
-        return [TensorBoard(self.data.spec), MetricsFile(), BestCheckpoint(self.best)]
+        # the best checkpoint may refuse to go on, before the others open their files
+        return [BestCheckpoint(self.best), TensorBoard(self.data.spec), MetricsFile()]
 
     def _last_checkpoint(self) -> LastCheckpoint:
         parts: dict[str, Stateful] = {
@@ -136,8 +137,8 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is not finite.
-            KeyboardInterrupt: Ctrl-C, after the step has been finished and saved. Of several
-                processes all stop after the same step, whichever of them it reached.
+            Stopped: Ctrl-C, SIGTERM or SIGHUP, after the step has been finished and saved. Of
+                several processes all stop after the same step, whichever of them it reached.
         """
         self.checkpoint.resume()
         self.progress.peak_memory_of = self.memory.words(self.accelerator.num_processes)
@@ -262,7 +263,7 @@ class Trainer:
         """Save a checkpoint, together with all processes.
 
         Raises:
-            KeyboardInterrupt: one of them was interrupted.
+            Stopped: one of them was interrupted.
         """
         stops = self.agreement.stops()
         self.progress.peak_memory_bytes = self.agreement.most(self.progress.peak_memory_bytes)
@@ -271,4 +272,4 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         self.agreement.restart()
         if stops:
-            raise KeyboardInterrupt
+            self.agreement.interrupt.stop()

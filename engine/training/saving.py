@@ -1,5 +1,6 @@
 """Checkpoints of a training: the best one, the last one, and when the last one is due."""
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from encoder_ablations.engine.evaluation.metrics import number_or_none
 from encoder_ablations.engine.training.callbacks import Callback, EvaluationReport, Training
 from encoder_ablations.engine.training.checkpoints import (
+    CheckpointError,
     load_checkpoint,
     load_model,
     save_checkpoint,
 )
+from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.interrupts import Interrupt
 
@@ -40,18 +44,48 @@ class BestCheckpoint(Callback):
         self.path = path
 
     def on_start(self, training: Training) -> None:
-        """Keep the model's place."""
+        """Check, where a run goes on, that the best weights so far are there and whole.
+
+        Raises:
+            CheckpointError: they are lost. Going on would choose the best of later evaluations
+                only, which is another result.
+        """
         self.training = training
+        progress = training.progress
+        if not progress.val_steps:
+            return
+        if self.path.exists():
+            load_checkpoint(self.path, training.run_id)
+            return
+        if progress.best_step != progress.step:
+            raise CheckpointError(
+                f"{self.path} is gone, and with it the weights of step {progress.best_step}, the "
+                f"best so far; last.pt holds those of step {progress.step}. Restore the file, or "
+                "delete the run's folder to run it again."
+            )
+        if training.writes:
+            self._restore(progress)
+
+    def _restore(self, progress: Progress) -> None:
+        """Write the file again from the last checkpoint, which is of the same step."""
+        print(
+            f"warning: {self.path} was gone; it is restored from last.pt, which is of the same "
+            f"step {progress.step}.",
+            file=sys.stderr,
+        )
+        self._save(progress.best_step, progress.best_miou)
 
     def on_evaluation(self, report: EvaluationReport) -> None:
         """Save the model, its step and its mIoU."""
-        if not (report.best and self.training.writes):
-            return
+        if report.best and self.training.writes:
+            self._save(report.step, number_or_none(report.miou))
+
+    def _save(self, step: int, miou: float | None) -> None:
         content = {
             "run_id": self.training.run_id,
             "model": self.training.segmenter.state_dict(),
-            "step": report.step,
-            "val_miou": report.miou,
+            "step": step,
+            "val_miou": miou,
         }
         save_checkpoint(self.path, content)
 

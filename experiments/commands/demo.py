@@ -21,7 +21,7 @@ def main(argv: Sequence[str] = ()) -> int:
     )
     options.add_overrides(parser, "recipe.steps=50")
     options.add_output_option(parser, "outputs/demo")
-    options.add_execution_options(parser)
+    options.add_training_options(parser)
     add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
     # what "run" would refuse is refused before the terrain is generated

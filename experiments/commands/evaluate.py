@@ -11,6 +11,7 @@ from encoder_ablations.data.datasets.class_map import SharedClasses, read_class_
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import UNREADABLE
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import study_results
@@ -48,9 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.dataset is not None:
         return _evaluate_elsewhere(arguments, execution)
     if _is_study(arguments.folder):
-        _report_study(collect(arguments.folder), arguments.json, arguments.csv)
-    else:
-        _evaluate_run(arguments.folder, arguments.split, arguments.json, execution)
+        return _report_study(collect(arguments.folder), arguments.json, arguments.csv)
+    _evaluate_run(arguments.folder, arguments.split, arguments.json, execution)
     return 0
 
 
@@ -142,8 +142,8 @@ def _refuse_detectron2(folder: Path) -> None:
         )
 
 
-def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
-    """Print both tables, and write what was asked for."""
+def _report_study(study: Study, json: Path | None, table: Path | None) -> int:
+    """Print both tables, and write what was asked for; return the exit code."""
     say = _voice(json, table)
     say(study_results.text(study))
     _print_left_out(study.damaged)
@@ -151,6 +151,9 @@ def _report_study(study: Study, json: Path | None, table: Path | None) -> None:
         _write(json, as_json(study_results.as_json(study)), say)
     if table is not None:
         _write(table, study_results.as_csv(study), say)
+    if study.damaged:
+        return UNREADABLE
+    return 0
 
 
 def _print_left_out(problems: Sequence[str]) -> None:

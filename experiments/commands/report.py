@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import UNREADABLE
 from encoder_ablations.experiments.reporting.findings.collection import collect
 
 EXAMPLES = """  ablate report outputs/demo
@@ -17,10 +18,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("study", type=Path, nargs="+", help="folder of a study, e.g. outputs/demo")
     arguments = parser.parse_args(argv)
+    code = 0
     for folder in arguments.study:
         # a folder without records is refused before the figures are imported
         study = collect(folder)
         from encoder_ablations.experiments.reporting.page.page import report_of
 
-        report_of(study).announce()
-    return 0
+        report = report_of(study)
+        report.announce()
+        if report.problems:
+            code = UNREADABLE
+    return code

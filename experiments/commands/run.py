@@ -9,6 +9,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.studies.plan_table import Standing
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("study", help="a YAML, or the name of one in configs/studies")
     options.add_overrides(parser, "recipe.steps=5000")
     options.add_output_option(parser, "outputs/<study>")
-    options.add_execution_options(parser)
+    options.add_training_options(parser)
     add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
     study = load_study(arguments.study, arguments.overrides)
@@ -91,6 +92,8 @@ def _compute(
     """
     from encoder_ablations.experiments.workers.preflight import find_problems
 
+    if shown and not choices.execution.keep_last:
+        _discard_last(runs)
     pending = _pending(runs, choices.retry_failed)
     if not pending:
         _save(study, folder, shown)  # its published scores may be new
@@ -107,6 +110,13 @@ def _compute(
         ensure_writable(folder)
         _save(study, folder, shown)
         return _execute(startable, choices, shown), problems
+
+
+def _discard_last(runs: Sequence[PlannedRun]) -> None:
+    """Delete what finished runs no longer need and a crash, or --keep-last, has left."""
+    for run in runs:
+        if run.state == "finished":
+            discard_last(run.folder)
 
 
 def _save(study: StudySpec, folder: Path, shown: bool) -> None:

@@ -12,6 +12,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -50,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="default 0")
     options.add_overrides(parser, "recipe.steps=5000 encoder.freeze=body")
     options.add_output_option(parser, "outputs/train")
-    options.add_execution_options(parser)
+    options.add_training_options(parser)
     arguments = parser.parse_intermixed_args(argv)
-    execution = options.read_execution(arguments)
-    return _train(_spec(arguments), arguments.output or OUTPUTS / "train", execution)
+    spec = _spec(arguments)
+    return _train(spec, arguments.output or OUTPUTS / "train", options.read_training(arguments))
 
 
 def _spec(arguments: argparse.Namespace) -> RunSpec:
@@ -128,6 +129,8 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
         check_before_start([spec], execution)
         with _locked(run.folder):
             record = _execute(spec, run.folder, execution)
+    elif not execution.keep_last:
+        discard_last(run.folder)
     if record.error is not None:
         print(
             f"failed: {record.error.type}: {record.error.message}\n{record.error.traceback}",

@@ -25,6 +25,7 @@ class Execution:
         feature_cache: where that is kept; None = in the user's cache folder.
         deterministic: whether a GPU takes deterministic kernels, which are slower and need more
             memory.
+        keep_last: whether finished runs keep the checkpoint that training would go on from.
     """
 
     device: str = "auto"
@@ -32,6 +33,7 @@ class Execution:
     feature_cache_gb: float = 0.0
     feature_cache: Path | None = None
     deterministic: bool = False
+    keep_last: bool = False
 
     def store(self) -> "FeatureStore | None":
         """Return where features are kept; None if they are not."""

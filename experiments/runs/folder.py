@@ -10,10 +10,12 @@ from encoder_ablations.experiments.runs.fingerprint import check_files, has_lear
 from encoder_ablations.experiments.runs.record import RunRecord, load_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_text
+from encoder_ablations.utils.files import StorageError, write_text
 
 CONFIG = "config.yaml"
 HEADER = "# run"
+LAST = Path("checkpoints", "last.pt")
+"""Where a run's folder holds what training goes on from."""
 WAY_OUT = "restore the run's own file, or delete the run's folder to run it again."
 
 
@@ -57,6 +59,22 @@ def check_run_files(folder: Path, run_id: str, record: RunRecord | None = None) 
         check_files(folder, run_id, (record.spec.dataset, record.data.dataset_sha256))
     elif has_learnt(folder):
         check_files(folder, run_id, None)
+
+
+def discard_last(folder: Path) -> None:
+    """Delete the checkpoint that training goes on from: the run in ``folder`` has finished.
+
+    Raises:
+        StorageError: the file cannot be deleted.
+    """
+    path = folder / LAST
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot delete {path}: {error.strerror}. The run has finished and needs it no more; "
+            "delete it, or say --keep-last."
+        ) from error
 
 
 def folder_name(folder: Path) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from encoder_ablations.experiments.runs.folder import load_run
+from encoder_ablations.experiments.runs.folder import LAST, load_run
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
@@ -34,7 +34,7 @@ class PlannedRun:
             return "unreadable"
         if self.record is not None:
             return self.record.status
-        if (self.folder / "checkpoints" / "last.pt").exists():
+        if (self.folder / LAST).exists():
             return "interrupted"
         return "new"
 

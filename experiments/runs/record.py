@@ -175,11 +175,11 @@ def load_record(folder: Path) -> RunRecord | None:
             version with another schema.
     """
     path = folder / "record.json"
-    if not path.exists():
-        return None
     try:
         text = path.read_text(encoding="utf-8")
         record = RunRecord.model_validate_json(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:

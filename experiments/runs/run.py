@@ -20,7 +20,7 @@ from encoder_ablations.experiments.runs.fingerprint import (
     refuse_other_files,
     save_files,
 )
-from encoder_ablations.experiments.runs.folder import check_run_files, save_config
+from encoder_ablations.experiments.runs.folder import check_run_files, discard_last, save_config
 from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.pictures import PICTURES, save_pictures
 from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
@@ -65,7 +65,7 @@ def execute_run(
             with in_contact():
                 record = _run(spec, folder, execution, accelerator, advance, started)
                 if accelerator.is_main_process:
-                    save_record(record, folder)
+                    _conclude(record, folder, execution)
                 accelerator.wait_for_everyone()
             return record
         except (InputError, CannotContinue):
@@ -79,6 +79,13 @@ def execute_run(
     save_record(record, folder)
     end_with_others(record, accelerator)
     return record
+
+
+def _conclude(record: RunRecord, folder: Path, execution: Execution) -> None:
+    """Write the record of a finished run and delete what only an unfinished one needs."""
+    save_record(record, folder)
+    if not execution.keep_last:
+        discard_last(folder)
 
 
 def end_with_others(failed: RunRecord, accelerator: Accelerator) -> None:

@@ -1,5 +1,7 @@
 """The lock of a run, held by the process that computes it and released when that process dies."""
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,9 @@ def holding(folder: Path, seconds: float) -> Iterator[bool]:
         seconds: how long to wait for the lock.
     """
     ensure_writable(folder)
-    lock = _lock(folder)
+    # where a file system has no locks, filelock would take the mere existence of a file for one,
+    # and that would outlive a crash
+    lock = FileLock(folder / NAME, fallback_to_soft=False)
     try:
         lock.acquire(timeout=seconds)
     except Timeout:
@@ -29,25 +33,23 @@ def holding(folder: Path, seconds: float) -> Iterator[bool]:
     try:
         yield True
     finally:
+        # Only its holder removes the file, and before it lets go. Who waits for the lock of this
+        # very file gets it then, sees that no folder holds the file any more (filelock compares),
+        # and takes the new one.
+        (folder / NAME).unlink(missing_ok=True)
         lock.release()
 
 
 def is_held(folder: Path) -> bool:
-    """Return whether some process computes the run in ``folder`` now."""
-    if not (folder / NAME).exists():
-        return False
-    lock = _lock(folder)
+    """Return whether some process computes the run in ``folder`` now; nothing is written."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except PermissionError:  # somebody else's study, which we may only read
+        descriptor = os.open(folder / NAME, os.O_RDONLY)
+    except OSError:  # there is none, or it is somebody else's that we may not read
         return False
-    lock.release()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
     return False
-
-
-def _lock(folder: Path) -> FileLock:
-    # where a file system has no locks, filelock would take the mere existence of a file for one,
-    # and that would outlive a crash
-    return FileLock(folder / NAME, fallback_to_soft=False)

@@ -28,6 +28,7 @@ from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import CannotContinue
+from encoder_ablations.utils.interrupts import STOPPING
 
 ATTEMPTS = 2
 """How often a run is begun if its process dies."""
@@ -73,7 +74,7 @@ def run_in_processes(
 ) -> None:
     """Compute as many runs at a time as there are ``places``.
 
-    Ctrl-C stops each of them after the step that it is in.
+    Ctrl-C, SIGTERM and SIGHUP stop each of them after the step that it is in.
 
     Raises:
         InputError: results cannot be written.
@@ -104,7 +105,7 @@ class _Pool:
 
     def __init__(self, job: Job, places: Sequence[Execution]) -> None:
         self.stop = SPAWN.Event()
-        with _interrupts_ignored():
+        with _signals_held_back():
             self.slots = [
                 _Slot(replace(job, execution=place), self.stop, len(places)) for place in places
             ]
@@ -132,13 +133,13 @@ class _Pool:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C within the block; processes that start there inherit this."""
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _signals_held_back() -> Iterator[None]:
+    """Hold signals to stop back within the block; processes that start there inherit this."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _follow(futures: dict[Future[Outcome], PlannedRun], display: Display) -> None:
@@ -246,12 +247,14 @@ _stop: Event
 def _enter(stop: Event, threads: int | None) -> None:
     """Prepare a process of :class:`_Slot`.
 
-    Ctrl-C is left to the parent, which says when to stop. If it dies, so does the process.
+    Signals are left to the parent, which says when to stop. If it dies, so does the process.
     """
     global _stop
     _stop = stop
     quiet_imports()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     os.setpgid(0, 0)
     if threads is not None:
         torch.set_num_threads(threads)

@@ -287,7 +287,7 @@ def test_a_bad_record_is_named_and_the_rest_goes_on(finished_study, capsys):
     assert "Traceback" not in error
     assert bad.read_text() == text
     assert load_record(gone.parent).status == "finished"
-    assert main(["status", "outputs/small"]) == 0
+    assert main(["status", "outputs/small"]) == 2
     assert "2 runs: 1 finished, 1 unreadable" in capsys.readouterr().out
 
 

@@ -129,7 +129,7 @@ def test_the_report_says_that_files_changed(dataset, studies):
     changed = record.data.model_copy(update={"dataset_sha256": "0" * 64})
     save_record(record.model_copy(update={"data": changed}), folder)
     save_files(record.run_id, record.spec.dataset, changed.dataset_sha256, folder)
-    assert main(["report", "outputs/tiny"]) == 0
+    assert main(["report", "outputs/tiny"]) == 2
     text = (
         "the files of dataset 'mars_terrain' (images, names or masks) changed between its runs: "
         "there are 2 versions"

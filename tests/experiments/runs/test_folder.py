@@ -53,6 +53,7 @@ def outputs(tmp_path_factory, terrain):
                 "cpu",
                 "--output",
                 str(folder / "outputs"),
+                "--keep-last",
             ]
         )
         == 0
@@ -167,7 +168,7 @@ def test_it_is_named_by_every_command_and_the_other_run_goes_on(name, runs, caps
     damage(bad / file)
     before = {path: path.read_bytes() for path in bad.rglob("*") if path.is_file()}
 
-    assert main(["status", "outputs"]) == 0
+    assert main(["status", "outputs"]) == 2
     out = capsys.readouterr().out
     assert "2 runs: 1 finished, 1 unreadable" in out
     (line,) = [line for line in out.splitlines() if line.startswith("  unreadable")]
@@ -179,7 +180,7 @@ def test_it_is_named_by_every_command_and_the_other_run_goes_on(name, runs, caps
     (line,) = study.damaged
     assert message in line
 
-    assert main(["evaluate", "outputs"]) == 0
+    assert main(["evaluate", "outputs"]) == 2
     error = capsys.readouterr().err
     assert f"left out: {line}" in error
     assert main(["evaluate", str(bad), "--device", "cpu"]) == 2
@@ -277,6 +278,19 @@ def test_a_run_that_ends_refuses_weights_of_another_run_and_the_other_run_goes_o
     assert main(["run", "pair.yaml", "--device", "cpu", "--output", "outputs"]) == 1
     assert re.search(r"failed: .*best\.pt is a checkpoint of another run", capsys.readouterr().err)
     assert (load_record(bad).status, load_record(good).status) == ("failed", "finished")
+
+
+@pytest.mark.parametrize("command", ["status", "report", "evaluate"])
+def test_commands_that_leave_a_run_out_say_so_by_their_exit_code(command, runs, capsys):
+    """They do all that they can before."""
+    assert main([command, "outputs"]) == 0
+    bad, good = runs
+    (bad / "record.json").write_text("{")
+    capsys.readouterr()
+    assert main([command, "outputs"]) == 2
+    out, error = capsys.readouterr()
+    assert bad.name in out + error
+    assert "1 finished" in out or good.name in out or "dark" in out
 
 
 def test_a_copy_of_a_run_under_another_name_is_no_second_run(runs, terrain, capsys):

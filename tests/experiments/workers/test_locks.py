@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from encoder_ablations.experiments.workers import progress
+from encoder_ablations.experiments.workers import locks, progress
 from encoder_ablations.experiments.workers.locks import holding, is_held
 from encoder_ablations.experiments.workers.progress import ProgressFile, read_progress
 
@@ -71,6 +72,41 @@ def test_looking_at_a_lock_keeps_nobody_out(tmp_path):
         looker.kill()
         looker.wait()
         looker.stdout.close()
+
+
+def test_who_waits_for_a_lock_that_is_removed_gets_it_alone(tmp_path):
+    """The classic race: the file that is locked is no longer the one that others find."""
+    inside, most = [], []
+
+    def take():
+        for _ in range(12):
+            with holding(tmp_path, 100) as mine:
+                assert mine
+                inside.append(None)
+                most.append(len(inside))
+                time.sleep(0.002)
+                inside.pop()
+
+    with ThreadPoolExecutor(4) as threads:
+        for future in [threads.submit(take) for _ in range(4)]:
+            future.result()
+    assert most == [1] * 48
+    assert not list(tmp_path.iterdir()), "nothing is left when nobody holds it"
+
+
+def test_the_file_is_removed_while_it_is_locked(tmp_path, monkeypatch):
+    """Afterwards it might be the next holder's, whom the one after would no longer find."""
+    left = []
+
+    class Watched(locks.FileLock):
+        def release(self, *arguments, **options):
+            left.append((tmp_path / "run.lock").exists())
+            super().release(*arguments, **options)
+
+    monkeypatch.setattr(locks, "FileLock", Watched)
+    with holding(tmp_path, 1):
+        assert (tmp_path / "run.lock").exists()
+    assert left[0] is False
 
 
 def test_progress_is_written_now_and_then(tmp_path, monkeypatch):

@@ -98,7 +98,7 @@ def test_two_tables_cannot_share_the_terminal(study, capsys):
 def test_unreadable_record_is_named_and_left_out(study, capsys):
     path = sorted(study.glob("runs/a-*/record.json"))[0]
     path.write_text("{")
-    assert main(["evaluate", str(study)]) == 0
+    assert main(["evaluate", str(study)]) == 2
     out, error = capsys.readouterr()
     assert f"left out: {path} is damaged" in error
     assert out.count("  a ") == 3  # two seeds and the aggregate

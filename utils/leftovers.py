@@ -1,0 +1,62 @@
+"""Temporary files and folders of processes that were killed while they wrote."""
+
+import os
+import re
+import shutil
+import socket
+import time
+from functools import cache
+from pathlib import Path
+
+TEMPORARY = re.compile(r"\..+~(?P<host>[^~]+)~(?P<process>\d+)~[^~]+")
+"""The name of a temporary file, which says who writes it."""
+OLD_SECONDS = 24 * 3600.0
+"""After this time without a change what another machine writes counts as left behind."""
+
+
+def temporary_prefix(path: Path) -> str:
+    """Return how the name of a temporary file begins that will become ``path``."""
+    return f".{path.name}~{socket.gethostname()}~{os.getpid()}~"
+
+
+@cache
+def remove_leftovers(folder: Path) -> None:
+    """Delete what writers that no longer live have left in ``folder``.
+
+    A process looks once into a folder: it may hold very many files, and who is killed later is
+    followed by another process.
+    """
+    for path in list(folder.iterdir()):
+        named = TEMPORARY.fullmatch(path.name)
+        if named is not None and _is_left(path, named["host"], int(named["process"])):
+            _remove(path)
+
+
+def _is_left(path: Path, host: str, process: int) -> bool:
+    if host == socket.gethostname():
+        return not _lives(process)
+    try:
+        return time.time() - path.stat().st_mtime > OLD_SECONDS
+    except FileNotFoundError:  # its writer has just finished
+        return False
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    """Delete a file or a folder; one that cannot be deleted stays."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
