@@ -7,9 +7,9 @@ from typing import Literal
 
 from encoder_ablations.utils.config import Config, build, read_yaml
 
-Severity = Literal["error", "warning", "note"]
+Severity = Literal["error", "warning", "suspicion", "note"]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "suspicion", "note")
 
 
 class Rule(Config):
@@ -18,7 +18,7 @@ class Rule(Config):
     code: str
     severity: Severity
     """One of: error = training stops or learns something wrong; warning = the result is doubtful;
-    note = good to know.
+    suspicion = stands out against the other pairs, look at it; note = good to know.
     """
     title: str
     """What is wrong, in a few words."""

@@ -64,7 +64,7 @@ def test_json_on_the_terminal_is_json_alone(dataset, capsys):
     out, error = capsys.readouterr()
     found = json.loads(out)
     assert "copy: fixed/dataset.yaml: 0 errors" in error
-    assert found["counts"] == {"error": 1, "warning": 0, "note": 0}
+    assert found["counts"] == {"error": 1, "warning": 0, "suspicion": 0, "note": 0}
     assert found["pairs"] == {"train": 24, "val": 6, "test": 8}
     (finding,) = found["findings"]
     assert finding["file"] == "masks/val/val_00002.png"
