@@ -60,7 +60,7 @@ LIMITS = (
     _Limit("sharpness", "sharpness (logarithm)", "image-blurred", -1, 5, 2.5),
     _Limit("noise", "noise (logarithm)", "image-noisy", 1, 6, 1.0),
     _Limit("flat", "share of one colour", "image-flat", 1, 6, 0.25),
-    _Limit("specks", "pixels in specks (logarithm)", "mask-specks", 1, 3.5, 1.5),
+    _Limit("specks", "pixels in specks (logarithm)", "mask-specks", 1, 3.5, 2.5),
     _Limit("blocks", "share of edges on a grid", "mask-blocks", 1, 6, 0.2),
     _Limit("gap", "share without a label", "mask-gap", 1, 6, 0.1),
 )
