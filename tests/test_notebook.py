@@ -85,7 +85,7 @@ def test_it_is_kept_without_outputs():
 @pytest.mark.usefixtures("offline", "without_mask2former")
 def test_offline_path(tmp_path):
     notebook = execute(tmp_path)
-    text, pictures = outputs_of(notebook, 'ablate(f"taps')
+    text, pictures = outputs_of(notebook, 'f"taps --encoder')
     assert "tap 3" in text
     assert ": equal" in text
     assert pictures == 1

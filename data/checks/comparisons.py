@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, combinations
+from itertools import chain
 
 import numpy as np
 
@@ -20,26 +20,19 @@ from encoder_ablations.data.checks.facts import (
     grouped,
     repeats,
 )
+from encoder_ablations.data.checks.near_duplicates import near_duplicates
+from encoder_ablations.data.checks.outliers import outliers
 from encoder_ablations.data.checks.rules import Finding, finding
 from encoder_ablations.data.checks.scene_leaks import scene_findings
+from encoder_ablations.data.checks.shared_views import shared_views
 from encoder_ablations.data.datasets.sample import IGNORE
 
-HASH_DISTANCE = 10
-"""Bits of 64 in which the hashes of nearly equal images may differ."""
-CORRELATION = 0.985
-"""Smallest correlation of their thumbnails."""
-FLAT = 2
-"""A thumbnail with a smaller standard deviation, of 255 levels, resembles every other one."""
 NATURAL_MEAN = (0.485, 0.456, 0.406)
 NATURAL_STD = 0.226
 """ImageNet's statistics, RGB 0..1."""
 USUAL_TO_ODD = 10
 """Grey images are taken for a mistake if each has this many others, and so are coloured."""
-BLOCK = 256
-"""Images that are compared with all of another split at once."""
 BINARY = "only 0 and 255, which is ignored"
-
-_Images = list[tuple[PairFacts, ImageFacts]]
 
 
 def compare(content: Content) -> list[Finding]:
@@ -66,45 +59,6 @@ def _leaked_images(content: Content) -> Iterator[Finding]:
 def _split_and_pixels(read: tuple[PairFacts, ImageFacts]) -> tuple[str, bytes]:
     pair, image = read
     return pair.split, image.digest
-
-
-def _near_duplicates(content: Content) -> Iterator[Finding]:
-    """Images of different splits whose hashes and thumbnails agree, each with its nearest."""
-    varied = [read for read in content.images if read[1].thumbnail.std() > FLAT]
-    by_split = grouped(varied, lambda read: read[0].split).values()
-    for first, second in combinations(by_split, 2):
-        signs, thumbnails = _signs(first), _normalized(first)
-        for start in range(0, len(second), BLOCK):
-            yield from _near_in_block(first, signs, thumbnails, second[start : start + BLOCK])
-
-
-def _near_in_block(
-    first: _Images, signs: np.ndarray, thumbnails: np.ndarray, block: _Images
-) -> Iterator[Finding]:
-    """Compare images of a block with those of ``first``, which have these signs and thumbnails."""
-    # a product of signs is 64 minus twice the number of different bits
-    close = _signs(block) @ signs.T >= 64 - 2 * HASH_DISTANCE
-    # of the images with a close hash, the one with the most similar thumbnail
-    likeness = np.where(close, _normalized(block) @ thumbnails.T, -1)
-    nearest, correlations = likeness.argmax(axis=1), likeness.max(axis=1)
-    for row in np.flatnonzero(correlations >= CORRELATION).tolist():
-        (each, image), (other, its_image) = block[row], first[int(nearest[row])]
-        if image.digest != its_image.digest:
-            detail = f"like {other.name} (correlation {correlations[row]:.3f})"
-            yield each.about_image("near-duplicate", detail)
-
-
-def _signs(images: _Images) -> np.ndarray:
-    """Return the hashes as N×64 float32 of +1 and -1."""
-    return np.stack([image.phash for _, image in images]).astype(np.float32) * 2 - 1
-
-
-def _normalized(images: _Images) -> np.ndarray:
-    """Return the thumbnails as N×256 float32 of mean 0 and length 1: products are correlations."""
-    rows = np.stack([image.thumbnail.ravel() for _, image in images]).astype(np.float32)
-    rows -= rows.mean(axis=1, keepdims=True)
-    normalized: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return normalized
 
 
 def _repeated_masks(content: Content) -> Iterator[Finding]:
@@ -173,7 +127,8 @@ def _pixels(content: Content) -> Iterator[Finding]:
 CHECKS: tuple[Callable[[Content], Iterable[Finding]], ...] = (
     _repeated_images,
     _leaked_images,
-    _near_duplicates,
+    near_duplicates,
+    shared_views,
     _repeated_masks,
     _palettes,
     _modes,
@@ -184,5 +139,6 @@ CHECKS: tuple[Callable[[Content], Iterable[Finding]], ...] = (
     unnamed_classes,
     unlabelled_splits,
     shown_classes,
+    outliers,
 )
 """All that is looked for in the dataset as a whole. Each yields its findings."""

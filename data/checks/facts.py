@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from encoder_ablations.data.checks.content.measures import ImageContent, PairContent
 from encoder_ablations.data.checks.rules import Finding, finding
 from encoder_ablations.data.datasets.orientation import Drawn
 from encoder_ablations.data.datasets.pairing import Pair
@@ -30,6 +31,7 @@ class ImageFacts:
         thumbnail: 16×16 uint8, grey.
         phash: 64 bools, perceptual hash (lowest frequencies of a 32×32 version against their
             median).
+        content: what is compared with images of other splits.
         orientation: in its EXIF data, 1..8; 1 = upright.
     """
 
@@ -39,6 +41,7 @@ class ImageFacts:
     digest: bytes
     thumbnail: np.ndarray
     phash: np.ndarray
+    content: ImageContent
     orientation: int = 1
 
 
@@ -88,12 +91,15 @@ class PairFacts(Notes):
     Attributes:
         drawn_on: which pixels the mask was drawn on, for an image that EXIF data turn; None = not
             known, or the image is not turned.
+        content: how image and mask go together; None where they do not fit each other in size, or
+            the mask has values without a class.
     """
 
     pair: Pair
     image: ImageFacts | None = None
     mask: MaskFacts | None = None
     drawn_on: Drawn | None = None
+    content: PairContent | None = None
 
     @property
     def name(self) -> str:

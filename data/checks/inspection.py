@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from encoder_ablations.data.checks.content.measures import image_content, pair_content
 from encoder_ablations.data.checks.facts import ImageFacts, MaskFacts, PairFacts
 from encoder_ablations.data.checks.headers import (
     WITHOUT_COLOR,
@@ -50,19 +51,30 @@ class Inspector:
 
     def inspect(self, facts: PairFacts) -> None:
         """Fill in what the two files of a pair hold, with findings in place of errors."""
+        pixels = classes = None
         with noting_problems(facts.pair.image, facts):
             require_content(facts.pair.image)
-            facts.image = self._read_image(facts.pair.image, facts)
+            pixels = read_image(facts.pair.image, self._spec.upright)
+            facts.image = self._image_facts(pixels, facts)
         with noting_problems(facts.pair.mask, facts):
             require_content(facts.pair.mask)
-            facts.mask = self._read_mask(facts.pair.mask, facts)
+            ids = read_values(facts.pair.mask, self._spec)
+            classes = self._class_of[ids.clip(0, LARGEST_VALUE)]
+            facts.mask = self._mask_facts(ids, classes, facts)
+        if pixels is not None and classes is not None:
+            self._compare_content(pixels, classes, facts)
         if facts.image is not None:
             self._note_turn(facts.image, facts)
             self._compare_sizes(facts.image, facts)
 
-    def _read_image(self, path: Path, facts: PairFacts) -> ImageFacts:
+    def _compare_content(self, pixels: np.ndarray, classes: np.ndarray, facts: PairFacts) -> None:
+        """Measure how image and mask go together, if they fit each other."""
+        if pixels.shape[:2] == classes.shape and classes.min() >= 0:
+            facts.content = pair_content(pixels, classes, self._spec.ignore_label)
+
+    def _image_facts(self, pixels: np.ndarray, facts: PairFacts) -> ImageFacts:
+        path = facts.pair.image
         header = read_header(path)
-        pixels = read_image(path, self._spec.upright)
         size = (pixels.shape[0], pixels.shape[1])
         image = Image.fromarray(pixels)
         thumbnail, phash = perceptual_hash(image)
@@ -77,12 +89,12 @@ class Inspector:
             digest=_digest(pixels),
             thumbnail=thumbnail,
             phash=phash,
+            content=image_content(pixels),
             orientation=header.orientation,
         )
 
-    def _read_mask(self, path: Path, facts: PairFacts) -> MaskFacts:
-        ids = read_values(path, self._spec)
-        palette = self._palette(path, facts)
+    def _mask_facts(self, ids: np.ndarray, classes: np.ndarray, facts: PairFacts) -> MaskFacts:
+        palette = self._palette(facts.pair.mask, facts)
         values, pixels = _count(ids)
         held = dict(zip(values.tolist(), pixels.tolist(), strict=True))
         counts, ignored, unknown = self._classify(values, pixels)
@@ -96,7 +108,6 @@ class Inspector:
         )
         turned = facts.image is not None and facts.image.orientation > 1
         if turned and self._spec.masks_drawn_on is None:
-            classes = self._class_of[ids.clip(0, LARGEST_VALUE)]
             facts.drawn_on = drawn_on(facts.pair.image, classes)
         self._note_classes(mask, values[unknown], pixels[unknown], facts)
         return mask

@@ -6,8 +6,8 @@ from typing import Literal
 
 from encoder_ablations.utils.config import Config, build, read_yaml
 
-Severity = Literal["error", "warning", "note"]
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+Severity = Literal["error", "warning", "suspicion", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "suspicion", "note")
 
 
 class Rule(Config):
@@ -16,7 +16,7 @@ class Rule(Config):
     code: str
     severity: Severity
     """One of: error = training stops or learns something wrong; warning = the result is doubtful;
-    note = good to know.
+    suspicion = stands out against the other pairs, look at it; note = good to know.
     """
     title: str
     """What is wrong, in a few words."""

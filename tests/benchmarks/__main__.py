@@ -16,8 +16,8 @@ from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.environment import processor, versions
 
 BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "startup", "training"]
-SLOW = ["report"]
-"""Takes minutes (studies of 1,000 and 10,000 simulated runs): only when asked for."""
+SLOW = ["lint", "report"]
+"""Take minutes: only when asked for."""
 
 
 def main(argv: Sequence[str]) -> int:

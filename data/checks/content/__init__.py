@@ -1,0 +1,1 @@
+"""What images and masks show: pairs that stand out against the others of their dataset."""
