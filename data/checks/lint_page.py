@@ -10,7 +10,7 @@ from encoder_ablations.data.datasets.decoding import class_table, read_values
 from encoder_ablations.data.datasets.palette import colors_of
 from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec
-from encoder_ablations.utils.html_page import render_page
+from encoder_ablations.utils.pages.html_page import render_page
 from encoder_ablations.utils.texts import readable
 
 LISTED = 500

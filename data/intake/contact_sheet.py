@@ -15,7 +15,7 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.datasets.subsets import nested_order
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_bytes
-from encoder_ablations.utils.fonts import font_for, legible
+from encoder_ablations.utils.pages.fonts import font_for, legible
 
 LOOKED_AT = 48
 """Number of pairs that are read."""

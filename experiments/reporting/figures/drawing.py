@@ -22,7 +22,7 @@ from matplotlib.transforms import Affine2D
 
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.utils.files import write_bytes
-from encoder_ablations.utils.fonts import further_families
+from encoder_ablations.utils.pages.fonts import further_families
 
 WIDTH = 9.6
 """Inches of a figure that fills the page."""

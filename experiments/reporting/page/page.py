@@ -34,7 +34,7 @@ from encoder_ablations.experiments.reporting.sentences.pretraining_gain import g
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.utils.files import write_text
-from encoder_ablations.utils.html_page import render_page
+from encoder_ablations.utils.pages.html_page import render_page
 from encoder_ablations.utils.texts import plural
 
 HERE = Path(__file__).parent

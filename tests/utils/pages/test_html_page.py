@@ -3,7 +3,7 @@
 import pytest
 from jinja2 import UndefinedError
 
-from encoder_ablations.utils.html_page import render_page
+from encoder_ablations.utils.pages.html_page import render_page
 
 
 @pytest.fixture
