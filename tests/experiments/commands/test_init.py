@@ -18,8 +18,8 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands import init
 from encoder_ablations.experiments.studies.study import load_study, plan
-from encoder_ablations.utils import fonts
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.pages import fonts
 
 TRY = [
     "encoders=[{name: vit_tiny_patch16_224, weights: random, channels: 32}]",

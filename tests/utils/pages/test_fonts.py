@@ -9,7 +9,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from encoder_ablations.utils import fonts
+from encoder_ablations.utils.pages import fonts
 
 
 @pytest.fixture
