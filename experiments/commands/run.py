@@ -192,25 +192,35 @@ def _conclude(
     Returns:
         The exit code: 1 if there is such a line.
     """
+    left_out: list[str] = []
     if any(run.record is not None for run in runs):
         from encoder_ablations.experiments.reporting.page.page import write_report
 
-        write_report(folder).announce()
+        report = write_report(folder)
+        report.announce()
+        left_out = report.problems
     elsewhere = sum(outcome.state == "elsewhere" for outcome in outcomes)
     if elsewhere:
         what = plural(elsewhere, "run", "is/are being computed by another process")
         print(f"{what}; 'ablate status {folder}' follows.")
-    lines = [*_not_started(problems), *_unusable(runs)]
+    # the report has named what it leaves out; the others are named here
+    unreadable = [run.problem for run in runs if run.problem not in (None, *left_out)]
+    lines = [*_not_started(problems), *map("unreadable: {}".format, unreadable), *_failed(runs)]
     for line in lines:
         print(line, file=sys.stderr)
-    return int(bool(lines))
+    return int(bool(lines or left_out))
 
 
-def _unusable(runs: Sequence[PlannedRun]) -> list[str]:
-    """Return a line for every run that failed or cannot be read."""
-    lines = [f"unreadable: {run.problem}" for run in runs if run.problem is not None]
+def _failed(runs: Sequence[PlannedRun]) -> list[str]:
+    """Return a line for every run that failed, and what to do about them."""
     records = [run.record for run in runs if run.record is not None]
-    failed = [f"failed: {record.run_id}: {record.error.line}" for record in records if record.error]
-    if failed:
-        failed.append(f"{plural(len(failed), 'run')} failed; --retry-failed repeats what failed.")
-    return lines + failed
+    errors = {record.run_id: record.error for record in records if record.error}
+    lines = [f"failed: {run_id}: {error.line}" for run_id, error in errors.items()]
+    refused = sum(error.type == "CheckpointError" for error in errors.values())
+    if refused:
+        which = plural(refused, "run", "has/have a checkpoint that cannot be used")
+        lines.append(f"{which}: restore it and say --retry-failed, or delete the run's folder.")
+    if len(errors) > refused:
+        which = plural(len(errors) - refused, "run")
+        lines.append(f"{which} failed; --retry-failed repeats what failed.")
+    return lines

@@ -16,6 +16,7 @@ import yaml
 from warm_processes import start_ablate
 
 from encoder_ablations.engine.evaluation.per_image import load_per_image
+from encoder_ablations.engine.training.checkpoints import CheckpointError
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.reporting.findings.collection import collect
@@ -283,12 +284,29 @@ def test_a_bad_record_is_named_and_the_rest_goes_on(finished_study, capsys):
     gone.unlink()
     assert main(["run", str(finished_study), "--device", "cpu", "fractions=[1.0]"]) == 1
     error = capsys.readouterr().err
-    assert f"unreadable: {bad} is damaged" in error
+    assert error.count(f"{bad} is damaged") == 1, "it is said once"
     assert "Traceback" not in error
     assert bad.read_text() == text
     assert load_record(gone.parent).status == "finished"
     assert main(["status", "outputs/small"]) == 2
     assert "2 runs: 1 finished, 1 unreadable" in capsys.readouterr().out
+
+
+def test_a_refused_checkpoint_names_the_way_out(study, capsys, monkeypatch):
+    """Repeating alone would fail again."""
+
+    def fail(trainer, batches):
+        raise CheckpointError("last.pt is damaged")
+
+    monkeypatch.setattr(Trainer, "_step", fail)
+    arguments = ["run", str(study), "--device", "cpu", "fractions=[1.0]"]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert (
+        "2 runs have a checkpoint that cannot be used: restore it and say --retry-failed" in error
+    )
+    assert "delete the run's folder" in error
+    assert "repeats what failed" not in error
 
 
 def test_a_failed_run_is_recorded_and_repeated_only_on_request(study, capsys, monkeypatch):
