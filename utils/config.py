@@ -191,7 +191,8 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         hint = nearest(where[-1], allowed)
         return f"unknown key '{key}'.{hint} Allowed: {', '.join(sorted(allowed))}."
     if problem["type"] == "missing":
-        return f"the key '{key}' is missing."
+        given = ", ".join(shortened(str(each)) for each in problem["input"]) or "nothing"
+        return f"the key '{key}' is missing; given: {given}."
     if problem["type"] == "too_short":
         least, found = problem["ctx"]["min_length"], problem["ctx"]["actual_length"]
         return f"'{key}' needs at least {least} entry, it has {found}."

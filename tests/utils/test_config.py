@@ -87,6 +87,11 @@ LISTS_OF_NUMBERS = {
 }
 
 
+def test_what_stands_in_place_of_a_missing_key_is_named():
+    with pytest.raises(InputError, match="'name' is missing; given: label"):
+        build(EncoderSpec, {"label": "dinov2_b14"}, "study.yaml")
+
+
 @pytest.mark.parametrize("number", [float("inf"), float("nan")])
 def test_every_number_is_finite(number):
     contents = [(spec, {key: number}) for spec, keys in NUMBERS.items() for key in keys]
