@@ -5,7 +5,8 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+
+from encoder_ablations.utils.progress import Bar
 
 MOST_BLOCKS = 64
 MOST_PIXELS = 1 << 22
@@ -42,7 +43,7 @@ def sample_numbers(source: Any, bands: list[int]) -> NumberSample:
     rows, columns = math.ceil(source.height / height), math.ceil(source.width / width)
     places = _spread(rows, columns, max(1, min(MOST_BLOCKS, MOST_PIXELS // (height * width))))
     found, pixels = [], 0
-    for row, column in tqdm(places, "sampling numbers", unit="block", delay=1, leave=False):
+    for row, column in Bar(places, "sampling numbers", unit="block"):
         top, left = row * height, column * width
         bottom, right = min(top + height, source.height), min(left + width, source.width)
         window = (top, bottom), (left, right)
