@@ -27,6 +27,7 @@ class Bar(tqdm):  # type: ignore[misc] # tqdm has no types
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         self.plain = not sys.stderr.isatty()
         self.next_line = time.monotonic() + LINE_SECONDS
+        self.last_line = ""
         defaults = {"delay": 1, "leave": False, "dynamic_ncols": True, "mininterval": 0.2}
         super().__init__(*arguments, **defaults | settings)
 
@@ -53,7 +54,10 @@ class Bar(tqdm):  # type: ignore[misc] # tqdm has no types
 
     def _print_line(self) -> None:
         self.next_line = time.monotonic() + LINE_SECONDS
-        print(plain_line(self), file=self.fp, flush=True)
+        line = plain_line(self)
+        if line != self.last_line:
+            print(line, file=self.fp, flush=True)
+        self.last_line = line
 
 
 def plain_line(bar: Bar) -> str:

@@ -48,6 +48,14 @@ def test_what_is_left_behind_says_where_it_ended(clock, capsys):
     assert line.endswith("loss 0.5")
 
 
+def test_the_end_is_not_said_twice(clock, capsys):
+    with Bar(unit="step", total=2, delay=0, leave=True) as bar:
+        work(bar, clock, 2, 40.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(set(lines))
+    assert lines[-1].startswith("2 of 2 steps, 100%")
+
+
 def test_titles_do_not_make_lines(clock, capsys):
     with Bar(unit="step", delay=0) as bar:
         for run in range(5):
