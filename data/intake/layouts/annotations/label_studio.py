@@ -5,8 +5,10 @@ https://labelstud.io/guide/export: a list of tasks; coordinates are percent of t
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -27,7 +29,7 @@ from encoder_ablations.data.intake.layouts.annotations.shapes import (
     shaped_set,
 )
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import first_names, plural
 
 DIGITS = 3
 """Places of a corner in pixels that are read."""
@@ -70,6 +72,13 @@ def read_label_studio(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedI
     if unlabelled:
         left_out = plural(unlabelled, "task", "has/have no annotation and is/are left out")
         remarks.append(f"{left_out}.")
+    shapes = chain.from_iterable(_results(task) or () for _, task in tasks)
+    others = Counter(shape["type"] for shape in shapes if not _drawn(shape))
+    if others:
+        spare = plural(others.total(), "shape", "is/are left out")
+        remarks.append(
+            f"{spare} ({first_names(list(others))}): only brushes and polygons are read."
+        )
     return shaped_set("Label Studio's JSON", images, (), missing, remarks)
 
 

@@ -47,3 +47,19 @@ def test_damaged_annotations_are_named(case, tmp_path, monkeypatch, capsys):
     assert path.split("/")[-1] in line
     assert message in line
     assert not (tmp_path / "made.yaml").exists()
+
+
+def test_shapes_of_label_studio_that_are_no_areas_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    LAYOUTS["label_studio"](tmp_path / "in")
+    (export,) = (tmp_path / "in").glob("*.json")
+    tasks = json.loads(export.read_text())
+    (_, annotation) = tasks[0]["annotations"]
+    box = {"x": 10, "y": 10, "width": 5, "height": 5, "rectanglelabels": ["rock"]}
+    first = annotation["result"][0]
+    annotation["result"] += [first | {"type": "rectanglelabels", "value": box}] * 2
+    export.write_text(json.dumps(tasks))
+    assert main(["init", "in", "--output", "made.yaml"]) == 0
+    captured = capsys.readouterr()
+    said = captured.out + captured.err
+    assert "2 shapes are left out (rectanglelabels): only brushes and polygons are read." in said
