@@ -99,6 +99,15 @@ def _handling(
             signal.signal(number, before)
 
 
+def leave_to_parent() -> None:
+    """Ignore requests to stop in a process whose parent ends it.
+
+    Terminals and schedulers send signals to all processes of a command.
+    """
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def leave_closed_terminal() -> None:
     """Send what is printed from now on nowhere, where the terminal that it went to has closed.
 

@@ -21,6 +21,7 @@ from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples,
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.data.views.transforms import evaluation_view, training_view
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.interrupts import leave_to_parent
 from encoder_ablations.utils.seeding import numpy_stream
 
 Value = TypeVar("Value")
@@ -209,7 +210,7 @@ def _load(
             batch_sampler=keys,
             collate_fn=collate,
             num_workers=workers,
-            worker_init_fn=_stop_opencv_threads,
+            worker_init_fn=_begin_worker,
             # seeds for workers are drawn from it: the global generator stays as it is
             generator=torch.Generator(),
         )
@@ -226,7 +227,12 @@ def _load(
         raise
 
 
-def _stop_opencv_threads(worker: int = 0) -> None:
+def _begin_worker(_number: int) -> None:
+    leave_to_parent()
+    _stop_opencv_threads()
+
+
+def _stop_opencv_threads() -> None:
     """Let OpenCV compute in the thread that calls it: workers run side by side already."""
     cv2.setNumThreads(0)
 

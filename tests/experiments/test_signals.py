@@ -36,6 +36,25 @@ def saved_steps():
     return [load_checkpoint(path)["progress"]["step"] for path in files]
 
 
+def test_a_signal_to_all_processes_leaves_workers_to_their_parent(studies):
+    """Schedulers signal every process of a job, those that read files, too."""
+    study = studies.write(**ONE_RUN, seeds=[0])
+    process = studies.start("run", study, "--device", "cpu", "--output", "out", "--workers", "2")
+    try:
+        wait_for(partial(begun, process, 1))
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 2
+        os.killpg(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 143, output
+    assert "Traceback" not in output
+    assert len(saved_steps()) == 1
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["here", "processes"])
 def test_a_signal_saves_the_step(studies, number, processes):
