@@ -19,6 +19,8 @@ torch.set_num_threads(1)
 # a shell starts background jobs with Ctrl-C ignored, which the commands that tests start and
 # interrupt would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# nohup has SIGHUP ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config, items):
