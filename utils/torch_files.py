@@ -72,13 +72,17 @@ def load_strictly(
     found = [f"{problem} {_first(names)}" for problem, names in problems if names]
     if found:
         raise InputError(f"{where}: {'; '.join(found)}. {advice}".rstrip())
+    _require_finite(state, where)
+    model.load_state_dict(state)
+
+
+def _require_finite(state: Mapping[str, Tensor], where: str) -> None:
     broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise InputError(
             f"{where}: {_first(broken)}: values are not finite (NaN or infinite). "
             "Save the file again from a model that works, or download it again."
         )
-    model.load_state_dict(state)
 
 
 def _first(names: Sequence[str]) -> str:

@@ -128,11 +128,11 @@ def without_beginnings(files: Iterable[NamedFile]) -> list[NamedFile]:
     masks = {shorter.key for _, shorter in every if shorter.role == "mask"}
     images = {shorter.key for _, shorter in every if shorter.role != "mask"}
     taken = {(file.role, file.key) for file in whole}
+    paired = masks & images
     chosen = []
     for file, shorter in every:
-        pairs = shorter.key in masks and shorter.key in images
         free = file.key not in keys and (shorter.role, shorter.key) not in taken
-        if pairs and free:
+        if free and shorter.key in paired:
             file = shorter
         chosen.append(file)
     return chosen

@@ -19,7 +19,11 @@ from encoder_ablations.experiments.reporting.text.titles import canonical, uniqu
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.transfer_record import load_transfer, transfer_files
+from encoder_ablations.experiments.runs.transfer_record import (
+    TransferRecord,
+    load_transfer,
+    transfer_files,
+)
 from encoder_ablations.experiments.studies.published import Place, read_published
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -53,11 +57,7 @@ def collect(folder: Path) -> Study:
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _titles(records)
     published = _published(folder, damaged)
-    transfers = {}
-    for run_id in titles:
-        of_this_run = partial(load_transfer, run_id=run_id)
-        files = transfer_files(folder / "runs" / run_id)
-        transfers[run_id] = _read_each(of_this_run, files, damaged)
+    transfers = {run_id: _transfers(folder / "runs" / run_id, damaged) for run_id in titles}
     return Study(
         name=folder.resolve().name,
         folder=folder,
@@ -79,6 +79,12 @@ def _read_each(read: Callable[[Path], T], paths: Iterable[Path], damaged: list[s
         except InputError as error:
             damaged.append(str(error))
     return found
+
+
+def _transfers(folder: Path, damaged: list[str]) -> list[TransferRecord]:
+    """Return a run's tests on other datasets; errors go into ``damaged``."""
+    of_this_run = partial(load_transfer, run_id=folder.name)
+    return _read_each(of_this_run, transfer_files(folder), damaged)
 
 
 def _named_run(folder: Path) -> tuple[str, RunRecord | None]:

@@ -21,14 +21,13 @@ from encoder_ablations.data.intake.layouts.annotations.annotated_set import (
     split_of_annotations,
 )
 from encoder_ablations.data.intake.layouts.annotations.shapes import (
-    DAMAGES,
     Bitmap,
     Polygon,
     Shape,
     ShapedImage,
+    naming_damage,
     shaped_set,
 )
-from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names, plural
 
 DIGITS = 3
@@ -52,7 +51,7 @@ def read_label_studio(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedI
     tasks = [(path, task) for path in files for task in _tasks(path)]
     unlabelled = 0
     for path, task in tasks:
-        try:
+        with naming_damage(f"{path}, task {task.get('id')}: its annotation cannot be read"):
             name, results = _image_name(task), _results(task)
             image = _find(places, name, path)
             if results is None:
@@ -61,25 +60,26 @@ def read_label_studio(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedI
                 missing.append(name)
             else:
                 images.append(_read(image, results, root))
-        except DAMAGES as error:
-            reason = f"{type(error).__name__} {error}"
-            raise InputError(
-                f"{path}, task {task.get('id')}: its annotation cannot be read ({reason})."
-            ) from error
     if not tasks:
         return None
+    remarks = _remarks([task for _, task in tasks], unlabelled)
+    return shaped_set("Label Studio's JSON", images, (), missing, remarks)
+
+
+def _remarks(tasks: Sequence[dict[str, Any]], unlabelled: int) -> list[str]:
+    """Return what is left out: tasks without an annotation, and shapes that are no areas."""
     remarks = []
     if unlabelled:
         left_out = plural(unlabelled, "task", "has/have no annotation and is/are left out")
         remarks.append(f"{left_out}.")
-    shapes = chain.from_iterable(_results(task) or () for _, task in tasks)
+    shapes = chain.from_iterable(_results(task) or () for task in tasks)
     others = Counter(shape["type"] for shape in shapes if not _drawn(shape))
     if others:
         spare = plural(others.total(), "shape", "is/are left out")
         remarks.append(
             f"{spare} ({first_names(list(others))}): only brushes and polygons are read."
         )
-    return shaped_set("Label Studio's JSON", images, (), missing, remarks)
+    return remarks
 
 
 def _tasks(path: Path) -> list[dict[str, Any]]:

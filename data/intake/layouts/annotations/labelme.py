@@ -23,14 +23,13 @@ from encoder_ablations.data.intake.layouts.annotations.annotated_set import (
     split_of_annotations,
 )
 from encoder_ablations.data.intake.layouts.annotations.shapes import (
-    DAMAGES,
     Bitmap,
     Polygon,
     Shape,
     ShapedImage,
+    naming_damage,
     shaped_set,
 )
-from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
 WITHOUT_AREA = frozenset({"point", "points", "line", "linestrip"})
@@ -46,30 +45,29 @@ def read_labelme(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedImage]
     stems = {path.stem for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
     jsons = [path for path in files if path.suffix.lower() == ".json" and path.stem in stems]
     places = Files(root, files)
-    images, missing, left_out, seen = [], [], 0, False
-    for path in jsons:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys()):
-            continue
-        seen = True
+    contents = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in jsons]
+    contents = [(path, content) for path, content in contents if _is_labelme(content)]
+    if not contents:
+        return None
+    images, missing, left_out = [], [], 0
+    for path, content in contents:
         name = str(content["imagePath"]).replace("\\", "/")
         image = places.find(name, path.parent)
         if image is None:
             missing.append(name)
             continue
-        try:
+        with naming_damage(f"{path} is no complete labelme file"):
             images.append(_read(content, image, root))
             left_out += len(content["shapes"]) - len(images[-1].shapes)
-        except DAMAGES as error:
-            reason = f"{type(error).__name__} {error}"
-            raise InputError(f"{path} is no complete labelme file: {reason}.") from error
-    if not seen:
-        return None
     remarks = []
     if left_out:
         spare = plural(left_out, "point or line", "covers/cover no area and is/are left out")
         remarks.append(f"{spare}.")
     return shaped_set("labelme's JSONs", images, (), missing, remarks)
+
+
+def _is_labelme(content: Any) -> bool:
+    return isinstance(content, dict) and {"shapes", "imagePath"} <= content.keys()
 
 
 def _read(content: dict[str, Any], image: Path, root: Path) -> ShapedImage:

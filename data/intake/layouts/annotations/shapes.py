@@ -1,6 +1,7 @@
 """Images with shapes drawn by hand: polygons and bitmaps of named objects."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,22 @@ IGNORED = "__ignore__"
 BACKGROUND_NAMES = frozenset({BACKGROUND, "_background_"})
 DAMAGES = (KeyError, TypeError, ValueError, IndexError, AttributeError)
 """What reading raises where an annotation lacks something, or holds something else."""
+
+
+@contextmanager
+def naming_damage(sentence: str) -> Iterator[None]:
+    """Within the block, which reads annotations, turn what damaged ones raise into one line.
+
+    Args:
+        sentence: what is damaged, without a full stop.
+
+    Raises:
+        InputError: an annotation is damaged.
+    """
+    try:
+        yield
+    except DAMAGES as error:
+        raise InputError(f"{sentence} ({type(error).__name__} {error}).") from error
 
 
 class Shape(Protocol):
@@ -106,10 +123,8 @@ class ShapedImage:
         Raises:
             InputError: a bitmap is damaged.
         """
-        try:
+        with naming_damage(f"{self.image.name}: an annotation is damaged"):
             shapes = [(class_of[each.name], each.inside(self.size)) for each in self.shapes]
-        except DAMAGES as error:
-            raise InputError(f"{self.image.name}: an annotation is damaged ({error}).") from error
         kind = mask_type(ignore_label(1 + len(class_of)))
         return stack_shapes(shapes, np.zeros(self.size, kind))
 

@@ -19,8 +19,10 @@ from encoder_ablations.data.intake.layouts.annotations.annotated_set import (
     split_of_annotations,
 )
 from encoder_ablations.data.intake.layouts.annotations.coco import BACKGROUND
-from encoder_ablations.data.intake.layouts.annotations.shapes import BACKGROUND_NAMES, DAMAGES
-from encoder_ablations.utils.errors import InputError
+from encoder_ablations.data.intake.layouts.annotations.shapes import (
+    BACKGROUND_NAMES,
+    naming_damage,
+)
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,14 @@ def read_supervisely(root: Path, files: Sequence[Path]) -> AnnotatedSet[Supervis
 
 
 def _titles(meta: Path) -> tuple[str, ...]:
-    try:
+    with naming_damage(f"{meta} lists no classes of Supervisely's"):
         content: dict[str, Any] = json.loads(meta.read_text(encoding="utf-8"))
         return tuple(str(entry["title"]) for entry in content["classes"])
-    except DAMAGES as error:
-        raise InputError(f"{meta} lists no classes of Supervisely's ({error}).") from error
 
 
 def _used(note: Path, titles: Sequence[str]) -> tuple[int, ...]:
     """Return the position of the class of each object."""
-    try:
+    problem = "is no annotation of Supervisely's, or names a class that meta.json lacks"
+    with naming_damage(f"{note} {problem}"):
         content = json.loads(note.read_text(encoding="utf-8"))
         return tuple(titles.index(thing["classTitle"]) for thing in content["objects"])
-    except DAMAGES as error:
-        raise InputError(
-            f"{note} is no annotation of Supervisely's, or names a class that meta.json lacks "
-            f"({error})."
-        ) from error
