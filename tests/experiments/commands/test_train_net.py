@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from small_mask2former import FORMER, HEAD, SMALL
 
 from encoder_ablations.engine.evaluation.metrics import mean_iou
 from encoder_ablations.engine.evaluation.per_image import load_per_image
@@ -38,28 +39,6 @@ from encoder_ablations.experiments.detectron2_loop.repository import clone_root 
 from encoder_ablations.experiments.detectron2_loop.session import work  # noqa: E402
 from encoder_ablations.experiments.detectron2_loop.trainer import trainer_class  # noqa: E402
 from encoder_ablations.experiments.runs.preparation import prepare_data  # noqa: E402
-
-HEAD, FORMER, OURS = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER", "MODEL.ENCODER_ABLATIONS"
-SMALL = {
-    f"{OURS}.WEIGHTS": "random",
-    f"{OURS}.CHANNELS": "32",
-    f"{HEAD}.CONVS_DIM": "32",
-    f"{HEAD}.MASK_DIM": "32",
-    f"{HEAD}.TRANSFORMER_ENC_LAYERS": "1",
-    f"{FORMER}.HIDDEN_DIM": "32",
-    f"{FORMER}.DIM_FEEDFORWARD": "32",
-    f"{FORMER}.NUM_OBJECT_QUERIES": "6",
-    f"{FORMER}.DEC_LAYERS": "2",
-    f"{FORMER}.TRAIN_NUM_POINTS": "64",
-    "INPUT.CROP.SIZE": "(64, 64)",
-    "INPUT.MIN_SIZE_TRAIN": "(64, 80)",
-    "INPUT.MIN_SIZE_TEST": "64",
-    "SOLVER.IMS_PER_BATCH": "2",
-    "SOLVER.MAX_ITER": "4",
-    "SOLVER.BASE_LR": "0.003",
-    "TEST.EVAL_PERIOD": "2",
-    "DATALOADER.NUM_WORKERS": "0",
-}
 
 
 @pytest.fixture(scope="module")

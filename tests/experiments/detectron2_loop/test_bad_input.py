@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 import yaml
+from small_mask2former import FORMER, HEAD, OURS, SMALL
 
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.experiments.commands.train_net import main
@@ -15,26 +16,7 @@ pytest.importorskip("detectron2", reason="Detectron2 is not installed")
 if find_spec("mask2former") is None:
     pytest.skip("the official Mask2Former is not on PYTHONPATH", allow_module_level=True)
 
-HEAD, FORMER, OURS = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER", "MODEL.ENCODER_ABLATIONS"
-SMALL = {
-    f"{OURS}.WEIGHTS": "random",
-    f"{OURS}.CHANNELS": "32",
-    f"{HEAD}.CONVS_DIM": "32",
-    f"{HEAD}.MASK_DIM": "32",
-    f"{HEAD}.TRANSFORMER_ENC_LAYERS": "1",
-    f"{FORMER}.HIDDEN_DIM": "32",
-    f"{FORMER}.DIM_FEEDFORWARD": "32",
-    f"{FORMER}.NUM_OBJECT_QUERIES": "6",
-    f"{FORMER}.DEC_LAYERS": "2",
-    f"{FORMER}.TRAIN_NUM_POINTS": "64",
-    "INPUT.CROP.SIZE": "(64, 64)",
-    "INPUT.MIN_SIZE_TRAIN": "(64, 80)",
-    "INPUT.MIN_SIZE_TEST": "64",
-    "SOLVER.IMS_PER_BATCH": "2",
-    "SOLVER.MAX_ITER": "1",
-    "TEST.EVAL_PERIOD": "0",
-    "DATALOADER.NUM_WORKERS": "0",
-}
+QUICK = SMALL | {"SOLVER.MAX_ITER": "1", "TEST.EVAL_PERIOD": "0"}
 BAD_VALUES = [
     (f"{FORMER}.NUM_OBJECT_QUERIES", "0"),
     (f"{FORMER}.NUM_OBJECT_QUERIES", "-3"),
@@ -101,7 +83,7 @@ def dataset(terrain, tmp_path_factory):
 def refusal(dataset, tmp_path, capsys):
     """Return the one line that a command prints; it has failed with code 2."""
 
-    def run(changes=None, argv=(), options=SMALL):
+    def run(changes=None, argv=(), options=QUICK):
         given = options | {"OUTPUT_DIR": str(tmp_path / "out")} | (changes or {})
         words = [word for pair in given.items() for word in pair]
         chosen = argv or ("--encoder", "darknet_tiny", "--dataset", dataset)
@@ -131,7 +113,7 @@ def test_an_error_while_building_without_a_known_value_lists_what_was_given(refu
 
 
 def test_a_backbone_of_detectron2_that_is_impossible(refusal, dataset):
-    changes = {key: value for key, value in SMALL.items() if not key.startswith(OURS)}
+    changes = {key: value for key, value in QUICK.items() if not key.startswith(OURS)}
     changes |= {"MODEL.WEIGHTS": "", "MODEL.RESNETS.DEPTH": "7"}
     assert "MODEL.RESNETS.DEPTH 7" in refusal(changes, ("--dataset", dataset), {})
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from bench_op import theirs as official
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
-from torch.nn import functional as F
 
 from encoder_ablations.segmenters.ops import deformable_attention as module
 from encoder_ablations.segmenters.ops import deformable_attention_pytorch
@@ -21,22 +21,6 @@ SHAPES = [(4, 6), (3, 2), (1, 1)]
 
 def plain_pytorch(value, shapes, locations, weights):
     return deformable_attention_pytorch.forward(value, locations, weights, shapes)
-
-
-def official(value, shapes, locations, weights):
-    """``ms_deform_attn_core_pytorch`` of the official repository, restated."""
-    batch, _, heads, dim = value.shape
-    _, queries, _, levels, points, _ = locations.shape
-    grids, samples = 2 * locations - 1, []
-    for level, part in enumerate(value.split([height * width for height, width in shapes], dim=1)):
-        part = part.flatten(2).transpose(1, 2).reshape(batch * heads, dim, *shapes[level])
-        grid = grids[:, :, :, level].transpose(1, 2).flatten(0, 1)
-        samples.append(
-            F.grid_sample(part, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        )
-    weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, levels * points)
-    output = (torch.stack(samples, dim=-2).flatten(-2) * weights).sum(-1)
-    return output.view(batch, heads * dim, queries).transpose(1, 2).contiguous()
 
 
 def make(shapes=SHAPES, batch=2, queries=5, heads=2, dim=4, points=3, dtype=torch.float32, seed=0):

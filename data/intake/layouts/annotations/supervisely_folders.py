@@ -83,10 +83,9 @@ def read_supervisely(root: Path, files: Sequence[Path]) -> AnnotatedSet[Supervis
         split = split_of_annotations(Path(), image, root)
         used = _used(note, titles)
         images.append(SuperviselyImage(image.stem, split, image, note, titles, used))
-    objects = [title for title in titles if title.lower() not in BACKGROUND_NAMES]
-    classes = [BACKGROUND, *objects]
-    class_of = {number: 0 for number in range(len(titles))}
-    class_of |= {titles.index(title): number for number, title in enumerate(objects, start=1)}
+    classes = [BACKGROUND, *(each for each in titles if each.lower() not in BACKGROUND_NAMES)]
+    class_of = dict.fromkeys(range(len(titles)), 0)
+    class_of |= {titles.index(title): classes.index(title) for title in classes[1:]}
     return AnnotatedSet[SuperviselyImage](
         "Supervisely's folders", "outlines, later ones on top", images, classes, class_of, missing
     )
