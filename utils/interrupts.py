@@ -99,6 +99,19 @@ def _handling(
             signal.signal(number, before)
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Within the block requests to stop wait, also in processes that are started in it.
+
+    A new process calls :func:`leave_to_parent`. Until then a signal would end it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_to_parent() -> None:
     """Ignore requests to stop in a process whose parent ends it.
 
@@ -106,6 +119,8 @@ def leave_to_parent() -> None:
     """
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+    # what has waited since the process began is ignored, too
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def leave_closed_terminal() -> None:

@@ -21,7 +21,7 @@ from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples,
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.data.views.transforms import evaluation_view, training_view
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.interrupts import leave_to_parent
+from encoder_ablations.utils.interrupts import held_back, leave_to_parent
 from encoder_ablations.utils.seeding import numpy_stream
 
 Value = TypeVar("Value")
@@ -204,17 +204,17 @@ def _load(
     """
     # here, too: forked workers must not inherit a pool whose threads are not theirs
     _stop_opencv_threads()
-    loader = iter(
-        DataLoader(
-            views,
-            batch_sampler=keys,
-            collate_fn=collate,
-            num_workers=workers,
-            worker_init_fn=_begin_worker,
-            # seeds for workers are drawn from it: the global generator stays as it is
-            generator=torch.Generator(),
-        )
+    batches = DataLoader(
+        views,
+        batch_sampler=keys,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=_begin_worker,
+        # seeds for workers are drawn from it: the global generator stays as it is
+        generator=torch.Generator(),
     )
+    with held_back():  # the workers start here
+        loader = iter(batches)
     try:
         for result in loader:
             if isinstance(result, InputError):

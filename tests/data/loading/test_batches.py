@@ -1,4 +1,6 @@
 import hashlib
+import os
+import signal
 from collections.abc import Iterable
 
 import cv2
@@ -105,6 +107,20 @@ def test_seeds_give_other_batches_and_the_global_state_does_not(dataset):
     np.random.seed(1)
     assert hashes(dataset) == first
     assert set(hashes(dataset, seed=2)).isdisjoint(first)
+
+
+def test_a_signal_to_a_worker_that_just_began_does_not_end_it(dataset, monkeypatch):
+    """Terminals and schedulers send it to all processes, whatever these have got to."""
+    start = os.fork
+
+    def fork_and_signal():
+        child = start()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    monkeypatch.setattr(os, "fork", fork_and_signal)
+    assert hashes(dataset, workers=2) == hashes(dataset)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
