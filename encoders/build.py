@@ -13,14 +13,8 @@ from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.pyramids.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import (
-    TIMM,
-    DarkNetRow,
-    EncoderRow,
-    ViTRow,
-    find_row,
-    source_of,
-)
+from encoder_ablations.encoders.table.lookup import find_row
+from encoder_ablations.encoders.table.rows import TIMM, DarkNetRow, EncoderRow, ViTRow, source_of
 from encoder_ablations.encoders.weights.loading import download_weights, load_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream

@@ -11,7 +11,7 @@ from PIL import Image
 from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import find_row
+from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
