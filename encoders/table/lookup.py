@@ -5,7 +5,8 @@ timm is imported by the functions that ask it something: listings and checks of 
 
 from encoder_ablations.encoders.facts import timm_models
 from encoder_ablations.encoders.table import convolutional, vision_transformers
-from encoder_ablations.encoders.table.rows import EncoderRow, ViTRow
+from encoder_ablations.encoders.table.rows import CustomRow, EncoderRow, ViTRow
+from encoder_ablations.utils.custom_code.loading import is_reference
 from encoder_ablations.utils.errors import InputError, nearest
 
 MODULES = ("vision_transformer", "eva")
@@ -27,12 +28,16 @@ TABLE = {row.name: row for row in ROWS}
 def find_row(name: str) -> EncoderRow:
     """Return the row called ``name``, or a new row for any other vision transformer of timm.
 
+    A reference ``package.module:function`` also gives a new row; nothing is imported for it.
+
     Raises:
         InputError: it is neither a row nor a vision transformer of timm.
     """
     row = TABLE.get(ALIASES.get(name, name))
     if row is not None:
         return row
+    if is_reference(name):
+        return CustomRow(name)
     architecture = name.partition(".")[0]
     if architecture not in timm_models():
         _require_vision_transformer(name, architecture)
@@ -52,7 +57,8 @@ def _require_vision_transformer(name: str, architecture: str) -> None:
     if not timm.is_model(architecture):
         raise InputError(
             f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES])} "
-            f"Allowed: {', '.join(TABLE)}, or the name of a timm vision transformer."
+            f"Allowed: {', '.join(TABLE)}, the name of a timm vision transformer, or "
+            "package.module:function for an encoder of your own."
         )
     if not is_model_in_modules(architecture, MODULES):
         raise InputError(

@@ -58,7 +58,20 @@ class DarkNetRow:
     family: str = "DarkNet"
 
 
-EncoderRow = ViTRow | DarkNetRow
+@dataclass(frozen=True)
+class CustomRow:
+    """An encoder that a user's own function makes.
+
+    Attributes:
+        name: the reference ``package.module:function``.
+    """
+
+    name: str
+    model: None = None
+    family: str = "custom"
+
+
+EncoderRow = ViTRow | DarkNetRow | CustomRow
 
 
 def source_of(row: EncoderRow) -> "PretrainedCfg":
@@ -99,7 +112,7 @@ def position_rule_of(model: str) -> str:
 def settings_of(row: EncoderRow) -> dict[str, Any]:
     """Return the settings of an encoder of which only the row's name is given."""
     settings: dict[str, Any] = {"name": row.name}
-    if row.model is None:
+    if row.model is None and not isinstance(row, CustomRow):
         settings["weights"] = "random"
     if isinstance(row, ViTRow) and row.grid != "native":
         settings["grid"] = row.grid
