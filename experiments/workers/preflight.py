@@ -5,8 +5,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
+from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.experiments.runs.disclosures import of_micro_batches
@@ -54,6 +56,7 @@ def find_problems(
     plan: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (checks.check_batch, ("recipe",)),
         (checks.check_data, ("dataset", "fraction")),
+        (checks.check_transforms, ("dataset", "recipe")),
         (checks.check_model, ("encoder", "segmenter", "dataset", "recipe")),
     ]
     problems: dict[str, str] = {}
@@ -92,6 +95,10 @@ class _Checks:
             samples = images.samples
             if isinstance(samples, StoredSet):
                 self.stored.setdefault(samples.folder.parent, []).append(samples.folder.name)
+
+    def check_transforms(self, spec: RunSpec) -> None:
+        if spec.recipe.augmentation.custom:
+            try_custom(FolderDataset(spec.dataset, "train")[0], spec.recipe.augmentation)
 
     def check_model(self, spec: RunSpec) -> None:
         images = images_per_statistic(build_model(spec), spec.recipe)

@@ -34,12 +34,16 @@ def failing_in(module: str, action: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         message = shortened(" ".join(str(error).split()), LONGEST)
         raise InputError(
-            f"{action} failed at {_place(error, root)}: {type(error).__name__}: {message}"
+            f"{action} failed{_place(error, root)}: {type(error).__name__}: {message}"
         ) from error
 
 
-def check_arguments(function: Callable[..., Any], given: Mapping[str, Any], where: str) -> None:
+def check_arguments(
+    function: Callable[..., Any], given: Mapping[str, Any], where: str, positional: int = 0
+) -> None:
     """Check that a function can be called with these keyword arguments.
+
+    Before them come as many arguments as ``positional`` says.
 
     What is written in C may not tell its parameters, and is not checked.
 
@@ -51,7 +55,7 @@ def check_arguments(function: Callable[..., Any], given: Mapping[str, Any], wher
     except (TypeError, ValueError):
         return
     try:
-        signature.bind(**given)
+        signature.bind(*range(positional), **given)
     except TypeError as error:
         hints = [nearest(name, signature.parameters) for name in given]
         known = [name in signature.parameters for name in given]
@@ -70,13 +74,14 @@ def takes(function: Callable[..., Any], name: str) -> bool:
 
 
 def _place(error: BaseException, root: str) -> str:
-    """Return file:line of the last step that lies below ``root``; of the last one if none does."""
+    """Return " at file:line" of the last step that lies below ``root``; "" if none does."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
+        return f" at {error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename.startswith(root)]
-    frame = (own or frames)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+    for frame in reversed(frames):
+        if frame.filename.startswith(root):
+            return f" at {frame.filename}:{frame.lineno}"
+    return ""
 
 
 def _root(name: str) -> str:
