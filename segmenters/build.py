@@ -6,7 +6,7 @@ from encoder_ablations.segmenters.custom_head import build_with_custom_head
 from encoder_ablations.segmenters.registry import head_entry
 from encoder_ablations.segmenters.spec import HeadSpec, SegmenterSpec
 from encoder_ablations.utils.config import build
-from encoder_ablations.utils.custom_code.loading import is_reference
+from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from encoder_ablations.segmenters import heads
 from encoder_ablations.segmenters.spec import BUILT_IN, HeadSpec
-from encoder_ablations.utils.custom_code.loading import is_reference, load_custom
+from encoder_ablations.utils.custom_code.loading import load_custom
+from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError, unknown
 
 if TYPE_CHECKING:

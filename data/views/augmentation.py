@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.utils.config import Config, at_most
-from encoder_ablations.utils.custom_code.loading import is_reference
+from encoder_ablations.utils.custom_code.names import is_reference
 
 HELD = "the resized image is held in memory"
 Side = Annotated[int, Field(ge=32), at_most(16384, HELD)]

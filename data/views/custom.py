@@ -11,7 +11,7 @@ from encoder_ablations.utils.custom_code.loading import load_custom
 from encoder_ablations.utils.errors import InputError
 
 Crop = tuple[np.ndarray, np.ndarray]
-Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], Crop]
+Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], object]
 IDS = 2**16
 """Masks hold less than this."""
 
@@ -40,7 +40,7 @@ def apply_custom(
         transform = find_transform(reference)
         pixels, labels = np.ascontiguousarray(image.transpose(1, 2, 0)), mask.astype(np.int64)
         with failing_in(reference.partition(":")[0], _where(reference)):
-            found: object = transform(pixels, labels, rng)
+            found = transform(pixels, labels, rng)
         new_pixels, new_labels = _checked(found, mask, ignore, _where(reference))
         image = np.ascontiguousarray(new_pixels.transpose(2, 0, 1))
         mask = np.ascontiguousarray(new_labels.astype(mask.dtype))

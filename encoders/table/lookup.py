@@ -6,7 +6,7 @@ timm is imported by the functions that ask it something: listings and checks of 
 from encoder_ablations.encoders.facts import timm_models
 from encoder_ablations.encoders.table import convolutional, vision_transformers
 from encoder_ablations.encoders.table.rows import CustomRow, EncoderRow, ViTRow
-from encoder_ablations.utils.custom_code.loading import is_reference
+from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError, nearest
 
 MODULES = ("vision_transformer", "eva")

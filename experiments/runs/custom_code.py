@@ -6,7 +6,8 @@ from pathlib import Path
 
 from encoder_ablations.experiments.runs.fingerprint import seen_by_runs
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.utils.custom_code.loading import code_digest, is_reference
+from encoder_ablations.utils.custom_code.loading import code_digest
+from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError
 
 Code = Mapping[str, str]

@@ -23,11 +23,6 @@ _digests: dict[str, str] = {}
 """SHA-256 of a module's file as it was when the module was first loaded, by the module's name."""
 
 
-def is_reference(name: str) -> bool:
-    """Return whether a name stands for an object of the user's own."""
-    return ":" in name
-
-
 def load_custom(reference: str, kind: str) -> Any:
     """Return the object that a reference names; its module is imported.
 

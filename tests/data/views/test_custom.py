@@ -1,5 +1,6 @@
 """Transforms of a user's own: repeatable in any process, and checked in one line each."""
 
+import random
 import sys
 
 import numpy as np
@@ -89,6 +90,18 @@ def tensor(image, mask, rng):
 
 def pythons(image, mask, rng):
     return np.roll(image, random.randrange(1, 31)), mask
+
+
+def coin(image, mask, rng):
+    return (image[:, ::-1] if random.random() < 0.5 else image), mask
+
+
+def counting(image, mask, rng):
+    counting.calls += 1
+    return np.roll(image, counting.calls), mask
+
+
+counting.calls = 0
 
 
 def numpys(image, mask, rng):
@@ -185,6 +198,7 @@ BAD = [
     ("negative", "its mask holds the id -1"),
     ("turned_to_class_0", "its mask holds the id 7"),
     ("pythons", "two different crops. Draw all random numbers from rng"),
+    ("counting", "keep nothing from one call to the next"),
     ("numpys", "two different crops. Draw all random numbers from rng"),
 ]
 
@@ -195,6 +209,14 @@ def test_bad_transforms_are_named_before_training(module, sample, name, words):
         try_custom(sample, spec(f"{module}:{name}"))
     assert f"{module}:{name}" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_coin_that_is_thrown_elsewhere_is_found_out(module, sample, monkeypatch):
+    """Also where it falls on the same side at first."""
+    falls = iter([0.1, 0.1, 0.1, 0.9])
+    monkeypatch.setattr(random, "random", lambda: next(falls))
+    with pytest.raises(InputError, match="two different crops"):
+        try_custom(sample, spec(f"{module}:coin"))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,8 +1,9 @@
 """A study whose encoder, head and transform are a user's own, in the current folder: computed in
-two processes, recorded with the digest of its code, and refused where that has changed."""
+one process or two, recorded with the digest of its code, and refused where that has changed."""
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def study(studies):
     Path("own_kit").mkdir()
     Path("own_kit/parts.py").write_text(CODE)
     studies.write(encoders=ENCODERS, recipe=RECIPE)
-    return studies
+    yield studies
+    for name in ("own_kit", "own_kit.parts"):
+        sys.modules.pop(name, None)
 
 
 def run(study, *arguments):
@@ -71,9 +74,13 @@ def run(study, *arguments):
     return process.returncode, printed
 
 
-def test_a_study_of_ones_own_code(study):
+SEVERAL = pytest.param(["--processes", "2"], id="in processes", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("where", [[], SEVERAL])
+def test_a_study_of_ones_own_code(study, where):
     digest = hashlib.sha256(CODE.encode()).hexdigest()
-    code, printed = run(study, "--processes", "2")
+    code, printed = run(study, *where)
     assert code == 0, printed
     folder = Path("outputs/tiny")
     found = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
