@@ -105,8 +105,19 @@ def test_a_study_of_ones_own_code(study, where):
     assert code == 2, printed
     assert "the code of own_kit.parts:make_body has changed since the run" in printed
 
-    # where versions were mixed all the same, the report says so
     run_folder = sorted(folder.glob("runs/*"))[0]
+    process = study.start("evaluate", str(run_folder), "--split", "val", "--device", "cpu")
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, printed
+    assert "has changed since the run" in printed
+    # a run that had not finished does not go on
+    record = (run_folder / "record.json").rename("record.json")
+    code, printed = run(study)
+    assert code == 2, printed
+    assert f"has changed since the run {run_folder.name}" in printed
+    record.rename(run_folder / "record.json")
+
+    # where versions were mixed all the same, the report says so
     record = load_record(run_folder)
     save_record(record.model_copy(update={"code": {REFERENCE: "0" * 64}}), run_folder)
     (problem,) = collect(folder).damaged
