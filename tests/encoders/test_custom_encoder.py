@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.build import build_encoder, normalization_of
 from encoder_ablations.encoders.references import load_encoder
+from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
@@ -268,6 +269,11 @@ def test_a_missing_module_says_where_it_was_looked_for(name, tmp_path, monkeypat
     with pytest.raises(InputError, match=r"there is no module '.*PYTHONPATH") as raised:
         build_encoder(load_encoder(name))
     assert str(Path.cwd()) in str(raised.value)
+
+
+def test_detectron2s_configuration_cannot_name_one():
+    with pytest.raises(InputError, match=r"'a\.b:c' is code of your own"):
+        normalization_of(find_row("a.b:c"))
 
 
 def test_settings_belong_to_encoders_of_ones_own():
