@@ -9,16 +9,18 @@ from encoder_ablations.encoders.base import Body, Encoder, Normalization
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.vit import ViTBody
+from encoder_ablations.encoders.custom_encoder import fit_to_neck, make_custom_body, necks_of
 from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.pyramids.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import (
+from encoder_ablations.encoders.table.lookup import find_row
+from encoder_ablations.encoders.table.rows import (
     TIMM,
+    CustomRow,
     DarkNetRow,
     EncoderRow,
     ViTRow,
-    find_row,
     source_of,
 )
 from encoder_ablations.encoders.weights.loading import download_weights, load_weights
@@ -46,10 +48,8 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
             model's.
     """
     row = find_row(spec.name)
-    neck_name = _neck_name(spec, row)
-    _check_settings(spec, row, neck_name)
     with torch_stream(seed, "encoder", "body"):
-        body = _build_body(spec, row, neck_name)
+        body, neck_name = _body_and_neck(spec, row)
     check_stated_facts(spec, body)
     with torch_stream(seed, "encoder", "neck"):
         neck = _build_neck(spec, neck_name, body)
@@ -59,9 +59,22 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     return encoder
 
 
-def _neck_name(spec: EncoderSpec, row: EncoderRow) -> str:
-    """Return the neck, by default the first one of this kind of encoder."""
-    allowed = NECKS[type(row)]
+def _body_and_neck(spec: EncoderSpec, row: EncoderRow) -> tuple[Body, str]:
+    """Return the body with its weights, and the name of its neck."""
+    if isinstance(row, CustomRow):
+        # its maps decide which necks fit
+        body = make_custom_body(spec)
+        neck = _neck_name(spec, necks_of(body))
+        _check_settings(spec, row, neck)
+        fit_to_neck(body, neck)
+        return body, neck
+    neck = _neck_name(spec, NECKS[type(row)])
+    _check_settings(spec, row, neck)
+    return _build_body(spec, row, neck), neck
+
+
+def _neck_name(spec: EncoderSpec, allowed: tuple[str, ...]) -> str:
+    """Return the neck, by default the first one that is allowed."""
     neck = spec.neck or allowed[0]
     if neck not in allowed:
         raise InputError(
@@ -88,8 +101,15 @@ def _check_settings(spec: EncoderSpec, row: EncoderRow, neck: str) -> None:
     if neck != "none" and taps != len(DEFAULT_TAPS):
         raise InputError(f"{where} {neck} needs {len(DEFAULT_TAPS)} taps, {taps} are given.")
     unusable = [key for key in VIT_SETTINGS if key in changed]
-    if isinstance(row, DarkNetRow) and unusable:
-        raise InputError(f"{where} {unusable[0]} applies to vision transformers only. Remove it.")
+    if not isinstance(row, ViTRow) and unusable:
+        raise InputError(
+            f"{where} {unusable[0]} applies to timm's vision transformers only. Remove it."
+        )
+    if not isinstance(row, CustomRow) and "settings" in changed:
+        raise InputError(
+            f"{where} settings are those of an encoder of your own (package.module:function). "
+            "Remove them."
+        )
 
 
 def _changed_settings(spec: EncoderSpec) -> set[str]:
@@ -98,7 +118,7 @@ def _changed_settings(spec: EncoderSpec) -> set[str]:
     return {key for key, field in fields.items() if getattr(spec, key) != field.default}
 
 
-def _build_body(spec: EncoderSpec, row: EncoderRow, neck: str) -> Body:
+def _build_body(spec: EncoderSpec, row: ViTRow | DarkNetRow, neck: str) -> Body:
     if isinstance(row, DarkNetRow):
         return _darknet_body(spec, row)
     return _vit_body(spec, row, neck)
@@ -141,6 +161,11 @@ def normalization_of(row: EncoderRow) -> Normalization:
     """Return the normalisation that the weights of a row expect, without building it."""
     if isinstance(row, DarkNetRow):
         return IMAGENET
+    if isinstance(row, CustomRow):
+        raise InputError(
+            f"encoder '{row.name}' is code of your own, which Detectron2's configuration cannot "
+            "name. Use ablate run or ablate train."
+        )
     source = source_of(row)
     (red, green, blue), (red_std, green_std, blue_std) = source.mean, source.std
     return Normalization((red, green, blue), (red_std, green_std, blue_std))

@@ -43,6 +43,12 @@ def freeze(encoder: Encoder, what: str | int) -> None:
 def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
     """Freeze the stem and the first blocks; return the modules that stay in evaluation mode."""
     blocks = body.max_depth - 1
+    if blocks == 0:
+        raise InputError(
+            f"freeze: {count} asks for the first blocks, but this encoder does not say which "
+            "parameters are in which block (depth_of and max_depth). Allowed: none, body, "
+            "all_but_norms."
+        )
     if count > blocks:
         raise InputError(
             f"freeze: {count} blocks asked for, this encoder has {blocks}. "

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.bodies.darknet import DarkNetBody
 from encoder_ablations.encoders.bodies.vit import ViTBody
-from encoder_ablations.encoders.table import EncoderRow, ViTRow
+from encoder_ablations.encoders.table.rows import EncoderRow, ViTRow
 
 TOLERANCE = 1e-5
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import find_row, settings_of
+from encoder_ablations.encoders.table.lookup import find_row
+from encoder_ablations.encoders.table.rows import settings_of
 from encoder_ablations.utils.config import build, merge
 from encoder_ablations.utils.references import Reference, resolve
 

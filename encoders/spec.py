@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from encoder_ablations.utils.config import Config, at_most
 from encoder_ablations.utils.texts import refuse_unprintable
@@ -22,10 +22,14 @@ class EncoderSpec(Config):
     """A row of the encoder table (or any timm ViT by its model name) and how it is used."""
 
     name: str
-    """A name listed by ``ablate encoders``, or a timm model name."""
+    """A name listed by ``ablate encoders``, a timm model name, or ``package.module:function`` for
+    an encoder of one's own.
+    """
+    settings: dict[str, JsonValue] = Field(default={})
+    """Keyword arguments of the function that makes an encoder of one's own."""
     weights: str = "pretrained"
-    """One of "pretrained" (downloaded by timm), "random" (the control), or a
-    ``.safetensors``/``.pth`` file.
+    """One of "pretrained" (downloaded by timm; an encoder of one's own loads its own), "random"
+    (the control), or a ``.safetensors``/``.pth`` file.
     """
     neck: (
         Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"]

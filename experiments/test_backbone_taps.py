@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from encoder_ablations.encoders.references import load_encoder
-from encoder_ablations.encoders.table import TABLE
+from encoder_ablations.encoders.table.lookup import TABLE
 from encoder_ablations.experiments.cli import main
 
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}

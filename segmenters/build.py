@@ -2,9 +2,11 @@
 
 from encoder_ablations.encoders.base import STRIDES, Encoder
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.custom_head import build_with_custom_head
 from encoder_ablations.segmenters.registry import head_entry
 from encoder_ablations.segmenters.spec import HeadSpec, SegmenterSpec
 from encoder_ablations.utils.config import build
+from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
@@ -25,7 +27,7 @@ def build_segmenter(
 
     Raises:
         InputError: the head needs a pyramid and the encoder has no neck, the settings do not fit
-            together, or a package that the head needs is not installed.
+            together, a package that the head needs is not installed, or a head of one's own fails.
     """
     entry = head_entry(spec.name)
     names = [level.name for level in encoder.levels]
@@ -35,6 +37,8 @@ def build_segmenter(
             f"gives {', '.join(names)}. Leave neck out, or use the linear head."
         )
     settings = build(entry.spec, spec.model_dump(), f"segmenter {spec.name}")
+    if is_reference(entry.reference):
+        return build_with_custom_head(entry, settings, encoder, num_classes, seed)
     with torch_stream(seed, "head"):
         head = entry.head.build(settings, encoder, num_classes)
     return Segmenter(encoder, head)

@@ -6,15 +6,16 @@ one's own is named by a reference, ``package.module:Class``, so that every proce
 it.
 """
 
-import sys
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from encoder_ablations.segmenters import heads
 from encoder_ablations.segmenters.spec import BUILT_IN, HeadSpec
+from encoder_ablations.utils.custom_code.loading import load_custom
+from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class HeadEntry:
         return f"{self.head.__module__}:{self.head.__qualname__}"
 
 
+METHODS = ("build", "totals", "loss", "predict")
+"""What every head defines."""
 _entries: dict[str, HeadEntry] = {}
 
 
@@ -68,12 +71,14 @@ def register_head(
     def register(head: HeadClass) -> HeadClass:
         entry = HeadEntry(name, spec, head, reads)
         # a module that was reloaded registers the same class again
-        known = _entries.get(name, entry)
-        if known.reference != entry.reference:
+        known = _entries.get(name, entry).reference
+        if name in BUILT_IN:
+            known = name
+        if known != entry.reference:
             raise InputError(
-                f"two heads are called '{name}': {known.reference} and {entry.reference}. "
-                "Rename one."
+                f"two heads are called '{name}': {known} and {entry.reference}. Rename one."
             )
+        _check_class(entry)
         _entries[name] = entry
         return head
 
@@ -90,9 +95,8 @@ def head_entry(name: str) -> HeadEntry:
         import_module(f"{heads.__name__}.{name}")
     if name in _entries:
         return _entries[name]
-    module, colon, qualified = name.partition(":")
-    if colon:
-        return _referenced(module, qualified)
+    if is_reference(name):
+        return _referenced(name)
     raise unknown("segmenter", name, head_names())
 
 
@@ -115,29 +119,43 @@ def head_settings(name: str) -> tuple[type[HeadSpec], str]:
     return entry.spec, entry.reference
 
 
-def _referenced(module: str, qualified: str) -> HeadEntry:
+def _referenced(reference: str) -> HeadEntry:
     """Return the head of a class that a module registers when it is imported."""
-    reference = f"{module}:{qualified}"
-    if module not in sys.modules and not _exists(module):
-        raise InputError(
-            f"segmenter '{reference}': there is no module '{module}' on the Python path. "
-            "Install it, or add its folder to PYTHONPATH."
-        )
-    head = getattr(import_module(module), qualified, None)
+    head = load_custom(reference, "segmenter")
     for entry in _entries.values():
         if entry.head is head:
             return entry
+    qualified = reference.partition(":")[2]
     raise InputError(
-        f"segmenter '{reference}': the module has no registered head '{qualified}'. "
+        f"segmenter '{reference}': '{qualified}' is no registered head. "
         "Write @register_head(name, Spec) above the class (encoder_ablations.segmenters.registry)."
     )
 
 
-def _exists(module: str) -> bool:
-    """Return whether a module can be found, without importing it."""
-    if not all(part.isidentifier() for part in module.split(".")):
-        return False
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # its package does not exist
-        return False
+def _check_class(entry: HeadEntry) -> None:
+    """Check that any process can find a head, and that it defines what a head needs.
+
+    Raises:
+        InputError: it is no subclass of ``Head``, lacks a method, or lies within a function.
+    """
+    # whoever registers a head has imported this already
+    from encoder_ablations.segmenters.base import Head
+
+    where = f"segmenter '{entry.reference}'"
+    if not (isinstance(entry.head, type) and issubclass(entry.head, Head)):
+        raise InputError(f"{where}: a head is a class derived from segmenters.base.Head.")
+    if not (isinstance(entry.spec, type) and issubclass(entry.spec, HeadSpec)):
+        raise InputError(
+            f"{where}: its settings are a class derived from segmenters.spec.HeadSpec."
+        )
+    if "<locals>" in entry.reference:
+        raise InputError(
+            f"{where} is defined within a function, where other processes cannot find it. "
+            "Define it at the top of its module."
+        )
+    inherited = vars(Head)
+    missing = [
+        each for each in METHODS if inspect.getattr_static(entry.head, each) is inherited[each]
+    ]
+    if missing:
+        raise InputError(f"{where} does not define {', '.join(missing)}.")

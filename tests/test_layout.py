@@ -15,7 +15,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import ALIASES, ROWS, find_row
+from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan

@@ -152,11 +152,14 @@ class _TrainingViews(Dataset[Any]):
         self._augmentation = augmentation
         self._seed = seed
 
-    def __getitem__(self, key: _Key) -> "_Viewed | InputError":
+    def __getitem__(self, key: _Key) -> _Viewed | InputError:
         try:
-            sample = self._dataset[key.place]
+            return self._view(key)
         except InputError as error:
             return error
+
+    def _view(self, key: _Key) -> _Viewed:
+        sample = self._dataset[key.place]
         if self._augmentation.views is None:
             rng = numpy_stream(self._seed, "augment", key.position)
             return _Viewed(*training_view(sample, self._augmentation, rng), ())

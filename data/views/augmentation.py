@@ -2,14 +2,24 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.utils.config import Config, at_most
+from encoder_ablations.utils.custom_code.names import is_reference
 
 HELD = "the resized image is held in memory"
 Side = Annotated[int, Field(ge=32), at_most(16384, HELD)]
 Factor = Annotated[float, Field(gt=0), at_most(64, HELD)]
 Pixels = Annotated[float, Field(gt=0), at_most(1000, "a crop bent further shows nothing of itself")]
+
+
+def _as_list(value: object) -> object:
+    if isinstance(value, str):
+        return [value]
+    return value
+
+
+References = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 
 
 class AugmentationSpec(Config):
@@ -56,6 +66,9 @@ class AugmentationSpec(Config):
     quarter_turns: float = Field(default=0, ge=0, le=1)
     """Probability of a turn by 90°, 180° or 270°, for the same; needs square crops."""
 
+    custom: References = ()
+    """Transforms of one's own, ``package.module:name``, that training crops go through last."""
+
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationSpec":
         low, high = self.scale
@@ -67,4 +80,7 @@ class AugmentationSpec(Config):
             raise ValueError(f"quarter_turns need square crops, not {self.crop[0]}×{self.crop[1]}")
         if self.resize_first and self.short_side is None:
             raise ValueError("resize_first resizes to short_side, which is not set")
+        for name in self.custom:
+            if not is_reference(name):
+                raise ValueError(f"custom: write package.module:name, not '{name}'")
         return self

@@ -2,7 +2,7 @@
 
 The order is that of Mask2Former's semantic training: resize, crop, colours, flip, then padding on
 the right and below. What is not part of that training is off by default: rotation and bending come
-with the crop, turns at the end.
+with the crop, turns at the end. A user's own transforms come last.
 """
 
 from dataclasses import replace
@@ -12,12 +12,16 @@ import numpy as np
 
 from encoder_ablations.data.datasets.sample import Sample, mask_type
 from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.custom import apply_custom
 from encoder_ablations.data.views.photometric import distort
 from encoder_ablations.data.views.resampling import Span, resize, resize_mask, whole_span
 from encoder_ablations.data.views.warps import draw_places, is_warped, warped
+from encoder_ablations.utils.errors import InputError
 
 PADDING = 128
 """Value of padded image pixels, as in Mask2Former."""
+TRIALS = 8
+"""How often a user's own transforms are tried on the same sample."""
 
 
 def training_view(
@@ -30,6 +34,9 @@ def training_view(
     pixels is cut out, then resized to the crop: the image bilinearly with antialiasing, the mask by
     the nearest pixel. So the drawn factor is rounded, in each direction, to one that a whole window
     has.
+
+    Raises:
+        InputError: a user's own transform fails or returns something else.
     """
     if spec.resize_first:
         sample = shrink(sample, spec.short_side)
@@ -53,7 +60,28 @@ def training_view(
         pixels = distort(pixels, rng)
     if rng.random() < spec.flip:
         pixels, labels = cv2.flip(pixels, 1), cv2.flip(labels, 1)
-    return _turned(*_padded(pixels, labels, sample.ignore, spec.crop), spec, rng)
+    crop = _turned(*_padded(pixels, labels, sample.ignore, spec.crop), spec, rng)
+    return apply_custom(*crop, spec.custom, sample.ignore, rng)
+
+
+def try_custom(sample: Sample, spec: AugmentationSpec) -> None:
+    """Try a user's own transforms out on one sample.
+
+    Raises:
+        InputError: one fails, or its result does not follow from image, mask and ``rng``.
+    """
+    if not spec.custom:
+        return
+    image, mask = training_view(sample, spec, np.random.default_rng(0))
+    # a coin that is thrown elsewhere may fall twice on the same side
+    for _ in range(TRIALS - 1):
+        again = training_view(sample, spec, np.random.default_rng(0))
+        if not (np.array_equal(image, again[0]) and np.array_equal(mask, again[1])):
+            raise InputError(
+                f"{', '.join(spec.custom)}: the same sample and the same rng gave two different "
+                "crops. Draw all random numbers from rng, and keep nothing from one call to the "
+                "next."
+            )
 
 
 def shrink(sample: Sample, short_side: int | None) -> Sample:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Normalization
 from encoder_ablations.encoders.bodies.positions import resize_positions
-from encoder_ablations.encoders.table import TIMM
+from encoder_ablations.encoders.table.rows import TIMM
 
 JIT: Any = torch.jit  # without types
 

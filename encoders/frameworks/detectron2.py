@@ -26,7 +26,7 @@ from encoder_ablations.encoders.base import STRIDES, Encoder, Level, Normalizati
 from encoder_ablations.encoders.build import build_encoder, normalization_of
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import find_row
+from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.optional import missing

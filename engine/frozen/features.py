@@ -13,6 +13,7 @@ from encoder_ablations.engine.frozen.feature_store import FeatureGroup, FeatureS
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Features, Segmenter
 from encoder_ablations.utils.arithmetic import tensor_float32
+from encoder_ablations.utils.custom_code.loading import code_digest
 from encoder_ablations.utils.environment import processor, versions
 from encoder_ablations.utils.file_state import file_state
 
@@ -60,6 +61,8 @@ class FeatureSource:
         if not batch.views or not self.segmenter.encoder.body_is_frozen:
             return images
         augmentation = self.recipe.augmentation.model_dump(mode="json", exclude={"views"})
+        # code of the user's own may change under the same name
+        augmentation["code"] = [code_digest(name) for name in self.recipe.augmentation.custom]
         precision = precision_on(images.device, self.recipe.precision)
         features = [
             self._features(

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from encoder_ablations.encoders.facts import EncoderFacts, read_facts
-from encoder_ablations.encoders.table import ROWS, EncoderRow
+from encoder_ablations.encoders.table.lookup import ROWS
+from encoder_ablations.encoders.table.rows import EncoderRow
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.errors import InputError
 

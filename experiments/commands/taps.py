@@ -11,7 +11,7 @@ from PIL import Image
 from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import find_row
+from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.config import parse_overrides
 from encoder_ablations.utils.errors import InputError
@@ -101,6 +101,7 @@ def _read(path: Path | None, size: tuple[int, int] | None) -> np.ndarray:
 
 def describe(encoder: "Encoder", result: "Inspection", title: str, height: int, width: int) -> str:
     """Return what ``ablate taps`` prints."""
+    from encoder_ablations.encoders.bodies.custom import CustomBody
     from encoder_ablations.encoders.bodies.vit import ViTBody
 
     body = encoder.body
@@ -114,6 +115,8 @@ def describe(encoder: "Encoder", result: "Inspection", title: str, height: int, 
             f"final norm on taps: {body.final_norm}"
         )
         names = [f"block {tap}" for tap in body.taps]
+    if isinstance(body, CustomBody):
+        names = [f"map {index}" for index in range(len(result.maps))]
     lines.append(f"  mean {body.normalization.mean}, std {body.normalization.std}")
     taps = zip(names, result.maps, body.reductions, strict=True)
     for index, (name, features, reduction) in enumerate(taps):

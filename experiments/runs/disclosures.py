@@ -7,6 +7,7 @@ import torch
 
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.ops.official_operator import FAILED
@@ -48,6 +49,10 @@ def disclosures(
         statistics: ``RunRecord.images_per_statistic``.
     """
     found = [*_about_images(spec, data), *_about_start(spec), *_about_ignored_pixels(spec)]
+    for name, digest in code_of(spec).items():
+        found.append(
+            f"{name} is code from outside of this package (SHA-256 of its file: {digest[:16]}…)."
+        )
     if device.type == "cuda":
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
     if progress.best_step == spec.recipe.steps:

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,6 +28,7 @@ class SeenFiles(BaseModel):
     Attributes:
         dataset: digest of the dataset's specification.
         dataset_sha256: digest of all of its files, as in :class:`DataRecord`.
+        code: SHA-256 of the files of the user's own modules, as in ``RunRecord``.
         checksum: of the file.
     """
 
@@ -35,12 +37,24 @@ class SeenFiles(BaseModel):
     run_id: str
     dataset: str
     dataset_sha256: str
+    code: dict[str, str] = {}
     checksum: str | None = None
 
 
-def save_files(run_id: str, dataset: DatasetSpec, dataset_sha256: str, folder: Path) -> None:
+def save_files(
+    run_id: str,
+    dataset: DatasetSpec,
+    dataset_sha256: str,
+    folder: Path,
+    code: Mapping[str, str] | None = None,
+) -> None:
     """Write ``data.json``, as a run begins: which files it sees."""
-    seen = SeenFiles(run_id=run_id, dataset=_digest(dataset), dataset_sha256=dataset_sha256)
+    seen = SeenFiles(
+        run_id=run_id,
+        dataset=_digest(dataset),
+        dataset_sha256=dataset_sha256,
+        code=dict(code or {}),
+    )
     write_checked(folder / NAME, seen.model_dump())
 
 
@@ -91,21 +105,24 @@ def check_files(folder: Path, run_id: str, recorded: Files | None) -> None:
 
 
 def files_of_runs(folders: Iterable[Path]) -> FilesOfRuns:
-    """Return what the runs in these folders have seen.
+    """Return what the runs in these folders have seen, see :func:`seen_by_runs`."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, seen in seen_by_runs(folders):
+        found.setdefault(seen.dataset, {}).setdefault(seen.dataset_sha256, []).append(name)
+    return found
+
+
+def seen_by_runs(folders: Iterable[Path]) -> Iterator[tuple[str, SeenFiles]]:
+    """Yield the name of each run and what it has seen.
 
     Runs that have learnt nothing yet are left out, and those whose ``data.json`` cannot be used:
     whoever plans or reports them refuses them by name.
     """
-    found: dict[str, dict[str, list[str]]] = {}
     for folder in folders:
         if not ((folder / "record.json").exists() or has_learnt(folder)):
             continue
-        try:
-            seen = read_files(folder)
-        except InputError:
-            continue
-        found.setdefault(seen.dataset, {}).setdefault(seen.dataset_sha256, []).append(folder.name)
-    return found
+        with suppress(InputError):
+            yield folder.name, read_files(folder)
 
 
 def has_learnt(folder: Path) -> bool:

@@ -119,6 +119,8 @@ class RunRecord(Part):
             "failed" = the official code hid an error and computed slowly). Empty without it.
         images_per_statistic: how many images BatchNorm's statistics in training were of, where
             that was fewer than the batch (accumulation). None = the whole batch, or no BatchNorm.
+        code: the user's own encoder, head and transforms: reference -> SHA-256 of the file of its
+            module.
         disclosures: sentences about what a reader must know to judge the number.
         checksum: of the file (see ``utils/checked_json.py``); set when it is written.
     """
@@ -140,6 +142,7 @@ class RunRecord(Part):
     pictures: list[str] = []
     deformable_attention: list[str] = []
     images_per_statistic: int | None = None
+    code: dict[str, str] = {}
     disclosures: list[str] = []
     error: ErrorRecord | None = None
     checksum: str | None = None

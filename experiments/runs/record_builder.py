@@ -9,6 +9,7 @@ from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.metrics_record import metrics_record
 from encoder_ablations.experiments.runs.record import (
@@ -65,6 +66,7 @@ def finished_record(
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
+        code=code_of(spec),
         disclosures=[
             *disclosures(
                 spec, data, segmenter.mean.device, progress, attention, environment, statistics

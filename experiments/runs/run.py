@@ -13,6 +13,7 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
+from encoder_ablations.experiments.runs.custom_code import code_of, refuse_other_code
 from encoder_ablations.experiments.runs.execution import Advance, Execution
 from encoder_ablations.experiments.runs.failure import failed_record
 from encoder_ablations.experiments.runs.fingerprint import (
@@ -115,9 +116,10 @@ def _run(
     check_run_files(folder, spec.run_id)
     data = prepare_data(spec)
     refuse_other_files(spec.dataset, data.record.dataset_sha256, files_of_runs([folder]))
+    refuse_other_code(spec, [folder])
     if accelerator.is_main_process:
         save_config(spec, folder)
-        save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder)
+        save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder, code_of(spec))
     segmenter = build_model(spec)
     train, val = data.train, data.val
     trainer = Trainer(

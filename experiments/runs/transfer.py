@@ -20,6 +20,7 @@ from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
+from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
 from encoder_ablations.experiments.runs.model import build_model
@@ -100,6 +101,7 @@ def evaluate_checkpoint(
 
 def _load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter, int]:
     """Return a run's model with its best weights, and the training step that they are of."""
+    refuse_other_code(spec, [folder])
     path = folder / "checkpoints" / "best.pt"
     checkpoint = load_checkpoint(path, spec.run_id, step)
     # the checkpoint replaces all weights, so that none need be downloaded

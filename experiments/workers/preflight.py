@@ -5,14 +5,16 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
+from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
+from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.disclosures import of_micro_batches
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fingerprint import (
-    FilesOfRuns,
     files_of_runs,
     refuse_other_files,
 )
@@ -49,12 +51,14 @@ def find_problems(
     Raises:
         InputError: the device does not exist, which concerns all.
     """
-    checks = _Checks(make_accelerator(execution.device).num_processes, files_of_runs(earlier))
+    checks = _Checks(make_accelerator(execution.device).num_processes, list(earlier))
     # each check, and the fields of a spec that it depends on
     plan: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (checks.check_batch, ("recipe",)),
         (checks.check_data, ("dataset", "fraction")),
+        (checks.check_transforms, ("dataset", "recipe")),
         (checks.check_model, ("encoder", "segmenter", "dataset", "recipe")),
+        (checks.check_code, ("encoder", "segmenter", "recipe")),
     ]
     problems: dict[str, str] = {}
     for check, fields in plan:
@@ -73,12 +77,13 @@ class _Checks:
 
     Args:
         processes: how many work on one run.
-        seen: the files that earlier runs have seen.
+        earlier: folders of runs that these will be compared with.
     """
 
-    def __init__(self, processes: int, seen: FilesOfRuns) -> None:
+    def __init__(self, processes: int, earlier: Sequence[Path]) -> None:
         self.processes = processes
-        self.seen = seen
+        self.earlier = earlier
+        self.seen = files_of_runs(earlier)
         self.stored: dict[Path, list[str]] = {}
         self.warnings: list[str] = []
 
@@ -93,6 +98,10 @@ class _Checks:
             if isinstance(samples, StoredSet):
                 self.stored.setdefault(samples.folder.parent, []).append(samples.folder.name)
 
+    def check_transforms(self, spec: RunSpec) -> None:
+        if spec.recipe.augmentation.custom:
+            try_custom(FolderDataset(spec.dataset, "train")[0], spec.recipe.augmentation)
+
     def check_model(self, spec: RunSpec) -> None:
         images = images_per_statistic(build_model(spec), spec.recipe)
         if images is not None:
@@ -100,6 +109,9 @@ class _Checks:
                 f"{spec.encoder.title} with {spec.segmenter.name}: "
                 f"{of_micro_batches(images, spec.recipe)} recipe.accumulation=1 avoids that."
             )
+
+    def check_code(self, spec: RunSpec) -> None:
+        refuse_other_code(spec, self.earlier)
 
     def print_notes(self) -> None:
         for text in dict.fromkeys(self.warnings):

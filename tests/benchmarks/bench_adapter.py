@@ -12,7 +12,7 @@ from torch import Tensor
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import find_row
+from encoder_ablations.encoders.table.lookup import find_row
 
 MODELS = ["clip_b16", "dinov2_s14"]
 

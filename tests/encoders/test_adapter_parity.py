@@ -9,7 +9,7 @@ from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.inspection import source_difference
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import ROWS, find_row
+from encoder_ablations.encoders.table.lookup import ROWS, find_row
 
 TINY = {"embed_dim": 48, "depth": 5, "num_heads": 3}
 SOURCES = {

@@ -5,7 +5,7 @@ import yaml
 
 from encoder_ablations.encoders.facts import FILE, TIMM_MODELS, read_facts
 from encoder_ablations.encoders.facts_writer import as_yaml, model_names
-from encoder_ablations.encoders.table import ROWS, find_row
+from encoder_ablations.encoders.table.lookup import ROWS, find_row
 
 
 def test_the_table_of_facts_is_that_of_the_models():
@@ -21,6 +21,6 @@ def test_every_listed_name_is_a_plain_vision_transformer_of_timm():
 
 
 def test_a_model_that_is_not_listed_is_looked_up(monkeypatch):
-    monkeypatch.setattr("encoder_ablations.encoders.table.timm_models", list)
+    monkeypatch.setattr("encoder_ablations.encoders.table.lookup.timm_models", list)
     assert find_row("vit_tiny_patch16_224").model == "vit_tiny_patch16_224"
     assert timm.is_model("vit_tiny_patch16_224")

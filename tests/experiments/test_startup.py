@@ -48,6 +48,8 @@ REFUSALS = [
     ("taps", 2),
     ("taps --encoder dinov2_b14 --size 3", 2),
     ("taps --encoder dinov2_b14 taps=7", 2),
+    ("train --encoder absent.module:make --dataset absent", 2),
+    ("train --encoder darknet_tiny --dataset camvid --segmenter absent.module:Head", 2),
     ("evaluate absent", 2),
     ("evaluate study", 2),
     ("evaluate study --split val", 2),

@@ -16,6 +16,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
+from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -54,6 +55,7 @@ def collect(folder: Path) -> Study:
     # encoders do not compare when a dataset's files changed between their runs
     seen = [(each.spec.dataset, each.data) for each in records]
     damaged += changed_files((spec, data.dataset_sha256) for spec, data in seen if data)
+    damaged += changed_code(record.code for record in records)
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _titles(records)
     published = _published(folder, damaged)

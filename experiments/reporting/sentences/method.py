@@ -218,6 +218,8 @@ def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
     more = [f"{name.replace('_', ' ')} {chosen[name]}" for name in FURTHER if name in chosen]
     if more:
         yield f"Further transforms of the crops: {', '.join(more)}."
+    if recipe.augmentation.custom:
+        yield f"Then transforms of one's own: {', '.join(recipe.augmentation.custom)}."
     if recipe.pos_ratio is not None:
         yield f"{recipe.pos_ratio:.0%} of the training samples show the object."
     if recipe.overfit:

@@ -13,7 +13,7 @@ from encoder_ablations.encoders.bodies.positions import RULES, resize_positions
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table import ROWS, find_row
+from encoder_ablations.encoders.table.lookup import ROWS, find_row
 from encoder_ablations.encoders.weights.loading import load_weights
 
 SIZES = [(224, 224), (512, 512), (512, 640), (500, 333), (160, 224)]

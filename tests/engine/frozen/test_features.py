@@ -2,6 +2,8 @@
 features."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import evaluation_items, training_batches
 from encoder_ablations.data.synthetic.terrain import generate_terrain
 from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.custom import find_transform
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import computing, make_accelerator
@@ -26,6 +29,7 @@ from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.arithmetic import float32_products
+from encoder_ablations.utils.custom_code import loading
 from encoder_ablations.utils.errors import InputError
 
 VIEWS = AugmentationSpec(crop=(64, 64), views=2)
@@ -245,6 +249,26 @@ def test_what_the_key_covers(terrain, store, name):
     assert features_of(terrain, store) == 2
     assert features_of(terrain, store, **options) == again
     assert features_of(terrain, store) == 0
+
+
+def test_the_key_covers_the_code_of_ones_own_transforms(terrain, store, tmp_path, monkeypatch):
+    """Under the same name, with the same pixels: nothing else tells that other code made them."""
+    monkeypatch.chdir(tmp_path)
+    options = augmented(custom=("own_view:same",))
+
+    def begin_with(comment):
+        Path("own_view.py").write_text(
+            f"def same(image, mask, rng):{comment}\n    return image, mask"
+        )
+        sys.modules.pop("own_view", None)
+        loading._digests.pop("own_view", None)
+        find_transform.cache_clear()
+        return features_of(terrain, store, **options)
+
+    assert begin_with("") == 2
+    assert begin_with("") == 0
+    assert begin_with("  # changed") == 1
+    sys.modules.pop("own_view", None)
 
 
 def test_the_cpu_has_no_features_in_tf32(terrain, store):

@@ -37,7 +37,7 @@ class MyHead(Head):
         return cls(encoder.levels[0].channels, num_classes, spec.kernel)
 
     def totals(self, masks):
-        return {"pixels": (masks != self.ignore).sum()}
+        return {"pixels": (masks != self.ignore).sum().clamp(min=1)}
 
     def loss(self, pyramid, masks, totals):
         logits = F.interpolate(self.layer(pyramid["p2"]), masks.shape[-2:], mode="bilinear")

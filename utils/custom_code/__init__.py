@@ -1,0 +1,1 @@
+"""Code of a user's own, named by a reference ``package.module:name``."""
