@@ -8,7 +8,7 @@ from torch import nn
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
-from encoder_ablations.encoders.bodies.stages import prune, size_options, stage_maps
+from encoder_ablations.encoders.bodies.stages import prune, stage_maps
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.freezing import freeze
@@ -179,7 +179,7 @@ def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalB
     architecture = row.model.partition(".")[0]
     maps = stage_maps(architecture)
     model: nn.Module = timm.create_model(
-        architecture, pretrained=False, num_classes=0, **size_options(architecture)
+        architecture, pretrained=False, num_classes=0, **maps.options
     )
     _load(model, spec.weights, row.model)
     # what no map reads is removed after loading: a file holds it

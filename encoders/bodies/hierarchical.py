@@ -1,5 +1,6 @@
 """Convolutional and hierarchical models of timm as encoder bodies, through timm's own forward."""
 
+from functools import partial
 from typing import Any
 
 from timm.models import group_parameters
@@ -41,8 +42,11 @@ class HierarchicalBody(Body):
             padded = F.pad(images, (0, -width % self.step, 0, -height % self.step))
         maps = read_maps(self.model, self.indices, padded)
         sizes = sizes_of(height, width)
+        # Some models give a view with the channels last in memory, on which later layers round
+        # differently than on the same map read from a store.
         return [
-            each[..., :rows, :columns] for each, (rows, columns) in zip(maps, sizes, strict=True)
+            each[..., :rows, :columns].contiguous()
+            for each, (rows, columns) in zip(maps, sizes, strict=True)
         ]
 
     def tokens(self, height: int, width: int) -> None:
@@ -77,9 +81,20 @@ class HierarchicalBody(Body):
 
 
 def _depths(model: nn.Module) -> dict[str, int]:
-    """Return the depth of every parameter by timm's own grouping: 0 is the stem, k block k."""
+    """Return the depth of every parameter by timm's own grouping: 0 is the stem, k block k.
+
+    Where timm groups nothing, the blocks are the stages.
+    """
     timm_model: Any = model
-    depths: dict[str, int] = group_parameters(
-        model, timm_model.group_matcher(coarse=False), reverse=True
-    )
+    grouping: Any = partial(_stage_of, [each["module"] for each in timm_model.feature_info])
+    if hasattr(model, "group_matcher"):
+        grouping = timm_model.group_matcher(coarse=False)
+    depths: dict[str, int] = group_parameters(model, grouping, reverse=True)
     return depths
+
+
+def _stage_of(stages: list[str], parameter: str) -> int:
+    """Return the number of the stage that a parameter lies in, from 1; 0 outside of them all."""
+    numbers = {name: number for number, name in enumerate(stages, start=1)}
+    found = [number for name, number in numbers.items() if parameter.startswith(f"{name}.")]
+    return max(found, default=0)

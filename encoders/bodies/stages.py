@@ -1,7 +1,7 @@
 """Which maps of a timm model have strides 4, 8, 16 and 32, found by running it without memory."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,37 +31,45 @@ class StageMaps:
         widths: channels of each.
         step: number to whose multiples height and width must be padded.
         unread: names of parameters that none of the maps depends on.
+        options: timm's options with which the model was built.
     """
 
     indices: tuple[int, ...]
     widths: tuple[int, ...]
     step: int
     unread: frozenset[str]
-
-
-def size_options(architecture: str) -> dict[str, Any]:
-    """Return timm's options with which a model takes images of any size; empty if it needs none."""
-    with torch.device("meta"):
-        model = timm.create_model(architecture, pretrained=False, num_classes=0)
-    known = inspect.signature(type(model)).parameters
-    # Swin shifts its windows at every stage, as the official code for segmentation does. timm would
-    # leave out the shift where the last stage of a 224×224 image is one window.
-    wanted = {"strict_img_size": False, "always_partition": True}
-    return {key: value for key, value in wanted.items() if key in known}
+    options: Mapping[str, Any]
 
 
 @cache
-def stage_maps(name: str) -> StageMaps:
-    """Return the maps of the timm model called ``name``; see :func:`find_maps`."""
-    architecture = name.partition(".")[0]
+def stage_maps(architecture: str) -> StageMaps:
+    """Return the maps of the timm model of this name, without tag; see :func:`find_maps`."""
+    model = _without_memory(architecture)
+    options = size_options(type(model))
+    if options:
+        model = _without_memory(architecture, **options)
+    return find_maps(model, architecture, options)
+
+
+def size_options(kind: type[nn.Module]) -> dict[str, Any]:
+    """Return the options with which a class of timm takes images of any size, if it has them."""
+    # Swin shifts its windows at every stage, as the official code for segmentation does. timm would
+    # leave out the shift where the last stage of a 224×224 image is one window.
+    wanted = {"strict_img_size": False, "always_partition": True}
+    known = inspect.signature(kind).parameters
+    return {key: value for key, value in wanted.items() if key in known}
+
+
+def _without_memory(architecture: str, **options: Any) -> nn.Module:
+    """Return a timm model on the device "meta"."""
     with torch.device("meta"):
-        model = timm.create_model(
-            architecture, pretrained=False, num_classes=0, **size_options(architecture)
+        model: nn.Module = timm.create_model(
+            architecture, pretrained=False, num_classes=0, **options
         )
-    return find_maps(model, name)
+    return model
 
 
-def find_maps(model: nn.Module, name: str) -> StageMaps:
+def find_maps(model: nn.Module, name: str, options: Mapping[str, Any]) -> StageMaps:
     """Return the maps at strides 4 to 32 of a model whose parameters lie on the device "meta".
 
     Everything after the last of these maps is removed from the model.
@@ -69,6 +77,7 @@ def find_maps(model: nn.Module, name: str) -> StageMaps:
     Args:
         model: a timm model.
         name: what messages call it.
+        options: with which timm has built it.
 
     Raises:
         InputError: the model has no such maps, or runs on images of one size alone.
@@ -79,18 +88,16 @@ def find_maps(model: nn.Module, name: str) -> StageMaps:
     problem = ""
     for step in STEPS:
         try:
-            with torch.enable_grad():
-                maps = [_maps_of_trial(model, indices, step, size) for size in SIZES]
+            maps = _trial_maps(model, indices, step)
         except (RuntimeError, AssertionError, ValueError, TypeError) as error:
             problem = str(error).partition("\n")[0].rstrip(".")[:120]
             continue
-        if None not in maps:
-            trial: Any = maps[0]
-            widths = tuple(each.shape[1] for each in trial)
-            return StageMaps(indices, widths, step, _unread(model, trial))
+        if maps:
+            widths = tuple(each.shape[1] for each in maps)
+            return StageMaps(indices, widths, step, _unread(model, maps), options)
     raise InputError(
-        f"the timm model '{name}' cannot be an encoder: it does not give maps of strides 4, 8, 16 "
-        f"and 32 for images of any size ({problem or 'its maps have other sizes'}). "
+        f"the timm model '{name}' cannot be an encoder: it has no maps of strides 4, 8, 16 and 32 "
+        f"for images of every size (timm: {problem or 'maps of other sizes'}). "
         f"Allowed: {EXAMPLES}, or a vision transformer."
     )
 
@@ -139,15 +146,15 @@ def _indices(model: nn.Module, name: str) -> tuple[int, ...]:
     return tuple(last[stride] for stride in STRIDES.values())
 
 
-def _maps_of_trial(
-    model: nn.Module, indices: Sequence[int], step: int, size: tuple[int, int]
-) -> list[Tensor] | None:
-    """Return the maps of an image padded to multiples of a step; None if their sizes are wrong."""
-    height, width = (-(-side // step) * step for side in size)
-    maps = read_maps(model, indices, torch.empty(2, 3, height, width, device="meta"))
-    found = [(each.shape[-2], each.shape[-1]) for each in maps]
-    if found != sizes_of(height, width):
-        return None
+@torch.enable_grad()
+def _trial_maps(model: nn.Module, indices: Sequence[int], step: int) -> list[Tensor]:
+    """Return the maps of an image padded to multiples of a step; none if their sizes are wrong."""
+    maps: list[Tensor] = []
+    for size in SIZES:
+        height, width = (-(-side // step) * step for side in size)
+        maps = read_maps(model, indices, torch.empty(2, 3, height, width, device="meta"))
+        if [(each.shape[-2], each.shape[-1]) for each in maps] != sizes_of(height, width):
+            return []
     return maps
 
 

@@ -58,9 +58,9 @@ def shrunk(name):
     Norms and LayerScale, which begin with 0 or 1e-6, are random, too: no branch is without effect.
     """
     options, _ = FAMILIES[name]
-    options = options | size_options(name.partition(".")[0])
     with torch.device("meta"):
-        maps = find_maps(timm.create_model(name, num_classes=0, **options), name)
+        options = options | size_options(type(timm.create_model(name)))
+        maps = find_maps(timm.create_model(name, num_classes=0, **options), name, options)
     torch.manual_seed(0)
     source = timm.create_model(name, num_classes=0, **options).eval()
     for tensor in [*source.parameters(), *source.buffers()]:
@@ -145,6 +145,34 @@ def test_a_file_with_a_classifier_is_loaded(name, tmp_path):
     with torch.inference_mode():
         for ours, theirs in zip(encoder.body.eval()(images), taken, strict=True):
             assert (ours - theirs).abs().max() <= 1e-5
+
+
+def test_swin_shifts_its_windows_at_every_stage():
+    """As the official code for detection and segmentation does at any size of image."""
+    _, body = shrunk("swin_tiny_patch4_window7_224")
+    assert [layer.blocks[-1].shift_size for layer in body.model.layers[2:]] == [(3, 3), (3, 3)]
+
+
+def test_a_file_in_an_older_layout_is_converted_by_timm(tmp_path):
+    """timm's downloads of Swin have tables of positions, and other names than its models."""
+    name = "swin_tiny_patch4_window7_224"
+    torch.manual_seed(1)
+    state = timm.create_model(name).state_dict()
+    older = {"layers.0.blocks.0.attn.relative_position_index": torch.zeros(49, 49)}
+    for key, value in state.items():
+        key = key.replace("head.fc.", "head.")
+        for stage in (1, 2, 3):
+            key = key.replace(f"layers.{stage}.downsample", f"layers.{stage - 1}.downsample?")
+        older[key.replace("?", "")] = value
+    save_file(older, tmp_path / "model.safetensors")
+    encoder = build_encoder(EncoderSpec(name=name, weights=str(tmp_path / "model.safetensors")))
+    own = encoder.body.model.state_dict()
+    assert "layers.3.downsample.reduction.weight" in own
+    assert all(torch.equal(value, state[key]) for key, value in own.items())
+    again = tmp_path / "again.safetensors"
+    save_file({key: value for key, value in state.items() if "head" not in key}, again)
+    loaded = build_encoder(EncoderSpec(name=name, weights=str(again))).body.model.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
 
 
 def test_a_file_of_another_model_names_the_first_shapes(tmp_path):
