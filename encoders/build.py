@@ -111,6 +111,7 @@ def _build_body(spec: EncoderSpec, row: EncoderRow, neck: str) -> Body:
 
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
+    normalization = normalization_of(row)
     shape: Any = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta")
     patch: int = shape.patch_embed.patch_size[0]
     if spec.grid != "native" and patch != 14:
@@ -137,7 +138,7 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         model,
         taps=taps,
         final_norm=spec.final_norm is not False,
-        normalization=normalization_of(row),
+        normalization=normalization,
         input_scale=input_scale,
         position_rule=row.position_rule,
     )

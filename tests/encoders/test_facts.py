@@ -3,10 +3,13 @@
 import pytest
 import yaml
 
+from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.facts import FILE, read_facts, timm_models
 from encoder_ablations.encoders.facts_writer import as_yaml, model_names
+from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import ROWS, find_row
 from encoder_ablations.encoders.table.rows import HierarchicalRow, ViTRow
+from encoder_ablations.utils.errors import InputError
 
 
 def test_the_table_of_facts_is_that_of_the_models():
@@ -35,3 +38,9 @@ def test_a_model_that_is_not_listed_is_looked_up(monkeypatch, name, kind):
     row = find_row(name)
     assert isinstance(row, kind)
     assert row.model == name
+
+
+@pytest.mark.parametrize("name", ["resnet50.nothing", "vit_tiny_patch16_224.nothing"])
+def test_an_unknown_tag_names_the_known_ones(name):
+    with pytest.raises(InputError, match=r"tag.*(resnet50\.a1_in1k|augreg_in21k)"):
+        build_encoder(EncoderSpec(name=name, weights="random"))
