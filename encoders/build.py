@@ -7,6 +7,8 @@ from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
+from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
+from encoder_ablations.encoders.bodies.stages import prune, stage_maps
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.custom_encoder import fit_to_neck, make_custom_body, necks_of
@@ -20,6 +22,7 @@ from encoder_ablations.encoders.table.rows import (
     CustomRow,
     DarkNetRow,
     EncoderRow,
+    HierarchicalRow,
     ViTRow,
     source_of,
 )
@@ -31,6 +34,7 @@ REGULAR_PATCH = 16
 NECKS = {
     ViTRow: ("tap_pyramid", "simple_feature_pyramid", "none"),
     DarkNetRow: ("fpn_additive", "fpn_concat", "none"),
+    HierarchicalRow: ("fpn_additive", "fpn_concat", "none"),
 }
 """Necks of each kind of encoder; the first one is the default."""
 VIT_SETTINGS = ("taps", "final_norm", "grid")
@@ -118,13 +122,16 @@ def _changed_settings(spec: EncoderSpec) -> set[str]:
     return {key for key, field in fields.items() if getattr(spec, key) != field.default}
 
 
-def _build_body(spec: EncoderSpec, row: ViTRow | DarkNetRow, neck: str) -> Body:
+def _build_body(spec: EncoderSpec, row: ViTRow | DarkNetRow | HierarchicalRow, neck: str) -> Body:
     if isinstance(row, DarkNetRow):
         return _darknet_body(spec, row)
+    if isinstance(row, HierarchicalRow):
+        return _hierarchical_body(spec, row)
     return _vit_body(spec, row, neck)
 
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
+    normalization = normalization_of(row)
     shape: Any = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta")
     patch: int = shape.patch_embed.patch_size[0]
     if spec.grid != "native" and patch != 14:
@@ -151,7 +158,7 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         model,
         taps=taps,
         final_norm=spec.final_norm is not False,
-        normalization=normalization_of(row),
+        normalization=normalization,
         input_scale=input_scale,
         position_rule=row.position_rule,
     )
@@ -191,6 +198,19 @@ def _load(model: nn.Module, weights: str, name: str) -> None:
         load_weights(model, download_weights(name))
     elif weights != "random":
         load_weights(model, weights)
+
+
+def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalBody:
+    normalization = normalization_of(row)
+    architecture = row.model.partition(".")[0]
+    maps = stage_maps(architecture)
+    model: nn.Module = timm.create_model(
+        architecture, pretrained=False, num_classes=0, **maps.options
+    )
+    _load(model, spec.weights, row.model)
+    # what no map reads is removed after loading: a file holds it
+    prune(model, maps.indices)
+    return HierarchicalBody(model, maps, normalization)
 
 
 def _darknet_body(spec: EncoderSpec, row: DarkNetRow) -> DarkNetBody:

@@ -3,12 +3,37 @@
 Frozen parts have no gradient, stay in evaluation mode after ``.train()``, and keep their buffers.
 """
 
+from timm.layers.norm import (
+    RmsNorm,
+    RmsNorm2d,
+    RmsNorm2dFp32,
+    RmsNormFp32,
+    SimpleNorm,
+    SimpleNorm2d,
+    SimpleNorm2dFp32,
+    SimpleNormFp32,
+)
 from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder
 from encoder_ablations.utils.errors import InputError
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.RMSNorm)
+NORMS = (
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.RMSNorm,
+    # timm's norms that are no subclasses of PyTorch's
+    RmsNorm,
+    RmsNormFp32,
+    RmsNorm2d,
+    RmsNorm2dFp32,
+    SimpleNorm,
+    SimpleNormFp32,
+    SimpleNorm2d,
+    SimpleNorm2dFp32,
+)
 
 
 def freeze(encoder: Encoder, what: str | int) -> None:
@@ -20,7 +45,7 @@ def freeze(encoder: Encoder, what: str | int) -> None:
     Args:
         encoder: gets new ``frozen`` modules.
         what: "none", "body", "all_but_norms", or a number N: the stem and the first N blocks
-            (stages of a DarkNet).
+            (stages of a DarkNet; timm's blocks in its other models).
 
     Raises:
         InputError: N is more than the body's blocks.

@@ -9,10 +9,14 @@ from torch import Tensor, nn
 
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.bodies.darknet import DarkNetBody
+from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
+from encoder_ablations.encoders.bodies.stages import stage_maps
 from encoder_ablations.encoders.bodies.vit import ViTBody
-from encoder_ablations.encoders.table.rows import EncoderRow, ViTRow
+from encoder_ablations.encoders.table.rows import EncoderRow, HierarchicalRow, ViTRow, source_of
 
 TOLERANCE = 1e-5
+SIDE = 224
+"""Height and width of the images on which models that take any size are compared."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def source_difference(body: nn.Module, row: EncoderRow) -> float | None:
         return _vit_difference(body, row)
     if isinstance(body, DarkNetBody) and row.model is not None:
         return _darknet_difference(body, row.model)
+    if isinstance(body, HierarchicalBody) and isinstance(row, HierarchicalRow):
+        return _hierarchical_difference(body, row)
     return None
 
 
@@ -105,3 +111,52 @@ def _darknet_difference(body: DarkNetBody, model: str) -> float:
         images = _noise(256, 256)
         pairs = zip(source(images), body(images), strict=True)
         return torch.stack([(theirs - ours).abs().max() for theirs, ours in pairs]).max().item()
+
+
+def _hierarchical_difference(body: HierarchicalBody, row: HierarchicalRow) -> float | None:
+    """Compare with the outputs of stages, which hooks take from the source's forward pass.
+
+    Returns:
+        None if timm does not say which module gives which map.
+    """
+    options = dict(stage_maps(row.model.partition(".")[0]).options)
+    size = SIDE
+    # a model that takes images of one size by default is built so, and compared at that size
+    if options.pop("strict_img_size", None) is not None:
+        size = source_of(row).input_size[-1]
+    source: Any = timm.create_model(row.model, num_classes=0, **options)
+    surplus = source.load_state_dict(body.model.state_dict(), strict=False).unexpected_keys
+    if surplus:
+        raise ValueError(f"timm's {row.model} has no {surplus[0]}")
+    stages = [source.feature_info[index]["module"] for index in body.indices]
+    if not {*stages} <= {name for name, _ in source.named_modules()}:
+        return None
+    with torch.inference_mode():
+        images = _noise(size, size)
+        maps = body(images)
+        expected = _outputs_of(source.eval(), stages, images)
+        pairs = zip(maps, expected, strict=True)
+        differences = [(ours - _channels_first(theirs, ours)).abs().max() for ours, theirs in pairs]
+    return torch.stack(differences).max().item()
+
+
+def _outputs_of(model: nn.Module, names: list[str], images: Tensor) -> list[Tensor]:
+    """Return what the modules of these names give in the model's own forward pass."""
+    seen: dict[str, Tensor] = {}
+    handles = [
+        model.get_submodule(name).register_forward_hook(
+            lambda _m, _i, output, name=name: seen.update({name: output})
+        )
+        for name in names
+    ]
+    model(images)
+    for handle in handles:
+        handle.remove()
+    return [seen[name] for name in names]
+
+
+def _channels_first(output: Tensor, like: Tensor) -> Tensor:
+    """Return a stage's output, which may be B×h×w×C, in the order B×C×h×w of another map."""
+    if output.shape == like.shape:
+        return output
+    return output.permute(0, 3, 1, 2)

@@ -19,7 +19,7 @@ Deviation = Annotated[float, Field(gt=0)]
 
 
 class EncoderSpec(Config):
-    """A row of the encoder table (or any timm ViT by its model name) and how it is used."""
+    """A row of the encoder table (or another timm model by its name) and how it is used."""
 
     name: str
     """A name listed by ``ablate encoders``, a timm model name, or ``package.module:function`` for
@@ -36,8 +36,8 @@ class EncoderSpec(Config):
         | None
     ) = None
     """How the body's maps become the pyramid; default ``tap_pyramid`` (ViTs) or ``fpn_additive``
-    (DarkNets). ``none`` gives the maps themselves, for the linear head: nothing but the head is
-    then trained from scratch.
+    (all others). ``none`` gives the maps themselves: nothing but the head is then trained from
+    scratch. Heads other than the linear one then need a model with maps at strides 4, 8, 16, 32.
     """
     channels: Channels = Field(default=256, ge=32, multiple_of=32)
     """Channels of every pyramid level."""
@@ -56,7 +56,7 @@ class EncoderSpec(Config):
     """For ``tap_pyramid`` only: add every level's coarser neighbour before smoothing."""
     freeze: Literal["none", "body", "all_but_norms"] | Annotated[int, Field(ge=1)] = "none"
     """One of "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never
-    freezes the neck.
+    freezes the neck. Blocks are a ViT's, a DarkNet's stages, or those that timm counts.
     """
     label: Label | None = None
     """Name in reports; made from the rest when left out."""

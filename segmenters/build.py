@@ -26,7 +26,7 @@ def build_segmenter(
         seed: of the head's random stream.
 
     Raises:
-        InputError: the head needs a pyramid and the encoder has no neck, the settings do not fit
+        InputError: the head needs a pyramid and the encoder gives none, the settings do not fit
             together, a package that the head needs is not installed, or a head of one's own fails.
     """
     entry = head_entry(spec.name)
@@ -34,7 +34,8 @@ def build_segmenter(
     if entry.reads == "pyramid" and names != list(STRIDES):
         raise InputError(
             f"{spec.name} reads a pyramid {', '.join(STRIDES)}, but the encoder has neck: none and "
-            f"gives {', '.join(names)}. Leave neck out, or use the linear head."
+            f"gives {', '.join(names)}. Leave neck out, use the linear head, or a hierarchical "
+            "encoder."
         )
     settings = build(entry.spec, spec.model_dump(), f"segmenter {spec.name}")
     if is_reference(entry.reference):

@@ -246,7 +246,7 @@ def build_encoder_ablations_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> En
     encoder = build_encoder(spec_from_config(cfg), seed)
     check_config(cfg, encoder)
     levels = None
-    if spec_from_config(cfg).neck != "none":
+    if [level.name for level in encoder.levels] == list(STRIDES):
         levels = levels_read(cfg)
     return EncoderBackbone(encoder, levels, seed)
 

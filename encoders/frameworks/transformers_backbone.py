@@ -29,6 +29,8 @@ from encoder_ablations.encoders.base import STRIDES, Encoder
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.table.lookup import find_row
+from encoder_ablations.encoders.table.rows import ViTRow
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
@@ -45,7 +47,7 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
 
     Raises:
         InputError: a field that :class:`EncoderSpec` does not have, a value that it does not allow,
-            or no neck.
+            or a vision transformer without a neck.
     """
 
     model_type = "encoder_ablations"
@@ -63,10 +65,10 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
         self.set_output_features_output_indices(out_features=names, out_indices=indices)
         if self.encoder is not None:  # transformers makes empty configurations to compare with
             spec = self.encoder if isinstance(self.encoder, EncoderSpec) else _read(self.encoder)
-            if spec.neck == "none":
+            if spec.neck == "none" and isinstance(find_row(spec.name), ViTRow):
                 raise InputError(
-                    "a transformers backbone gives out a pyramid, but the encoder has neck: none. "
-                    "Remove it."
+                    "a transformers backbone gives out a pyramid, but the encoder is a vision "
+                    "transformer with neck: none. Remove it."
                 )
             self.encoder = spec.model_dump(mode="json")
         super().__post_init__(**kwargs)

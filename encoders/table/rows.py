@@ -71,18 +71,39 @@ class CustomRow:
     family: str = "custom"
 
 
-EncoderRow = ViTRow | DarkNetRow | CustomRow
+@dataclass(frozen=True)
+class HierarchicalRow:
+    """A convolutional or hierarchical model of timm with maps at strides 4, 8, 16 and 32.
+
+    Attributes:
+        model: timm's model name with its weights' tag.
+        family: how people call it.
+    """
+
+    name: str
+    model: str
+    family: str
+
+
+EncoderRow = ViTRow | DarkNetRow | HierarchicalRow | CustomRow
 
 
 def source_of(row: EncoderRow) -> "PretrainedCfg":
     """Return timm's facts about the weights of a row: normalisation, input size, licence.
 
     Raises:
-        InputError: the row has no weights.
+        InputError: the row has no weights, or not those that its model's tag names.
     """
     import timm
 
-    source = timm.get_pretrained_cfg(row.model) if row.model else None
+    try:
+        source = timm.get_pretrained_cfg(row.model) if row.model else None
+    except RuntimeError as error:  # timm's error for an unknown tag
+        known = timm.list_pretrained(f"{str(row.model).partition('.')[0]}.*")
+        raise InputError(
+            f"encoder {row.name}: timm has no weights of this tag. "
+            f"Allowed: {', '.join(known) or 'none'}."
+        ) from error
     if source is None:
         raise InputError(f"encoder {row.name}: timm knows no weights for it.")
     return source

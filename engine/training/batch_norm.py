@@ -11,6 +11,7 @@ statistics. :func:`images_per_statistic` tells which runs are affected.
 
 import torch
 import torch.distributed as dist
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -59,16 +60,19 @@ def synchronise(model: nn.Module) -> None:
 
 
 def _synchronised(norm: nn.Module) -> "WholeBatchNorm":
-    if type(norm) not in PLAIN:
+    if type(norm) not in (*PLAIN, BatchNormAct2d):
         raise InputError(
             f"{type(norm).__name__} is a BatchNorm that cannot be synchronised over several "
-            "processes; allowed are BatchNorm1d, BatchNorm2d and BatchNorm3d. "
-            "Train this model with one process."
+            "processes; allowed are BatchNorm1d, BatchNorm2d, BatchNorm3d and timm's "
+            "BatchNormAct2d. Train this model with one process."
         )
     assert isinstance(norm, _BatchNorm)
-    whole = WholeBatchNorm(
-        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
-    )
+    kind = WholeBatchNorm
+    if isinstance(norm, BatchNormAct2d):
+        kind = WholeBatchNormAct
+    whole = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    if isinstance(whole, WholeBatchNormAct):
+        whole.drop, whole.act = norm.drop, norm.act
     # the optimiser holds the parameters themselves: they move, they are not copied
     for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
         setattr(whole, name, getattr(norm, name))
@@ -115,6 +119,25 @@ class WholeBatchNorm(_BatchNorm):
         unbiased = variance * count / (count - 1).clamp(min=1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), momentum)
+
+
+class WholeBatchNormAct(WholeBatchNorm):
+    """timm's ``BatchNormAct2d`` over all processes: BatchNorm, dropout and an activation.
+
+    Attributes:
+        drop, act: the modules of the BatchNorm whose place it takes.
+    """
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the activations: B×C×…, of the same shape and dtype as the input."""
+        normalised = super().forward(input)
+        if self.weight is None:  # else the activation, in place, would change what backward needs
+            normalised = normalised.clone()
+        output: Tensor = self.act(self.drop(normalised))
+        return output
 
 
 DONE = (WholeBatchNorm, nn.SyncBatchNorm)

@@ -10,7 +10,18 @@ from torch import nn
 from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
 from encoder_ablations.segmenters.base import Segmenter
 
-UNDECAYED_NAMES = {"pos_embed", "cls_token", "reg_token", "dist_token", "mask_token", "level_embed"}
+UNDECAYED_NAMES = {
+    "pos_embed",
+    "pos_embed_window",
+    "relative_position_bias_table",
+    "attention_biases",
+    "gamma",
+    "cls_token",
+    "reg_token",
+    "dist_token",
+    "mask_token",
+    "level_embed",
+}
 
 
 def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.AdamW:

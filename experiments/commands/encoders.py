@@ -14,14 +14,14 @@ EXAMPLES = """  ablate encoders
 NORMALIZATIONS = {0.485: "ImageNet", 0.481: "CLIP", 0.5: "0.5"}
 """Names of the usual normalisations, by the mean of red."""
 
-COLUMNS = "{:<16}{:<20}{:>8}{:>6}  {:<6}{:>6}{:>7}  {:<13}{:<17}{}"
+COLUMNS = "{:<19}{:<20}{:>8}{:>6}  {:<6}{:>6}{:>7}  {:<13}{:<17}{}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate encoders --help``."""
     about = (
-        "Lists the encoders that have a name here; any other timm vision transformer works by its "
-        "timm name."
+        "Lists the encoders that have a name here; any other timm vision transformer, and any timm "
+        "model with maps at strides 4, 8, 16 and 32, works by its timm name."
     )
     parser = options.make_parser("encoders", about, EXAMPLES)
     parser.add_argument(

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "taps", "Prints shapes, strides and token grid of an encoder and checks its taps.", EXAMPLES
     )
     parser.add_argument(
-        "--encoder", required=True, help="a name (see 'ablate encoders'), a timm ViT, or a YAML"
+        "--encoder", required=True, help="a name (see 'ablate encoders'), a timm model, or a YAML"
     )
     parser.add_argument("--image", type=Path, help="an image file (default: noise)")
     parser.add_argument(

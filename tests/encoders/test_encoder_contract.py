@@ -23,7 +23,11 @@ CASES = {
     "no prefix token": {"name": "vit_base_patch16_siglip_224"},
     "darknet": {"name": "darknet_tiny"},
     "darknet, concatenating": {"name": "darknet17", "neck": "fpn_concat"},
+    "resnet": {"name": "test_resnet"},
+    "efficientnet, concatenating": {"name": "test_efficientnet", "neck": "fpn_concat"},
+    "convnext": {"name": "test_convnext"},
 }
+WITHOUT_TAPS = ("darknet", "test_")
 SIZES = [(64, 64), (128, 96), (75, 101)]
 
 
@@ -90,9 +94,22 @@ def test_padding_does_not_shift_features():
 
 
 def test_level_strides_are_monotonous():
-    for name in ("vit_tiny_patch16_224", "darknet_tiny"):
+    for name in ("vit_tiny_patch16_224", "darknet_tiny", "test_convnext"):
         encoder = build_encoder(EncoderSpec(name=name, weights="random"))
         assert [level.stride for level in encoder.levels] == [4, 8, 16, 32]
+
+
+@pytest.mark.parametrize("name", ["darknet_tiny", "test_resnet", "test_convnext"])
+@pytest.mark.parametrize("size", SIZES)
+def test_stages_without_a_neck_are_a_pyramid_of_their_own_channels(name, size):
+    encoder = build_encoder(EncoderSpec(name=name, weights="random", neck="none")).eval()
+    with torch.inference_mode():
+        images = torch.randn(1, 3, *size)
+        maps, pyramid = encoder.body(images), encoder(images)
+    assert [level.channels for level in encoder.levels] == list(encoder.body.widths)
+    assert list(pyramid) == ["p2", "p3", "p4", "p5"]
+    assert all(map(torch.equal, maps, pyramid.values()))
+    assert not list(encoder.neck.parameters())
 
 
 EARLY = {"taps": (0.25, 0.4, 0.5, 0.6), "final_norm": False}
@@ -115,11 +132,12 @@ def test_every_parameter_gets_a_gradient(case):
     """Position embeddings too, whichever rule resizes them."""
     learning, reached = learning_and_reached(channels=64, **case)
     assert learning == reached
-    assert "body.reader.model.norm.weight" in learning or "darknet" in case["name"]
+    has_norm = not case["name"].startswith(WITHOUT_TAPS)
+    assert ("body.reader.model.norm.weight" in learning) == has_norm
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in CASES.values() if "darknet" not in case["name"]], ids=str
+    "case", [each for each in CASES.values() if not each["name"].startswith(WITHOUT_TAPS)], ids=str
 )
 def test_what_no_tap_depends_on_does_not_learn(case):
     learning, reached = learning_and_reached(channels=64, **case, **EARLY)

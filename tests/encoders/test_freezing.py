@@ -1,12 +1,17 @@
 """Rule 9: frozen is frozen, and the neck always learns."""
 
+import inspect
+
 import pytest
+import timm
 import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.freezing import NORMS
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.utils.errors import InputError
+
+NAMES = ["darknet_tiny", "vit_tiny_patch16_224", "test_resnet", "test_convnext"]
 
 
 def make(name, freeze):
@@ -26,7 +31,7 @@ def step(encoder):
     }
 
 
-@pytest.mark.parametrize("name", ["darknet_tiny", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("name", NAMES)
 def test_frozen_body_never_changes(name):
     encoder = make(name, "body")
     encoder.load_state_dict(encoder.state_dict())
@@ -36,12 +41,13 @@ def test_frozen_body_never_changes(name):
     assert all(parameter.requires_grad for parameter in encoder.parts["neck"])
 
 
-def test_trainable_body_changes_with_its_buffers():
-    changed = step(make("darknet_tiny", "none"))
+@pytest.mark.parametrize("name", ["darknet_tiny", "test_efficientnet"])
+def test_trainable_body_changes_with_its_buffers(name):
+    changed = step(make(name, "none"))
     assert any(key.startswith("body.") and key.endswith("running_mean") for key in changed)
 
 
-@pytest.mark.parametrize("name", ["darknet_tiny", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("name", NAMES)
 def test_first_blocks(name):
     encoder = make(name, 2)
     changed = step(encoder)
@@ -56,8 +62,9 @@ def test_first_blocks(name):
     )
 
 
-def test_all_but_norms():
-    encoder = make("vit_tiny_patch16_224", "all_but_norms")
+@pytest.mark.parametrize("name", NAMES)
+def test_all_but_norms(name):
+    encoder = make(name, "all_but_norms")
     norms = {
         id(p)
         for module in encoder.body.modules()
@@ -79,3 +86,24 @@ def test_frozen_body_builds_no_graph():
 def test_more_blocks_than_there_are():
     with pytest.raises(InputError, match=r"13 blocks asked for, this encoder has 12.*1\.\.12"):
         make("vit_tiny_patch16_224", 13)
+
+
+def test_every_norm_of_timm_is_a_norm():
+    """Also those that are no subclasses of PyTorch's."""
+    classes = [getattr(timm.layers, name) for name in dir(timm.layers) if "Norm" in name]
+    plain = [
+        each
+        for each in classes
+        if inspect.isclass(each)
+        and each.__name__.startswith(("LayerNorm", "RmsNorm", "SimpleNorm"))
+    ]
+    assert len(plain) > 5
+    assert not [each.__name__ for each in plain if not issubclass(each, NORMS)]
+    assert issubclass(timm.layers.BatchNormAct2d, NORMS)
+
+
+def test_one_block_more_than_timm_counts():
+    blocks = make("test_resnet", "none").body.max_depth - 1
+    assert make("test_resnet", blocks).body_is_frozen is False
+    with pytest.raises(InputError, match=rf"{blocks + 1} blocks asked for, .* has {blocks}"):
+        make("test_resnet", blocks + 1)

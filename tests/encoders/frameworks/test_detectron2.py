@@ -8,6 +8,7 @@ import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.segmenters.ops.official_operator import provide_operator
 from encoder_ablations.utils.errors import InputError
 
 pytestmark = pytest.mark.detectron2
@@ -26,6 +27,9 @@ from encoder_ablations.encoders.frameworks.detectron2 import (  # noqa: E402
 
 VIT = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32}
 DARKNET = {"name": "darknet_tiny", "weights": "random", "channels": 32}
+CONVNEXT = {"name": "test_convnext", "weights": "random", "channels": 32}
+STAGES = {"name": "test_resnet", "weights": "random", "neck": "none"}
+ENCODERS = [VIT, DARKNET, CONVNEXT, STAGES]
 CLIP = {"name": "clip_b32", "weights": "random", "channels": 32}
 LEVELS = ["p2", "p3", "p4", "p5"]
 NODE = "MODEL.ENCODER_ABLATIONS"
@@ -58,6 +62,7 @@ def cfg():
 @pytest.fixture
 def mask2former_cfg():
     """The official R50 configuration with small sizes, as its ``train_net.py`` reads it."""
+    provide_operator()  # without which the official repository cannot be imported
     mask2former = pytest.importorskip(
         "mask2former", reason="the official Mask2Former is not on PYTHONPATH"
     )
@@ -113,7 +118,14 @@ def parts_with_gradient(model):
     }
 
 
-@pytest.mark.parametrize("encoder", [VIT, DARKNET], ids=lambda encoder: encoder["name"])
+def parts_that_learn(encoder):
+    parts = {"encoder.body", "encoder.neck", "sem_seg_head"}
+    if encoder.get("neck") == "none":
+        parts.remove("encoder.neck")
+    return parts
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder["name"])
 def test_shapes_and_parity_with_our_encoder(cfg, encoder):
     apply_encoder(cfg, encoder, keep=["SEED", "3"])
     backbone = build_backbone(cfg).eval()
@@ -147,23 +159,23 @@ def test_model_normalises_as_the_encoder_expects(cfg):
     assert cfg.INPUT.FORMAT == "RGB"
 
 
-@pytest.mark.parametrize("encoder", [VIT, DARKNET], ids=lambda encoder: encoder["name"])
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder["name"])
 def test_head_of_detectron2_learns(cfg, encoder):
     apply_encoder(cfg, encoder, keep=[*SMALL, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"])
     model = build_model(cfg)
-    assert parts_with_gradient(model) == {"encoder.body", "encoder.neck", "sem_seg_head"}
+    assert parts_with_gradient(model) == parts_that_learn(encoder)
     with torch.no_grad():
         scores = [result["sem_seg"] for result in model.eval()(batch())]
     assert [tuple(score.shape) for score in scores] == [(3, 64, 96), (3, 50, 70)]
 
 
-@pytest.mark.parametrize("encoder", [VIT, DARKNET], ids=lambda encoder: encoder["name"])
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder["name"])
 def test_official_mask2former_learns_beside_its_own_r50(mask2former_cfg, encoder):
     r50, cfg = mask2former_cfg, mask2former_cfg.clone()
     apply_encoder(cfg, encoder, keep=SMALL_MASK2FORMER)
     model = build_model(cfg)
     assert type(model).__module__ == "mask2former.maskformer_model"
-    assert parts_with_gradient(model) == {"encoder.body", "encoder.neck", "sem_seg_head"}
+    assert parts_with_gradient(model) == parts_that_learn(encoder)
     with torch.no_grad():
         scores = [result["sem_seg"] for result in model.eval()(batch())]
     assert [tuple(score.shape) for score in scores] == [(3, 64, 96), (3, 50, 70)]

@@ -29,6 +29,8 @@ NECKS = [
     {**VIT, "neck": "simple_feature_pyramid"},
     {"name": "darknet_tiny", "weights": "random", "channels": 32},
     {"name": "darknet_tiny", "weights": "random", "channels": 32, "neck": "fpn_concat"},
+    {"name": "test_convnext", "weights": "random", "channels": 32},
+    {"name": "test_resnet", "weights": "random", "neck": "none"},
 ]
 OUT = "MODEL.ENCODER_ABLATIONS.OUT_FEATURES"
 DETECTION = {

@@ -21,7 +21,7 @@ from encoder_ablations.encoders.frameworks.transformers_backbone import (
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.utils.errors import InputError
 
-NAMES = ["vit_tiny_patch16_224", "dinov3_s16", "darknet_tiny"]
+NAMES = ["vit_tiny_patch16_224", "dinov3_s16", "darknet_tiny", "test_convnext"]
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +125,9 @@ def test_half_precision_keeps_the_rotary_periods(tmp_path):
 
 
 @pytest.mark.parametrize("freeze", ["body", "all_but_norms", 2, "none"])
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "darknet_tiny"])
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "darknet_tiny", "test_resnet"])
 def test_frozen_stays_frozen(name, freeze, tmp_path):
-    config = config_of(name, freeze=freeze, final_norm=None if name == "darknet_tiny" else False)
+    config = config_of(name, freeze=freeze, final_norm=False if "vit" in name else None)
     encoder = build_encoder(EncoderSpec(**config.encoder)).train()
     AutoBackbone.from_config(config).save_pretrained(tmp_path / "alone")
     upernet(config).save_pretrained(tmp_path / "within")
@@ -168,6 +168,14 @@ def test_what_a_checkpoint_lacks_starts_as_ever(name, tmp_path):
     initial = tensors(EncoderBackbone(config_of(name, seed=5)))
     for key, value in tensors(loaded).items():
         assert torch.equal(value, state.get(key, initial[key])), key
+
+
+def test_stages_without_a_neck():
+    spec = {"name": "test_resnet", "weights": "random", "neck": "none"}
+    backbone = AutoBackbone.from_config(EncoderBackboneConfig(encoder=spec)).eval()
+    assert backbone.channels == [32, 48, 192, 96]
+    shapes = [tuple(level.shape) for level in backbone(images()).feature_maps]
+    assert shapes == [(2, 32, 16, 24), (2, 48, 8, 12), (2, 192, 4, 6), (2, 96, 2, 3)]
 
 
 def test_levels():

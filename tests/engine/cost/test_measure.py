@@ -41,6 +41,28 @@ def test_vit_by_hand():
     assert cost.flops == sum(cost.flops_by_part.values())
 
 
+@pytest.mark.parametrize("encoder", ["test_resnet", "test_convnext"])
+def test_products_of_a_hierarchical_encoder(encoder):
+    """All its convolutions and linear layers, counted by their outputs."""
+    segmenter = make(LinearSpec(name="linear"), encoder)
+    products = []
+
+    def note(module, _inputs, output):
+        products.append(module.weight[0].numel() * output.numel())
+
+    body = segmenter.encoder.body
+    for module in body.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(note)
+    with torch.inference_mode():
+        body.eval()(torch.zeros(1, 3, 64, 96))
+    expected = sum(products)
+    cost = measure_cost(segmenter, (64, 96), (1,), seconds=0.0)
+    assert cost.tokens is None
+    # fvcore also counts norms
+    assert expected < cost.flops_by_part["encoder.body"] < 1.3 * expected
+
+
 @pytest.mark.parametrize("encoder", ["vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2"])
 def test_encoders_that_resize_positions_by_their_own_rule(encoder):
     """Another size than the native one: their position embedding is put in from outside, which

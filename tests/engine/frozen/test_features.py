@@ -45,16 +45,18 @@ BARE = EncoderSpec(
     name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.5, 1.0), freeze="body"
 )
 DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32, freeze="body")
+CONVNEXT = DARKNET.model_copy(update={"name": "test_convnext"})
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """How many images each call of a body gets."""
     from encoder_ablations.encoders.bodies.darknet import DarkNetBody
+    from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
     from encoder_ablations.encoders.bodies.vit import ViTBody
 
     seen = []
-    for kind in (ViTBody, DarkNetBody):
+    for kind in (ViTBody, DarkNetBody, HierarchicalBody):
 
         def forward(self, images, original=kind.forward):
             seen.append(len(images))
@@ -97,8 +99,8 @@ def store(tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     ("encoder", "head"),
-    [(VIT, LINEAR), (VIT, MASK2FORMER), (DARKNET, LINEAR), (BARE, LINEAR)],
-    ids=["linear", "mask2former", "darknet", "bare"],
+    [(VIT, LINEAR), (VIT, MASK2FORMER), (DARKNET, LINEAR), (BARE, LINEAR), (CONVNEXT, LINEAR)],
+    ids=["linear", "mask2former", "darknet", "bare", "convnext"],
 )
 def test_the_store_changes_no_bit(terrain, tmp_path, store, calls, encoder, head, precision):
     """Whether features are computed every time, kept, or read from an earlier run."""

@@ -4,6 +4,7 @@ are told."""
 import pytest
 import torch
 import torch.distributed as dist
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from encoder_ablations.encoders.build import build_encoder
@@ -40,7 +41,8 @@ def one_process():
     ids=str,
 )
 @pytest.mark.parametrize(
-    ("kind", "shape"), [(nn.BatchNorm1d, (6, 4)), (nn.BatchNorm2d, (2, 4, 3, 5))]
+    ("kind", "shape"),
+    [(nn.BatchNorm1d, (6, 4)), (nn.BatchNorm2d, (2, 4, 3, 5)), (BatchNormAct2d, (2, 4, 3, 5))],
 )
 def test_equals_pytorchs(one_process, kind, shape, options):
     torch.manual_seed(0)
@@ -80,7 +82,7 @@ def test_the_optimiser_goes_on_with_the_same_parameters_and_frozen_ones_stay(one
 
 
 class WithActivation(nn.BatchNorm2d):
-    """As timm's: it does more than to normalise."""
+    """It does more than to normalise."""
 
 
 def test_a_batch_norm_that_is_more_than_that_is_refused(one_process):
@@ -91,6 +93,16 @@ def test_a_batch_norm_that_is_more_than_that_is_refused(one_process):
 def model_of(name, freeze="none", segmenter=True):
     encoder = build_encoder(EncoderSpec(name=name, weights="random", channels=32, freeze=freeze), 0)
     return build_segmenter(LinearSpec(name="linear"), encoder, 3, 0) if segmenter else encoder
+
+
+def test_every_batch_norm_of_an_efficientnet_is_over_all_processes(one_process):
+    segmenter = model_of("test_efficientnet")
+    names = segmenter.state_dict().keys()
+    before = learning_norms(segmenter)
+    synchronise(segmenter)
+    assert len(before) > 10
+    assert all(isinstance(each, WholeBatchNorm) for each in learning_norms(segmenter))
+    assert segmenter.state_dict().keys() == names
 
 
 def test_which_runs_see_parts_of_their_batch():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import timm
+import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -13,11 +14,13 @@ from encoder_ablations.engine.training.optimizer import (
     parameter_groups,
     rate_factor,
     set_rates,
+    undecayed_names,
 )
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
+DECAYED = ("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight")
 SMALL_MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=32
 )
@@ -52,7 +55,15 @@ def test_every_trainable_parameter_once():
 
 
 @pytest.mark.parametrize(
-    "encoder", ["vit_tiny_patch16_224", "dinov2_s14", "dinov2_reg_s14", "darknet_tiny"]
+    "encoder",
+    [
+        "vit_tiny_patch16_224",
+        "dinov2_s14",
+        "dinov2_reg_s14",
+        "darknet_tiny",
+        "test_convnext",
+        "test_efficientnet",
+    ],
 )
 def test_what_is_not_decayed(encoder):
     found = settings(make(encoder), OptimizerSpec(weight_decay=0.05))
@@ -68,13 +79,33 @@ def test_what_is_not_decayed(encoder):
         ) or any(word in name for word in ("norm", ".bn.", "queries_embedder", "queries_features"))
         if plain:
             assert decay == 0, name
-    weights = [
-        name
-        for name in found
-        if name.endswith(("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight"))
-    ]
+    weights = [name for name in found if name.endswith(DECAYED)]
     assert weights
     assert all(found[name][1] == 0.05 for name in weights)
+
+
+def test_relative_positions_are_not_decayed():
+    """As in the official training script, which timm's own list agrees with."""
+    with torch.device("meta"):
+        body = build_encoder(
+            EncoderSpec(name="swin_tiny_patch4_window7_224", weights="random")
+        ).body
+    found = undecayed_names(body)
+    tables = [name for name, _ in body.named_parameters() if "relative_position" in name]
+    assert len(tables) == 12
+    assert not set(tables) - found
+    assert "model.layers.0.blocks.0.attn.qkv.weight" not in found
+
+
+def test_layer_decay_over_the_blocks_that_timm_counts():
+    spec = OptimizerSpec(lr=1.0, encoder_lr_multiplier=1.0, layer_decay=0.5)
+    segmenter = make("test_resnet")
+    found, blocks = settings(segmenter, spec), segmenter.encoder.body.max_depth - 1
+    model = "encoder.body.model."
+    assert blocks == 4
+    assert found[f"{model}layer4.0.conv1.weight"][0] == 0.5
+    assert found[f"{model}layer1.0.conv1.weight"][0] == 0.5**blocks
+    assert found[f"{model}conv1.0.weight"][0] == 0.5 ** (blocks + 1)
 
 
 def test_agrees_with_timms_own_list():

@@ -1,0 +1,167 @@
+"""Which maps of a timm model have strides 4, 8, 16 and 32, found by running it without memory."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from encoder_ablations.encoders.base import STRIDES
+from encoder_ablations.utils.errors import InputError
+
+STEPS = (1, 4, 32, 64, 128)
+"""Numbers to whose multiples images may have to be padded; the first that works is taken."""
+SIZES = ((97, 65), (75, 102))
+"""Heights and widths of trial images. Halved again and again, 97 and 65 are odd at every stage, so
+that a model which rounds down anywhere gives too small a map.
+"""
+EXAMPLES = "resnet50, efficientnet_lite0, or timm's convnext, swin, pvt_v2 and fastvit models"
+
+
+@dataclass(frozen=True)
+class StageMaps:
+    """The maps of a timm model at strides 4, 8, 16 and 32.
+
+    Attributes:
+        indices: their positions among the model's feature maps.
+        widths: channels of each.
+        step: number to whose multiples height and width must be padded.
+        unread: names of parameters that none of the maps depends on.
+        options: timm's options with which the model was built.
+    """
+
+    indices: tuple[int, ...]
+    widths: tuple[int, ...]
+    step: int
+    unread: frozenset[str]
+    options: Mapping[str, Any]
+
+
+@cache
+def stage_maps(architecture: str) -> StageMaps:
+    """Return the maps of the timm model of this name, without tag; see :func:`find_maps`."""
+    model = _without_memory(architecture)
+    options = size_options(type(model))
+    if options:
+        model = _without_memory(architecture, **options)
+    return find_maps(model, architecture, options)
+
+
+def size_options(kind: type[nn.Module]) -> dict[str, Any]:
+    """Return the options with which a class of timm takes images of any size, if it has them."""
+    # Swin shifts its windows at every stage, as the official code for segmentation does. timm would
+    # leave out the shift where the last stage of a 224×224 image is one window.
+    wanted = {"strict_img_size": False, "always_partition": True}
+    known = inspect.signature(kind).parameters
+    return {key: value for key, value in wanted.items() if key in known}
+
+
+def _without_memory(architecture: str, **options: Any) -> nn.Module:
+    """Return a timm model on the device "meta"."""
+    with torch.device("meta"):
+        model: nn.Module = timm.create_model(
+            architecture, pretrained=False, num_classes=0, **options
+        )
+    return model
+
+
+def find_maps(model: nn.Module, name: str, options: Mapping[str, Any]) -> StageMaps:
+    """Return the maps at strides 4 to 32 of a model whose parameters lie on the device "meta".
+
+    Everything after the last of these maps is removed from the model.
+
+    Args:
+        model: a timm model.
+        name: what messages call it.
+        options: with which timm has built it.
+
+    Raises:
+        InputError: the model has no such maps, or runs on images of one size alone.
+    """
+    indices = _indices(model, name)
+    prune(model, indices)
+    model.eval()
+    problem = ""
+    for step in STEPS:
+        try:
+            maps = _trial_maps(model, indices, step)
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            problem = str(error).partition("\n")[0].rstrip(".")[:120]
+            continue
+        if maps:
+            widths = tuple(each.shape[1] for each in maps)
+            return StageMaps(indices, widths, step, _unread(model, maps), options)
+    raise InputError(
+        f"the timm model '{name}' cannot be an encoder: it has no maps of strides 4, 8, 16 and 32 "
+        f"for images of every size (timm: {problem or 'maps of other sizes'}). "
+        f"Allowed: {EXAMPLES}, or a vision transformer."
+    )
+
+
+def prune(model: nn.Module, indices: Sequence[int]) -> None:
+    """Remove what lies behind the last of a model's maps: the classifier, its norm, last stages."""
+    timm_model: Any = model
+    timm_model.prune_intermediate_layers(list(indices), prune_norm=True)
+
+
+def read_maps(model: nn.Module, indices: Sequence[int], images: Tensor) -> list[Tensor]:
+    """Return maps B×C×h×w of images B×3×H×W by timm's own forward pass, finest first."""
+    timm_model: Any = model
+    maps: list[Tensor] = timm_model.forward_intermediates(
+        images,
+        indices=list(indices),
+        stop_early=True,
+        output_fmt="NCHW",
+        intermediates_only=True,
+    )
+    return maps
+
+
+def sizes_of(height: int, width: int) -> list[tuple[int, int]]:
+    """Return (rows, columns) of the maps of an image, its sides divided and rounded up."""
+    return [(-(-height // stride), -(-width // stride)) for stride in STRIDES.values()]
+
+
+def _indices(model: nn.Module, name: str) -> tuple[int, ...]:
+    """Return the position of the last map at each stride.
+
+    Raises:
+        InputError: there is none at one of them.
+    """
+    information: Any = getattr(model, "feature_info", None) or ()
+    strides = [each["reduction"] for each in information]
+    missing = [stride for stride in STRIDES.values() if stride not in strides]
+    usable = hasattr(model, "forward_intermediates") and hasattr(model, "prune_intermediate_layers")
+    if missing or not usable:
+        found = ", ".join(str(stride) for stride in sorted(set(strides))) or "unknown"
+        raise InputError(
+            f"the timm model '{name}' cannot be an encoder: an encoder's maps have the strides 4, "
+            f"8, 16 and 32, this model's are {found}. Allowed: {EXAMPLES}, or a vision transformer."
+        )
+    last = {stride: index for index, stride in enumerate(strides)}
+    return tuple(last[stride] for stride in STRIDES.values())
+
+
+@torch.enable_grad()
+def _trial_maps(model: nn.Module, indices: Sequence[int], step: int) -> list[Tensor]:
+    """Return the maps of an image padded to multiples of a step; none if their sizes are wrong."""
+    maps: list[Tensor] = []
+    for size in SIZES:
+        height, width = (-(-side // step) * step for side in size)
+        maps = read_maps(model, indices, torch.empty(2, 3, height, width, device="meta"))
+        if [(each.shape[-2], each.shape[-1]) for each in maps] != sizes_of(height, width):
+            return []
+    return maps
+
+
+def _unread(model: nn.Module, maps: list[Tensor]) -> frozenset[str]:
+    """Return the names of the parameters to which no gradient comes from the maps."""
+    named = dict(model.named_parameters())
+    total = torch.stack([each.sum() for each in maps]).sum()
+    gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
+    pairs = zip(named, gradients, strict=True)
+    return frozenset(name for name, gradient in pairs if gradient is None)
