@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from encoder_ablations.encoders.spec import Statistics
 from encoder_ablations.utils.errors import InputError
 
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
@@ -87,6 +88,8 @@ class Encoder(nn.Module):
         frozen: modules that stay in evaluation mode, see
             :func:`encoder_ablations.encoders.freezing.freeze`.
         map_dtype: what the body's maps are rounded to; None = not rounded. See :meth:`round_maps`.
+        batch_norm: where the body's BatchNorm statistics come from, see
+            :func:`encoder_ablations.encoders.batch_norm.statistics_of`; None = it has no BatchNorm.
     """
 
     def __init__(self, body: Body, neck: nn.Module, channels: int | None) -> None:
@@ -102,6 +105,7 @@ class Encoder(nn.Module):
         self.neck = neck
         self.frozen: tuple[nn.Module, ...] = ()
         self.map_dtype: torch.dtype | None = None
+        self.batch_norm: Statistics | None = None
         if channels is None:
             taps = zip(body.widths, body.reductions, strict=True)
             self.levels = tuple(

@@ -6,10 +6,11 @@ import timm
 from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
+from encoder_ablations.encoders.batch_norm import statistics_of
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.vit import ViTBody
-from encoder_ablations.encoders.freezing import freeze
+from encoder_ablations.encoders.freezing import freeze, has_running_statistics
 from encoder_ablations.encoders.pyramids.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -50,6 +51,7 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     channels = None if neck_name == "none" else spec.channels
     encoder = Encoder(body, neck, channels)
     freeze(encoder, spec.freeze)
+    encoder.batch_norm = statistics_of(spec, has_running_statistics(body))
     return encoder
 
 

@@ -4,6 +4,7 @@ Frozen parts have no gradient, stay in evaluation mode after ``.train()``, and k
 """
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoder_ablations.encoders.base import Body, Encoder
 from encoder_ablations.utils.errors import InputError
@@ -54,6 +55,23 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
     # modules without children, since a container may hold blocks that learn
     leaves = {name: module for name, module in body.named_modules() if _is_leaf(module)}
     return tuple(module for name, module in leaves.items() if body.depth_of(f"{name}.") <= count)
+
+
+def has_running_statistics(module: nn.Module) -> bool:
+    """Return whether any BatchNorm in a module normalises with running statistics."""
+    return any(norm.track_running_stats for norm in _batch_norms(module))
+
+
+def fixed_batch_norms(encoder: Encoder) -> list[_BatchNorm]:
+    """Return the body's BatchNorms, first to last, whose running statistics no training changes."""
+    frozen = {part for module in encoder.frozen for part in module.modules()}
+    return [
+        norm for norm in _batch_norms(encoder.body) if norm.track_running_stats and norm in frozen
+    ]
+
+
+def _batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 def _is_leaf(module: nn.Module) -> bool:

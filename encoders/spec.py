@@ -16,6 +16,7 @@ Label = Annotated[
 ]
 Triple = tuple[float, float, float]
 Deviation = Annotated[float, Field(gt=0)]
+Statistics = Literal["estimate", "learn", "keep"]
 
 
 class EncoderSpec(Config):
@@ -54,6 +55,11 @@ class EncoderSpec(Config):
     """One of "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never
     freezes the neck.
     """
+    batch_norm: Statistics | None = None
+    """BatchNorm statistics of the frozen part: "estimate" (on training images, before training; the
+    default for random weights) or "keep" (those of the weights; the default for others). "learn" in
+    training is the default, and all that is allowed, if nothing or all but norms is frozen.
+    """
     label: Label | None = None
     """Name in reports; made from the rest when left out."""
     patch_size: int | None = None
@@ -81,5 +87,6 @@ class EncoderSpec(Config):
             {"none": None, "body": "frozen"}.get(str(self.freeze), f"freeze-{self.freeze}"),
             {"rescaled_input": "rescaled"}.get(self.grid),
             {"simple_feature_pyramid": "sfp", "none": "bare"}.get(str(self.neck)),
+            {"estimate": "estimated-bn", "keep": "kept-bn"}.get(str(self.batch_norm)),
         ]
         return self.label or "-".join(mark for mark in marks if mark)

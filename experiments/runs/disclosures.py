@@ -5,10 +5,14 @@ from typing import Any
 
 import torch
 
+from encoder_ablations.encoders.batch_norm import sentence_about
+from encoder_ablations.encoders.spec import Statistics
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.ops.official_operator import FAILED
 from encoder_ablations.utils.config import differences
 from encoder_ablations.utils.texts import plural
@@ -27,6 +31,22 @@ def of_micro_batches(images: int, recipe: Recipe) -> str:
     )
 
 
+def warning_of_micro_batches(segmenter: Segmenter, spec: RunSpec) -> str | None:
+    """Return what to say before a run whose BatchNorm will not see whole batches; None otherwise.
+
+    Args:
+        segmenter: the run's model; its weights do not matter.
+        spec: the run.
+    """
+    images = images_per_statistic(segmenter, spec.recipe)
+    if images is None:
+        return None
+    return (
+        f"{spec.encoder.title} with {spec.segmenter.name}: "
+        f"{of_micro_batches(images, spec.recipe)} recipe.accumulation=1 avoids that."
+    )
+
+
 def disclosures(
     spec: RunSpec,
     data: DataRecord,
@@ -35,6 +55,7 @@ def disclosures(
     attention: Collection[str],
     environment: Mapping[str, Any],
     statistics: int | None = None,
+    body_statistics: Statistics | None = None,
 ) -> list[str]:
     """Return a sentence for every rule of a fair comparison that this run bends.
 
@@ -46,8 +67,13 @@ def disclosures(
         attention: what computed deformable attention, see ``RunRecord``.
         environment: what ``describe_environment`` gave during the run.
         statistics: ``RunRecord.images_per_statistic``.
+        body_statistics: where the body's BatchNorm statistics come from, ``Encoder.batch_norm``.
     """
-    found = [*_about_images(spec, data), *_about_start(spec), *_about_ignored_pixels(spec)]
+    found = [
+        *_about_images(spec, data),
+        *_about_start(spec, body_statistics),
+        *_about_ignored_pixels(spec),
+    ]
     if device.type == "cuda":
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
     if progress.best_step == spec.recipe.steps:
@@ -79,7 +105,7 @@ def _about_images(spec: RunSpec, data: DataRecord) -> list[str]:
     return []
 
 
-def _about_start(spec: RunSpec) -> list[str]:
+def _about_start(spec: RunSpec, body_statistics: Statistics | None) -> list[str]:
     found = []
     if spec.study_recipe is not None:
         studys, own = (
@@ -92,6 +118,9 @@ def _about_start(spec: RunSpec) -> list[str]:
             "The encoder started from random weights: this measures the architecture, not "
             "pretraining."
         )
+    sentence = sentence_about(body_statistics, spec.encoder.weights)
+    if sentence is not None:
+        found.append(sentence)
     return found
 
 

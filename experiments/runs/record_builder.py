@@ -19,6 +19,7 @@ from encoder_ablations.experiments.runs.record import (
     RunRecord,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.statistics import statistics_facts
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 
@@ -45,6 +46,7 @@ def finished_record(
         result: what its best weights gave on the split that is reported.
         further: disclosures besides those that follow from the other arguments.
     """
+    encoder = segmenter.encoder
     cost = cost_record(segmenter, spec, progress)
     attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
@@ -61,13 +63,20 @@ def finished_record(
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
         cost=cost,
-        encoder=segmenter.encoder.body.facts(),
+        encoder=encoder.body.facts() | statistics_facts(encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
         disclosures=[
             *disclosures(
-                spec, data, segmenter.mean.device, progress, attention, environment, statistics
+                spec,
+                data,
+                segmenter.mean.device,
+                progress,
+                attention,
+                environment,
+                statistics,
+                encoder.batch_norm,
             ),
             *further,
         ],
