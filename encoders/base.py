@@ -80,11 +80,21 @@ class Body(nn.Module):
         }
 
 
+def _levels_of(body: Body) -> tuple[Level, ...]:
+    """Return the levels that a body's own maps are: p2..p5 at the strides of a pyramid."""
+    names = [f"tap{index}" for index in range(len(body.widths))]
+    if body.reductions == tuple(STRIDES.values()):
+        names = list(STRIDES)
+    each = zip(names, body.widths, body.reductions, strict=True)
+    return tuple(Level(name, width, round(stride)) for name, width, stride in each)
+
+
 class Encoder(nn.Module):
     """A body and a neck: image to pyramid.
 
     Attributes:
-        levels: p2..p5, strides 4, 8, 16, 32; without a neck tap0.., with the body's own strides.
+        levels: p2..p5, strides 4, 8, 16, 32. Without a neck they have the body's own channels;
+            a body with other strides then gives tap0...
         frozen: modules that stay in evaluation mode, see
             :func:`encoder_ablations.encoders.freezing.freeze`.
         map_dtype: what the body's maps are rounded to; None = not rounded. See :meth:`round_maps`.
@@ -107,10 +117,7 @@ class Encoder(nn.Module):
         self.map_dtype: torch.dtype | None = None
         self.batch_norm: Statistics | None = None
         if channels is None:
-            taps = zip(body.widths, body.reductions, strict=True)
-            self.levels = tuple(
-                Level(f"tap{i}", width, round(stride)) for i, (width, stride) in enumerate(taps)
-            )
+            self.levels = _levels_of(body)
         else:
             self.levels = tuple(Level(name, channels, stride) for name, stride in STRIDES.items())
 

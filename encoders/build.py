@@ -8,6 +8,8 @@ from torch import nn
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
 from encoder_ablations.encoders.batch_norm import statistics_of
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
+from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
+from encoder_ablations.encoders.bodies.stages import prune, size_options, stage_maps
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.freezing import freeze, has_running_statistics
@@ -15,7 +17,14 @@ from encoder_ablations.encoders.pyramids.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row
-from encoder_ablations.encoders.table.rows import TIMM, DarkNetRow, EncoderRow, ViTRow, source_of
+from encoder_ablations.encoders.table.rows import (
+    TIMM,
+    DarkNetRow,
+    EncoderRow,
+    HierarchicalRow,
+    ViTRow,
+    source_of,
+)
 from encoder_ablations.encoders.weights.loading import download_weights, load_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
@@ -24,6 +33,7 @@ REGULAR_PATCH = 16
 NECKS = {
     ViTRow: ("tap_pyramid", "simple_feature_pyramid", "none"),
     DarkNetRow: ("fpn_additive", "fpn_concat", "none"),
+    HierarchicalRow: ("fpn_additive", "fpn_concat", "none"),
 }
 """Necks of each kind of encoder; the first one is the default."""
 VIT_SETTINGS = ("taps", "final_norm", "grid")
@@ -84,7 +94,7 @@ def _check_settings(spec: EncoderSpec, row: EncoderRow, neck: str) -> None:
     if neck != "none" and taps != len(DEFAULT_TAPS):
         raise InputError(f"{where} {neck} needs {len(DEFAULT_TAPS)} taps, {taps} are given.")
     unusable = [key for key in VIT_SETTINGS if key in changed]
-    if isinstance(row, DarkNetRow) and unusable:
+    if unusable and not isinstance(row, ViTRow):
         raise InputError(f"{where} {unusable[0]} applies to vision transformers only. Remove it.")
 
 
@@ -97,6 +107,8 @@ def _changed_settings(spec: EncoderSpec) -> set[str]:
 def _build_body(spec: EncoderSpec, row: EncoderRow, neck: str) -> Body:
     if isinstance(row, DarkNetRow):
         return _darknet_body(spec, row)
+    if isinstance(row, HierarchicalRow):
+        return _hierarchical_body(spec, row)
     return _vit_body(spec, row, neck)
 
 
@@ -162,6 +174,19 @@ def _load(model: nn.Module, weights: str, name: str) -> None:
         load_weights(model, download_weights(name))
     elif weights != "random":
         load_weights(model, weights)
+
+
+def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalBody:
+    normalization = normalization_of(row)
+    architecture = row.model.partition(".")[0]
+    maps = stage_maps(architecture)
+    model: nn.Module = timm.create_model(
+        architecture, pretrained=False, num_classes=0, **size_options(architecture)
+    )
+    _load(model, spec.weights, row.model)
+    # what no map reads is removed after loading: a file holds it
+    prune(model, maps.indices)
+    return HierarchicalBody(model, maps, normalization)
 
 
 def _darknet_body(spec: EncoderSpec, row: DarkNetRow) -> DarkNetBody:

@@ -22,7 +22,7 @@ class EncoderFacts(Config):
     width: int
     """Channels of the last map."""
     blocks: int
-    """Transformer blocks, or stages of a DarkNet."""
+    """Blocks as timm counts them, or stages of a DarkNet."""
     mean: tuple[float, float, float]
     """Mean of R, G, B in 0..1 that the weights expect."""
     std: tuple[float, float, float]
@@ -34,14 +34,16 @@ class EncoderFacts(Config):
 
 
 TIMM_MODELS = Path(__file__).parent / "timm_models.yaml"
-"""The names of timm's plain vision transformers, written together with ``facts.yaml``."""
+"""The names of timm's models, written together with ``facts.yaml``."""
 
 
 @cache
-def timm_models() -> list[str]:
-    """Return the names of timm's plain vision transformers, as of when the file was written."""
-    names: list[str] = read_yaml(TIMM_MODELS)["models"]
-    return names
+def timm_models() -> dict[str, frozenset[str]]:
+    """Return the names of timm's models, as of when the file was written.
+
+    They are "plain" vision transformers and others, which may be "hierarchical".
+    """
+    return {kind: frozenset(text.split()) for kind, text in read_yaml(TIMM_MODELS).items()}
 
 
 def read_facts() -> dict[str, EncoderFacts]:

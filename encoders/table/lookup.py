@@ -5,7 +5,7 @@ timm is imported by the functions that ask it something: listings and checks of 
 
 from encoder_ablations.encoders.facts import timm_models
 from encoder_ablations.encoders.table import convolutional, vision_transformers
-from encoder_ablations.encoders.table.rows import EncoderRow, ViTRow
+from encoder_ablations.encoders.table.rows import EncoderRow, HierarchicalRow, ViTRow
 from encoder_ablations.utils.errors import InputError, nearest
 
 MODULES = ("vision_transformer", "eva")
@@ -25,26 +25,31 @@ TABLE = {row.name: row for row in ROWS}
 
 
 def find_row(name: str) -> EncoderRow:
-    """Return the row called ``name``, or a new row for any other vision transformer of timm.
+    """Return the row called ``name``, or a new row for any other model of timm.
+
+    Whether such a model can be an encoder is seen when it is built.
 
     Raises:
-        InputError: it is neither a row nor a vision transformer of timm.
+        InputError: it is neither a row nor a model of timm.
     """
     row = TABLE.get(ALIASES.get(name, name))
     if row is not None:
         return row
     architecture = name.partition(".")[0]
-    if architecture not in timm_models():
-        _require_vision_transformer(name, architecture)
+    known = timm_models()
+    if architecture in known["hierarchical"]:
+        return HierarchicalRow(name, name, "timm")
+    if architecture not in known["plain"] and not _is_vision_transformer(name, architecture):
+        return HierarchicalRow(name, name, "timm")
     activation = "gelu_tanh" if "siglip" in architecture else None
     return ViTRow(name, name, "timm", activation)
 
 
-def _require_vision_transformer(name: str, architecture: str) -> None:
-    """Ask timm itself about a model that was not known when the list of models was written.
+def _is_vision_transformer(name: str, architecture: str) -> bool:
+    """Return what timm itself says of a model that was not known when its models were listed.
 
     Raises:
-        InputError: it is no vision transformer of timm.
+        InputError: timm has no such model.
     """
     import timm
     from timm.models import is_model_in_modules
@@ -52,10 +57,6 @@ def _require_vision_transformer(name: str, architecture: str) -> None:
     if not timm.is_model(architecture):
         raise InputError(
             f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES])} "
-            f"Allowed: {', '.join(TABLE)}, or the name of a timm vision transformer."
+            f"Allowed: {', '.join(TABLE)}, or the name of a timm model."
         )
-    if not is_model_in_modules(architecture, MODULES):
-        raise InputError(
-            f"the timm model '{name}' is not a plain vision transformer. Allowed: models of timm's "
-            f"modules {' and '.join(MODULES)}, or {', '.join(TABLE)}."
-        )
+    return bool(is_model_in_modules(architecture, MODULES))

@@ -58,7 +58,21 @@ class DarkNetRow:
     family: str = "DarkNet"
 
 
-EncoderRow = ViTRow | DarkNetRow
+@dataclass(frozen=True)
+class HierarchicalRow:
+    """A convolutional or hierarchical model of timm with maps at strides 4, 8, 16 and 32.
+
+    Attributes:
+        model: timm's model name with its weights' tag.
+        family: how people call it.
+    """
+
+    name: str
+    model: str
+    family: str
+
+
+EncoderRow = ViTRow | DarkNetRow | HierarchicalRow
 
 
 def source_of(row: EncoderRow) -> "PretrainedCfg":

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.encoders.weights.formats import convert
+from encoder_ablations.encoders.weights.timm_files import classifier_names, named_as_model
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.torch_files import load_strictly
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT = 10.0
-CLASSIFIER = "head."
 ALTERNATIVES = (
     "Give a local file (weights: FILE.safetensors or FILE.pth), or start from random weights "
     "(weights: random)."
@@ -70,8 +70,8 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
 
     Args:
         model: a timm VisionTransformer or Eva made with ``num_classes=0, global_pool=""`` (files in
-            any layout of ``layouts.py``), or another module whose parameters are called as in the
-            file.
+            any layout of ``layouts.py``), another model of timm (files in a layout that timm itself
+            reads), or a module whose parameters are called as in the file.
         path: ``.safetensors``, ``.pth``, ``.pt`` or ``.bin``.
 
     Raises:
@@ -81,12 +81,13 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
     where = f"weights: {path} does not fit the encoder {_name(model)}"
     if isinstance(model, VisionTransformer | Eva):
         return _load_vision_transformer(model, state, path, where)
-    dropped = tuple(
-        name for name in state if name.startswith(CLASSIFIER) and name not in model.state_dict()
-    )
-    state = {name: value for name, value in state.items() if name not in dropped}
-    load_strictly(model, state, where, _advice(model, state))
-    return LoadReport(str(path), "as the model", len(state), dropped, ())
+    renamed = named_as_model(model, state)
+    classifier = classifier_names(model, renamed)
+    own = {name: value for name, value in renamed.items() if name not in classifier}
+    load_strictly(model, own, where, _advice(model, own))
+    unused = tuple(name for name in state if name not in renamed)
+    resampled = _changed_shapes(state, own)
+    return LoadReport(str(path), "as the model", len(own), (*classifier, *unused), resampled)
 
 
 def _load_vision_transformer(

@@ -1,11 +1,12 @@
 """The files of facts say what the models say."""
 
-import timm
+import pytest
 import yaml
 
-from encoder_ablations.encoders.facts import FILE, TIMM_MODELS, read_facts
+from encoder_ablations.encoders.facts import FILE, read_facts, timm_models
 from encoder_ablations.encoders.facts_writer import as_yaml, model_names
 from encoder_ablations.encoders.table.lookup import ROWS, find_row
+from encoder_ablations.encoders.table.rows import HierarchicalRow, ViTRow
 
 
 def test_the_table_of_facts_is_that_of_the_models():
@@ -13,14 +14,24 @@ def test_the_table_of_facts_is_that_of_the_models():
     assert FILE.read_text(encoding="utf-8") == as_yaml()
 
 
-def test_every_listed_name_is_a_plain_vision_transformer_of_timm():
+def test_every_listed_name_is_a_model_of_timm():
     """An installed timm that is newer may have more."""
-    listed = yaml.safe_load(TIMM_MODELS.read_text(encoding="utf-8"))["models"]
-    known = yaml.safe_load(model_names())["models"]
-    assert not set(listed) - set(known)
+    listed = timm_models()
+    known = {kind: text.split() for kind, text in yaml.safe_load(model_names()).items()}
+    assert list(listed) == list(known) == ["plain", "hierarchical"]
+    for kind, names in listed.items():
+        assert not names - set(known[kind])
+    assert "vit_tiny_patch16_224" in listed["plain"]
+    assert "convnext_tiny" in listed["hierarchical"]
 
 
-def test_a_model_that_is_not_listed_is_looked_up(monkeypatch):
-    monkeypatch.setattr("encoder_ablations.encoders.table.lookup.timm_models", list)
-    assert find_row("vit_tiny_patch16_224").model == "vit_tiny_patch16_224"
-    assert timm.is_model("vit_tiny_patch16_224")
+@pytest.mark.parametrize(
+    ("name", "kind"), [("vit_tiny_patch16_224", ViTRow), ("convnext_tiny.fb_in1k", HierarchicalRow)]
+)
+def test_a_model_that_is_not_listed_is_looked_up(monkeypatch, name, kind):
+    assert isinstance(find_row(name), kind)
+    nothing = {"plain": frozenset(), "hierarchical": frozenset()}
+    monkeypatch.setattr("encoder_ablations.encoders.table.lookup.timm_models", lambda: nothing)
+    row = find_row(name)
+    assert isinstance(row, kind)
+    assert row.model == name
