@@ -2,7 +2,7 @@
 
 BatchNorm (Ioffe & Szegedy, ICML 2015) normalises with a running mean and variance, which training
 learns. A frozen body learns none. Its file brings them, but random weights have none that fit: with
-mean 0 and variance 1 the maps lose their contrast from layer to layer.
+mean 0 and variance 1 the channels of a map become nearly copies of each other.
 """
 
 from encoder_ablations.encoders.spec import EncoderSpec, Statistics
@@ -61,6 +61,7 @@ def sentence_about(statistics: Statistics | None, weights: str) -> str | None:
     if statistics == "keep" and weights == "random":
         return (
             "BatchNorm statistics of the frozen body (batch_norm: keep) stay at mean 0 and "
-            "variance 1, which do not fit random weights: its features lose their contrast."
+            "variance 1, which do not fit random weights: channels of its maps are nearly copies "
+            "of each other."
         )
     return None

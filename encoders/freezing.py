@@ -54,6 +54,8 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
             parameter.requires_grad_(False)
     # modules without children, since a container may hold blocks that learn
     leaves = {name: module for name, module in body.named_modules() if _is_leaf(module)}
+    # timm's BatchNorms hold their activation
+    leaves |= {name: norm for name, norm in body.named_modules() if isinstance(norm, _BatchNorm)}
     return tuple(module for name, module in leaves.items() if body.depth_of(f"{name}.") <= count)
 
 

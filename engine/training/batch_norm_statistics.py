@@ -26,8 +26,8 @@ from encoder_ablations.utils.errors import InputError
 def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> None:
     """Set the running mean and variance of the frozen body's BatchNorms, in place.
 
-    The variance is unbiased, as PyTorch's running variance. Parameters, and BatchNorms that learn,
-    stay as they are.
+    The variance is that of the images, divided by the number of values. Parameters, and BatchNorms
+    that learn, stay as they are.
 
     Args:
         segmenter: whose encoder's body is frozen, at least in part.
@@ -101,4 +101,4 @@ class _Moments:
         assert norm.running_mean is not None  # only BatchNorms with running statistics are asked
         assert norm.running_var is not None
         norm.running_mean.copy_(self.mean)
-        norm.running_var.copy_(self.deviations / (self.count - 1))
+        norm.running_var.copy_(self.deviations / self.count)

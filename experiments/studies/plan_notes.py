@@ -6,6 +6,7 @@ from encoder_ablations.encoders.batch_norm import sentence_about, statistics_of
 from encoder_ablations.encoders.facts import read_facts
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row
+from encoder_ablations.encoders.table.rows import HierarchicalRow
 from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.spec import RunSpec
 
@@ -31,16 +32,35 @@ def _about_bodies(specs: Iterable[RunSpec]) -> list[str]:
 
 
 def _has_batch_norm(encoder: EncoderSpec) -> bool:
-    """Return what the table says; vision transformers outside of it have none."""
-    facts = read_facts().get(find_row(encoder.name).name)
-    return facts is not None and facts.batch_norm
+    """Return what the table says, or else the model itself; plain vision transformers have none."""
+    row = find_row(encoder.name)
+    facts = read_facts().get(row.name)
+    if facts is not None:
+        return facts.batch_norm
+    return isinstance(row, HierarchicalRow) and _built_has_batch_norm(encoder)
+
+
+def _built_has_batch_norm(encoder: EncoderSpec) -> bool:
+    # not above: a dry run that need not look into models does without PyTorch
+    import torch
+
+    from encoder_ablations.encoders.build import build_encoder
+    from encoder_ablations.encoders.freezing import has_running_statistics
+
+    with torch.device("meta"):
+        built = build_encoder(_without_weights(encoder))
+    return has_running_statistics(built.body)
+
+
+def _without_weights(encoder: EncoderSpec) -> EncoderSpec:
+    """Return the encoder with weights that need no file; what it is built of stays the same."""
+    return encoder.model_copy(update={"weights": "random", "batch_norm": None})
 
 
 def _about_micro_batches(specs: Sequence[RunSpec]) -> list[str]:
     divided = [spec for spec in specs if spec.recipe.accumulation > 1]
     if not divided:
         return []
-    # not above: a dry run that need not look into models does without PyTorch
     import torch
 
     from encoder_ablations.experiments.runs.disclosures import warning_of_micro_batches
@@ -49,10 +69,9 @@ def _about_micro_batches(specs: Sequence[RunSpec]) -> list[str]:
     found = []
     for group in alike(divided, ("encoder", "segmenter", "dataset", "recipe")):
         spec = group[0]
-        encoder = spec.encoder.model_copy(update={"weights": "random", "batch_norm": None})
-        # weights do not matter, so none are loaded, and they need no memory
+        without = spec.model_copy(update={"encoder": _without_weights(spec.encoder)})
         with torch.device("meta"):
-            segmenter = build_model(spec.model_copy(update={"encoder": encoder}))
+            segmenter = build_model(without)
         warning = warning_of_micro_batches(segmenter, spec)
         if warning is not None:
             found.append(f"warning: {warning}")

@@ -62,7 +62,7 @@ def test_what_was_chosen_is_kept_and_named():
 
 def test_only_what_is_not_usual_is_disclosed():
     assert "estimated" in sentence_about("estimate", "random")
-    assert "lose" in sentence_about("keep", "random")
+    assert "copies" in sentence_about("keep", "random")
     assert sentence_about("keep", "pretrained") is None
     assert sentence_about("learn", "random") is None
 

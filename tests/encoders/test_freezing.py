@@ -79,3 +79,18 @@ def test_frozen_body_builds_no_graph():
 def test_more_blocks_than_there_are():
     with pytest.raises(InputError, match=r"13 blocks asked for, this encoder has 12.*1\.\.12"):
         make("vit_tiny_patch16_224", 13)
+
+
+def test_batch_norms_that_hold_their_activation_are_frozen_too():
+    """timm's BatchNorm of EfficientNets is a module with children."""
+    changed = step(make("test_efficientnet", 2))
+    moved = {name for name in changed if "running_mean" in name and name.startswith("body.")}
+    encoder = make("test_efficientnet", 2)
+    fixed = {
+        name
+        for name, _ in encoder.body.named_buffers(prefix="body")
+        if encoder.body.depth_of(name.removeprefix("body.")) <= 2
+    }
+    assert fixed
+    assert moved
+    assert not moved & fixed

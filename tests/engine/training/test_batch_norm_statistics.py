@@ -1,4 +1,4 @@
-"""Estimated BatchNorm statistics are those of the images, and give a random body features."""
+"""Estimated BatchNorm statistics are those of the images, and make a random body's maps rich."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_the_first_layers_are_exact(sizes):
     channels = inputs.transpose(0, 1).flatten(1)
     estimate_statistics(segmenter, seen.split(sizes))
     assert torch.allclose(stem.bn.running_mean.double(), channels.mean(1), rtol=1e-5, atol=1e-6)
-    assert torch.allclose(stem.bn.running_var.double(), channels.var(1), rtol=1e-5)
+    assert torch.allclose(stem.bn.running_var.double(), channels.var(1, correction=0), rtol=1e-5)
 
 
 def test_every_layer_is_exact_where_all_images_pass_at_once(estimated):
@@ -68,7 +68,7 @@ def test_every_layer_is_exact_where_all_images_pass_at_once(estimated):
     assert len(outputs) == len(norms) > 10
     for output in outputs:
         channels = output.transpose(0, 1).flatten(1)
-        assert channels.mean(1).abs().max() < 0.01
+        assert channels.mean(1).abs().max() < 1e-3
         # a channel whose variance is near BatchNorm's eps has less than 1
         assert 0.9 < channels.var(1).median() < 1.1
 
@@ -85,22 +85,21 @@ def test_the_division_into_batches_matters_little(estimated):
             for name, value in whole.items()
             if name.startswith("encoder.")
         }
-        print(deviations)
         assert max(deviations.values()) < 0.5
 
 
-def contrast(segmenter, seen):
-    """How much a channel varies against its mean: the median over the channels of the last map."""
+def dimensions(segmenter, seen):
+    """How many directions the last map varies in: the participation ratio of its covariance."""
     with torch.no_grad():
         last = segmenter.eval().features(seen).maps[-1]
-    channels = last.transpose(0, 1).flatten(1)
-    return (channels.std(1) / channels.abs().mean(1)).median()
+    covariance = torch.cov(last.transpose(0, 1).flatten(1).double())
+    return covariance.trace() ** 2 / covariance.square().sum()
 
 
-def test_a_random_body_gains_contrast(estimated):
+def test_channels_of_a_random_body_cease_to_be_copies_of_each_other(estimated):
     seen, segmenter = estimated
-    print(contrast(segmenter_of(), seen), contrast(segmenter, seen))
-    assert contrast(segmenter, seen) > 2 * contrast(segmenter_of(), seen)
+    assert dimensions(segmenter_of(), seen) < 5
+    assert dimensions(segmenter, seen) > 20
 
 
 def test_nothing_else_changes():
