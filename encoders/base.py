@@ -35,11 +35,13 @@ class Body(nn.Module):
         widths: channels of each map.
         reductions: image pixels per step of each map; not always integers.
         normalization: what the weights expect.
+        loaded: source, file name and SHA-256 of the weights; None where they are random.
     """
 
     widths: tuple[int, ...]
     reductions: tuple[float, ...]
     normalization: Normalization
+    loaded: dict[str, str] | None = None
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps B×widths[i]×⌈H/reductions[i]⌉×⌈W/reductions[i]⌉, finest first.

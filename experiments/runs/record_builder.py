@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
@@ -63,7 +64,7 @@ def finished_record(
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
         cost=cost,
-        encoder=encoder.body.facts() | statistics_facts(encoder, data.n_train),
+        encoder=_encoder_facts(encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
@@ -81,6 +82,14 @@ def finished_record(
             *further,
         ],
     )
+
+
+def _encoder_facts(encoder: Encoder, n_train: int) -> dict[str, object]:
+    """Return what the record says of the encoder: its body, weights and BatchNorm statistics."""
+    facts = encoder.body.facts() | statistics_facts(encoder, n_train)
+    if encoder.body.loaded is not None:
+        facts["weights"] = encoder.body.loaded
+    return facts
 
 
 def curves_record(progress: Progress) -> CurvesRecord:
