@@ -35,8 +35,6 @@ WITH_EXPANSION = {
     "_bn2": "bn3",
 }
 """Parts of an inverted residual block."""
-CLASSIFIER = ("conv_head", "bn2", "classifier")
-"""timm's parts after the last block, which no feature map depends on."""
 
 
 def is_efficientnet(state: Mapping[str, Tensor]) -> bool:

@@ -5,8 +5,6 @@ from typing import Any
 
 import torch
 
-from encoder_ablations.encoders.batch_norm import sentence_about
-from encoder_ablations.encoders.spec import Statistics
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
@@ -55,7 +53,6 @@ def disclosures(
     attention: Collection[str],
     environment: Mapping[str, Any],
     statistics: int | None = None,
-    body_statistics: Statistics | None = None,
 ) -> list[str]:
     """Return a sentence for every rule of a fair comparison that this run bends.
 
@@ -67,13 +64,8 @@ def disclosures(
         attention: what computed deformable attention, see ``RunRecord``.
         environment: what ``describe_environment`` gave during the run.
         statistics: ``RunRecord.images_per_statistic``.
-        body_statistics: where the body's BatchNorm statistics come from, ``Encoder.batch_norm``.
     """
-    found = [
-        *_about_images(spec, data),
-        *_about_start(spec, body_statistics),
-        *_about_ignored_pixels(spec),
-    ]
+    found = [*_about_images(spec, data), *_about_start(spec), *_about_ignored_pixels(spec)]
     if device.type == "cuda":
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
     if progress.best_step == spec.recipe.steps:
@@ -105,7 +97,7 @@ def _about_images(spec: RunSpec, data: DataRecord) -> list[str]:
     return []
 
 
-def _about_start(spec: RunSpec, body_statistics: Statistics | None) -> list[str]:
+def _about_start(spec: RunSpec) -> list[str]:
     found = []
     if spec.study_recipe is not None:
         studys, own = (
@@ -118,9 +110,6 @@ def _about_start(spec: RunSpec, body_statistics: Statistics | None) -> list[str]
             "The encoder started from random weights: this measures the architecture, not "
             "pretraining."
         )
-    sentence = sentence_about(body_statistics, spec.encoder.weights)
-    if sentence is not None:
-        found.append(sentence)
     return found
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 
-from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.engine.cost.measure import measure_cost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.disclosures import disclosures
+from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
 from encoder_ablations.experiments.runs.metrics_record import metrics_record
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
@@ -20,7 +20,6 @@ from encoder_ablations.experiments.runs.record import (
     RunRecord,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.runs.statistics import statistics_facts
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 
@@ -47,7 +46,6 @@ def finished_record(
         result: what its best weights gave on the split that is reported.
         further: disclosures besides those that follow from the other arguments.
     """
-    encoder = segmenter.encoder
     cost = cost_record(segmenter, spec, progress)
     attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
@@ -64,32 +62,18 @@ def finished_record(
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
         cost=cost,
-        encoder=_encoder_facts(encoder, data.n_train),
+        encoder=encoder_facts(segmenter.encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
         disclosures=[
             *disclosures(
-                spec,
-                data,
-                segmenter.mean.device,
-                progress,
-                attention,
-                environment,
-                statistics,
-                encoder.batch_norm,
+                spec, data, segmenter.mean.device, progress, attention, environment, statistics
             ),
+            *about_encoder(segmenter.encoder, spec.encoder.weights),
             *further,
         ],
     )
-
-
-def _encoder_facts(encoder: Encoder, n_train: int) -> dict[str, object]:
-    """Return what the record says of the encoder: its body, weights and BatchNorm statistics."""
-    facts = encoder.body.facts() | statistics_facts(encoder, n_train)
-    if encoder.body.loaded is not None:
-        facts["weights"] = encoder.body.loaded
-    return facts
 
 
 def curves_record(progress: Progress) -> CurvesRecord:

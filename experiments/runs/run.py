@@ -125,9 +125,10 @@ def _run(
         save_config(spec, folder)
         save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder)
     segmenter = build_model(spec)
-    if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
-        prepare_statistics(segmenter, spec, data.train, accelerator, execution.workers)
     train, val = data.train, data.val
+    if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
+        part = (train.samples, train.indices)
+        prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
     trainer = Trainer(
         segmenter,
         TrainingData(spec.dataset, train.samples, train.indices, val.samples, val.indices),

@@ -9,11 +9,10 @@ from accelerate.utils import broadcast
 from torch import Tensor
 
 from encoder_ablations.data.loading.batches import evaluation_items
-from encoder_ablations.encoders.base import Encoder
+from encoder_ablations.data.loading.items import Samples
 from encoder_ablations.encoders.batch_norm import MOST_IMAGES
 from encoder_ablations.encoders.freezing import fixed_batch_norms
 from encoder_ablations.engine.training.batch_norm_statistics import estimate_statistics
-from encoder_ablations.experiments.runs.preparation import Images
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.seeding import numpy_stream
@@ -22,8 +21,12 @@ AT_ONCE = 16
 """The most images that pass the body together, in crops of the size that training uses."""
 
 
+Part = tuple[Samples, Sequence[int]]
+"""A dataset, and the positions of some of its samples."""
+
+
 def prepare_statistics(
-    segmenter: Segmenter, spec: RunSpec, train: Images, accelerator: Accelerator, workers: int = 0
+    segmenter: Segmenter, spec: RunSpec, train: Part, accelerator: Accelerator, workers: int = 0
 ) -> None:
     """Estimate the body's BatchNorm statistics, in place, if the run's encoder asks for it.
 
@@ -32,7 +35,7 @@ def prepare_statistics(
     Args:
         segmenter: the run's model before training; it is moved to the device.
         spec: the run.
-        train: the images that it learns from.
+        train: a dataset, and which of its samples the run learns from.
         accelerator: the device, and the processes that share the run.
         workers: processes that load images; 0 = this one.
 
@@ -50,34 +53,21 @@ def prepare_statistics(
             statistic.copy_(broadcast(statistic))
 
 
-def statistics_facts(encoder: Encoder, n_train: int) -> dict[str, object]:
-    """Return what a record says of the body's BatchNorm statistics; nothing without BatchNorm.
-
-    Args:
-        encoder: the run's.
-        n_train: images that the run learns from.
-    """
-    if encoder.batch_norm == "estimate":
-        return {"batch_norm": "estimate", "batch_norm_images": min(MOST_IMAGES, n_train)}
-    if encoder.batch_norm is not None:
-        return {"batch_norm": encoder.batch_norm}
-    return {}
-
-
 def chosen_images(indices: Sequence[int], seed: int) -> list[int]:
     """Return up to ``MOST_IMAGES`` of the images that a run learns from, drawn by its seed."""
     order = numpy_stream(seed, "batch norm").permutation(len(indices))
     return [indices[place] for place in order[:MOST_IMAGES]]
 
 
-def _batches(spec: RunSpec, train: Images, workers: int) -> Iterator[Tensor]:
+def _batches(spec: RunSpec, train: Part, workers: int) -> Iterator[Tensor]:
     """Yield the images, B×3×H×W uint8, in batches of nearly equal size."""
-    chosen = chosen_images(train.indices, spec.seed)
+    samples, indices = train
+    chosen = chosen_images(indices, spec.seed)
     # a last batch of very few images would have statistics of its own
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / AT_ONCE))
     augmentation = spec.recipe.augmentation
     images: list[Tensor] = []
-    for item in evaluation_items(train.samples, chosen, augmentation, workers=workers):
+    for item in evaluation_items(samples, chosen, augmentation, workers=workers):
         images.append(item.image)
         if len(images) == size:
             yield _stack(images, augmentation.crop)
