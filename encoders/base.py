@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from encoder_ablations.encoders.spec import Statistics
 from encoder_ablations.utils.errors import InputError
 
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
@@ -34,11 +35,13 @@ class Body(nn.Module):
         widths: channels of each map.
         reductions: image pixels per step of each map; not always integers.
         normalization: what the weights expect.
+        loaded: source, file name and SHA-256 of the weights; None where they are random.
     """
 
     widths: tuple[int, ...]
     reductions: tuple[float, ...]
     normalization: Normalization
+    loaded: dict[str, str] | None = None
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps B×widths[i]×⌈H/reductions[i]⌉×⌈W/reductions[i]⌉, finest first.
@@ -97,6 +100,8 @@ class Encoder(nn.Module):
         frozen: modules that stay in evaluation mode, see
             :func:`encoder_ablations.encoders.freezing.freeze`.
         map_dtype: what the body's maps are rounded to; None = not rounded. See :meth:`round_maps`.
+        batch_norm: where the body's BatchNorm statistics come from, see
+            :func:`encoder_ablations.encoders.batch_norm.statistics_of`; None = it has no BatchNorm.
     """
 
     def __init__(self, body: Body, neck: nn.Module, channels: int | None) -> None:
@@ -112,6 +117,7 @@ class Encoder(nn.Module):
         self.neck = neck
         self.frozen: tuple[nn.Module, ...] = ()
         self.map_dtype: torch.dtype | None = None
+        self.batch_norm: Statistics | None = None
         if channels is None:
             self.levels = _levels_of(body)
         else:

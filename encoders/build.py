@@ -6,13 +6,14 @@ import timm
 from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
+from encoder_ablations.encoders.batch_norm import statistics_of
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
 from encoder_ablations.encoders.bodies.stages import prune, stage_maps
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.custom_encoder import fit_to_neck, make_custom_body, necks_of
-from encoder_ablations.encoders.freezing import freeze
+from encoder_ablations.encoders.freezing import freeze, has_running_statistics
 from encoder_ablations.encoders.pyramids.fpn import AdditiveFPN, ConcatFPN
 from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyramid, TapPyramid
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -26,7 +27,8 @@ from encoder_ablations.encoders.table.rows import (
     ViTRow,
     source_of,
 )
-from encoder_ablations.encoders.weights.loading import download_weights, load_weights
+from encoder_ablations.encoders.weights.loading import load_weights
+from encoder_ablations.encoders.weights.sources import find_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
@@ -60,6 +62,7 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     channels = None if neck_name == "none" else spec.channels
     encoder = Encoder(body, neck, channels)
     freeze(encoder, spec.freeze)
+    encoder.batch_norm = statistics_of(spec, has_running_statistics(body))
     return encoder
 
 
@@ -147,14 +150,15 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
     input_scale = 1.0
     if spec.grid == "rescaled_input":
         input_scale = patch / REGULAR_PATCH
-    model = _timm_model(row, spec.weights, options)
+    model = _timm_model(row, options)
+    loaded = _load(model, spec.weights, row.model)
     if not by_timm:
         # the body brings the position embedding to the grid, so the model need not check sizes
         model.patch_embed.strict_img_size = False
     taps = tap_indices(spec.taps or DEFAULT_TAPS, len(model.blocks))
     if neck == "simple_feature_pyramid":
         taps = taps[-1:]
-    return ViTBody(
+    body = ViTBody(
         model,
         taps=taps,
         final_norm=spec.final_norm is not False,
@@ -162,6 +166,8 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         input_scale=input_scale,
         position_rule=row.position_rule,
     )
+    body.loaded = loaded
+    return body
 
 
 def normalization_of(row: EncoderRow) -> Normalization:
@@ -178,26 +184,28 @@ def normalization_of(row: EncoderRow) -> Normalization:
     return Normalization((red, green, blue), (red_std, green_std, blue_std))
 
 
-def _timm_model(row: ViTRow, weights: str, options: dict[str, Any]) -> Any:
+def _timm_model(row: ViTRow, options: dict[str, Any]) -> Any:
     if row.activation:
         options = {**options, "act_layer": row.activation}
-    model = timm.create_model(row.model, pretrained=False, num_classes=0, global_pool="", **options)
-    _load(model, weights, row.model)
-    return model
+    return timm.create_model(row.model, pretrained=False, num_classes=0, global_pool="", **options)
 
 
-def _load(model: nn.Module, weights: str, name: str) -> None:
+def _load(model: nn.Module, weights: str, name: str) -> dict[str, str] | None:
     """Load the weights that a specification asks for; "random" ones are there already.
 
     Args:
         model: what they are loaded into.
         weights: "pretrained", "random", or a path.
         name: timm's name of the pretrained ones.
+
+    Returns:
+        ``Body.loaded``.
     """
-    if weights == "pretrained":
-        load_weights(model, download_weights(name))
-    elif weights != "random":
-        load_weights(model, weights)
+    file = find_weights(weights, name)
+    if file is None:
+        return None
+    load_weights(model, file.path)
+    return file.facts()
 
 
 def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalBody:
@@ -207,10 +215,12 @@ def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalB
     model: nn.Module = timm.create_model(
         architecture, pretrained=False, num_classes=0, **maps.options
     )
-    _load(model, spec.weights, row.model)
+    loaded = _load(model, spec.weights, row.model)
     # what no map reads is removed after loading: a file holds it
     prune(model, maps.indices)
-    return HierarchicalBody(model, maps, normalization)
+    body = HierarchicalBody(model, maps, normalization)
+    body.loaded = loaded
+    return body
 
 
 def _darknet_body(spec: EncoderSpec, row: DarkNetRow) -> DarkNetBody:
@@ -220,7 +230,7 @@ def _darknet_body(spec: EncoderSpec, row: DarkNetRow) -> DarkNetBody:
             f"encoder {spec.name} has no pretrained weights. Use weights: random, a local file, "
             "or the encoder darknet53_in1k."
         )
-    _load(body, spec.weights, str(row.model))
+    body.loaded = _load(body, spec.weights, str(row.model))
     return body
 
 

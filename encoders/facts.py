@@ -29,6 +29,8 @@ class EncoderFacts(Config):
     """Standard deviation of R, G, B in 0..1 that the weights expect."""
     licence: str | None
     """The licence of the weights, as timm names it."""
+    batch_norm: bool
+    """Whether the body has BatchNorms with running statistics."""
 
 
 TIMM_MODELS = Path(__file__).parent / "timm_models.yaml"

@@ -9,6 +9,7 @@ import yaml
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.facts import FILE, TIMM_MODELS, EncoderFacts
+from encoder_ablations.encoders.freezing import has_running_statistics
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import MODULES, ROWS
 from encoder_ablations.encoders.table.rows import EncoderRow, source_of
@@ -46,6 +47,7 @@ def facts_of(row: EncoderRow) -> EncoderFacts:
         mean=body.normalization.mean,
         std=body.normalization.std,
         licence=licence,
+        batch_norm=has_running_statistics(body),
     )
 
 

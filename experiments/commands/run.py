@@ -12,6 +12,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.studies.plan_notes import notes_before_start
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
@@ -131,6 +132,8 @@ def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choic
     print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
     print(standing.estimate(choices.retry_failed))
     pending = _pending(runs, choices.retry_failed)
+    for note in notes_before_start([run.spec for run in pending]):
+        print(note)
     problems = impossible_fractions([run.spec for run in pending])
     if problems and len(problems) == len(pending):
         raise InputError(next(iter(problems.values())))

@@ -6,10 +6,12 @@ from typing import Any
 import torch
 
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.ops.official_operator import FAILED
 from encoder_ablations.utils.config import differences
 from encoder_ablations.utils.texts import plural
@@ -25,6 +27,22 @@ def of_micro_batches(images: int, recipe: Recipe) -> str:
         f"batch of {recipe.batch_size} (recipe.accumulation {recipe.accumulation}): the result is "
         "not that of one large batch, and reports do not compare it with runs whose statistics are "
         "of other numbers of images."
+    )
+
+
+def warning_of_micro_batches(segmenter: Segmenter, spec: RunSpec) -> str | None:
+    """Return what to say before a run whose BatchNorm will not see whole batches; None otherwise.
+
+    Args:
+        segmenter: the run's model; its weights do not matter.
+        spec: the run.
+    """
+    images = images_per_statistic(segmenter, spec.recipe)
+    if images is None:
+        return None
+    return (
+        f"{spec.encoder.title} with {spec.segmenter.name}: "
+        f"{of_micro_batches(images, spec.recipe)} recipe.accumulation=1 avoids that."
     )
 
 

@@ -11,6 +11,7 @@ from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
+from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
 from encoder_ablations.experiments.runs.metrics_record import metrics_record
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
@@ -62,7 +63,7 @@ def finished_record(
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
         cost=cost,
-        encoder=segmenter.encoder.body.facts(),
+        encoder=encoder_facts(segmenter.encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
@@ -71,6 +72,7 @@ def finished_record(
             *disclosures(
                 spec, data, segmenter.mean.device, progress, attention, environment, statistics
             ),
+            *about_encoder(segmenter.encoder, spec.encoder.weights),
             *further,
         ],
     )

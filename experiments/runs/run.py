@@ -21,13 +21,19 @@ from encoder_ablations.experiments.runs.fingerprint import (
     refuse_other_files,
     save_files,
 )
-from encoder_ablations.experiments.runs.folder import check_run_files, discard_last, save_config
+from encoder_ablations.experiments.runs.folder import (
+    LAST,
+    check_run_files,
+    discard_last,
+    save_config,
+)
 from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.pictures import PICTURES, save_pictures
 from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save_record
 from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.statistics import prepare_statistics
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
@@ -122,6 +128,9 @@ def _run(
         save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder, code_of(spec))
     segmenter = build_model(spec)
     train, val = data.train, data.val
+    if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
+        part = (train.samples, train.indices)
+        prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
     trainer = Trainer(
         segmenter,
         TrainingData(spec.dataset, train.samples, train.indices, val.samples, val.indices),

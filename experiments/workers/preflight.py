@@ -10,9 +10,8 @@ from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
-from encoder_ablations.experiments.runs.disclosures import of_micro_batches
+from encoder_ablations.experiments.runs.disclosures import warning_of_micro_batches
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
@@ -103,12 +102,9 @@ class _Checks:
             try_custom(FolderDataset(spec.dataset, "train")[0], spec.recipe.augmentation)
 
     def check_model(self, spec: RunSpec) -> None:
-        images = images_per_statistic(build_model(spec), spec.recipe)
-        if images is not None:
-            self.warnings.append(
-                f"{spec.encoder.title} with {spec.segmenter.name}: "
-                f"{of_micro_batches(images, spec.recipe)} recipe.accumulation=1 avoids that."
-            )
+        warning = warning_of_micro_batches(build_model(spec), spec)
+        if warning is not None:
+            self.warnings.append(warning)
 
     def check_code(self, spec: RunSpec) -> None:
         refuse_other_code(spec, self.earlier)

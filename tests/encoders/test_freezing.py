@@ -107,3 +107,18 @@ def test_one_block_more_than_timm_counts():
     assert make("test_resnet", blocks).body_is_frozen is False
     with pytest.raises(InputError, match=rf"{blocks + 1} blocks asked for, .* has {blocks}"):
         make("test_resnet", blocks + 1)
+
+
+def test_batch_norms_that_hold_their_activation_are_frozen_too():
+    """timm's BatchNorm of EfficientNets is a module with children."""
+    changed = step(make("test_efficientnet", 2))
+    moved = {name for name in changed if "running_mean" in name and name.startswith("body.")}
+    encoder = make("test_efficientnet", 2)
+    fixed = {
+        name
+        for name, _ in encoder.body.named_buffers(prefix="body")
+        if encoder.body.depth_of(name.removeprefix("body.")) <= 2
+    }
+    assert fixed
+    assert moved
+    assert not moved & fixed

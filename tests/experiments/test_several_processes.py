@@ -167,11 +167,14 @@ def test_several_processes_of_a_run_take_a_gpu_each(two_gpus, monkeypatch, count
 
 def test_batch_norm_over_micro_batches_is_said_before_training_and_recorded(studies, capsys):
     study = studies.write(steps=2)
+    assert main(["run", study, "recipe.accumulation=2", "--dry-run"]) == 0
+    planned = [line for line in capsys.readouterr().out.splitlines() if "warning: " in line]
     assert (
         main(["run", study, "recipe.accumulation=2", "--device", "cpu", "--output", "parts"]) == 0
     )
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
     assert [line.split()[1] for line in lines] == ["dark", "vit"]
+    assert planned == lines
     assert all("1 image each, not of the whole batch of 2" in line for line in lines)
     for record in map(read, Path("parts").glob("runs/*/record.json")):
         assert record["images_per_statistic"] == 1

@@ -334,3 +334,11 @@ def test_config_without_node():
 def test_unknown_encoder(cfg):
     with pytest.raises(InputError, match=r"there is no file nothing\.yaml"):
         apply_encoder(cfg, "nothing.yaml")
+
+
+def test_statistics_that_its_loop_cannot_estimate_are_refused(cfg):
+    apply_encoder(cfg, EncoderSpec(name="darknet_tiny", weights="random", freeze="body"))
+    with pytest.raises(InputError, match=r"BATCH_NORM to keep"):
+        build_backbone(cfg)
+    cfg.merge_from_list(["MODEL.ENCODER_ABLATIONS.BATCH_NORM", "keep"])
+    assert build_backbone(cfg).encoder.batch_norm == "keep"

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from encoder_ablations.encoders.weights.loading import download_weights, load_weights
+from encoder_ablations.encoders.weights.hub import download_weights
+from encoder_ablations.encoders.weights.loading import load_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
