@@ -11,7 +11,7 @@ from pathlib import Path
 
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
-from encoder_ablations.utils.interrupts import Stopped, stopping_at_signals
+from encoder_ablations.utils.interrupts import exit_code, stopping_at_signals
 from encoder_ablations.utils.texts import one_line, shortened
 
 PACKAGE = "encoder_ablations.experiments.commands"
@@ -21,8 +21,8 @@ COMMANDS = Path(__file__).parent / "commands"
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 """Errors of files that a user has to put right."""
 
-UNREADABLE = 2
-"""The exit code where files that cannot be used were left out and all others were worked on."""
+LEFT_OUT = 2
+"""The exit code where bad input was left out and everything else was worked on."""
 
 USAGE = """usage: ablate COMMAND [options]
 
@@ -53,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command.
 
     Returns:
-        The exit code: 0 = done, 1 = a failure inside, 2 = bad input, also where only a part of it
-        was left out. Stopped by a signal: 128 + its number, which is 130 for Ctrl-C, 143 for
+        The exit code, by one rule for all commands: 0 = done, 2 = bad input, also where only a
+        part of it was left out, 1 = a failure inside, also where a run of a study failed. 1 if
+        both happened. Stopped by a signal: 128 + its number, which is 130 for Ctrl-C, 143 for
         SIGTERM and 129 for SIGHUP.
     """
     # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
@@ -130,10 +131,8 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except Stopped as stopped:
-        return _tell_stop(stopped.code, resumes)
-    except KeyboardInterrupt:
-        return _tell_stop(130, resumes)
+    except KeyboardInterrupt as stop:
+        return _tell_stop(exit_code(stop), resumes)
 
 
 def _tell_stop(code: int, resumes: bool) -> int:
