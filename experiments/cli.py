@@ -11,6 +11,7 @@ from pathlib import Path
 
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
+from encoder_ablations.utils.files import UNWRITABLE
 from encoder_ablations.utils.interrupts import exit_code, stopping_at_signals
 from encoder_ablations.utils.texts import one_line, shortened
 
@@ -18,7 +19,7 @@ PACKAGE = "encoder_ablations.experiments.commands"
 COMMANDS = Path(__file__).parent / "commands"
 """One file a command: its name is the command's, its docstring's first line says what it does."""
 
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, *UNWRITABLE)
 """Errors of files that a user has to put right."""
 
 LEFT_OUT = 2
@@ -118,7 +119,7 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
             sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -126,13 +127,27 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        print(f"error: {one_line(error.filename)}: {error.strerror}.", file=sys.stderr)
-        return 2
+        return _tell_refusal(error)
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
         return _tell_stop(exit_code(stop), resumes)
+
+
+def _close_output() -> None:
+    """Send the rest of what is printed nowhere; Python would try once more to write it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_refusal(error: OSError) -> int:
+    where = "the output cannot be written"
+    if error.filename is None:
+        _close_output()
+    else:
+        where = one_line(error.filename)
+    print(f"error: {where}: {error.strerror}.", file=sys.stderr)
+    return 2
 
 
 def _tell_stop(code: int, resumes: bool) -> int:
