@@ -13,7 +13,6 @@ from typing import IO, Any
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.leftovers import remove_leftovers, temporary_prefix
 
-
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors of a place that takes no more files: the disk or the quota is full, or it is read-only."""
 
