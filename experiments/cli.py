@@ -50,6 +50,12 @@ EMPTY = (
 )
 
 
+NO_MEMORY = (
+    "stopped: the memory that this process may use is full. Files that it has written are whole, "
+    "others are as before. Give it more memory, or end other programs."
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command.
 
@@ -128,6 +134,9 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
         if error.errno not in REFUSED:
             raise
         return _tell_refusal(error)
+    except MemoryError:
+        print(NO_MEMORY, file=sys.stderr)
+        return 1
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1

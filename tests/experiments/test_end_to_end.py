@@ -250,6 +250,8 @@ DAMAGE = {
         "has schema version 0",
     ),
     "truncated": (lambda text: text[: len(text) // 2], "is damaged (JSONDecodeError)"),
+    "nested": (lambda text: "[" * 100_000, "is damaged (RecursionError)"),
+    "a long number": (lambda text: '{"run_id": ' + "9" * 10_000 + "}", "is damaged (ValueError)"),
     "edited": (lambda text: text.replace('"miou": ', '"miou": maybe ', 1), "is damaged"),
     "edited well": (
         lambda text: re.sub(r'"miou": [0-9.e-]+', '"miou": 0.999', text, count=1),
