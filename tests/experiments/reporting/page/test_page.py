@@ -415,16 +415,17 @@ def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):
 
 
 @pytest.mark.parametrize("where", ["render_page", "write_tables", "draw_setting"])
-def test_an_old_report_stays_where_memory_runs_out(realistic, monkeypatch, capsys, where):
-    written = write_report(realistic).page
+def test_an_old_report_stays_where_memory_runs_out(factory, monkeypatch, capsys, where):
+    study = factory.write([factory.record()])
+    written = write_report(study).page
     before = written.read_bytes()
 
     def refuse(*_arguments, **_options):
         raise MemoryError
 
     monkeypatch.setattr(page, where, refuse)
-    assert main(["report", str(realistic)]) == 1
+    assert main(["report", str(study)]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("stopped: the memory")
     assert written.read_bytes() == before
-    assert not list(realistic.rglob(".*~*"))
+    assert not list(study.rglob(".*~*"))
