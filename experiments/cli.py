@@ -11,18 +11,19 @@ from pathlib import Path
 
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
-from encoder_ablations.utils.interrupts import Stopped, stopping_at_signals
+from encoder_ablations.utils.files import UNWRITABLE
+from encoder_ablations.utils.interrupts import exit_code, stopping_at_signals
 from encoder_ablations.utils.texts import one_line, shortened
 
 PACKAGE = "encoder_ablations.experiments.commands"
 COMMANDS = Path(__file__).parent / "commands"
 """One file a command: its name is the command's, its docstring's first line says what it does."""
 
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, *UNWRITABLE)
 """Errors of files that a user has to put right."""
 
-UNREADABLE = 2
-"""The exit code where files that cannot be used were left out and all others were worked on."""
+LEFT_OUT = 2
+"""The exit code where bad input was left out and everything else was worked on."""
 
 USAGE = """usage: ablate COMMAND [options]
 
@@ -49,12 +50,19 @@ EMPTY = (
 )
 
 
+NO_MEMORY = (
+    "stopped: the memory that this process may use is full. Files that it has written are whole, "
+    "others are as before. Give it more memory, or end other programs."
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command.
 
     Returns:
-        The exit code: 0 = done, 1 = a failure inside, 2 = bad input, also where only a part of it
-        was left out. Stopped by a signal: 128 + its number, which is 130 for Ctrl-C, 143 for
+        The exit code, by one rule for all commands: 0 = done, 2 = bad input, also where only a
+        part of it was left out, 1 = a failure inside, also where a run of a study failed. 1 if
+        both happened. Stopped by a signal: 128 + its number, which is 130 for Ctrl-C, 143 for
         SIGTERM and 129 for SIGHUP.
     """
     # OpenMP's threads otherwise spin while they wait, which slows down whatever else is running
@@ -117,7 +125,7 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
             sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         return 0
     except InputError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -125,15 +133,30 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-        print(f"error: {one_line(error.filename)}: {error.strerror}.", file=sys.stderr)
-        return 2
+        return _tell_refusal(error)
+    except MemoryError:
+        print(NO_MEMORY, file=sys.stderr)
+        return 1
     except CannotContinue as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except Stopped as stopped:
-        return _tell_stop(stopped.code, resumes)
-    except KeyboardInterrupt:
-        return _tell_stop(130, resumes)
+    except KeyboardInterrupt as stop:
+        return _tell_stop(exit_code(stop), resumes)
+
+
+def _close_output() -> None:
+    """Send the rest of what is printed nowhere; Python would try once more to write it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell_refusal(error: OSError) -> int:
+    where = "the output cannot be written"
+    if error.filename is None:
+        _close_output()
+    else:
+        where = one_line(error.filename)
+    print(f"error: {where}: {error.strerror}.", file=sys.stderr)
+    return 2
 
 
 def _tell_stop(code: int, resumes: bool) -> int:

@@ -1,16 +1,20 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.leftovers import remove_leftovers, temporary_prefix
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a place that takes no more files: the disk or the quota is full, or it is read-only."""
 
 
 class StorageError(InputError):
@@ -44,8 +48,10 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
             "Free some space or choose another folder with --output."
         ) from error
     finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        if temporary is not None:
+            # one that cannot be deleted either is removed by the next writer
+            with suppress(OSError):
+                os.unlink(temporary)
 
 
 def require_free(path: Path) -> None:

@@ -24,6 +24,13 @@ class Stopped(KeyboardInterrupt):
         self.code = 128 + number
 
 
+def exit_code(stop: KeyboardInterrupt) -> int:
+    """Return 128 + the number of the signal that stopped this process; 130 for Ctrl-C."""
+    if isinstance(stop, Stopped):
+        return stop.code
+    return 128 + signal.SIGINT
+
+
 class Interrupt:
     """Whether a signal arrived within :func:`deferred_interrupt`, and which."""
 

@@ -30,6 +30,9 @@ class Bar(tqdm):  # type: ignore[misc] # tqdm has no types
         self.last_line = ""
         defaults = {"delay": 1, "leave": False, "dynamic_ncols": True, "mininterval": 0.2}
         super().__init__(*arguments, **defaults | settings)
+        # tqdm asks the wall clock: set back or forward, it would spoil the times shown
+        self._time = time.monotonic
+        self.start_t = self.last_print_t = time.monotonic()
 
     def display(self, *arguments: Any, **settings: Any) -> None:
         """Show how far it is; plain lines only when the last one is old enough."""

@@ -11,7 +11,7 @@ from encoder_ablations.data.datasets.class_map import SharedClasses, read_class_
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import UNREADABLE
+from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import study_results
@@ -152,7 +152,7 @@ def _report_study(study: Study, json: Path | None, table: Path | None) -> int:
     if table is not None:
         _write(table, study_results.as_csv(study), say)
     if study.damaged:
-        return UNREADABLE
+        return LEFT_OUT
     return 0
 
 
@@ -208,7 +208,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     """Evaluate a run, or every finished run of a study, on another dataset.
 
     Returns:
-        The exit code: 1 if a run was left out.
+        The exit code: 2 if a run was left out.
     """
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
@@ -233,7 +233,9 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     _print_left_out(problems)
     if arguments.json is not None:
         _write(arguments.json, as_json([record.model_dump(mode="json") for record in records]), say)
-    return int(bool(problems))
+    if problems:
+        return LEFT_OUT
+    return 0
 
 
 def _shared_classes(

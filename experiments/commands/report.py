@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import UNREADABLE
+from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.reporting.findings.collection import collect
 
 EXAMPLES = """  ablate report outputs/demo
@@ -27,5 +27,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = report_of(study)
         report.announce()
         if report.problems:
-            code = UNREADABLE
+            code = LEFT_OUT
     return code

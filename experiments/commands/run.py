@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
@@ -53,8 +54,8 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     """Run what is left of a study and write the report.
 
     Returns:
-        The exit code: 1 if a run failed or could not start. Of a dry run: 2 if a run could not
-        start.
+        The exit code: 1 if a run failed; otherwise 2 if a run could not start, or its files cannot
+        be used.
 
     Raises:
         InputError: the study has changed, no run can start, or torchrun started this.
@@ -140,7 +141,7 @@ def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choic
     for line in _not_started(problems):
         print(line, file=sys.stderr)
     if problems:
-        return 2
+        return LEFT_OUT
     return 0
 
 
@@ -193,7 +194,7 @@ def _conclude(
     """Write the report, and a line for everything that is not as it should be.
 
     Returns:
-        The exit code: 1 if there is such a line.
+        The exit code: 1 if a run has failed, otherwise 2 if something was left out.
     """
     left_out: list[str] = []
     if any(run.record is not None for run in runs):
@@ -208,10 +209,15 @@ def _conclude(
         print(f"{what}; 'ablate status {folder}' follows.")
     # the report has named what it leaves out; the others are named here
     unreadable = [run.problem for run in runs if run.problem not in (None, *left_out)]
-    lines = [*_not_started(problems), *map("unreadable: {}".format, unreadable), *_failed(runs)]
-    for line in lines:
+    unused = [*_not_started(problems), *map("unreadable: {}".format, unreadable)]
+    failed = _failed(runs)
+    for line in [*unused, *failed]:
         print(line, file=sys.stderr)
-    return int(bool(lines or left_out))
+    if failed:
+        return 1
+    if unused or left_out:
+        return LEFT_OUT
+    return 0
 
 
 def _failed(runs: Sequence[PlannedRun]) -> list[str]:

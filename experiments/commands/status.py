@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.cli import UNREADABLE
+from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(standing.table())
     print(describe(study.name, folder, standing))
     if standing.of("unreadable"):
-        return UNREADABLE
+        return LEFT_OUT
     return 0
 
 

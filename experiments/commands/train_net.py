@@ -7,10 +7,12 @@ and the seed. No code of Detectron2 or Mask2Former is changed.
 
 import argparse
 from collections.abc import Sequence
+from multiprocessing import active_children
 from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.interrupts import exit_code
 from encoder_ablations.utils.optional import missing
 
 RESUMES = True
@@ -57,9 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             dist_url=arguments.dist_url,
             args=given,
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        # a signal to this process alone would otherwise wait for the others to train to their end
+        for process in active_children():
+            process.terminate()
         print("stopped; with --resume the same command goes on from the last checkpoint, if any.")
-        return 130
+        return exit_code(stop)
     return 0
 
 

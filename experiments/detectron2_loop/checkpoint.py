@@ -11,6 +11,7 @@ from torch import nn
 
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.training.checkpoints import DIGEST, check_digest
+from encoder_ablations.experiments.detectron2_loop.refusals import refused
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.torch_files import DAMAGED
 
@@ -91,23 +92,29 @@ def check_weights(path: str, model: nn.Module, whole: bool) -> None:
 
 
 @contextmanager
-def as_load_error(path: str) -> Iterator[None]:
+def as_load_error(path: str, folder: str) -> Iterator[None]:
     """Within the block, which loads weights, say in one line why they cannot be loaded.
+
+    Args:
+        path: of the weights.
+        folder: where the traceback is kept.
 
     Raises:
         InputError: they are damaged, of another format, or cannot be downloaded.
+        Exception: our own code failed.
     """
     try:
         yield
-    except InputError:
+    except (InputError, torch.OutOfMemoryError, MemoryError):
         raise
     # a .pkl is a program that its bytes describe: a damaged one may raise anything
     except Exception as error:
         reason = " ".join(str(error).split())
-        raise InputError(
+        text = (
             f"MODEL.WEIGHTS: {path} cannot be loaded ({type(error).__name__}: {reason}). Give a "
             "checkpoint that is whole, or an address that this machine can reach."
-        ) from error
+        )
+        raise refused(error, text, folder) from error
 
 
 def _needed(weights: Mapping[str, Any], model: nn.Module, whole: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from detectron2.config import CfgNode
 from pydantic import BaseModel, Field, create_model
 
+from encoder_ablations.experiments.detectron2_loop.refusals import refused
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import CannotContinue, InputError
 
@@ -163,7 +164,8 @@ def as_build_error(cfg: CfgNode, keys: Iterable[str]) -> Iterator[None]:
         keys: those that the user has given.
 
     Raises:
-        InputError: building failed; it names the keys whose values the error speaks of.
+        InputError: a library failed; it names the keys whose values the error speaks of.
+        Exception: our own code failed.
     """
     try:
         yield
@@ -171,10 +173,9 @@ def as_build_error(cfg: CfgNode, keys: Iterable[str]) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
-        raise InputError(
-            f"the configuration cannot be built: {type(error).__name__}: {reason.rstrip('.')}. "
-            f"{_suspects(cfg, keys, reason)}"
-        ) from error
+        text = f"the configuration cannot be built: {type(error).__name__}: {reason.rstrip('.')}."
+        text = f"{text} {_suspects(cfg, keys, reason)}"
+        raise refused(error, text, cfg.OUTPUT_DIR) from error
 
 
 def _suspects(cfg: CfgNode, keys: Iterable[str], reason: str) -> str:

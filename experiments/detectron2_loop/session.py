@@ -133,7 +133,7 @@ def _train_and_record(
     check_weights(path, trainer.model, whole=resumed)
     if setup.run is not None:
         _note_files(cfg, setup.run)
-    with as_load_error(path):
+    with as_load_error(path, cfg.OUTPUT_DIR):
         trainer.resume_or_load(resume=arguments.resume)
     if setup.run is None:
         trainer.train()
@@ -191,7 +191,7 @@ def _evaluate(setup: Setup, path: str, resume: bool) -> None:
         model = official.build_model(cfg)
     check_weights(path, model, whole=True)
     checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
-    with as_load_error(path):
+    with as_load_error(path, cfg.OUTPUT_DIR):
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=resume)
     results = official.test(cfg, model)
     if cfg.TEST.AUG.ENABLED:

@@ -78,7 +78,7 @@ class RecordedTraining:
         super().after_step()  # type: ignore[misc]
         if self.interrupt.requested:
             self.checkpointer.save(f"model_{self.iter:07d}")
-            raise KeyboardInterrupt
+            self.interrupt.stop()
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:

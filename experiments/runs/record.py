@@ -241,7 +241,8 @@ def _unreadable(path: Path, text: str, error: ValidationError) -> InputError:
     """Return why ``text`` is no record; only now is it worth reading its version."""
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as broken:
+    # besides JSONDecodeError: a number of very many digits, and very many brackets
+    except (ValueError, RecursionError) as broken:
         return _damaged(path, broken)
     version = None
     if isinstance(content, dict):

@@ -1,6 +1,5 @@
 """One run: data, model, training, evaluation, cost, record."""
 
-import errno
 from functools import partial
 from pathlib import Path
 
@@ -38,9 +37,7 @@ from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError
-from encoder_ablations.utils.files import StorageError
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+from encoder_ablations.utils.files import UNWRITABLE, StorageError
 
 
 def execute_run(
@@ -78,9 +75,10 @@ def execute_run(
         except (InputError, CannotContinue):
             raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in DISK_FULL:
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
                 raise StorageError(
-                    f"cannot write below {folder}: {error.strerror}. Free some space."
+                    f"cannot write below {folder}: {error.strerror}. Free some space or choose "
+                    "another folder with --output."
                 ) from error
             record = failed_record(spec, error, started, environment)
     save_record(record, folder)

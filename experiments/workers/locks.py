@@ -3,12 +3,12 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from encoder_ablations.utils.files import ensure_writable
+from encoder_ablations.utils.files import StorageError, ensure_writable
 
 NAME = "run.lock"
 
@@ -20,6 +20,9 @@ def holding(folder: Path, seconds: float) -> Iterator[bool]:
     Args:
         folder: of the run.
         seconds: how long to wait for the lock.
+
+    Raises:
+        StorageError: nothing can be written there, or its file system has no locks.
     """
     ensure_writable(folder)
     # where a file system has no locks, filelock would take the mere existence of a file for one,
@@ -30,13 +33,19 @@ def holding(folder: Path, seconds: float) -> Iterator[bool]:
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise StorageError(
+            f"cannot lock {folder / NAME}: {error.strerror}. Free some space or choose another "
+            "folder with --output."
+        ) from error
     try:
         yield True
     finally:
         # Only its holder removes the file, and before it lets go. Who waits for the lock of this
         # very file gets it then, sees that no folder holds the file any more (filelock compares),
-        # and takes the new one.
-        (folder / NAME).unlink(missing_ok=True)
+        # and takes the new one. A file that cannot be removed is no lock any more.
+        with suppress(OSError):
+            (folder / NAME).unlink(missing_ok=True)
         lock.release()
 
 

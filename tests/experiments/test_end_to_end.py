@@ -250,6 +250,8 @@ DAMAGE = {
         "has schema version 0",
     ),
     "truncated": (lambda text: text[: len(text) // 2], "is damaged (JSONDecodeError)"),
+    "nested": (lambda text: "[" * 100_000, "is damaged (RecursionError)"),
+    "a long number": (lambda text: '{"run_id": ' + "9" * 10_000 + "}", "is damaged (ValueError)"),
     "edited": (lambda text: text.replace('"miou": ', '"miou": maybe ', 1), "is damaged"),
     "edited well": (
         lambda text: re.sub(r'"miou": [0-9.e-]+', '"miou": 0.999', text, count=1),
@@ -282,7 +284,7 @@ def test_a_bad_record_is_named_and_the_rest_goes_on(finished_study, capsys):
     text = bad.read_text()[:300]
     bad.write_text(text)
     gone.unlink()
-    assert main(["run", str(finished_study), "--device", "cpu", "fractions=[1.0]"]) == 1
+    assert main(["run", str(finished_study), "--device", "cpu", "fractions=[1.0]"]) == 2
     error = capsys.readouterr().err
     assert error.count(f"{bad} is damaged") == 1, "it is said once"
     assert "Traceback" not in error
@@ -409,7 +411,7 @@ def test_runs_that_cannot_start_do_not_keep_the_others(study, capsys):
     content = yaml.safe_load(study.read_text())
     content["encoders"][0]["weights"] = "gone.pth"
     study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
-    assert main(["run", str(study), "--device", "cpu"]) == 1
+    assert main(["run", str(study), "--device", "cpu"]) == 2
     error = capsys.readouterr().err
     assert "not started (1 run)" in error
     assert "gone.pth" in error
@@ -489,3 +491,19 @@ def test_dry_run_prints_the_plan_and_writes_nothing(study, finished_study, capsy
     out = capsys.readouterr().out
     assert "time unknown: no run like them has finished yet" in out
     assert {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("*")} == before
+
+
+def test_a_failed_run_counts_more_than_one_that_cannot_start(study, capsys, monkeypatch):
+    """Exit code 1 = a failure inside; 2 = everything that could be used is done."""
+    content = yaml.safe_load(study.read_text())
+    content["encoders"][0]["weights"] = "gone.pth"
+    study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
+
+    def fail(trainer, batches):
+        raise FloatingPointError("the loss is nan")
+
+    monkeypatch.setattr(Trainer, "_step", fail)
+    assert main(["run", str(study), "--device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert "not started (1 run)" in error
+    assert "1 run failed" in error

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from encoder_ablations.utils import progress
-from encoder_ablations.utils.progress import Bar
+from encoder_ablations.utils.progress import Bar, plain_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,3 +81,17 @@ def test_no_other_bars():
     folders = ("data", "encoders", "segmenters", "engine", "experiments")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     assert not [path for path in files if "tqdm" in path.read_text()]
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0], ids=["back", "forward"])
+def test_a_clock_that_is_set_does_not_spoil_the_times(clock, monkeypatch, jump):
+    """Only the monotonic clock tells how long something takes."""
+    wall = [1e9]
+    monkeypatch.setattr("time.time", lambda: wall[0] + clock[0])
+    monkeypatch.setattr("tqdm.std.time", lambda: wall[0] + clock[0])
+    with Bar(desc="reading masks", unit="mask", total=90) as bar:
+        work(bar, clock, 10, 1.0)
+        wall[0] += jump
+        work(bar, clock, 10, 1.0)
+        assert bar.format_dict["elapsed"] == 20
+        assert plain_line(bar) == "reading masks: 20 of 90 masks, 22%, about 1 min 10 s left"

@@ -23,6 +23,7 @@ NAMES = (
     "classes.names",
     "label_names.txt",
 )
+ROBOFLOW = "_classes.csv"
 TABLES = (
     "class_dict.csv",
     "label_colors.txt",
@@ -30,7 +31,7 @@ TABLES = (
     "label_colors.csv",
     "classes.csv",
     "class_dict_seg.csv",
-    "_classes.csv",
+    ROBOFLOW,
 )
 LISTS = {*NAMES, *TABLES, "classes.json", "labels.json"}
 CONFIGS = re.compile(r"config(?:_(v[\d.]+))?\.json")
@@ -101,8 +102,8 @@ def read_names(
             ``v1.2``.
 
     Raises:
-        InputError: a colour in a table has a number over 255 or no name, or a name in a list is
-            empty or stands twice.
+        InputError: a colour in a table has a number over 255 or no name, a name in a list is
+            empty or stands twice, or ids leave some out.
     """
     folders = set(chain.from_iterable(mask.parts for mask in masks))
     lists = [path for path in files if _lists_names(path, folders)]
@@ -139,6 +140,7 @@ def _parse(path: Path) -> Names:
 def _read_lines(text: str, path: Path) -> Names:
     """Read lines of a name and perhaps an id or a colour."""
     names: list[str] = []
+    values: dict[int, str] = {}
     colors: dict[Color, str] = {}
     # without any name, or without any colour, the numbers mean something else: complain at the end
     unnamed: list[int] = []
@@ -149,6 +151,8 @@ def _read_lines(text: str, path: Path) -> Names:
         name, numbers = _parse_line(line)
         if name:
             names.append(name)
+            if len(numbers) == 1:
+                values[numbers[0]] = name
         elif numbers:
             unnamed.append(row)
         if max(numbers, default=0) > 255:
@@ -161,7 +165,26 @@ def _read_lines(text: str, path: Path) -> Names:
         )
     if colors and beyond:
         raise InputError(f"{path}, {beyond[0]} has a number over 255; correct it.")
+    # one number beside every name is its id, whatever the order of the rows
+    if names and len(values) == len(names):
+        if path.name.lower() == ROBOFLOW:
+            _refuse_gaps(values, path)
+        names = [values[number] for number in sorted(values)]
     return names, colors
+
+
+def _refuse_gaps(names: Mapping[int, str], path: Path) -> None:
+    """Check that the ids of classes follow each other, because a class is known by its place.
+
+    Raises:
+        InputError: an id between 1 and the largest one has no name.
+    """
+    missing = set(range(1, max(names))) - names.keys()
+    if missing:
+        raise InputError(
+            f"{path}: no class has the id {first_names(sorted(missing))}, but the ids of classes "
+            "must follow each other. Add a row with a name for each; no mask need show it."
+        )
 
 
 def _parse_line(line: str) -> tuple[str, Any]:

@@ -2,6 +2,7 @@
 report."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -276,7 +277,10 @@ def test_killed_and_resumed(dataset, tmp_path):
     assert any(f"checkpoint after step {reached}" in sentence for sentence in record.disclosures)
 
 
-def test_ctrl_c_finishes_and_saves_the_step(dataset, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_finishes_and_saves_the_step(dataset, tmp_path, number, code):
     """Whenever it comes; without --resume the command does not begin anew over what is there."""
     argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path)]
     changes = {"SOLVER.MAX_ITER": "1000", "TEST.EVAL_PERIOD": "0"}
@@ -286,15 +290,36 @@ def test_ctrl_c_finishes_and_saves_the_step(dataset, tmp_path):
     ) as process:
         for line in process.stdout:
             if b"Starting training" in line:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
         errors = process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert b"Traceback" not in errors
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "last_checkpoint").exists()
     assert load_record(folder) is None
     with pytest.raises(InputError, match=r"holds an unfinished run\. Add --resume"):
         main([*argv, *words(changes)])
+
+
+def _asleep(*_arguments):
+    time.sleep(600)
+
+
+def test_a_signal_to_the_first_process_ends_those_that_it_started(dataset, tmp_path, monkeypatch):
+    """As where several GPUs train: the process of the command only waits for theirs."""
+    child = multiprocessing.get_context("spawn").Process(target=_asleep)
+
+    def launch(*_arguments, **_options):
+        child.start()
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("detectron2.engine.launch", launch)
+    argv = ["--encoder", "vit_ti16", "--dataset", dataset, "--output", str(tmp_path), *words()]
+    assert command(main, argv) == 143
+    child.join(20)
+    stopped = child.exitcode
+    child.kill()
+    assert stopped == -signal.SIGTERM
 
 
 def test_it_learns(dataset, tmp_path):

@@ -172,3 +172,21 @@ def test_a_batch_that_the_processes_do_not_divide(refusal, dataset, monkeypatch)
     argv += ("--dist-url", "tcp://127.0.0.1:1")
     line = refusal({"SOLVER.IMS_PER_BATCH": "3"}, argv)
     assert "SOLVER.IMS_PER_BATCH is 3" in line
+
+
+def test_the_traceback_of_a_library_is_kept_in_a_file(refusal, tmp_path):
+    line = refusal({f"{HEAD}.NORM": "XX"})
+    kept = tmp_path / "out" / "traceback.txt"
+    assert f"The traceback is in {kept}." in line
+    assert "Traceback (most recent call last)" in kept.read_text()
+
+
+def test_a_defect_of_our_own_keeps_its_traceback(dataset, tmp_path, monkeypatch):
+    """It is no fault of the configuration, and ends the command with code 1."""
+    monkeypatch.setattr(
+        "encoder_ablations.experiments.detectron2_loop.trainer.undecayed_names", None
+    )
+    words = [word for pair in QUICK.items() for word in pair]
+    argv = ["--encoder", "darknet_tiny", "--dataset", dataset, "OUTPUT_DIR", str(tmp_path), *words]
+    with pytest.raises(TypeError, match="not callable"):
+        command(main, argv)

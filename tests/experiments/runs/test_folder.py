@@ -199,7 +199,7 @@ def test_it_is_named_by_every_command_and_the_other_run_goes_on(name, runs, caps
                 "--extend",
             ]
         )
-        == 1
+        == 2
     )
     error = capsys.readouterr().err
     assert error.count(line) == 1, "it is said once"
@@ -213,7 +213,7 @@ def test_an_interrupted_run_without_its_data_file_does_not_go_on(runs, capsys):
     bad = runs[0]
     (bad / "record.json").unlink()
     (bad / "data.json").unlink()
-    assert main(["run", "pair.yaml", "--device", "cpu", "--output", "outputs"]) == 1
+    assert main(["run", "pair.yaml", "--device", "cpu", "--output", "outputs"]) == 2
     assert re.search(
         r"left out: .*data\.json is missing.*delete the run's folder", capsys.readouterr().err
     )
@@ -262,7 +262,7 @@ def test_weights_that_are_not_the_runs_own_are_not_evaluated(
     assert main(["evaluate", str(bad), "--device", "cpu"]) == 2
     assert message in capsys.readouterr().err
     Path("moon.yaml").write_text(yaml.safe_dump(terrain.model_dump(mode="json") | {"name": "moon"}))
-    assert main(["evaluate", "outputs", "--dataset", "moon.yaml", "--device", "cpu"]) == 1
+    assert main(["evaluate", "outputs", "--dataset", "moon.yaml", "--device", "cpu"]) == 2
     error = capsys.readouterr().err
     assert re.search(rf"left out: .*best\.pt.*{message}", error)
     assert list(good.glob("transfer/moon-test-*.json"))
@@ -302,7 +302,7 @@ def test_a_copy_of_a_run_under_another_name_is_no_second_run(runs, terrain, caps
     assert len(collect(Path("outputs")).records) == 2
     assert main(["evaluate", str(copy), "--device", "cpu"]) == 2
     Path("moon.yaml").write_text(yaml.safe_dump(terrain.model_dump(mode="json") | {"name": "moon"}))
-    assert main(["evaluate", "outputs", "--dataset", "moon.yaml", "--device", "cpu"]) == 1
+    assert main(["evaluate", "outputs", "--dataset", "moon.yaml", "--device", "cpu"]) == 2
     assert "left out: outputs/runs/copy/record.json" in capsys.readouterr().err
     assert not (copy / "transfer").exists()
     (copy / "record.json").unlink()

@@ -140,6 +140,33 @@ def test_names_from_the_table_of_roboflow(tmp_path, ids):
     assert spec.classes == ("background", "crater", "big boulder")
 
 
+def roboflow(folder, ids, table):
+    """An export whose masks hold ``ids``, and whose splits hold ``table``."""
+    for number, mask in enumerate(ids):
+        split = "train" if number < 7 else "valid"
+        name = f"{number}_jpg.rf.{number * 40503 % 65536:032x}"
+        save(folder / split / f"{name}.jpg", picture(number))
+        save(folder / split / f"{name}_mask.png", mask)
+        (folder / split / "_classes.csv").write_text(f"Pixel Value, Class\n{table}")
+
+
+def test_the_table_of_roboflow_is_read_by_its_ids_not_by_its_rows(tmp_path, ids):
+    roboflow(tmp_path / "in", ids, "2, boulder\n0, background\n1, crater\n")
+    spec, _ = dataset(tmp_path / "in", tmp_path / "out")
+    assert spec.classes == ("background", "crater", "boulder")
+
+
+@pytest.mark.parametrize("shown", [[0, 1, 3], [0, 1, 1]], ids=["all", "some"])
+def test_a_gap_in_the_table_of_roboflow_moves_no_class(tmp_path, ids, shown):
+    roboflow(
+        tmp_path / "in",
+        [np.array(shown, np.uint8)[mask] for mask in ids],
+        "0, background\n1, crater\n3, boulder\n",
+    )
+    with pytest.raises(InputError, match=r"_classes\.csv: no class has the id 2"):
+        dataset(tmp_path / "in", tmp_path / "out")
+
+
 def test_splits_of_equal_names_are_used_where_they_lie(tmp_path, ids):
     for number, mask in enumerate(ids):
         split = "train" if number < 7 else "val"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
+from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.reporting.figures.drawing import RC, EmbeddedFigure
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page import page
@@ -411,3 +412,20 @@ def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):
     assert not any(
         "ablate train --config" in command for _, command in method.commands(collect(folder))
     )
+
+
+@pytest.mark.parametrize("where", ["render_page", "write_tables", "draw_setting"])
+def test_an_old_report_stays_where_memory_runs_out(factory, monkeypatch, capsys, where):
+    study = factory.write([factory.record()])
+    written = write_report(study).page
+    before = written.read_bytes()
+
+    def refuse(*_arguments, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr(page, where, refuse)
+    assert main(["report", str(study)]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("stopped: the memory")
+    assert written.read_bytes() == before
+    assert not list(study.rglob(".*~*"))
