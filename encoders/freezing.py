@@ -3,12 +3,13 @@
 Frozen parts have no gradient, stay in evaluation mode after ``.train()``, and keep their buffers.
 """
 
+from timm.layers.norm import RmsNorm
 from torch import nn
 
 from encoder_ablations.encoders.base import Body, Encoder
 from encoder_ablations.utils.errors import InputError
 
-NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.RMSNorm)
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm2d, nn.RMSNorm, RmsNorm)
 
 
 def freeze(encoder: Encoder, what: str | int) -> None:

@@ -8,7 +8,7 @@ from encoder_ablations.encoders.table import convolutional, vision_transformers
 from encoder_ablations.encoders.table.rows import EncoderRow, ViTRow
 from encoder_ablations.utils.errors import InputError, nearest
 
-MODULES = ("vision_transformer", "eva")
+MODULES = ("vision_transformer", "eva", "beit", "deit", "naflexvit", "vision_transformer_sam")
 """timm's modules of plain vision transformers."""
 ROWS: tuple[EncoderRow, ...] = (*vision_transformers.ROWS, *convolutional.ROWS)
 
@@ -57,5 +57,5 @@ def _require_vision_transformer(name: str, architecture: str) -> None:
     if not is_model_in_modules(architecture, MODULES):
         raise InputError(
             f"the timm model '{name}' is not a plain vision transformer. Allowed: models of timm's "
-            f"modules {' and '.join(MODULES)}, or {', '.join(TABLE)}."
+            f"modules {', '.join(MODULES)}, or {', '.join(TABLE)}."
         )

@@ -10,7 +10,12 @@ from torch import nn
 from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
 from encoder_ablations.segmenters.base import Segmenter
 
-UNDECAYED_NAMES = {"pos_embed", "cls_token", "reg_token", "dist_token", "mask_token", "level_embed"}
+UNDECAYED_NAMES = {
+    *("cls_token", "reg_token", "dist_token", "mask_token", "level_embed"),
+    *("pos_embed", "pos_embed_x", "pos_embed_y"),
+    *("relative_position_bias_table", "rel_pos_h", "rel_pos_w"),
+}
+"""Embeddings and tokens that are parameters of their own."""
 
 
 def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.AdamW:
