@@ -3,9 +3,9 @@
 from functools import lru_cache
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 from torch import Tensor
 
 PREFIX_ROWS = 3
@@ -49,7 +49,8 @@ def _spline(source: int, target: int) -> NDArray[np.float64]:
     places = _places(source, target)
     wanted = np.clip(np.arange(1.0 - target, target), places[0], places[-1])
     degree = min(3, len(places) - 1)
-    values: NDArray[np.float64] = make_interp_spline(places, np.eye(len(places)), k=degree)(wanted)
+    spline = scipy.interpolate.make_interp_spline(places, np.eye(len(places)), k=degree)
+    values: NDArray[np.float64] = spline(wanted)
     return values
 
 

@@ -5,11 +5,13 @@ import math
 
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
 from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import AutoBackbone
 
 from encoder_ablations.encoders.bodies.timm_vits import options_without_head
+from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.frameworks.transformers_backbone import (
     EncoderBackbone,
@@ -239,6 +241,53 @@ def test_as_a_backbone_of_transformers(name, small, tmp_path):
     assert {key for key, value in loaded.named_parameters() if value.requires_grad} == {
         key for key, value in backbone.named_parameters() if value.requires_grad
     }
+
+
+@pytest.mark.detectron2
+@pytest.mark.parametrize("name", NAMES)
+def test_as_a_backbone_of_detectron2(name, small):
+    config = pytest.importorskip("detectron2.config")
+    from detectron2.modeling import build_backbone
+
+    from encoder_ablations.encoders.frameworks import detectron2
+
+    ours = small(name)  # timm builds small models from here on
+    cfg = config.get_cfg()
+    cfg.MODEL.DEVICE = "cpu"
+    fields = {"name": name, "weights": "random", "channels": 32}
+    detectron2.apply_encoder(cfg, fields, keep=["SEED", "3"])
+    backbone = build_backbone(cfg).eval()
+    backbone.encoder.load_state_dict(ours.state_dict())
+    images = torch.randn(1, 3, 75, 101)
+    with torch.no_grad():
+        found, expected = backbone(images), ours(images)
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flops_are_those_of_a_model_of_that_size(name, small):
+    """They are counted in a trace, where positions take another path."""
+    body = small(name).body
+    source = source_of_size(body, name, (5, 7))
+    native = ViTBody(source, body.taps, True, body.normalization)
+    size = (5 * body.patch, 7 * body.patch)
+    flops = [
+        FlopCountAnalysis(each, torch.randn(1, 3, *size)).unsupported_ops_warnings(False)
+        for each in (body, native)
+    ]
+    own, expected = (each.uncalled_modules_warnings(False).by_operator() for each in flops)
+    assert own["linear"] == expected["linear"] > 0
+    assert own["layer_norm"] == expected["layer_norm"]
+
+
+@pytest.mark.parametrize("name", ["tipsv2_b14", "eva02_b14", "aimv2_l14"])
+def test_a_file_of_patch_14_is_read_as_patch_16(name, small, tmp_path):
+    source = small(name).body.model
+    save_file(as_on_the_hub(name, source.state_dict()), tmp_path / "file.safetensors")
+    target = small(name, grid="resampled_patch").body.model
+    report = load_weights(target, tmp_path / "file.safetensors")
+    assert ("patch_embed.proj.weight", (64, 3, 14, 14), (64, 3, 16, 16)) in report.resampled
 
 
 @pytest.mark.parametrize("name", NAMES)
