@@ -106,7 +106,8 @@ def _build_body(spec: EncoderSpec, row: EncoderRow, neck: str) -> Body:
 
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
-    shape: Any = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta")
+    # one block on no memory tells the class and the patch
+    shape: Any = timm.create_model(row.model, num_classes=0, depth=1, device="meta")
     patch = patch_of(shape)
     if spec.grid != "native" and patch != 14:
         raise InputError(
