@@ -11,6 +11,7 @@ from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
 from encoder_ablations.encoders.bodies.timm_vits import (
     accept_all_sizes,
     final_norm_of,
+    one_block_of,
     options_for_sizes,
     options_without_head,
     patch_of,
@@ -106,8 +107,7 @@ def _build_body(spec: EncoderSpec, row: EncoderRow, neck: str) -> Body:
 
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
-    # one block on no memory tells the class and the patch
-    shape: Any = timm.create_model(row.model, num_classes=0, depth=1, device="meta")
+    shape = one_block_of(row.model)
     patch = patch_of(shape)
     if spec.grid != "native" and patch != 14:
         raise InputError(

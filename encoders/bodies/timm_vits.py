@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import timm
 from timm.models import Eva, VisionTransformer
 from timm.models.beit import Beit
 from timm.models.deit import VisionTransformerDistilled
@@ -13,6 +14,17 @@ from encoder_ablations.encoders.table.rows import TIMM
 
 TimmViT = VisionTransformer | Eva | Beit | NaFlexVit | VisionTransformerSAM
 """timm's vision transformers whose blocks all have the same grid of tokens."""
+
+
+def one_block_of(name: str) -> Any:
+    """Return a timm model without memory that tells its class and patch, with one block if it can.
+
+    Sapiens 2 has options for every block, and so has all of them.
+    """
+    blocks: dict[str, Any] = {"depth": 1}
+    if "sapiens2" in name:
+        blocks = {}
+    return timm.create_model(name, num_classes=0, device="meta", **blocks)
 
 
 def embedding_of(model: TimmViT) -> Any:

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import isqrt
-from typing import Any
 
-import timm
 from timm.layers.pos_embed import resample_abs_pos_embed_nhwc
 from timm.models import Eva, beit, eva, naflexvit, vision_transformer, vision_transformer_sam
 from timm.models.beit import Beit
@@ -21,6 +19,7 @@ from encoder_ablations.encoders.bodies.relative_positions import (
 from encoder_ablations.encoders.bodies.timm_vits import (
     TimmViT,
     embedding_of,
+    one_block_of,
     patch_of,
     prefix_tokens_of,
 )
@@ -116,7 +115,7 @@ def _native_patch(model: TimmViT) -> Shape | None:
     architecture = getattr(model, "pretrained_cfg", {}).get("architecture")
     if architecture is None:
         return None
-    native: Any = timm.create_model(architecture, num_classes=0, depth=1, device="meta")
+    native = one_block_of(architecture)
     return patch_of(native), patch_of(native)
 
 

@@ -385,5 +385,11 @@ def test_rotary_positions_of_pe_count_on(small):
     assert torch.allclose(corner, body.model.rope.get_embed().reshape(7, 7, -1), atol=1e-6)
 
 
+def test_a_model_with_options_for_each_block():
+    with torch.device("meta"):
+        body = build_encoder(EncoderSpec(name="vit_base_patch16_sapiens2", weights="random")).body
+    assert body.depth == len(body.model.blocks) > 1
+
+
 def test_the_rows_are_in_the_table():
     assert set(ROWS) <= set(TABLE)
