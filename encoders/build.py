@@ -11,6 +11,14 @@ from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
 from encoder_ablations.encoders.bodies.stages import prune, stage_maps
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
+from encoder_ablations.encoders.bodies.timm_vits import (
+    accept_all_sizes,
+    final_norm_of,
+    one_block_of,
+    options_for_sizes,
+    options_without_head,
+    patch_of,
+)
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.custom_encoder import fit_to_neck, make_custom_body, necks_of
 from encoder_ablations.encoders.freezing import freeze, has_running_statistics
@@ -19,7 +27,6 @@ from encoder_ablations.encoders.pyramids.necks import BareTaps, SimpleFeaturePyr
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.encoders.table.rows import (
-    TIMM,
     CustomRow,
     DarkNetRow,
     EncoderRow,
@@ -135,14 +142,13 @@ def _build_body(spec: EncoderSpec, row: ViTRow | DarkNetRow | HierarchicalRow, n
 
 def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
     normalization = normalization_of(row)
-    shape: Any = timm.create_model(row.model, pretrained=False, num_classes=0, device="meta")
-    patch: int = shape.patch_embed.patch_size[0]
+    shape = one_block_of(row.model)
+    patch = patch_of(shape)
     if spec.grid != "native" and patch != 14:
         raise InputError(
             f"encoder {spec.name} has patch {patch}: grid is for patch 14. Allowed here: native."
         )
-    by_timm = row.position_rule == TIMM
-    options: dict[str, Any] = {"dynamic_img_size": by_timm, "dynamic_img_pad": True}
+    options = options_without_head(shape) | options_for_sizes(shape, row.position_rule)
     if spec.grid == "resampled_patch":
         # the image size keeps the grid of the position embeddings
         size = source_of(row).input_size[-1] // patch * REGULAR_PATCH
@@ -152,9 +158,11 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         input_scale = patch / REGULAR_PATCH
     model = _timm_model(row, options)
     loaded = _load(model, spec.weights, row.model)
-    if not by_timm:
-        # the body brings the position embedding to the grid, so the model need not check sizes
-        model.patch_embed.strict_img_size = False
+    if spec.final_norm and final_norm_of(model) is None:
+        raise InputError(
+            f"encoder {spec.name} has no final norm on the output of its blocks. "
+            "Remove final_norm, or set it to false."
+        )
     taps = tap_indices(spec.taps or DEFAULT_TAPS, len(model.blocks))
     if neck == "simple_feature_pyramid":
         taps = taps[-1:]
@@ -187,7 +195,9 @@ def normalization_of(row: EncoderRow) -> Normalization:
 def _timm_model(row: ViTRow, options: dict[str, Any]) -> Any:
     if row.activation:
         options = {**options, "act_layer": row.activation}
-    return timm.create_model(row.model, pretrained=False, num_classes=0, global_pool="", **options)
+    model: Any = timm.create_model(row.model, pretrained=False, num_classes=0, **options)
+    accept_all_sizes(model, row.position_rule)
+    return model
 
 
 def _load(model: nn.Module, weights: str, name: str) -> dict[str, str] | None:

@@ -38,8 +38,9 @@ def facts_of(row: EncoderRow) -> EncoderFacts:
     if row.model is not None:
         source = source_of(row)
         size, licence = source.input_size[-1], source.license
+    read = [parameter for name, parameter in body.named_parameters() if body.reads(name)]
     return EncoderFacts(
-        parameters=sum(parameter.numel() for parameter in body.parameters()),
+        parameters=sum(parameter.numel() for parameter in read),
         size=size,
         patch=body.facts().get("patch_size"),
         width=body.widths[-1],

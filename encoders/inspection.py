@@ -5,18 +5,21 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.naflexvit import NaFlexVit
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.bodies.darknet import DarkNetBody
 from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
 from encoder_ablations.encoders.bodies.stages import stage_maps
+from encoder_ablations.encoders.bodies.timm_vits import final_norm_of, options_without_head
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.table.rows import EncoderRow, HierarchicalRow, ViTRow, source_of
 
 TOLERANCE = 1e-5
-SIDE = 224
-"""Height and width of the images on which models that take any size are compared."""
+ANY_SIZE = 224
+"""Side in pixels of the images on which models that take any size are compared."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Inspection:
         maps: the body's, each 1×C×h×w.
         pyramid: p2..p5, each 1×C×h×w.
         source_difference: largest absolute difference between the body's maps and the source
-            model's own block outputs at its native size; None without a source to compare with.
+            model's own block outputs at its native size (SAM and NaFlex models: ``ANY_SIZE``); None
+            without a source to compare with.
     """
 
     maps: list[Tensor]
@@ -64,13 +68,17 @@ def _noise(height: int, width: int) -> Tensor:
 
 def _vit_difference(body: ViTBody, row: ViTRow) -> float:
     """Compare with the outputs of blocks, which hooks take from the source's forward pass."""
-    size = body.model.patch_embed.img_size[0]
+    own: Any = body.model
     # built as timm builds it by default, so that the adapter's settings are not shared
-    options = {"patch_size": body.patch, "img_size": size}
+    options = options_without_head(own)
+    size = ANY_SIZE
+    if not isinstance(own, NaFlexVit | VisionTransformerSAM):
+        size = own.patch_embed.img_size[0]
+        options |= {"patch_size": body.patch, "img_size": size}
     if row.activation:
         options["act_layer"] = row.activation
-    source: Any = timm.create_model(row.model, num_classes=0, global_pool="", **options)
-    source.load_state_dict(body.model.state_dict())
+    source: Any = timm.create_model(row.model, num_classes=0, **options)
+    source.load_state_dict(own.state_dict())
     source.eval()
     seen: dict[int, Tensor] = {}
     handles = [
@@ -85,7 +93,7 @@ def _vit_difference(body: ViTBody, row: ViTRow) -> float:
         for handle in handles:
             handle.remove()
         native = ViTBody(
-            body.model,
+            own,
             body.taps,
             body.final_norm,
             body.normalization,
@@ -94,11 +102,21 @@ def _vit_difference(body: ViTBody, row: ViTRow) -> float:
         maps = native.eval()(images)
         differences = []
         for index, features in zip(body.taps, maps, strict=True):
-            tokens = source.norm(seen[index]) if body.final_norm else seen[index]
-            patches = tokens[:, source.num_prefix_tokens :]
-            expected = patches.transpose(1, 2).reshape(features.shape)
-            differences.append((features - expected).abs().max())
+            expected = _block_map(source, seen[index], body.final_norm)
+            differences.append((features - expected.reshape(features.shape)).abs().max())
     return torch.stack(differences).max().item()
+
+
+def _block_map(source: Any, output: Tensor, final_norm: bool) -> Tensor:
+    """Return a block's output as B×C×… without prefix tokens, normed where asked for."""
+    norm: Any = nn.Identity()
+    if final_norm:
+        norm = final_norm_of(source)
+    if isinstance(source, VisionTransformerSAM):  # B×rows×columns×C, and norms take B×C×…
+        features: Tensor = norm(output.permute(0, 3, 1, 2))
+        return features
+    tokens: Tensor = norm(output)[:, source.num_prefix_tokens :]
+    return tokens.transpose(1, 2)
 
 
 def _darknet_difference(body: DarkNetBody, model: str) -> float:
@@ -120,7 +138,7 @@ def _hierarchical_difference(body: HierarchicalBody, row: HierarchicalRow) -> fl
         None if timm does not say which module gives which map.
     """
     options = dict(stage_maps(row.model.partition(".")[0]).options)
-    size = SIDE
+    size = ANY_SIZE
     # a model that takes images of one size by default is built so, and compared at that size
     if options.pop("strict_img_size", None) is not None:
         size = source_of(row).input_size[-1]

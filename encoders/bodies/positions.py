@@ -25,13 +25,33 @@ def _dinov2(square: Tensor, grid: tuple[int, int]) -> Tensor:
 def _mae(square: Tensor, grid: tuple[int, int]) -> Tensor:
     """Resize bicubically without antialiasing.
 
-    That is ``interpolate_pos_embed`` of facebookresearch/mae, util/pos_embed.py.
+    That is ``interpolate_pos_embed`` of facebookresearch/mae, util/pos_embed.py, which has it from
+    facebookresearch/deit (main.py). microsoft/unilm (beit, beit3) and baaivision/EVA have it, too.
     """
     return F.interpolate(square, size=grid, mode="bicubic", align_corners=False, antialias=False)
 
 
-RULES: dict[str, Rule] = {"dinov2": _dinov2, "mae": _mae}
-"""All rules except timm's own."""
+def _pe(square: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Resize bilinearly without antialiasing.
+
+    That is ``_sample_abs_posemb`` of facebookresearch/perception_models, core/vision_encoder/pe.py.
+    """
+    return F.interpolate(square, size=grid, mode="bilinear", align_corners=False, antialias=False)
+
+
+def _tips(square: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Resize bilinearly with antialiasing.
+
+    That is ``add_positional_encodings`` of google-deepmind/tips, scenic/models/vit.py, and
+    ``interpolate_pos_encoding`` of transformers.
+    """
+    return F.interpolate(square, size=grid, mode="bilinear", align_corners=False, antialias=True)
+
+
+RULES: dict[str, Rule] = {"dinov2": _dinov2, "mae": _mae, "beit": _mae, "pe": _pe, "tips": _tips}
+"""All rules except timm's own. "beit" is also the rule for tables of relative positions, see
+:func:`encoder_ablations.encoders.bodies.relative_positions.resize_relative_positions`.
+"""
 
 
 def resize_positions(

@@ -2,17 +2,25 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from timm.models import Eva, VisionTransformer
+from timm.models.beit import Beit
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Normalization
 from encoder_ablations.encoders.bodies.positions import resize_positions
+from encoder_ablations.encoders.bodies.relative_positions import resize_relative_positions
+from encoder_ablations.encoders.bodies.timm_vits import (
+    TimmViT,
+    final_norm_of,
+    has_own_grid,
+    patch_of,
+    prefix_tokens_of,
+)
 from encoder_ablations.encoders.table.rows import TIMM
 
 JIT: Any = torch.jit  # without types
@@ -23,9 +31,10 @@ class ViTBody(Body):
 
     timm's public ``forward_intermediates`` computes them, so CLIP's pre-norm, register tokens and
     rotary embeddings are the source's own. Images of any size are padded with zeros to whole
-    patches.
+    patches. A map is the output of a block, also for SAM, whose neck is not read.
 
     Attributes:
+        final_norm: whether the model's final norm is applied; False for a model without one.
         patch: side of a patch in the pixels that the model sees.
         input_scale: factor by which images are resized before the model sees them.
         position_rule: how position embeddings are resized: "timm" (by the model itself) or a key of
@@ -34,7 +43,7 @@ class ViTBody(Body):
 
     def __init__(
         self,
-        model: VisionTransformer | Eva,
+        model: TimmViT,
         taps: Sequence[int],
         final_norm: bool,
         normalization: Normalization,
@@ -43,20 +52,21 @@ class ViTBody(Body):
     ) -> None:
         super().__init__()
         self.taps = tuple(taps)
-        self.final_norm = final_norm
+        self.final_norm = final_norm and final_norm_of(model) is not None
         self.normalization = normalization
         self.input_scale = input_scale
-        self.patch: int = model.patch_embed.patch_size[0]
+        self.patch = patch_of(model)
         self.reduction: float = round(self.patch / input_scale, 6)
         self.reductions = (self.reduction,) * len(self.taps)
         self.widths = (model.embed_dim,) * len(self.taps)
-        self.prefix_tokens: int = model.num_prefix_tokens
+        self.prefix_tokens = prefix_tokens_of(model)
         self.depth = len(model.blocks)
         self.position_rule = position_rule
-        self.reader = _Reader(model, self.taps, final_norm)
+        self.reader = _Reader(model, self.taps, self.final_norm)
+        self.readers: dict[tuple[object, ...], nn.Module] = {}
 
     @property
-    def model(self) -> VisionTransformer | Eva:
+    def model(self) -> TimmViT:
         """The timm model."""
         return self.reader.model
 
@@ -67,18 +77,40 @@ class ViTBody(Body):
         if self.position_rule == TIMM:
             maps: list[Tensor] = self.reader(images)
             return maps
-        # the grid of whole patches that covers the images, and its position embeddings
+        # the grid of whole patches that covers the images
         rows, columns = (math.ceil(n / self.patch) for n in images.shape[-2:])
-        learned: Tensor = self.get_parameter("reader.model.pos_embed")
-        prefix = learned.shape[1] - self.model.patch_embed.num_patches
-        positions = resize_positions(learned, (rows, columns), prefix, self.position_rule)
+        positions = self._positions((rows, columns))
+        reader = self._reader_of((rows, columns))
+        tensors = dict(self.reader.named_parameters()) | positions
         if JIT.is_tracing():  # for counting FLOPs; functional_call refuses to be traced
-            reader = copy.deepcopy(self.reader).requires_grad_(False)
-            reader.model.pos_embed = nn.Parameter(positions.detach(), requires_grad=False)
-            maps = reader(images)
+            maps = _with_tensors(reader, tensors)(images)
         else:
-            maps = functional_call(self.reader, {"model.pos_embed": positions}, (images,))
+            maps = functional_call(reader, tensors, (images,))
         return maps
+
+    def _positions(self, grid: tuple[int, int]) -> dict[str, Tensor]:
+        """Return the learned positions for (rows, columns) of patches, by the reader's names."""
+        own: Any = self.model
+        known: tuple[int, int] = own.patch_embed.grid_size
+        found: dict[str, Tensor] = {}
+        for name, learned in self.reader.named_parameters():
+            if name == "model.pos_embed":
+                prefix = learned.shape[1] - own.patch_embed.num_patches
+                found[name] = resize_positions(learned, grid, prefix, self.position_rule)
+            elif isinstance(own, Beit) and name.endswith("relative_position_bias_table"):
+                found[name] = resize_relative_positions(learned, known, grid)
+        return found
+
+    def _reader_of(self, grid: tuple[int, int]) -> nn.Module:
+        """Return a reader whose modules fit a grid; the last copy is kept for the next images."""
+        own: Any = self.model
+        if not has_own_grid(own) or grid == own.patch_embed.grid_size:
+            return self.reader
+        kernel: Tensor = own.patch_embed.proj.weight
+        key = (*grid, kernel.device, kernel.dtype)
+        if key not in self.readers:
+            self.readers = {key: _copy_for_grid(self.reader, grid)}
+        return self.readers[key]
 
     def _rescale(self, images: Tensor) -> Tensor:
         """Return images padded to whole patches, then resized by ``input_scale``.
@@ -102,7 +134,7 @@ class ViTBody(Body):
         name = parameter.removeprefix("reader.model.")
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1
-        if name.startswith(("norm.", "fc_norm.")):
+        if name.startswith(("norm.", "fc_norm.", "neck.")):
             return self.max_depth
         return 0
 
@@ -134,12 +166,41 @@ class ViTBody(Body):
         return super().facts() | own
 
 
+def _copy_for_grid(reader: "_Reader", grid: tuple[int, int]) -> nn.Module:
+    """Return a copy of a reader for another grid, with buffers but without values of parameters.
+
+    Its buffers must serve training, too, when it is made while autograd is off.
+    """
+    with torch.inference_mode(False):
+        empty: dict[int, Any] = {}
+        for parameter in reader.parameters():
+            shape = torch.empty_like(parameter, device="meta")
+            empty[id(parameter)] = nn.Parameter(shape, requires_grad=False)
+        copied = copy.deepcopy(reader, empty)
+        patch = patch_of(reader.model)
+        model: Any = copied.model
+        model.set_input_size(img_size=(grid[0] * patch, grid[1] * patch))
+        # BEiT's blocks have equal indices of relative positions, of (patches + 1)² numbers each
+        indexed = [each for each in model.modules() if hasattr(each, "relative_position_index")]
+        for module in indexed:
+            module.relative_position_index = indexed[0].relative_position_index
+    return copied
+
+
+def _with_tensors(reader: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy of a reader with fixed values of its parameters."""
+    copied = copy.deepcopy(reader)
+    for name, value in tensors.items():
+        owner, _, own = name.rpartition(".")
+        fixed = nn.Parameter(value.detach(), requires_grad=False)
+        setattr(copied.get_submodule(owner), own, fixed)
+    return copied
+
+
 class _Reader(nn.Module):
     """The model's taps as a forward pass of its own, for ``functional_call``."""
 
-    def __init__(
-        self, model: VisionTransformer | Eva, taps: tuple[int, ...], final_norm: bool
-    ) -> None:
+    def __init__(self, model: TimmViT, taps: tuple[int, ...], final_norm: bool) -> None:
         super().__init__()
         self.model = model
         self.taps = taps
@@ -147,7 +208,8 @@ class _Reader(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the maps of the tapped blocks."""
-        maps: list[Tensor] = self.model.forward_intermediates(  # type: ignore[assignment]
+        model: Any = self.model  # the classes' annotations differ
+        maps: list[Tensor] = model.forward_intermediates(
             images,
             indices=list(self.taps),
             norm=self.final_norm,

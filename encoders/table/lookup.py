@@ -9,7 +9,7 @@ from encoder_ablations.encoders.table.rows import CustomRow, EncoderRow, Hierarc
 from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError, nearest
 
-MODULES = ("vision_transformer", "eva")
+MODULES = ("vision_transformer", "eva", "beit", "deit", "naflexvit", "vision_transformer_sam")
 """timm's modules of plain vision transformers."""
 ROWS: tuple[EncoderRow, ...] = (*vision_transformers.ROWS, *convolutional.ROWS)
 

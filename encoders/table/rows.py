@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 TIMM = "timm"
 """The rule for position embeddings that timm applies by itself: bicubic with antialiasing."""
 
+POSITION_RULES = {
+    "deit": "mae",
+    "beit3_": "mae",
+    "eva02_": "mae",
+    "beit": "beit",
+    "vit_pe_": "pe",
+    "_tipsv2": "tips",
+}
+"""Rules of families by a part of timm's names, the special before the general."""
+
 
 @dataclass(frozen=True)
 class ViTRow:
@@ -114,8 +124,10 @@ def position_rule_of(model: str) -> str:
 
     The code of DINOv2 with registers and of OpenCLIP resizes as timm does. OpenAI's CLIP has no
     rule, and DINOv3 no learned positions. SigLIP's authors resized once, before further training at
-    another size; users of these weights resize as timm or transformers do. timm's rule is taken for
-    all other models.
+    another size; users of these weights resize as timm or transformers do. SAM's code takes images
+    of 1024 pixels and AIMv2's those of the native size: neither resizes. NaFlex models, among them
+    C-RADIO and SigLIP 2 NaFlex, hold their authors' rules themselves. timm's rule is taken for all
+    other models.
     """
     architecture, _, tag = model.partition(".")
     if not tag:
@@ -127,7 +139,8 @@ def position_rule_of(model: str) -> str:
         return "dinov2"
     if tag == "mae":
         return "mae"
-    return TIMM
+    found = (rule for family, rule in POSITION_RULES.items() if family in architecture)
+    return next(found, TIMM)
 
 
 def settings_of(row: EncoderRow) -> dict[str, Any]:

@@ -11,7 +11,7 @@ tower of CLIP alone nor MAE's decoder.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,18 @@ TIMM = Layout(
     "timm",
     marks=("patch_embed.proj.weight",),
     roots=("", "visual.trunk."),  # the second: OpenCLIP models around a timm body
-    heads=("head.", "head_dist.", "fc_norm.", "attn_pool."),
+    heads=("head.", "head_dist.", "attn_pool."),
     beside=("text.", "visual.head.", "logit_scale", "logit_bias"),
     open=True,
+)
+NAFLEX = replace(TIMM, marks=("embeds.proj.weight",))
+SAM = replace(
+    TIMM,
+    name="facebookresearch/segment-anything",
+    marks=("neck.0.weight",),
+    roots=("image_encoder.",),
+    block={"mlp.lin1": "mlp.fc1", "mlp.lin2": "mlp.fc2"},
+    beside=("prompt_encoder.", "mask_decoder."),
 )
 
 MAE = Layout(
@@ -277,15 +286,7 @@ TRANSFORMERS_DINOV3 = Layout(
 )
 
 LAYOUTS = (
-    MAE,
-    DINOV2,
-    DINOV3,
-    TIMM,
-    OPENAI_CLIP,
-    TRANSFORMERS_CLIP,
-    TRANSFORMERS_SIGLIP,
-    TRANSFORMERS_DINOV2,
-    TRANSFORMERS_VIT,
-    TRANSFORMERS_DINOV3,
+    *(MAE, DINOV2, DINOV3, SAM, TIMM, NAFLEX, OPENAI_CLIP, TRANSFORMERS_CLIP),
+    *(TRANSFORMERS_SIGLIP, TRANSFORMERS_DINOV2, TRANSFORMERS_VIT, TRANSFORMERS_DINOV3),
 )
 """All layouts in the order in which they are tried, the special before the general."""

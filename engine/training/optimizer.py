@@ -11,17 +11,12 @@ from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
 from encoder_ablations.segmenters.base import Segmenter
 
 UNDECAYED_NAMES = {
-    "pos_embed",
-    "pos_embed_window",
-    "relative_position_bias_table",
-    "attention_biases",
+    *("cls_token", "reg_token", "dist_token", "mask_token", "level_embed"),
+    *("pos_embed", "pos_embed_window", "pos_embed_x", "pos_embed_y"),
+    *("relative_position_bias_table", "attention_biases", "rel_pos_h", "rel_pos_w"),
     "gamma",
-    "cls_token",
-    "reg_token",
-    "dist_token",
-    "mask_token",
-    "level_embed",
 }
+"""Tokens, embeddings of positions, and LayerScale, which are parameters of their own."""
 
 
 def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.AdamW:

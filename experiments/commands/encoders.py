@@ -11,10 +11,10 @@ from encoder_ablations.utils.errors import InputError
 EXAMPLES = """  ablate encoders
   ablate encoders dino"""
 
-NORMALIZATIONS = {0.485: "ImageNet", 0.481: "CLIP", 0.5: "0.5"}
+NORMALIZATIONS = {0.485: "ImageNet", 0.481: "CLIP", 0.5: "0.5", 0.0: "none"}
 """Names of the usual normalisations, by the mean of red."""
 
-COLUMNS = "{:<19}{:<20}{:>8}{:>6}  {:<6}{:>6}{:>7}  {:<13}{:<17}{}"
+COLUMNS = "{:<20}{:<20}{:>8}{:>6}  {:<6}{:>6}{:>7}  {:<10}{:<27}{}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from encoder_ablations.encoders import inspection
+from encoder_ablations.encoders.facts import read_facts
+from encoder_ablations.encoders.table.lookup import ROWS
 from encoder_ablations.experiments.cli import main, summaries
 
 
@@ -106,6 +108,15 @@ def test_encoders(capsys):
     assert "dinov2_b14" in lines[2]
     assert "86.6 M" in lines[2]
     assert "apache-2.0" in lines[2]
+
+
+def test_no_column_of_encoders_runs_into_the_next(capsys):
+    assert main(["encoders"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    for line, row in zip(lines, ROWS, strict=True):
+        facts = read_facts()[row.name]
+        assert line.split()[0] == row.name
+        assert f" {facts.licence or '–'} " in line
 
 
 def test_a_closed_pipe_is_no_failure():

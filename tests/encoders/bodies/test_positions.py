@@ -54,7 +54,41 @@ def original_mae(square, grid):
     ).float()
 
 
-ORIGINALS = {"dinov2": original_dinov2, "mae": original_mae}
+def linear_matrix(source, target, antialias):
+    """Weights target×source of bilinear resizing, half-pixel centres; antialiasing widens the
+    triangle by the factor of shrinking."""
+    places, centres = np.arange(source) + 0.5, (np.arange(target) + 0.5) * source / target
+    if not antialias:
+        centres = centres.clip(0.5, source - 0.5)
+    width = max(1.0, source / target) if antialias else 1.0
+    weights = np.clip(1 - np.abs(places[None] - centres[:, None]) / width, 0, None)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def linear(square, grid, antialias):
+    rows, columns = (linear_matrix(square.shape[-1], n, antialias) for n in grid)
+    return torch.from_numpy(
+        np.einsum("hr,bcrs,ws->bchw", rows, square.double().numpy(), columns)
+    ).float()
+
+
+def original_pe(square, grid):
+    """``_sample_abs_posemb`` of facebookresearch/perception_models: bilinear, no antialias."""
+    return linear(square, grid, antialias=False)
+
+
+def original_tips(square, grid):
+    """``jax.image.resize(…, "bilinear")`` of google-deepmind/tips, which antialiases."""
+    return linear(square, grid, antialias=True)
+
+
+ORIGINALS = {
+    "dinov2": original_dinov2,
+    "mae": original_mae,
+    "beit": original_mae,
+    "pe": original_pe,
+    "tips": original_tips,
+}
 
 
 @pytest.mark.parametrize("grid", [(32, 32), (32, 40), (32, 21), (10, 14), (14, 15), (1, 3)])
@@ -160,6 +194,16 @@ FAMILIES = {
     "DINOv3": "timm",
     "MAE": "mae",
     "ViT, supervised": "timm",
+    "DeiT III": "mae",
+    "SAM": "timm",
+    "PE core": "pe",
+    "PE spatial": "pe",
+    "TIPSv2": "tips",
+    "EVA-02": "mae",
+    "AIMv2": "timm",
+    "BEiT-3": "mae",
+    "C-RADIOv3": "timm",
+    "SigLIP 2 NaFlex": "timm",
 }
 
 
@@ -179,6 +223,9 @@ def test_every_family_has_its_rule():
         ("vit_tiny_patch16_224", "timm"),
         ("vit_base_patch16_siglip_224", "timm"),
         ("vit_small_patch16_dinov3", "timm"),
+        ("deit_tiny_patch16_224", "mae"),
+        ("eva02_tiny_patch14_224", "mae"),
+        ("vit_pe_core_tiny_patch16_384", "pe"),
     ],
 )
 def test_a_timm_name_is_the_same_encoder(name, rule):
