@@ -20,6 +20,7 @@ from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.utils.errors import InputError
 
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+PARTS: tuple[str, ...] = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def images_per_statistic(model: nn.Module, recipe: Recipe) -> int | None:
@@ -67,14 +68,12 @@ def _synchronised(norm: nn.Module) -> "WholeBatchNorm":
             "BatchNormAct2d. Train this model with one process."
         )
     assert isinstance(norm, _BatchNorm)
-    kind = WholeBatchNorm
+    kind, parts = WholeBatchNorm, PARTS
     if isinstance(norm, BatchNormAct2d):
-        kind = WholeBatchNormAct
+        kind, parts = WholeBatchNormAct, (*PARTS, "drop", "act")
     whole = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-    if isinstance(whole, WholeBatchNormAct):
-        whole.drop, whole.act = norm.drop, norm.act
     # the optimiser holds the parameters themselves: they move, they are not copied
-    for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+    for name in parts:
         setattr(whole, name, getattr(norm, name))
     return whole.train(norm.training)
 

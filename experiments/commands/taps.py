@@ -102,6 +102,7 @@ def _read(path: Path | None, size: tuple[int, int] | None) -> np.ndarray:
 def describe(encoder: "Encoder", result: "Inspection", title: str, height: int, width: int) -> str:
     """Return what ``ablate taps`` prints."""
     from encoder_ablations.encoders.bodies.custom import CustomBody
+    from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
     from encoder_ablations.encoders.bodies.vit import ViTBody
 
     body = encoder.body
@@ -117,6 +118,11 @@ def describe(encoder: "Encoder", result: "Inspection", title: str, height: int, 
         names = [f"block {tap}" for tap in body.taps]
     if isinstance(body, CustomBody):
         names = [f"map {index}" for index in range(len(result.maps))]
+    if isinstance(body, HierarchicalBody):
+        lines.append(
+            f"  {plural(body.max_depth - 1, 'block')}; images are padded to multiples of "
+            f"{body.step}"
+        )
     lines.append(f"  mean {body.normalization.mean}, std {body.normalization.std}")
     taps = zip(names, result.maps, body.reductions, strict=True)
     for index, (name, features, reduction) in enumerate(taps):

@@ -164,6 +164,16 @@ def test_taps_of_every_size(capsys):
     assert "p5: 32×3×4, stride 32" in capsys.readouterr().out
 
 
+def test_taps_of_a_hierarchical_encoder(capsys):
+    arguments = ["taps", "--encoder", "test_convnext", "--size", "70x100", "weights=random"]
+    assert main([*arguments, "neck=none"]) == 0
+    out = capsys.readouterr().out
+    assert "9 blocks; images are padded to multiples of 32" in out
+    assert "tap 3 (stage 5): 64×3×4, stride 32" in out
+    assert "p2: 24×18×25, stride 4" in out
+    assert "equal" in out
+
+
 def test_taps_that_differ_from_the_source_are_an_error(capsys, monkeypatch):
     monkeypatch.setattr(
         inspection, "_noise", lambda height, width: torch.full((1, 3, height, width), torch.nan)

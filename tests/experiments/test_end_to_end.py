@@ -209,6 +209,7 @@ BAD = {
         ["taps", "--encoder", "vit_ti16", "weights=random", "patch_size=14"],
         "as 14, the model has 16",
     ),
+    "no pyramid": (["taps", "--encoder", "mixer_s16_224", "weights=random"], "4, 8, 16 and 32"),
     "offline": (["taps", "--encoder", "mae_b16"], "weights: random"),
     "no weights": (["taps", "--encoder", "darknet53", "weights=pretrained"], "darknet53_in1k"),
     "missing weights": (["taps", "--encoder", "vit_ti16", "weights=gone.pth"], "gone.pth"),
