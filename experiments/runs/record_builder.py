@@ -47,7 +47,6 @@ def finished_record(
         result: what its best weights gave on the split that is reported.
         further: disclosures besides those that follow from the other arguments.
     """
-    cost = cost_record(segmenter, spec, progress)
     attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
     return RunRecord(
@@ -62,7 +61,7 @@ def finished_record(
         confusion_matrix=result.confusion.counts.tolist(),
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
-        cost=cost,
+        cost=cost_record(segmenter, spec, progress),
         encoder=encoder_facts(segmenter.encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
