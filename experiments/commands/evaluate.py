@@ -180,7 +180,7 @@ def _evaluate_run(
     folder: Path, split: str | None, target: Path | None, execution: Execution
 ) -> None:
     """Evaluate a run on its own dataset again."""
-    from encoder_ablations.experiments.runs.transfer import evaluate_checkpoint
+    from encoder_ablations.experiments.runs.transfer.evaluation import evaluate_checkpoint
 
     record = load_run(folder)
     spec = build(RunSpec, read_yaml(folder / CONFIG), folder / CONFIG)
@@ -216,7 +216,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     # all class maps are checked before the first run is evaluated
     shared = _shared_classes(arguments, [run.spec.dataset for _, run in finished], data)
     from encoder_ablations.engine.training.checkpoints import CheckpointError
-    from encoder_ablations.experiments.runs.transfer import evaluate_elsewhere
+    from encoder_ablations.experiments.runs.transfer.evaluation import evaluate_elsewhere
 
     records = []
     say = _voice(arguments.json)

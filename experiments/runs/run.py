@@ -12,6 +12,7 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
+from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
 from encoder_ablations.experiments.runs.custom_code import code_of, refuse_other_code
 from encoder_ablations.experiments.runs.execution import Advance, Execution
 from encoder_ablations.experiments.runs.failure import failed_record
@@ -32,7 +33,6 @@ from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save_record
 from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.runs.statistics import prepare_statistics
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment

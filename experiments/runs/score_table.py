@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord, transfer_file
+from encoder_ablations.experiments.runs.transfer.record import TransferRecord, transfer_file
 from encoder_ablations.utils.texts import plural
 
 

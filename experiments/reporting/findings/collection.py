@@ -20,7 +20,7 @@ from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.transfer_record import (
+from encoder_ablations.experiments.runs.transfer.record import (
     TransferRecord,
     load_transfer,
     transfer_files,

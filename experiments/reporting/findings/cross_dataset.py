@@ -15,7 +15,7 @@ from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import canonical
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord
+from encoder_ablations.experiments.runs.transfer.record import TransferRecord
 from encoder_ablations.experiments.stats.seeds import ENOUGH, Summary, paired_difference, summarize
 from encoder_ablations.utils.texts import plural
 

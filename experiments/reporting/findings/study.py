@@ -6,7 +6,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup, Setting
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord
+from encoder_ablations.experiments.runs.transfer.record import TransferRecord
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
 from encoder_ablations.experiments.runs.record import load_record
-from encoder_ablations.experiments.runs.transfer_record import load_transfer, transfer_files
+from encoder_ablations.experiments.runs.transfer.record import load_transfer, transfer_files
 from encoder_ablations.utils.errors import InputError
 
 SETTINGS = [

@@ -17,7 +17,7 @@ from encoder_ablations.experiments.reporting.findings.cross_dataset import (
 from encoder_ablations.experiments.reporting.page import page
 from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
-from encoder_ablations.experiments.runs.transfer_record import (
+from encoder_ablations.experiments.runs.transfer.record import (
     TransferRecord,
     save_transfer,
     transfer_file,

@@ -26,7 +26,7 @@ from encoder_ablations.experiments.runs.metrics_record import shared_metrics
 from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.record import RunRecord, best_step
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.runs.transfer_record import TransferRecord, save_transfer
+from encoder_ablations.experiments.runs.transfer.record import TransferRecord, save_transfer
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
