@@ -20,6 +20,8 @@ from encoder_ablations.utils.torch_files import DAMAGED, load_strictly, save
 SCHEMA_VERSION = 2
 DIGEST = "sha256"
 """Key of a checkpoint's digest: of everything else that it holds."""
+BODY = "body"
+"""Key of the digest of a frozen body's parameters, which lie in another file."""
 MOST_THREADS = 8
 WAY_OUT = "Restore the file, or delete the run's folder to run it again."
 PLAIN = (int, float, str, bool, type(None))
@@ -63,7 +65,7 @@ def check_plain(title: str, content: Any) -> None:
 def load_checkpoint(
     path: Path, run_id: str | None = None, step: int | None = None
 ) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU.
+    """Read a checkpoint onto the CPU, and a frozen body's parameters from the file beside it.
 
     Args:
         path: the file.
@@ -87,7 +89,34 @@ def load_checkpoint(
             f"{path} holds the weights of step {found_step}, but the run's best ones are those of "
             f"step {step}. {WAY_OUT}"
         )
+    if BODY in content:
+        file = body_file(path.parent, content[BODY])
+        content["model"] = load_body(file, content.pop(BODY)) | content["model"]
     return content
+
+
+def body_digest(parameters: dict[str, Tensor]) -> str:
+    """Return the digest of a frozen body's parameters: that of the file which holds them."""
+    return _digest({"schema_version": SCHEMA_VERSION, BODY: parameters})
+
+
+def body_file(folder: Path, digest: str) -> Path:
+    """Return the file of a frozen body's parameters in a folder of checkpoints."""
+    return folder / f"body-{digest[:16]}.pt"
+
+
+def load_body(file: Path, digest: str) -> dict[str, Tensor]:
+    """Return a frozen body's parameters, by their names in the segmenter.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds other parameters.
+    """
+    content = _read(file)
+    check_digest(file, content)
+    if content[DIGEST] != digest:
+        raise CheckpointError(f"{file} holds the weights of another body. {WAY_OUT}")
+    parameters: dict[str, Tensor] = content[BODY]
+    return parameters
 
 
 def _read(path: Path) -> dict[str, Any]:

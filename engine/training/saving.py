@@ -16,8 +16,8 @@ from encoder_ablations.engine.training.checkpoints import (
     CheckpointError,
     load_checkpoint,
     load_model,
-    save_checkpoint,
 )
+from encoder_ablations.engine.training.frozen_body import save_model
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.interrupts import Interrupt
@@ -81,13 +81,8 @@ class BestCheckpoint(Callback):
             self._save(report.step, number_or_none(report.miou))
 
     def _save(self, step: int, miou: float | None) -> None:
-        content = {
-            "run_id": self.training.run_id,
-            "model": self.training.segmenter.state_dict(),
-            "step": step,
-            "val_miou": miou,
-        }
-        save_checkpoint(self.path, content)
+        content = {"run_id": self.training.run_id, "step": step, "val_miou": miou}
+        save_model(self.path, self.training.segmenter, content)
 
 
 class LastCheckpoint(Callback):
@@ -134,8 +129,7 @@ class LastCheckpoint(Callback):
         if not self.training.writes:
             return
         states = {name: part.state_dict() for name, part in self.parts.items()}
-        content = {"run_id": self.run_id, "model": self.segmenter.state_dict(), **states}
-        save_checkpoint(self.path, content)
+        save_model(self.path, self.segmenter, {"run_id": self.run_id, **states})
 
 
 class Agreement:
