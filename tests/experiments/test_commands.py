@@ -57,7 +57,7 @@ RUN = ["run", "demo", "--dry-run"]
 TRAIN = ["train", "--encoder", "mae_b16", "--segmenter", "linear", "--dataset", "mars_terrain"]
 MISTAKES = [
     ([*TRAIN, "encoder=5"], "encoder=5"),
-    ([*TRAIN[:4], ".:Head", *TRAIN[5:]], "no module"),
+    ([*TRAIN[:4], ".:Head", *TRAIN[5:]], "package.module:name"),
     ([*RUN, "seeds=abc"], "'seeds'"),
     ([*RUN, f"seeds=[1{'0' * 300}]"], "'seed'"),
     ([*RUN, "encoders=[5]"], "'encoders.0':"),

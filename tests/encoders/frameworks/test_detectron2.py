@@ -200,7 +200,7 @@ def test_head_starts_from_the_same_weights_with_every_encoder(mask2former_cfg):
 def test_frozen_stays_frozen(cfg):
     apply_encoder(
         cfg,
-        {**DARKNET, "freeze": "body"},
+        {**DARKNET, "freeze": "body", "batch_norm": "keep"},
         keep=[*SMALL, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"],
     )
     model = build_model(cfg)
