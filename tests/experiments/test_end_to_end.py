@@ -150,6 +150,7 @@ def test_study(study, capsys):
     assert main(["report", str(folder)]) == 0
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(study, tmp_path):
     """``kill -9`` of the process group at several moments: the end is bit for bit that of an
     undisturbed study."""

@@ -29,7 +29,7 @@ def triangle(span):
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=spans(), columns=spans(), seed=st.integers(0, 99))
 def test_equals_the_formula(rows, columns, seed):
     (height, rows), (width, columns) = rows, columns
@@ -37,7 +37,10 @@ def test_equals_the_formula(rows, columns, seed):
     window = image[
         rows.start : rows.start + rows.source, columns.start : columns.start + columns.source
     ]
-    expected = np.einsum("yh,hwc,xw->yxc", triangle(rows), window.astype(float), triangle(columns))
+    weights = triangle(rows), triangle(columns)
+    expected = np.einsum(
+        "yh,hwc,xw->yxc", weights[0], window.astype(float), weights[1], optimize=True
+    )
     got = resize(image, rows, columns)
     assert (got.shape, got.dtype) == (expected.shape, np.uint8)
     assert np.abs(got - expected).max() <= 1.1  # rounded after the rows and after the columns
