@@ -8,6 +8,8 @@ import time
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 TEMPORARY = re.compile(r"\..+~(?P<host>[^~]+)~(?P<process>\d+)~[^~]+")
 """The name of a temporary file, which says who writes it."""
 OLD_SECONDS = 24 * 3600.0
@@ -42,13 +44,16 @@ def _is_left(path: Path, host: str, process: int) -> bool:
 
 
 def _lives(process: int) -> bool:
+    """Return whether a process of this machine can still write.
+
+    One that has ended keeps its number until its parent asks how it ended. Some never ask.
+    """
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # somebody else's
+    except psutil.AccessDenied:  # somebody else's
         return True
-    return True
 
 
 def _remove(path: Path) -> None:
