@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -133,9 +134,14 @@ def dying(run, job, advance):
     return Outcome(run.spec.run_id, "finished")
 
 
-def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monkeypatch):
+@pytest.fixture
+def warm(monkeypatch):
+    """Let processes of a study begin with everything imported."""
+    monkeypatch.setattr(processes, "SPAWN", warm_context())
+
+
+def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, warm):
     runs = locate(plan(load_study(studies.write())), Path("out"))
-    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda _: warm_context())
     follower = Follower()
     run_in_processes(runs, Job(dying, Execution("cpu")), follower, slots(1, Execution("cpu")))
     assert {outcome.run_id: outcome.state for outcome in follower.outcomes} == {
@@ -149,6 +155,32 @@ def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monk
     assert "its process died 2 times" in record.error.message
 
 
+def leaving_a_child(run, job, advance):
+    """Die, and leave a child that holds everything open that this process had opened."""
+    marker = run.folder.parent / "child"
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    if marker.exists():
+        return Outcome(run.spec.run_id, "finished")
+    child = os.fork()
+    if child == 0:
+        time.sleep(40)  # unless it is killed
+        marker.write_text("outlived its parent")
+        os._exit(0)
+    marker.write_text(str(child))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_dead_process_is_noticed_at_once_and_its_children_end(studies, warm):
+    """Children that load data hold the connection to the parent open, too."""
+    run = locate(plan(load_study(studies.write())), Path("out"))[0]
+    follower, job = Follower(), Job(leaving_a_child, Execution("cpu"))
+    run_in_processes([run], job, follower, slots(1, Execution("cpu")))
+    assert [outcome.state for outcome in follower.outcomes] == ["finished"]
+    child = int((run.folder.parent / "child").read_text())
+    with suppress(psutil.NoSuchProcess):
+        assert psutil.Process(child).wait(timeout=20) is None
+
+
 class Stopper(Follower):
     """A display that is interrupted as soon as it is used."""
 
@@ -156,7 +188,7 @@ class Stopper(Follower):
         raise KeyboardInterrupt
 
 
-def test_nothing_outlives_a_stopped_study(studies):
+def test_nothing_outlives_a_stopped_study(studies, warm):
     """A thread that still follows a killed process may trip when Python ends."""
     runs = locate(plan(load_study(studies.write(steps=100_000))), Path("out"))
     threads = set(threading.enumerate())
@@ -173,7 +205,7 @@ def refusing(run, job, advance):
     raise StorageError("the disk is full")
 
 
-def test_errors_of_a_process_are_raised_here(studies):
+def test_errors_of_a_process_are_raised_here(studies, warm):
     runs = locate(plan(load_study(studies.write())), Path("out"))
     with pytest.raises(StorageError, match="disk is full"):
         run_in_processes(
