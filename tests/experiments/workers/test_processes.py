@@ -20,7 +20,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.studies.study import load_study, plan
-from encoder_ablations.experiments.workers import processes
+from encoder_ablations.experiments.workers import processes, worker
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.processes import run_in_processes, slots
@@ -179,6 +179,40 @@ def test_a_dead_process_is_noticed_at_once_and_its_children_end(studies, warm):
     child = int((run.folder.parent / "child").read_text())
     with suppress(psutil.NoSuchProcess):
         assert psutil.Process(child).wait(timeout=20) is None
+
+
+def killed_at_its_record(run, job, advance):
+    """Compute a run; the first process of each dies just before or after its record appears."""
+    begun, replace_file = run.folder.parent / f"begun-{run.folder.name}", os.replace
+
+    def replace(source, target):
+        if Path(target).name != "record.json":
+            return replace_file(source, target)
+        if run.spec.encoder.title == "vit":
+            replace_file(source, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not begun.exists():
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.touch()
+        os.replace = replace
+    return compute(run, job, advance)
+
+
+def test_processes_killed_while_they_write_their_record(studies, warm, monkeypatch):
+    """Nothing of it is left: no half file, no lock, no progress, no second computation."""
+    monkeypatch.setattr(worker, "compute", killed_at_its_record)
+    study = studies.write(steps=2)
+    arguments = ["run", study, "--device", "cpu", "--processes", "2", "--output", "out"]
+    assert main(arguments) == 0
+    assert [result["status"] for result in studies.results(Path("out")).values()] == [
+        "finished"
+    ] * 2
+    assert len(list(Path("out").glob("runs/begun-*"))) == 2
+    for folder in Path("out").glob("runs/*-linear-*/"):
+        left = {path.name for path in folder.rglob("*")}
+        assert not left & {"run.lock", "progress.json", "last.pt"}
+        assert not [name for name in left if "~" in name]
 
 
 class Stopper(Follower):
