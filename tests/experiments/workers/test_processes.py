@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -84,7 +85,7 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
     """No run is computed twice; Ctrl-C saves; status tells running from interrupted."""
     study = studies.write(steps=100_000)  # it is stopped long before
     arguments = ["run", study, "--device", "cpu", "--output", "out"]
-    first = studies.start(*arguments, "--processes", "2")
+    first = studies.start(*arguments, "--processes", "2", "--workers", "1")
     try:
         wait_for(
             lambda: (
@@ -97,6 +98,8 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
         assert "of 100000, loss" in out
         assert main(arguments) == 0, "there is nothing left for the second"
         assert "2 runs are being computed by another process" in capsys.readouterr().out
+        below = psutil.Process(first.pid).children(recursive=True)
+        assert len(below) >= 4, "two that compute, and one each that loads data"
         os.kill(first.pid, signal.SIGINT)
         output, _ = first.communicate(timeout=100)
     finally:
@@ -104,10 +107,30 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
     assert first.returncode == 130, output
     assert "stopped; the same command goes on" in output
     assert "Traceback" not in output
+    assert not psutil.wait_procs(below, timeout=20)[1], "a process outlived its parent"
+    assert not list(Path("out").glob("runs/*/run.lock"))
     assert len(list(Path("out").glob("runs/*/checkpoints/last.pt"))) == 2
     assert not studies.results(Path("out"))
     assert main(["status", "out"]) == 0
     assert "2 runs: 2 interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_commands_at_once_compute_every_run_once(studies):
+    study = studies.write(steps=2, seeds=[0, 1])
+    arguments = ["run", study, "--device", "cpu", "--processes", "2", "--output", "out"]
+    commands = [studies.start(*arguments) for _ in range(2)]
+    for command in commands:
+        output, _ = command.communicate(timeout=300)
+        assert command.returncode == 0, output
+    check_computed_once(studies)
+
+
+def check_computed_once(studies):
+    assert len(studies.results(Path("out"))) == 4
+    for record in Path("out").glob("runs/*/record.json"):
+        assert len(list(record.parent.glob("events.*"))) == 1, "begun twice"
+        assert not (record.parent / "run.lock").exists()
 
 
 class Follower:
@@ -213,6 +236,20 @@ def test_processes_killed_while_they_write_their_record(studies, warm, monkeypat
         left = {path.name for path in folder.rglob("*")}
         assert not left & {"run.lock", "progress.json", "last.pt"}
         assert not [name for name in left if "~" in name]
+
+
+def test_two_pools_share_runs_and_compute_each_once(studies, warm):
+    """As two commands do that were started at the same time, without their imports."""
+    runs = locate(plan(load_study(studies.write(steps=2, seeds=[0, 1]))), Path("out"))
+    followers, places = [Follower(), Follower()], slots(2, Execution("cpu"))
+    job = Job(compute, Execution("cpu"), lock_seconds=0.0)
+    with ThreadPoolExecutor(2) as pools:
+        for follower in followers:
+            pools.submit(run_in_processes, runs, job, follower, places)
+    check_computed_once(studies)
+    for follower in followers:
+        assert {outcome.state for outcome in follower.outcomes} <= {"finished", "elsewhere"}
+        assert len(follower.outcomes) == 4
 
 
 class Stopper(Follower):
