@@ -4,11 +4,12 @@ import os
 import re
 import shutil
 import socket
-import time
 from functools import cache
 from pathlib import Path
 
 import psutil
+
+from encoder_ablations.utils.file_state import folder_time
 
 TEMPORARY = re.compile(r"\..+~(?P<host>[^~]+)~(?P<process>\d+)~[^~]+")
 """The name of a temporary file, which says who writes it."""
@@ -38,9 +39,10 @@ def _is_left(path: Path, host: str, process: int) -> bool:
     if host == socket.gethostname():
         return not _lives(process)
     try:
-        return time.time() - path.stat().st_mtime > OLD_SECONDS
+        changed = path.stat().st_mtime
     except FileNotFoundError:  # its writer has just finished
         return False
+    return folder_time(path.parent) - changed > OLD_SECONDS
 
 
 def _lives(process: int) -> bool:
