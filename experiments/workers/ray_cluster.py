@@ -248,11 +248,12 @@ def _compute_on_worker(run: PlannedRun, job: Job, here: str) -> Outcome | InputE
     """
     try:
         os.chdir(here)
-        return job.compute(run, job, lambda step, status: None)
     except OSError as error:
         return StorageError(
             f"the worker {socket.gethostname()} cannot enter {here}: {error.strerror}."
         )
+    try:
+        return job.compute(run, job, lambda step, status: None)
     except StorageError as error:
         return error
     except KeyboardInterrupt:

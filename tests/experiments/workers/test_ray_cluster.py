@@ -110,6 +110,19 @@ def test_a_head_node_that_answers_again_is_not_lost(monkeypatch):
     assert head.silent_since is None
 
 
+def missing_file(run, job, advance):
+    raise FileNotFoundError("weights.bin")
+
+
+def test_a_file_that_is_missing_on_a_worker_is_not_its_folder(studies):
+    (run, _) = locate(plan(load_study(studies.write())), Path("out"))
+    job, here = Job(missing_file, Execution("cpu")), os.getcwd()
+    with pytest.raises(FileNotFoundError, match="weights"):
+        ray_cluster._compute_on_worker(run, job, here)
+    refused = ray_cluster._compute_on_worker(run, job, f"{here}/absent")
+    assert "cannot enter" in str(refused)
+
+
 class Follower:
     """A display that only remembers."""
 
