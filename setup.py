@@ -49,7 +49,7 @@ setup(
         "filelock>=4",  # one process for a run or a cache, also after crashes
         "tqdm>=4.66",  # progress with time left
         "fvcore>=0.1.5",  # FLOP counts by module
-        "psutil>=5.9",  # peak memory on the CPU
+        "psutil>=5.9",  # peak memory on the CPU, which processes live
         "matplotlib>=3.8",  # figures of the report
         "jinja2>=3.1",  # the report's page
         "tensorboard>=2.16",  # training curves

@@ -4,9 +4,12 @@ import os
 import re
 import shutil
 import socket
-import time
 from functools import cache
 from pathlib import Path
+
+import psutil
+
+from encoder_ablations.utils.file_state import folder_time
 
 TEMPORARY = re.compile(r"\..+~(?P<host>[^~]+)~(?P<process>\d+)~[^~]+")
 """The name of a temporary file, which says who writes it."""
@@ -36,19 +39,23 @@ def _is_left(path: Path, host: str, process: int) -> bool:
     if host == socket.gethostname():
         return not _lives(process)
     try:
-        return time.time() - path.stat().st_mtime > OLD_SECONDS
+        changed = path.stat().st_mtime
     except FileNotFoundError:  # its writer has just finished
         return False
+    return folder_time(path.parent) - changed > OLD_SECONDS
 
 
 def _lives(process: int) -> bool:
+    """Return whether a process of this machine can still write.
+
+    One that has ended keeps its number until its parent asks how it ended. Some never ask.
+    """
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:  # somebody else's
+    except psutil.AccessDenied:  # somebody else's
         return True
-    return True
 
 
 def _remove(path: Path) -> None:

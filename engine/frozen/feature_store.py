@@ -8,6 +8,7 @@ no result: what is missing, damaged or out of date is computed again.
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -23,6 +24,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.file_state import folder_time
 from encoder_ablations.utils.files import write_bytes, write_json
 
 GIB = 1 << 30
@@ -104,9 +106,9 @@ class FeatureStore:
         for folder in self.folder.iterdir():
             if folder.is_dir() and folder not in wanted.parents:
                 groups.append((_last_use(folder), folder))
-        freed = 0
+        freed, time_here = 0, folder_time(self.folder)
         for used, folder in sorted(groups):
-            if freed >= needed or time.time() - used < IN_USE_SECONDS:
+            if freed >= needed or time_here - used < IN_USE_SECONDS:
                 break
             freed += sum(_size(path) for path in _files(folder))
             shutil.rmtree(folder, ignore_errors=True)
@@ -138,7 +140,7 @@ class FeatureGroup:
         self.full = False
         self._store = store
         self._description = description
-        self._touched = 0.0
+        self._touched = -math.inf
 
     def read(self, name: str, state: str) -> "Kept | None":
         """Return the maps kept under ``name``; None if missing, damaged or of another ``state``."""
@@ -201,7 +203,7 @@ class FeatureGroup:
 
     def _touch(self) -> bool:
         """Mark the group as in use; return whether its folder can be written to."""
-        if time.time() - self._touched < TOUCH_SECONDS:
+        if time.monotonic() - self._touched < TOUCH_SECONDS:
             return True
         about = self.folder / "key.json"
         try:
@@ -215,7 +217,7 @@ class FeatureGroup:
             logger.warning("the feature cache %s is not written to: %s", self._store.folder, error)
             self._store.closed = self.full = True
             return False
-        self._touched = time.time()
+        self._touched = time.monotonic()
         return True
 
 

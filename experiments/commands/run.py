@@ -10,7 +10,6 @@ from pathlib import Path
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.execution import Execution
-from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
@@ -22,6 +21,7 @@ from encoder_ablations.experiments.workers.display import Display
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.experiments.workers.outcome import Outcome
+from encoder_ablations.experiments.workers.progress import clear_up
 from encoder_ablations.experiments.workers.ray_cluster import connected, run_on_ray
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
@@ -94,8 +94,8 @@ def _compute(
     """
     from encoder_ablations.experiments.workers.preflight import find_problems
 
-    if shown and not choices.execution.keep_last:
-        _discard_last(runs)
+    if shown:
+        _clear_up(runs, choices.execution.keep_last)
     pending = _pending(runs, choices.retry_failed)
     if not pending:
         _save(study, folder, shown)  # its published scores may be new
@@ -114,11 +114,11 @@ def _compute(
         return _execute(startable, choices, shown), problems
 
 
-def _discard_last(runs: Sequence[PlannedRun]) -> None:
+def _clear_up(runs: Sequence[PlannedRun], keep_last: bool) -> None:
     """Delete what finished runs no longer need and a crash, or --keep-last, has left."""
     for run in runs:
         if run.state == "finished":
-            discard_last(run.folder)
+            clear_up(run.folder, keep_last)
 
 
 def _save(study: StudySpec, folder: Path, shown: bool) -> None:

@@ -192,6 +192,8 @@ class _Slot:
             answer = self._ask(run)
             if isinstance(answer, Exception):
                 raise answer
+            if answer is None:
+                self.kill()  # what is left of it: its children, and its number
             # after some errors of CUDA nothing works in a process any more
             if answer is None or answer.state == "failed":
                 self._restart()
@@ -209,6 +211,11 @@ class _Slot:
         """Return what the process says of ``run``; None if it has died."""
         try:
             self.connection.send((run, self.job))
+            # its children hold the connection open, too, for some time after its death
+            while not self.connection.poll(LOOK_SECONDS) and self.process.is_alive():
+                pass
+            if not self.connection.poll():
+                return None
             answer: Outcome | Exception = self.connection.recv()
         except (EOFError, ConnectionError):
             return None
@@ -224,7 +231,10 @@ class _Slot:
         self.connection.close()
 
     def kill(self) -> None:
-        """End the process now, whatever it does."""
+        """End the process and its children now, whatever they do."""
+        if self.process.pid is not None:
+            with suppress(ProcessLookupError):  # it leads no group before it has begun
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
 

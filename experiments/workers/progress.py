@@ -1,10 +1,12 @@
 """The progress file of a run, by which other processes and machines see how far it is."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.utils.files import write_json
 
 NAME = "progress.json"
@@ -71,3 +73,15 @@ def read_progress(folder: Path, run_id: str) -> RunProgress | None:
     if found.run_id != run_id:
         return None
     return found
+
+
+def clear_up(folder: Path, keep_last: bool) -> None:
+    """Delete what a finished run no longer needs, where a crash or --keep-last has left it.
+
+    Raises:
+        StorageError: the checkpoint that training went on from cannot be deleted.
+    """
+    with suppress(OSError):  # where it stays, nobody reads it
+        (folder / NAME).unlink(missing_ok=True)
+    if not keep_last:
+        discard_last(folder)

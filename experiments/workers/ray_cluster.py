@@ -15,6 +15,7 @@ from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
+from encoder_ablations.experiments.workers.ray_head import Head, try_port
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
@@ -27,7 +28,6 @@ LOCK_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 LOOKED_AT = 64
 STOP_SECONDS = 120.0
-CONNECT_SECONDS = 10.0
 PASSED_ON = ("DATASETS_ROOT", "HF_HOME", "HF_HUB_OFFLINE", "XDG_CACHE_HOME", "PYTHONPATH")
 """Environment variables that the workers get from here."""
 
@@ -83,7 +83,15 @@ def run_on_ray(runs: Sequence[PlannedRun], job: Job, display: Display, cluster: 
     task = ray.remote(num_cpus=cluster.cpus, num_gpus=gpus, max_retries=RETRIES)(_compute_on_worker)
     placed = [replace(run, folder=run.folder.absolute()) for run in runs]
     tasks = {task.remote(run, job, str(Path.cwd())): run for run in placed}
-    _follow(ray, tasks, display)
+    _follow(ray, tasks, display, Head(_head_address(ray, cluster)))
+
+
+def _head_address(ray: Any, cluster: Cluster) -> str:
+    """Return HOST:PORT of what this process is connected to."""
+    if cluster.address != "local":
+        return cluster.address.removeprefix("ray://")
+    address: str = ray.get_runtime_context().gcs_address
+    return address
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -117,7 +125,7 @@ def _check_reachable(address: str) -> None:
     if not host or not port.isdigit():
         raise InputError(f"--ray {address}: allowed are local, HOST:PORT and ray://HOST:PORT.")
     try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        try_port(f"{host}:{port}")
     except (OSError, OverflowError) as error:
         raise _no_answer(address, error) from error
 
@@ -172,15 +180,24 @@ def _most(ray: Any, kind: str) -> float:
     return max((machine.get(kind, 0) for machine in machines), default=0)
 
 
-def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None:
+def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display, head: Head) -> None:
+    """Show how the runs get on until all have ended.
+
+    Raises:
+        CannotContinue: the head node is lost.
+        InputError: results do not arrive.
+    """
     pending = list(tasks)
     started = now()
     try:
         while pending:
             done, pending = ray.wait(pending, timeout=LOOK_SECONDS)
             for reference in done:
-                display.done(_outcome(ray, reference, tasks[reference], started))
+                display.done(_outcome(ray, reference, tasks[reference], started, head))
             display.look([tasks[reference] for reference in pending[:LOOKED_AT]])
+            head.check()
+    except ConnectionError as error:  # of ray://HOST:PORT
+        raise head.lost(error) from error
     except (KeyboardInterrupt, InputError):
         print(
             "stopping: every run finishes and saves its step (Ctrl-C again: at once)",
@@ -192,13 +209,14 @@ def _follow(ray: Any, tasks: Mapping[Any, PlannedRun], display: Display) -> None
         raise
 
 
-def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str) -> Outcome:
+def _outcome(ray: Any, reference: Any, run: PlannedRun, started: str, head: Head) -> Outcome:
     """Return what became of a run; one whose machines were lost too often is recorded as failed."""
     try:
         result: Outcome | InputError = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
+        head.wait()  # no run is to blame where the whole cluster is lost
         reason = RuntimeError(f"Ray lost it {RETRIES + 1} times: {' '.join(str(error).split())}")
         return Outcome.of(record_failure(run.spec, run.folder, reason, started, "cpu"))
     if isinstance(result, InputError):
@@ -230,11 +248,12 @@ def _compute_on_worker(run: PlannedRun, job: Job, here: str) -> Outcome | InputE
     """
     try:
         os.chdir(here)
-        return job.compute(run, job, lambda step, status: None)
     except OSError as error:
         return StorageError(
             f"the worker {socket.gethostname()} cannot enter {here}: {error.strerror}."
         )
+    try:
+        return job.compute(run, job, lambda step, status: None)
     except StorageError as error:
         return error
     except KeyboardInterrupt:

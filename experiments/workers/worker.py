@@ -17,7 +17,7 @@ from encoder_ablations.experiments.runs.run import end_with_others, execute_run
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.workers.outcome import Outcome
-from encoder_ablations.experiments.workers.progress import ProgressFile
+from encoder_ablations.experiments.workers.progress import ProgressFile, clear_up
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError
@@ -68,6 +68,8 @@ def _claim(run: PlannedRun, job: Job, stack: ExitStack) -> Outcome | None:
         return Outcome(run_id, "failed", message=str(error))
     if record is None:
         return None
+    if record.status == "finished":
+        clear_up(run.folder, job.execution.keep_last)
     if record.status == "finished" or not job.retry_failed:
         return Outcome.of(record)
     (run.folder / "record.json").unlink()

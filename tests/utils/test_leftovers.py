@@ -32,28 +32,39 @@ def _look_again():
 
 
 def killed_while_writing(program, path):
-    """Return the one temporary path that a killed writer has left."""
+    """Return a killed writer, not yet asked how it ended, and the one temporary path it left."""
     writer = subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout.readline() == "writing\n"
     os.kill(writer.pid, signal.SIGKILL)
-    writer.wait()
+    os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)
     writer.stdout.close()
     (left,) = path.parent.iterdir()
-    return left
+    return writer, left
 
 
 @pytest.mark.parametrize("program", [FILE, FOLDER], ids=["file", "folder"])
 def test_a_writer_removes_what_a_killed_one_left(program, tmp_path):
-    left = killed_while_writing(program, tmp_path / "last.pt")
+    writer, left = killed_while_writing(program, tmp_path / "last.pt")
     assert left.name.startswith(".last.pt")
+    writer.wait()
     write_text(tmp_path / "last.pt", "whole")
     assert os.listdir(tmp_path) == ["last.pt"]
 
 
+def test_a_dead_process_whose_parent_has_not_noticed_writes_no_more(tmp_path):
+    """In containers the first process often never asks how its children ended."""
+    writer, _ = killed_while_writing(FILE, tmp_path / "record.json")
+    os.kill(writer.pid, 0)  # its number is still taken
+    write_text(tmp_path / "record.json", "whole")
+    writer.wait()
+    assert os.listdir(tmp_path) == ["record.json"]
+
+
 def test_a_new_folder_removes_it_too(tmp_path):
-    killed_while_writing(FILE, tmp_path / "tiles")
+    writer, _ = killed_while_writing(FILE, tmp_path / "tiles")
+    writer.wait()
     with new_folder(tmp_path / "tiles"):
         pass
     assert os.listdir(tmp_path) == ["tiles"]

@@ -51,8 +51,10 @@ def test_a_crash_between_record_and_deletion_is_made_good(one_run, monkeypatch):
     (folder,) = Path("out").glob("runs/*")
     assert load_record(folder).status == "finished"
     assert checkpoints() == ["best.pt", "last.pt"]
+    (folder / "progress.json").touch()  # a process that is killed there leaves it, too
     assert main(COMMAND) == 0
     assert checkpoints() == ["best.pt"]
+    assert not (folder / "progress.json").exists()
 
 
 def test_one_run_alone_discards_it_too(one_run):

@@ -3,12 +3,15 @@ and reported."""
 
 import csv
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from warm_processes import warm_context
+
+from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.workers import processes
+from encoder_ablations.segmenters import registry
 
 HEAD = """
 from typing import Literal, Self
@@ -47,35 +50,43 @@ class MyHead(Head):
     def predict(self, pyramid, image_size):
         return ScoreMaps(self.layer(pyramid["p2"]), image_size)
 """
+ENTRY = {"name": "my_heads:MyHead", "kernel": 3}
+RECIPE = {
+    "steps": 2,
+    "batch_size": 2,
+    "evaluate_every": 2,
+    "augmentation": {"crop": [64, 64]},
+    "schedule": {"warmup_steps": 1},
+}
 
 
 @pytest.fixture
-def ablate(monkeypatch):
-    """Start the command, with the folder of the head's module on the path or without."""
-
-    def start(*arguments, installed=True):
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        environment.pop("PYTHONPATH", None)
-        if installed:
-            environment["PYTHONPATH"] = "heads"
-        command = [sys.executable, "-m", "encoder_ablations.experiments.cli", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    return start
-
-
-def test_a_study_of_a_head_from_elsewhere(studies, ablate):
-    """In two processes, which find the head by its name alone."""
+def own_head(studies):
+    """A study of the head, whose module lies in the folder "heads"."""
     Path("heads").mkdir()
     Path("heads/my_heads.py").write_text(HEAD)
-    entry = {"name": "my_heads:MyHead", "kernel": 3}
-    path = studies.write(steps=2, segmenters=[entry], recipe=RECIPE)
-    done = ablate("run", path, "--device", "cpu", "--processes", "2")
-    assert done.returncode == 0, done.stdout + done.stderr
+    yield studies.write(steps=2, segmenters=[ENTRY], recipe=RECIPE)
+    sys.modules.pop("my_heads", None)
+    registry._entries.pop("my_head", None)
+
+
+def elsewhere(studies, *arguments):
+    """Return the exit code and output of the command where the module is not installed."""
+    process = studies.start(*arguments)
+    printed, _ = process.communicate(timeout=120)
+    return process.returncode, printed
+
+
+def test_a_study_of_a_head_from_elsewhere(studies, own_head, monkeypatch):
+    """In two processes, which find the head by its name alone."""
+    monkeypatch.setattr(processes, "SPAWN", warm_context())
+    with monkeypatch.context() as installed:
+        installed.syspath_prepend("heads")
+        assert main(["run", own_head, "--device", "cpu", "--processes", "2"]) == 0
 
     folder = Path("outputs/tiny")
     found = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
-    own = [record for record in found if record["spec"]["segmenter"] == entry]
+    own = [record for record in found if record["spec"]["segmenter"] == ENTRY]
     assert len(found) == 2
     assert len(own) == 2
     for record in own:
@@ -86,22 +97,12 @@ def test_a_study_of_a_head_from_elsewhere(studies, ablate):
         assert record["cost"]["parameters_by_part"]["head"] == 3 * (32 * 9 + 1)
 
     # where the module is not installed, everything that only reads goes on
-    reported = ablate("report", str(folder), installed=False)
-    assert reported.returncode == 0, reported.stderr
+    code, printed = elsewhere(studies, "report", folder)
+    assert code == 0, printed
     with (folder / "runs.csv").open() as file:
         assert {row["segmenter"] for row in csv.DictReader(file)} == {"my_heads:MyHead"}
     assert "my_heads:MyHead" in (folder / "report.html").read_text()
-    status = ablate("status", str(folder), installed=False)
-    assert "2 finished" in status.stdout, status.stderr
-    again = ablate("run", path, "--device", "cpu", installed=False)
-    assert again.returncode == 2
-    assert "no module 'my_heads'" in again.stderr
-
-
-RECIPE = {
-    "steps": 2,
-    "batch_size": 2,
-    "evaluate_every": 2,
-    "augmentation": {"crop": [64, 64]},
-    "schedule": {"warmup_steps": 1},
-}
+    assert "2 finished" in elsewhere(studies, "status", folder)[1]
+    code, printed = elsewhere(studies, "run", own_head, "--device", "cpu")
+    assert code == 2
+    assert "no module 'my_heads'" in printed

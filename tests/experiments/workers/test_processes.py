@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.studies.study import load_study, plan
-from encoder_ablations.experiments.workers import processes
+from encoder_ablations.experiments.workers import processes, worker
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.processes import run_in_processes, slots
@@ -83,7 +85,7 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
     """No run is computed twice; Ctrl-C saves; status tells running from interrupted."""
     study = studies.write(steps=100_000)  # it is stopped long before
     arguments = ["run", study, "--device", "cpu", "--output", "out"]
-    first = studies.start(*arguments, "--processes", "2")
+    first = studies.start(*arguments, "--processes", "2", "--workers", "1")
     try:
         wait_for(
             lambda: (
@@ -96,6 +98,8 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
         assert "of 100000, loss" in out
         assert main(arguments) == 0, "there is nothing left for the second"
         assert "2 runs are being computed by another process" in capsys.readouterr().out
+        below = psutil.Process(first.pid).children(recursive=True)
+        assert len(below) >= 4, "two that compute, and one each that loads data"
         os.kill(first.pid, signal.SIGINT)
         output, _ = first.communicate(timeout=100)
     finally:
@@ -103,10 +107,30 @@ def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
     assert first.returncode == 130, output
     assert "stopped; the same command goes on" in output
     assert "Traceback" not in output
+    assert not psutil.wait_procs(below, timeout=20)[1], "a process outlived its parent"
+    assert not list(Path("out").glob("runs/*/run.lock"))
     assert len(list(Path("out").glob("runs/*/checkpoints/last.pt"))) == 2
     assert not studies.results(Path("out"))
     assert main(["status", "out"]) == 0
     assert "2 runs: 2 interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_commands_at_once_compute_every_run_once(studies):
+    study = studies.write(steps=2, seeds=[0, 1])
+    arguments = ["run", study, "--device", "cpu", "--processes", "2", "--output", "out"]
+    commands = [studies.start(*arguments) for _ in range(2)]
+    for command in commands:
+        output, _ = command.communicate(timeout=300)
+        assert command.returncode == 0, output
+    check_computed_once(studies)
+
+
+def check_computed_once(studies):
+    assert len(studies.results(Path("out"))) == 4
+    for record in Path("out").glob("runs/*/record.json"):
+        assert len(list(record.parent.glob("events.*"))) == 1, "begun twice"
+        assert not (record.parent / "run.lock").exists()
 
 
 class Follower:
@@ -133,9 +157,14 @@ def dying(run, job, advance):
     return Outcome(run.spec.run_id, "finished")
 
 
-def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monkeypatch):
+@pytest.fixture
+def warm(monkeypatch):
+    """Let processes of a study begin with everything imported."""
+    monkeypatch.setattr(processes, "SPAWN", warm_context())
+
+
+def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, warm):
     runs = locate(plan(load_study(studies.write())), Path("out"))
-    monkeypatch.setattr(processes.multiprocessing, "get_context", lambda _: warm_context())
     follower = Follower()
     run_in_processes(runs, Job(dying, Execution("cpu")), follower, slots(1, Execution("cpu")))
     assert {outcome.run_id: outcome.state for outcome in follower.outcomes} == {
@@ -149,6 +178,80 @@ def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, monk
     assert "its process died 2 times" in record.error.message
 
 
+def leaving_a_child(run, job, advance):
+    """Die, and leave a child that holds everything open that this process had opened."""
+    marker = run.folder.parent / "child"
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    if marker.exists():
+        return Outcome(run.spec.run_id, "finished")
+    child = os.fork()
+    if child == 0:
+        time.sleep(40)  # unless it is killed
+        marker.write_text("outlived its parent")
+        os._exit(0)
+    marker.write_text(str(child))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_dead_process_is_noticed_at_once_and_its_children_end(studies, warm):
+    """Children that load data hold the connection to the parent open, too."""
+    run = locate(plan(load_study(studies.write())), Path("out"))[0]
+    follower, job = Follower(), Job(leaving_a_child, Execution("cpu"))
+    run_in_processes([run], job, follower, slots(1, Execution("cpu")))
+    assert [outcome.state for outcome in follower.outcomes] == ["finished"]
+    child = int((run.folder.parent / "child").read_text())
+    with suppress(psutil.NoSuchProcess):
+        assert psutil.Process(child).wait(timeout=20) is None
+
+
+def killed_at_its_record(run, job, advance):
+    """Compute a run; the first process of each dies just before or after its record appears."""
+    begun, replace_file = run.folder.parent / f"begun-{run.folder.name}", os.replace
+
+    def replace(source, target):
+        if Path(target).name != "record.json":
+            return replace_file(source, target)
+        if run.spec.encoder.title == "vit":
+            replace_file(source, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not begun.exists():
+        begun.parent.mkdir(parents=True, exist_ok=True)
+        begun.touch()
+        os.replace = replace
+    return compute(run, job, advance)
+
+
+def test_processes_killed_while_they_write_their_record(studies, warm, monkeypatch):
+    """Nothing of it is left: no half file, no lock, no progress, no second computation."""
+    monkeypatch.setattr(worker, "compute", killed_at_its_record)
+    study = studies.write(steps=2)
+    arguments = ["run", study, "--device", "cpu", "--processes", "2", "--output", "out"]
+    assert main(arguments) == 0
+    assert [result["status"] for result in studies.results(Path("out")).values()] == [
+        "finished"
+    ] * 2
+    assert len(list(Path("out").glob("runs/begun-*"))) == 2
+    for folder in Path("out").glob("runs/*-linear-*/"):
+        left = {path.name for path in folder.rglob("*")}
+        assert not left & {"run.lock", "progress.json", "last.pt"}
+        assert not [name for name in left if "~" in name]
+
+
+def test_two_pools_share_runs_and_compute_each_once(studies, warm):
+    """As two commands do that were started at the same time, without their imports."""
+    runs = locate(plan(load_study(studies.write(steps=2, seeds=[0, 1]))), Path("out"))
+    followers, places = [Follower(), Follower()], slots(2, Execution("cpu"))
+    job = Job(compute, Execution("cpu"), lock_seconds=0.0)
+    with ThreadPoolExecutor(2) as pools:
+        for follower in followers:
+            pools.submit(run_in_processes, runs, job, follower, places)
+    check_computed_once(studies)
+    for follower in followers:
+        assert {outcome.state for outcome in follower.outcomes} <= {"finished", "elsewhere"}
+        assert len(follower.outcomes) == 4
+
+
 class Stopper(Follower):
     """A display that is interrupted as soon as it is used."""
 
@@ -156,7 +259,7 @@ class Stopper(Follower):
         raise KeyboardInterrupt
 
 
-def test_nothing_outlives_a_stopped_study(studies):
+def test_nothing_outlives_a_stopped_study(studies, warm):
     """A thread that still follows a killed process may trip when Python ends."""
     runs = locate(plan(load_study(studies.write(steps=100_000))), Path("out"))
     threads = set(threading.enumerate())
@@ -173,7 +276,7 @@ def refusing(run, job, advance):
     raise StorageError("the disk is full")
 
 
-def test_errors_of_a_process_are_raised_here(studies):
+def test_errors_of_a_process_are_raised_here(studies, warm):
     runs = locate(plan(load_study(studies.write())), Path("out"))
     with pytest.raises(StorageError, match="disk is full"):
         run_in_processes(

@@ -6,11 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.planned_run import locate
+from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.workers import ray_cluster, ray_head
+from encoder_ablations.experiments.workers.job import Job
+from encoder_ablations.experiments.workers.ray_cluster import Cluster, connected, run_on_ray
+from encoder_ablations.experiments.workers.ray_head import Head
+from encoder_ablations.utils.errors import CannotContinue
 
 PORT = 6397
 
@@ -65,6 +74,68 @@ def test_an_address_that_is_none(studies, capsys, address):
     )
 
 
+class LostCluster:
+    """As much of Ray as follows runs, after its head node has gone."""
+
+    class exceptions:
+        RayTaskError = type("RayTaskError", (Exception,), {})
+        RayError = type("RayError", (Exception,), {})
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def wait(self, pending, timeout):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return (pending, []) if self.answer == "ends" else ([], pending)
+
+    def get(self, reference):
+        raise self.exceptions.RayError("the worker died")
+
+
+@pytest.mark.parametrize("answer", ["silence", "ends", ConnectionError("disconnected")], ids=str)
+def test_a_lost_head_node_is_no_fault_of_the_runs(studies, monkeypatch, answer):
+    monkeypatch.setattr(ray_head, "LOST_SECONDS", 0.0)
+    (run, _) = locate(plan(load_study(studies.write())), Path("out"))
+    with pytest.raises(CannotContinue, match="no longer answers"):
+        ray_cluster._follow(LostCluster(answer), {1: run}, Follower(), Head("127.0.0.1:1"))
+    assert not list(Path("out").glob("runs/*/record.json"))
+
+
+def test_a_head_node_that_answers_again_is_not_lost(monkeypatch):
+    head = Head("127.0.0.1:1")
+    assert not head.check()
+    monkeypatch.setattr(ray_head, "try_port", lambda address: None)
+    assert head.check()
+    assert head.silent_since is None
+
+
+def missing_file(run, job, advance):
+    raise FileNotFoundError("weights.bin")
+
+
+def test_a_file_that_is_missing_on_a_worker_is_not_its_folder(studies):
+    (run, _) = locate(plan(load_study(studies.write())), Path("out"))
+    job, here = Job(missing_file, Execution("cpu")), os.getcwd()
+    with pytest.raises(FileNotFoundError, match="weights"):
+        ray_cluster._compute_on_worker(run, job, here)
+    refused = ray_cluster._compute_on_worker(run, job, f"{here}/absent")
+    assert "cannot enter" in str(refused)
+
+
+class Follower:
+    """A display that only remembers."""
+
+    def __init__(self):
+        self.outcomes = []
+
+    def done(self, outcome):
+        self.outcomes.append(outcome)
+
+    def look(self, runs):
+        pass
+
+
 class Node:
     """``ray start`` with one CPU, in a session of its own."""
 
@@ -96,6 +167,18 @@ class Node:
         ]:
             process.kill()
         self.process.wait()
+
+
+@contextmanager
+def head_node():
+    """A machine of one CPU that a cluster begins with."""
+    head = Node("--head", "--port", str(PORT), "--include-dashboard", "false")
+    try:
+        wait_for(lambda: _answers(PORT), 60)
+        yield head
+    finally:
+        if head.process.poll() is None:
+            head.kill()
 
 
 @pytest.fixture
@@ -155,6 +238,80 @@ def test_a_lost_machine_loses_no_run(studies, nodes):
     assert main(["run", study, "--device", "cpu", "--output", "whole"]) == 0
     assert len(studies.results(Path("whole"))) == 4
     assert studies.results(Path("ray")) == studies.results(Path("whole"))
+
+
+DYING = """
+import os, signal
+from pathlib import Path
+
+from encoder_ablations.experiments.workers.worker import compute as compute_run
+
+
+def compute(run, job, advance):
+    victims, replace_file = Path("victims"), os.replace
+
+    def replace(source, target):
+        if Path(target).name == "record.json":
+            victims.rename("died")
+            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace_file(source, target)
+
+    if victims.exists() and str(os.getppid()) in victims.read_text().split():
+        os.replace = replace
+    return compute_run(run, job, advance)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_machine_that_is_lost_while_it_writes_a_record(studies, nodes, monkeypatch):
+    import psutil
+
+    Path("dying.py").write_text(DYING)
+    below = psutil.Process(nodes[1].process.pid).children(recursive=True)
+    Path("victims").write_text(" ".join(str(process.pid) for process in below))
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    monkeypatch.syspath_prepend(os.getcwd())
+    import dying
+
+    runs = locate(plan(load_study(studies.write(seeds=[0, 1]))), Path("out"))
+    cluster, follower = Cluster(f"127.0.0.1:{PORT}"), Follower()
+    with connected(cluster):
+        run_on_ray(runs, Job(dying.compute, Execution("cpu")), follower, cluster)
+    assert Path("died").exists()
+    assert [outcome.state for outcome in follower.outcomes] == ["finished"] * 4
+    check_nothing_half_written(studies, 4)
+
+
+def check_nothing_half_written(studies, count):
+    results = studies.results(Path("out"))
+    assert [result["status"] for result in results.values()] == ["finished"] * count
+    assert not [path for path in Path("out").rglob(".*~*")]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_lost_head_node_ends_the_command_with_one_line(studies):
+    pytest.importorskip("ray")
+    study = studies.write(steps=60, encoders=[{"base": "darknet_tiny", "channels": 32}])
+    command = ["run", study, "--ray", f"127.0.0.1:{PORT}", "--device", "cpu", "--output", "out"]
+    with head_node() as head:
+        first = studies.start(*command)
+        wait_for(
+            lambda: list(Path("out").glob("runs/*/progress.json")) or first.poll() is not None, 120
+        )
+        head.kill()
+        output, _ = first.communicate(timeout=120)
+    assert first.returncode == 1, output
+    assert "Traceback" not in output
+    assert output.count("no longer answers") == 1
+    check_nothing_half_written(studies, 0)
+    with head_node():
+        second = studies.start(*command)
+        output, _ = second.communicate(timeout=300)
+    assert second.returncode == 0, output
+    check_nothing_half_written(studies, 1)
 
 
 @pytest.mark.ray

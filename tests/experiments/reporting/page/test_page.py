@@ -416,6 +416,7 @@ def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):
 
 @pytest.mark.parametrize("where", ["render_page", "write_tables", "draw_setting"])
 def test_an_old_report_stays_where_memory_runs_out(factory, monkeypatch, capsys, where):
+    monkeypatch.setattr(page, "draw_setting", lambda *_: {})
     study = factory.write([factory.record()])
     written = write_report(study).page
     before = written.read_bytes()
