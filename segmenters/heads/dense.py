@@ -1,6 +1,7 @@
 """What all heads share that give logits for every class at every place of a grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.segmenters.base import Head
-from encoder_ablations.segmenters.dense_loss import divided
+from encoder_ablations.segmenters.dense_loss import DenseLoss, divided
 from encoder_ablations.segmenters.loss_registry import checked_losses, loss_entry
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import DenseSpec
@@ -52,7 +53,7 @@ class DenseHead(Head):
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """Return the divisor of every loss for masks B×H×W int64, by the loss's name."""
-        totals = (loss.total(masks) for loss in self.losses)
+        totals = [loss.total(masks) for loss in self._losses()]
         return dict(zip(self.terms, totals, strict=True))
 
     def loss(
@@ -82,7 +83,10 @@ class DenseHead(Head):
     def _sums(self, scores: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
         """Return the sum of every loss, of scores B×K×h×w and masks B×H×W."""
         logits = resized(scores, masks.shape[-2:])
-        return tuple(loss(logits, masks) for loss in self.losses)
+        return tuple(loss(logits, masks) for loss in self._losses())
+
+    def _losses(self) -> Iterable[DenseLoss]:
+        return cast(Iterable[DenseLoss], self.losses)
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
         """Return the logits as scores at ``stride``; ``image_size`` is (H, W) without padding."""
