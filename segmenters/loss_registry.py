@@ -120,12 +120,14 @@ def checked_losses(given: Mapping[str, Any], source: str) -> dict[str, LossSpec]
     Raises:
         InputError: an unknown loss, setting or value, or no loss of a weight above 0.
     """
-    found = {}
+    found: dict[str, LossSpec] = {}
     for name, content in given.items():
         spec, reference = loss_settings(name)
         if not isinstance(content, Mapping):
             content = {"weight": content}
         settings = build(spec, content, f"{source}, loss {name}")
+        if reference in found:
+            raise InputError(f"{source}: the loss {reference} is there twice. Leave one out.")
         if settings.weight > 0:
             found[reference] = settings
     if not found:

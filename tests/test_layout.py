@@ -19,6 +19,7 @@ from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan
+from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.registry import head_entry, head_names
 from encoder_ablations.utils.config import config_names
@@ -46,6 +47,7 @@ SPECS = [
     StudySpec,
 ]
 SPECS += [head_entry(name).spec for name in head_names()]
+SPECS += [loss_entry(name).spec for name in loss_names()]
 
 
 @cache

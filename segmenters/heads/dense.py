@@ -10,8 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.custom_loss import build_loss
 from encoder_ablations.segmenters.dense_loss import DenseLoss, divided
-from encoder_ablations.segmenters.loss_registry import checked_losses, loss_entry
+from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import DenseSpec
 
@@ -29,14 +30,14 @@ class DenseHead(Head):
     stride: int
 
     def __init__(self, spec: DenseSpec, num_classes: int) -> None:
-        """Build the losses; nothing is drawn from PyTorch's generator.
+        """Build the losses; PyTorch's generator stays as it is.
 
         Args:
             spec: the head's settings.
             num_classes: number of classes, K.
 
         Raises:
-            InputError: the settings of a loss do not fit the classes.
+            InputError: the settings of a loss do not fit the classes, or one of a user's own fails.
         """
         super().__init__()
         self.ignore = ignore_label(num_classes)
@@ -44,7 +45,7 @@ class DenseHead(Head):
         self.terms = list(settings)
         self.weights = [own.weight for own in settings.values()]
         self.losses = nn.ModuleList(
-            loss_entry(name).loss(own, num_classes) for name, own in settings.items()
+            build_loss(name, own, num_classes) for name, own in settings.items()
         )
 
     def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
