@@ -266,3 +266,22 @@ def test_a_loss_within_a_function_is_found_by_no_other_process():
 def test_what_is_no_registered_loss(module):
     with pytest.raises(InputError, match="'not_a_loss' is no registered loss"):
         load_segmenter({"name": "linear", "loss": {f"{module}:not_a_loss": 1}})
+
+
+class Product(DenseLoss):
+    """A matrix product, which autocast would compute in bfloat16."""
+
+    def forward(self, logits, masks):
+        flat = logits.flatten(2)
+        return (flat @ flat.transpose(1, 2)).sum()
+
+
+def test_products_in_a_loss_are_float32_within_autocast():
+    levels, masks = inputs()
+    model = head({"bce": 1}).eval()
+    model.losses[0] = Product(LossSpec(), 3)
+    logits = model(levels)
+    model.forward = lambda pyramid: logits
+    plain = model.loss(levels, masks, model.totals(masks))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.loss(levels, masks, model.totals(masks)) == plain
