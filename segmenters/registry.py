@@ -13,7 +13,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from encoder_ablations.segmenters import heads
-from encoder_ablations.segmenters.spec import BUILT_IN, HeadSpec
+from encoder_ablations.segmenters.loss_registry import checked_losses
+from encoder_ablations.segmenters.loss_spec import LossSpec
+from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec, SegmenterSpec
+from encoder_ablations.utils.config import build
 from encoder_ablations.utils.custom_code.loading import load_custom
 from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError, unknown
@@ -117,6 +120,19 @@ def head_settings(name: str) -> tuple[type[HeadSpec], str]:
         return BUILT_IN[name], name
     entry = head_entry(name)
     return entry.spec, entry.reference
+
+
+def losses_of(spec: SegmenterSpec) -> dict[str, LossSpec]:
+    """Return the losses of a dense head by name or reference; empty for any other head.
+
+    Raises:
+        InputError: there is no such head or loss, or one that cannot be imported.
+    """
+    model, _ = head_settings(spec.name)
+    if not issubclass(model, DenseSpec):
+        return {}
+    where = f"segmenter {spec.name}"
+    return checked_losses(build(model, spec.model_dump(), where).loss, where)
 
 
 def _referenced(reference: str) -> HeadEntry:

@@ -19,6 +19,7 @@ from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan
+from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.registry import head_entry, head_names
 from encoder_ablations.utils.config import config_names
@@ -46,6 +47,7 @@ SPECS = [
     StudySpec,
 ]
 SPECS += [head_entry(name).spec for name in head_names()]
+SPECS += [loss_entry(name).spec for name in loss_names()]
 
 
 @cache
@@ -232,12 +234,12 @@ def test_every_setting_is_read():
 
 
 def is_registration(decorator):
-    return isinstance(decorator, ast.Call) and decorator.func.id == "register_head"
+    return isinstance(decorator, ast.Call) and decorator.func.id.startswith("register_")
 
 
 def made_at_top(node):
-    """The names that a statement at the top of a module makes; a registered head is found by
-    another."""
+    """The names that a statement at the top of a module makes; a registered head or loss is
+    found by another."""
     if isinstance(node, ast.ClassDef) and any(map(is_registration, node.decorator_list)):
         return set()
     if isinstance(node, ast.FunctionDef | ast.ClassDef):

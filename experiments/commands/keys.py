@@ -11,6 +11,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
+from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
 from encoder_ablations.segmenters.registry import head_names, head_settings
 from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.errors import unknown
@@ -30,6 +31,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 HEADS = "segmenter"
 """The section of all heads, each of which has one of its own, "segmenter NAME"."""
+LOSSES = "loss"
+"""The same of the losses of dense heads."""
 
 HEAD = """# Every key
 
@@ -49,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "sections",
         nargs="*",
         metavar="section",
-        help=f"of {', '.join([*SECTIONS, HEADS])} (default: all)",
+        help=f"of {', '.join([*SECTIONS, HEADS, LOSSES])} (default: all)",
     )
     wanted: list[str] = parser.parse_args(argv).sections
     if wanted:
@@ -82,8 +85,10 @@ def describe_sections(wanted: Sequence[str]) -> str:
 
 
 def all_sections() -> dict[str, type[BaseModel]]:
-    """Return ``SECTIONS`` and one section for every head of the registry."""
-    return SECTIONS | {f"{HEADS} {name}": head_settings(name)[0] for name in head_names()}
+    """Return ``SECTIONS`` and one section for every head and loss of the registries."""
+    heads = {f"{HEADS} {name}": head_settings(name)[0] for name in head_names()}
+    losses = {f"{LOSSES} {name}": loss_settings(name)[0] for name in loss_names()}
+    return SECTIONS | heads | losses
 
 
 def _with_those_below(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments.runs.fingerprint import seen_by_runs
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.registry import losses_of
 from encoder_ablations.utils.custom_code.loading import code_digest
 from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError
@@ -15,12 +16,13 @@ Code = Mapping[str, str]
 
 
 def code_of(spec: RunSpec) -> dict[str, str]:
-    """Return the user's own code that a run uses: its encoder, head and transforms.
+    """Return the user's own code that a run uses: its encoder, head, losses and transforms.
 
     Raises:
         InputError: a module cannot be imported.
     """
     names = [spec.encoder.name, spec.segmenter.name, *spec.recipe.augmentation.custom]
+    names += losses_of(spec.segmenter)
     return {name: code_digest(name) for name in names if is_reference(name)}
 
 

@@ -12,6 +12,7 @@ from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.class_weights import balanced_losses
 from encoder_ablations.segmenters.ops.official_operator import FAILED
 from encoder_ablations.utils.config import differences
 from encoder_ablations.utils.texts import plural
@@ -67,6 +68,7 @@ def disclosures(
         statistics: ``RunRecord.images_per_statistic``.
     """
     found = [*_about_images(spec, data), *_about_start(spec), *_about_ignored_pixels(spec)]
+    found += _about_unseen_classes(spec, data)
     for name, digest in code_of(spec).items():
         found.append(
             f"{name} is code from outside of this package (SHA-256 of its file: {digest[:16]}…)."
@@ -125,6 +127,19 @@ def _about_ignored_pixels(spec: RunSpec) -> list[str]:
             "Ignored pixels count as background in the mask loss, as in the official Mask2Former."
         ]
     return []
+
+
+def _about_unseen_classes(spec: RunSpec, data: DataRecord) -> list[str]:
+    """Name the classes whose balanced weight is 0, because no training image shows them."""
+    classes = zip(data.class_names, data.class_pixels, strict=True)
+    unseen = [name for name, pixels in classes if not pixels]
+    if not unseen:
+        return []
+    return [
+        f"The loss {loss} has balanced class weights. No training image shows "
+        f"{', '.join(unseen)}, so that the weight is 0 there."
+        for loss in balanced_losses(spec.segmenter)
+    ]
 
 
 def _repeatability(deterministic: bool) -> str:

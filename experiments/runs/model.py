@@ -1,14 +1,22 @@
 """The segmenter of a run."""
 
+from collections.abc import Sequence
+
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.class_weights import with_class_weights
 from encoder_ablations.utils.errors import InputError
 
 
-def build_model(spec: RunSpec) -> Segmenter:
+def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Segmenter:
     """Return the run's segmenter with its initial weights.
+
+    Args:
+        spec: the run.
+        class_pixels: of each class in the images that it is trained on, for balanced weights of
+            classes; None for a model that will not be trained.
 
     Raises:
         InputError: encoder, head and recipe do not fit together, or weights cannot be loaded.
@@ -21,4 +29,6 @@ def build_model(spec: RunSpec) -> Segmenter:
             "(depth_of and max_depth). Set it to 1."
         )
     encoder.round_maps(spec.recipe.feature_precision)
-    return build_segmenter(spec.segmenter, encoder, len(spec.dataset.classes), spec.seed)
+    classes = spec.dataset.classes
+    segmenter = with_class_weights(spec.segmenter, classes, class_pixels)
+    return build_segmenter(segmenter, encoder, len(classes), spec.seed)

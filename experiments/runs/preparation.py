@@ -120,6 +120,7 @@ def _data_record(
         n_test=n_test,
         fraction=spec.fraction,
         class_names=list(spec.dataset.classes),
+        class_pixels=np.sum(counts, axis=0).tolist(),
         colors=colors_of(spec.dataset),
         report_split=report.split,
         dataset_sha256=checked.fingerprint,

@@ -39,6 +39,7 @@ class DataRecord(Part):
         train_ids_sha256: of the names of the training images.
         train_masks_sha256: also of how many pixels of each class their masks hold, so that it
             changes when labels do.
+        class_pixels: pixels of each class in the masks of the training images.
         report_split: "test" where the dataset has one.
         dataset_sha256: changes with anything in any split: names, sizes of images' files, the class
             of a pixel.
@@ -51,6 +52,7 @@ class DataRecord(Part):
     n_test: int | None
     fraction: float
     class_names: list[str]
+    class_pixels: list[int]
     colors: list[tuple[int, int, int]]
     report_split: Literal["val", "test", "train"]
     dataset_sha256: str
@@ -119,8 +121,9 @@ class RunRecord(Part):
             "failed" = the official code hid an error and computed slowly). Empty without it.
         images_per_statistic: how many images BatchNorm's statistics in training were of, where
             that was fewer than the batch (accumulation). None = the whole batch, or no BatchNorm.
-        code: the user's own encoder, head and transforms: reference -> SHA-256 of the file of its
-            module.
+        class_weights: of the losses that have any: loss -> weight of each class.
+        code: the user's own encoder, head, losses and transforms: reference -> SHA-256 of the file
+            of its module.
         disclosures: sentences about what a reader must know to judge the number.
         checksum: of the file (see ``utils/checked_json.py``); set when it is written.
     """
@@ -142,6 +145,7 @@ class RunRecord(Part):
     pictures: list[str] = []
     deformable_attention: list[str] = []
     images_per_statistic: int | None = None
+    class_weights: dict[str, list[float]] = {}
     code: dict[str, str] = {}
     disclosures: list[str] = []
     error: ErrorRecord | None = None

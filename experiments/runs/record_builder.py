@@ -22,6 +22,7 @@ from encoder_ablations.experiments.runs.record import (
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.class_weights import class_weights_of
 from encoder_ablations.utils.clock import now
 
 
@@ -49,6 +50,10 @@ def finished_record(
     """
     attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
+    about_run = disclosures(
+        spec, data, segmenter.mean.device, progress, attention, environment, statistics
+    )
+    encoder = segmenter.encoder
     return RunRecord(
         run_id=spec.run_id,
         status="finished",
@@ -62,18 +67,13 @@ def finished_record(
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
         cost=cost_record(segmenter, spec, progress),
-        encoder=encoder_facts(segmenter.encoder, data.n_train),
+        encoder=encoder_facts(encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
+        class_weights=class_weights_of(spec.segmenter, data.class_names, data.class_pixels),
         code=code_of(spec),
-        disclosures=[
-            *disclosures(
-                spec, data, segmenter.mean.device, progress, attention, environment, statistics
-            ),
-            *about_encoder(segmenter.encoder, spec.encoder.weights),
-            *further,
-        ],
+        disclosures=[*about_run, *about_encoder(encoder, spec.encoder.weights), *further],
     )
 
 

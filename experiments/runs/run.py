@@ -124,7 +124,7 @@ def _run(
     if accelerator.is_main_process:
         save_config(spec, folder)
         save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder, code_of(spec))
-    segmenter = build_model(spec)
+    segmenter = build_model(spec, data.record.class_pixels)
     train, val = data.train, data.val
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (train.samples, train.indices)

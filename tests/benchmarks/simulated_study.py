@@ -175,6 +175,7 @@ def _data(spec: RunSpec, trained: int) -> DataRecord:
         n_test=IMAGES,
         fraction=spec.fraction,
         class_names=list(spec.dataset.classes),
+        class_pixels=[1000] * CLASSES,
         colors=list(palette(CLASSES)),
         report_split="test",
         dataset_sha256=fingerprint([spec.dataset.name]),

@@ -10,7 +10,7 @@ import yaml
 
 from encoder_ablations.data.views.custom import find_transform
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.segmenters import registry
+from encoder_ablations.segmenters import loss_registry, registry
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring-your-own.md"
 FILES = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -27,11 +27,12 @@ def files(studies):
         sys.modules.pop(name.removesuffix(".py"), None)
     find_transform.cache_clear()
     registry._entries.pop("focal", None)
+    loss_registry._entries.pop("hinge", None)
 
 
 def test_every_block_of_the_page_is_a_file():
     names = [name for name, _ in FILES]
-    assert names == ["my_study.yaml", "my_models.py", "my_heads.py", "my_transforms.py"]
+    assert names == ["my_study.yaml", "my_models.py", "my_heads.py", "my_losses.py", "my_transforms.py"]
     assert len(re.findall(r"```(python|yaml)", PAGE.read_text())) == len(names)
 
 
@@ -47,6 +48,7 @@ def test_the_study_of_the_page_runs(files, capsys):
     assert {record["spec"]["encoder"]["label"] for record in records} == {"small", "resnet18"}
     for record in records:
         assert record["status"] == "finished"
+        # an encoder, two transforms, and a head or a loss
         assert len(record["code"]) == 4
         assert record["encoder"]["kind"] == "CustomBody"
 

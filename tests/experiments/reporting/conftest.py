@@ -135,6 +135,7 @@ class RecordFactory:
             n_test=40 if split == "test" else None,
             fraction=spec.fraction,
             class_names=list(spec.dataset.classes),
+            class_pixels=[1000] * len(spec.dataset.classes),
             colors=list(palette(len(spec.dataset.classes))),
             report_split=split,
             dataset_sha256=hashlib.sha256(spec.dataset.name.encode()).hexdigest(),
