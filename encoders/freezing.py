@@ -3,6 +3,10 @@
 Frozen parts have no gradient, stay in evaluation mode after ``.train()``, and keep their buffers.
 """
 
+import math
+from collections.abc import Collection
+
+import torch
 from timm.layers.norm import (
     RmsNorm,
     RmsNorm2d,
@@ -88,6 +92,41 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
     # timm's BatchNorms hold their activation
     leaves |= {name: norm for name, norm in body.named_modules() if isinstance(norm, _BatchNorm)}
     return tuple(module for name, module in leaves.items() if body.depth_of(f"{name}.") <= count)
+
+
+def freeze_unread(encoder: Encoder, names: Collection[str]) -> None:
+    """Freeze the neck's parameters on which none of some levels depends, in place.
+
+    They would never get a gradient, which DistributedDataParallel waits for, and would be counted
+    among those that learn.
+
+    Args:
+        encoder: its neck is tried out on maps of zeros.
+        names: of the levels that are read.
+
+    Raises:
+        InputError: the encoder has no level of a name.
+    """
+    known = [level.name for level in encoder.levels]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"the head reads the level '{unknown[0]}', but the encoder gives {', '.join(known)}."
+        )
+    learning = [each for each in encoder.neck.parameters() if each.requires_grad]
+    if not learning:
+        return
+    body, side = encoder.body, 2 * encoder.divisibility
+    maps = [
+        torch.zeros(1, width, *[math.ceil(side / reduction)] * 2, device=learning[0].device)
+        for width, reduction in zip(body.widths, body.reductions, strict=True)
+    ]
+    with torch.enable_grad():
+        levels = encoder.pyramid(maps, (side, side))
+        total = torch.stack([levels[name].sum() for name in names]).sum()
+    gradients = torch.autograd.grad(total, learning, allow_unused=True)
+    for parameter, gradient in zip(learning, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def has_running_statistics(module: nn.Module) -> bool:
