@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.registry import head_names, head_settings
-from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.segmenters.spec import DenseSpec, SegmenterSpec
 from encoder_ablations.utils.config import build, config_names, merge
 from encoder_ablations.utils.errors import unknown
 from encoder_ablations.utils.references import Reference, resolve
@@ -28,6 +29,10 @@ def load_segmenter(
     content = merge(content, overrides or {})
     spec, name = head_settings(str(content.get("name")))
     settings = build(spec, content | {"name": name}, source)
+    if isinstance(settings, DenseSpec):
+        losses = checked_losses(settings.loss, source)
+        resolved = {each: own.model_dump(mode="json") for each, own in losses.items()}
+        settings = settings.model_copy(update={"loss": resolved})
     return SegmenterSpec.model_validate(settings)
 
 

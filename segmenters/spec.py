@@ -43,7 +43,16 @@ class SegmenterSpec(Config):
         return content.model_dump(mode="json") if isinstance(content, HeadSpec) else content
 
 
-class LinearSpec(HeadSpec):
+class DenseSpec(HeadSpec):
+    """Base of the settings of heads that give logits for every class at every place."""
+
+    loss: dict[str, Any] = Field(default={"cross_entropy": 1.0})
+    """Losses whose weighted sum is minimised: name -> weight, or -> a mapping of its settings, see
+    the sections "loss NAME". A loss of your own is named by ``package.module:Class``.
+    """
+
+
+class LinearSpec(DenseSpec):
     """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
 
 

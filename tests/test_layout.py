@@ -232,12 +232,12 @@ def test_every_setting_is_read():
 
 
 def is_registration(decorator):
-    return isinstance(decorator, ast.Call) and decorator.func.id == "register_head"
+    return isinstance(decorator, ast.Call) and decorator.func.id.startswith("register_")
 
 
 def made_at_top(node):
-    """The names that a statement at the top of a module makes; a registered head is found by
-    another."""
+    """The names that a statement at the top of a module makes; a registered head or loss is
+    found by another."""
     if isinstance(node, ast.ClassDef) and any(map(is_registration, node.decorator_list)):
         return set()
     if isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -69,7 +69,7 @@ def test_scores_are_a_linear_map_of_the_sources_own_features(taps, blocks):
         torch.testing.assert_close(segmenter.scores(images), expected, atol=1e-5, rtol=0)
         masks = torch.randint(0, 5, (2, 70, 98), generator=torch.Generator().manual_seed(1))
         masks[0, :20] = 255
-        loss = segmenter.loss(images, masks)["class"]
+        loss = segmenter.loss(images, masks)["cross_entropy"]
         torch.testing.assert_close(
             loss, F.cross_entropy(expected, masks, ignore_index=255), atol=1e-5, rtol=0
         )
@@ -111,7 +111,7 @@ def test_levels_are_the_bodys(spec, strides, divisibility):
 def test_any_size(encoder, size):
     segmenter, images = probe(**encoder).train(), images_of(*size)
     masks = torch.randint(0, 5, (2, *size))
-    segmenter.loss(images, masks)["class"].backward()
+    segmenter.loss(images, masks)["cross_entropy"].backward()
     assert segmenter.head.classifier.weight.grad.abs().sum() > 0
     segmenter.eval()
     with torch.inference_mode():

@@ -28,6 +28,10 @@ def small(**settings):
     return Mask2FormerSpec(name="mask2former", **sizes, **settings)
 
 
+def linear():
+    return LinearHead(LinearSpec(name="linear"), CLASSES, [Level("p2", 6, 4)])
+
+
 def wide_masks(height=40, width=48):
     masks = torch.randint(
         0, CLASSES, (2, height // 4, width // 4), generator=torch.Generator().manual_seed(1)
@@ -38,13 +42,13 @@ def wide_masks(height=40, width=48):
 
 def test_linear_loss_is_the_mean_cross_entropy_over_labelled_pixels():
     torch.manual_seed(0)
-    head, masks = LinearHead(CLASSES, [Level("p2", 6, 4)]).eval(), wide_masks()
+    head, masks = linear().eval(), wide_masks()
     pyramid = {"p2": torch.randn(2, 6, 10, 12)}
-    loss = head.loss(pyramid, masks, head.totals(masks))["class"]
+    loss = head.loss(pyramid, masks, head.totals(masks))["cross_entropy"]
     logits = F.interpolate(head(pyramid), size=(40, 48), mode="bilinear").permute(0, 2, 3, 1)
     labelled = masks != IGNORED
     torch.testing.assert_close(loss, F.cross_entropy(logits[labelled], masks[labelled]))
-    assert head.totals(masks)["pixels"] == labelled.sum()
+    assert head.totals(masks)["cross_entropy"] == labelled.sum()
     gradient = torch.autograd.grad(loss, head.classifier.bias)[0]
     share = (masks[labelled] == 255).float().mean()
     assert gradient[255] < -0.9 * share  # the head learns class 255
@@ -54,13 +58,13 @@ def test_linear_loss_holds_the_full_scores_of_one_image_at_a_time():
     """What the backward pass needs of 4 images is no more than coarse scores and one image's
     full ones."""
     torch.manual_seed(0)
-    head = LinearHead(CLASSES, [Level("p2", 6, 4)])
+    head = linear()
     pyramid, masks = {"p2": torch.randn(4, 6, 10, 12)}, wide_masks().repeat(2, 1, 1)
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(
         lambda each: kept.append(each.numel()) or each, lambda each: each
     ):
-        loss = head.loss(pyramid, masks, head.totals(masks))["class"]
+        loss = head.loss(pyramid, masks, head.totals(masks))["cross_entropy"]
     assert max(kept) < CLASSES * 40 * 48
     assert loss.isfinite()
 
@@ -104,7 +108,7 @@ def test_padding_and_ignored_pixels_count_nowhere(spec, make_encoder):
     padded = F.pad(masks, (0, 16, 0, 24), value=IGNORED)
     assert segmenter.totals(masks) == segmenter.totals(padded)
     if spec.name == "linear":
-        assert segmenter.totals(masks)["pixels"] == (masks != IGNORED).sum()
+        assert segmenter.totals(masks)["cross_entropy"] == (masks != IGNORED).sum()
     images = torch.rand(2, 3, 40, 48) * 255
     torch.manual_seed(1)
     losses = segmenter.loss(images, masks)

@@ -2,7 +2,7 @@ import torch
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Level
-from encoder_ablations.segmenters.heads.linear import LinearHead
+from encoder_ablations.segmenters.heads.linear import LinearHead, LinearSpec
 
 LEVELS = [Level("p2", 3, 4), Level("p3", 5, 8), Level("p4", 2, 16), Level("p5", 4, 32)]
 
@@ -15,7 +15,7 @@ def pyramid(height=64, width=96):
 
 def head(classes=3):
     torch.manual_seed(0)
-    return LinearHead(classes, LEVELS)
+    return LinearHead(LinearSpec(name="linear"), classes, LEVELS)
 
 
 def random_masks(classes=3, height=64, width=96):
@@ -44,19 +44,20 @@ def test_loss_is_the_mean_cross_entropy_over_labelled_pixels():
     masks[0, :30] = 255
     logits = F.interpolate(model(levels), size=(64, 96), mode="bilinear")
     expected = F.cross_entropy(logits, masks, ignore_index=255)
-    torch.testing.assert_close(model.loss(levels, masks, model.totals(masks))["class"], expected)
+    found = model.loss(levels, masks, model.totals(masks))["cross_entropy"]
+    torch.testing.assert_close(found, expected)
 
 
 def test_predictions_on_ignored_pixels_change_nothing():
     model, levels, masks = head().eval(), pyramid(), random_masks()
     masks[:, :, 40:] = 255
-    before = model.loss(levels, masks, model.totals(masks))["class"]
+    before = model.loss(levels, masks, model.totals(masks))["cross_entropy"]
     before.backward()
     with torch.no_grad():
         levels["p2"][..., 11:] += (
             100  # column 11 reaches from pixel 42 on, the cells of p2 being 4 pixels wide
         )
-        after = model.loss(levels, masks, model.totals(masks))["class"]
+        after = model.loss(levels, masks, model.totals(masks))["cross_entropy"]
     assert torch.equal(before, after)
     assert not levels["p2"].grad[..., 11:].any()
     assert levels["p2"].grad[..., :9].any()
@@ -68,9 +69,9 @@ def test_micro_batches_add_up():
     model, levels, masks = head().eval(), pyramid(), random_masks()
     masks[0, :50] = 255
     totals = model.totals(masks)
-    whole = model.loss(levels, masks, totals)["class"]
+    whole = model.loss(levels, masks, totals)["cross_entropy"]
     parts = [
         model.loss({k: v[i : i + 1] for k, v in levels.items()}, masks[i : i + 1], totals)
         for i in range(2)
     ]
-    torch.testing.assert_close(sum(part["class"] for part in parts), whole)
+    torch.testing.assert_close(sum(part["cross_entropy"] for part in parts), whole)
