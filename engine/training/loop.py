@@ -19,7 +19,7 @@ from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.training.batch_norm import synchronise
+from encoder_ablations.engine.training.batch_norm import check_images, synchronise
 from encoder_ablations.engine.training.callbacks import (
     Callback,
     Callbacks,
@@ -93,7 +93,11 @@ class Trainer:
             run_id: whose checkpoints ``folder`` holds; None = the run that the folder is named by.
             callbacks: called in this order, after the built-in ones, before a checkpoint is saved.
             make_step: makes the way in which a batch becomes an optimiser step.
+
+        Raises:
+            InputError: the head's BatchNorm needs more images at a time than the recipe gives.
         """
+        check_images(segmenter, recipe)
         self.segmenter = segmenter.to(accelerator.device)
         self.data = data
         self.recipe = recipe

@@ -1,6 +1,7 @@
 """The segmenter of a run."""
 
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
@@ -21,4 +22,6 @@ def build_model(spec: RunSpec) -> Segmenter:
             "(depth_of and max_depth). Set it to 1."
         )
     encoder.round_maps(spec.recipe.feature_precision)
-    return build_segmenter(spec.segmenter, encoder, len(spec.dataset.classes), spec.seed)
+    segmenter = build_segmenter(spec.segmenter, encoder, len(spec.dataset.classes), spec.seed)
+    check_images(segmenter, spec.recipe)
+    return segmenter

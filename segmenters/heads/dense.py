@@ -26,7 +26,7 @@ class DenseHead(Head):
         terms: names of the losses, as in the setting ``loss``.
     """
 
-    stride: int
+    stride: float
 
     def __init__(self, spec: DenseSpec, num_classes: int) -> None:
         """Build the losses; nothing is drawn from PyTorch's generator.
