@@ -93,11 +93,7 @@ class Trainer:
             run_id: whose checkpoints ``folder`` holds; None = the run that the folder is named by.
             callbacks: called in this order, after the built-in ones, before a checkpoint is saved.
             make_step: makes the way in which a batch becomes an optimiser step.
-
-        Raises:
-            InputError: the head's BatchNorm needs more images at a time than the recipe gives.
         """
-        check_images(segmenter, recipe)
         self.segmenter = segmenter.to(accelerator.device)
         self.data = data
         self.recipe = recipe
@@ -140,10 +136,12 @@ class Trainer:
             advance: called after every step with the number of steps done and a short status.
 
         Raises:
+            InputError: the head's BatchNorm needs more images at a time than the recipe gives.
             FloatingPointError: the loss is not finite.
             Stopped: Ctrl-C, SIGTERM or SIGHUP, after the step has been finished and saved. Of
                 several processes all stop after the same step, whichever of them it reached.
         """
+        check_images(self.segmenter, self.recipe)
         self.checkpoint.resume()
         self.progress.peak_memory_of = self.memory.words(self.accelerator.num_processes)
         self.memory.restart()

@@ -50,13 +50,25 @@ def make_encoder():
 
 
 @pytest.fixture
-def make_fitting_encoder(make_encoder):
+def make_bare_encoder():
+    """make_bare_encoder(widths, strides) -> Encoder without a neck that says to have such maps."""
+
+    def make(widths, strides) -> Encoder:
+        body = TinyBody(widths[0], strides[0])
+        body.widths, body.reductions = widths, tuple(map(float, strides))
+        return Encoder(body, BareTaps(), None)
+
+    return make
+
+
+@pytest.fixture
+def make_fitting_encoder(make_encoder, make_bare_encoder):
     """make_fitting_encoder(head) -> Encoder that a head of this name can read: one map at stride
     16 for ``conv_transpose``, else the pyramid of ``make_encoder``."""
 
     def make(head: str) -> Encoder:
         if head == "conv_transpose":
-            return Encoder(TinyBody(32, 16), BareTaps(), None)
+            return make_bare_encoder((32,), (16,))
         return make_encoder()
 
     return make
