@@ -3,7 +3,6 @@
 Frozen parts have no gradient, stay in evaluation mode after ``.train()``, and keep their buffers.
 """
 
-import math
 from collections.abc import Collection
 
 import torch
@@ -23,6 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from encoder_ablations.encoders.base import Body, Encoder
 from encoder_ablations.utils.errors import InputError
 
+PROBE = 64
+"""Height and width of the image that shows which parameters a level depends on."""
 NORMS = (
     nn.LayerNorm,
     nn.GroupNorm,
@@ -95,38 +96,37 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
 
 
 def freeze_unread(encoder: Encoder, names: Collection[str]) -> None:
-    """Freeze the neck's parameters on which none of some levels depends, in place.
+    """Freeze the parameters on which none of some levels depends, in place.
 
     They would never get a gradient, which DistributedDataParallel waits for, and would be counted
     among those that learn.
 
     Args:
-        encoder: its neck is tried out on maps of zeros.
+        encoder: is tried out on a small image.
         names: of the levels that are read.
 
     Raises:
         InputError: the encoder has no level of a name.
     """
     known = [level.name for level in encoder.levels]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise InputError(
-            f"the head reads the level '{unknown[0]}', but the encoder gives {', '.join(known)}."
-        )
-    learning = [each for each in encoder.neck.parameters() if each.requires_grad]
-    if not learning:
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"the head reads the level '{name}', but the encoder gives {', '.join(known)}."
+            )
+    learning = [each for each in encoder.parameters() if each.requires_grad]
+    if not learning or set(names) == set(known):
         return
-    body, side = encoder.body, 2 * encoder.divisibility
-    maps = [
-        torch.zeros(1, width, *[math.ceil(side / reduction)] * 2, device=learning[0].device)
-        for width, reduction in zip(body.widths, body.reductions, strict=True)
-    ]
+    training = encoder.training
+    # BatchNorm would take the image into its statistics
+    encoder.eval()
     with torch.enable_grad():
-        levels = encoder.pyramid(maps, (side, side))
-        total = torch.stack([levels[name].sum() for name in names]).sum()
+        levels = encoder(torch.zeros(1, 3, PROBE, PROBE, device=learning[0].device))
+        total = torch.stack([levels[name].sum() for name in sorted(names)]).sum()
     gradients = torch.autograd.grad(total, learning, allow_unused=True)
     for parameter, gradient in zip(learning, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)
+    encoder.train(training)
 
 
 def has_running_statistics(module: nn.Module) -> bool:

@@ -62,7 +62,10 @@ class UNetBody(Body):
 
     def depth_of(self, parameter: str) -> int:
         """Return the depth, see :class:`Body`. A "block" is a stage."""
-        return int(parameter.split(".")[1]) + 1
+        part, _, rest = parameter.partition(".")
+        if part != "stages":
+            return 0
+        return int(rest.partition(".")[0]) + 1
 
     @property
     def max_depth(self) -> int:
