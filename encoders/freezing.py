@@ -3,6 +3,9 @@
 Frozen parts have no gradient, stay in evaluation mode after ``.train()``, and keep their buffers.
 """
 
+from collections.abc import Collection
+
+import torch
 from timm.layers.norm import (
     RmsNorm,
     RmsNorm2d,
@@ -19,6 +22,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from encoder_ablations.encoders.base import Body, Encoder
 from encoder_ablations.utils.errors import InputError
 
+PROBE = 64
+"""Height and width of the image that shows which parameters a level depends on."""
 NORMS = (
     nn.LayerNorm,
     nn.GroupNorm,
@@ -88,6 +93,40 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
     # timm's BatchNorms hold their activation
     leaves |= {name: norm for name, norm in body.named_modules() if isinstance(norm, _BatchNorm)}
     return tuple(module for name, module in leaves.items() if body.depth_of(f"{name}.") <= count)
+
+
+def freeze_unread(encoder: Encoder, names: Collection[str]) -> None:
+    """Freeze the parameters on which none of some levels depends, in place.
+
+    They would never get a gradient, which DistributedDataParallel waits for, and would be counted
+    among those that learn.
+
+    Args:
+        encoder: is tried out on a small image.
+        names: of the levels that are read.
+
+    Raises:
+        InputError: the encoder has no level of a name.
+    """
+    known = [level.name for level in encoder.levels]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"the head reads the level '{name}', but the encoder gives {', '.join(known)}."
+            )
+    learning = [each for each in encoder.parameters() if each.requires_grad]
+    if not learning or set(names) == set(known):
+        return
+    training = encoder.training
+    # BatchNorm would take the image into its statistics
+    encoder.eval()
+    with torch.enable_grad():
+        levels = encoder(torch.zeros(1, 3, PROBE, PROBE, device=learning[0].device))
+        total = torch.stack([levels[name].sum() for name in sorted(names)]).sum()
+    gradients = torch.autograd.grad(total, learning, allow_unused=True)
+    for parameter, gradient in zip(learning, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
+    encoder.train(training)
 
 
 def has_running_statistics(module: nn.Module) -> bool:

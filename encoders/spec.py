@@ -36,9 +36,10 @@ class EncoderSpec(Config):
         Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"]
         | None
     ) = None
-    """How the body's maps become the pyramid; default ``tap_pyramid`` (ViTs) or ``fpn_additive``
-    (all others). ``none`` gives the maps themselves: nothing but the head is then trained from
-    scratch. Heads other than the linear one then need a model with maps at strides 4, 8, 16, 32.
+    """How the body's maps become the pyramid; default ``tap_pyramid`` (ViTs), ``none`` (U-Net) or
+    ``fpn_additive`` (all others). ``none`` gives the maps themselves: nothing but the head is then
+    trained from scratch. Heads that read a pyramid then need a model with maps at strides 4, 8, 16,
+    32.
     """
     channels: Channels = Field(default=256, ge=32, multiple_of=32)
     """Channels of every pyramid level."""
@@ -57,7 +58,8 @@ class EncoderSpec(Config):
     """For ``tap_pyramid`` only: add every level's coarser neighbour before smoothing."""
     freeze: Literal["none", "body", "all_but_norms"] | Annotated[int, Field(ge=1)] = "none"
     """One of "none", "body", "all_but_norms", or the number of first blocks that stay fixed. Never
-    freezes the neck. Blocks are a ViT's, a DarkNet's stages, or those that timm counts.
+    freezes the neck. Blocks are a ViT's, the stages of a DarkNet or U-Net, or those that timm
+    counts.
     """
     batch_norm: Statistics | None = None
     """BatchNorm statistics of the frozen part: "estimate" (on training images, before training; the

@@ -28,6 +28,11 @@ class Head(nn.Module):
 
     ignore: int = IGNORE
     """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
+    levels: tuple[str, ...] | None = None
+    """Names of the levels that are read; None = all. What only the others depend on does not learn.
+    """
+    least_images: int = 1
+    """Images that training needs at a time: 2 where BatchNorm follows a mean over the image."""
 
     @classmethod
     def build(cls, spec: Any, encoder: Encoder, num_classes: int) -> Self:

@@ -1,6 +1,7 @@
 """From a specification to a segmenter."""
 
 from encoder_ablations.encoders.base import STRIDES, Encoder
+from encoder_ablations.encoders.freezing import freeze_unread
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.custom_head import build_with_custom_head
 from encoder_ablations.segmenters.registry import head_entry
@@ -34,12 +35,15 @@ def build_segmenter(
     if entry.reads == "pyramid" and names != list(STRIDES):
         raise InputError(
             f"{spec.name} reads a pyramid {', '.join(STRIDES)}, but the encoder has neck: none and "
-            f"gives {', '.join(names)}. Leave neck out, use the linear head, or a hierarchical "
-            "encoder."
+            f"gives {', '.join(names)}. Use a neck, the linear head, or a hierarchical encoder."
         )
     settings = build(entry.spec, spec.model_dump(), f"segmenter {spec.name}")
     if is_reference(entry.reference):
-        return build_with_custom_head(entry, settings, encoder, num_classes, seed)
-    with torch_stream(seed, "head"):
-        head = entry.head.build(settings, encoder, num_classes)
-    return Segmenter(encoder, head)
+        segmenter = build_with_custom_head(entry, settings, encoder, num_classes, seed)
+    else:
+        with torch_stream(seed, "head"):
+            head = entry.head.build(settings, encoder, num_classes)
+        segmenter = Segmenter(encoder, head)
+    if segmenter.head.levels is not None:
+        freeze_unread(encoder, segmenter.head.levels)
+    return segmenter

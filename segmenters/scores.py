@@ -25,13 +25,13 @@ class ScoreMaps:
         mixing: B×K×N class probabilities of N queries. The scores are then
             ``mixing @ sigmoid(upsampled maps)``, the order of Mask2Former's semantic inference: the
             mask logits are upsampled, not the mixed probabilities.
-        stride: image pixels per step of ``maps``.
+        stride: image pixels per step of ``maps``; 7/4 where patches of 14 pixels are divided by 8.
     """
 
     maps: Tensor
     image_size: tuple[int, int]
     mixing: Tensor | None = None
-    stride: int = STRIDE
+    stride: float = STRIDE
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Return the scores B×K×size of the images resized to ``size``, without padding.
@@ -106,7 +106,7 @@ class ScoreMaps:
         return torch.cat([band.argmax(dim=1) for band in self.bands(size)], dim=1)
 
 
-def row_taps(maps: Tensor, image_height: int, height: int, stride: int) -> tuple[Tensor, Tensor]:
+def row_taps(maps: Tensor, image_height: int, height: int, stride: float) -> tuple[Tensor, Tensor]:
     """Return the rows of the maps between which each row of the result lies, and their weights.
 
     Both are read off :func:`upsample` itself, applied to one map for each row that is 1 there and 0
@@ -130,7 +130,10 @@ def row_taps(maps: Tensor, image_height: int, height: int, stride: int) -> tuple
 
 
 def upsample(
-    maps: Tensor, image_size: tuple[int, int], size: tuple[int, int], stride: int = STRIDE
+    maps: Tensor,
+    image_size: tuple[float, float],
+    size: tuple[int, int],
+    stride: float = STRIDE,
 ) -> Tensor:
     """Return the maps at another size, without the image's padding (half-pixel centres).
 

@@ -16,6 +16,8 @@ Hidden = Annotated[int, at_most(8192, "every map of both decoders has so many ch
 Heads = Annotated[Positive, at_most(1024, "every head has an attention map in memory")]
 Queries = Annotated[Positive, at_most(10000, "every query has a mask in memory")]
 Points = Annotated[Positive, at_most(2**20, "every mask of every query is sampled at each point")]
+Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
+Norm = Literal["batch", "group"]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
 
 
@@ -108,9 +110,83 @@ class OfficialMask2FormerSpec(Mask2FormerSettings):
     """
 
 
+class DecoderSpec(DenseSpec):
+    """Settings that all convolutional decoders have."""
+
+    norm: Norm = "batch"
+    """The norm behind every convolution: "batch" (over the images of a micro-batch) or "group" (32
+    groups, or as many as divide both 32 and the channels; each image by itself).
+    """
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of channels that are dropped before the classifier. With more than 0, accumulation
+    drops others than one large batch would.
+    """
+
+
+class UNetSpec(DecoderSpec):
+    """The expanding path of U-Net (Ronneberger et al., MICCAI 2015) on p5 to p2."""
+
+    widths: tuple[Width, ...] = Field(default=(256, 128, 64, 32, 16), min_length=3, max_length=5)
+    """Channels after each doubling of the size. Three end at stride 4, four at 2, five at 1."""
+
+
+class UPerNetSpec(DecoderSpec):
+    """UPerNet (Xiao et al., ECCV 2018): pyramid pooling, an FPN, all levels fused."""
+
+    hidden: Width = 256
+    """Width of the decoder; 512 in mmsegmentation's configurations."""
+
+
+class DeepLabV3PlusSpec(DecoderSpec):
+    """The decoder of DeepLabV3+ (Chen et al., ECCV 2018) on p5 and p2."""
+
+    hidden: Width = 256
+    """Width of the decoder."""
+    rates: tuple[Rate, Rate, Rate] = (3, 6, 9)
+    """Dilation of the atrous convolutions, in steps of p5 (32 pixels). The default reaches as far
+    in the image as the paper's 6, 12, 18 at stride 16.
+    """
+
+
+class SegFormerSpec(DecoderSpec):
+    """The all-MLP decoder of SegFormer (Xie et al., NeurIPS 2021)."""
+
+    hidden: Width = 256
+    """Width of the decoder: 256 in SegFormer-B0 and B1, 768 in the larger ones."""
+
+
+class FPNSpec(DecoderSpec):
+    """A feature pyramid with the semantic branch of Panoptic FPN (Kirillov et al., CVPR 2019)."""
+
+    norm: Norm = "group"
+    """The norm of the branch: "group" (as in the paper) or "batch"."""
+    hidden: Width = 256
+    """Channels of the feature pyramid."""
+    branch_hidden: Width = 128
+    """Width of the semantic branch."""
+
+
+class ConvTransposeSpec(DecoderSpec):
+    """Three transposed convolutions on the last map of a vision transformer."""
+
+
+class UNetPlainSpec(DecoderSpec):
+    """The expanding path of a plain U-Net, as wide as the encoder's maps."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of channels that are dropped after every step."""
+
+
 BUILT_IN: dict[str, type[HeadSpec]] = {
+    "conv_transpose": ConvTransposeSpec,
+    "deeplabv3plus": DeepLabV3PlusSpec,
+    "fpn": FPNSpec,
     "linear": LinearSpec,
     "mask2former": Mask2FormerSpec,
     "mask2former_official": OfficialMask2FormerSpec,
+    "segformer": SegFormerSpec,
+    "unet": UNetSpec,
+    "unet_plain": UNetPlainSpec,
+    "upernet": UPerNetSpec,
 }
 """The settings of every built-in head, by the name of the head and of its file."""

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from encoder_ablations.encoders.base import STRIDES, Encoder, Level, Normalization
 from encoder_ablations.encoders.build import build_encoder, normalization_of
+from encoder_ablations.encoders.freezing import freeze_unread
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row
@@ -43,7 +44,6 @@ try:
         levels_allowed,
         levels_read,
         readers,
-        stop_unread,
         top_block,
     )
 except ImportError as error:
@@ -86,7 +86,10 @@ class EncoderBackbone(Backbone):
         channels = encoder.levels[-1].channels
         with torch_stream(seed, "encoder", "top"):
             self.top_block = top_block(levels, channels)
-        stop_unread(encoder, levels, self.top_block is not None)
+        read = set(levels) & set(given)
+        if self.top_block is not None:
+            read.add("p5")
+        freeze_unread(encoder, read)
 
     @property
     def size_divisibility(self) -> int:

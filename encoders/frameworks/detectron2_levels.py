@@ -1,13 +1,12 @@
-"""Which levels Detectron2's heads read, the levels above p5, and what no level depends on."""
+"""Which levels Detectron2's heads read, and the levels above p5."""
 
 from collections.abc import Sequence
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
-from torch import Tensor, nn
+from torch import nn
 
-from encoder_ablations.encoders.base import STRIDES, Encoder
+from encoder_ablations.encoders.base import STRIDES
 from encoder_ablations.utils.errors import InputError, nearest
 
 NODE = "MODEL.ENCODER_ABLATIONS"
@@ -20,8 +19,6 @@ READERS = {
     "PanopticFPN": ("RPN", "ROI_HEADS", "SEM_SEG_HEAD"),
 }
 """Nodes below ``MODEL`` whose ``IN_FEATURES`` a META_ARCHITECTURE reads; others: SEM_SEG_HEAD."""
-PROBE = 64
-"""Height and width of the image that shows which parameters a level depends on."""
 
 
 def readers(cfg: CfgNode) -> tuple[str, ...]:
@@ -77,26 +74,3 @@ def top_block(levels: Sequence[str], channels: int) -> nn.Module | None:
         pooled: nn.Module = LastLevelMaxPool()
         return pooled
     return None
-
-
-def stop_unread(encoder: Encoder, levels: Sequence[str], has_top: bool) -> None:
-    """Let no parameter learn that the levels do not depend on.
-
-    It would never have a gradient, which DistributedDataParallel takes for an error.
-    """
-    wanted = set(levels) & set(STRIDES)
-    if has_top:
-        wanted.add("p5")
-    if wanted == set(STRIDES):
-        return
-    learning = [each for each in encoder.parameters() if each.requires_grad]
-    training = encoder.training
-    encoder.eval()  # or BatchNorm would take the probe into its statistics
-    with torch.enable_grad():
-        pyramid: dict[str, Tensor] = encoder(torch.zeros(1, 3, PROBE, PROBE))
-        total = torch.stack([pyramid[name].sum() for name in sorted(wanted)]).sum()
-    if learning:
-        gradients = torch.autograd.grad(total, learning, allow_unused=True)
-        for parameter, gradient in zip(learning, gradients, strict=True):
-            parameter.requires_grad_(gradient is not None)
-    encoder.train(training)

@@ -1,13 +1,16 @@
 """Convolutional and hierarchical encoders, one row each."""
 
-from encoder_ablations.encoders.table.rows import DarkNetRow, HierarchicalRow
+from encoder_ablations.encoders.table.rows import DarkNetRow, HierarchicalRow, UNetRow
 
-ROWS: tuple[DarkNetRow | HierarchicalRow, ...] = (
+ROWS: tuple[DarkNetRow | UNetRow | HierarchicalRow, ...] = (
     DarkNetRow("darknet53", (1, 2, 8, 8, 4)),
     DarkNetRow("darknet53_in1k", (1, 2, 8, 8, 4), negative_slope=0.01, model="darknet53.c2ns_in1k"),
     DarkNetRow("darknet21", (1, 1, 1, 2, 1)),
     DarkNetRow("darknet17", (1, 1, 1, 1, 1)),
     DarkNetRow("darknet_tiny", (1, 1, 1, 1, 1), stem=16),
+    # without a neck; the head unet_plain makes it a whole U-Net
+    UNetRow("unet", (64, 128, 256, 512, 1024)),
+    UNetRow("unet_tiny", (8, 16, 32, 64, 128)),
     # ResNet: He et al., CVPR 2016. torchvision's first weights are those from which Detectron2 and
     # the official Mask2Former start.
     HierarchicalRow("resnet50", "resnet50.tv_in1k", "ResNet"),

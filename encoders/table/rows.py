@@ -69,6 +69,20 @@ class DarkNetRow:
 
 
 @dataclass(frozen=True)
+class UNetRow:
+    """The contracting path of a U-Net (Ronneberger et al., 2015), native.
+
+    Attributes:
+        widths: channels of each stage, at strides 1, 2, 4, ….
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    model: None = None
+    family: str = "U-Net"
+
+
+@dataclass(frozen=True)
 class CustomRow:
     """An encoder that a user's own function makes.
 
@@ -95,7 +109,7 @@ class HierarchicalRow:
     family: str
 
 
-EncoderRow = ViTRow | DarkNetRow | HierarchicalRow | CustomRow
+EncoderRow = ViTRow | DarkNetRow | UNetRow | HierarchicalRow | CustomRow
 
 
 def source_of(row: EncoderRow) -> "PretrainedCfg":

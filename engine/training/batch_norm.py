@@ -17,6 +17,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.errors import InputError
 
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -32,6 +33,24 @@ def images_per_statistic(model: nn.Module, recipe: Recipe) -> int | None:
     if recipe.accumulation == 1 or not learning_norms(model):
         return None
     return recipe.batch_size // recipe.accumulation
+
+
+def check_images(segmenter: Segmenter, recipe: Recipe) -> None:
+    """Check that BatchNorm sees enough images at a time to have a variance.
+
+    Raises:
+        InputError: the micro-batches of a recipe are too small for the head.
+    """
+    # over all processes, whose statistics are common
+    images = recipe.batch_size // recipe.accumulation
+    least = segmenter.head.least_images
+    if images < least:
+        raise InputError(
+            f"this head's BatchNorm behind a mean over the image needs {least} images at a time, "
+            f"but recipe.batch_size {recipe.batch_size} with recipe.accumulation "
+            f"{recipe.accumulation} gives {images}. Set segmenter.norm=group, or use larger "
+            "micro-batches."
+        )
 
 
 def learning_norms(model: nn.Module) -> list[_BatchNorm]:

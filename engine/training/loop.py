@@ -19,7 +19,7 @@ from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.training.batch_norm import synchronise
+from encoder_ablations.engine.training.batch_norm import check_images, synchronise
 from encoder_ablations.engine.training.callbacks import (
     Callback,
     Callbacks,
@@ -136,10 +136,12 @@ class Trainer:
             advance: called after every step with the number of steps done and a short status.
 
         Raises:
+            InputError: the head's BatchNorm needs more images at a time than the recipe gives.
             FloatingPointError: the loss is not finite.
             Stopped: Ctrl-C, SIGTERM or SIGHUP, after the step has been finished and saved. Of
                 several processes all stop after the same step, whichever of them it reached.
         """
+        check_images(self.segmenter, self.recipe)
         self.checkpoint.resume()
         self.progress.peak_memory_of = self.memory.words(self.accelerator.num_processes)
         self.memory.restart()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
@@ -30,5 +31,7 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
         )
     encoder.round_maps(spec.recipe.feature_precision)
     classes = spec.dataset.classes
-    segmenter = with_class_weights(spec.segmenter, classes, class_pixels)
-    return build_segmenter(segmenter, encoder, len(classes), spec.seed)
+    settings = with_class_weights(spec.segmenter, classes, class_pixels)
+    segmenter = build_segmenter(settings, encoder, len(classes), spec.seed)
+    check_images(segmenter, spec.recipe)
+    return segmenter

@@ -27,7 +27,7 @@ class DenseHead(Head):
         terms: names of the losses, as in the setting ``loss``.
     """
 
-    stride: int
+    stride: float
 
     def __init__(self, spec: DenseSpec, num_classes: int) -> None:
         """Build the losses; PyTorch's generator stays as it is.

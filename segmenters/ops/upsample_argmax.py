@@ -34,7 +34,7 @@ def upsample_argmax(
     maps: np.ndarray | Tensor,
     image_size: tuple[int, int],
     size: tuple[int, int],
-    stride: int = STRIDE,
+    stride: float = STRIDE,
 ) -> np.ndarray:
     """Return the class with the largest score at every pixel, the first one of equal ones.
 
@@ -91,7 +91,7 @@ def _kernels() -> ModuleType:
     return upsample_argmax_numba
 
 
-def _taps(source: int, pixels: int, target: int, stride: int, divisible: bool) -> Taps:
+def _taps(source: int, pixels: int, target: int, stride: float, divisible: bool) -> Taps:
     """Return PyTorch's bilinear sampling (``align_corners=False``) along one axis.
 
     The arithmetic is PyTorch's own, in float32.
@@ -127,7 +127,7 @@ def _bands(lower: np.ndarray) -> np.ndarray:
 
 
 def _check(
-    scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: int
+    scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: float
 ) -> None:
     problem = _problem(scores, image_size, size, stride)
     if problem:
@@ -138,7 +138,7 @@ def _check(
 
 
 def _problem(
-    scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: int
+    scores: np.ndarray, image_size: tuple[int, int], size: tuple[int, int], stride: float
 ) -> str | None:
     """Return why the arguments do not fit together; None if they do."""
     if scores.ndim != 3 or scores.dtype != np.float32 or 0 in scores.shape:

@@ -6,18 +6,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
+from encoder_ablations.encoders.pyramids.necks import BareTaps
 
 
 class TinyBody(Body):
-    """One convolution at stride 4."""
+    """One convolution, as large as its stride."""
 
-    widths = (8,)
-    reductions = (4.0,)
     normalization = Normalization((0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
-    def __init__(self):
+    def __init__(self, width=8, stride=4):
         super().__init__()
-        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.widths, self.reductions = (width,), (float(stride),)
+        self.patches = nn.Conv2d(3, width, stride, stride=stride)
 
     def forward(self, images):
         return [self.patches(images)]
@@ -45,5 +45,30 @@ def make_encoder():
     def make(draws: int = 0) -> Encoder:
         torch.rand(draws)
         return Encoder(TinyBody(), TinyNeck(32), 32)
+
+    return make
+
+
+@pytest.fixture
+def make_bare_encoder():
+    """make_bare_encoder(widths, strides) -> Encoder without a neck that says to have such maps."""
+
+    def make(widths, strides) -> Encoder:
+        body = TinyBody(widths[0], strides[0])
+        body.widths, body.reductions = widths, tuple(map(float, strides))
+        return Encoder(body, BareTaps(), None)
+
+    return make
+
+
+@pytest.fixture
+def make_fitting_encoder(make_encoder, make_bare_encoder):
+    """make_fitting_encoder(head) -> Encoder that a head of this name can read: one map at stride
+    16 for ``conv_transpose``, else the pyramid of ``make_encoder``."""
+
+    def make(head: str) -> Encoder:
+        if head == "conv_transpose":
+            return make_bare_encoder((32,), (16,))
+        return make_encoder()
 
     return make

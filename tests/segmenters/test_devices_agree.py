@@ -23,7 +23,16 @@ from encoder_ablations.segmenters.losses import set_loss
 from encoder_ablations.segmenters.losses.matching import Matches
 from encoder_ablations.segmenters.losses.targets import Targets
 from encoder_ablations.segmenters.ops import deformable_attention_pytorch as attention
-from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.spec import (
+    ConvTransposeSpec,
+    DeepLabV3PlusSpec,
+    FPNSpec,
+    Mask2FormerSpec,
+    SegFormerSpec,
+    UNetPlainSpec,
+    UNetSpec,
+    UPerNetSpec,
+)
 
 CUDA = torch.device("cuda", 0)
 LINEAR = LinearSpec(name="linear")
@@ -31,6 +40,9 @@ FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=2, points=64
 )
 VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+RESNET = EncoderSpec(name="test_resnet", weights="random", channels=32)
+UNET = EncoderSpec(name="unet_tiny", weights="random")
+TAP = EncoderSpec(name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.1,))
 CASES = {
     "linear": (LINEAR, VIT, 3),
     "mask2former": (FORMER, VIT, 3),
@@ -48,6 +60,13 @@ CASES = {
     "frozen body": (FORMER, VIT.model_copy(update={"freeze": "body"}), 3),
     "DINOv2's positions": (LINEAR, VIT.model_copy(update={"name": "vit_small_patch14_dinov2"}), 3),
     "darknet": (LINEAR, VIT.model_copy(update={"name": "darknet_tiny"}), 3),
+    "unet": (UNetSpec(name="unet", widths=(16, 8, 8)), RESNET, 3),
+    "upernet": (UPerNetSpec(name="upernet", hidden=32), RESNET, 3),
+    "deeplabv3plus": (DeepLabV3PlusSpec(name="deeplabv3plus", hidden=32), RESNET, 3),
+    "segformer": (SegFormerSpec(name="segformer", hidden=32), RESNET, 3),
+    "fpn": (FPNSpec(name="fpn", hidden=32, branch_hidden=32), RESNET, 3),
+    "conv_transpose": (ConvTransposeSpec(name="conv_transpose"), TAP, 3),
+    "unet_plain": (UNetPlainSpec(name="unet_plain"), UNET, 3),
     "simple pyramid": (LINEAR, VIT.model_copy(update={"neck": "simple_feature_pyramid"}), 3),
 }
 

@@ -13,7 +13,16 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerSpec
-from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.spec import (
+    ConvTransposeSpec,
+    DeepLabV3PlusSpec,
+    FPNSpec,
+    Mask2FormerSpec,
+    SegFormerSpec,
+    UNetPlainSpec,
+    UNetSpec,
+    UPerNetSpec,
+)
 
 VIT = {"name": "vit_tiny_patch16_224", "final_norm": False, "taps": (0.1, 0.2, 0.3, 0.4)}
 ENCODERS = {
@@ -26,6 +35,8 @@ ENCODERS = {
     "bare stages": {"name": "darknet_tiny", "neck": "none"},
     "hierarchical": {"name": "test_convnext"},
     "bare hierarchical": {"name": "test_resnet", "neck": "none"},
+    "one bare tap": {**VIT, "neck": "none", "taps": (0.1,)},
+    "plain U-Net": {"name": "unet_tiny", "neck": "none"},
     "frozen": {**VIT, "freeze": "body"},
 }
 SMALL = {
@@ -42,6 +53,15 @@ SEGMENTERS = {
     "one decoder layer": Mask2FormerSpec(name="mask2former", **SMALL | {"decoder_layers": 1}),
     "mask2former_official": OfficialMask2FormerSpec(name="mask2former_official", **SMALL),
 }
+DECODERS = {
+    "unet": UNetSpec(name="unet", widths=(16, 8, 8)),
+    "upernet": UPerNetSpec(name="upernet", hidden=16),
+    "deeplabv3plus": DeepLabV3PlusSpec(name="deeplabv3plus", hidden=16),
+    "segformer": SegFormerSpec(name="segformer", hidden=16),
+    "fpn": FPNSpec(name="fpn", hidden=16, branch_hidden=16),
+    "conv_transpose": ConvTransposeSpec(name="conv_transpose"),
+    "unet_plain": UNetPlainSpec(name="unet_plain"),
+}
 OFFICIAL = [
     pytest.mark.detectron2,
     pytest.mark.skipif(
@@ -49,12 +69,18 @@ OFFICIAL = [
         reason="Detectron2 is not installed, or the official Mask2Former is not on PYTHONPATH",
     ),
 ]
+MAPS = ("bare taps", "one bare tap", "plain U-Net")
+"""Encoders that give no pyramid."""
+PYRAMID = ("unet", "upernet", "segformer", "fpn", "unet_plain")
 PAIRS = [
     pytest.param(encoder, segmenter, marks=OFFICIAL if segmenter == "mask2former_official" else [])
     for encoder in ENCODERS
     for segmenter in SEGMENTERS
-    if segmenter == "linear" or encoder != "bare taps"
+    if segmenter == "linear" or encoder not in MAPS
 ]
+PAIRS += [(encoder, name) for encoder in ("hierarchical", "bare hierarchical") for name in PYRAMID]
+PAIRS += [(encoder, "deeplabv3plus") for encoder in ENCODERS if encoder not in MAPS]
+PAIRS += [("one bare tap", "conv_transpose"), ("plain U-Net", "unet_plain")]
 
 
 @pytest.mark.parametrize(("encoder", "segmenter"), PAIRS)
@@ -62,7 +88,7 @@ def test_every_trainable_parameter_gets_a_gradient(encoder, segmenter):
     fields = ENCODERS[encoder]
     channels = {} if fields.get("neck") == "none" else {"channels": 32}
     built = build_encoder(EncoderSpec(weights="random", **channels, **fields))
-    model = build_segmenter(SEGMENTERS[segmenter], built, 3, seed=0).train()
+    model = build_segmenter((SEGMENTERS | DECODERS)[segmenter], built, 3, seed=0).train()
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 3, 64, 96), generator=generator)
     masks = torch.randint(0, 3, (2, 64, 96), generator=generator)
@@ -84,7 +110,7 @@ from torch import distributed, nn
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.references import load_segmenter
 
 
 class Losses(nn.Module):
@@ -97,9 +123,9 @@ class Losses(nn.Module):
 
 
 distributed.init_process_group("gloo")
-for fields in json.loads(sys.argv[1]):
+for fields, head in json.loads(sys.argv[1]):
     encoder = build_encoder(EncoderSpec(weights="random", **fields))
-    segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, seed=0)
+    segmenter = build_segmenter(load_segmenter(head), encoder, 3, seed=0)
     model = nn.parallel.DistributedDataParallel(Losses(segmenter), find_unused_parameters=False)
     model.train()
     learning = [value for value in model.parameters() if value.requires_grad]
@@ -122,12 +148,13 @@ distributed.destroy_process_group()
 
 def test_two_processes_get_every_gradient_they_wait_for(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    encoders = [
-        VIT,
-        ENCODERS["bare taps"],
-        {"name": "dinov2_s14", "final_norm": False},
-        {"name": "darknet_tiny"},
+    models = [
+        (VIT, "linear"),
+        (ENCODERS["bare taps"], "linear"),
+        ({"name": "dinov2_s14", "final_norm": False}, "linear"),
+        ({"name": "darknet_tiny"}, "linear"),
+        (VIT, "deeplabv3plus"),
     ]
-    code, output = launch(tmp_path / "program.py", json.dumps(encoders))
+    code, output = launch(tmp_path / "program.py", json.dumps(models))
     assert code == 0, output[-3000:]
     assert output.count("done") == 2

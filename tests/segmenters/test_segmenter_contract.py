@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.heads.dense import DenseHead
 from encoder_ablations.segmenters.registry import head_entry, head_names
+from encoder_ablations.segmenters.spec import DecoderSpec
 
 CLASSES = 4
 TINY = {
@@ -20,6 +22,8 @@ TINY = {
     "decoder_layers": 3,
     "decoder_feedforward": 32,
     "points": 64,
+    "widths": (16, 8, 8, 4, 4),
+    "branch_hidden": 32,
 }
 
 
@@ -31,6 +35,7 @@ def tiny(name, **settings):
 
 SPECS = {name: tiny(name) for name in head_names()}
 SPECS["mask2former-negative"] = tiny("mask2former", ignored_pixels="negative")
+DECODERS = [name for name in head_names() if issubclass(head_entry(name).spec, DecoderSpec)]
 OFFICIAL = [
     pytest.mark.detectron2,
     pytest.mark.skipif(
@@ -45,8 +50,9 @@ SIZES = [(64, 64), (96, 80), (75, 101)]
 
 
 @pytest.fixture(params=PARAMETERS)
-def segmenter(request, make_encoder):
-    return build_segmenter(SPECS[request.param], make_encoder(), CLASSES, seed=0)
+def segmenter(request, make_fitting_encoder):
+    spec = SPECS[request.param]
+    return build_segmenter(spec, make_fitting_encoder(spec.name), CLASSES, seed=0)
 
 
 def batch(size, dtype=torch.uint8):
@@ -70,13 +76,21 @@ def test_scores_have_the_input_size(segmenter, size, dtype):
     assert torch.equal(labels, scores.argmax(1))
 
 
+def learning(segmenter):
+    """Names and parameters that are trained: of a neck only what makes the levels that are read."""
+    found = [item for item in segmenter.named_parameters() if item[1].requires_grad]
+    frozen = len(list(segmenter.parameters())) - len(found)
+    assert bool(frozen) == (segmenter.head.levels is not None)
+    return found
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_loss_reaches_every_parameter(segmenter, size):
     images, masks = batch(size)
     losses = segmenter.train().loss(images, masks)
     assert all(loss.shape == () and loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
-    for name, parameter in segmenter.named_parameters():
+    for name, parameter in learning(segmenter):
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
 
@@ -130,7 +144,7 @@ def test_nothing_labelled(segmenter):
     losses = segmenter.train().loss(images, masks)
     sum(losses.values()).backward()
     assert all(loss.isfinite() for loss in losses.values())
-    assert all(parameter.grad.isfinite().all() for parameter in segmenter.parameters())
+    assert all(parameter.grad.isfinite().all() for _, parameter in learning(segmenter))
 
 
 def test_one_image_of_two_not_labelled(segmenter):
@@ -147,6 +161,22 @@ def test_totals_add_up_and_follow_from_the_masks(segmenter):
     for name, value in whole.items():
         assert value.shape == ()
         torch.testing.assert_close(sum(part[name] for part in parts), value)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_micro_batches_of_one_image_give_the_gradient_of_the_batch(name, make_fitting_encoder):
+    """With GroupNorm; a BatchNorm's statistics differ between micro-batches by nature."""
+    segmenter = build_segmenter(tiny(name, norm="group"), make_fitting_encoder(name), CLASSES, 0)
+    images, masks = batch((75, 101))
+    masks[0, :50] = 255
+    totals, gradients = segmenter.totals(masks), []
+    for parts in ([slice(0, 2)], [slice(0, 1), slice(1, 2)]):
+        segmenter.train().zero_grad()
+        for part in parts:
+            sum(segmenter.loss(images[part], masks[part], totals).values()).backward()
+        gradients.append(torch.cat([value.grad.flatten() for _, value in learning(segmenter)]))
+    whole, summed = gradients
+    assert (whole - summed).abs().max() < 1e-5 * whole.abs().max()
 
 
 def test_train_and_eval_reach_the_head(segmenter):
@@ -169,7 +199,7 @@ def test_what_computed_deformable_attention_is_asked_of_the_head(segmenter, make
     images, _ = batch((64, 64))
     fresh = copy.deepcopy(segmenter)
     segmenter.eval().scores(images)
-    expected = set() if type(segmenter.head).__name__ == "LinearHead" else {"numba"}
+    expected = set() if isinstance(segmenter.head, DenseHead) else {"numba"}
     assert segmenter.head.attention_paths() == expected
     assert fresh.head.attention_paths() == set()
     fresh.eval().scores(images)

@@ -10,7 +10,16 @@ from encoder_ablations.segmenters.heads.linear import LinearHead, LinearSpec
 from encoder_ablations.segmenters.losses.set_loss import SetLoss
 from encoder_ablations.segmenters.losses.targets import find_targets
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.spec import (
+    ConvTransposeSpec,
+    DeepLabV3PlusSpec,
+    FPNSpec,
+    Mask2FormerSpec,
+    SegFormerSpec,
+    UNetPlainSpec,
+    UNetSpec,
+    UPerNetSpec,
+)
 from encoder_ablations.utils.errors import InputError
 
 CLASSES, IGNORED = 300, 65535
@@ -99,13 +108,27 @@ def test_targets():
         find_targets(masks, CLASSES)
 
 
-@pytest.mark.parametrize("spec", [LinearSpec(name="linear"), small()], ids=lambda spec: spec.name)
-def test_padding_and_ignored_pixels_count_nowhere(spec, make_encoder):
+WIDE = [
+    LinearSpec(name="linear"),
+    small(),
+    UNetSpec(name="unet", widths=(16, 8, 8, 4, 4)),
+    UPerNetSpec(name="upernet", hidden=16),
+    DeepLabV3PlusSpec(name="deeplabv3plus", hidden=16),
+    SegFormerSpec(name="segformer", hidden=16),
+    FPNSpec(name="fpn", hidden=16, branch_hidden=16),
+    ConvTransposeSpec(name="conv_transpose"),
+    UNetPlainSpec(name="unet_plain"),
+]
+
+
+@pytest.mark.parametrize("spec", WIDE, ids=lambda spec: spec.name)
+def test_padding_and_ignored_pixels_count_nowhere(spec, make_fitting_encoder):
     """Images of 40×48 are padded to 64×64: as if somebody had padded them, and the masks with
     65535, beforehand."""
-    segmenter = build_segmenter(spec, make_encoder(), CLASSES, seed=0)
+    segmenter = build_segmenter(spec, make_fitting_encoder(spec.name), CLASSES, seed=0)
     masks = wide_masks()
-    padded = F.pad(masks, (0, 16, 0, 24), value=IGNORED)
+    step = segmenter.encoder.divisibility
+    padded = F.pad(masks, (0, -48 % step, 0, -40 % step), value=IGNORED)
     assert segmenter.totals(masks) == segmenter.totals(padded)
     if spec.name == "linear":
         assert segmenter.totals(masks)["cross_entropy"] == (masks != IGNORED).sum()

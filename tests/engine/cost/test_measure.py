@@ -8,6 +8,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost.measure import PARTS, measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.arithmetic import (
     deterministic_kernels,
@@ -21,7 +22,9 @@ SMALL_FORMER = Mask2FormerSpec(
 
 
 def make(segmenter, encoder="vit_tiny_patch16_224", **options):
-    built = build_encoder(EncoderSpec(name=encoder, weights="random", channels=32, **options))
+    if options.get("neck") != "none":
+        options["channels"] = 32
+    built = build_encoder(EncoderSpec(name=encoder, weights="random", **options))
     return build_segmenter(segmenter, built, 3, 0)
 
 
@@ -39,6 +42,40 @@ def test_vit_by_hand():
     assert norms == 5 * tokens * width * (2 * 12 + 4)
     assert cost.tokens == patches
     assert cost.flops == sum(cost.flops_by_part.values())
+
+
+DECODERS = {
+    "unet": {"encoder": "test_resnet"},
+    "upernet": {"encoder": "test_resnet"},
+    "deeplabv3plus": {"encoder": "test_resnet"},
+    "segformer": {"encoder": "test_resnet"},
+    "fpn": {"encoder": "test_resnet"},
+    "unet_plain": {"encoder": "test_resnet"},
+    "conv_transpose": {"encoder": "vit_tiny_patch16_224", "neck": "none", "taps": (0.1,)},
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_products_of_a_decoder(name):
+    """All its convolutions, counted by what they multiply; norms and resizing add a little."""
+    segmenter = make(load_segmenter(name), **DECODERS[name])
+    products = []
+
+    def note(module, inputs, output):
+        applied = output
+        if isinstance(module, torch.nn.ConvTranspose2d):
+            applied = inputs[0]
+        products.append(module.weight[0].numel() * applied.numel())
+
+    for module in segmenter.head.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(note)
+    with torch.inference_mode():
+        segmenter.eval().predict(torch.zeros(1, 3, 64, 96))
+    expected = sum(products)
+    cost = measure_cost(segmenter, (64, 96), (1,), seconds=0.0)
+    assert expected < cost.flops_by_part["head"] < 1.1 * expected
+    assert cost.parameters_by_part["head"] == sum(p.numel() for p in segmenter.head.parameters())
 
 
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_convnext"])

@@ -12,12 +12,14 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import (
     WholeBatchNorm,
+    check_images,
     images_per_statistic,
     learning_norms,
     synchronise,
 )
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.errors import InputError
 
 
@@ -115,3 +117,22 @@ def test_which_runs_see_parts_of_their_batch():
     assert images_per_statistic(model_of("darknet_tiny", segmenter=False), parts) == 2
     assert images_per_statistic(model_of("darknet_tiny", "body", segmenter=False), parts) is None
     assert len(learning_norms(model_of("darknet_tiny", "body"))) == 1
+
+
+@pytest.mark.parametrize("head", ["upernet", "deeplabv3plus"])
+def test_batch_norm_of_means_over_single_images_is_refused(head):
+    """PyTorch would refuse it, too, but in the middle of the first step."""
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), 0)
+    batch, group = (
+        build_segmenter(load_segmenter({"name": head, "hidden": 32, "norm": norm}), encoder, 3, 0)
+        for norm in ("batch", "group")
+    )
+    one = Recipe(batch_size=4, accumulation=4)
+    with pytest.raises(InputError, match=r"needs 2 images.*gives 1.*segmenter\.norm=group"):
+        check_images(batch, one)
+    check_images(batch, Recipe(batch_size=4, accumulation=2))
+    check_images(group, one)
+    images, masks = torch.zeros(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.int64)
+    assert group.train().loss(images, masks)["cross_entropy"].isfinite()
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        batch.train().loss(images, masks)
