@@ -1,7 +1,5 @@
-"""Whether a file is still the one that something was made from, and the time that files go by."""
+"""Whether a file is still the one that something was made from."""
 
-import os
-import tempfile
 from pathlib import Path
 
 
@@ -13,15 +11,3 @@ def file_state(path: Path) -> str:
     """
     about = path.stat()
     return f"{about.st_size} {about.st_mtime_ns}"
-
-
-def folder_time(folder: Path) -> float:
-    """Return the Unix time by the clock that dates the files of ``folder``.
-
-    A file server dates them by its own clock, which may be another one than this machine's.
-
-    Raises:
-        OSError: nothing can be written there.
-    """
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return os.fstat(file.fileno()).st_mtime

@@ -4,12 +4,11 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 from functools import cache
 from pathlib import Path
 
 import psutil
-
-from encoder_ablations.utils.file_state import folder_time
 
 TEMPORARY = re.compile(r"\..+~(?P<host>[^~]+)~(?P<process>\d+)~[^~]+")
 """The name of a temporary file, which says who writes it."""
@@ -33,6 +32,18 @@ def remove_leftovers(folder: Path) -> None:
         named = TEMPORARY.fullmatch(path.name)
         if named is not None and _is_left(path, named["host"], int(named["process"])):
             _remove(path)
+
+
+def folder_time(folder: Path) -> float:
+    """Return the Unix time by the clock that dates the files of ``folder``.
+
+    A file server dates them by its own clock, which may be another one than this machine's.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def _is_left(path: Path, host: str, process: int) -> bool:

@@ -24,8 +24,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.file_state import folder_time
 from encoder_ablations.utils.files import write_bytes, write_json
+from encoder_ablations.utils.leftovers import folder_time
 
 GIB = 1 << 30
 IN_USE_SECONDS = 600.0
