@@ -32,7 +32,13 @@ def files(studies):
 
 def test_every_block_of_the_page_is_a_file():
     names = [name for name, _ in FILES]
-    assert names == ["my_study.yaml", "my_models.py", "my_heads.py", "my_losses.py", "my_transforms.py"]
+    assert names == [
+        "my_study.yaml",
+        "my_models.py",
+        "my_heads.py",
+        "my_losses.py",
+        "my_transforms.py",
+    ]
     assert len(re.findall(r"```(python|yaml)", PAGE.read_text())) == len(names)
 
 

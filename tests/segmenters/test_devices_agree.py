@@ -31,6 +31,9 @@ FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=2, points=64
 )
 VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+# without lovasz: how many classes and labelled pixels there are decides its shapes
+LOSSES = dict.fromkeys(["focal", "bce", "dice", "iou", "tversky", "dice_bce"], 1.0)
+LOSSES |= {"cross_entropy": {"class_weights": [1, 2, 3], "label_smoothing": 0.1}}
 CASES = {
     "linear": (LINEAR, VIT, 3),
     "mask2former": (FORMER, VIT, 3),
@@ -40,6 +43,7 @@ CASES = {
         3,
     ),
     "more classes than a byte": (LINEAR, VIT, 300),
+    "losses": (LINEAR.model_copy(update={"loss": LOSSES}), VIT, 3),
     "bare taps": (
         LINEAR,
         VIT.model_copy(update={"neck": "none", "channels": None, "freeze": "body"}),
