@@ -34,10 +34,11 @@ def build_loss(reference: str, spec: LossSpec, num_classes: int) -> DenseLoss:
     where = f"loss '{reference}'"
     module = entry.loss.__module__
     # the weights that the head starts from must not depend on what the trial draws
-    with torch_stream(0, "trial"):
+    # a plan builds models on the device "meta", where no loss has a value
+    with torch_stream(0, "trial"), torch.device("cpu"):
         with failing_in(module, f"{where}: building it"):
             loss = entry.loss(spec, num_classes)
-        with failing_in(module, f"{where}: a trial"), torch.device("cpu"):
+        with failing_in(module, f"{where}: a trial"):
             _try_out(loss, where)
     return loss
 

@@ -34,6 +34,7 @@ class Own(DenseLoss):
     def __init__(self, spec, num_classes):
         super().__init__(spec, num_classes)
         self.power, self.fault = spec.power, spec.fault
+        self.register_buffer("ones", torch.ones(num_classes), persistent=False)
         torch.rand(3)
         if spec.fault == "building":
             raise KeyError("key")
@@ -47,7 +48,7 @@ class Own(DenseLoss):
     def forward(self, logits, masks):
         labelled = masks != self.ignore
         cost = 1 - logits.softmax(1).gather(1, (masks * labelled)[:, None])[:, 0]
-        kept = (cost**self.power) * labelled
+        kept = (cost**self.power) * labelled * self.ones[0]
         faults = {
             "ignore": lambda: (cost**self.power).sum(),
             "value": lambda: (logits * (masks == self.ignore)[:, None]).detach().sum() + kept.sum(),
@@ -211,6 +212,14 @@ def test_a_loss_of_ones_own(module, make_encoder):
     assert 0 < found[f"{module}:Own"] < 2
     assert shares.shape[1] == 3
     assert labelled.any()
+
+
+def test_a_loss_of_ones_own_is_tried_out_where_models_have_no_memory(module, make_encoder):
+    """As the plan of a study builds them."""
+    spec = load_segmenter({"name": "linear", "loss": {f"{module}:Own": 1}})
+    with torch.device("meta"):
+        segmenter = build_segmenter(spec, make_encoder(), 3, seed=0)
+    assert segmenter.head.classifier.weight.is_meta
 
 
 @pytest.mark.parametrize(

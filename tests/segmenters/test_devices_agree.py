@@ -43,6 +43,9 @@ VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
 RESNET = EncoderSpec(name="test_resnet", weights="random", channels=32)
 UNET = EncoderSpec(name="unet_tiny", weights="random")
 TAP = EncoderSpec(name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.1,))
+# without lovasz: how many classes and labelled pixels there are decides its shapes
+LOSSES = dict.fromkeys(["focal", "bce", "dice", "iou", "tversky", "dice_bce"], 1.0)
+LOSSES |= {"cross_entropy": {"class_weights": [1, 2, 3], "label_smoothing": 0.1}}
 CASES = {
     "linear": (LINEAR, VIT, 3),
     "mask2former": (FORMER, VIT, 3),
@@ -52,6 +55,7 @@ CASES = {
         3,
     ),
     "more classes than a byte": (LINEAR, VIT, 300),
+    "losses": (LINEAR.model_copy(update={"loss": LOSSES}), VIT, 3),
     "bare taps": (
         LINEAR,
         VIT.model_copy(update={"neck": "none", "channels": None, "freeze": "body"}),
