@@ -52,6 +52,7 @@ class DeepLabV3PlusHead(DenseHead):
     def __init__(self, spec: DeepLabV3PlusSpec, num_classes: int, levels: Sequence[Level]) -> None:
         super().__init__(spec, num_classes)
         fine, coarse = levels[0], levels[-1]
+        self.fine, self.coarse = fine.name, coarse.name
         self.levels = (fine.name, coarse.name)
         self.stride = fine.stride
         hidden, norm = spec.hidden, spec.norm
@@ -72,9 +73,8 @@ class DeepLabV3PlusHead(DenseHead):
 
     def forward(self, pyramid: dict[str, Tensor]) -> Tensor:
         """Return the logits B×K×h×w of a pyramid, at the stride of p2."""
-        fine, coarse = (pyramid[name] for name in self.levels)
-        low = self.low(fine)
-        high = self.before(self.pooling(coarse))
+        low = self.low(pyramid[self.fine])
+        high = self.before(self.pooling(pyramid[self.coarse]))
         joined = torch.cat([resized(high, low.shape[-2:]), low], dim=1)
         logits: Tensor = self.classifier(self.after(joined))
         return logits
