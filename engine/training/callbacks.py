@@ -1,7 +1,7 @@
 """What happens around training steps: hooks that the training loop calls in every process."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,14 @@ class StepReport:
         loss: loss of the whole batch, over all processes.
         mean_loss: mean loss since the last point of the loss curve; None between two points.
         rate: learning rate of the first parameter group.
+        mean_terms: as ``mean_loss``, of each loss where several are added, by name.
     """
 
     step: int
     loss: float
     mean_loss: float | None
     rate: float
+    mean_terms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

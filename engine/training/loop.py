@@ -227,12 +227,13 @@ class Trainer:
         return total
 
     def _report(self, loss: float) -> None:
-        new_point = self.progress.record_loss(loss, self.log_every)
-        mean_loss = None
+        new_point = self.progress.record_loss(loss, self.log_every, self.step.terms)
+        mean_loss, mean_terms = None, {}
         if new_point:
             mean_loss = self.progress.loss[-1]
+            mean_terms = {name: curve[-1] for name, curve in self.progress.terms.items()}
         rate = self.optimizer.param_groups[0]["lr"]
-        self.callbacks.on_step(StepReport(self.progress.step, loss, mean_loss, rate))
+        self.callbacks.on_step(StepReport(self.progress.step, loss, mean_loss, rate, mean_terms))
 
     def _evaluation_is_due(self) -> bool:
         step = self.progress.step

@@ -1,5 +1,6 @@
 """Counters and curves of a training run, which are part of every checkpoint."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +18,11 @@ class Progress:
         peak_memory_bytes: the largest peak memory of a step.
         peak_memory_of: which memory that is, in words.
         loss_steps, loss: points of the loss curve; each is the mean since the point before.
+        terms: where several losses are added, the same curve of each, by name.
         val_steps, val_miou: evaluations on the validation split; mIoU in 0..1, None where no pixel
             is labelled.
         best_step, best_miou: the evaluation that the best checkpoint belongs to.
-        pending_loss: losses since the last point of the curve.
+        pending_loss, pending_terms: losses since the last point of the curve.
     """
 
     step: int = 0
@@ -29,11 +31,13 @@ class Progress:
     peak_memory_of: str = ""
     loss_steps: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
+    terms: dict[str, list[float]] = field(default_factory=dict)
     val_steps: list[int] = field(default_factory=list)
     val_miou: list[float | None] = field(default_factory=list)
     best_step: int = 0
     best_miou: float | None = None
     pending_loss: list[float] = field(default_factory=list)
+    pending_terms: dict[str, list[float]] = field(default_factory=dict)
 
     def record_evaluation(self, miou: float | None) -> bool:
         """Add an evaluation; return whether it is the best so far (the first one of equals)."""
@@ -45,21 +49,34 @@ class Progress:
             self.best_step, self.best_miou = self.step, miou
         return best
 
-    def record_loss(self, loss: float, every: int) -> bool:
-        """Add one step's loss; return whether it completes a point (mean of ``every`` steps)."""
+    def record_loss(self, loss: float, every: int, terms: Mapping[str, float]) -> bool:
+        """Add one step's loss; return whether it completes a point (mean of ``every`` steps).
+
+        Args:
+            loss: of the step.
+            every: steps per point.
+            terms: the losses that it is the sum of, by name; may be empty.
+        """
         self.pending_loss.append(loss)
+        for name, value in terms.items():
+            self.pending_terms.setdefault(name, []).append(value)
         if self.step % every:
             return False
         self.loss_steps.append(self.step)
         self.loss.append(sum(self.pending_loss) / len(self.pending_loss))
         self.pending_loss.clear()
+        for name, values in self.pending_terms.items():
+            self.terms.setdefault(name, []).append(sum(values) / len(values))
+        self.pending_terms.clear()
         return True
 
     def points(self) -> list[dict[str, float | None]]:
         """Return both curves' points by step: ``step``, and ``loss`` or ``val_miou``."""
         found: list[dict[str, float | None]] = []
-        for step, loss in zip(self.loss_steps, self.loss, strict=True):
-            found.append({"step": step, "loss": loss})
+        for index, (step, loss) in enumerate(zip(self.loss_steps, self.loss, strict=True)):
+            point: dict[str, float | None] = {"step": step, "loss": loss}
+            point |= {f"loss/{name}": curve[index] for name, curve in self.terms.items()}
+            found.append(point)
         for step, miou in zip(self.val_steps, self.val_miou, strict=True):
             found.append({"step": step, "val_miou": miou})
         # a stable sort: at the same step the loss stays before the evaluation

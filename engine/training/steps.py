@@ -1,8 +1,9 @@
 """How one optimiser step is made from a batch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -40,7 +41,13 @@ class Step(ABC):
     """Makes one optimiser step from the micro-batches of a batch.
 
     The loop has set the learning rates and seeded the global generators before.
+
+    Attributes:
+        terms: the losses of the last step by name, over all processes, where there are several;
+            empty for a kind of step that does not tell.
     """
+
+    terms: Mapping[str, float] = MappingProxyType({})
 
     @abstractmethod
     def take(self, batch: Sequence[MicroBatch], reduce: Callable[[Tensor], float]) -> float:
@@ -85,16 +92,20 @@ class PlainStep(Step):
         fp16 = self.recipe.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.accelerator.device.type, enabled=fp16)
         self.losses = self.accelerator.prepare_model(_Losses(self.segmenter))
+        self._parts: list[dict[str, Tensor]] = []
+        """The losses of each micro-batch of the step."""
 
     def take(self, batch: Sequence[MicroBatch], reduce: Callable[[Tensor], float]) -> float:
         """See :class:`Step`."""
         totals = self._totals([micro.masks for micro in batch])
         value = torch.zeros((), device=self.accelerator.device)
+        self._parts.clear()
         for micro in batch[:-1]:
             with self.accelerator.no_sync(self.losses):
                 value += self._backward(micro, totals)
         value += self._backward(batch[-1], totals)
         loss = reduce(value)
+        self.terms = self._terms()
         self.update()
         return loss
 
@@ -112,9 +123,19 @@ class PlainStep(Step):
         with autocast(self.accelerator.device, self.recipe.precision):
             terms = self.losses(micro.images, micro.masks, totals)
             loss = torch.stack(list(terms.values())).sum()
+        self._parts.append({name: term.detach() for name, term in terms.items()})
         # DistributedDataParallel averages over processes; the totals are those of all together
         self.scaler.scale(loss * self.accelerator.num_processes).backward()
         return loss.detach()
+
+    def _terms(self) -> dict[str, float]:
+        """Return each loss of the whole batch, if there are several."""
+        names = list(self._parts[0])
+        if len(names) < 2:
+            return {}
+        own = [torch.stack([part[name] for part in self._parts]).sum() for name in names]
+        values = self.accelerator.reduce(torch.stack(own), "sum").tolist()
+        return dict(zip(names, values, strict=True))
 
     def update(self) -> None:
         """Clip the gradient, change the weights, and clear the gradient."""

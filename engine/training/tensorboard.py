@@ -50,6 +50,8 @@ class TensorBoard(Callback):
         """Write loss and learning rate at every new point of the loss curve."""
         if self.writer is not None and report.mean_loss is not None:
             self.writer.add_scalar("train/loss", report.mean_loss, report.step)
+            for name, value in report.mean_terms.items():
+                self.writer.add_scalar(f"train/loss/{name}", value, report.step)
             self.writer.add_scalar("train/lr", report.rate, report.step)
 
     def on_evaluation(self, report: EvaluationReport) -> None:

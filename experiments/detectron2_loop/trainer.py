@@ -183,7 +183,7 @@ class Recorder(HookBase):
         progress.step = self.trainer.iter + 1
         latest = self.trainer.storage.latest()
         if "total_loss" in latest:  # only the main process writes it
-            progress.record_loss(latest["total_loss"][0], self.log_every)
+            progress.record_loss(latest["total_loss"][0], self.log_every, {})
         self._note_evaluation()
         self.memory.restart()
 

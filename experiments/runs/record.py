@@ -63,10 +63,12 @@ class CurvesRecord(Part):
 
     Attributes:
         loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
+        terms: where several losses are added, the same of each, by name.
     """
 
     loss_steps: list[int]
     loss: list[float]
+    terms: dict[str, list[float]] = {}
     val_steps: list[int]
     val_miou: list[float | None]
 

@@ -82,6 +82,7 @@ def curves_record(progress: Progress) -> CurvesRecord:
     return CurvesRecord(
         loss_steps=progress.loss_steps,
         loss=progress.loss,
+        terms=progress.terms,
         val_steps=progress.val_steps,
         val_miou=progress.val_miou,
     )

@@ -1,5 +1,6 @@
 """The losses of a dense head in a run: what it learns from, records and discloses."""
 
+import json
 import sys
 
 import pytest
@@ -98,6 +99,19 @@ def test_a_run_learns_with_the_weights_that_it_records(balanced, four_classes, t
     assert other.class_weights == {}
 
 
+def test_the_curve_of_each_loss_is_recorded(balanced):
+    record, folder = balanced
+    curves = record.curves
+    assert list(curves.terms) == ["cross_entropy", "dice"]
+    sums = [sum(values) for values in zip(*curves.terms.values(), strict=True)]
+    assert sums == pytest.approx(curves.loss)
+    assert all(value > 0 for values in curves.terms.values() for value in values)
+    lines = (folder / record.run_id / "metrics.jsonl").read_text().splitlines()
+    logged = [json.loads(line) for line in lines]
+    found = [line["loss/dice"] for line in logged if "loss" in line]
+    assert found == pytest.approx(curves.terms["dice"])
+
+
 def test_a_class_that_no_training_image_shows_is_disclosed(balanced, tmp_path):
     record, _ = balanced
     (found,) = [text for text in record.disclosures if "balanced" in text]
@@ -149,7 +163,7 @@ def test_micro_batches_make_the_step_of_the_whole_batch(terrain, loss):
     masks = torch.stack([torch.tensor(each.mask) for each in samples])
     masks[0, :40], masks[1], masks[3, 5:, 9:] = 255, 255, 255
     content = {"class_weights": [0.2, 3, 1]} if loss == "cross_entropy" else {}
-    spec = run_spec(terrain, {loss: content, "iou": 2})
+    spec = run_spec(terrain, {"dice": 2, "iou": 1} | {loss: content})
     found = []
     for parts in ([slice(0, 4)], [slice(0, 1), slice(1, 2), slice(2, 4)]):
         model = build_model(spec).eval()
@@ -157,6 +171,9 @@ def test_micro_batches_make_the_step_of_the_whole_batch(terrain, loss):
         accelerator = make_accelerator("cpu")
         step = PlainStep(StepSetup(model, optimizer, spec.recipe, accelerator))
         value = step.take([MicroBatch(images[own], masks[own]) for own in parts], float)
-        found.append([torch.tensor(value), model.head.classifier.weight.detach()])
+        assert sum(step.terms.values()) == pytest.approx(value)
+        found.append(
+            [torch.tensor([value, *step.terms.values()]), model.head.classifier.weight.detach()]
+        )
     for whole, divided in zip(*found, strict=True):
         torch.testing.assert_close(divided, whole, atol=1e-5, rtol=1e-5)
