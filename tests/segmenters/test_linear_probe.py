@@ -157,7 +157,7 @@ BAD = {
     ),
     "taps of a DarkNet": (
         {"name": "darknet_tiny", "taps": (1.0,)},
-        "taps applies to vision transformers only",
+        "taps applies to .*vision transformers only",
     ),
 }
 
