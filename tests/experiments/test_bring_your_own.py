@@ -6,11 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from encoder_ablations.data.views.custom import find_transform
+from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.segmenters import loss_registry, registry
+from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.references import load_segmenter
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring-your-own.md"
 FILES = re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -27,6 +32,7 @@ def files(studies):
         sys.modules.pop(name.removesuffix(".py"), None)
     find_transform.cache_clear()
     registry._entries.pop("focal", None)
+    registry._entries.pop("finest", None)
     loss_registry._entries.pop("hinge", None)
 
 
@@ -35,6 +41,7 @@ def test_every_block_of_the_page_is_a_file():
     assert names == [
         "my_study.yaml",
         "my_models.py",
+        "my_dense_heads.py",
         "my_heads.py",
         "my_losses.py",
         "my_transforms.py",
@@ -57,6 +64,15 @@ def test_the_study_of_the_page_runs(files, capsys):
         # an encoder, two transforms, and a head or a loss
         assert len(record["code"]) == 4
         assert record["encoder"]["kind"] == "CustomBody"
+
+
+def test_the_dense_head_of_the_page_takes_any_loss(files):
+    settings = {"name": "my_dense_heads:FinestHead", "loss": {"dice": 1.0, "focal": 2.0}}
+    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32))
+    segmenter = build_segmenter(load_segmenter(settings), encoder, 3, 0)
+    images = torch.randint(0, 256, (2, 3, 48, 40), dtype=torch.uint8)
+    assert segmenter.scores(images).shape == (2, 3, 48, 40)
+    assert segmenter.loss(images, torch.zeros(2, 48, 40).long()).keys() == {"dice", "focal"}
 
 
 def test_the_commands_of_the_page_run(files, capsys):
