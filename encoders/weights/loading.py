@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from timm.models import EfficientNet
 from torch import Tensor, nn
 
 from encoder_ablations.encoders.bodies.timm_vits import TimmViT
@@ -53,7 +54,7 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
     if isinstance(model, TimmViT):
         return _load_vision_transformer(model, state, path, where)
     layout = "as the model"
-    if is_efficientnet(state):
+    if isinstance(model, EfficientNet) and is_efficientnet(state):
         names = timm_names(state, model.state_dict(), where)
         state = {names[name]: value for name, value in state.items()}
         layout = LAYOUT

@@ -129,6 +129,14 @@ def test_another_variant_is_refused(content, model, tmp_path, name):
         load_weights(model, tmp_path / "w.pth")
 
 
+def test_a_model_of_another_family_is_not_called_an_efficientnet(content, tmp_path):
+    torch.save(dict(content), tmp_path / "w.pth")
+    resnet = timm.create_model("test_resnet", num_classes=0)
+    with pytest.raises(InputError, match="it lacks conv1") as raised:
+        load_weights(resnet, tmp_path / "w.pth")
+    assert "EfficientNet-Lite with" not in str(raised.value)
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """An installed package with a small weight file, whose code must not run."""
