@@ -137,7 +137,7 @@ def test_the_command_line_asks_for_deterministic_kernels(studies, monkeypatch, d
 
 
 def disclosed(spec, device, deterministic):
-    data = DataRecord.model_construct(report_split="test")
+    data = DataRecord.model_construct(report_split="test", class_names=[], class_pixels=[])
     environment = {"deterministic_kernels": deterministic}
     return " ".join(disclosures(spec, data, torch.device(device), Progress(), (), environment))
 

@@ -101,8 +101,10 @@ def inputs(classes=3, ignore=255):
 
 
 def test_every_file_of_the_folder_is_found_by_its_name():
-    assert len(loss_names()) == 8
-    for name in loss_names():
+    # another module of tests may have registered a loss of its own
+    built_in = [name for name in loss_names() if loss_entry(name).reference == name]
+    assert len(built_in) == 8
+    for name in built_in:
         entry = loss_entry(name)
         assert (entry.name, entry.reference) == (name, name)
         assert entry.loss(entry.spec(), 3)

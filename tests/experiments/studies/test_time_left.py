@@ -140,4 +140,4 @@ def test_status_of_something_else(tmp_path, capsys, monkeypatch):
     assert main(["status", "demmo"]) == 2
     assert "Did you mean 'demo'?" in capsys.readouterr().err
     assert main(["status", "demo"]) == 0
-    assert "8 runs: 8 new" in capsys.readouterr().out
+    assert "18 runs: 18 new" in capsys.readouterr().out
