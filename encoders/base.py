@@ -28,6 +28,14 @@ class Normalization:
     std: tuple[float, float, float]
 
 
+def depth_in_stages(parameter: str) -> int:
+    """Return the depth of ``stages.0.…`` as 1, of ``stages.1.…`` as 2, and of all else as 0."""
+    part, _, rest = parameter.partition(".")
+    if part != "stages":
+        return 0
+    return int(rest.partition(".")[0]) + 1
+
+
 class Body(nn.Module):
     """The pretrained part: an image to feature maps.
 

@@ -117,6 +117,15 @@ def _check_settings(spec: EncoderSpec, row: EncoderRow, neck: str) -> None:
     taps = len(spec.taps or DEFAULT_TAPS)
     if neck != "none" and taps != len(DEFAULT_TAPS):
         raise InputError(f"{where} {neck} needs {len(DEFAULT_TAPS)} taps, {taps} are given.")
+    _check_kind(changed, row, where)
+
+
+def _check_kind(changed: set[str], row: EncoderRow, where: str) -> None:
+    """Check that no changed setting belongs to another kind of encoder.
+
+    Raises:
+        InputError: the first that does.
+    """
     unusable = [key for key in VIT_SETTINGS if key in changed]
     if not isinstance(row, ViTRow) and unusable:
         raise InputError(

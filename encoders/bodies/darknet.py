@@ -5,7 +5,7 @@ Its modules are named as timm's.
 
 from torch import Tensor, nn
 
-from encoder_ablations.encoders.base import Body, Normalization
+from encoder_ablations.encoders.base import Body, Normalization, depth_in_stages
 
 IMAGENET = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
@@ -92,10 +92,7 @@ class DarkNetBody(Body):
 
     def depth_of(self, parameter: str) -> int:
         """Return the depth, see :class:`Body`. A "block" is a stage."""
-        part, _, rest = parameter.partition(".")
-        if part != "stages":
-            return 0
-        return int(rest.partition(".")[0]) + 1
+        return depth_in_stages(parameter)
 
     @property
     def max_depth(self) -> int:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from encoder_ablations.encoders.base import Body
+from encoder_ablations.encoders.base import Body, depth_in_stages
 from encoder_ablations.encoders.bodies.darknet import IMAGENET
 
 
@@ -62,10 +62,7 @@ class UNetBody(Body):
 
     def depth_of(self, parameter: str) -> int:
         """Return the depth, see :class:`Body`. A "block" is a stage."""
-        part, _, rest = parameter.partition(".")
-        if part != "stages":
-            return 0
-        return int(rest.partition(".")[0]) + 1
+        return depth_in_stages(parameter)
 
     @property
     def max_depth(self) -> int:

@@ -125,10 +125,8 @@ def without_beginnings(files: Iterable[NamedFile]) -> list[NamedFile]:
     every = [(file, _without_beginning(file)) for file in files]
     whole = [file for file, shorter in every if shorter is file]
     keys = {file.key for file in whole}
-    masks = {shorter.key for _, shorter in every if shorter.role == "mask"}
-    images = {shorter.key for _, shorter in every if shorter.role != "mask"}
     taken = {(file.role, file.key) for file in whole}
-    paired = masks & images
+    paired = _paired_keys([shorter for _, shorter in every])
     chosen = []
     for file, shorter in every:
         free = file.key not in keys and (shorter.role, shorter.key) not in taken
@@ -136,6 +134,12 @@ def without_beginnings(files: Iterable[NamedFile]) -> list[NamedFile]:
             file = shorter
         chosen.append(file)
     return chosen
+
+
+def _paired_keys(files: Sequence[NamedFile]) -> set[tuple[Split | None, str]]:
+    """Return the keys that both a mask and another file have."""
+    masks = {file.key for file in files if file.role == "mask"}
+    return masks & {file.key for file in files if file.role != "mask"}
 
 
 def _without_beginning(file: NamedFile) -> NamedFile:

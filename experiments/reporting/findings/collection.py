@@ -49,9 +49,8 @@ def collect(folder: Path) -> Study:
     unfinished = tuple(name for name, record in found.items() if record is None)
     records = [record for record in found.values() if record is not None]
     if not records:
-        if damaged:
-            raise InputError(damaged[0])
-        raise InputError(_nothing_found(folder, len(unfinished)))
+        problems = [*damaged, _nothing_found(folder, len(unfinished))]
+        raise InputError(problems[0])
     # encoders do not compare when a dataset's files changed between their runs
     seen = [(each.spec.dataset, each.data) for each in records]
     damaged += changed_files((spec, data.dataset_sha256) for spec, data in seen if data)

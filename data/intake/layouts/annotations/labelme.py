@@ -42,15 +42,12 @@ def read_labelme(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedImage]
     Raises:
         InputError: a shape is damaged.
     """
-    stems = {path.stem for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
-    jsons = [path for path in files if path.suffix.lower() == ".json" and path.stem in stems]
     places = Files(root, files)
-    contents = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in jsons]
-    contents = [(path, content) for path, content in contents if _is_labelme(content)]
+    contents = _contents(files)
     if not contents:
         return None
     images, missing, left_out = [], [], 0
-    for path, content in contents:
+    for path, content in contents.items():
         name = str(content["imagePath"]).replace("\\", "/")
         image = places.find(name, path.parent)
         if image is None:
@@ -64,6 +61,14 @@ def read_labelme(root: Path, files: Sequence[Path]) -> AnnotatedSet[ShapedImage]
         spare = plural(left_out, "point or line", "covers/cover no area and is/are left out")
         remarks.append(f"{spare}.")
     return shaped_set("labelme's JSONs", images, (), missing, remarks)
+
+
+def _contents(files: Sequence[Path]) -> dict[Path, Any]:
+    """Return what labelme's files hold, by path. They lie beside images of their names."""
+    stems = {path.stem for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    jsons = [path for path in files if path.suffix.lower() == ".json" and path.stem in stems]
+    contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in jsons}
+    return {path: content for path, content in contents.items() if _is_labelme(content)}
 
 
 def _is_labelme(content: Any) -> bool:

@@ -83,12 +83,18 @@ def read_supervisely(root: Path, files: Sequence[Path]) -> AnnotatedSet[Supervis
         split = split_of_annotations(Path(), image, root)
         used = _used(note, titles)
         images.append(SuperviselyImage(image.stem, split, image, note, titles, used))
-    classes = [BACKGROUND, *(each for each in titles if each.lower() not in BACKGROUND_NAMES)]
-    class_of = dict.fromkeys(range(len(titles)), 0)
-    class_of |= {titles.index(title): classes.index(title) for title in classes[1:]}
+    classes, class_of = _classes(titles)
     return AnnotatedSet[SuperviselyImage](
         "Supervisely's folders", "outlines, later ones on top", images, classes, class_of, missing
     )
+
+
+def _classes(titles: Sequence[str]) -> tuple[list[str], dict[int, int]]:
+    """Return the names of the classes, and the class of each title; "background" is class 0."""
+    classes = [BACKGROUND, *(each for each in titles if each.lower() not in BACKGROUND_NAMES)]
+    class_of = dict.fromkeys(range(len(titles)), 0)
+    class_of |= {titles.index(title): classes.index(title) for title in classes[1:]}
+    return classes, class_of
 
 
 def _titles(meta: Path) -> tuple[str, ...]:
