@@ -54,9 +54,13 @@ def answer(setting: Setting, resampling: Resampling, gained: Sequence[str]) -> A
     ranked = ranking(setting, setting.reference)
     if not ranked.standings:
         return Answer(setting.title, "No run has finished yet, so there is no answer.")
+    headline = [*gained, _headline(ranked)]
+    # of two encoders that are one network with and without pretraining, the gain says it all
+    if gained and len(ranked.standings) == 2:
+        headline = [*gained]
     return Answer(
         setting.title,
-        " ".join([*gained, _headline(ranked)]),
+        " ".join(headline),
         _scope(setting, ranked),
         _scores(ranked),
         [*_sure(setting, ranked), *_other_images(ranked, resampling)],

@@ -322,10 +322,9 @@ def test_what_pretraining_buys_opens_the_page(factory, report):
             for s, v in enumerate(vs)
         ]
     )
-    assert (
-        "Pretraining adds 5.0 points (95 % interval 2.5 to 7.5). a is the best encoder here"
-        in shown.text
-    )
+    assert "Pretraining adds 5.0 points (95 % interval 2.5 to 7.5)." in shown.text
+    # the lead of one network over its own random control is that same gain
+    assert "best encoder" not in shown.text
     assert "What pretraining buys" in shown.text
     assert {"s1-pretraining", "s1-stability"} <= set(shown.ids)
 
