@@ -19,15 +19,12 @@ from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.frozen.features import FeatureSource
-from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
-from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
-from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.record import RunRecord, best_step
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.trained_model import load_best
 from encoder_ablations.experiments.runs.transfer.record import TransferRecord, save_transfer
-from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.progress import Bar
@@ -72,7 +69,7 @@ def evaluate_checkpoint(
             dataset is damaged.
     """
     accelerator = make_accelerator(execution.device)
-    segmenter, saved_at = _load_best(folder, spec, step)
+    segmenter, saved_at = load_best(folder, spec, step)
     prepare_dataset(data)
     images = FolderDataset(data, split)
     items: Iterable[EvaluationItem] = evaluation_items(
@@ -97,18 +94,6 @@ def evaluate_checkpoint(
             segmenter, items, classes, accelerator, advance=bar.update, read=read, relabel=relabel
         )
     return CheckpointResult(result, saved_at, images.ids, environment)
-
-
-def _load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter, int]:
-    """Return a run's model with its best weights, and the training step that they are of."""
-    refuse_other_code(spec, [folder])
-    path = folder / "checkpoints" / "best.pt"
-    checkpoint = load_checkpoint(path, spec.run_id, step)
-    # the checkpoint replaces all weights, so that none need be downloaded
-    encoder = spec.encoder.model_copy(update={"weights": "random"})
-    segmenter = build_model(spec.model_copy(update={"encoder": encoder}))
-    load_model(segmenter, checkpoint["model"], path)
-    return segmenter, checkpoint["step"]
 
 
 def _translated(items: Iterable[EvaluationItem], truth: torch.Tensor) -> Iterator[EvaluationItem]:
