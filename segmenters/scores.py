@@ -43,6 +43,18 @@ class ScoreMaps:
         with deterministic_kernels(False):
             return self._mixed(upsample(self.maps.float(), self.image_size, size, self.stride))
 
+    def probabilities(self, size: tuple[int, int]) -> Tensor:
+        """Return the class probabilities B×K×size: scores that are not negative and add up to 1.
+
+        They are the softmax of logits. Mixed masks' scores are divided by their sum over classes;
+        where all are 0, every class gets 1/K. The most probable class is that of :meth:`labels`.
+        """
+        scores = self.at(size)
+        if self.mixing is None:
+            return scores.softmax(dim=1)
+        scores = scores + torch.finfo(scores.dtype).tiny
+        return scores / scores.sum(dim=1, keepdim=True)
+
     def bands(self, size: tuple[int, int]) -> Iterator[Tensor]:
         """Yield the scores of :meth:`at`, up to rounding, as B×K×rows×width from top to bottom.
 

@@ -102,11 +102,17 @@ def shrink(sample: Sample, short_side: int | None) -> Sample:
 
 def evaluation_view(sample: Sample, spec: AugmentationSpec) -> np.ndarray:
     """Return the whole image, h×w×3 uint8, its shorter side resized to ``short_side``."""
-    height, width = sample.image.shape[:2]
-    factor = _short_side_factor(height, width, spec)
+    return at_short_side(sample.image, spec.short_side)
+
+
+def at_short_side(image: np.ndarray, short_side: int | None) -> np.ndarray:
+    """Return an image H×W×3 uint8 with its shorter side resized to ``short_side``; None = as is."""
+    height, width = image.shape[:2]
+    shorter = min(height, width)
+    factor = (short_side or shorter) / shorter
     if factor == 1:
-        return sample.image
-    return resize(sample.image, whole_span(height, factor), whole_span(width, factor))
+        return image
+    return resize(image, whole_span(height, factor), whole_span(width, factor))
 
 
 def _turned(
