@@ -1,0 +1,167 @@
+"""Predictions of images of any size by one trained model, or by several together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoder_ablations.data.views.transforms import at_short_side
+from encoder_ablations.engine.inference.combination import Combined
+from encoder_ablations.engine.inference.prediction import Prediction
+from encoder_ablations.engine.inference.spec import InferenceSpec
+from encoder_ablations.engine.inference.views import View, views_of
+from encoder_ablations.engine.inference.windows import (
+    Band,
+    Source,
+    as_rgb,
+    blended,
+    number_of_windows,
+)
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.utils.arithmetic import tensor_float32
+from encoder_ablations.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained model.
+
+    Attributes:
+        segmenter: in evaluation mode, on its device.
+        short_side: what the shorter side of an image, or of a window, is resized to; None = it
+            keeps its size. As in the model's own evaluation.
+        weight: of its probabilities among those of the others; more than 0.
+    """
+
+    segmenter: Segmenter
+    short_side: int | None = None
+    weight: float = 1.0
+
+
+class Array:
+    """An image in memory as a source of rows."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        """Take an image H×W×3 (RGB) or H×W (grey) uint8.
+
+        Raises:
+            InputError: it has another shape or type.
+        """
+        shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+        if not shaped or image.dtype != np.uint8 or not image.size:
+            raise InputError(
+                f"an image is an array H×W×3 (RGB) or H×W (grey) of uint8, not one of shape "
+                f"{image.shape} and type {image.dtype}."
+            )
+        self._pixels = as_rgb(image)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        height, width = self._pixels.shape[:2]
+        return height, width
+
+    def rows(self, first: int, last: int) -> np.ndarray:
+        """Return the rows ``first`` to ``last - 1`` as h×W×3."""
+        return self._pixels[first:last]
+
+
+class Predictor:
+    """One model or several, and how they predict.
+
+    Args:
+        members: models of the same classes.
+        classes: their names.
+        spec: windows, views, and how several predictions become one.
+
+    Raises:
+        InputError: there is no member.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        classes: Sequence[str],
+        spec: InferenceSpec | None = None,
+    ) -> None:
+        if not members:
+            raise InputError("a prediction needs at least one model.")
+        self.members = list(members)
+        self.classes = tuple(classes)
+        self.spec = spec or InferenceSpec()
+        self.views = views_of(self.spec.views)
+
+    def predict(self, image: np.ndarray, keep_probabilities: bool = True) -> Prediction:
+        """Return the prediction of an image.
+
+        Args:
+            image: H×W×3 (RGB) or H×W (grey) uint8.
+            keep_probabilities: whether the result holds K×H×W probabilities, which need much more
+                memory than the mask.
+
+        Raises:
+            InputError: it is no such array.
+        """
+        source = Array(image)
+        bands = self.bands(source)
+        return Prediction.of(bands, source.size, self.classes, keep_probabilities)
+
+    def bands(self, source: Source, advance: Callable[[], object] = lambda: None) -> Iterator[Band]:
+        """Yield the prediction of an image from top to bottom.
+
+        Args:
+            source: the image, H×W. Without windows all of it is read at once.
+            advance: called after every window.
+
+        Yields:
+            Bands of K + 1 channels: the probabilities of the K classes, and the mean entropy of
+            single predictions, see :class:`.combination.Combined`.
+        """
+        if not self._is_windowed(source.size):
+            pixels = as_rgb(source.rows(0, source.size[0]))
+            yield Band(0, self._predicted(pixels[None])[0].cpu())
+            advance()
+            return
+        spec = self.spec
+        assert spec.window is not None
+        yield from blended(source, spec.window, spec.overlap, spec.batch, self._predicted, advance)
+
+    def windows(self, size: tuple[int, int]) -> int:
+        """Return how many windows an image of (H, W) is predicted in."""
+        if not self._is_windowed(size):
+            return 1
+        assert self.spec.window is not None
+        return number_of_windows(size, self.spec.window, self.spec.overlap)
+
+    def _is_windowed(self, size: tuple[int, int]) -> bool:
+        return self.spec.window is not None and max(size) > self.spec.window
+
+    def _predicted(self, images: np.ndarray) -> Tensor:
+        """Return the values of :meth:`bands` for images B×h×w×3 uint8, as B×(K+1)×h×w."""
+        combined = Combined(self.spec.combine)
+        height, width = images.shape[1:3]
+        with torch.inference_mode(), tensor_float32(False):
+            for member in self.members:
+                pixels = self._moved(member, images)
+                for view in self.views:
+                    found = _probabilities(member.segmenter, pixels, view, (height, width))
+                    combined.add(found, member.weight)
+        return combined.values()
+
+    def _moved(self, member: Member, images: np.ndarray) -> Tensor:
+        """Return images B×h×w×3 as B×3×h'×w' on the member's device, at its own size."""
+        resized = np.stack([at_short_side(image, member.short_side) for image in images])
+        return torch.from_numpy(resized).to(member.segmenter.mean.device).permute(0, 3, 1, 2)
+
+
+def _probabilities(
+    segmenter: Segmenter, images: Tensor, view: View, size: tuple[int, int]
+) -> Tensor:
+    """Return the class probabilities B×K×size that a view of the images gives."""
+    seen = images
+    if view != View():
+        seen = view.of(images)
+    maps = segmenter.predict(seen)
+    return view.undone(maps.probabilities(view.size(size)))

@@ -1,0 +1,1 @@
+"""Use of finished runs: which ones predict, and what is written about an image."""

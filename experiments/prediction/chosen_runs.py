@@ -1,0 +1,126 @@
+"""Which finished runs predict: one that is named, a study's best one, or several together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from encoder_ablations.experiments.runs.folder import CONFIG, load_run
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run with its folder."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def val_score(self) -> float:
+        """The best score on the validation split, 0..1; -1 where nothing is labelled."""
+        assert self.record.convergence is not None
+        score = self.record.convergence.best_val_miou
+        if score is None:
+            return -1.0
+        return score
+
+
+def trained_run(folder: Path) -> TrainedRun:
+    """Return the finished run in a folder.
+
+    Raises:
+        InputError: there is no run, it has not finished, failed, or was trained in Detectron2.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}. Name the folder of a run or of a study.")
+    record = load_run(folder)
+    if record is None:
+        state = "is no run."
+        if (folder / CONFIG).exists():
+            state = "has not finished. The same ablate run goes on with it."
+        raise InputError(f"{folder} {state}")
+    if record.error is not None:
+        raise InputError(
+            f"the run {record.run_id} failed ({record.error.line}), so there is no model. Repeat "
+            "it with the same ablate run."
+        )
+    if record.spec.detectron2 is not None:
+        raise InputError(
+            f"the run {record.run_id} was trained in Detectron2; use its model there "
+            f"(MODEL.WEIGHTS {folder / 'model_best.pth'})."
+        )
+    return TrainedRun(folder, record)
+
+
+def best_of_study(folder: Path) -> TrainedRun:
+    """Return the finished run of a study with the best validation score; the first of equals.
+
+    Raises:
+        InputError: no run has finished.
+    """
+    runs = []
+    problems = []
+    for path in sorted(folder.glob("runs/*/")):
+        try:
+            runs.append(trained_run(path))
+        except InputError as error:
+            problems.append(str(error))
+    if not runs:
+        raise InputError([*problems, f"{folder} holds no run yet."][0])
+    return max(runs, key=lambda run: run.val_score)
+
+
+def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:
+    """Return the runs that predict together.
+
+    Args:
+        folder: of a run, or of a study.
+        names: runs of the study by the beginning of their names, in which ``*`` stands for any
+            letters; they become one ensemble. () = the run itself, or the study's best one.
+
+    Raises:
+        InputError: a run is missing or unusable, or the runs have different classes.
+    """
+    if not (folder / "runs").is_dir():
+        if names:
+            raise InputError(f"--runs chooses runs of a study, but {folder} is not one.")
+        return [trained_run(folder)]
+    if not names:
+        return [best_of_study(folder)]
+    runs = [trained_run(path) for path in _named(folder, names)]
+    _check_classes(runs)
+    return runs
+
+
+def _named(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the folders of the runs that the names mean, each once.
+
+    Raises:
+        InputError: a name means no run.
+    """
+    runs = [path for path in sorted(folder.glob("runs/*")) if path.is_dir()]
+    found: dict[Path, None] = {}
+    for name in names:
+        matching = [path for path in runs if fnmatchcase(path.name, f"{name}*")]
+        if not matching:
+            raise InputError(
+                f"{folder} has no run '{name}'. Name runs by the beginning of their folders' names "
+                f"in {folder / 'runs'}; * stands for any letters."
+            )
+        found.update(dict.fromkeys(matching))
+    return list(found)
+
+
+def _check_classes(runs: Sequence[TrainedRun]) -> None:
+    """Refuse runs that predict different classes."""
+    first = runs[0].record.spec.dataset
+    for run in runs[1:]:
+        other = run.record.spec.dataset
+        if other.classes != first.classes:
+            raise InputError(
+                "an ensemble needs runs of the same classes, but "
+                f"{runs[0].record.run_id} has {', '.join(first.classes)} and {run.record.run_id} "
+                f"has {', '.join(other.classes)}."
+            )

@@ -1,0 +1,87 @@
+"""Which files a prediction is made of."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from encoder_ablations.utils.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+"""Names of files that are looked for in folders end with one of these, in any case."""
+STDIN = "-"
+
+
+class InputFile(NamedTuple):
+    """A file to predict.
+
+    Attributes:
+        name: of its outputs, without a suffix; with the sub-folders below a folder that was named.
+        path: the file.
+    """
+
+    name: str
+    path: Path
+
+
+def input_files(arguments: Sequence[str], stdin: TextIO = sys.stdin) -> list[InputFile]:
+    """Return the files that the arguments name, in their order.
+
+    Args:
+        arguments: files, folders (searched with their sub-folders), patterns with ``*``, or ``-``:
+            paths from ``stdin``, one a line.
+        stdin: where ``-`` reads.
+
+    Raises:
+        InputError: a path does not exist, holds no image, or two files would have one name.
+    """
+    found: list[InputFile] = []
+    for argument in arguments:
+        if argument == STDIN:
+            lines = [line.strip() for line in stdin]
+            found += input_files([line for line in lines if line], stdin)
+        else:
+            found += _files_of(Path(argument))
+    _refuse_equal_names(found)
+    return found
+
+
+def _files_of(path: Path) -> list[InputFile]:
+    """Return the file itself, or the images in a folder or of a pattern."""
+    if path.is_dir():
+        files = [
+            InputFile(str(each.relative_to(path).with_suffix("")), each) for each in _images(path)
+        ]
+        if not files:
+            raise InputError(
+                f"{path} holds no image. Names of images end with {', '.join(SUFFIXES)}."
+            )
+        return files
+    if path.is_file():
+        return [InputFile(path.stem, path)]
+    matching = sorted(path.parent.glob(path.name)) if "*" in path.name else []
+    if not matching:
+        raise InputError(f"there is no file, folder or pattern {path} to predict.")
+    return [each for match in matching for each in _files_of(match)]
+
+
+def _images(folder: Path) -> Iterable[Path]:
+    return (
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
+
+
+def _refuse_equal_names(files: Sequence[InputFile]) -> None:
+    """Refuse two files whose outputs would overwrite each other."""
+    paths: dict[str, Path] = {}
+    for file in files:
+        # some file systems do not tell capitals from small letters
+        key = file.name.casefold()
+        other = paths.setdefault(key, file.path)
+        if other != file.path:
+            raise InputError(
+                f"{other} and {file.path} would both be written as '{file.name}'. Predict them "
+                "into two folders, or name the folder above them."
+            )

@@ -1,0 +1,120 @@
+"""``ablate predict`` on real files."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoder_ablations.data.datasets.reading import read_ids
+from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.prediction.inputs import input_files
+from encoder_ablations.utils.errors import InputError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two photos, one of them in a folder of its own."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    Image.fromarray(rng.integers(0, 256, (50, 70, 3), np.uint8)).save(folder / "a.png")
+    Image.fromarray(rng.integers(0, 256, (64, 40), np.uint8)).save(folder / "more" / "b.JPG")
+    return folder
+
+
+def run(*arguments):
+    return main(["predict", *map(str, arguments), "--device", "cpu"])
+
+
+def test_a_folder_is_predicted(study, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(study, photos, "-o", out) == 0
+    assert "on val" in capsys.readouterr().out
+    mask = read_ids(out / "masks" / "a.png")
+    assert mask.shape == (50, 70)
+    assert Image.open(out / "masks" / "a.png").mode == "P"
+    overlay = np.asarray(Image.open(out / "overlays" / "more" / "b.jpg"))
+    assert overlay.shape == (64, 40, 3)
+    described = json.loads((out / "predictions.json").read_text())
+    assert [image["name"] for image in described] == ["a", "more/b"]
+    counts = np.bincount(mask.reshape(-1), minlength=3)
+    assert list(described[0]["pixels"].values()) == counts.tolist()
+    rows = list(csv.DictReader(io.StringIO((out / "areas.csv").read_text())))
+    assert sum(int(row["pixels"]) for row in rows if row["image"] == "a") == 50 * 70
+
+
+def test_windows_views_and_ensembles_are_options(study, photos, tmp_path):
+    options = ["--window", 32, "--batch", 2, "--tta", "flips=horizontal,vertical", "scales=0.75"]
+    assert run(study, photos, "-o", tmp_path / "out", "--runs", "*", *options) == 0
+    settings = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert len(settings["runs"]) == 2
+    assert settings["inference"]["views"]["flips"] == ["horizontal", "vertical"]
+    described = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert described[0]["mean_disagreement"] > 0
+
+
+def test_what_is_complete_is_not_predicted_again(study, photos, tmp_path):
+    out = tmp_path / "out"
+    run(study, photos / "a.png", "-o", out)
+    mask = out / "masks" / "a.png"
+    mask.write_bytes(b"kept")
+    assert run(study, photos, "-o", out) == 0
+    assert mask.read_bytes() == b"kept"
+    assert (out / "masks" / "more" / "b.png").exists()
+
+
+def test_other_settings_do_not_mix_with_old_predictions(study, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(study, photos, "-o", out) == 0
+    assert run(study, photos, "-o", out, "--tta", "turns") == 2
+    assert "other models or settings" in capsys.readouterr().err
+
+
+def test_an_unreadable_file_is_named_and_left_out(study, photos, tmp_path, capsys):
+    (photos / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    assert run(study, photos, "-o", out) == 2
+    assert "broken.png" in capsys.readouterr().err
+    assert not list(out.rglob("broken*"))
+    assert len(json.loads((out / "predictions.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--tta", "flip=horizontal"], "flips"),
+        (["--tta", "scales=0"], "scales"),
+        (["--window", "8"], "32"),
+        (["--overlap", "1"], "overlap"),
+        (["--device", "gpu"], "gpu"),
+    ],
+)
+def test_wrong_options_are_one_line(study, photos, capsys, options, said, tmp_path):
+    code = main(["predict", str(study), str(photos), "-o", str(tmp_path / "o"), *options])
+    assert code == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error
+    assert "\n" not in error
+    assert not (tmp_path / "o").exists()
+
+
+def test_inputs_are_files_folders_patterns_and_stdin(photos):
+    listed = io.StringIO(f"{photos / 'a.png'}\n\n{photos / 'more'}\n")
+    assert [file.name for file in input_files(["-"], listed)] == ["a", "b"]
+    assert [file.name for file in input_files([str(photos / "*.png")])] == ["a"]
+    with pytest.raises(InputError, match="both be written"):
+        input_files([str(photos / "a.png"), str(photos / "more" / "b.JPG"), str(copied(photos))])
+    with pytest.raises(InputError, match="no image"):
+        input_files([str(photos.parent / "empty")])
+    with pytest.raises(InputError, match="there is no file"):
+        input_files([str(photos / "c.png")])
+
+
+def copied(photos):
+    (photos.parent / "empty").mkdir()
+    other = photos / "more" / "A.png"
+    other.write_bytes((photos / "a.png").read_bytes())
+    return other
