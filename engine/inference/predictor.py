@@ -1,7 +1,7 @@
 """Predictions of images of any size by one trained model, or by several together."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from encoder_ablations.data.views.transforms import at_short_side
 from encoder_ablations.engine.inference.combination import Combined
+from encoder_ablations.engine.inference.guided_filter import refined
+from encoder_ablations.engine.inference.postprocess import Postprocessing
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.engine.inference.views import View, views_of
@@ -92,6 +94,7 @@ class Predictor:
         self.classes = tuple(classes)
         self.spec = spec or InferenceSpec()
         self.views = views_of(self.spec.views)
+        self.postprocessing = Postprocessing(self.spec.postprocess, self.classes)
 
     def predict(self, image: np.ndarray, keep_probabilities: bool = True) -> Prediction:
         """Return the prediction of an image.
@@ -106,7 +109,8 @@ class Predictor:
         """
         source = Array(image)
         bands = self.bands(source)
-        return Prediction.of(bands, source.size, self.classes, keep_probabilities)
+        found = Prediction.of(bands, source.size, self.classes, keep_probabilities)
+        return replace(found, mask=self.postprocessing.of(found.mask))
 
     def bands(self, source: Source, advance: Callable[[], object] = lambda: None) -> Iterator[Band]:
         """Yield the prediction of an image from top to bottom.
@@ -148,7 +152,13 @@ class Predictor:
                 for view in self.views:
                     found = _probabilities(member.segmenter, pixels, view, (height, width))
                     combined.add(found, member.weight)
-        return combined.values()
+        values = combined.values()
+        refine = self.spec.refine
+        if refine is None:
+            return values
+        guide = torch.from_numpy(images).to(values.device).permute(0, 3, 1, 2)
+        probabilities = refined(values[:, :-1], guide, refine.radius, refine.epsilon)
+        return torch.cat([probabilities, values[:, -1:]], dim=1)
 
     def _moved(self, member: Member, images: np.ndarray) -> Tensor:
         """Return images B×h×w×3 as B×3×h'×w' on the member's device, at its own size."""

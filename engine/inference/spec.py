@@ -10,6 +10,10 @@ Factor = Annotated[float, Field(gt=0), at_most(8, "the resized image is held in 
 Level = Annotated[float, Field(gt=0), at_most(4, "brighter images are all white")]
 Side = Annotated[int, Field(ge=32), at_most(16384, "a window's scores are held in memory")]
 Combination = Literal["mean", "max", "vote"]
+Radius = Annotated[int, Field(ge=0), at_most(100, "the disc is moved over every pixel")]
+Area = Annotated[int, Field(ge=0)]
+ALL = "all"
+"""Stands for every class that is not named itself."""
 
 
 class ViewsSpec(Config):
@@ -31,6 +35,36 @@ class ViewsSpec(Config):
     """Factors on the distance of all values from the image's mean grey level."""
 
 
+class PostprocessSpec(Config):
+    """Clean-up of the predicted mask, in this order. Each part is off by default.
+
+    Every mapping is from the name of a class, or "all", to a number of pixels.
+    """
+
+    opening: dict[str, Radius] = Field(default={})
+    """Radius of a disc: thinner parts of the class are removed (morphological opening)."""
+    closing: dict[str, Radius] = Field(default={})
+    """Radius of a disc: narrower gaps in the class are filled (morphological closing)."""
+    smallest_area: dict[str, Area] = Field(default={})
+    """Connected areas of the class with fewer pixels are removed."""
+    largest_hole: dict[str, Area] = Field(default={})
+    """Holes in the class with at most so many pixels are filled."""
+    largest_only: tuple[str, ...] = ()
+    """Classes of which only the largest connected area is kept."""
+
+
+class RefineSpec(Config):
+    """A guided filter on the probabilities (He et al., ECCV 2010): edges move onto the image's.
+
+    It looks at grey levels, and works on each window by itself.
+    """
+
+    radius: Annotated[int, Field(ge=1), at_most(200, "windows overlap by less")] = 8
+    """Half the side in pixels of the square that each pixel's filter looks at, less one half."""
+    epsilon: float = Field(default=1e-3, gt=0)
+    """Variance of grey levels (0..1) below which a square counts as flat and is smoothed."""
+
+
 class InferenceSpec(Config):
     """How an image is predicted. The defaults are those of a run's own evaluation."""
 
@@ -48,6 +82,10 @@ class InferenceSpec(Config):
     """What several views and models are made one by: the "mean" of their probabilities, the "max"
     for every class, divided by its sum over classes, or the share of the "vote".
     """
+    refine: RefineSpec | None = None
+    """Edge-aware filter of the combined probabilities; None = none."""
+    postprocess: PostprocessSpec = PostprocessSpec()
+    """Clean-up of the mask. The probabilities stay as they are."""
 
     @model_validator(mode="after")
     def _windows_move(self) -> "InferenceSpec":

@@ -24,6 +24,9 @@ EXAMPLES = """  ablate predict outputs/demo photos/ -o predictions
   ablate predict outputs/demo photo.jpg --tta flips=horizontal scales=0.75,1.25
   find photos -name '*.jpg' | ablate predict outputs/demo -"""
 
+VIEW_LISTS = ("flips", "scales", "brightness", "contrast")
+"""Keys of ``--tta`` whose value is a list."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate predict --help``."""
@@ -110,6 +113,20 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
         "brightness=0.9,1.1 contrast=0.9,1.1",
     )
     parser.add_argument(
+        "--refine",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="move edges onto the image's by a guided filter: radius=8 epsilon=0.001",
+    )
+    parser.add_argument(
+        "--post",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="clean the mask: opening.CLASS=2 closing.CLASS=2 smallest_area.CLASS=100 "
+        "largest_hole.all=50 largest_only=CLASS",
+    )
+    parser.add_argument(
         "--combine",
         choices=("mean", "max", "vote"),
         default="mean",
@@ -127,18 +144,41 @@ def read_inference(arguments: argparse.Namespace) -> InferenceSpec:
         "window": arguments.window,
         "overlap": arguments.overlap,
         "batch": arguments.batch,
-        "views": dict(_view(text) for text in arguments.tta),
+        "views": dict(_setting(text, VIEW_LISTS) for text in arguments.tta),
         "combine": arguments.combine,
+        "postprocess": _nested(arguments.post),
     }
-    return build(InferenceSpec, content, "--window, --overlap, --batch, --tta or --combine")
+    if arguments.refine is not None:
+        content["refine"] = dict(_setting(text) for text in arguments.refine)
+    return build(InferenceSpec, content, "the options of the prediction")
 
 
-def _view(text: str) -> tuple[str, Any]:
-    """Return ``flips=horizontal,vertical`` as a key and a list, and ``turns`` as a key and True."""
-    key, equals, values = text.partition("=")
+def _setting(text: str, lists: Sequence[str] = ()) -> tuple[str, Any]:
+    """Return ``KEY=VALUE`` as both, and ``KEY`` alone as the key and True.
+
+    Args:
+        text: one argument.
+        lists: keys whose value is a list, as in ``flips=horizontal,vertical``.
+    """
+    key, equals, value = text.partition("=")
     if not equals:
         return key, True
-    return key, values.split(",")
+    if key in lists:
+        return key, value.split(",")
+    return key, value
+
+
+def _nested(texts: Sequence[str]) -> dict[str, Any]:
+    """Return ``KEY.CLASS=NUMBER`` as {KEY: {CLASS: NUMBER}}."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        path, value = _setting(text, ("largest_only",))
+        key, dot, label = path.partition(".")
+        if dot:
+            found.setdefault(key, {})[label] = value
+        else:
+            found[key] = value
+    return found
 
 
 def _settings(runs: Sequence[TrainedRun], spec: InferenceSpec, weighting: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,12 +49,16 @@ def test_a_folder_is_predicted(study, photos, tmp_path, capsys):
 
 def test_windows_views_and_ensembles_are_options(study, photos, tmp_path):
     options = ["--window", 32, "--batch", 2, "--tta", "flips=horizontal,vertical", "scales=0.75"]
+    options += ["--refine", "radius=2", "--post", "smallest_area.all=20", "largest_only=crater"]
     assert run(study, photos, "-o", tmp_path / "out", "--runs", "*", *options) == 0
     settings = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert len(settings["runs"]) == 2
     assert settings["inference"]["views"]["flips"] == ["horizontal", "vertical"]
+    assert settings["inference"]["postprocess"]["smallest_area"] == {"all": 20}
     described = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert described[0]["mean_disagreement"] > 0
+    craters = (read_ids(tmp_path / "out" / "masks" / "a.png") == 1).astype(np.uint8)
+    assert cv2.connectedComponents(craters)[0] <= 2  # the background counts as one
 
 
 def test_what_is_complete_is_not_predicted_again(study, photos, tmp_path):
@@ -87,6 +92,9 @@ def test_an_unreadable_file_is_named_and_left_out(study, photos, tmp_path, capsy
     [
         (["--tta", "flip=horizontal"], "flips"),
         (["--tta", "scales=0"], "scales"),
+        (["--post", "opening.bus=2"], "bus"),
+        (["--post", "smallest_area.crater=-2"], "smallest_area"),
+        (["--refine", "radius=0"], "radius"),
         (["--window", "8"], "32"),
         (["--overlap", "1"], "overlap"),
         (["--device", "gpu"], "gpu"),
