@@ -7,23 +7,32 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from encoder_ablations.data.datasets.class_map import SharedClasses, read_class_map, share_classes
+from encoder_ablations.data.datasets.class_map import read_class_map, share_classes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
+from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
+from encoder_ablations.experiments.prediction.options import (
+    add_ensemble_options,
+    add_inference_options,
+    read_inference,
+)
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
 from encoder_ablations.experiments.runs.metrics_record import metrics_record
-from encoder_ablations.experiments.runs.record import RunRecord, best_step, load_record
+from encoder_ablations.experiments.runs.record import best_step, load_record
 from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.transfer.finished_runs import finished_runs
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
+from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import plural
 
 RESUMES = True
@@ -31,10 +40,10 @@ RESUMES = True
 
 EXAMPLES = """  ablate evaluate outputs/demo
   ablate evaluate outputs/demo --json demo.json --csv demo.csv
-  ablate evaluate outputs/demo --csv - | head           the table alone, on the terminal
   ablate evaluate outputs/demo/runs/RUN --split val
-  ablate evaluate outputs/demo/runs/RUN --dataset other.yaml --class-map shared.yaml"""
-
+  ablate evaluate outputs/demo/runs/RUN --dataset other.yaml --class-map shared.yaml
+  ablate evaluate outputs/demo/runs/RUN --tta flips=horizontal   what it gains
+  ablate evaluate outputs/demo --runs 'vit*100pct'               as one ensemble"""
 
 TERMINAL = Path("-")
 
@@ -46,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     _refuse_detectron2(arguments.folder)
     _check_options(arguments)
     execution = options.read_execution(arguments)
+    inference = read_inference(arguments)
+    if arguments.runs or inference != InferenceSpec():
+        return _score_predictions(arguments, inference, execution)
     if arguments.dataset is not None:
         return _evaluate_elsewhere(arguments, execution)
-    if _is_study(arguments.folder):
+    if (arguments.folder / "runs").is_dir():
         return _report_study(collect(arguments.folder), arguments.json, arguments.csv)
     _evaluate_run(arguments.folder, arguments.split, arguments.json, execution)
     return 0
@@ -79,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="of a study: also write every run, means and deviations here; - = as above",
     )
+    add_ensemble_options(parser)
+    add_inference_options(parser)
     options.add_execution_options(parser)
     return parser
 
@@ -91,7 +105,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
     """
     folder = arguments.folder
     on_own_dataset = arguments.dataset is None
-    study = on_own_dataset and _is_study(folder)
+    study = on_own_dataset and (folder / "runs").is_dir()
     run = on_own_dataset and not study
     refusals = {
         "--json - and --csv - cannot share the terminal: write one of them to a file.": (
@@ -101,7 +115,10 @@ def _check_options(arguments: argparse.Namespace) -> None:
             on_own_dataset and arguments.class_map
         ),
         f"--split is for one run; {folder} is a study. Name one of its runs/.": (
-            study and arguments.split
+            study and arguments.split and not arguments.runs
+        ),
+        "--dataset goes with neither --runs nor settings of the prediction.": (
+            not on_own_dataset and (arguments.runs or read_inference(arguments) != InferenceSpec())
         ),
         f"--csv is for a study; {folder} is not one. For a run there is --json.": (
             run and arguments.csv
@@ -113,10 +130,6 @@ def _check_options(arguments: argparse.Namespace) -> None:
     for message, applies in refusals.items():
         if applies:
             raise InputError(message)
-
-
-def _is_study(folder: Path) -> bool:
-    return (folder / "runs").is_dir()
 
 
 def _refuse_several_processes() -> None:
@@ -204,6 +217,35 @@ def _evaluate_run(
         _write(target, as_json(found), say)
 
 
+def _score_predictions(
+    arguments: argparse.Namespace, inference: InferenceSpec, execution: Execution
+) -> int:
+    """Score windows, views, ensembles or clean-up, as ``ablate predict`` would use them."""
+    from encoder_ablations.engine.devices import computing, make_accelerator
+    from encoder_ablations.experiments.prediction.models import make_predictor
+    from encoder_ablations.experiments.prediction.scoring import (
+        gain_table,
+        save_inference_record,
+        score,
+    )
+    from encoder_ablations.utils.environment import describe_environment
+
+    runs = chosen_runs(arguments.folder, arguments.runs)
+    split = _choose_split(runs[0].record.spec.dataset, arguments.split)
+    device = make_accelerator(execution.device).device
+    predictor = make_predictor(runs, inference, device, arguments.weighting)
+    with computing(device, "fp32", execution.deterministic):
+        environment = describe_environment(str(device))
+        progress = partial(Bar, unit="image")
+        record = score(runs, predictor, arguments.weighting, split, environment, progress)
+    path = save_inference_record(record, arguments.folder)
+    say = _voice(arguments.json)
+    say(gain_table(record, path))
+    if arguments.json is not None:
+        _write(arguments.json, as_json(record.model_dump(mode="json")), say)
+    return 0
+
+
 def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> int:
     """Evaluate a run, or every finished run of a study, on another dataset.
 
@@ -212,9 +254,15 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     """
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
-    finished, problems = _finished_runs(arguments.folder, data.name)
+    finished, problems = finished_runs(arguments.folder, data.name)
     # all class maps are checked before the first run is evaluated
-    shared = _shared_classes(arguments, [run.spec.dataset for _, run in finished], data)
+    class_map, source = None, f"--dataset {arguments.dataset}"
+    if arguments.class_map is not None:
+        class_map, source = read_class_map(arguments.class_map), arguments.class_map
+    shared = [
+        share_classes(class_map, run.spec.dataset.classes, data.classes, source)
+        for _, run in finished
+    ]
     from encoder_ablations.engine.training.checkpoints import CheckpointError
     from encoder_ablations.experiments.runs.transfer.evaluation import evaluate_elsewhere
 
@@ -236,47 +284,6 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     if problems:
         return LEFT_OUT
     return 0
-
-
-def _shared_classes(
-    arguments: argparse.Namespace, trained: Sequence[DatasetSpec], tested: DatasetSpec
-) -> list[SharedClasses]:
-    """Return the classes that each run's dataset shares with the other one.
-
-    Raises:
-        InputError: the class map does not fit, or no class is shared.
-    """
-    class_map, source = None, f"--dataset {arguments.dataset}"
-    if arguments.class_map is not None:
-        class_map, source = read_class_map(arguments.class_map), arguments.class_map
-    return [share_classes(class_map, own.classes, tested.classes, source) for own in trained]
-
-
-def _finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """Return the finished runs of a study, or the one run that ``folder`` is.
-
-    Returns:
-        The runs with their folders, and a line for each other one that cannot be used.
-
-    Raises:
-        InputError: no run is finished.
-    """
-    folders = [folder]
-    if _is_study(folder):
-        folders = sorted(folder.glob("runs/*/"))
-    finished, problems = [], []
-    for path in folders:
-        try:
-            record = load_run(path)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        if record is not None and record.status == "finished":
-            finished.append((path, record))
-    if not finished:
-        nothing = f"{folder} has no finished run to evaluate on {dataset}."
-        raise InputError([*problems, nothing][0])
-    return finished, problems
 
 
 def _choose_split(data: DatasetSpec, wanted: str | None) -> Split:
