@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from encoder_ablations.engine.inference.combination import entropy
-from encoder_ablations.engine.inference.windows import Band
+from encoder_ablations.engine.inference.windows import Block
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Prediction:
     @classmethod
     def of(
         cls,
-        bands: Iterable[Band],
+        blocks: Iterable[Block],
         size: tuple[int, int],
         classes: tuple[str, ...],
         keep_probabilities: bool,
     ) -> "Prediction":
-        """Collect the bands of a prediction, see :meth:`.predictor.Predictor.bands`.
+        """Collect the blocks of a prediction, see :meth:`.predictor.Predictor.blocks`.
 
         Args:
-            bands: all of them.
+            blocks: all of them.
             size: (H, W) of the image.
             classes: names of the K classes.
             keep_probabilities: whether to keep K×H×W values.
@@ -52,14 +52,14 @@ class Prediction:
         probabilities = None
         if keep_probabilities:
             probabilities = np.zeros((len(classes), *size), np.float32)
-        for band in bands:
-            part = decide(band.values)
-            rows = slice(band.top, band.top + part.labels.shape[0])
-            mask[rows] = part.labels.numpy()
-            uncertainty[rows] = part.uncertainty.numpy()
-            disagreement[rows] = part.disagreement.numpy()
+        for block in blocks:
+            part = decide(block.values)
+            place = block.rows, block.columns
+            mask[place] = part.labels.numpy()
+            uncertainty[place] = part.uncertainty.numpy()
+            disagreement[place] = part.disagreement.numpy()
             if probabilities is not None:
-                probabilities[:, rows] = part.probabilities.numpy()
+                probabilities[:, block.rows, block.columns] = part.probabilities.numpy()
         return cls(mask, uncertainty, disagreement, classes, probabilities)
 
     @cached_property
@@ -71,13 +71,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Decided:
-    """Rows of a prediction.
+    """A block of a prediction.
 
     Attributes:
-        labels: h×W int64, the most probable class.
-        uncertainty: h×W, see :class:`Prediction`.
-        disagreement: h×W, see :class:`Prediction`.
-        probabilities: K×h×W.
+        labels: h×w int64, the most probable class.
+        uncertainty: h×w, see :class:`Prediction`.
+        disagreement: h×w, see :class:`Prediction`.
+        probabilities: K×h×w.
     """
 
     labels: Tensor
@@ -87,7 +87,7 @@ class Decided:
 
 
 def decide(values: Tensor) -> Decided:
-    """Return what follows from the values (K+1)×h×W of a band."""
+    """Return what follows from the values (K+1)×h×w of a block."""
     probabilities, single = values[:-1], values[-1]
     whole = entropy(probabilities[None])[0]
     # the largest entropy that K classes can have

@@ -15,7 +15,7 @@ from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.engine.inference.views import View, views_of
 from encoder_ablations.engine.inference.windows import (
-    Band,
+    Block,
     Source,
     as_rgb,
     blended,
@@ -43,7 +43,7 @@ class Member:
 
 
 class Array:
-    """An image in memory as a source of rows."""
+    """An image in memory that is read piece by piece."""
 
     def __init__(self, image: np.ndarray) -> None:
         """Take an image H×W×3 (RGB) or H×W (grey) uint8.
@@ -65,9 +65,9 @@ class Array:
         height, width = self._pixels.shape[:2]
         return height, width
 
-    def rows(self, first: int, last: int) -> np.ndarray:
-        """Return the rows ``first`` to ``last - 1`` as h×W×3."""
-        return self._pixels[first:last]
+    def block(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a part of the image as h×w×3."""
+        return self._pixels[rows, columns]
 
 
 class Predictor:
@@ -108,42 +108,42 @@ class Predictor:
             InputError: it is no such array.
         """
         source = Array(image)
-        bands = self.bands(source)
-        found = Prediction.of(bands, source.size, self.classes, keep_probabilities)
+        blocks = self.blocks(source)
+        found = Prediction.of(blocks, source.size, self.classes, keep_probabilities)
         return replace(found, mask=self.postprocessing.of(found.mask))
 
-    def bands(self, source: Source, advance: Callable[[], object] = lambda: None) -> Iterator[Band]:
-        """Yield the prediction of an image from top to bottom.
+    def blocks(
+        self, source: Source, advance: Callable[[], object] = lambda: None
+    ) -> Iterator[Block]:
+        """Yield the prediction of an image piece by piece.
 
         Args:
             source: the image, H×W. Without windows all of it is read at once.
             advance: called after every window.
 
         Yields:
-            Bands of K + 1 channels: the probabilities of the K classes, and the mean entropy of
-            single predictions, see :class:`.combination.Combined`.
+            Blocks of K + 1 channels: the probabilities of the K classes, and the mean entropy of
+            single predictions, see :class:`.combination.Combined`. They cover every pixel once.
         """
-        if not self._is_windowed(source.size):
-            pixels = as_rgb(source.rows(0, source.size[0]))
-            yield Band(0, self._predicted(pixels[None])[0].cpu())
-            advance()
-            return
         spec = self.spec
-        assert spec.window is not None
-        yield from blended(source, spec.window, spec.overlap, spec.batch, self._predicted, advance)
+        if spec.window is not None and max(source.size) > spec.window:
+            yield from blended(
+                source, spec.window, spec.overlap, spec.batch, self._predicted, advance
+            )
+            return
+        whole = [slice(0, side) for side in source.size]
+        pixels = as_rgb(source.block(*whole))
+        yield Block(*whole, self._predicted(pixels[None])[0].cpu())
+        advance()
 
     def windows(self, size: tuple[int, int]) -> int:
-        """Return how many windows an image of (H, W) is predicted in."""
-        if not self._is_windowed(size):
+        """Return in how many windows an image of (H, W) is predicted."""
+        if self.spec.window is None or max(size) <= self.spec.window:
             return 1
-        assert self.spec.window is not None
         return number_of_windows(size, self.spec.window, self.spec.overlap)
 
-    def _is_windowed(self, size: tuple[int, int]) -> bool:
-        return self.spec.window is not None and max(size) > self.spec.window
-
     def _predicted(self, images: np.ndarray) -> Tensor:
-        """Return the values of :meth:`bands` for images B×h×w×3 uint8, as B×(K+1)×h×w."""
+        """Return the values of :meth:`blocks` for images B×h×w×3 uint8, as B×(K+1)×h×w."""
         combined = Combined(self.spec.combine)
         height, width = images.shape[1:3]
         with torch.inference_mode(), tensor_float32(False):

@@ -3,7 +3,7 @@
 Windows that overlap are weighted by a tapered cosine (Tukey) window: the weight rises over the
 overlap as a Hann window does, and where windows overlap by half it is a Hann window. Towards the
 image's border the weight stays 1, so that the border's pixels are predicted as surely as others.
-Only one row of windows lies in memory.
+Only one row of windows lies in memory, and of a very wide image only a strip of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,31 +14,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+STRIP = 4096
+"""Columns that are predicted together: the sums of a row of windows need much memory."""
+
 
 class Source(Protocol):
-    """An image that is read some rows at a time.
-
-    Attributes:
-        size: (H, W).
-    """
+    """An image that is read piece by piece."""
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W)."""
 
-    def rows(self, first: int, last: int) -> np.ndarray:
-        """Return the rows ``first`` to ``last - 1``: h×W×3 (RGB) or h×W (grey) uint8."""
+    def block(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a part of the image: h×w×3 (RGB) or h×w (grey) uint8."""
 
 
-class Band(NamedTuple):
-    """Some rows of a prediction.
+class Block(NamedTuple):
+    """A part of a prediction.
 
     Attributes:
-        top: the first row.
-        values: C×h×W float32.
+        rows, columns: which pixels of the image.
+        values: C×h×w float32.
     """
 
-    top: int
+    rows: slice
+    columns: slice
     values: Tensor
 
 
@@ -96,6 +96,39 @@ def _weights(window: int, ramp: Tensor, before: bool, after: bool) -> Tensor:
     return weights
 
 
+class _Strip(NamedTuple):
+    """Columns that are predicted together.
+
+    Attributes:
+        start, stop: the columns that the strip yields.
+        windows: all windows that lie over them; the first and the last may reach beyond.
+    """
+
+    start: int
+    stop: int
+    windows: list[Side]
+
+    @property
+    def first(self) -> int:
+        """The first column of any window."""
+        return self.windows[0].start
+
+    @property
+    def last(self) -> int:
+        """The column behind all windows."""
+        return self.windows[-1].stop
+
+
+def _strips(windows: Sequence[Side], width: int) -> list[_Strip]:
+    """Divide W columns into strips of at most ``STRIP``; a window may lie in two of them."""
+    found = []
+    for start in range(0, width, STRIP):
+        stop = min(start + STRIP, width)
+        over = [side for side in windows if side.start < stop and side.stop > start]
+        found.append(_Strip(start, stop, over))
+    return found
+
+
 def blended(
     source: Source,
     window: int,
@@ -103,8 +136,8 @@ def blended(
     batch: int,
     predict: Callable[[np.ndarray], Tensor],
     advance: Callable[[], object] = lambda: None,
-) -> Iterator[Band]:
-    """Yield the weighted mean of all windows' predictions, from top to bottom.
+) -> Iterator[Block]:
+    """Yield the weighted mean of all windows' predictions.
 
     Args:
         source: the image, H×W.
@@ -115,26 +148,42 @@ def blended(
         advance: called after every window, for progress.
 
     Yields:
-        Bands that cover all rows once.
+        Blocks that cover every pixel once: strips from left to right, each from top to bottom.
     """
     height, width = source.size
     rows, columns = sides(height, window, overlap), sides(width, window, overlap)
-    # the first row of pixels that no later row of windows covers
+    for strip in _strips(columns, width):
+        predicted = _Windows(source, strip, batch, predict, advance)
+        yield from _blended_strip(rows, height, strip, predicted)
+
+
+def _blended_strip(
+    rows: Sequence[Side], height: int, strip: _Strip, predicted: "_Windows"
+) -> Iterator[Block]:
+    """Yield the blocks of one strip from top to bottom."""
+    # a row of pixels is finished when no later row of windows lies over it
     finished = [below.start for _, below in pairwise(rows)] + [height]
+    columns = slice(strip.start, strip.stop)
     carried: _Sums | None = None
     top = 0
     for row, bottom in zip(rows, finished, strict=True):
-        pixels = as_rgb(source.rows(row.start, row.stop))
-        found = _one_row(pixels, row, columns, batch, predict, advance)
+        found = predicted.sums(row)
         if carried is not None:
             found.add(carried)
-        yield Band(top, found.mean(bottom - top))
         carried = found.below(bottom - top)
+        means = found.means(bottom - top)
+        del found  # while the consumer works, only its part lies in memory
+        yield Block(slice(top, bottom), columns, means[:, :, _within(strip)])
         top = bottom
 
 
+def _within(strip: _Strip) -> slice:
+    """Return which of the columns under a strip's windows the strip yields."""
+    return slice(strip.start - strip.first, strip.stop - strip.first)
+
+
 class _Sums(NamedTuple):
-    """Weighted sums of windows' values, C×h×W, and of their weights, h×W."""
+    """Weighted sums of windows' values, C×h×w, and of their weights, h×w."""
 
     values: Tensor
     weights: Tensor
@@ -145,38 +194,47 @@ class _Sums(NamedTuple):
         self.values[:, :rows] += above.values
         self.weights[:rows] += above.weights
 
-    def mean(self, rows: int) -> Tensor:
-        """Return the weighted mean of the first rows, C×rows×W."""
-        return self.values[:, :rows] / self.weights[:rows]
+    def means(self, rows: int) -> Tensor:
+        """Return the weighted means of the first rows, C×rows×w; the sums are used up."""
+        return self.values[:, :rows].div_(self.weights[:rows]).clone()
 
     def below(self, rows: int) -> "_Sums":
         """Return a copy of all but the first rows."""
         return _Sums(self.values[:, rows:].clone(), self.weights[rows:].clone())
 
 
-def _one_row(
-    pixels: np.ndarray,
-    row: Side,
-    columns: Sequence[Side],
-    batch: int,
-    predict: Callable[[np.ndarray], Tensor],
-    advance: Callable[[], object],
-) -> _Sums:
-    """Return the sums over one row of windows, whose pixels are h×W×3."""
-    sums: _Sums | None = None
-    for first in range(0, len(columns), batch):
-        part = columns[first : first + batch]
-        found = predict(np.stack([pixels[:, side.start : side.stop] for side in part])).cpu()
-        if sums is None:
-            size = pixels.shape[:2]
-            sums = _Sums(torch.zeros(found.shape[1], *size), torch.zeros(size))
-        for side, values in zip(part, found, strict=True):
-            weights = row.weights[:, None] * side.weights[None, :]
-            sums.values[:, :, side.start : side.stop] += weights * values
-            sums.weights[:, side.start : side.stop] += weights
-            advance()
-    assert sums is not None
-    return sums
+class _Windows(NamedTuple):
+    """The windows of a strip, and how they are predicted; see :func:`blended`."""
+
+    source: Source
+    strip: _Strip
+    batch: int
+    predict: Callable[[np.ndarray], Tensor]
+    advance: Callable[[], object]
+
+    def sums(self, row: Side) -> _Sums:
+        """Return the sums over one row of windows."""
+        under = slice(self.strip.first, self.strip.last)
+        pixels = as_rgb(self.source.block(slice(row.start, row.stop), under))
+        size = pixels.shape[:2]
+        sums = _Sums(torch.zeros(0), torch.zeros(size))
+        windows = self.strip.windows
+        for first in range(0, len(windows), self.batch):
+            part = windows[first : first + self.batch]
+            places = [self._place(side) for side in part]
+            found = self.predict(np.stack([pixels[:, place] for place in places])).cpu()
+            if not sums.values.numel():
+                sums = sums._replace(values=torch.zeros(found.shape[1], *size))
+            for side, place, values in zip(part, places, found, strict=True):
+                weights = row.weights[:, None] * side.weights[None, :]
+                sums.values[:, :, place] += weights * values
+                sums.weights[:, place] += weights
+                self.advance()
+        return sums
+
+    def _place(self, side: Side) -> slice:
+        """Return a window's columns among those under all windows of the strip."""
+        return slice(side.start - self.strip.first, side.stop - self.strip.first)
 
 
 def as_rgb(pixels: np.ndarray) -> np.ndarray:
@@ -187,5 +245,6 @@ def as_rgb(pixels: np.ndarray) -> np.ndarray:
 
 
 def number_of_windows(size: tuple[int, int], window: int, overlap: float) -> int:
-    """Return how many windows cover an image of (H, W)."""
-    return len(sides(size[0], window, overlap)) * len(sides(size[1], window, overlap))
+    """Return how many windows are predicted for an image of (H, W); some lie in two strips."""
+    rows, columns = (sides(side, window, overlap) for side in size)
+    return len(rows) * sum(len(strip.windows) for strip in _strips(columns, size[1]))

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoder_ablations.engine.inference import windows
 from encoder_ablations.engine.inference.predictor import Array
 from encoder_ablations.engine.inference.windows import blended, number_of_windows, sides
 
@@ -13,14 +14,17 @@ OVERLAPS = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.7, 0.9])
 
 
 def whole(size, window, overlap, predict, batch=1, seed=0):
-    """Predict a random image by windows and put the bands together."""
+    """Predict a random image by windows and put the blocks together."""
     image = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
-    bands = list(blended(Array(image), window, overlap, batch, predict))
-    # bands follow each other without a gap
-    assert [band.top for band in bands] == [
-        sum(each.values.shape[1] for each in bands[:place]) for place in range(len(bands))
-    ]
-    return image, torch.cat([band.values for band in bands], dim=1)
+    result = None
+    covered = torch.zeros(size)
+    for block in blended(Array(image), window, overlap, batch, predict):
+        if result is None:
+            result = torch.zeros(len(block.values), *size)
+        result[:, block.rows, block.columns] = block.values
+        covered[block.rows, block.columns] += 1
+    assert (covered == 1).all()
+    return image, result
 
 
 def levels(pixels):
@@ -81,15 +85,26 @@ def test_batches_of_windows_change_nothing(batch):
 
 
 def test_only_one_row_of_windows_is_read_at_a_time():
-    class Rows(Array):
+    class Read(Array):
         most = 0
 
-        def rows(self, first, last):
-            Rows.most = max(Rows.most, last - first)
-            return super().rows(first, last)
+        def block(self, rows, columns):
+            Read.most = max(Read.most, rows.stop - rows.start)
+            return super().block(rows, columns)
 
-    source = Rows(np.zeros((500, 40, 3), np.uint8))
+    source = Read(np.zeros((500, 40, 3), np.uint8))
     calls = []
     list(blended(source, 32, 0.5, 1, levels, lambda: calls.append(1)))
-    assert Rows.most == 32
+    assert Read.most == 32
     assert len(calls) == number_of_windows((500, 40), 32, 0.5)
+
+
+def test_strips_of_a_wide_image_change_nothing(monkeypatch):
+    for overlap in (0.0, 0.3, 0.5):
+        _, together = whole((40, 150), 32, overlap, levels)
+        with monkeypatch.context() as patch:
+            patch.setattr(windows, "STRIP", 50)
+            _, strips = whole((40, 150), 32, overlap, levels)
+            calls = number_of_windows((40, 150), 32, overlap)
+        assert torch.equal(together, strips)
+        assert calls >= number_of_windows((40, 150), 32, overlap)
