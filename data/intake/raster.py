@@ -13,9 +13,10 @@ import numpy as np
 
 from encoder_ablations.data.datasets.pairing import Kind
 from encoder_ablations.data.datasets.reading import FileProblem, is_upright
-from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE
+from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE
 from encoder_ablations.data.intake.range_sample import sample_numbers
+from encoder_ablations.data.intake.raster_reading import READ_AS_IT_IS, Reading
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.texts import plural
@@ -37,28 +38,24 @@ LOSSY = {"jpeg", "webp", "jpeg2000"}
 """Compressions within a TIFF, and formats of their own (GDAL calls JPEG 2000 'JP2OpenJPEG')."""
 
 
-class Range(NamedTuple):
-    """The numbers that become 0 and 255 in an 8-bit image."""
-
-    low: float
-    high: float
-
-
-class Reading(NamedTuple):
-    """What the files do not say themselves.
+class Georeference(NamedTuple):
+    """Where a raster lies on Earth.
 
     Attributes:
-        scale: how an image's numbers become 8 bits; needed unless it holds 8 bits, or 16-bit grey
-            levels.
-        bands: an image's red, green and blue band, or its grey one, counted from 1; () = the first
-            ones.
-        ignored: values of masks that mean "not labelled"; the largest that fits marks pixels
-            without data.
+        crs: coordinate reference system, of rasterio; None = the file names none.
+        transform: from column and row to coordinates, an affine map of rasterio.
     """
 
-    scale: Range | None = None
-    bands: tuple[int, ...] = ()
-    ignored: tuple[int, ...] = (IGNORE, WIDE_IGNORE)
+    crs: Any
+    transform: Any
+
+    @property
+    def square_metres(self) -> float | None:
+        """Area of a pixel in m²; None where coordinates are no lengths."""
+        if self.crs is None or not self.crs.is_projected:
+            return None
+        _, metres = self.crs.linear_units_factor
+        return float(abs(self.transform.determinant) * metres**2)
 
 
 class Raster(ABC):
@@ -70,6 +67,7 @@ class Raster(ABC):
         palette: RGB of each value, of files with a palette.
         nodata: the number that stands for "no data" in the file; None = there is no such number.
         ignore: what marks pixels without data in a mask of ids; None = they keep their ids.
+        georeference: where on Earth it lies.
     """
 
     def __init__(self, path: Path, source: Any, reading: Reading) -> None:
@@ -77,6 +75,7 @@ class Raster(ABC):
         self.size: tuple[int, int] = source.height, source.width
         self.palette = _palette(source)
         self.nodata: float | None = source.nodata
+        self.georeference = Georeference(source.crs, source.transform)
         self.ignore: int | None = None
         self._source = source
         self._reading = reading
@@ -86,27 +85,35 @@ class Raster(ABC):
         self._check()
 
     def rows(self, first: int, last: int) -> np.ndarray:
-        """Return the rows ``first`` to ``last - 1``, as they can be saved as PNG.
+        """Return the rows ``first`` to ``last - 1``; see :meth:`block`."""
+        return self.block(slice(first, last), slice(0, self.size[1]))
+
+    def block(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a part of the raster, as it can be saved as PNG.
 
         The first three bands of an image are red, green and blue unless others were named. One or
         two bands are grey (and opacity, which is dropped). A mask of three or four bands is one of
         colours, and a mask of one band holds values.
 
         Returns:
-            h×W or h×W×3 uint8, or h×W uint16.
+            h×w or h×w×3 uint8, or h×w uint16.
 
         Raises:
             InputError: the file is damaged, or a mask holds what is no id.
         """
-        bands = self._source.read(self._bands, window=self._window(first, last))
+        bands = self._source.read(self._bands, window=Window.from_slices(rows, columns))
         if len(bands) == 1:
             return self._levels(bands[0])
         return self._levels(bands.transpose(1, 2, 0))
 
     def void(self, first: int, last: int) -> np.ndarray:
         """Return h×W bool: where no band holds data."""
-        window = self._window(first, last)
-        void = np.full((last - first, self.size[1]), self.nodata is not None)
+        return self.void_block(slice(first, last), slice(0, self.size[1]))
+
+    def void_block(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return h×w bool: where no band holds data, in a part of the raster."""
+        window = Window.from_slices(rows, columns)
+        void = np.full((window.height, window.width), self.nodata is not None)
         # not dataset_mask: GDAL takes the last of four bands for opacity if the file says no other
         for band in range(1, self._source.count + 1):
             if self.nodata is not None:
@@ -117,9 +124,6 @@ class Raster(ABC):
     def spare_bands(self) -> list[int]:
         """Bands that are not read."""
         return sorted(set(range(1, self._source.count + 1)) - set(self._bands))
-
-    def _window(self, first: int, last: int) -> Window:
-        return Window(0, first, self.size[1], last - first)
 
     def _check(self) -> None:
         """Refuse a file that cannot be read in stretches, or is no image or mask."""
@@ -227,7 +231,6 @@ class _MaskRaster(Raster):
 
 
 _CLASS_OF: dict[Kind, type[Raster]] = {"images": _ImageRaster, "masks": _MaskRaster}
-READ_AS_IT_IS = Reading()
 
 
 @contextmanager

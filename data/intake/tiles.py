@@ -12,7 +12,8 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.pairing import KINDS, Pair
 from encoder_ablations.data.datasets.tile_names import tile_id
-from encoder_ablations.data.intake.raster import READ_AS_IT_IS, Raster, Reading, opened_raster
+from encoder_ablations.data.intake.raster import Raster, opened_raster
+from encoder_ablations.data.intake.raster_reading import READ_AS_IT_IS, Reading
 from encoder_ablations.utils.errors import InputError
 
 THREADS = 4

@@ -12,7 +12,7 @@ from encoder_ablations.engine.inference.combination import Combined
 from encoder_ablations.engine.inference.guided_filter import refined
 from encoder_ablations.engine.inference.postprocess import Postprocessing
 from encoder_ablations.engine.inference.prediction import Prediction
-from encoder_ablations.engine.inference.spec import InferenceSpec
+from encoder_ablations.engine.inference.spec import InferenceSpec, PostprocessSpec
 from encoder_ablations.engine.inference.views import View, views_of
 from encoder_ablations.engine.inference.windows import (
     Block,
@@ -135,6 +135,22 @@ class Predictor:
         pixels = as_rgb(source.block(*whole))
         yield Block(*whole, self._predicted(pixels[None])[0].cpu())
         advance()
+
+    def windowed(self, window: int) -> "Predictor":
+        """Return a predictor by windows: this one, or one with windows of ``window`` pixels.
+
+        Raises:
+            InputError: masks are to be cleaned up, which needs them whole.
+        """
+        if self.spec.postprocess != PostprocessSpec():
+            raise InputError(
+                "--post needs a whole mask in memory, and rasters are predicted piece by piece. "
+                "Leave it out for rasters."
+            )
+        if self.spec.window is not None:
+            return self
+        spec = self.spec.model_copy(update={"window": window})
+        return Predictor(self.members, self.classes, spec)
 
     def windows(self, size: tuple[int, int]) -> int:
         """Return in how many windows an image of (H, W) is predicted."""

@@ -3,12 +3,15 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.data.datasets.palette import Color, colors_of
+from encoder_ablations.data.intake.raster_reading import READ_AS_IT_IS
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, chosen_runs
 from encoder_ablations.experiments.prediction.inputs import input_files
 from encoder_ablations.experiments.prediction.options import (
@@ -16,8 +19,13 @@ from encoder_ablations.experiments.prediction.options import (
     add_inference_options,
     read_inference,
 )
+from encoder_ablations.experiments.raster_options import add_raster_options, read_reading
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.texts import plural
+
+if TYPE_CHECKING:
+    from encoder_ablations.engine.inference.predictor import Predictor
+    from encoder_ablations.experiments.prediction.raster_output import Maps
 
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
@@ -44,22 +52,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_summaries,
     )
     from encoder_ablations.experiments.prediction.models import make_predictor
-    from encoder_ablations.experiments.prediction.outputs import Outputs
+    from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
 
     device = make_accelerator(arguments.device).device
     predictor = make_predictor(runs, spec, device, arguments.weighting)
-    begin(arguments.output, _settings(runs, spec, arguments.weighting))
+    colors = colors_of(runs[0].record.spec.dataset)
+    maps = _maps(arguments, predictor, colors)
+    begin(arguments.output, _settings(runs, spec, arguments))
     print(f"predicting {plural(len(files), 'image')} by {_named(runs)}")
-    outputs = Outputs(arguments.output, colors_of(runs[0].record.spec.dataset))
-    outcome = predict_files(files, predictor, outputs)
+    wanted = Wanted(arguments.uncertainty, arguments.heatmaps, arguments.probabilities)
+    outputs = Outputs(arguments.output, colors, wanted)
+    outcome = predict_files(files, predictor, outputs, maps)
     for line in outcome.problems:
         print(f"left out: {line}", file=sys.stderr)
     for path in write_summaries(outputs, outcome.done):
         print(f"wrote {path}")
     print(f"masks and overlays of {plural(len(outcome.done), 'image')}: {arguments.output}")
     if outcome.problems:
-        return 2
+        return LEFT_OUT
     return 0
+
+
+def _maps(
+    arguments: argparse.Namespace, predictor: "Predictor", colors: Sequence[Color]
+) -> "Maps | None":
+    """Return what writes maps of rasters; None where rasterio is neither installed nor needed.
+
+    Raises:
+        InputError: maps are asked for, but rasterio is not installed or clean-up is asked for, too.
+    """
+    reading = read_reading(arguments)
+    asked = arguments.polygons or reading != READ_AS_IT_IS
+    if not asked and find_spec("rasterio") is None:
+        return None
+    from encoder_ablations.experiments.prediction.raster_output import Maps, MapSettings
+
+    settings = MapSettings(reading, arguments.probabilities, arguments.polygons)
+    return Maps(arguments.output, predictor, colors, settings)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,15 +109,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_ensemble_options(parser)
     add_inference_options(parser)
+    parser.add_argument(
+        "--uncertainty", action="store_true", help="write pictures of the uncertainty, too"
+    )
+    parser.add_argument(
+        "--heatmaps", action="store_true", help="write a picture of each class's probability, too"
+    )
+    parser.add_argument(
+        "--probabilities", action="store_true", help="write all probabilities, too (npz, GeoTIFF)"
+    )
+    parser.add_argument(
+        "--polygons", action="store_true", help="of rasters: write the classes' areas as GeoJSON"
+    )
+    add_raster_options(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     return parser
 
 
-def _settings(runs: Sequence[TrainedRun], spec: InferenceSpec, weighting: str) -> dict[str, Any]:
+def _settings(
+    runs: Sequence[TrainedRun], spec: InferenceSpec, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Return all that decides what is in the output folder."""
+    outputs = ("uncertainty", "heatmaps", "probabilities", "polygons", "range", "bands")
     return {
         "runs": [run.record.run_id for run in runs],
-        "weighting": weighting,
+        "weighting": arguments.weighting,
         "inference": spec.model_dump(mode="json"),
+        **{name: getattr(arguments, name) for name in outputs},
     }
 
 

@@ -17,10 +17,11 @@ from encoder_ablations.data.intake.layouts.choices import Unsure
 from encoder_ablations.data.intake.layouts.mask_folders import survey_masks
 from encoder_ablations.data.intake.layouts.mask_values import class_values
 from encoder_ablations.data.intake.layouts.survey import list_files
-from encoder_ablations.data.intake.raster import Range, Reading
+from encoder_ablations.data.intake.raster_reading import Reading
 from encoder_ablations.data.intake.tiles import Outline, cut, held_ids, outline
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.raster_options import add_raster_options, read_reading
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free, together, write_text
 from encoder_ablations.utils.texts import plural
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.size < SMALLEST:
         raise InputError(f"--size {arguments.size}: allowed are {SMALLEST} pixels and more.")
-    reading = _reading(arguments)
+    reading = read_reading(arguments)
     folder = options.as_folder(arguments.dataset)
     if folder is not None:
         output = arguments.output or Path(f"{folder.resolve().name}_{arguments.size}")
@@ -72,26 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _reading(arguments: argparse.Namespace) -> Reading:
-    """Return what the options say about images.
-
-    Raises:
-        InputError: ``--range`` or ``--bands`` is impossible.
-    """
-    if len(arguments.bands) not in (0, 1, 3):
-        raise InputError(
-            f"--bands names {plural(len(arguments.bands), 'band')}: allowed are three, or one of "
-            "grey."
-        )
-    bands = tuple(arguments.bands)
-    if arguments.range is None:
-        return Reading(bands=bands)
-    scale = Range(*arguments.range)
-    if not scale.low < scale.high:
-        raise InputError(f"--range {scale.low:g} {scale.high:g}: LOW must be less than HIGH.")
-    return Reading(scale, bands)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = options.make_parser("tile", ABOUT, EXAMPLES)
     parser.add_argument(
@@ -100,22 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=int, default=1024, help="longest side of a tile in pixels (default 1024)"
     )
-    parser.add_argument(
-        "--range",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="the numbers that become black and white, for images of more than 8 bits",
-    )
-    parser.add_argument(
-        "--bands",
-        type=int,
-        nargs="+",
-        default=[],
-        metavar="N",
-        help="an image's red, green and blue band, or the one that is grey, counted from 1 "
-        "(default 1 2 3)",
-    )
+    add_raster_options(parser)
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where to (default NAME_SIZE)"
     )

@@ -5,15 +5,18 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.inputs import InputFile
-from encoder_ablations.experiments.prediction.outputs import Outputs
+from encoder_ablations.experiments.prediction.outputs import Outputs, described
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError, as_json, write_json, write_text
 from encoder_ablations.utils.progress import Bar
+
+if TYPE_CHECKING:
+    from encoder_ablations.experiments.prediction.raster_output import Maps
 
 SETTINGS = "prediction.json"
 """Which models and settings a folder's predictions were made with."""
@@ -53,17 +56,29 @@ def begin(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def predict_files(files: Sequence[InputFile], predictor: Predictor, outputs: Outputs) -> Outcome:
-    """Predict every file that is not complete yet; go on behind one that cannot be used."""
+def predict_files(
+    files: Sequence[InputFile], predictor: Predictor, outputs: Outputs, maps: "Maps | None" = None
+) -> Outcome:
+    """Predict every file that is not complete yet; go on behind one that cannot be used.
+
+    Args:
+        files: images and rasters.
+        predictor: for images.
+        outputs: what is written of images.
+        maps: what is written of rasters; None = every file is an image.
+
+    Raises:
+        StorageError: nothing can be written any more.
+    """
     problems = []
     done = []
     with Bar(total=len(files), unit="image") as bar:
         for file in files:
             try:
                 if not outputs.is_complete(file.name):
-                    image = read_image(file.path)
-                    found = predictor.predict(image, keep_probabilities=False)
-                    outputs.write(file.name, file.path, image, found)
+                    write_json(
+                        outputs.description(file.name), _predicted(file, predictor, outputs, maps)
+                    )
                 done.append(file.name)
             except StorageError:
                 raise
@@ -71,6 +86,18 @@ def predict_files(files: Sequence[InputFile], predictor: Predictor, outputs: Out
                 problems.append(str(error))
             bar.update()
     return Outcome(done, problems)
+
+
+def _predicted(
+    file: InputFile, predictor: Predictor, outputs: Outputs, maps: "Maps | None"
+) -> dict[str, Any]:
+    """Write everything about one file but its description, which is returned."""
+    if maps is not None and maps.takes(file.path):
+        return maps.write(file.name, file.path)
+    image = read_image(file.path)
+    found = predictor.predict(image, keep_probabilities=outputs.needs_probabilities)
+    outputs.write(file.name, image, found)
+    return described(file.name, file.path, found)
 
 
 def write_summaries(outputs: Outputs, names: Sequence[str]) -> list[Path]:

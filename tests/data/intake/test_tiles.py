@@ -19,7 +19,7 @@ from encoder_ablations.data.datasets.tile_names import (
     tile_id,
 )
 from encoder_ablations.data.intake import raster
-from encoder_ablations.data.intake.raster import Range, Reading
+from encoder_ablations.data.intake.raster_reading import Range, Reading
 from encoder_ablations.data.intake.tiles import cut, held_ids, outline, stretches
 from encoder_ablations.utils.errors import InputError
 
