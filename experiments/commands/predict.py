@@ -13,7 +13,7 @@ from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, chosen_runs
-from encoder_ablations.experiments.prediction.inputs import input_files
+from encoder_ablations.experiments.prediction.inputs import InputFile, files_of_split, input_files
 from encoder_ablations.experiments.prediction.options import (
     add_ensemble_options,
     add_inference_options,
@@ -21,6 +21,7 @@ from encoder_ablations.experiments.prediction.options import (
 )
 from encoder_ablations.experiments.raster_options import add_raster_options, read_reading
 from encoder_ablations.utils.device_names import check_device_name
+from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_device_name(arguments.device)
     spec = read_inference(arguments)
     runs = chosen_runs(arguments.model, arguments.runs)
-    files = input_files(arguments.inputs)
+    files = _files(arguments, runs[0])
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
     from encoder_ablations.experiments.prediction.folder import (
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         predict_files,
         write_summaries,
     )
+    from encoder_ablations.experiments.prediction.gallery import write_gallery
     from encoder_ablations.experiments.prediction.models import make_predictor
     from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
 
@@ -61,16 +63,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin(arguments.output, _settings(runs, spec, arguments))
     print(f"predicting {plural(len(files), 'image')} by {_named(runs)}")
     wanted = Wanted(arguments.uncertainty, arguments.heatmaps, arguments.probabilities)
-    outputs = Outputs(arguments.output, colors, wanted)
+    classes = runs[0].record.spec.dataset.classes
+    outputs = Outputs(arguments.output, classes, colors, wanted)
     outcome = predict_files(files, predictor, outputs, maps)
     for line in outcome.problems:
         print(f"left out: {line}", file=sys.stderr)
-    for path in write_summaries(outputs, outcome.done):
+    for path in [*write_summaries(outputs, outcome.done), write_gallery(outputs, outcome.done)]:
         print(f"wrote {path}")
     print(f"masks and overlays of {plural(len(outcome.done), 'image')}: {arguments.output}")
     if outcome.problems:
         return LEFT_OUT
     return 0
+
+
+def _files(arguments: argparse.Namespace, run: TrainedRun) -> list[InputFile]:
+    """Return what is predicted.
+
+    Raises:
+        InputError: nothing is named, a file does not exist, or there is no such split.
+    """
+    if bool(arguments.inputs) == (arguments.split is not None):
+        raise InputError("name images or folders to predict, or say --split; one of the two.")
+    if arguments.split is not None:
+        return files_of_split(run.record.spec.dataset, arguments.split)
+    return input_files(arguments.inputs)
 
 
 def _maps(
@@ -100,12 +116,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         metavar="INPUT",
         help="images, folders (with sub-folders), patterns, or - for paths from stdin",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("predictions"), help="default: predictions"
+    )
+    parser.add_argument(
+        "--split", help="predict train, val or test of the run's own dataset, with scores"
     )
     add_ensemble_options(parser)
     add_inference_options(parser)

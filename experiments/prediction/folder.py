@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from encoder_ablations.data.datasets.reading import read_image
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.inputs import InputFile
-from encoder_ablations.experiments.prediction.outputs import Outputs, described
+from encoder_ablations.experiments.prediction.outputs import Outputs, described, scored
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError, as_json, write_json, write_text
 from encoder_ablations.utils.progress import Bar
@@ -94,10 +93,10 @@ def _predicted(
     """Write everything about one file but its description, which is returned."""
     if maps is not None and maps.takes(file.path):
         return maps.write(file.name, file.path)
-    image = read_image(file.path)
-    found = predictor.predict(image, keep_probabilities=outputs.needs_probabilities)
-    outputs.write(file.name, image, found)
-    return described(file.name, file.path, found)
+    sample = file.read()
+    found = predictor.predict(sample.image, keep_probabilities=outputs.needs_probabilities)
+    outputs.write(file.name, sample, found)
+    return described(file.name, file.path, found) | scored(sample, found)
 
 
 def write_summaries(outputs: Outputs, names: Sequence[str]) -> list[Path]:

@@ -2,26 +2,48 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
-from encoder_ablations.utils.errors import InputError
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.reading import read_image
+from encoder_ablations.data.datasets.sample import Sample
+from encoder_ablations.data.datasets.spec import DatasetSpec, Split
+from encoder_ablations.utils.errors import InputError, unknown
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """Names of files that are looked for in folders end with one of these, in any case."""
 STDIN = "-"
 
 
-class InputFile(NamedTuple):
+@dataclass(frozen=True)
+class InputFile:
     """A file to predict.
 
     Attributes:
         name: of its outputs, without a suffix; with the sub-folders below a folder that was named.
         path: the file.
+        labelled: the split of a dataset that it belongs to, and its place there; None = a file
+            without a mask.
     """
 
     name: str
     path: Path
+    labelled: tuple[FolderDataset, int] | None = None
+
+    def read(self) -> Sample:
+        """Return the image, with its mask if it has one.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        if self.labelled is not None:
+            dataset, place = self.labelled
+            return dataset[place]
+        image = read_image(self.path)
+        height, width = image.shape[:2]
+        return Sample(image, None, self.name, (height, width), self.name)
 
 
 def input_files(arguments: Sequence[str], stdin: TextIO = sys.stdin) -> list[InputFile]:
@@ -44,6 +66,22 @@ def input_files(arguments: Sequence[str], stdin: TextIO = sys.stdin) -> list[Inp
             found += _files_of(Path(argument))
     _refuse_equal_names(found)
     return found
+
+
+def files_of_split(data: DatasetSpec, split: str) -> list[InputFile]:
+    """Return the images of a dataset's split, which have masks.
+
+    Raises:
+        InputError: there is no such split, or the files are not there.
+    """
+    by_name: dict[str, Split] = {name: name for name in data.splits}
+    if split not in by_name:
+        raise unknown(f"split of {data.name}", split, by_name)
+    images = FolderDataset(data, by_name[split])
+    return [
+        InputFile(name, images.image_file(place), (images, place))
+        for place, name in enumerate(images.ids)
+    ]
 
 
 def _files_of(path: Path) -> list[InputFile]:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
 from encoder_ablations.data.datasets.palette import Color, colorize
+from encoder_ablations.data.datasets.sample import Sample
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none, pixel_accuracy
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.utils.files import write_bytes, write_with
 
@@ -41,14 +45,20 @@ class Outputs:
 
     Args:
         folder: where they lie.
+        classes: names of the K classes.
         colors: of the classes.
         wanted: what is written beside mask and overlay.
     """
 
     def __init__(
-        self, folder: Path, colors: Sequence[Color], wanted: Wanted = MASK_AND_OVERLAY
+        self,
+        folder: Path,
+        classes: Sequence[str],
+        colors: Sequence[Color],
+        wanted: Wanted = MASK_AND_OVERLAY,
     ) -> None:
         self.folder = folder
+        self.classes = tuple(classes)
         self.colors = tuple(colors)
         self.wanted = wanted
 
@@ -65,37 +75,44 @@ class Outputs:
         """Return whether everything about an image has been written."""
         return self.description(name).exists()
 
-    def write(self, name: str, image: np.ndarray, prediction: Prediction) -> None:
-        """Write the mask, the overlay and what else is wanted of an image.
+    def write(self, name: str, sample: Sample, prediction: Prediction) -> None:
+        """Write the mask, the overlay, the truth if there is one, and what else is wanted.
 
         Args:
             name: of the files.
-            image: H×W×3 uint8, RGB.
+            sample: the image.
             prediction: of the image, with probabilities where they are needed.
         """
-        ids = Image.fromarray(prediction.mask)
-        if prediction.mask.dtype == np.uint8:
-            ids.putpalette(np.array(self.colors, np.uint8).tobytes())
-        write_image(self._path("masks", name, "png"), ids)
-        overlay = Image.fromarray(overlaid(image, prediction.mask, self.colors))
-        write_image(self._path("overlays", name, "jpg"), overlay)
+        self._write_ids("masks", name, prediction.mask)
+        if sample.mask is not None:
+            self._write_ids("truth", name, sample.mask.astype(prediction.mask.dtype))
+        overlay = Image.fromarray(overlaid(sample.image, prediction.mask, self.colors))
+        write_image(self.path("overlays", name, "jpg"), overlay)
         if self.wanted.uncertainty:
             picture = heat_picture(prediction.uncertainty)
-            write_image(self._path("uncertainty", name, "png"), picture)
+            write_image(self.path("uncertainty", name, "png"), picture)
         probabilities = prediction.probabilities
         if probabilities is None:
             return
         if self.wanted.heatmaps:
             for label, share in zip(prediction.classes, probabilities, strict=True):
-                path = self._path("heatmaps", f"{name}.{_file_name(label)}", "png")
+                path = self.path("heatmaps", f"{name}.{_file_name(label)}", "png")
                 write_image(path, heat_picture(share))
         if self.wanted.probabilities:
             content = {"probabilities": probabilities.astype(np.float16)}
             content["classes"] = np.array(prediction.classes)
-            path = self._path("probabilities", name, "npz")
+            path = self.path("probabilities", name, "npz")
             write_with(path, lambda file: np.savez_compressed(file, **content))
 
-    def _path(self, kind: str, name: str, suffix: str) -> Path:
+    def _write_ids(self, kind: str, name: str, mask: np.ndarray) -> None:
+        """Write class ids as a PNG: with the classes' colours as its palette, or in 16 bits."""
+        ids = Image.fromarray(mask)
+        if mask.dtype == np.uint8:
+            ids.putpalette(np.array(self.colors, np.uint8).tobytes())
+        write_image(self.path(kind, name, "png"), ids)
+
+    def path(self, kind: str, name: str, suffix: str) -> Path:
+        """Return the file of one kind of output about an image."""
         return self.folder / kind / f"{name}.{suffix}"
 
 
@@ -141,4 +158,16 @@ def described(name: str, path: Path, prediction: Prediction) -> dict[str, Any]:
         "share": {label: count / total for label, count in prediction.pixels.items()},
         "mean_uncertainty": float(prediction.uncertainty.mean()),
         "mean_disagreement": float(prediction.disagreement.mean()),
+    }
+
+
+def scored(sample: Sample, prediction: Prediction) -> dict[str, Any]:
+    """Return the scores of one image, 0..1, as far as it has a mask; None = nothing is labelled."""
+    if sample.mask is None:
+        return {}
+    mask, truth = torch.from_numpy(prediction.mask).long(), torch.from_numpy(sample.mask)
+    counts = ConfusionMatrix.of(mask, truth, len(prediction.classes))
+    return {
+        "miou": number_or_none(mean_iou(counts)),
+        "pixel_accuracy": number_or_none(pixel_accuracy(counts)),
     }

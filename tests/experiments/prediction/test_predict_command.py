@@ -65,9 +65,10 @@ def test_what_is_complete_is_not_predicted_again(study, photos, tmp_path):
     out = tmp_path / "out"
     run(study, photos / "a.png", "-o", out)
     mask = out / "masks" / "a.png"
-    mask.write_bytes(b"kept")
+    Image.fromarray(np.full((3, 3), 2, np.uint8)).save(mask)
+    kept = mask.read_bytes()
     assert run(study, photos, "-o", out) == 0
-    assert mask.read_bytes() == b"kept"
+    assert mask.read_bytes() == kept
     assert (out / "masks" / "more" / "b.png").exists()
 
 
@@ -126,3 +127,31 @@ def copied(photos):
     other = photos / "more" / "A.png"
     other.write_bytes((photos / "a.png").read_bytes())
     return other
+
+
+def test_a_split_is_scored_and_its_page_shows_the_worst_first(study, tmp_path):
+    out = tmp_path / "out"
+    options = ["--uncertainty", "--heatmaps", "--probabilities"]
+    assert run(study, "--split", "test", "-o", out, *options) == 0
+    described = json.loads((out / "predictions.json").read_text())
+    scores = {image["name"]: image["miou"] for image in described}
+    page = (out / "index.html").read_text()
+    worst = sorted(scores, key=scores.get)
+    assert page.index(f"<strong>{worst[0]}<") < page.index(f"<strong>{worst[-1]}<")
+    assert "http" not in page.replace("http://www.w3.org", "")
+    for image in described:
+        name = image["name"]
+        mask, truth = (read_ids(out / kind / f"{name}.png") for kind in ("masks", "truth"))
+        assert image["pixel_accuracy"] == pytest.approx((mask == truth).mean())
+        kept = np.load(out / "probabilities" / f"{name}.npz")
+        assert (kept["probabilities"].argmax(axis=0) == mask).mean() > 0.99  # float16
+        assert list(kept["classes"]) == ["background", "crater", "boulder"]
+        assert (out / "heatmaps" / f"{name}.crater.png").exists()
+        assert (out / "uncertainty" / f"{name}.png").exists()
+
+
+def test_either_inputs_or_a_split_are_named(study, photos, capsys, tmp_path):
+    for wrong in ([], [photos, "--split", "val"], ["--split", "nonsense"]):
+        assert run(study, *wrong, "-o", tmp_path / "out") == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()

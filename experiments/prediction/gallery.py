@@ -1,0 +1,98 @@
+"""A page with the predicted images: sliders, classes on and off, worst or most uncertain first."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from encoder_ablations.data.datasets.reading import read_image
+from encoder_ablations.experiments.prediction.outputs import Outputs
+from encoder_ablations.utils.files import write_text
+from encoder_ablations.utils.pages.html_page import render_page
+
+LONGEST_SIDE = 560
+"""Pixels of a picture in the page."""
+SHOWN = 60
+"""Most images that the page holds: more would make it too large to open."""
+
+
+def write_gallery(outputs: Outputs, names: Sequence[str]) -> Path:
+    """Write ``index.html``, which needs no other file, about predicted images; return it.
+
+    Images with masks are ordered by their score, the worst first; others by their mean uncertainty,
+    the most uncertain first.
+
+    Args:
+        outputs: the folder, in which all images are complete.
+        names: of the images.
+    """
+    described = [
+        json.loads(outputs.description(name).read_text(encoding="utf-8")) for name in names
+    ]
+    ordered = sorted(described, key=_order)
+    classes = [
+        {"name": label, "color": "#{:02x}{:02x}{:02x}".format(*color)}
+        for label, color in zip(outputs.classes, outputs.colors, strict=True)
+    ]
+    page = render_page(
+        Path(__file__).with_suffix(".html"),
+        images=[_shown(outputs, image) for image in ordered[:SHOWN]],
+        hidden=max(0, len(ordered) - SHOWN),
+        classes=classes,
+        script=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
+        labelled=any("miou" in image for image in ordered),
+    )
+    path = outputs.folder / "index.html"
+    write_text(path, page)
+    return path
+
+
+def _order(image: dict[str, Any]) -> tuple[float, float]:
+    """Return the key that images are sorted by."""
+    score = image.get("miou")
+    if score is None:
+        score = 1.0
+    return score, -image.get("mean_uncertainty", 0.0)
+
+
+def _shown(outputs: Outputs, image: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of an image."""
+    name = image["name"]
+    pictures = {"image": "", "mask": "", "truth": "", "uncertainty": ""}
+    mask = outputs.path("masks", name, "png")
+    if mask.exists() and len(outputs.colors) < 256:
+        pictures["image"] = _jpeg(Image.fromarray(read_image(Path(image["image"]))))
+        pictures["mask"] = _png(mask)
+    else:  # a map: its preview is all that is small enough
+        with Image.open(outputs.path("overlays", name, "jpg")) as preview:
+            pictures["image"] = _jpeg(preview.convert("RGB"))
+    truth, uncertainty = (outputs.path(kind, name, "png") for kind in ("truth", "uncertainty"))
+    if truth.exists():
+        pictures["truth"] = _png(truth)
+    if uncertainty.exists():
+        pictures["uncertainty"] = _jpeg(Image.open(uncertainty))
+    shares = sorted(image["share"].items(), key=lambda entry: -entry[1])
+    return image | pictures | {"largest": [entry for entry in shares if entry[1] > 0][:3]}
+
+
+def _jpeg(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    small = picture.copy()
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    small.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _png(path: Path) -> str:
+    """Return a picture in the colours of its file; classes keep theirs exactly."""
+    with Image.open(path) as file:
+        picture = file.convert("RGB")
+    scale = min(1.0, LONGEST_SIDE / max(picture.size))
+    size = [max(1, round(side * scale)) for side in picture.size]
+    buffer = io.BytesIO()
+    picture.resize((size[0], size[1]), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
