@@ -1,6 +1,8 @@
 """Feature maps as pictures."""
 
 import io
+import math
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -9,6 +11,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from encoder_ablations.utils.files import write_bytes
+
+PANEL = 400
+"""Longest side of a picture in the overview, in pixels."""
+LINE, LETTER = 16, 6
+"""Height of a line of text and about the width of a letter, in pixels."""
+CAPTION_WIDTH = 480
+"""Least width of the overview, in pixels, so that its caption has few lines."""
 
 
 def heatmap(features: Tensor, size: tuple[int, int]) -> np.ndarray:
@@ -30,20 +39,23 @@ def heatmap(features: Tensor, size: tuple[int, int]) -> np.ndarray:
     return (255 * colours).astype(np.uint8)
 
 
-def save_heatmaps(image: np.ndarray, maps: dict[str, Tensor], folder: Path) -> list[Path]:
+def save_heatmaps(
+    image: np.ndarray, maps: dict[str, Tensor], folder: Path, caption: str = ""
+) -> list[Path]:
     """Write ``NAME.png`` for every map, and ``overview.png`` with the image and all maps.
 
     Args:
         image: H×W×3 uint8, RGB.
         maps: C×h×w by name.
         folder: where the pictures go.
+        caption: sentences that are written below the overview.
 
     Returns:
         The files written.
     """
     height, width = image.shape[:2]
     panels = {name: heatmap(features, (height, width)) for name, features in maps.items()}
-    panels["overview"] = _overview({"image": image, **panels})
+    panels["overview"] = _overview({"image": image, **panels}, caption)
     written = []
     for name, panel in panels.items():
         buffer = io.BytesIO()
@@ -53,12 +65,33 @@ def save_heatmaps(image: np.ndarray, maps: dict[str, Tensor], folder: Path) -> l
     return written
 
 
-def _overview(panels: dict[str, np.ndarray]) -> np.ndarray:
-    """Return all panels in one row, each under its name."""
-    columns = []
-    for name, panel in panels.items():
-        labelled = Image.new("RGB", (panel.shape[1] + 4, panel.shape[0] + 16), "white")
-        labelled.paste(Image.fromarray(panel), (0, 16))
-        ImageDraw.Draw(labelled).text((2, 2), name, fill="black")
-        columns.append(np.asarray(labelled))
-    return np.concatenate(columns, axis=1)
+def _overview(panels: dict[str, np.ndarray], caption: str) -> np.ndarray:
+    """Return all panels in rows, each under its name, and the caption below them.
+
+    There are about as many rows as columns. Panels larger than ``PANEL`` are reduced.
+    """
+    columns = math.ceil(math.sqrt(len(panels)))
+    labelled = [_labelled(name, panel) for name, panel in panels.items()]
+    width, height = labelled[0].size
+    rows = math.ceil(len(labelled) / columns)
+    # narrow pictures are widened for the caption
+    total = max(columns * width, CAPTION_WIDTH)
+    lines = textwrap.wrap(caption, total // LETTER)
+    page = Image.new("RGB", (total, rows * height + LINE * len(lines)), "white")
+    for place, panel in enumerate(labelled):
+        row, column = divmod(place, columns)
+        page.paste(panel, (column * width, row * height))
+    draw = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        draw.text((2, rows * height + LINE * number), line, fill="black")
+    return np.asarray(page)
+
+
+def _labelled(name: str, panel: np.ndarray) -> Image.Image:
+    """Return a panel with a margin, under its name."""
+    picture = Image.fromarray(panel)
+    picture.thumbnail((PANEL, PANEL))
+    labelled = Image.new("RGB", (picture.width + 4, picture.height + LINE), "white")
+    labelled.paste(picture, (0, LINE))
+    ImageDraw.Draw(labelled).text((2, 2), name, fill="black")
+    return labelled

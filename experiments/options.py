@@ -11,6 +11,11 @@ from encoder_ablations.utils.device_names import ALLOWED, check_device_name
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.progress import Bar
 
+ENCODER_HELP = (
+    "a name (see 'ablate encoders'), a timm model, package.module:function for one of your own, or "
+    "a YAML"
+)
+
 
 def make_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
     """Return a parser whose help ends with examples."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,9 +10,22 @@ from torch import Tensor
 from encoder_ablations.encoders.pyramids.resize import scale_bilinear
 from encoder_ablations.segmenters.ops.upsample_argmax import STRIDE, upsample_argmax
 from encoder_ablations.utils.arithmetic import deterministic_kernels
+from encoder_ablations.utils.errors import InputError
 
 BAND_VALUES = 2**24
 """Scores that :meth:`ScoreMaps.bands` holds at once: 64 MiB of float32."""
+
+
+class QueryOutputs(NamedTuple):
+    """What Q queries say of B images.
+
+    Attributes:
+        classes: B×Q×K class probabilities; what they lack to a sum of 1 is "no object".
+        masks: B×Q×H×W, the probability that a pixel lies in a query's mask.
+    """
+
+    classes: Tensor
+    masks: Tensor
 
 
 @dataclass(frozen=True)
@@ -26,12 +40,15 @@ class ScoreMaps:
             ``mixing @ sigmoid(upsampled maps)``, the order of Mask2Former's semantic inference: the
             mask logits are upsampled, not the mixed probabilities.
         stride: image pixels per step of ``maps``; 7/4 where patches of 14 pixels are divided by 8.
+        background: id of the class that no query has, whose score is one half everywhere; None =
+            there is no such class.
     """
 
     maps: Tensor
     image_size: tuple[int, int]
     mixing: Tensor | None = None
     stride: float = STRIDE
+    background: int | None = None
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Return the scores B×K×size of the images resized to ``size``, without padding.
@@ -96,7 +113,59 @@ class ScoreMaps:
         """Return the scores B×K×H×W of upsampled maps B×N×H×W."""
         if self.mixing is None:
             return maps
-        return torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), maps.sigmoid())
+        scores = torch.einsum("bkn,bnhw->bkhw", self.mixing.float(), maps.sigmoid())
+        if self.background is not None:
+            scores[:, self.background] = 0.5
+        return scores
+
+    def queries(self, size: tuple[int, int]) -> QueryOutputs:
+        """Return what every query says, its mask at ``size`` without padding.
+
+        Raises:
+            InputError: the scores are of a head without queries.
+        """
+        classes = self._class_probabilities()
+        with deterministic_kernels(False):
+            masks = upsample(self.maps.float(), self.image_size, size, self.stride)
+        return QueryOutputs(classes, masks.sigmoid())
+
+    def object_masks(
+        self, class_id: int, size: tuple[int, int], score: float = 0.7, share: float = 0.5
+    ) -> Tensor:
+        """Return where the objects of a class lie, by queries that are sure of it: B×size bool.
+
+        A query counts if the class is its most probable one and its probability is greater than
+        ``score``. A pixel lies in an object if the largest mask probability of these queries is
+        greater than ``share``.
+
+        Args:
+            class_id: the class, 0..K-1.
+            size: (H, W) of the result, which covers the images without padding.
+            score: least probability of the class, 0..1.
+            share: least probability of the mask, 0..1.
+
+        Raises:
+            InputError: the scores are of a head without queries.
+        """
+        best = self._class_probabilities().max(dim=2)
+        sure = (best.indices == class_id) & (best.values > score)
+        found = torch.zeros(len(self.maps), *size, dtype=torch.bool, device=self.maps.device)
+        # only the masks that count are enlarged
+        for image in sure.any(dim=1).nonzero().flatten().tolist():
+            masks = self.maps[image][sure[image]].float()
+            with deterministic_kernels(False):
+                large = upsample(masks[None], self.image_size, size, self.stride)
+            found[image] = large.sigmoid().amax(dim=1)[0] > share
+        return found
+
+    def _class_probabilities(self) -> Tensor:
+        """Return the class probabilities B×Q×K of the queries."""
+        if self.mixing is None:
+            raise InputError(
+                "this head has no queries. Masks of single queries come from query_decoder and "
+                "mask2former."
+            )
+        return self.mixing.float().transpose(1, 2)
 
     def labels(self, size: tuple[int, int]) -> Tensor:
         """Return the class with the largest score at every pixel, B×size int64.

@@ -3,7 +3,7 @@
 They lie apart from the heads, so that reading a configuration does not import PyTorch.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -18,6 +18,7 @@ Queries = Annotated[Positive, at_most(10000, "every query has a mask in memory")
 Points = Annotated[Positive, at_most(2**20, "every mask of every query is sampled at each point")]
 Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
 Norm = Literal["batch", "group"]
+Grid = Annotated[Positive, at_most(256, "every place of the grid has a position in memory")]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
 
 
@@ -58,11 +59,30 @@ class LinearSpec(DenseSpec):
     """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
 
 
-class Mask2FormerSettings(HeadSpec):
-    """Settings of both implementations of Mask2Former, by default the official ADE20K-150 ones."""
+class SetLossSettings(HeadSpec):
+    """Settings of heads whose queries are matched with segments, by default Mask2Former's."""
 
     queries: Queries = 100
     """Number of object queries."""
+    points: Points = 12544
+    """Points sampled for each mask's loss."""
+    oversample_ratio: Ratio = Field(default=3.0, ge=1)
+    """Candidates drawn per point; the most uncertain candidates are kept."""
+    importance_ratio: float = Field(default=0.75, ge=0, le=1)
+    """Share of the points that are the most uncertain candidates; the others are uniform."""
+    class_weight: float = Field(default=2.0, ge=0)
+    """Weight of the classification in the loss."""
+    mask_weight: float = Field(default=5.0, ge=0)
+    """Weight of the masks' cross-entropy in the loss."""
+    dice_weight: float = Field(default=5.0, ge=0)
+    """Weight of the masks' dice loss in the loss."""
+    no_object_weight: float = Field(default=0.1, ge=0, le=1)
+    """Weight of the class "no object" within the classification."""
+
+
+class Mask2FormerSettings(SetLossSettings):
+    """Settings of both implementations of Mask2Former, by default the official ADE20K-150 ones."""
+
     hidden: Hidden = Field(default=256, ge=32, multiple_of=32)
     """Width of the pixel and transformer decoders."""
     heads: Heads = 8
@@ -75,20 +95,6 @@ class Mask2FormerSettings(HeadSpec):
     """
     decoder_feedforward: Width = 2048
     """Inner width of the masked-attention layers."""
-    points: Points = 12544
-    """Points sampled for each mask's loss."""
-    oversample_ratio: Ratio = Field(default=3.0, ge=1)
-    """Candidates drawn per point; the most uncertain candidates are kept."""
-    importance_ratio: float = Field(default=0.75, ge=0, le=1)
-    """Share of the points that are the most uncertain candidates; the others are uniform."""
-    class_weight: float = Field(default=2.0, ge=0)
-    """Weight of the classification in the set loss."""
-    mask_weight: float = Field(default=5.0, ge=0)
-    """Weight of the masks' cross-entropy in the set loss."""
-    dice_weight: float = Field(default=5.0, ge=0)
-    """Weight of the masks' dice loss in the set loss."""
-    no_object_weight: float = Field(default=0.1, ge=0, le=1)
-    """Weight of the class "no object" within the classification."""
 
 
 class Mask2FormerSpec(Mask2FormerSettings):
@@ -177,6 +183,58 @@ class UNetPlainSpec(DecoderSpec):
     """Share of channels that are dropped after every step."""
 
 
+class QueryDecoderSpec(SetLossSettings):
+    """A transformer decoder whose queries read the patches of p3, as in hybrids with DarkNet."""
+
+    hidden: Width = 384
+    """Width of patches and queries."""
+    heads: Heads = 6
+    """Attention heads; they divide ``hidden``."""
+    decoder_layers: Layers = 6
+    """Layers of the transformer decoder."""
+    decoder_feedforward: Width = 2048
+    """Inner width of these layers."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout within these layers. With more than 0, accumulation drops other values than one large
+    batch would.
+    """
+    norm: Norm = "batch"
+    """The norm of the patches: "batch" (over the images of a micro-batch) or "group"."""
+    position_grid: Grid = 40
+    """Rows and columns of the learned positions, which are resized to the patches of an image. 40
+    fits images of 640×640.
+    """
+    assignment: Literal["fixed", "hungarian"] = "fixed"
+    """Which query answers for a class: "fixed" (query k for class k) or "hungarian" (the one that
+    fits best, by Mask2Former's matching and loss). Points are read by "hungarian" alone.
+    """
+    background: int | None = Field(default=None, ge=0)
+    """Id of a class that no query answers for: its pixels lie in no mask. It is predicted where no
+    other class scores more than one half. null: every class has masks.
+    """
+    class_weight: float = Field(default=1.0, ge=0)
+    """Weight of the classification in the loss."""
+    mask_weight: float = Field(default=1.0, ge=0)
+    """Weight of the masks' cross-entropy in the loss."""
+    dice_weight: float = Field(default=0.0, ge=0)
+    """Weight of the masks' dice loss in the loss."""
+    no_object_weight: float = Field(default=1.0, ge=0, le=1)
+    """Weight of the class "no object" within the classification."""
+
+    @model_validator(mode="after")
+    def _points_are_read(self) -> Self:
+        """Check that no setting of the matching is given where nothing is matched."""
+        fields = type(self).model_fields
+        keys = ("points", "oversample_ratio", "importance_ratio")
+        changed = [key for key in keys if getattr(self, key) != fields[key].default]
+        if self.assignment == "fixed" and changed:
+            raise ValueError(
+                f"{changed[0]} is read with assignment: hungarian only. Remove {changed[0]}, or "
+                "set that assignment"
+            )
+        return self
+
+
 BUILT_IN: dict[str, type[HeadSpec]] = {
     "conv_transpose": ConvTransposeSpec,
     "deeplabv3plus": DeepLabV3PlusSpec,
@@ -184,6 +242,7 @@ BUILT_IN: dict[str, type[HeadSpec]] = {
     "linear": LinearSpec,
     "mask2former": Mask2FormerSpec,
     "mask2former_official": OfficialMask2FormerSpec,
+    "query_decoder": QueryDecoderSpec,
     "segformer": SegFormerSpec,
     "unet": UNetSpec,
     "unet_plain": UNetPlainSpec,

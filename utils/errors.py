@@ -18,8 +18,14 @@ class CannotContinue(Exception):
     """
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the closest of ``allowed``, or "" when nothing is close."""
+def nearest(name: str, allowed: Iterable[str], most: int = 1) -> str:
+    """Return " Did you mean 'x'?" for the closest of ``allowed``, or "" when nothing is close.
+
+    Args:
+        name: what was given.
+        allowed: names that exist.
+        most: how many of the closest are named, the closest first.
+    """
     names = list(allowed)
     close = difflib.get_close_matches(name, names, n=max(len(names), 1), cutoff=0.5)
 
@@ -27,7 +33,13 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
         return difflib.SequenceMatcher(None, other, name).ratio(), other[:1] == name[:1]
 
     # among equally close names prefer the same first letter, which is seldom misspelt
-    return f" Did you mean '{max(close, key=likeness)}'?" if close else ""
+    quoted = [f"'{each}'" for each in sorted(close, key=likeness, reverse=True)[:most]]
+    if not quoted:
+        return ""
+    *others, last = quoted
+    if others:
+        last = f"{', '.join(others)} or {last}"
+    return f" Did you mean {last}?"
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:

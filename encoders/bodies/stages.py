@@ -85,21 +85,33 @@ def find_maps(model: nn.Module, name: str, options: Mapping[str, Any]) -> StageM
     indices = _indices(model, name)
     prune(model, indices)
     model.eval()
-    problem = ""
     for step in STEPS:
-        try:
-            maps = _trial_maps(model, indices, step)
-        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-            problem = str(error).partition("\n")[0].rstrip(".")[:120]
-            continue
+        sizes = [(_rounded_up(height, step), _rounded_up(width, step)) for height, width in SIZES]
+        maps = _trial_maps(model, indices, sizes)
         if maps:
             widths = tuple(each.shape[1] for each in maps)
             return StageMaps(indices, widths, step, _unread(model, maps), options)
     raise InputError(
-        f"the timm model '{name}' cannot be an encoder: it has no maps of strides 4, 8, 16 and 32 "
-        f"for images of every size (timm: {problem or 'maps of other sizes'}). "
+        f"the timm model '{name}' cannot be an encoder: {_reason(model, indices)}. "
         f"Allowed: {EXAMPLES}, or a vision transformer."
     )
+
+
+def _rounded_up(side: int, step: int) -> int:
+    """Return the next multiple of a step."""
+    return -(-side // step) * step
+
+
+def _reason(model: nn.Module, indices: Sequence[int]) -> str:
+    """Return why no trial has given maps of the right sizes."""
+    timm_model: Any = model
+    _, height, width = timm_model.default_cfg["input_size"]
+    if _trial_maps(model, indices, [(height, width)]):
+        return (
+            f"it takes images of {height}×{width} pixels only, and crops and whole images of a "
+            "dataset have other sizes"
+        )
+    return "its maps have other sizes than the image divided by 4, 8, 16 and 32"
 
 
 def prune(model: nn.Module, indices: Sequence[int]) -> None:
@@ -147,12 +159,21 @@ def _indices(model: nn.Module, name: str) -> tuple[int, ...]:
 
 
 @torch.enable_grad()
-def _trial_maps(model: nn.Module, indices: Sequence[int], step: int) -> list[Tensor]:
-    """Return the maps of an image padded to multiples of a step; none if their sizes are wrong."""
+def _trial_maps(
+    model: nn.Module, indices: Sequence[int], sizes: Sequence[tuple[int, int]]
+) -> list[Tensor]:
+    """Return the maps of images of the last of the sizes.
+
+    They are none if the model does not run on one of the sizes, or if maps have wrong sizes.
+    """
     maps: list[Tensor] = []
-    for size in SIZES:
-        height, width = (-(-side // step) * step for side in size)
-        maps = read_maps(model, indices, torch.empty(2, 3, height, width, device="meta"))
+    for height, width in sizes:
+        images = torch.empty(2, 3, height, width, device="meta")
+        try:
+            maps = read_maps(model, indices, images)
+        # what timm's models raise for images of a size that they do not take
+        except (RuntimeError, AssertionError, ValueError, TypeError):
+            return []
         if [(each.shape[-2], each.shape[-1]) for each in maps] != sizes_of(height, width):
             return []
     return maps

@@ -11,6 +11,8 @@ from encoder_ablations.utils.errors import InputError, nearest
 
 MODULES = ("vision_transformer", "eva", "beit", "deit", "naflexvit", "vision_transformer_sam")
 """timm's modules of plain vision transformers."""
+SUGGESTIONS = 4
+"""Names that the message about an unknown encoder proposes."""
 ROWS: tuple[EncoderRow, ...] = (*vision_transformers.ROWS, *convolutional.ROWS)
 
 ALIASES = {
@@ -61,8 +63,8 @@ def _is_vision_transformer(name: str, architecture: str) -> bool:
 
     if not timm.is_model(architecture):
         raise InputError(
-            f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES])} "
-            f"Allowed: {', '.join(TABLE)}, the name of a timm model, or package.module:function "
-            "for an encoder of your own."
+            f"unknown encoder '{name}'.{nearest(name, [*TABLE, *ALIASES], most=SUGGESTIONS)} "
+            "'ablate encoders' lists all. Also allowed: the name of a timm model, or "
+            "package.module:function for an encoder of your own."
         )
     return bool(is_model_in_modules(architecture, MODULES))

@@ -20,12 +20,13 @@ from encoder_ablations.utils.texts import plural
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from encoder_ablations.encoders.base import Encoder
+    from encoder_ablations.encoders.base import Body, Encoder
     from encoder_ablations.encoders.inspection import Inspection
 
 EXAMPLES = """  ablate taps --encoder dinov2_b14
   ablate taps --encoder vit_ti16 --size 512x640 weights=random
-  ablate taps --encoder clip_b16 --image photo.jpg --heatmaps taps weights=clip.safetensors"""
+  ablate taps --encoder clip_b16 --image photo.jpg --heatmaps taps weights=clip.safetensors
+  ablate taps --encoder my_models:make_small weights=random"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = options.make_parser(
         "taps", "Prints shapes, strides and token grid of an encoder and checks its taps.", EXAMPLES
     )
-    parser.add_argument(
-        "--encoder", required=True, help="a name (see 'ablate encoders'), a timm model, or a YAML"
-    )
+    parser.add_argument("--encoder", required=True, help=options.ENCODER_HELP)
     parser.add_argument("--image", type=Path, help="an image file (default: noise)")
     parser.add_argument(
         "--size", help="HxW, e.g. 512x640 (default: the image's own size, or 512x512)"
@@ -64,8 +63,10 @@ def _show(spec: EncoderSpec, image: np.ndarray, heatmaps: Path | None) -> int:
     if heatmaps is not None:
         maps = {f"tap{i}": features[0] for i, features in enumerate(result.maps)}
         maps |= {name: features[0] for name, features in result.pyramid.items()}
-        written = save_heatmaps(image, maps, heatmaps)
+        caption = _caption(spec, encoder)
+        written = save_heatmaps(image, maps, heatmaps, caption)
         print(f"wrote {plural(len(written), 'picture')} to {heatmaps}")
+        print(caption)
     agrees = (result.source_difference or 0.0) <= TOLERANCE
     return int(not agrees)
 
@@ -99,37 +100,71 @@ def _read(path: Path | None, size: tuple[int, int] | None) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
+def _caption(spec: EncoderSpec, encoder: "Encoder") -> str:
+    """Return what the colours of the heatmaps mean, and which weights have drawn them."""
+    sentences = [
+        "Colour is the mean of |activation| over the channels, stretched in each map to its own "
+        "range: dark blue is the least, yellow the most.",
+        f"Weights of the encoder: {spec.weights}.",
+    ]
+    if encoder.parts["neck"]:
+        names = f"{encoder.levels[0].name} to {encoder.levels[-1].name}"
+        sentences.append(f"{names} come from a neck with random weights, as before training.")
+    return " ".join(sentences)
+
+
 def describe(encoder: "Encoder", result: "Inspection", title: str, height: int, width: int) -> str:
     """Return what ``ablate taps`` prints."""
-    from encoder_ablations.encoders.bodies.custom import CustomBody
-    from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
-    from encoder_ablations.encoders.bodies.vit import ViTBody
-
     body = encoder.body
-    lines = [f"{title} on {height}×{width}"]
-    names = [f"stage {index + 2}" for index in range(len(result.maps))]
-    if isinstance(body, ViTBody):
-        lines.append(
-            f"  patch {body.patch}, read as stride {body.reduction:g}; "
-            f"{body.tokens(height, width)} patch tokens, "
-            f"{plural(body.prefix_tokens, 'prefix token')}; {plural(body.depth, 'block')}; "
-            f"final norm on taps: {body.final_norm}"
-        )
-        names = [f"block {tap}" for tap in body.taps]
-    if isinstance(body, CustomBody):
-        names = [f"map {index}" for index in range(len(result.maps))]
-    if isinstance(body, HierarchicalBody):
-        lines.append(
-            f"  {plural(body.max_depth - 1, 'block')}; images are padded to multiples of "
-            f"{body.step}"
-        )
+    lines = [f"{title} on {height}×{width}", f"  {_about_body(body, height, width)}"]
     lines.append(f"  mean {body.normalization.mean}, std {body.normalization.std}")
+    names = _tap_names(body, len(result.maps))
     taps = zip(names, result.maps, body.reductions, strict=True)
     for index, (name, features, reduction) in enumerate(taps):
         lines.append(f"  tap {index} ({name}): {_shape(features)}, stride {reduction:g}")
     for level in encoder.levels:
         lines.append(f"  {level.name}: {_shape(result.pyramid[level.name])}, stride {level.stride}")
     return "\n".join([*lines, f"  source check: {_source_check(result.source_difference)}"])
+
+
+def _about_body(body: "Body", height: int, width: int) -> str:
+    """Return blocks, and what the kind of body has besides, on images height×width."""
+    from encoder_ablations.encoders.bodies.custom import CustomBody
+    from encoder_ablations.encoders.bodies.darknet import DarkNetBody
+    from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
+    from encoder_ablations.encoders.bodies.unet import UNetBody
+    from encoder_ablations.encoders.bodies.vit import ViTBody
+
+    blocks = plural(body.max_depth - 1, "block")
+    if isinstance(body, ViTBody):
+        return (
+            f"patch {body.patch}, read as stride {body.reduction:g}; "
+            f"{body.tokens(height, width)} patch tokens, "
+            f"{plural(body.prefix_tokens, 'prefix token')}; {blocks}; "
+            f"final norm on taps: {body.final_norm}"
+        )
+    if isinstance(body, HierarchicalBody) and body.step > 1:
+        return f"{blocks}; images are padded to multiples of {body.step}"
+    if isinstance(body, CustomBody) and not body.blocks:
+        return "no blocks: its module has no depth_of and max_depth"
+    if isinstance(body, DarkNetBody | UNetBody):
+        return f"{blocks}, which are its stages"
+    return blocks
+
+
+def _tap_names(body: "Body", count: int) -> list[str]:
+    """Return what each of a number of taps is called."""
+    from encoder_ablations.encoders.bodies.custom import CustomBody
+    from encoder_ablations.encoders.bodies.unet import UNetBody
+    from encoder_ablations.encoders.bodies.vit import ViTBody
+
+    if isinstance(body, ViTBody):
+        return [f"block {tap}" for tap in body.taps]
+    if isinstance(body, CustomBody):
+        return [f"map {index}" for index in range(count)]
+    # only a U-Net gives the map of its first stage, too
+    first = 2 - isinstance(body, UNetBody)
+    return [f"stage {first + index}" for index in range(count)]
 
 
 def _source_check(difference: float | None) -> str:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--config", type=Path, help="the config.yaml of a run, instead of the next options"
     )
-    parser.add_argument("--encoder", help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
+    parser.add_argument("--encoder", help=options.ENCODER_HELP)
     parser.add_argument("--segmenter", help="a name or a YAML (default mask2former)")
     parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
     parser.add_argument(

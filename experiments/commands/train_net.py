@@ -73,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = options.make_parser(
         "train-net", "Trains the official Mask2Former in Detectron2.", EXAMPLES
     )
-    parser.add_argument("--encoder", help="a name (see 'ablate encoders'), a timm ViT, or a YAML")
+    parser.add_argument("--encoder", help="a name (see 'ablate encoders'), a timm model, or a YAML")
     parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
     parser.add_argument(
         "--fraction", type=float, help="share of the training images, 0..1 (default 1)"

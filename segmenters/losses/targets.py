@@ -48,8 +48,14 @@ class Targets:
         return share.view(points.shape[:-1])
 
 
-def find_targets(masks: Tensor, num_classes: int) -> Targets:
+def find_targets(masks: Tensor, num_classes: int, background: int | None = None) -> Targets:
     """Return the targets of masks B×H×W int64, with one transfer from the device.
+
+    Args:
+        masks: class ids, and the ignored one.
+        num_classes: number of classes, K.
+        background: id of a class that is no segment. In the targets the ids above it are one less,
+            and its own pixels have the id K - 1, which belongs to no segment.
 
     Raises:
         InputError: a mask holds an id that is neither a class nor the ignored one.
@@ -64,5 +70,12 @@ def find_targets(masks: Tensor, num_classes: int) -> Targets:
             f"a mask holds the class id {num_classes + wrong[0]}; "
             f"allowed: 0..{num_classes - 1}, or {ignore} to ignore."
         )
-    classes = tuple(tuple(row.nonzero().flatten().tolist()) for row in seen[:, :num_classes])
+    shown = seen[:, :num_classes]
+    if background is not None:
+        # without that class's column the later ones move down by one
+        shown = torch.cat([shown[:, :background], shown[:, background + 1 :]], dim=1)
+        above = (masks > background) & (masks != ignore)
+        moved = masks - above.long()
+        masks = moved.masked_fill(masks == background, num_classes - 1)
+    classes = tuple(tuple(row.nonzero().flatten().tolist()) for row in shown)
     return Targets(masks, classes, tuple(seen[:, ignore].tolist()), ignore)

@@ -181,7 +181,7 @@ BAD = {
     "unknown command": (["trian"], "unknown command 'trian'. Did you mean 'train'?"),
     "unknown encoder": (
         ["train", "--encoder", "dinov2_b15", "--dataset", "camvid"],
-        "Did you mean 'dinov2_b14'?",
+        "Did you mean 'dinov2_b14', ",
     ),
     "unknown dataset": (
         ["train", "--encoder", "mae_b16", "--dataset", "camvit"],

@@ -17,7 +17,7 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.base import Features
 from encoder_ablations.segmenters.build import build_segmenter
-from encoder_ablations.segmenters.heads import mask2former
+from encoder_ablations.segmenters.heads import mask2former, query_decoder
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.losses import set_loss
 from encoder_ablations.segmenters.losses.matching import Matches
@@ -28,6 +28,7 @@ from encoder_ablations.segmenters.spec import (
     DeepLabV3PlusSpec,
     FPNSpec,
     Mask2FormerSpec,
+    QueryDecoderSpec,
     SegFormerSpec,
     UNetPlainSpec,
     UNetSpec,
@@ -38,6 +39,9 @@ CUDA = torch.device("cuda", 0)
 LINEAR = LinearSpec(name="linear")
 FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=2, points=64
+)
+QUERIES = QueryDecoderSpec(
+    name="query_decoder", queries=5, hidden=32, heads=4, decoder_layers=2, dice_weight=1.0
 )
 VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
 RESNET = EncoderSpec(name="test_resnet", weights="random", channels=32)
@@ -71,6 +75,12 @@ CASES = {
     "fpn": (FPNSpec(name="fpn", hidden=32, branch_hidden=32), RESNET, 3),
     "conv_transpose": (ConvTransposeSpec(name="conv_transpose"), TAP, 3),
     "unet_plain": (UNetPlainSpec(name="unet_plain"), UNET, 3),
+    "query_decoder": (QUERIES, RESNET, 3),
+    "matched queries": (
+        QUERIES.model_copy(update={"assignment": "hungarian", "background": 1}),
+        RESNET,
+        3,
+    ),
     "simple pyramid": (LINEAR, VIT.model_copy(update={"neck": "simple_feature_pyramid"}), 3),
 }
 
@@ -100,14 +110,14 @@ def without_values(monkeypatch):
     """Every mask shows the classes 0 and 2 and ignored pixels; queries are matched with them in
     order."""
 
-    def find_targets(masks, num_classes):
+    def find_targets(masks, num_classes, background=None):
         return Targets(masks, ((0, 2),) * len(masks), (True,) * len(masks))
 
     def assign(costs, counts):
         places = torch.zeros(len(costs), sum(counts), dtype=torch.int64).to(costs.device)
         return Matches(places, places)
 
-    for module in (mask2former, set_loss):
+    for module in (mask2former, query_decoder, set_loss):
         monkeypatch.setattr(module, "find_targets", find_targets)
     monkeypatch.setattr(set_loss, "assign", assign)
 

@@ -18,6 +18,7 @@ from encoder_ablations.segmenters.spec import (
     DeepLabV3PlusSpec,
     FPNSpec,
     Mask2FormerSpec,
+    QueryDecoderSpec,
     SegFormerSpec,
     UNetPlainSpec,
     UNetSpec,
@@ -53,6 +54,13 @@ SEGMENTERS = {
     "one decoder layer": Mask2FormerSpec(name="mask2former", **SMALL | {"decoder_layers": 1}),
     "mask2former_official": OfficialMask2FormerSpec(name="mask2former_official", **SMALL),
 }
+QUERIES = {
+    "queries": 5,
+    "hidden": 32,
+    "heads": 2,
+    "decoder_layers": 2,
+    "decoder_feedforward": 32,
+}
 DECODERS = {
     "unet": UNetSpec(name="unet", widths=(16, 8, 8)),
     "upernet": UPerNetSpec(name="upernet", hidden=16),
@@ -61,6 +69,10 @@ DECODERS = {
     "fpn": FPNSpec(name="fpn", hidden=16, branch_hidden=16),
     "conv_transpose": ConvTransposeSpec(name="conv_transpose"),
     "unet_plain": UNetPlainSpec(name="unet_plain"),
+    "query_decoder": QueryDecoderSpec(name="query_decoder", **QUERIES),
+    "matched queries": QueryDecoderSpec(
+        name="query_decoder", **QUERIES, assignment="hungarian", points=64
+    ),
 }
 OFFICIAL = [
     pytest.mark.detectron2,
@@ -80,6 +92,8 @@ PAIRS = [
 ]
 PAIRS += [(encoder, name) for encoder in ("hierarchical", "bare hierarchical") for name in PYRAMID]
 PAIRS += [(encoder, "deeplabv3plus") for encoder in ENCODERS if encoder not in MAPS]
+PAIRS += [(encoder, "query_decoder") for encoder in ENCODERS if encoder not in MAPS]
+PAIRS += [("concatenating", "matched queries")]
 PAIRS += [("one bare tap", "conv_transpose"), ("plain U-Net", "unet_plain")]
 
 
@@ -133,7 +147,7 @@ for fields, head in json.loads(sys.argv[1]):
     torch.manual_seed(distributed.get_rank())
     for _ in range(2):  # only the second pass finds out that gradients of the first are missing
         images, masks = torch.randint(0, 256, (2, 3, 64, 64)), torch.randint(0, 3, (2, 64, 64))
-        loss = model(images, masks)["cross_entropy"]
+        loss = sum(model(images, masks).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -154,6 +168,7 @@ def test_two_processes_get_every_gradient_they_wait_for(tmp_path):
         ({"name": "dinov2_s14", "final_norm": False}, "linear"),
         ({"name": "darknet_tiny"}, "linear"),
         (VIT, "deeplabv3plus"),
+        (ENCODERS["concatenating"], {"name": "query_decoder", **QUERIES}),
     ]
     code, output = launch(tmp_path / "program.py", json.dumps(models))
     assert code == 0, output[-3000:]

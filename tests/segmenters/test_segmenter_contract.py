@@ -9,6 +9,7 @@ from torch import nn
 
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.dense import DenseHead
+from encoder_ablations.segmenters.heads.query_decoder import QueryDecoderHead
 from encoder_ablations.segmenters.registry import head_entry, head_names
 from encoder_ablations.segmenters.spec import DecoderSpec
 
@@ -30,11 +31,15 @@ TINY = {
 def tiny(name, **settings):
     spec = head_entry(name).spec
     known = {key: value for key, value in TINY.items() if key in spec.model_fields}
+    if name == "query_decoder" and settings.get("assignment") != "hungarian":
+        known.pop("points")
     return spec(name=name, **known, **settings)
 
 
 SPECS = {name: tiny(name) for name in head_names()}
 SPECS["mask2former-negative"] = tiny("mask2former", ignored_pixels="negative")
+SPECS["query_decoder-hungarian"] = tiny("query_decoder", assignment="hungarian")
+SPECS["query_decoder-background"] = tiny("query_decoder", background=1, dice_weight=1.0)
 DECODERS = [name for name in head_names() if issubclass(head_entry(name).spec, DecoderSpec)]
 OFFICIAL = [
     pytest.mark.detectron2,
@@ -108,6 +113,22 @@ def test_training_lowers_the_loss(segmenter):
         optimizer.step()
         values.append(loss.item())
     assert values[-1] < 0.9 * values[0]
+
+
+def test_what_every_query_says(segmenter):
+    """Of heads with queries: probabilities whose sums over the queries are the scores."""
+    if isinstance(segmenter.head, DenseHead):
+        return
+    images, _ = batch((75, 101))
+    with torch.no_grad():
+        predicted = segmenter.eval().predict(images)
+        classes, masks = predicted.queries((75, 101))
+    assert classes.shape == (2, TINY["queries"], CLASSES)
+    assert masks.shape == (2, TINY["queries"], 75, 101)
+    assert (classes.sum(-1) < 1).all()
+    expected = torch.einsum("bqk,bqhw->bkhw", classes, masks)
+    asked = [k for k in range(CLASSES) if k != predicted.background]
+    torch.testing.assert_close(predicted.at((75, 101))[:, asked], expected[:, asked])
 
 
 def test_uint8_and_float_images_are_the_same(segmenter):
@@ -199,7 +220,7 @@ def test_what_computed_deformable_attention_is_asked_of_the_head(segmenter, make
     images, _ = batch((64, 64))
     fresh = copy.deepcopy(segmenter)
     segmenter.eval().scores(images)
-    expected = set() if isinstance(segmenter.head, DenseHead) else {"numba"}
+    expected = set() if isinstance(segmenter.head, DenseHead | QueryDecoderHead) else {"numba"}
     assert segmenter.head.attention_paths() == expected
     assert fresh.head.attention_paths() == set()
     fresh.eval().scores(images)

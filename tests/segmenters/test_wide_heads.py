@@ -15,6 +15,7 @@ from encoder_ablations.segmenters.spec import (
     DeepLabV3PlusSpec,
     FPNSpec,
     Mask2FormerSpec,
+    QueryDecoderSpec,
     SegFormerSpec,
     UNetPlainSpec,
     UNetSpec,
@@ -118,6 +119,9 @@ WIDE = [
     FPNSpec(name="fpn", hidden=16, branch_hidden=16),
     ConvTransposeSpec(name="conv_transpose"),
     UNetPlainSpec(name="unet_plain"),
+    QueryDecoderSpec(
+        name="query_decoder", queries=300, hidden=16, heads=2, decoder_layers=1, background=3
+    ),
 ]
 
 

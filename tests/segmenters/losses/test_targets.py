@@ -18,6 +18,17 @@ def test_one_segment_for_each_class_present():
     assert segments[1].sum() == 1
 
 
+def test_a_class_that_is_no_segment():
+    masks = torch.tensor([[[0, 1, 2, 3, 255]]])
+    targets = find_targets(masks, 4, background=1)
+    assert targets.classes == ((0, 1, 2),)
+    assert targets.masks.tolist() == [[[0, 3, 1, 2, 255]]]
+    assert targets.segments()[0].argmax(0).tolist() == [[0, 0, 1, 2, 0]]
+    assert targets.segments()[0][:, 0, [1, 4]].sum() == 0
+    with pytest.raises(InputError, match=r"class id 4; allowed: 0\.\.3"):
+        find_targets(masks + (masks == 3), 4, background=1)
+
+
 def test_unknown_class_id():
     with pytest.raises(InputError, match=r"class id 7; allowed: 0\.\.2, or 255"):
         find_targets(torch.full((1, 2, 2), 7), 3)
