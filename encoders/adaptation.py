@@ -212,8 +212,9 @@ def _check_all_called(encoder: Encoder, layers: Layers, where: str) -> None:
     encoder.eval()
     last = {name: list(parts.parameters())[-1] for name, parts in encoder.adapters.items()}
     device = next(iter(last.values())).device
+    side = -(-PROBE // encoder.divisibility) * encoder.divisibility
     with torch.enable_grad():
-        maps = encoder.body(torch.zeros(1, 3, PROBE, PROBE, device=device))
+        maps = encoder.body(torch.zeros(1, 3, side, side, device=device))
         total = torch.stack([each.sum() for each in maps]).sum()
     gradients = torch.autograd.grad(total, list(last.values()), allow_unused=True)
     pairs = zip(last, gradients, strict=True)
