@@ -48,7 +48,7 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
 
     Raises:
         InputError: a field that :class:`EncoderSpec` does not have, a value that it does not allow,
-            or a vision transformer without a neck.
+            adapters, or a vision transformer without a neck.
     """
 
     model_type = "encoder_ablations"
