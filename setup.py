@@ -68,6 +68,7 @@ setup(
             "torchmetrics>=1.4",  # an independent mIoU to compare with
             "segmentation-models-pytorch==0.6.0",  # independent decoders and losses
             "datasets>=4",  # copies of hub datasets
+            "peft>=0.21",  # the optional extra "lora"
             "rasterio>=1.3",  # rasters of any size
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
@@ -78,6 +79,9 @@ setup(
         ],
         "hub": [
             "datasets>=4",  # datasets of the Hugging Face hub
+        ],
+        "lora": [
+            "peft>=0.21",  # adapters of low rank (LoRA) in encoders
         ],
         "raster": [
             "rasterio>=1.3",  # rasters of any size

@@ -1,6 +1,7 @@
 """The contract of an encoder: a normalised image in, a feature pyramid out."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import torch
@@ -79,6 +80,9 @@ class Body(nn.Module):
         """Return whether any map depends on a parameter; others have no gradient."""
         return True
 
+    def forget_copies(self) -> None:
+        """Forget copies of layers that the body has made, because its layers were replaced."""
+
     def facts(self) -> dict[str, object]:
         """Return the body's properties that a result depends on, as plain values."""
         return {
@@ -107,6 +111,8 @@ class Encoder(nn.Module):
             a body with other strides then gives tap0...
         frozen: modules that stay in evaluation mode, see
             :func:`encoder_ablations.encoders.freezing.freeze`.
+        adapters: name of a layer in the frozen body → the modules that learn beside it, see
+            :func:`encoder_ablations.encoders.adaptation.add_adapters`.
         map_dtype: what the body's maps are rounded to; None = not rounded. See :meth:`round_maps`.
         batch_norm: where the body's BatchNorm statistics come from, see
             :func:`encoder_ablations.encoders.batch_norm.statistics_of`; None = it has no BatchNorm.
@@ -124,6 +130,7 @@ class Encoder(nn.Module):
         self.body = body
         self.neck = neck
         self.frozen: tuple[nn.Module, ...] = ()
+        self.adapters: dict[str, nn.ModuleList] = {}
         self.map_dtype: torch.dtype | None = None
         self.batch_norm: Statistics | None = None
         if channels is None:
@@ -156,6 +163,14 @@ class Encoder(nn.Module):
 
     def _body_learns(self) -> bool:
         return any(parameter.requires_grad for parameter in self.body.parameters())
+
+    @property
+    def adapter_names(self) -> frozenset[str]:
+        """Names of the adapters' parameters, as ``named_parameters`` gives them."""
+        parts = [adapter.parameters() for adapter in self.adapters.values()]
+        own = {id(parameter) for parameter in chain.from_iterable(parts)}
+        named = self.named_parameters()
+        return frozenset(name for name, parameter in named if id(parameter) in own)
 
     def round_maps(self, precision: Literal["fp32", "bf16", "fp16"]) -> None:
         """Round the body's maps to a precision from now on; "fp32" leaves them as computed."""
@@ -205,4 +220,7 @@ class Encoder(nn.Module):
         super().train(mode)
         for module in self.frozen:
             module.eval()
+        # they lie within the frozen body
+        for adapter in self.adapters.values():
+            adapter.train(mode)
         return self

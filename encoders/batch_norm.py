@@ -32,14 +32,17 @@ def statistics_of(spec: EncoderSpec, has_norms: bool) -> Statistics | None:
     where = f"encoder {spec.name}: batch_norm {spec.batch_norm} has no meaning"
     if not allowed:
         raise InputError(f"{where}, since its body has no BatchNorm. Remove it.")
-    raise InputError(f"{where} with freeze {spec.freeze}. Allowed: {', '.join(allowed)}.")
+    kept = f"freeze {spec.freeze}"
+    if spec.adapt is not None:
+        kept = "adapt"
+    raise InputError(f"{where} with {kept}. Allowed: {', '.join(allowed)}.")
 
 
 def _allowed(spec: EncoderSpec, has_norms: bool) -> tuple[Statistics, ...]:
     """Return the values that ``batch_norm`` may have, the default first."""
     if not has_norms:
         return ()
-    if spec.freeze in ("none", "all_but_norms"):
+    if spec.adapt is None and spec.freeze in ("none", "all_but_norms"):
         return ("learn",)
     if spec.weights == "random":
         return ("estimate", "keep")

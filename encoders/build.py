@@ -5,6 +5,7 @@ from typing import Any
 import timm
 from torch import nn
 
+from encoder_ablations.encoders.adaptation import add_adapters
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
 from encoder_ablations.encoders.batch_norm import statistics_of
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
@@ -56,7 +57,7 @@ VIT_SETTINGS = ("taps", "final_norm", "grid")
 def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     """Build an encoder and load its weights.
 
-    Body and neck draw their random weights from two streams of ``seed``.
+    Body, neck and adapters draw their random weights from three streams of ``seed``.
 
     Raises:
         InputError: an unknown name, a setting that this encoder does not have, weights that do not
@@ -69,9 +70,9 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     check_stated_facts(spec, body)
     with torch_stream(seed, "encoder", "neck"):
         neck = _build_neck(spec, neck_name, body)
-    channels = None if neck_name == "none" else spec.channels
-    encoder = Encoder(body, neck, channels)
+    encoder = Encoder(body, neck, None if neck_name == "none" else spec.channels)
     freeze(encoder, spec.freeze)
+    add_adapters(encoder, spec, seed)
     encoder.batch_norm = statistics_of(spec, has_running_statistics(body))
     return encoder
 
@@ -167,9 +168,7 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         # the image size keeps the grid of the position embeddings
         size = source_of(row).input_size[-1] // patch * REGULAR_PATCH
         options |= {"patch_size": REGULAR_PATCH, "img_size": size}
-    input_scale = 1.0
-    if spec.grid == "rescaled_input":
-        input_scale = patch / REGULAR_PATCH
+    scale = patch / REGULAR_PATCH if spec.grid == "rescaled_input" else 1.0
     model = _timm_model(row, options)
     loaded = _load(model, spec.weights, row.model)
     if spec.final_norm and final_norm_of(model) is None:
@@ -185,7 +184,7 @@ def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
         taps=taps,
         final_norm=spec.final_norm is not False,
         normalization=normalization,
-        input_scale=input_scale,
+        input_scale=scale,
         position_rule=row.position_rule,
     )
     body.loaded = loaded

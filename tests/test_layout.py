@@ -14,7 +14,7 @@ from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.references import load_encoder
-from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
 from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -40,6 +40,8 @@ SPECS = [
     DatasetSpec,
     HubSource,
     EncoderSpec,
+    AdaptSpec,
+    LoraSpec,
     OptimizerSpec,
     ScheduleSpec,
     Recipe,

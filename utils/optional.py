@@ -32,6 +32,11 @@ HINTS = {
         "it needs Detectron2 and opencv-python-headless, too (docs/setup.md). "
         "The segmenter 'mask2former' works without it.",
     ),
+    "peft": (
+        "peft",
+        "Adapters (encoder.adapt) need it: pip install peft  (or encoder-ablations[lora]). "
+        "Encoders without adapt work without it.",
+    ),
     "rasterio": (
         "rasterio",
         "Rasters are read with it: pip install rasterio  (or encoder-ablations[raster]). "

@@ -110,7 +110,15 @@ class ViTBody(Body):
         key = (*grid, kernel.device, kernel.dtype)
         if key not in self.readers:
             self.readers = {key: _copy_for_grid(self.reader, grid)}
-        return self.readers[key]
+        copied = self.readers[key]
+        # dropout of adapters is on in training only
+        for module, own_module in zip(copied.modules(), self.reader.modules(), strict=True):
+            module.training = own_module.training
+        return copied
+
+    def forget_copies(self) -> None:
+        """Forget the readers of other grids, see :class:`Body`."""
+        self.readers = {}
 
     def _rescale(self, images: Tensor) -> Tensor:
         """Return images padded to whole patches, then resized by ``input_scale``.

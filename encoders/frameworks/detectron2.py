@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from encoder_ablations.encoders.adaptation import refuse_adapters
 from encoder_ablations.encoders.base import STRIDES, Encoder, Level, Normalization
 from encoder_ablations.encoders.build import build_encoder, normalization_of
 from encoder_ablations.encoders.freezing import freeze_unread
@@ -131,6 +132,7 @@ def add_encoder_config(cfg: CfgNode) -> None:
     if "ENCODER_ABLATIONS" not in cfg.MODEL:
         fields = EncoderSpec.model_fields
         defaults = {name: field.get_default() for name, field in fields.items()}
+        defaults.pop("adapt")  # its encoders are refused here
         _write_spec(cfg, defaults | {"name": ""})
 
 
@@ -151,10 +153,11 @@ def apply_encoder(
             settings.
 
     Raises:
-        InputError: there is no such encoder.
+        InputError: there is no such encoder, or it has adapters.
     """
     add_encoder_config(cfg)
     spec = encoder if isinstance(encoder, EncoderSpec) else load_encoder(encoder)
+    refuse_adapters(spec, "Detectron2")
     _write_spec(cfg, spec.model_dump())
     options = _with_freeze_as_text(keep)
     # merged twice: the node's options decide which encoder it is, and the others win in the end

@@ -25,6 +25,7 @@ from transformers import initialization as init
 from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
 from transformers.modeling_outputs import BackboneOutput
 
+from encoder_ablations.encoders.adaptation import refuse_adapters
 from encoder_ablations.encoders.base import STRIDES, Encoder
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.freezing import freeze
@@ -47,7 +48,7 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
 
     Raises:
         InputError: a field that :class:`EncoderSpec` does not have, a value that it does not allow,
-            or a vision transformer without a neck.
+            adapters, or a vision transformer without a neck.
     """
 
     model_type = "encoder_ablations"
@@ -65,6 +66,7 @@ class EncoderBackboneConfig(BackboneConfigMixin, PreTrainedConfig):
         self.set_output_features_output_indices(out_features=names, out_indices=indices)
         if self.encoder is not None:  # transformers makes empty configurations to compare with
             spec = self.encoder if isinstance(self.encoder, EncoderSpec) else _read(self.encoder)
+            refuse_adapters(spec, "transformers")
             if spec.neck == "none" and isinstance(find_row(spec.name), ViTRow):
                 raise InputError(
                     "a transformers backbone gives out a pyramid, but the encoder is a vision "

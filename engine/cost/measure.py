@@ -49,22 +49,27 @@ def measure_cost(
             measure_latency(segmenter, input_size, batch, seconds) for batch in batch_sizes
         ]
     segmenter.train(was_training)
-    parameters = list(segmenter.parameters())
     return ModelCost(
         input_size=input_size,
         tokens=segmenter.encoder.body.tokens(*input_size),
-        parameters={
-            "total": sum(p.numel() for p in parameters),
-            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        },
-        parameters_by_part={
-            part: sum(p.numel() for p in segmenter.get_submodule(part).parameters())
-            for part in PARTS
-        },
+        **count_parameters(segmenter),
         flops=flops,
         flops_by_part=by_part,
         latency_ms=latencies,
     )
+
+
+def count_parameters(segmenter: Segmenter) -> dict[str, dict[str, int]]:
+    """Return ``parameters`` and ``parameters_by_part`` of :class:`ModelCost`."""
+    every = list(segmenter.parameters())
+    totals = {
+        "total": sum(p.numel() for p in every),
+        "trainable": sum(p.numel() for p in every if p.requires_grad),
+    }
+    parts = {
+        part: sum(p.numel() for p in segmenter.get_submodule(part).parameters()) for part in PARTS
+    }
+    return {"parameters": totals, "parameters_by_part": parts}
 
 
 def measure_latency(

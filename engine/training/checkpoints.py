@@ -22,6 +22,9 @@ DIGEST = "sha256"
 """Key of a checkpoint's digest: of everything else that it holds."""
 BODY = "body"
 """Key of the digest of a frozen body's parameters, which lie in another file."""
+NAMES = "body_names"
+"""Key of the names that a frozen body's parameters have in the model, where adapters change them:
+name in the other file → name in the model."""
 MOST_THREADS = 8
 WAY_OUT = "Restore the file, or delete the run's folder to run it again."
 PLAIN = (int, float, str, bool, type(None))
@@ -91,7 +94,9 @@ def load_checkpoint(
         )
     if BODY in content:
         file = body_file(path.parent, content[BODY])
-        content["model"] = load_body(file, content.pop(BODY)) | content["model"]
+        body, renamed = load_body(file, content.pop(BODY)), content.pop(NAMES, {})
+        own = {renamed.get(name, name): value for name, value in body.items()}
+        content["model"] = own | content["model"]
     return content
 
 

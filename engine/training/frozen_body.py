@@ -3,6 +3,9 @@
 They are the same in every checkpoint, and in all runs of a study that start from the same weights.
 The file is named by a digest of what it holds, and runs of one study share it by hard links: each
 run's folder is complete by itself, and the disk holds the parameters once.
+
+A body with adapters has the same file as a frozen one. The file holds the body's own parameters, by
+the names that they have without adapters.
 """
 
 import os
@@ -11,8 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
+from encoder_ablations.encoders.adaptation import plain_names
 from encoder_ablations.engine.training.checkpoints import (
     BODY,
+    NAMES,
     body_digest,
     body_file,
     load_body,
@@ -33,10 +38,14 @@ def save_model(path: Path, segmenter: Segmenter, content: dict[str, Any]) -> Non
         content: what else the checkpoint holds.
     """
     weights: dict[str, Tensor] = segmenter.state_dict()
-    if segmenter.encoder.body_is_frozen:
-        names = [f"{PREFIX}{name}" for name, _ in segmenter.encoder.body.named_parameters()]
-        body = {name: weights.pop(name) for name in names}
+    encoder = segmenter.encoder
+    if encoder.body_is_frozen or encoder.adapters:
+        stored = {f"{PREFIX}{own}": f"{PREFIX}{name}" for own, name in plain_names(encoder).items()}
+        body = {name: weights.pop(own) for own, name in stored.items()}
         content = {**content, BODY: _keep(path.parent, body)}
+        renamed = {name: own for own, name in stored.items() if own != name}
+        if renamed:
+            content[NAMES] = renamed
     save_checkpoint(path, {**content, "model": weights})
 
 

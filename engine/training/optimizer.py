@@ -28,7 +28,8 @@ def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str
     """Return the trainable parameters, grouped by learning rate and weight decay.
 
     The encoder's body gets the rate
-    ``lr · encoder_lr_multiplier · layer_decay^(blocks after it)``, its neck and the head ``lr``.
+    ``lr · encoder_lr_multiplier · layer_decay^(blocks after it)``; its adapters, its neck and the
+    head get ``lr``.
     Norms, biases, embeddings, tokens and LayerScale are not decayed.
 
     Returns:
@@ -36,12 +37,13 @@ def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str
     """
     undecayed = undecayed_names(segmenter)
     body, prefix = segmenter.encoder.body, "encoder.body."
+    adapters = {f"encoder.{name}" for name in segmenter.encoder.adapter_names}
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in segmenter.named_parameters():
         if not parameter.requires_grad:
             continue
         rate = spec.lr
-        if name.startswith(prefix):
+        if name.startswith(prefix) and name not in adapters:
             blocks_after = body.max_depth - body.depth_of(name.removeprefix(prefix))
             rate *= spec.encoder_lr_multiplier * spec.layer_decay**blocks_after
         decay = spec.weight_decay

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
@@ -26,6 +26,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "recipe.optimizer": OptimizerSpec,
     "recipe.schedule": ScheduleSpec,
     "encoder": EncoderSpec,
+    "encoder.adapt": AdaptSpec,
+    "encoder.adapt.lora": LoraSpec,
     "dataset": DatasetSpec,
     "dataset.hub": HubSource,
 }

@@ -1,7 +1,8 @@
-"""What a record says of a run's encoder: its body, its weights and its BatchNorm statistics."""
+"""What a record says of a run's encoder: body, weights, BatchNorm statistics, adapters."""
 
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.batch_norm import MOST_IMAGES, sentence_about
+from encoder_ablations.utils.texts import plural
 
 
 def encoder_facts(encoder: Encoder, n_train: int) -> dict[str, object]:
@@ -18,7 +19,16 @@ def encoder_facts(encoder: Encoder, n_train: int) -> dict[str, object]:
         facts["batch_norm"] = encoder.batch_norm
     if encoder.batch_norm == "estimate":
         facts["batch_norm_images"] = min(MOST_IMAGES, n_train)
+    if encoder.adapters:
+        facts["adapters"] = _adapter_facts(encoder)
     return facts
+
+
+def _adapter_facts(encoder: Encoder) -> dict[str, int]:
+    """Return how many layers have adapters, and how many parameters these have."""
+    adapters = encoder.adapters.values()
+    parameters = [each for adapter in adapters for each in adapter.parameters()]
+    return {"layers": len(adapters), "parameters": sum(each.numel() for each in parameters)}
 
 
 def about_encoder(encoder: Encoder, weights: str) -> list[str]:
@@ -28,7 +38,14 @@ def about_encoder(encoder: Encoder, weights: str) -> list[str]:
         encoder: the run's.
         weights: see ``EncoderSpec.weights``.
     """
+    found = []
     sentence = sentence_about(encoder.batch_norm, weights)
-    if sentence is None:
-        return []
-    return [sentence]
+    if sentence is not None:
+        found.append(sentence)
+    if encoder.adapters:
+        counted = _adapter_facts(encoder)
+        found.append(
+            f"Adapters (LoRA) beside {plural(counted['layers'], 'layer')} of the encoder's body, "
+            f"{counted['parameters']} parameters in all, learned in place of its own weights."
+        )
+    return found

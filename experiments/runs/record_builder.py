@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 
-from encoder_ablations.engine.cost.measure import measure_cost
+from encoder_ablations.encoders.adaptation import merge_adapters
+from encoder_ablations.engine.cost.measure import count_parameters, measure_cost
+from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
@@ -107,8 +109,7 @@ def convergence_record(progress: Progress, epochs_per_step: float) -> Convergenc
 
 def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
     """Return the model's cost at the size of the training crops, and what its training took."""
-    batch_sizes = tuple(sorted({1, spec.recipe.batch_size}))
-    cost = measure_cost(segmenter, spec.recipe.augmentation.crop, batch_sizes)
+    cost = _model_cost(segmenter, spec)
     speeds = [1000 * latency.batch_size / latency.median for latency in cost.latency_ms]
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -119,3 +120,14 @@ def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> Cost
         peak_memory_bytes=progress.peak_memory_bytes,
         peak_memory_of=progress.peak_memory_of,
     )
+
+
+def _model_cost(segmenter: Segmenter, spec: RunSpec) -> ModelCost:
+    """Return parameters as trained, and FLOPs and latency with merged adapters if asked for."""
+    size, batch_sizes = spec.recipe.augmentation.crop, tuple(sorted({1, spec.recipe.batch_size}))
+    adapt = spec.encoder.adapt
+    if adapt is None or not adapt.lora.merge:
+        return measure_cost(segmenter, size, batch_sizes)
+    merged = Segmenter(merge_adapters(segmenter.encoder), segmenter.head)
+    cost = measure_cost(merged.to(segmenter.mean.device), size, batch_sizes)
+    return cost.model_copy(update=count_parameters(segmenter))

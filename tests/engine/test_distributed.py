@@ -20,12 +20,14 @@ WITH_ONE = {
     "views": {"views": 2},
     "1 image": {"steps": 1, "val": 1},
     "3 images": {"steps": 1, "val": 3},
+    "adapters": {"encoder": "adapters"},
 }
 WITH_TWO = {
     "plain": {"accumulation": 2},
     "views": {"views": 2, "accumulation": 2, "store": "store"},
     "1 image": {"steps": 1, "val": 1},
     "3 images": {"steps": 1, "val": 3},
+    "adapters": {"encoder": "adapters"},
     "the first's clock": {"save_seconds": [0, 1e9]},
     "the second's clock": {"save_seconds": [1e9, 0]},
     "undisturbed": {"evaluate_every": 4},

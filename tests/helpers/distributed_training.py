@@ -33,7 +33,13 @@ from encoder_ablations.utils.seeding import torch_stream
 RANK = int(os.environ.get("RANK", "0"))
 VIT = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "freeze": "body"}
 DARKNET = {"name": "darknet_tiny", "weights": "random", "channels": 32}
-ENCODERS = {"vit": VIT, "darknet": DARKNET, "frozen darknet": DARKNET | {"freeze": "body"}}
+LORA = {"name": "test_vit", "weights": "random", "channels": 32, "adapt": {"lora": {"rank": 2}}}
+ENCODERS = {
+    "vit": VIT,
+    "darknet": DARKNET,
+    "frozen darknet": DARKNET | {"freeze": "body"},
+    "adapters": LORA,
+}
 
 
 class PlainHead(Head):

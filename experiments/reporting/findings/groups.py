@@ -114,6 +114,23 @@ class RunGroup:
         content = self.spec.encoder.model_dump(mode="json", exclude={"weights", "label"})
         return canonical(content)
 
+    @property
+    def protocol(self) -> str:
+        """Return what learns of the encoder's body, such as "frozen" or "fine-tuned"."""
+        return self.spec.encoder.protocol
+
+    @cached_property
+    def network(self) -> str:
+        """Return JSON that is equal for encoders that differ only in what learns of their body."""
+        left_out = {"freeze", "adapt", "batch_norm", "label"}
+        return canonical(self.spec.encoder.model_dump(mode="json", exclude=left_out))
+
+    @property
+    def network_title(self) -> str:
+        """Return the encoder's title without what learns of its body."""
+        changes = {"freeze": "none", "adapt": None, "batch_norm": None, "label": None}
+        return self.spec.encoder.model_copy(update=changes).title
+
     def values(self, read: Reading = miou) -> dict[int, float]:
         """Return seed -> what ``read`` finds in that run, without runs that lack the value."""
         found = {run.spec.seed: read(run) for run in self.runs}
@@ -154,6 +171,11 @@ class Setting:
     def encoders(self) -> list[str]:
         """Return the encoders' titles, sorted."""
         return sorted({group.encoder for group in self.groups})
+
+    @cached_property
+    def protocols(self) -> list[str]:
+        """Return what learns of the encoders, each once; see :attr:`RunGroup.protocol`."""
+        return sorted({group.protocol for group in self.groups})
 
     @cached_property
     def fractions(self) -> list[float]:

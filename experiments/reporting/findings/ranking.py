@@ -143,10 +143,10 @@ class Comparison:
     def loaded_first(self) -> "Comparison":
         """Return loaded minus random weights."""
         if self.first.random_weights:
-            return self._reversed()
+            return self.reversed()
         return self
 
-    def _reversed(self) -> "Comparison":
+    def reversed(self) -> "Comparison":
         """Return ``second`` minus ``first``."""
         found = self.difference
         over = found.over

@@ -31,6 +31,7 @@ from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.experiments.reporting.sentences.answer import answer
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences, front_sentence
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
+from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.utils.files import write_text
@@ -38,7 +39,7 @@ from encoder_ablations.utils.pages.html_page import render_page
 from encoder_ablations.utils.texts import plural
 
 HERE = Path(__file__).parent
-OF_SETTINGS = ("efficiency", "target", "stability", "deviations")
+OF_SETTINGS = ("protocols", "efficiency", "target", "stability", "deviations")
 """Tables that the page shows setting by setting."""
 
 
@@ -130,6 +131,7 @@ def _section(
         "answer": answer(setting, resampling, gain_headline(setting)),
         "said_of_gain": gain(setting),
         "said_of_cost": cost_sentences(ranked),
+        "said_of_protocols": said_of_protocols(setting),
         "share": formats.fraction(setting.reference),
         "ranking": rows,
         "sources": sources(row.published for row in rows if row.published),

@@ -18,6 +18,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     class_iou,
 )
 from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
+from encoder_ablations.experiments.reporting.findings.protocols import protocols_table
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
 from encoder_ablations.experiments.reporting.findings.rank_stability import (
     deviations_table,
@@ -206,6 +207,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "per_class": per_class_table,
     "differences": differences_table,
     "pretraining": pretraining_table,
+    "protocols": protocols_table,
     "efficiency": efficiency_table,
     "target": target_table,
     "stability": stability_table,

@@ -60,7 +60,7 @@ def answer(setting: Setting, resampling: Resampling, gained: Sequence[str]) -> A
         headline = [*gained]
     return Answer(
         setting.title,
-        " ".join(headline),
+        " ".join([*headline, *_other_protocol(ranked)]),
         _scope(setting, ranked),
         _scores(ranked),
         [*_sure(setting, ranked), *_other_images(ranked, resampling)],
@@ -97,6 +97,16 @@ def _headline(ranked: Ranking) -> str:
     if not runner_up.tested:
         return f"{leader} is ahead in this small sample; {formats.no_more(runner_up.seeds)}."
     return _tested_headline(ranked, runner_up)
+
+
+def _other_protocol(ranked: Ranking) -> list[str]:
+    """Return a sentence where not the same part of the two highest encoders learns."""
+    first, *others = [standing.group for standing in ranked.standings[:2]]
+    return [
+        f"The first two differ in what learns: {first.protocol} and {other.protocol}."
+        for other in others
+        if first.protocol != other.protocol
+    ]
 
 
 def _tested_headline(ranked: Ranking, runner_up: Comparison) -> str:

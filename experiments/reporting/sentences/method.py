@@ -106,6 +106,9 @@ def _uneven(setting: Setting) -> Iterator[str]:
     if len(machines) > 1:
         named = "; ".join(sorted(machines))
         yield f"Runs were timed on different machines, so times do not compare: {named}."
+    if len(setting.protocols) > 1:
+        named = formats.listing(setting.protocols)
+        yield f"The ranking holds encoders of which different parts learn: {named}."
     sizes = image_sizes(setting.runs)
     if len(sizes) > 1:
         named = ", ".join(sizes)

@@ -1,7 +1,7 @@
 """Sentences about the gain from pretraining: loaded against random weights of one network."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 from encoder_ablations.experiments.reporting.findings.groups import Setting
@@ -12,6 +12,7 @@ from encoder_ablations.experiments.reporting.findings.label_efficiency import (
 from encoder_ablations.experiments.reporting.findings.ranking import Comparison, pretraining
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH
+from encoder_ablations.utils.texts import plural
 
 FEW = 2
 """Most architectures whose gains have a sentence each."""
@@ -32,10 +33,19 @@ def gain_headline(setting: Setting) -> list[str]:
     held = sum(pair.holds for pair in pairs)
     certain = {len(pairs): "all"}.get(held, held)
     return [
-        f"Pretraining changes the score of {len(pairs)} networks by "
+        f"Pretraining changes the score of {_counted(pairs)} by "
         f"{formats.interval(min(gains), max(gains))} points; the seeds confirm this for "
         f"{certain} of them."
     ]
+
+
+def _counted(pairs: Sequence[Comparison]) -> str:
+    """Return how many networks are compared, some of them with different parts that learn."""
+    networks = {pair.first.network for pair in pairs}
+    if len(networks) == len(pairs):
+        return f"{len(pairs)} networks"
+    forms = f"{len(pairs)} forms (frozen, adapted or fine-tuned)"
+    return f"{plural(len(networks), 'network')} in {forms}"
 
 
 def _headline_of_one(pair: Comparison) -> str:
@@ -130,7 +140,7 @@ def _effects(pairs: list[Comparison], share: float) -> list[str]:
     if fewest < ENOUGH:
         sure = f" in this small sample; {formats.no_more(fewest)}"
     return [
-        f"{where}, pretraining changes the score of {len(pairs)} networks by "
+        f"{where}, pretraining changes the score of {_counted(pairs)} by "
         f"{formats.points(least.mean)} ({least.first.encoder}) to "
         f"{formats.points(most.mean)} points ({most.first.encoder}){sure}."
     ]

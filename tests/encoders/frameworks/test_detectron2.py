@@ -336,6 +336,11 @@ def test_unknown_encoder(cfg):
         apply_encoder(cfg, "nothing.yaml")
 
 
+def test_adapters_are_refused(cfg):
+    with pytest.raises(InputError, match=r"adapt \(LoRA\).* not by Detectron2"):
+        apply_encoder(cfg, VIT | {"adapt": {"lora": {"rank": 4}}})
+
+
 def test_statistics_that_its_loop_cannot_estimate_are_refused(cfg):
     apply_encoder(cfg, EncoderSpec(name="darknet_tiny", weights="random", freeze="body"))
     with pytest.raises(InputError, match=r"BATCH_NORM to keep"):

@@ -204,6 +204,8 @@ def test_config_round_trip(tmp_path):
 def test_bad_fields():
     with pytest.raises(InputError, match=r"unknown key 'chanels'.*channels"):
         EncoderBackboneConfig(encoder={"name": "darknet_tiny", "chanels": 32})
+    with pytest.raises(InputError, match=r"adapt \(LoRA\).* not by transformers"):
+        EncoderBackboneConfig(encoder={"name": "test_vit", "adapt": {"lora": {}}})
     with pytest.raises(InputError, match="'name' is missing"):
         EncoderBackbone(EncoderBackboneConfig())
 

@@ -44,6 +44,18 @@ def test_vit_by_hand():
     assert cost.flops == sum(cost.flops_by_part.values())
 
 
+def test_adapters_are_counted():
+    """LoRA of rank 2 beside qkv and proj: 12 blocks of width 192, 25 tokens."""
+    head, lora = LinearSpec(name="linear"), {"lora": {"rank": 2}}
+    plain, adapted = make(head, freeze="body"), make(head, adapt=lora)
+    costs = [measure_cost(each, (64, 96), (1,), seconds=0.0) for each in (plain, adapted)]
+    parameters = 12 * 2 * (192 + 3 * 192 + 192 + 192)
+    flops = [cost.flops_by_part["encoder.body"] for cost in costs]
+    assert flops[1] - flops[0] == 25 * parameters
+    for kind in ("total", "trainable"):
+        assert costs[1].parameters[kind] - costs[0].parameters[kind] == parameters
+
+
 DECODERS = {
     "unet": {"encoder": "test_resnet"},
     "upernet": {"encoder": "test_resnet"},

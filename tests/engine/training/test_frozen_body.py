@@ -13,8 +13,9 @@ from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec
 
 
-def segmenter_of(freeze="body", seed=0):
-    spec = EncoderSpec(name="darknet_tiny", weights="random", freeze=freeze, neck="none")
+def segmenter_of(freeze="body", seed=0, **fields):
+    fields = {"name": "darknet_tiny", "weights": "random", "neck": "none"} | fields
+    spec = EncoderSpec(freeze=freeze, **fields)
     return build_segmenter(LinearSpec(name="linear"), build_encoder(spec, seed), 3, seed)
 
 
@@ -48,6 +49,26 @@ def test_a_run_of_other_weights_has_a_body_of_its_own(tmp_path):
     first = body_of(saved(tmp_path, "a", segmenter_of(seed=0)))
     second = body_of(saved(tmp_path, "b", segmenter_of(seed=1)))
     assert first.name != second.name
+
+
+@pytest.mark.parametrize("name", ["darknet_tiny", "test_vit"])
+def test_a_body_with_adapters_shares_the_file_of_the_frozen_body(tmp_path, name):
+    frozen = segmenter_of(name=name, weights="random")
+    adapted = segmenter_of("none", name=name, adapt={"lora": {"rank": 2}})
+    with torch.no_grad():
+        for parameter in adapted.encoder.parameters():
+            if parameter.requires_grad:
+                parameter += 1
+    paths = [saved(tmp_path, "a", frozen), saved(tmp_path, "b", adapted)]
+    assert body_of(paths[0]).samefile(body_of(paths[1]))
+    weights = load_checkpoint(paths[1], "b", 1)["model"]
+    expected = adapted.state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+    # what the checkpoint itself holds: adapters, buffers and the head
+    own = torch.load(paths[1], weights_only=True)["model"].keys()
+    fixed = {key for key, each in adapted.named_parameters() if not each.requires_grad}
+    assert own == expected.keys() - fixed
 
 
 @pytest.mark.parametrize("freeze", ["none", "all_but_norms", 2])

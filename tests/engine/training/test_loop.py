@@ -39,6 +39,9 @@ MASK2FORMER = Mask2FormerSpec(
 )
 DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32)
 VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+LORA = EncoderSpec(
+    name="test_vit", weights="random", channels=32, adapt={"lora": {"rank": 2, "dropout": 0.2}}
+)
 
 
 def data_of(terrain, count=8):
@@ -88,19 +91,21 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("stop_at", [1, 2, 3, 5])
-def test_interrupted_and_resumed_same_bits(terrain, tmp_path, stop_at):
-    undisturbed = trainer_of(terrain, tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("stop_at", "encoder"), [(1, DARKNET), (2, DARKNET), (3, DARKNET), (5, DARKNET), (3, LORA)]
+)
+def test_interrupted_and_resumed_same_bits(terrain, tmp_path, stop_at, encoder):
+    undisturbed = trainer_of(terrain, tmp_path / "whole", encoder=encoder)
     undisturbed.run()
 
     def stop(_step, _status):
         if first.progress.step == stop_at:
             raise Killed
 
-    first = trainer_of(terrain, tmp_path / "parts")
+    first = trainer_of(terrain, tmp_path / "parts", encoder=encoder)
     with pytest.raises(Killed):
         first.run(stop)
-    second = trainer_of(terrain, tmp_path / "parts")
+    second = trainer_of(terrain, tmp_path / "parts", encoder=encoder)
     second.run()
     assert result(second) == result(undisturbed)
     lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "parts")]
@@ -213,9 +218,9 @@ class PlainHead(Head):
         return ScoreMaps(self.classify(pyramid["p2"]), image_size)
 
 
-def plain_trainer(terrain, folder, accumulation):
+def plain_trainer(terrain, folder, accumulation, encoder):
     torch.manual_seed(0)
-    encoder = build_encoder(VIT.model_copy(update={"freeze": "body"}), 0)
+    encoder = build_encoder(encoder, 0)
     recipe = RECIPE.model_copy(
         update={
             "accumulation": accumulation,
@@ -233,12 +238,17 @@ def plain_trainer(terrain, folder, accumulation):
     )
 
 
-def test_accumulation_equals_one_large_batch(terrain, tmp_path):
+FROZEN = VIT.model_copy(update={"freeze": "body"})
+WITHOUT_DROPOUT = EncoderSpec(**LORA.model_dump(exclude={"adapt"}), adapt={"lora": {"rank": 2}})
+
+
+@pytest.mark.parametrize("encoder", [FROZEN, WITHOUT_DROPOUT], ids=["frozen", "adapters"])
+def test_accumulation_equals_one_large_batch(terrain, tmp_path, encoder):
     """Rule 22, also where micro-batches hold different numbers of labelled pixels (crops at the
     border are padded)."""
     losses = {}
     for accumulation in (1, 2, 4):
-        trainer = plain_trainer(terrain, tmp_path / str(accumulation), accumulation)
+        trainer = plain_trainer(terrain, tmp_path / str(accumulation), accumulation, encoder)
         trainer.run()
         losses[accumulation] = torch.tensor(trainer.progress.loss)
     assert torch.allclose(losses[1], losses[2], atol=1e-5)
@@ -265,14 +275,16 @@ def test_frozen_body_survives_training_and_resume(terrain, tmp_path):
     assert digest(second.segmenter.encoder.neck.state_dict().values()) != digest(neck)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_mixed_precision_follows_float32(terrain, tmp_path, precision):
+@pytest.mark.parametrize(
+    ("precision", "encoder"), [("bf16", VIT), ("fp16", VIT), ("bf16", WITHOUT_DROPOUT)]
+)
+def test_mixed_precision_follows_float32(terrain, tmp_path, precision, encoder):
     losses = []
     for name in ("fp32", precision):
         recipe = RECIPE.model_copy(
             update={"precision": name, "steps": 3, "schedule": ScheduleSpec(), "evaluate_every": 3}
         )
-        trainer = trainer_of(terrain, tmp_path / name, recipe, encoder=VIT)
+        trainer = trainer_of(terrain, tmp_path / name, recipe, encoder=encoder)
         trainer.run()
         losses.append(torch.tensor(trainer.progress.loss))
     assert torch.allclose(losses[0], losses[1], rtol=0.05)

@@ -46,6 +46,16 @@ def test_multiplier_on_the_body_only():
     assert any(name.startswith("encoder.neck.") for name in found)
 
 
+def test_adapters_learn_at_the_rate_of_the_head():
+    """Not at that of the body; their matrices decay as others do."""
+    segmenter = make(adapt={"lora": {"rank": 2}})
+    spec = OptimizerSpec(lr=1.0, encoder_lr_multiplier=0.1, layer_decay=0.5, weight_decay=0.05)
+    found = settings(segmenter, spec)
+    in_body = {name: each for name, each in found.items() if name.startswith("encoder.body.")}
+    assert in_body.keys() == {f"encoder.{name}" for name in segmenter.encoder.adapter_names}
+    assert set(in_body.values()) == {(1.0, 0.05)}
+
+
 def test_every_trainable_parameter_once():
     segmenter = make(freeze=3)
     groups = parameter_groups(segmenter, OptimizerSpec())

@@ -43,8 +43,8 @@ class RecordFactory:
     def record(self, encoder="vit-a", miou=0.7, fraction=1.0, seed=0, **options):
         """A finished run.
 
-        Options: weights, label, dataset, root, splits, classes, steps, gflops, latency,
-        report_split, pictures, disclosures, sha, environment.
+        Options: weights, label, freeze, adapt, trainable, dataset, root, splits, classes, steps,
+        gflops, latency, report_split, pictures, disclosures, sha, environment.
         """
         spec = self.spec(encoder, fraction, seed, **options)
         classes = spec.dataset.classes
@@ -72,6 +72,7 @@ class RecordFactory:
                 options.get("gflops", 20.0),
                 options.get("latency", 30.0),
                 options.get("train_seconds", 200.0),
+                options.get("trainable", 1_200_000),
             ),
             encoder={"width": 192, "depth": 12, "patch_size": 16},
             pictures=options.get("pictures", []),
@@ -111,6 +112,8 @@ class RecordFactory:
                 name=encoder,
                 weights=options.get("weights", "pretrained"),
                 label=options.get("label"),
+                freeze=options.get("freeze", "none"),
+                adapt=options.get("adapt"),
             ),
             segmenter=LinearSpec(name="linear"),
             dataset=DatasetSpec(
@@ -153,11 +156,11 @@ class RecordFactory:
         ]
         return CurvesRecord(loss_steps=loss_steps, loss=loss, val_steps=val_steps, val_miou=val)
 
-    def cost(self, gflops, latency, train_seconds):
+    def cost(self, gflops, latency, train_seconds, trainable):
         return CostRecord(
             input_size=(512, 512),
             tokens=1024,
-            parameters={"total": 86_567_656, "trainable": 1_200_000},
+            parameters={"total": 86_567_656, "trainable": trainable},
             parameters_by_part={
                 "encoder.body": 85_367_656,
                 "encoder.neck": 1_000_000,
