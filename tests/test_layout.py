@@ -15,9 +15,11 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.views.augmentation import (
     AugmentationSpec,
     BlurSpec,
+    ClassBalanceSpec,
     ColorSpec,
     GammaSpec,
     JpegSpec,
+    MixSpec,
     NoiseSpec,
 )
 from encoder_ablations.encoders.references import load_encoder
@@ -45,9 +47,11 @@ CONDITIONAL_EXPRESSIONS_PER_THOUSAND_LINES = 4
 SPECS = [
     AugmentationSpec,
     BlurSpec,
+    ClassBalanceSpec,
     ColorSpec,
     GammaSpec,
     JpegSpec,
+    MixSpec,
     NoiseSpec,
     DatasetSpec,
     HubSource,

@@ -1,6 +1,6 @@
 """Settings of the joint image-mask transforms."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -108,6 +108,72 @@ def _as_colors(value: object) -> object:
 Colors = Annotated[ColorSpec | None, BeforeValidator(_as_colors)]
 
 
+class MixSpec(Config):
+    """Training crops that are mixed with a crop of another image of the same epoch.
+
+    Which image that is follows from the seed and the position in the run. It is read and
+    transformed as well, so a mixed crop takes twice the time to load.
+    """
+
+    kind: Literal["mixup", "cutmix", "classmix"]
+    """"mixup" (Zhang et al., ICLR 2018) blends the images, λ of the own one, and adds the losses of
+    both masks in the same shares. All images of a batch share λ, as in the authors' code. It needs
+    a head whose losses are those of dense heads. "cutmix" (Yun et al., ICCV 2019) pastes a box with
+    1 - λ of the area. "classmix" (Olsson et al., WACV 2021) pastes the pixels of half of the
+    classes, rounded down, that the other crop shows.
+    """
+    probability: float = Field(default=0.5, gt=0, le=1)
+    """How often: for "mixup" of the batches, otherwise of the crops."""
+    alpha: float | None = Field(default=None, gt=0, le=100)
+    """λ is drawn from Beta(alpha, alpha). None = the authors': 1 for "cutmix", 0.2 for "mixup".
+    "classmix" has none.
+    """
+
+    @model_validator(mode="after")
+    def _alpha_is_read(self) -> "MixSpec":
+        if self.kind == "classmix" and self.alpha is not None:
+            raise ValueError("alpha: classmix pastes half of the classes; leave alpha out")
+        return self
+
+    @property
+    def concentration(self) -> float:
+        """``alpha``, or what it is by default."""
+        if self.alpha is not None:
+            return self.alpha
+        return {"mixup": 0.2, "cutmix": 1.0}[self.kind]
+
+
+class ClassBalanceSpec(Config):
+    """Which windows of an image become training crops, so that rare classes are seen more often.
+
+    At least one of the two is set. The window's size is drawn as always. Windows are chosen before
+    rotation and bending.
+    """
+
+    max_share: float | None = Field(default=None, gt=0, lt=1)
+    """A window is drawn again, up to 10 times, while one class has this share of its labelled
+    pixels or more (``cat_max_ratio`` of MMSegmentation, where 0.75 is usual).
+    """
+    temperature: float | None = Field(default=None, gt=0, le=100)
+    """One class c of the image is drawn with probability ∝ exp((1 - f_c) / temperature), and the
+    window contains one of its pixels. f_c is the class's share of all labelled training pixels
+    of the run. As DAFormer's rare class sampling (Hoyer et al., CVPR 2022, eq. 7, 0.01 there), but
+    within each image: every epoch still shows every image once.
+    """
+    least_pixels: int | None = Field(default=None, ge=1)
+    """With ``temperature``: the window is drawn again, up to 10 times, until it holds so many
+    pixels of that class, counted in the crop. None = 1.
+    """
+
+    @model_validator(mode="after")
+    def _something_is_balanced(self) -> "ClassBalanceSpec":
+        if self.max_share is None and self.temperature is None:
+            raise ValueError("class_balance needs max_share, temperature, or both")
+        if self.least_pixels is not None and self.temperature is None:
+            raise ValueError("least_pixels counts the class that temperature draws; set it, too")
+        return self
+
+
 class AugmentationSpec(Config):
     """What is done to an image and its mask before they are trained or evaluated on.
 
@@ -165,6 +231,11 @@ class AugmentationSpec(Config):
     """Probability of a turn by 90°, 180° or 270°, for the same; needs square crops."""
     custom: References = ()
     """Transforms of one's own, ``package.module:name``, that training crops go through last."""
+    class_balance: ClassBalanceSpec | None = None
+    """How crops are chosen so that rare classes are seen. None = anywhere in the image."""
+    mix: MixSpec | None = None
+    """Whether finished crops are mixed with others: MixUp, CutMix or ClassMix. None = they are not.
+    """
 
     @model_validator(mode="after")
     def _scale_is_a_range(self) -> "AugmentationSpec":
@@ -177,6 +248,16 @@ class AugmentationSpec(Config):
             raise ValueError(f"quarter_turns need square crops, not {self.crop[0]}×{self.crop[1]}")
         if self.resize_first and self.short_side is None:
             raise ValueError("resize_first resizes to short_side, which is not set")
+        if self.mix is not None and self.views is not None:
+            raise ValueError(
+                "mix makes a new crop at every visit, but views repeats the same ones; leave one "
+                "of them out"
+            )
+        if self.views is not None and self.class_balance and self.class_balance.temperature:
+            raise ValueError(
+                "class_balance.temperature follows from the run's own training images, but views "
+                "are the same for all runs; leave one of them out"
+            )
         for name in self.custom:
             if not is_reference(name):
                 raise ValueError(f"custom: write package.module:name, not '{name}'")

@@ -96,5 +96,5 @@ def compress(pixels: np.ndarray, quality: int) -> np.ndarray:
     """Return H×W×3 uint8 RGB as JPEG of ``quality`` 1..100 stores it."""
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
     _, content = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), settings)
-    stored = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    stored = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR))
     return cv2.cvtColor(stored, cv2.COLOR_BGR2RGB)

@@ -13,12 +13,14 @@ import numpy as np
 
 from encoder_ablations.data.datasets.sample import Sample, mask_type
 from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.class_balance import ClassBalance, Window
 from encoder_ablations.data.views.custom import apply_custom
 from encoder_ablations.data.views.degradations import degrade
 from encoder_ablations.data.views.photometric import distort
 from encoder_ablations.data.views.resampling import Span, resize, resize_mask, whole_span
 from encoder_ablations.data.views.warps import draw_places, is_warped, warped
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.seeding import substream
 
 PADDING = 128
 """Value of padded image pixels, as in Mask2Former."""
@@ -30,6 +32,7 @@ def training_view(
     sample: Sample,
     spec: AugmentationSpec,
     rng: np.random.Generator,
+    balance: ClassBalance | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w.
 
@@ -42,6 +45,7 @@ def training_view(
         sample: an image with its mask.
         spec: the settings.
         rng: all randomness comes from it; of this view alone, as its seed has further streams.
+        balance: chooses the window by its classes; None = anywhere in the image.
 
     Raises:
         InputError: a user's own transform fails or returns something else.
@@ -57,6 +61,9 @@ def training_view(
     factor = _short_side_factor(height, width, spec) * drawn
     rows = _random_span(height, factor, spec.crop[0], rng)
     columns = _random_span(width, factor, spec.crop[1], rng)
+    if balance is not None:
+        first = Window(rows, columns)
+        rows, columns = balance.window(mask, first, substream(rng, "class balance"))
 
     if is_warped(spec):
         places = draw_places(rows, columns, spec, rng)

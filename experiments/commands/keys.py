@@ -9,9 +9,11 @@ from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
 from encoder_ablations.data.views.augmentation import (
     AugmentationSpec,
     BlurSpec,
+    ClassBalanceSpec,
     ColorSpec,
     GammaSpec,
     JpegSpec,
+    MixSpec,
     NoiseSpec,
 )
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -35,6 +37,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "recipe.augmentation.blur": BlurSpec,
     "recipe.augmentation.noise": NoiseSpec,
     "recipe.augmentation.jpeg": JpegSpec,
+    "recipe.augmentation.class_balance": ClassBalanceSpec,
+    "recipe.augmentation.mix": MixSpec,
     "recipe.optimizer": OptimizerSpec,
     "recipe.schedule": ScheduleSpec,
     "encoder": EncoderSpec,

@@ -131,7 +131,14 @@ def _run(
         prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
     trainer = Trainer(
         segmenter,
-        TrainingData(spec.dataset, train.samples, train.indices, val.samples, val.indices),
+        TrainingData(
+            spec.dataset,
+            train.samples,
+            train.indices,
+            val.samples,
+            val.indices,
+            data.record.class_pixels,
+        ),
         spec.recipe,
         spec.seed,
         folder,
