@@ -86,6 +86,12 @@ setup(
         "raster": [
             "rasterio>=1.3",  # rasters of any size
         ],
+        "mlflow": [
+            "mlflow>=2.20",  # runs shown in MLflow (--tracker mlflow)
+        ],
+        "wandb": [
+            "wandb>=0.20",  # runs shown in Weights & Biases (--tracker wandb)
+        ],
         "dev": [
             "ruff>=0.9",  # style
             "mypy>=1.14",  # types

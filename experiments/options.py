@@ -3,12 +3,14 @@
 import argparse
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
-from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.execution import TRACKERS, Execution
 from encoder_ablations.utils.config import find_config
 from encoder_ablations.utils.device_names import ALLOWED, check_device_name
-from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.errors import InputError, unknown
+from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.progress import Bar
 
 ENCODER_HELP = (
@@ -91,6 +93,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="keep checkpoints/last.pt of finished runs, which is three times as large as best.pt "
         "(without this option it is deleted)",
     )
+    parser.add_argument(
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=f"show runs in {' or '.join(TRACKERS)}, too; may be given twice "
+        "(TensorBoard's files are always written)",
+    )
 
 
 def read_training(arguments: argparse.Namespace) -> Execution:
@@ -99,7 +109,23 @@ def read_training(arguments: argparse.Namespace) -> Execution:
     Raises:
         InputError: a value is not allowed.
     """
-    return replace(read_execution(arguments), keep_last=arguments.keep_last)
+    execution = read_execution(arguments)
+    trackers = tuple(dict.fromkeys(arguments.tracker))
+    for name in trackers:
+        _check_tracker(name)
+    return replace(execution, keep_last=arguments.keep_last, trackers=trackers)
+
+
+def _check_tracker(name: str) -> None:
+    """Check that a tracker is known and its package is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if name not in TRACKERS:
+        raise unknown("tracker", name, TRACKERS)
+    if find_spec(name) is None:
+        raise missing(name, ImportError(f"No module named '{name}'"))
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:

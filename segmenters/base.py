@@ -23,6 +23,20 @@ class Features(NamedTuple):
     image_size: tuple[int, int]
 
 
+class OtherMasks(NamedTuple):
+    """The second masks of images that are each a blend of two (MixUp).
+
+    Attributes:
+        masks: B×H×W int64, of the images that were blended in.
+        totals: what their losses are divided by, see :meth:`Head.totals`.
+        share: which part of the loss is theirs, 0..1.
+    """
+
+    masks: Tensor
+    totals: dict[str, Tensor]
+    share: float
+
+
 class Head(nn.Module):
     """A pyramid to predictions. Masks hold class ids, and ``ignore`` where pixels do not count."""
 
@@ -33,6 +47,8 @@ class Head(nn.Module):
     """
     least_images: int = 1
     """Images that training needs at a time: 2 where BatchNorm follows a mean over the image."""
+    learns_blends: bool = False
+    """Whether there is :meth:`blended_loss`."""
 
     @classmethod
     def build(cls, spec: Any, encoder: Encoder, num_classes: int) -> Self:
@@ -66,6 +82,25 @@ class Head(nn.Module):
             pyramid: the encoder's levels, each B×C×h×w.
             masks: B×H×W int64, as large as the padded images.
             totals: divisors, see :meth:`totals`.
+        """
+        raise NotImplementedError
+
+    def blended_loss(
+        self,
+        pyramid: dict[str, Tensor],
+        masks: Tensor,
+        totals: dict[str, Tensor],
+        other: OtherMasks,
+    ) -> dict[str, Tensor]:
+        """Return :meth:`loss` of blended images: of both masks, in their shares.
+
+        The predictions are made once. Only for a head that says ``learns_blends``.
+
+        Args:
+            pyramid: as in :meth:`loss`.
+            masks: as in :meth:`loss`.
+            totals: as in :meth:`loss`.
+            other: the masks of the images that were blended in.
         """
         raise NotImplementedError
 
@@ -103,7 +138,11 @@ class Segmenter(nn.Module):
         return self.head.totals(self._pad(masks, self.head.ignore))
 
     def loss(
-        self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor] | None = None
+        self,
+        images: Tensor | Features,
+        masks: Tensor,
+        totals: dict[str, Tensor] | None = None,
+        other: OtherMasks | None = None,
     ) -> dict[str, Tensor]:
         """Return the training losses: named scalars, whose sum is the loss.
 
@@ -112,11 +151,15 @@ class Segmenter(nn.Module):
             masks: B×H×W int64 class ids, ``head.ignore`` = ignore.
             totals: what to divide by, when these images are only a part of the batch; by default
                 their own totals.
+            other: second masks, where each image is a blend of two.
         """
         masks = self._pad(masks, self.head.ignore)
         if totals is None:
             totals = self.head.totals(masks)
-        return self.head.loss(self.pyramid(images), masks, totals)
+        if other is None:
+            return self.head.loss(self.pyramid(images), masks, totals)
+        other = other._replace(masks=self._pad(other.masks, self.head.ignore))
+        return self.head.blended_loss(self.pyramid(images), masks, totals, other)
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:
         """Return the class scores, ready to be brought to any size.

@@ -12,7 +12,16 @@ import pytest
 
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
 from encoder_ablations.data.references import load_dataset
-from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.augmentation import (
+    AugmentationSpec,
+    BlurSpec,
+    ClassBalanceSpec,
+    ColorSpec,
+    GammaSpec,
+    JpegSpec,
+    MixSpec,
+    NoiseSpec,
+)
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
 from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
@@ -37,6 +46,13 @@ CONDITIONAL_EXPRESSIONS_PER_THOUSAND_LINES = 4
 
 SPECS = [
     AugmentationSpec,
+    BlurSpec,
+    ClassBalanceSpec,
+    ColorSpec,
+    GammaSpec,
+    JpegSpec,
+    MixSpec,
+    NoiseSpec,
     DatasetSpec,
     HubSource,
     EncoderSpec,

@@ -37,6 +37,11 @@ HINTS = {
         "Adapters (encoder.adapt) need it: pip install peft  (or encoder-ablations[lora]). "
         "Encoders without adapt work without it.",
     ),
+    "mlflow": (
+        "MLflow",
+        "Install it with  pip install 'encoder-ablations[mlflow]'  or  pip install mlflow. "
+        "Without --tracker mlflow it is not needed; TensorBoard's files are always written.",
+    ),
     "rasterio": (
         "rasterio",
         "Rasters are read with it: pip install rasterio  (or encoder-ablations[raster]). "
@@ -46,6 +51,11 @@ HINTS = {
         "Ray",
         "Install it with  pip install 'encoder-ablations[ray]'  or  pip install ray. "
         "Without it studies run in one process, or in several on this machine with --processes.",
+    ),
+    "wandb": (
+        "Weights & Biases",
+        "Install it with  pip install 'encoder-ablations[wandb]'  or  pip install wandb. "
+        "Without --tracker wandb it is not needed; TensorBoard's files are always written.",
     ),
 }
 

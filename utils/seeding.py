@@ -24,6 +24,18 @@ def numpy_stream(seed: int, *labels: str | int) -> np.random.Generator:
     return np.random.default_rng(derive(seed, *labels))
 
 
+def substream(rng: np.random.Generator, name: str) -> np.random.Generator:
+    """Return a named stream that belongs to a generator.
+
+    It depends on how ``rng`` was seeded and on ``name``, not on what was drawn from ``rng`` before,
+    and leaves ``rng`` as it is.
+    """
+    seeds = rng.bit_generator.seed_seq
+    assert isinstance(seeds, np.random.SeedSequence)
+    key = (*seeds.spawn_key, derive(0, name) % 2**32)
+    return np.random.default_rng(np.random.SeedSequence(seeds.entropy, spawn_key=key))
+
+
 @contextmanager
 def torch_stream(seed: int, *labels: str | int) -> Iterator[None]:
     """Within the block PyTorch's CPU generator is the named stream; afterwards it is as it was."""

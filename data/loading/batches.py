@@ -2,13 +2,13 @@
 
 Position p = 0, 1, 2, … counts the samples of a whole run: batch t holds the positions from t·B to
 t·B + B - 1. Position p lies in epoch p // n. Each epoch visits the n samples in an order of its
-own, and the augmentation of position p has its own random stream. So neither the number of workers
-or processes nor an interruption changes what a model is trained on.
+own, and the augmentation of position p has its own random stream. So has the choice of the sample
+that it is mixed with. Neither the number of workers or processes nor an interruption changes what a
+model is trained on.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import chain
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -16,13 +16,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from encoder_ablations.data.datasets.sample import Sample
-from encoder_ablations.data.loading.balancing import drawer
-from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples, ShrunkSamples, View
+from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples, ShrunkSamples
+from encoder_ablations.data.loading.mixing import mixer_of
+from encoder_ablations.data.loading.training_views import Order, TrainingViews, collate
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-from encoder_ablations.data.views.transforms import evaluation_view, training_view
+from encoder_ablations.data.views.transforms import evaluation_view
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import held_back, leave_to_parent
-from encoder_ablations.utils.seeding import numpy_stream
 
 Value = TypeVar("Value")
 
@@ -40,6 +40,7 @@ def training_batches(
     rank: int = 0,
     world: int = 1,
     workers: int = 0,
+    class_pixels: Sequence[int] | None = None,
 ) -> Iterator[list[Batch]]:
     """Yield this process's ``accumulation`` micro-batches for each of the steps.
 
@@ -58,24 +59,22 @@ def training_batches(
         rank: the number of this process, from 0.
         world: how many processes train together.
         workers: processes that read files for this one; 0 = none.
+        class_pixels: of each class in those samples; needed where classes are balanced.
 
     Raises:
         InputError: the batch cannot be divided evenly; while iterating: a file cannot be read.
     """
     micro = micro_batch(batch_size, accumulation, world)
-    if not len(indices):
-        raise InputError("there is no sample to train on.")
-    order = _Order(indices, seed)
+    mixer = mixer_of(augmentation.mix, indices, seed, batch_size)
+    order = Order(indices, seed, mixer)
     starts = (
         step * batch_size + (rank * accumulation + part) * micro
         for step in range(start_step, steps)
         for part in range(accumulation)
     )
-    keys = (
-        [_Key(position, *order[position]) for position in range(start, start + micro)]
-        for start in starts
-    )
-    micro_batches = _load(_TrainingViews(dataset, augmentation, seed), keys, _collate, workers)
+    keys = ([order[position] for position in range(start, start + micro)] for start in starts)
+    views = TrainingViews(dataset, augmentation, seed, mixer, class_pixels)
+    micro_batches = _load(views, keys, collate, workers)
     return map(list, zip(*[micro_batches] * accumulation, strict=True))
 
 
@@ -112,62 +111,6 @@ def evaluation_items(
     """
     keys = ([index] for index in indices[rank::world])
     return _load(_EvaluationViews(dataset, augmentation), keys, _first, workers)
-
-
-class _Key(NamedTuple):
-    position: int
-    place: int
-    epoch: int
-
-
-class _Order:
-    """Position in a run -> index of a sample, and the epoch."""
-
-    def __init__(self, indices: Sequence[int], seed: int) -> None:
-        self._length = len(indices)
-        self._draw = drawer(indices)
-        self._seed = seed
-        self._epoch = -1
-        self._permutation = np.zeros(0, np.int64)
-
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        epoch, place = divmod(position, self._length)
-        if epoch != self._epoch:
-            rng = numpy_stream(self._seed, "order", epoch)
-            chosen = self._draw(rng)
-            self._permutation = chosen[rng.permutation(len(chosen))]
-            self._epoch = epoch
-        return int(self._permutation[place]), epoch
-
-
-class _Viewed(NamedTuple):
-    image: np.ndarray
-    mask: np.ndarray
-    views: tuple[View, ...]
-
-
-class _TrainingViews(Dataset[Any]):
-    def __init__(self, dataset: Samples, augmentation: AugmentationSpec, seed: int) -> None:
-        self._dataset = dataset
-        self._augmentation = augmentation
-        self._seed = seed
-
-    def __getitem__(self, key: _Key) -> _Viewed | InputError:
-        try:
-            return self._view(key)
-        except InputError as error:
-            return error
-
-    def _view(self, key: _Key) -> _Viewed:
-        sample = self._dataset[key.place]
-        if self._augmentation.views is None:
-            rng = numpy_stream(self._seed, "augment", key.position)
-            return _Viewed(*training_view(sample, self._augmentation, rng), ())
-        number = key.epoch % self._augmentation.views
-        # not of the run's seed: all runs share the views
-        rng = numpy_stream(0, "view", sample.id, number)
-        view = View(key.place, number)
-        return _Viewed(*training_view(sample, self._augmentation, rng), (view,))
 
 
 class _EvaluationViews(Dataset[Any]):
@@ -238,15 +181,6 @@ def _begin_worker(_number: int) -> None:
 def _stop_opencv_threads() -> None:
     """Let OpenCV compute in the thread that calls it: workers run side by side already."""
     cv2.setNumThreads(0)
-
-
-def _collate(found: list[_Viewed | InputError]) -> Batch | InputError:
-    for each in found:
-        if isinstance(each, InputError):
-            return each
-    images, masks, views = zip(*cast(list[_Viewed], found), strict=True)
-    pixels = torch.from_numpy(np.stack(images))
-    return Batch(pixels, torch.from_numpy(np.stack(masks)).long(), tuple(chain(*views)))
 
 
 def _first(views: list[Value]) -> Value:

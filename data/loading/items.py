@@ -39,12 +39,15 @@ class Batch(NamedTuple):
     """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64, ignored as in the samples.
 
     ``views`` names each image where the number of views is fixed: equal names, equal images. It is
-    empty otherwise.
+    empty otherwise. With MixUp ``others`` are the masks of the images that were blended in, and
+    ``share`` is which part of the loss is that of ``masks``.
     """
 
     images: Tensor
     masks: Tensor
     views: tuple[View, ...] = ()
+    others: Tensor | None = None
+    share: float = 1.0
 
 
 class EvaluationItem(NamedTuple):

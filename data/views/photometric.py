@@ -10,30 +10,27 @@ from functools import partial
 import cv2
 import numpy as np
 
-BRIGHTNESS = 32
-"""Largest shift of R, G and B, of 255."""
-CONTRAST = (0.5, 1.5)
-SATURATION = (0.5, 1.5)
-HUE = 18
-"""Largest turn, in OpenCV's steps of 2 degrees."""
+from encoder_ablations.data.views.augmentation import ColorSpec
 
 _LEVELS = np.arange(256, dtype=np.float32)
 _SAME = _LEVELS.astype(np.uint8)
 _HUES = 180
-"""OpenCV's hues are 0..179."""
+"""OpenCV's hues are 0..179, in steps of 2 degrees."""
+_USUAL = ColorSpec()
 
 
-def distort(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def distort(pixels: np.ndarray, rng: np.random.Generator, ranges: ColorSpec = _USUAL) -> np.ndarray:
     """Return H×W×3 uint8 RGB with random colours.
 
     As many values are drawn from ``rng`` whatever is applied.
     """
+    turn = ranges.hue // 2
     applied = rng.random(4) < 0.5
     contrast_first = rng.random() < 0.5
-    shift = rng.uniform(-BRIGHTNESS, BRIGHTNESS)
-    contrast = rng.uniform(*CONTRAST)
-    saturation = rng.uniform(*SATURATION)
-    hue = int(rng.integers(-HUE, HUE + 1))
+    shift = rng.uniform(-ranges.brightness, ranges.brightness)
+    contrast = rng.uniform(*ranges.contrast)
+    saturation = rng.uniform(*ranges.saturation)
+    hue = int(rng.integers(-turn, turn + 1))
 
     stretch = partial(cv2.LUT, lut=_clip(_LEVELS * contrast))
     hues = ((_LEVELS + hue) % _HUES).astype(np.uint8)

@@ -2,7 +2,8 @@
 
 The order is that of Mask2Former's semantic training: resize, crop, colours, flip, then padding on
 the right and below. What is not part of that training is off by default: rotation and bending come
-with the crop, turns at the end. A user's own transforms come last.
+with the crop, blur and the like after the colours, turns at the end. A user's own transforms come
+last.
 """
 
 from dataclasses import replace
@@ -12,11 +13,14 @@ import numpy as np
 
 from encoder_ablations.data.datasets.sample import Sample, mask_type
 from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.class_balance import ClassBalance, Window
 from encoder_ablations.data.views.custom import apply_custom
+from encoder_ablations.data.views.degradations import degrade
 from encoder_ablations.data.views.photometric import distort
 from encoder_ablations.data.views.resampling import Span, resize, resize_mask, whole_span
 from encoder_ablations.data.views.warps import draw_places, is_warped, warped
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.seeding import substream
 
 PADDING = 128
 """Value of padded image pixels, as in Mask2Former."""
@@ -25,15 +29,23 @@ TRIALS = 8
 
 
 def training_view(
-    sample: Sample, spec: AugmentationSpec, rng: np.random.Generator
+    sample: Sample,
+    spec: AugmentationSpec,
+    rng: np.random.Generator,
+    balance: ClassBalance | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a random crop: image 3×crop_h×crop_w uint8 (RGB) and mask crop_h×crop_w.
 
     ``sample.ignore`` stands for ignored and padded pixels of the mask, which is uint8, or uint16
-    where the sample has more than 255 classes. All randomness comes from ``rng``. A window of whole
-    pixels is cut out, then resized to the crop: the image bilinearly with antialiasing, the mask by
-    the nearest pixel. So the drawn factor is rounded, in each direction, to one that a whole window
-    has.
+    where the sample has more than 255 classes. A window of whole pixels is cut out, then resized to
+    the crop: the image bilinearly with antialiasing, the mask by the nearest pixel. So the drawn
+    factor is rounded, in each direction, to one that a whole window has.
+
+    Args:
+        sample: an image with its mask.
+        spec: the settings.
+        rng: all randomness comes from it; of this view alone, as its seed has further streams.
+        balance: chooses the window by its classes; None = anywhere in the image.
 
     Raises:
         InputError: a user's own transform fails or returns something else.
@@ -49,6 +61,9 @@ def training_view(
     factor = _short_side_factor(height, width, spec) * drawn
     rows = _random_span(height, factor, spec.crop[0], rng)
     columns = _random_span(width, factor, spec.crop[1], rng)
+    if balance is not None:
+        first = Window(rows, columns)
+        rows, columns = balance.window(mask, first, substream(rng, "class balance"))
 
     if is_warped(spec):
         places = draw_places(rows, columns, spec, rng)
@@ -57,7 +72,8 @@ def training_view(
         pixels = resize(sample.image, rows, columns)
         labels = resize_mask(mask, rows, columns).astype(mask_type(sample.ignore))
     if spec.photometric:
-        pixels = distort(pixels, rng)
+        pixels = distort(pixels, rng, spec.photometric)
+    pixels = degrade(pixels, spec, rng)
     if rng.random() < spec.flip:
         pixels, labels = cv2.flip(pixels, 1), cv2.flip(labels, 1)
     crop = _turned(*_padded(pixels, labels, sample.ignore, spec.crop), spec, rng)

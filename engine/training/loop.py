@@ -20,6 +20,7 @@ from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import check_images, synchronise
+from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.callbacks import (
     Callback,
     Callbacks,
@@ -48,13 +49,19 @@ PICTURES = 4
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Which images are trained on, and which decide the best checkpoint."""
+    """Which images are trained on, and which decide the best checkpoint.
+
+    Attributes:
+        class_pixels: of each class in the training images; needed where the recipe's augmentation
+            balances classes.
+    """
 
     spec: DatasetSpec
     train: Samples
     train_indices: list[int]
     val: Samples
     val_indices: list[int]
+    class_pixels: list[int] | None = None
 
 
 class Trainer:
@@ -136,12 +143,14 @@ class Trainer:
             advance: called after every step with the number of steps done and a short status.
 
         Raises:
-            InputError: the head's BatchNorm needs more images at a time than the recipe gives.
+            InputError: the head's BatchNorm needs more images at a time than the recipe gives, or
+                the head cannot learn from images that are blended.
             FloatingPointError: the loss is not finite.
             Stopped: Ctrl-C, SIGTERM or SIGHUP, after the step has been finished and saved. Of
                 several processes all stop after the same step, whichever of them it reached.
         """
         check_images(self.segmenter, self.recipe)
+        check_blends(self.segmenter, self.recipe)
         self.checkpoint.resume()
         self.progress.peak_memory_of = self.memory.words(self.accelerator.num_processes)
         self.memory.restart()
@@ -194,6 +203,7 @@ class Trainer:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             workers=self.workers,
+            class_pixels=self.data.class_pixels,
         )
 
     def _step(self, batches: list[Batch]) -> float:
@@ -211,7 +221,10 @@ class Trainer:
     def _moved(self, batch: Batch) -> MicroBatch:
         device = self.accelerator.device
         images = self.features.training(self.data.train, batch, batch.images.to(device))
-        return MicroBatch(images, batch.masks.to(device))
+        masks = batch.masks.to(device)
+        if batch.others is None:
+            return MicroBatch(images, masks)
+        return MicroBatch(images, masks, batch.others.to(device), batch.share)
 
     def _reduce(self, loss: Tensor) -> float:
         """Return the sum of all processes' losses.

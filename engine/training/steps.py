@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.segmenters.base import Features, OtherMasks, Segmenter
 
 
 class MicroBatch(NamedTuple):
@@ -21,10 +21,14 @@ class MicroBatch(NamedTuple):
     Attributes:
         images: B×3×H×W, RGB 0..255; or a frozen body's features of them.
         masks: B×H×W class ids.
+        others: with MixUp, the masks of the images that were blended in.
+        share: which part of the loss is that of ``masks``; the same in all micro-batches of a step.
     """
 
     images: Tensor | Features
     masks: Tensor
+    others: Tensor | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,9 @@ class PlainStep(Step):
     """The gradient of the whole batch's loss, clipped as a whole.
 
     Losses are divided by counts of the whole batch, so that neither micro-batches nor processes
-    change the loss. Gradients are summed over micro-batches and exchanged with the last one.
+    change the loss. Gradients are summed over micro-batches and exchanged with the last one. With
+    MixUp the loss is λ times that of the batch with its own masks, and 1 - λ times that of the
+    batch with the masks of the images that were blended in, each divided by its own counts.
     """
 
     def __init__(self, setup: StepSetup) -> None:
@@ -98,12 +104,14 @@ class PlainStep(Step):
     def take(self, batch: Sequence[MicroBatch], reduce: Callable[[Tensor], float]) -> float:
         """See :class:`Step`."""
         totals = self._totals([micro.masks for micro in batch])
+        others = [micro.others for micro in batch if micro.others is not None]
+        other_totals = self._totals(others) if others else {}
         value = torch.zeros((), device=self.accelerator.device)
         self._parts.clear()
         for micro in batch[:-1]:
             with self.accelerator.no_sync(self.losses):
-                value += self._backward(micro, totals)
-        value += self._backward(batch[-1], totals)
+                value += self._backward(micro, totals, other_totals)
+        value += self._backward(batch[-1], totals, other_totals)
         loss = reduce(value)
         self.terms = self._terms()
         self.update()
@@ -118,10 +126,15 @@ class PlainStep(Step):
             totals[name] = self.accelerator.reduce(own, "sum")
         return totals
 
-    def _backward(self, micro: MicroBatch, totals: dict[str, Tensor]) -> Tensor:
+    def _backward(
+        self, micro: MicroBatch, totals: dict[str, Tensor], other_totals: dict[str, Tensor]
+    ) -> Tensor:
         """Add a micro-batch's gradient to the parameters'; return its share of the loss."""
+        other = None
+        if micro.others is not None:
+            other = OtherMasks(micro.others, other_totals, 1 - micro.share)
         with autocast(self.accelerator.device, self.recipe.precision):
-            terms = self.losses(micro.images, micro.masks, totals)
+            terms = self.losses(micro.images, micro.masks, totals, other)
             loss = torch.stack(list(terms.values())).sum()
         self._parts.append({name: term.detach() for name, term in terms.items()})
         # DistributedDataParallel averages over processes; the totals are those of all together
@@ -165,6 +178,10 @@ class _Losses(nn.Module):
         self.segmenter = segmenter
 
     def forward(
-        self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor]
+        self,
+        images: Tensor | Features,
+        masks: Tensor,
+        totals: dict[str, Tensor],
+        other: OtherMasks | None,
     ) -> dict[str, Tensor]:
-        return self.segmenter.loss(images, masks, totals)
+        return self.segmenter.loss(images, masks, totals, other)

@@ -6,7 +6,16 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
-from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.data.views.augmentation import (
+    AugmentationSpec,
+    BlurSpec,
+    ClassBalanceSpec,
+    ColorSpec,
+    GammaSpec,
+    JpegSpec,
+    MixSpec,
+    NoiseSpec,
+)
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.experiments import options
@@ -23,6 +32,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "study": StudySpec,
     "recipe": Recipe,
     "recipe.augmentation": AugmentationSpec,
+    "recipe.augmentation.photometric": ColorSpec,
+    "recipe.augmentation.gamma": GammaSpec,
+    "recipe.augmentation.blur": BlurSpec,
+    "recipe.augmentation.noise": NoiseSpec,
+    "recipe.augmentation.jpeg": JpegSpec,
+    "recipe.augmentation.class_balance": ClassBalanceSpec,
+    "recipe.augmentation.mix": MixSpec,
     "recipe.optimizer": OptimizerSpec,
     "recipe.schedule": ScheduleSpec,
     "encoder": EncoderSpec,

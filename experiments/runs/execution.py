@@ -14,6 +14,10 @@ Advance = Callable[[int, str], object]
 """Called after every training step with the number of steps done and a short status."""
 
 
+TRACKERS = ("mlflow", "wandb")
+"""Packages that show runs while they are trained; TensorBoard's files are always written."""
+
+
 @dataclass(frozen=True)
 class Execution:
     """Nothing here changes a result on the CPU.
@@ -26,6 +30,7 @@ class Execution:
         deterministic: whether a GPU takes deterministic kernels, which are slower and need more
             memory.
         keep_last: whether finished runs keep the checkpoint that training would go on from.
+        trackers: where else runs are shown while they are trained, see :data:`TRACKERS`.
     """
 
     device: str = "auto"
@@ -34,6 +39,7 @@ class Execution:
     feature_cache: Path | None = None
     deterministic: bool = False
     keep_last: bool = False
+    trackers: tuple[str, ...] = ()
 
     def store(self) -> "FeatureStore | None":
         """Return where features are kept; None if they are not."""

@@ -51,6 +51,13 @@ def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> Metr
     )
 
 
+def scalars(metrics: MetricsRecord | None) -> dict[str, float | None]:
+    """Return the metrics that are one number each, by name; none without metrics."""
+    if metrics is None:
+        return {}
+    return metrics.model_dump(exclude={"per_class_iou", "per_class_dice", "per_class_accuracy"})
+
+
 def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
     """Return the metrics over the S classes that two datasets share.
 

@@ -11,6 +11,7 @@ from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
 from encoder_ablations.data.loading.balancing import Mixed
 from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
+from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -75,6 +76,7 @@ def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
         indices = _mixed(spec, spec.recipe.pos_ratio, indices, present)
     if spec.recipe.overfit:
         indices = indices[: spec.recipe.overfit]
+    check_partners(spec.recipe.augmentation.mix, indices)
     return Images("train", samples, indices)
 
 

@@ -1,5 +1,6 @@
 """One run: data, model, training, evaluation, cost, record."""
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
+from encoder_ablations.engine.training.trackers import Trackers
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
 from encoder_ablations.experiments.runs.custom_code import code_of, refuse_other_code
 from encoder_ablations.experiments.runs.execution import Advance, Execution
@@ -27,6 +29,7 @@ from encoder_ablations.experiments.runs.folder import (
     discard_last,
     save_config,
 )
+from encoder_ablations.experiments.runs.metrics_record import scalars
 from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.pictures import PICTURES, save_pictures
 from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
@@ -66,10 +69,11 @@ def execute_run(
         # asked for now, because after some errors of CUDA it cannot be
         environment = describe_environment(str(accelerator.device))
         try:
-            with in_contact():
-                record = _run(spec, folder, execution, accelerator, advance, started)
+            with in_contact(), closing(_trackers(spec, folder, execution)) as trackers:
+                record = _run(spec, folder, execution, accelerator, advance, started, trackers)
                 if accelerator.is_main_process:
                     _conclude(record, folder, execution)
+                trackers.log_scores(scalars(record.metrics))
                 accelerator.wait_for_everyone()
             return record
         except (InputError, CannotContinue):
@@ -116,6 +120,7 @@ def _run(
     accelerator: Accelerator,
     advance: Advance,
     started: str,
+    trackers: Trackers,
 ) -> RunRecord:
     check_run_files(folder, spec.run_id)
     data = prepare_data(spec)
@@ -125,13 +130,12 @@ def _run(
         save_config(spec, folder)
         save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder, code_of(spec))
     segmenter = build_model(spec, data.record.class_pixels)
-    train, val = data.train, data.val
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
-        part = (train.samples, train.indices)
+        part = (data.train.samples, data.train.indices)
         prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
     trainer = Trainer(
         segmenter,
-        TrainingData(spec.dataset, train.samples, train.indices, val.samples, val.indices),
+        _training_data(spec, data),
         spec.recipe,
         spec.seed,
         folder,
@@ -139,6 +143,7 @@ def _run(
         execution.workers,
         execution.store(),
         spec.run_id,
+        [trackers],
     )
     progress = trainer.run(advance)
     best = load_checkpoint(trainer.best, spec.run_id, progress.best_step)
@@ -149,6 +154,19 @@ def _run(
     return finished_record(
         spec, data.record, segmenter, progress, result, started, environment, data.warnings
     )
+
+
+def _training_data(spec: RunSpec, data: RunData) -> TrainingData:
+    train, val, pixels = data.train, data.val, data.record.class_pixels
+    return TrainingData(
+        spec.dataset, train.samples, train.indices, val.samples, val.indices, pixels
+    )
+
+
+def _trackers(spec: RunSpec, folder: Path, execution: Execution) -> Trackers:
+    """Return what shows the run elsewhere, under the name of its study's folder."""
+    project = folder.absolute().parent.parent.name or "encoder-ablations"
+    return Trackers(execution.trackers, project, spec.model_dump(mode="json"))
 
 
 def _evaluate(

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
-from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.base import Head, OtherMasks
 from encoder_ablations.segmenters.custom_loss import build_loss
 from encoder_ablations.segmenters.dense_loss import DenseLoss, divided
 from encoder_ablations.segmenters.loss_registry import checked_losses
@@ -20,7 +20,8 @@ from encoder_ablations.segmenters.spec import DenseSpec
 class DenseHead(Head):
     """A head whose ``forward`` makes logits B×K×h×w of a pyramid; its losses are a setting.
 
-    A subclass gives ``build``, ``forward`` and ``stride``.
+    A subclass gives ``build``, ``forward`` and ``stride``. One with a ``loss`` of its own also
+    gives its ``blended_loss``, or says that it does not learn blends.
 
     Attributes:
         stride: image pixels per step of the logits.
@@ -28,6 +29,7 @@ class DenseHead(Head):
     """
 
     stride: float
+    learns_blends = True
 
     def __init__(self, spec: DenseSpec, num_classes: int) -> None:
         """Build the losses; PyTorch's generator stays as it is.
@@ -69,7 +71,30 @@ class DenseHead(Head):
             masks: B×H×W int64.
             totals: what each sum is divided by, see :meth:`totals`.
         """
+        return self._of_scores(self(pyramid).float(), masks, totals)
+
+    def blended_loss(
+        self,
+        pyramid: dict[str, Tensor],
+        masks: Tensor,
+        totals: dict[str, Tensor],
+        other: OtherMasks,
+    ) -> dict[str, Tensor]:
+        """Return every loss of both masks of blended images, in their shares, by its name.
+
+        See :meth:`Head.blended_loss`.
+        """
         scores = self(pyramid).float()
+        own = self._of_scores(scores, masks, totals)
+        blended_in = self._of_scores(scores, other.masks, other.totals)
+        return {
+            name: (1 - other.share) * own[name] + other.share * blended_in[name] for name in own
+        }
+
+    def _of_scores(
+        self, scores: Tensor, masks: Tensor, totals: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return every loss by its name, of scores B×K×h×w float32."""
         with torch.autocast(masks.device.type, enabled=False):
             if self.ignore == IGNORE:
                 sums = self._sums(scores, masks)

@@ -15,8 +15,11 @@ BATCH_NORMS = {
     "head on a frozen body": {"encoder": "frozen darknet", "head": "linear", "steps": 1},
 }
 # name -> options, see tests/helpers/distributed_training.py; "folder" where it is not the name
+MIXUP = {"head": "linear", "mix": {"kind": "mixup", "probability": 0.7, "alpha": 1}}
 WITH_ONE = {
     "plain": {},
+    "cutmix": {"mix": {"kind": "cutmix"}},
+    "mixup": MIXUP,
     "views": {"views": 2},
     "1 image": {"steps": 1, "val": 1},
     "3 images": {"steps": 1, "val": 3},
@@ -24,6 +27,8 @@ WITH_ONE = {
 }
 WITH_TWO = {
     "plain": {"accumulation": 2},
+    "cutmix": {"mix": {"kind": "cutmix"}, "accumulation": 2},
+    "mixup": MIXUP,
     "views": {"views": 2, "accumulation": 2, "store": "store"},
     "1 image": {"steps": 1, "val": 1},
     "3 images": {"steps": 1, "val": 3},

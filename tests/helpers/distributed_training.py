@@ -74,7 +74,7 @@ def build(encoder, head):
 
 def run(options):
     """Options: name, terrain (a dataset's JSON), folder; encoder, head, steps, evaluate_every,
-    accumulation, views,
+    accumulation, views, mix (its settings),
     store, val (images to validate on), device; and what is done to the trainer:
 
     save_seconds: for each rank, after how long its own clock wants a checkpoint.
@@ -87,7 +87,9 @@ def run(options):
         batch_size=4,
         accumulation=options.get("accumulation", 1),
         evaluate_every=options.get("evaluate_every", 2),
-        augmentation=AugmentationSpec(crop=(64, 64), views=options.get("views")),
+        augmentation=AugmentationSpec(
+            crop=(64, 64), views=options.get("views"), mix=options.get("mix")
+        ),
         optimizer=OptimizerSpec(lr=1e-3, clip_norm=0.1),
     )
     sets = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")

@@ -19,6 +19,7 @@ from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.texts import plural
 
 SELECTION = {
@@ -188,8 +189,8 @@ def _data_sentences(run: FinishedRun) -> list[str]:
     ]
 
 
-FURTHER = ("views", "rotate", "elastic", "vertical_flip", "quarter_turns")
-"""Settings of the augmentation that are named only where they are set."""
+ELSEWHERE = frozenset({"crop", "scale", "flip", "short_side", "resize_first", "custom"})
+"""Settings of the augmentation that are not named as further ones, where they are set."""
 
 
 def _training_sentences(spec: RunSpec) -> list[str]:
@@ -217,8 +218,9 @@ def _usual_sentences(recipe: Recipe) -> list[str]:
 def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
     """Return what only some recipes and heads decide."""
     recipe = spec.recipe
-    chosen = recipe.augmentation.model_dump(exclude_defaults=True)
-    more = [f"{name.replace('_', ' ')} {chosen[name]}" for name in FURTHER if name in chosen]
+    changed = recipe.augmentation.model_dump(exclude_defaults=True)
+    settings = recipe.augmentation.model_dump(mode="json")
+    more = [_setting(name, settings[name]) for name in changed if name not in ELSEWHERE]
     if more:
         yield f"Further transforms of the crops: {', '.join(more)}."
     if recipe.augmentation.custom:
@@ -233,6 +235,14 @@ def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
             "In this head's mask loss, ignored pixels count as belonging to no mask, as in the "
             "official code."
         )
+
+
+def _setting(name: str, value: Any) -> str:
+    """Return a setting in words: its name and its value as YAML, or "off"."""
+    words = name.replace("_", " ")
+    if value is None:
+        return f"{words} off"
+    return f"{words} {in_yaml(value)}"
 
 
 def environment(study: Study) -> list[tuple[str, list[str]]]:

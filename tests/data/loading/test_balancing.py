@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from encoder_ablations.data.loading.balancing import Mixed
-from encoder_ablations.data.loading.batches import _Order
+from encoder_ablations.data.loading.training_views import Order
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 
@@ -14,13 +14,13 @@ SHOWS = np.arange(100) < 20
 
 
 def epoch(order, number, length):
-    return [order[position][0] for position in range(number * length, (number + 1) * length)]
+    return [order[position].place for position in range(number * length, (number + 1) * length)]
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_each_epoch_has_the_share(ratio):
     indices = list(range(5, 85))
-    order = _Order(Mixed(indices, SHOWS, ratio), 0)
+    order = Order(Mixed(indices, SHOWS, ratio), 0)
     for number in range(4):
         shown = epoch(order, number, 80)
         assert sum(SHOWS[index] for index in shown) == round(80 * ratio)
@@ -28,7 +28,7 @@ def test_each_epoch_has_the_share(ratio):
 
 
 def test_images_of_a_kind_are_shown_evenly_and_others_in_each_epoch():
-    order = _Order(Mixed(range(100), SHOWS, 0.9), 0)
+    order = Order(Mixed(range(100), SHOWS, 0.9), 0)
     epochs = [epoch(order, number, 100) for number in range(30)]
     for shown in epochs:
         counts = Counter(shown)
@@ -40,14 +40,14 @@ def test_images_of_a_kind_are_shown_evenly_and_others_in_each_epoch():
 
 def test_order_depends_on_seed_and_epoch_alone():
     mixed = Mixed(range(100), SHOWS, 0.5)
-    first, again, other = (_Order(mixed, seed) for seed in (0, 0, 1))
+    first, again, other = (Order(mixed, seed) for seed in (0, 0, 1))
     epoch(first, 0, 100)
     assert epoch(first, 1, 100) == epoch(again, 1, 100) != epoch(other, 1, 100)
 
 
 def test_without_mixing_the_order_is_as_it_was():
     expected = np.arange(10)[numpy_stream(7, "order", 2).permutation(10)].tolist()
-    assert epoch(_Order(list(range(10)), 7), 2, 10) == expected
+    assert epoch(Order(list(range(10)), 7), 2, 10) == expected
 
 
 @pytest.mark.parametrize(

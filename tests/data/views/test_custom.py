@@ -42,6 +42,7 @@ class Noise:
 
 strong = Noise(100)
 turned = v2.RandomAffine(45, fill={tv_tensors.Image: 128, tv_tensors.Mask: 255})
+several = v2.Compose([v2.RandomHorizontalFlip(), v2.ColorJitter(0.5, hue=0.2), turned])
 turned_to_class_0 = v2.RandomAffine(45, fill={tv_tensors.Image: 128, tv_tensors.Mask: 7})
 
 
@@ -151,7 +152,7 @@ def test_several_are_applied_in_their_order(module, sample):
     assert (both != other).any()
 
 
-@pytest.mark.parametrize("name", ["Noise", "strong", "forget_a_row", "turned"])
+@pytest.mark.parametrize("name", ["Noise", "strong", "forget_a_row", "turned", "several"])
 def test_equal_seeds_give_equal_crops_and_others_do_not(module, sample, name):
     augmentation = spec(f"{module}:{name}")
     first, again, other = (view(sample, augmentation, seed) for seed in (0, 0, 1))
