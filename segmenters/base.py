@@ -1,6 +1,6 @@
 """The contract of a segmenter: raw images in, losses or class scores out."""
 
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.segmenters.scores import ScoreMaps
+from encoder_ablations.segmenters.spec import HeadSpec
 
 
 class Features(NamedTuple):
@@ -33,6 +34,8 @@ class Head(nn.Module):
     """
     least_images: int = 1
     """Images that training needs at a time: 2 where BatchNorm follows a mean over the image."""
+    spec_type: ClassVar[type[HeadSpec]] = HeadSpec
+    """What the settings of such heads are derived from."""
 
     @classmethod
     def build(cls, spec: Any, encoder: Encoder, num_classes: int) -> Self:

@@ -5,7 +5,7 @@ They lie apart from the heads, so that reading a configuration does not import P
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from encoder_ablations.utils.config import Config, at_most
 
@@ -52,6 +52,13 @@ class DenseSpec(HeadSpec):
     """Losses whose weighted sum is minimised: name -> weight, or -> a mapping of its settings, see
     the sections "loss NAME". A loss of your own is named by ``package.module:Class``.
     """
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _with_weights(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            raise ValueError(f"a loss is written with its weight, {{{given}: 1}}")
+        return given
 
 
 class LinearSpec(DenseSpec):
