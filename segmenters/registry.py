@@ -8,20 +8,17 @@ it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from encoder_ablations.segmenters import heads
 from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.loss_spec import LossSpec
 from encoder_ablations.segmenters.named_classes import Kind, NamedClass, Registry
-from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec, SegmenterSpec
+from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec, Reads, SegmenterSpec
 from encoder_ablations.utils.config import build
 
 if TYPE_CHECKING:
     from encoder_ablations.segmenters.base import Head
-
-Reads = Literal["pyramid", "maps"]
-"""What a head reads: a pyramid p2 to p5, or whatever levels the encoder gives."""
 
 HeadClass = TypeVar("HeadClass", bound="type[Head]")
 
@@ -74,11 +71,12 @@ def register_head(
         name: also the name of its file, if it lies in ``segmenters/heads/``.
         spec: its settings; ``ablate keys`` lists them with the docstrings below its fields.
         reads: "pyramid" if it needs the levels p2 to p5, "maps" if it takes whatever levels the
-            encoder gives.
+            encoder gives, "body" if it runs the blocks of a vision transformer itself.
     """
 
     def register(head: HeadClass) -> HeadClass:
         HEADS.add(HeadEntry(name, spec, head, heads.__name__, reads))
+        head.reads = reads
         return head
 
     return register

@@ -19,6 +19,8 @@ Points = Annotated[Positive, at_most(2**20, "every mask of every query is sample
 Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
 Norm = Literal["batch", "group"]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
+Reads = Literal["pyramid", "maps", "body"]
+"""What a head reads: a pyramid p2 to p5, whatever levels the encoder gives, or the body itself."""
 
 
 class HeadSpec(Config):
@@ -65,11 +67,30 @@ class LinearSpec(DenseSpec):
     """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
 
 
-class Mask2FormerSettings(HeadSpec):
-    """Settings of both implementations of Mask2Former, by default the official ADE20K-150 ones."""
+class SetLossSettings(HeadSpec):
+    """Settings of heads whose queries are matched with segments, by default Mask2Former's."""
 
     queries: Queries = 100
     """Number of object queries."""
+    points: Points = 12544
+    """Points sampled for each mask's loss."""
+    oversample_ratio: Ratio = Field(default=3.0, ge=1)
+    """Candidates drawn per point; the most uncertain candidates are kept."""
+    importance_ratio: float = Field(default=0.75, ge=0, le=1)
+    """Share of the points that are the most uncertain candidates; the others are uniform."""
+    class_weight: float = Field(default=2.0, ge=0)
+    """Weight of the classification in the loss."""
+    mask_weight: float = Field(default=5.0, ge=0)
+    """Weight of the masks' cross-entropy in the loss."""
+    dice_weight: float = Field(default=5.0, ge=0)
+    """Weight of the masks' dice loss in the loss."""
+    no_object_weight: float = Field(default=0.1, ge=0, le=1)
+    """Weight of the class "no object" within the classification."""
+
+
+class Mask2FormerSettings(SetLossSettings):
+    """Settings of both implementations of Mask2Former, by default the official ADE20K-150 ones."""
+
     hidden: Hidden = Field(default=256, ge=32, multiple_of=32)
     """Width of the pixel and transformer decoders."""
     heads: Heads = 8
@@ -82,20 +103,6 @@ class Mask2FormerSettings(HeadSpec):
     """
     decoder_feedforward: Width = 2048
     """Inner width of the masked-attention layers."""
-    points: Points = 12544
-    """Points sampled for each mask's loss."""
-    oversample_ratio: Ratio = Field(default=3.0, ge=1)
-    """Candidates drawn per point; the most uncertain candidates are kept."""
-    importance_ratio: float = Field(default=0.75, ge=0, le=1)
-    """Share of the points that are the most uncertain candidates; the others are uniform."""
-    class_weight: float = Field(default=2.0, ge=0)
-    """Weight of the classification in the set loss."""
-    mask_weight: float = Field(default=5.0, ge=0)
-    """Weight of the masks' cross-entropy in the set loss."""
-    dice_weight: float = Field(default=5.0, ge=0)
-    """Weight of the masks' dice loss in the set loss."""
-    no_object_weight: float = Field(default=0.1, ge=0, le=1)
-    """Weight of the class "no object" within the classification."""
 
 
 class Mask2FormerSpec(Mask2FormerSettings):
@@ -114,6 +121,23 @@ class OfficialMask2FormerSpec(Mask2FormerSettings):
 
     It needs Detectron2 and a clone on PYTHONPATH. Ignored pixels are part of no mask in its loss,
     and the pixel decoder's inner width is 1024.
+    """
+
+
+class EomtSpec(SetLossSettings):
+    """EoMT (Kerssies et al., CVPR 2025): queries among the patches of a ViT's last blocks.
+
+    It reads the body itself, a plain vision transformer; no neck is built.
+    """
+
+    blocks: Layers | None = None
+    """Last blocks that the queries pass through. null: 3 of 12 blocks, 4 of 24 and 5 of 40, as in
+    the paper.
+    """
+    masked_attention: Literal["annealed", "always", "never"] = "annealed"
+    """Whether a query reads only the patches of the mask that it predicts before each of these
+    blocks. "annealed": with a probability that falls to 0 during training, block after block, and
+    not in prediction, which then needs no masks. "never" learns from the last prediction alone.
     """
 
 
@@ -187,6 +211,7 @@ class UNetPlainSpec(DecoderSpec):
 BUILT_IN: dict[str, type[HeadSpec]] = {
     "conv_transpose": ConvTransposeSpec,
     "deeplabv3plus": DeepLabV3PlusSpec,
+    "eomt": EomtSpec,
     "fpn": FPNSpec,
     "linear": LinearSpec,
     "mask2former": Mask2FormerSpec,

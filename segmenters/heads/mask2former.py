@@ -127,7 +127,7 @@ class Mask2FormerHead(Head):
             in_features=spec.hidden, config=config
         )
         self.class_predictor = nn.Linear(spec.hidden, num_classes + 1)
-        self.set_loss = SetLoss(spec, num_classes)
+        self.set_loss = SetLoss(spec, num_classes, spec.ignored_pixels)
         initialize(self)
 
     @classmethod

@@ -21,15 +21,24 @@ from encoder_ablations.segmenters.losses.point_sampling import (
     uncertain_points,
 )
 from encoder_ablations.segmenters.losses.targets import Targets, find_targets
-from encoder_ablations.segmenters.spec import Mask2FormerSettings, Mask2FormerSpec
+from encoder_ablations.segmenters.spec import SetLossSettings
 
 
 class SetLoss:
-    """Matches queries with segments and compares them, in the final and auxiliary predictions."""
+    """Matches queries with segments and compares them, in the final and auxiliary predictions.
 
-    def __init__(self, spec: Mask2FormerSpec, num_classes: int) -> None:
+    Args:
+        spec: its weights and points.
+        num_classes: number of classes of segments, K.
+        ignored_pixels: "excluded" or "negative", see above.
+    """
+
+    def __init__(
+        self, spec: SetLossSettings, num_classes: int, ignored_pixels: str = "excluded"
+    ) -> None:
         self.spec = spec
         self.num_classes = num_classes
+        self.ignored_pixels = ignored_pixels
         self.weights = Weights(spec.class_weight, spec.mask_weight, spec.dice_weight)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
@@ -121,7 +130,7 @@ class SetLoss:
             values = sample(own[None], positions.reshape(1, -1, 2))
             by_prediction = values.view(len(own), *positions.shape[:2]).transpose(0, 1)
             labels[:, image, : len(own)] = by_prediction
-            if self.spec.ignored_pixels == "excluded":
+            if self.ignored_pixels == "excluded":
                 labelled[:, image] = targets.labelled(image, positions)
         present = present.to(points.device)
         each = zip(class_logits, mask_logits, points, labels, labelled, strict=True)
@@ -184,7 +193,7 @@ class SetLoss:
             points: the candidates, and the random points.
         """
         usable = None
-        if self.spec.ignored_pixels == "excluded" and any(targets.ignored):
+        if self.ignored_pixels == "excluded" and any(targets.ignored):
             usable = self._labelled(targets, points.candidates).flatten(0, 1) > 0
         number = self.spec.points - points.random.shape[2]
         uncertain = uncertain_points(maps, points.candidates.flatten(0, 1), usable, number)
@@ -193,19 +202,19 @@ class SetLoss:
 
     def _labelled(self, targets: Targets, positions: Tensor) -> Tensor:
         """Return the weight of each of the points L×M×P×2 of the matched pairs: L×M×P, 0..1."""
-        if self.spec.ignored_pixels == "negative":
+        if self.ignored_pixels == "negative":
             return torch.ones_like(positions[..., 0])
         by_image = torch.split(positions, pairs_by_image(self.spec, targets), dim=1)
         weights = [targets.labelled(image, own) for image, own in enumerate(by_image)]
         return torch.cat(weights, dim=1)
 
 
-def pairs_by_image(spec: Mask2FormerSettings, targets: Targets) -> list[int]:
+def pairs_by_image(spec: SetLossSettings, targets: Targets) -> list[int]:
     """Return the number of matched pairs in each image: its segments, at most the queries."""
     return [min(len(own), spec.queries) for own in targets.classes]
 
 
-def loss_totals(spec: Mask2FormerSettings, targets: Targets) -> dict[str, Tensor]:
+def loss_totals(spec: SetLossSettings, targets: Targets) -> dict[str, Tensor]:
     """Return the divisors of Mask2Former's losses.
 
     Returns:

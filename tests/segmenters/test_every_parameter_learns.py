@@ -16,6 +16,7 @@ from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask
 from encoder_ablations.segmenters.spec import (
     ConvTransposeSpec,
     DeepLabV3PlusSpec,
+    EomtSpec,
     FPNSpec,
     Mask2FormerSpec,
     SegFormerSpec,
@@ -35,6 +36,7 @@ ENCODERS = {
     "bare stages": {"name": "darknet_tiny", "neck": "none"},
     "hierarchical": {"name": "test_convnext"},
     "bare hierarchical": {"name": "test_resnet", "neck": "none"},
+    "bare body": {"name": "test_vit", "neck": "none"},
     "one bare tap": {**VIT, "neck": "none", "taps": (0.1,)},
     "plain U-Net": {"name": "unet_tiny", "neck": "none"},
     "frozen": {**VIT, "freeze": "body"},
@@ -61,6 +63,10 @@ DECODERS = {
     "fpn": FPNSpec(name="fpn", hidden=16, branch_hidden=16),
     "conv_transpose": ConvTransposeSpec(name="conv_transpose"),
     "unet_plain": UNetPlainSpec(name="unet_plain"),
+    "eomt": EomtSpec(name="eomt", queries=5, points=64),
+    "eomt without masks": EomtSpec(
+        name="eomt", queries=5, points=64, masked_attention="never", blocks=1
+    ),
 }
 OFFICIAL = [
     pytest.mark.detectron2,
@@ -69,7 +75,7 @@ OFFICIAL = [
         reason="Detectron2 is not installed, or the official Mask2Former is not on PYTHONPATH",
     ),
 ]
-MAPS = ("bare taps", "one bare tap", "plain U-Net")
+MAPS = ("bare taps", "bare body", "one bare tap", "plain U-Net")
 """Encoders that give no pyramid."""
 PYRAMID = ("unet", "upernet", "segformer", "fpn", "unet_plain")
 PAIRS = [
@@ -80,6 +86,7 @@ PAIRS = [
 ]
 PAIRS += [(encoder, name) for encoder in ("hierarchical", "bare hierarchical") for name in PYRAMID]
 PAIRS += [(encoder, "deeplabv3plus") for encoder in ENCODERS if encoder not in MAPS]
+PAIRS += [("bare body", "eomt"), ("bare body", "eomt without masks")]
 PAIRS += [("one bare tap", "conv_transpose"), ("plain U-Net", "unet_plain")]
 
 
@@ -133,7 +140,7 @@ for fields, head in json.loads(sys.argv[1]):
     torch.manual_seed(distributed.get_rank())
     for _ in range(2):  # only the second pass finds out that gradients of the first are missing
         images, masks = torch.randint(0, 256, (2, 3, 64, 64)), torch.randint(0, 3, (2, 64, 64))
-        loss = model(images, masks)["cross_entropy"]
+        loss = sum(model(images, masks).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -154,6 +161,7 @@ def test_two_processes_get_every_gradient_they_wait_for(tmp_path):
         ({"name": "dinov2_s14", "final_norm": False}, "linear"),
         ({"name": "darknet_tiny"}, "linear"),
         (VIT, "deeplabv3plus"),
+        (ENCODERS["bare body"], {"name": "eomt", "queries": 5, "points": 64}),
     ]
     code, output = launch(tmp_path / "program.py", json.dumps(models))
     assert code == 0, output[-3000:]

@@ -13,6 +13,7 @@ from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import (
     ConvTransposeSpec,
     DeepLabV3PlusSpec,
+    EomtSpec,
     FPNSpec,
     Mask2FormerSpec,
     SegFormerSpec,
@@ -118,6 +119,7 @@ WIDE = [
     FPNSpec(name="fpn", hidden=16, branch_hidden=16),
     ConvTransposeSpec(name="conv_transpose"),
     UNetPlainSpec(name="unet_plain"),
+    EomtSpec(name="eomt", queries=300, points=32),
 ]
 
 

@@ -19,7 +19,8 @@ CLASSES, QUERIES, LAYERS, POINTS = 6, 7, 3, 200
 
 def make_loss(**settings):
     settings = {"name": "mask2former", "queries": QUERIES, "points": POINTS, **settings}
-    return SetLoss(Mask2FormerSpec(**settings), CLASSES)
+    spec = Mask2FormerSpec(**settings)
+    return SetLoss(spec, CLASSES, spec.ignored_pixels)
 
 
 def blocks(images=2, size=(48, 64), classes=CLASSES, seed=0):
