@@ -8,7 +8,7 @@ it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from encoder_ablations.segmenters import heads
 from encoder_ablations.segmenters.loss_registry import checked_losses
@@ -16,6 +16,7 @@ from encoder_ablations.segmenters.loss_spec import LossSpec
 from encoder_ablations.segmenters.named_classes import Kind, NamedClass, Registry
 from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec, Reads, SegmenterSpec
 from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:
     from encoder_ablations.segmenters.base import Head
@@ -72,7 +73,14 @@ def register_head(
         spec: its settings; ``ablate keys`` lists them with the docstrings below its fields.
         reads: "pyramid" if it needs the levels p2 to p5, "maps" if it takes whatever levels the
             encoder gives, "body" if it runs the blocks of a vision transformer itself.
+
+    Raises:
+        InputError: ``reads`` is something else.
     """
+    if reads not in get_args(Reads):
+        raise InputError(
+            f"head '{name}': reads is '{reads}'. Allowed: {', '.join(get_args(Reads))}."
+        )
 
     def register(head: HeadClass) -> HeadClass:
         HEADS.add(HeadEntry(name, spec, head, heads.__name__, reads))

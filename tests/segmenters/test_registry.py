@@ -216,6 +216,11 @@ def test_what_cannot_be_registered(head, spec, words):
     assert "other" not in head_names()
 
 
+def test_what_a_head_cannot_read():
+    with pytest.raises(InputError, match=r"reads is 'bodies'\. Allowed: pyramid, maps, body"):
+        register_head("other", HeadSpec, reads="bodies")
+
+
 def test_a_head_within_a_function_is_found_by_no_other_process():
     class Local(Complete):
         pass
