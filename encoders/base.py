@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from encoder_ablations.encoders.blocks import Blocks
 from encoder_ablations.encoders.spec import Statistics
 from encoder_ablations.utils.errors import InputError
 
@@ -82,6 +83,18 @@ class Body(nn.Module):
 
     def forget_copies(self) -> None:
         """Forget copies of layers that the body has made, because its layers were replaced."""
+
+    def as_blocks(self) -> Blocks:
+        """Return the body as blocks that a head runs one by one.
+
+        Raises:
+            InputError: the body is no plain vision transformer, or one that takes no masks.
+        """
+        raise InputError(
+            "the head runs the encoder's blocks itself, which plain vision transformers have; this "
+            f"encoder's body is a {type(self).__name__}. Use one such as CLIP, SigLIP, DINOv2, "
+            "DINOv3, MAE or AIMv2."
+        )
 
     def facts(self) -> dict[str, object]:
         """Return the body's properties that a result depends on, as plain values."""

@@ -1,6 +1,6 @@
 """The contract of a segmenter: raw images in, losses or class scores out."""
 
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,9 @@ from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.sample import IGNORE
 from encoder_ablations.encoders.base import Encoder
+from encoder_ablations.encoders.blocks import Blocks
 from encoder_ablations.segmenters.scores import ScoreMaps
+from encoder_ablations.segmenters.spec import HeadSpec, Reads
 
 
 class Features(NamedTuple):
@@ -37,11 +39,25 @@ class OtherMasks(NamedTuple):
     share: float
 
 
+class BodyInput(NamedTuple):
+    """What a head that reads the body gets in place of a pyramid.
+
+    Attributes:
+        blocks: of the body.
+        images: B×3×H×W, normalised and padded.
+    """
+
+    blocks: Blocks
+    images: Tensor
+
+
 class Head(nn.Module):
     """A pyramid to predictions. Masks hold class ids, and ``ignore`` where pixels do not count."""
 
     ignore: int = IGNORE
     """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
+    reads: ClassVar[Reads] = "pyramid"
+    """What it reads, as it was registered."""
     levels: tuple[str, ...] | None = None
     """Names of the levels that are read; None = all. What only the others depend on does not learn.
     """
@@ -49,6 +65,8 @@ class Head(nn.Module):
     """Images that training needs at a time: 2 where BatchNorm follows a mean over the image."""
     learns_blends: bool = False
     """Whether there is :meth:`blended_loss`."""
+    spec_type: ClassVar[type[HeadSpec]] = HeadSpec
+    """What the settings of such heads are derived from."""
 
     @classmethod
     def build(cls, spec: Any, encoder: Encoder, num_classes: int) -> Self:
@@ -73,13 +91,22 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def loss(
-        self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def progressed(self, done: float) -> None:
+        """Adapt to the progress of training; called before every step.
+
+        What a head does with it must follow from ``done`` alone, so that a run that goes on after
+        an interruption ends with the same bits. Predictions do not depend on it.
+
+        Args:
+            done: share of the steps that are done, 0..1.
+        """
+
+    def loss(self, pyramid: Any, masks: Tensor, totals: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return named scalars whose sum is minimised.
 
         Args:
-            pyramid: the encoder's levels, each B×C×h×w.
+            pyramid: the encoder's levels by name, each B×C×h×w; a :class:`BodyInput` for a head
+                that reads the body.
             masks: B×H×W int64, as large as the padded images.
             totals: divisors, see :meth:`totals`.
         """
@@ -111,8 +138,13 @@ class Head(nn.Module):
         """
         return set()
 
-    def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Return the class scores of the B images; ``image_size`` is (H, W) without padding."""
+    def predict(self, pyramid: Any, image_size: tuple[int, int]) -> ScoreMaps:
+        """Return the class scores of the B images.
+
+        Args:
+            pyramid: see :meth:`loss`.
+            image_size: (H, W) without padding.
+        """
         raise NotImplementedError
 
 
@@ -177,18 +209,28 @@ class Segmenter(nn.Module):
         height, width = images.shape[-2:]
         return self.predict(images).at((height, width))
 
-    def pyramid(self, images: Tensor | Features) -> dict[str, Tensor]:
-        """Return the encoder's levels of images, or of their features.
+    @property
+    def reads_features(self) -> bool:
+        """Whether the head reads a frozen body's maps, which are the same every time.
+
+        A head that runs the body's blocks itself reads images.
+        """
+        return self.encoder.body_is_frozen and self.head.reads != "body"
+
+    def pyramid(self, images: Tensor | Features) -> Any:
+        """Return what the head reads of images, or of their features: see :meth:`Head.loss`.
 
         Images are normalised, then padded with zeros (the mean colour) on the right and below.
         """
+        if self.head.reads == "body":
+            assert isinstance(images, Tensor)  # see reads_features
+            return BodyInput(self.encoder.body.as_blocks(), self._normalized(images))
         if isinstance(images, Features):
             step = self.encoder.divisibility
             # the sides of the padded images
             height, width = (-(-side // step) * step for side in images.image_size)
             return self.encoder.pyramid(images.maps, (height, width))
-        levels: dict[str, Tensor] = self.encoder(self._normalized(images))
-        return levels
+        return self.encoder(self._normalized(images))
 
     def features(self, images: Tensor) -> Features:
         """Return the body's maps of images B×3×H×W, RGB 0..255.

@@ -54,17 +54,22 @@ def _try_out(loss: DenseLoss, where: str) -> None:
     masks[:, :2] = loss.ignore
     masks[2] = loss.ignore
     logits = torch.randn(3, loss.num_classes, *SIDES, generator=generator)
+    # what adds up comes first: a mean over pixels shows there, and is not finite below
+    labelled = [_computed(loss, logits[i, None], masks[i, None], where) for i in range(2)]
+    pair = _computed(loss, logits[:2], masks[:2], where)
+    _same(pair[0], sum(part[0] for part in labelled), f"{where}: the sums of single images")
+    _same(pair[1], sum(part[1] for part in labelled), f"{where}: the totals of single images")
+    nothing = f"{where}, of an image of ignored pixels alone"
+    empty = _computed(loss, logits[2:], masks[2:], nothing)
+    if empty[0] or empty[1]:
+        raise InputError(
+            f"{nothing}: the sum is {empty[0]:g} and the total {empty[1]:g}. Both must be 0."
+        )
     value, total, gradient = _computed(loss, logits, masks, where)
-    parts = [_computed(loss, logits[i, None], masks[i, None], where) for i in range(3)]
-    _same(value, sum(part[0] for part in parts), f"{where}: the sums of single images")
-    _same(total, sum(part[1] for part in parts), f"{where}: the totals of single images")
+    _same(value, pair[0], f"{where}: the sums of images, one of ignored pixels alone,")
+    _same(total, pair[1], f"{where}: the totals of images, one of ignored pixels alone,")
     if gradient.transpose(0, 1)[:, masks == loss.ignore].any():
         raise InputError(f"{where} has a gradient at ignored pixels. Leave them out of the sum.")
-    if parts[2][0] or parts[2][1]:
-        raise InputError(
-            f"{where}: of an image of ignored pixels alone the sum is {parts[2][0]:g} and the "
-            f"total {parts[2][1]:g}. Both must be 0."
-        )
     elsewhere = logits + 3 * (masks == loss.ignore)[:, None]
     changed = _computed(loss, elsewhere, masks, where)[0]
     if abs(changed - value) > TOLERANCE * abs(value):

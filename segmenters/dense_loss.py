@@ -1,11 +1,12 @@
 """The contract of a loss of a dense head: sums over images, and what they are divided by."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from encoder_ablations.data.datasets.sample import ignore_label
+from encoder_ablations.segmenters.loss_spec import LossSpec
 
 
 class DenseLoss(nn.Module):
@@ -18,7 +19,10 @@ class DenseLoss(nn.Module):
     Attributes:
         num_classes: K.
         ignore: the id of ignored pixels in masks.
+        spec_type: what the settings of such losses are derived from.
     """
+
+    spec_type: ClassVar[type[LossSpec]] = LossSpec
 
     def __init__(self, spec: Any, num_classes: int) -> None:
         """Take over the settings.

@@ -7,14 +7,12 @@ one's own is named by a reference, ``package.module:Class``.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from encoder_ablations.segmenters.loss_spec import BUILT_IN_LOSSES, LossSpec
+from encoder_ablations.segmenters.named_classes import Kind, NamedClass, Registry
 from encoder_ablations.utils.config import build
-from encoder_ablations.utils.custom_code.loading import load_custom
-from encoder_ablations.utils.custom_code.names import is_reference
-from encoder_ablations.utils.errors import InputError, unknown
+from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:
     from encoder_ablations.segmenters.dense_loss import DenseLoss
@@ -24,28 +22,35 @@ LossClass = TypeVar("LossClass", bound="type[DenseLoss]")
 
 
 @dataclass(frozen=True)
-class LossEntry:
-    """A registered loss.
-
-    Attributes:
-        name: the name it was registered by.
-        spec: its settings.
-        loss: the class, which is called with the settings and the number of classes.
-    """
-
-    name: str
-    spec: type[LossSpec]
-    loss: "type[DenseLoss]"
+class LossEntry(NamedClass):
+    """A registered loss."""
 
     @property
-    def reference(self) -> str:
-        """The name by which any other process finds this loss."""
-        if self.loss.__module__ == f"{FOLDER}.{self.name}":
-            return self.name
-        return f"{self.loss.__module__}:{self.loss.__qualname__}"
+    def loss(self) -> "type[DenseLoss]":
+        """The class, which is called with the settings and the number of classes."""
+        return self.registered
 
 
-_entries: dict[str, LossEntry] = {}
+def _loss_class() -> "type[DenseLoss]":
+    # whoever registers a loss has imported this already
+    from encoder_ablations.segmenters.dense_loss import DenseLoss
+
+    return DenseLoss
+
+
+LOSSES: Registry[LossEntry, LossSpec] = Registry(
+    Kind(
+        key="loss",
+        noun="loss",
+        nouns="losses",
+        decorator="register_loss",
+        module=__name__,
+        folder=FOLDER,
+        base=_loss_class,
+    ),
+    BUILT_IN_LOSSES,
+)
+"""All losses of dense heads that are known in this process."""
 
 
 def register_loss(name: str, spec: type[LossSpec]) -> Callable[[LossClass], LossClass]:
@@ -57,17 +62,7 @@ def register_loss(name: str, spec: type[LossSpec]) -> Callable[[LossClass], Loss
     """
 
     def register(loss: LossClass) -> LossClass:
-        entry = LossEntry(name, spec, loss)
-        # a module that was reloaded registers the same class again
-        known = _entries.get(name, entry).reference
-        if name in BUILT_IN_LOSSES:
-            known = name
-        if known != entry.reference:
-            raise InputError(
-                f"two losses are called '{name}': {known} and {entry.reference}. Rename one."
-            )
-        _check_class(entry)
-        _entries[name] = entry
+        LOSSES.add(LossEntry(name, spec, loss, FOLDER))
         return loss
 
     return register
@@ -79,18 +74,12 @@ def loss_entry(name: str) -> LossEntry:
     Raises:
         InputError: there is no such loss, or its module cannot be imported.
     """
-    if name not in _entries and name in BUILT_IN_LOSSES:
-        import_module(f"{FOLDER}.{name}")
-    if name in _entries:
-        return _entries[name]
-    if is_reference(name):
-        return _referenced(name)
-    raise unknown("loss", name, loss_names())
+    return LOSSES.get(name)
 
 
 def loss_names() -> list[str]:
     """Return the names of all losses known here, without importing any."""
-    return sorted({*BUILT_IN_LOSSES, *_entries})
+    return LOSSES.names()
 
 
 def loss_settings(name: str) -> tuple[type[LossSpec], str]:
@@ -101,10 +90,7 @@ def loss_settings(name: str) -> tuple[type[LossSpec], str]:
     Raises:
         InputError: there is no such loss, or its module cannot be imported.
     """
-    if name in BUILT_IN_LOSSES:
-        return BUILT_IN_LOSSES[name], name
-    entry = loss_entry(name)
-    return entry.spec, entry.reference
+    return LOSSES.settings(name)
 
 
 def checked_losses(given: Mapping[str, Any], source: str) -> dict[str, LossSpec]:
@@ -135,41 +121,3 @@ def checked_losses(given: Mapping[str, Any], source: str) -> dict[str, LossSpec]
             f"{source}: no loss has a weight above 0. Write e.g. loss: {{cross_entropy: 1}}."
         )
     return found
-
-
-def _referenced(reference: str) -> LossEntry:
-    """Return the loss of a class that a module registers when it is imported."""
-    loss = load_custom(reference, "loss")
-    for entry in _entries.values():
-        if entry.loss is loss:
-            return entry
-    qualified = reference.partition(":")[2]
-    raise InputError(
-        f"loss '{reference}': '{qualified}' is no registered loss. Write "
-        "@register_loss(name, Spec) above the class (encoder_ablations.segmenters.loss_registry)."
-    )
-
-
-def _check_class(entry: LossEntry) -> None:
-    """Check that any process can find a loss, and that its classes are of the right kind.
-
-    Raises:
-        InputError: it is no subclass of ``DenseLoss``, or lies within a function.
-    """
-    # whoever registers a loss has imported this already
-    from encoder_ablations.segmenters.dense_loss import DenseLoss
-
-    where = f"loss '{entry.reference}'"
-    if not (isinstance(entry.loss, type) and issubclass(entry.loss, DenseLoss)):
-        raise InputError(
-            f"{where}: a loss is a class derived from segmenters.dense_loss.DenseLoss."
-        )
-    if not (isinstance(entry.spec, type) and issubclass(entry.spec, LossSpec)):
-        raise InputError(
-            f"{where}: its settings are a class derived from segmenters.loss_spec.LossSpec."
-        )
-    if "<locals>" in entry.reference:
-        raise InputError(
-            f"{where} is defined within a function, where other processes cannot find it. "
-            "Define it at the top of its module."
-        )

@@ -5,7 +5,7 @@ They lie apart from the heads, so that reading a configuration does not import P
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from encoder_ablations.utils.config import Config, at_most
 
@@ -20,6 +20,8 @@ Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
 Norm = Literal["batch", "group"]
 Grid = Annotated[Positive, at_most(256, "every place of the grid has a position in memory")]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
+Reads = Literal["pyramid", "maps", "body"]
+"""What a head reads: a pyramid p2 to p5, whatever levels the encoder gives, or the body itself."""
 
 
 class HeadSpec(Config):
@@ -53,6 +55,13 @@ class DenseSpec(HeadSpec):
     """Losses whose weighted sum is minimised: name -> weight, or -> a mapping of its settings, see
     the sections "loss NAME". A loss of your own is named by ``package.module:Class``.
     """
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _with_weights(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            raise ValueError(f"a loss is written with its weight, {{{given}: 1}}")
+        return given
 
 
 class LinearSpec(DenseSpec):
@@ -113,6 +122,23 @@ class OfficialMask2FormerSpec(Mask2FormerSettings):
 
     It needs Detectron2 and a clone on PYTHONPATH. Ignored pixels are part of no mask in its loss,
     and the pixel decoder's inner width is 1024.
+    """
+
+
+class EomtSpec(SetLossSettings):
+    """EoMT (Kerssies et al., CVPR 2025): queries among the patches of a ViT's last blocks.
+
+    It reads the body itself, a plain vision transformer; no neck is built.
+    """
+
+    blocks: Layers | None = None
+    """Last blocks that the queries pass through. null: 3 of 12 blocks, 4 of 24 and 5 of 40, as in
+    the paper.
+    """
+    masked_attention: Literal["annealed", "always", "never"] = "annealed"
+    """Whether a query reads only the patches of the mask that it predicts before each of these
+    blocks. "annealed": with a probability that falls to 0 during training, block after block, and
+    not in prediction, which then needs no masks. "never" learns from the last prediction alone.
     """
 
 
@@ -238,6 +264,7 @@ class QueryDecoderSpec(SetLossSettings):
 BUILT_IN: dict[str, type[HeadSpec]] = {
     "conv_transpose": ConvTransposeSpec,
     "deeplabv3plus": DeepLabV3PlusSpec,
+    "eomt": EomtSpec,
     "fpn": FPNSpec,
     "linear": LinearSpec,
     "mask2former": Mask2FormerSpec,

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Normalization
+from encoder_ablations.encoders.blocks import Blocks, Tokens
 from encoder_ablations.encoders.bodies.positions import resize_positions
 from encoder_ablations.encoders.bodies.relative_positions import resize_relative_positions
 from encoder_ablations.encoders.bodies.timm_vits import (
@@ -21,6 +22,7 @@ from encoder_ablations.encoders.bodies.timm_vits import (
     patch_of,
     prefix_tokens_of,
 )
+from encoder_ablations.encoders.bodies.vit_blocks import ViTBlocks, embedded
 from encoder_ablations.encoders.table.rows import TIMM
 
 JIT: Any = torch.jit  # without types
@@ -70,23 +72,42 @@ class ViTBody(Body):
         """The timm model."""
         return self.reader.model
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps, see :class:`Body`."""
+    def forward(self, images: Tensor, step: Callable[[Tensor], Any] | None = None) -> Any:
+        """Return the maps, see :class:`Body`.
+
+        Args:
+            images: B×3×H×W, normalised.
+            step: a part of the forward pass, which :class:`~.vit_blocks.ViTBlocks` asks for; what
+                it returns is then returned in place of the maps.
+        """
+        if step is not None:
+            return step(images)
+        return self._read(images, embedding=False)
+
+    def as_blocks(self) -> Blocks:
+        """Return the blocks one by one, see :class:`Body`."""
+        return ViTBlocks(self, self.model, self.reduction, self._tokens_of)
+
+    def _tokens_of(self, images: Tensor) -> Tokens:
+        """Return the tokens before the first block, of B×3×H×W normalised images."""
+        values, rotary = self._read(images, embedding=True)
+        grid = self.grid(images.shape[-2], images.shape[-1])
+        return Tokens(values, self.prefix_tokens, grid, rotary)
+
+    def _read(self, images: Tensor, embedding: bool) -> Any:
+        """Return what the reader reads of images of any size."""
         if self.input_scale != 1:
             images = self._rescale(images)
         if self.position_rule == TIMM:
-            maps: list[Tensor] = self.reader(images)
-            return maps
+            return self.reader(images, embedding)
         # the grid of whole patches that covers the images
         rows, columns = (math.ceil(n / self.patch) for n in images.shape[-2:])
         positions = self._positions((rows, columns))
         reader = self._reader_of((rows, columns))
         tensors = dict(self.reader.named_parameters()) | positions
         if JIT.is_tracing():  # for counting FLOPs; functional_call refuses to be traced
-            maps = _with_tensors(reader, tensors)(images)
-        else:
-            maps = functional_call(reader, tensors, (images,))
-        return maps
+            return _with_tensors(reader, tensors)(images, embedding)
+        return functional_call(reader, tensors, (images, embedding))
 
     def _positions(self, grid: tuple[int, int]) -> dict[str, Tensor]:
         """Return the learned positions for (rows, columns) of patches, by the reader's names."""
@@ -135,7 +156,11 @@ class ViTBody(Body):
 
     def tokens(self, height: int, width: int) -> int:
         """Return the patch tokens of an image of this size."""
-        return math.ceil(height / self.reduction) * math.ceil(width / self.reduction)
+        return math.prod(self.grid(height, width))
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the rows and columns of patches of an image of this size."""
+        return math.ceil(height / self.reduction), math.ceil(width / self.reduction)
 
     def depth_of(self, parameter: str) -> int:
         """Return the depth, see :class:`Body`. Embeddings and tokens are the stem."""
@@ -214,8 +239,10 @@ class _Reader(nn.Module):
         self.taps = taps
         self.final_norm = final_norm
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of the tapped blocks."""
+    def forward(self, images: Tensor, embedding: bool = False) -> Any:
+        """Return the maps of the tapped blocks; or what the first block is given."""
+        if embedding:
+            return embedded(self.model, images)
         model: Any = self.model  # the classes' annotations differ
         maps: list[Tensor] = model.forward_intermediates(
             images,

@@ -104,7 +104,11 @@ def measure_latency(
 
 
 class _Stopwatch:
-    """Measures calls, and modules within them, in milliseconds; it synchronises the device."""
+    """Measures calls, and modules within them, in milliseconds; it synchronises the device.
+
+    Attributes:
+        seen: how long each watched module took in the last call, all its calls together.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -116,16 +120,21 @@ class _Stopwatch:
         return 1000 * time.perf_counter()
 
     def time(self, call: Callable[[], object]) -> float:
+        self.seen = dict.fromkeys(self.seen, 0.0)
         begin = self.now()
         call()
         return self.now() - begin
 
     @contextmanager
     def on(self, module: nn.Module, name: str) -> Iterator[None]:
-        """Within the block note under ``name`` how long ``module`` takes in each call."""
+        """Within the block note under ``name`` how long the calls of ``module`` take.
+
+        A head that runs the body's blocks itself calls the body for each of them, and no neck.
+        """
+        self.seen[name] = 0.0
 
         def begin(_module: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
-            self.seen[name] = -self.now()
+            self.seen[name] -= self.now()
 
         def end(_module: nn.Module, _inputs: tuple[Tensor, ...], _output: object) -> None:
             self.seen[name] += self.now()

@@ -27,7 +27,8 @@ class FeatureSource:
 
     A training image has features of its own only where its views are fixed
     (``augmentation.views``). They are computed one image at a time, kept or not, so that the store
-    changes no bit of a result. Evaluation works one image at a time anyway.
+    changes no bit of a result. Evaluation works one image at a time anyway. Heads that run the
+    body's blocks themselves get images.
 
     Args:
         segmenter: the model.
@@ -58,7 +59,7 @@ class FeatureSource:
             batch: some of them.
             images: those of the batch, on the model's device.
         """
-        if not batch.views or not self.segmenter.encoder.body_is_frozen:
+        if not batch.views or not self.segmenter.reads_features:
             return images
         augmentation = self.recipe.augmentation.model_dump(mode="json", exclude={"views"})
         # code of the user's own may change under the same name
@@ -76,7 +77,7 @@ class FeatureSource:
     def evaluation(self, dataset: Samples, item: EvaluationItem) -> Tensor | Features:
         """Return what :meth:`Segmenter.predict` takes for an image of ``dataset``."""
         image = item.image.to(self.segmenter.mean.device)
-        if item.place is None or self.store is None or not self.segmenter.encoder.body_is_frozen:
+        if item.place is None or self.store is None or not self.segmenter.reads_features:
             return image.unsqueeze(0)
         transform = {"short_side": self.recipe.augmentation.short_side}
         return self._features(dataset, item.place, "evaluation", image, transform, "fp32")

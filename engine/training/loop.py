@@ -211,6 +211,7 @@ class Trainer:
         started = time.perf_counter()
         step = self.progress.step
         set_rates(self.optimizer, rate_factor(step, self.recipe.steps, self.recipe.schedule))
+        self.segmenter.head.progressed(step / self.recipe.steps)
         seed_global(self.seed, "step", step, self.accelerator.process_index)
         loss = self.step.take([self._moved(batch) for batch in batches], self._reduce)
         self.progress.step += 1

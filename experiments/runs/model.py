@@ -7,7 +7,7 @@ from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.build import build_segmenter, encoder_for
 from encoder_ablations.segmenters.class_weights import with_class_weights
 from encoder_ablations.utils.errors import InputError
 
@@ -23,7 +23,7 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
     Raises:
         InputError: encoder, head and recipe do not fit together, or weights cannot be loaded.
     """
-    encoder = build_encoder(spec.encoder, spec.seed)
+    encoder = build_encoder(encoder_for(spec.segmenter, spec.encoder), spec.seed)
     if spec.recipe.optimizer.layer_decay < 1 and encoder.body.max_depth == 1:
         raise InputError(
             f"recipe.optimizer.layer_decay {spec.recipe.optimizer.layer_decay:g} is per block, but "
@@ -34,6 +34,11 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
     classes = spec.dataset.classes
     settings = with_class_weights(spec.segmenter, classes, class_pixels)
     segmenter = build_segmenter(settings, encoder, len(classes), spec.seed)
+    if encoder.map_dtype is not None and not segmenter.reads_features:
+        raise InputError(
+            f"recipe.feature_precision {spec.recipe.feature_precision} rounds the body's maps, but "
+            f"{spec.segmenter.name} reads the body itself. Use fp32."
+        )
     check_images(segmenter, spec.recipe)
     check_blends(segmenter, spec.recipe)
     return segmenter

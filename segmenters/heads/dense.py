@@ -1,7 +1,7 @@
 """What all heads share that give logits for every class at every place of a grid."""
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from encoder_ablations.segmenters.custom_loss import build_loss
 from encoder_ablations.segmenters.dense_loss import DenseLoss, divided
 from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import DenseSpec
+from encoder_ablations.segmenters.spec import DenseSpec, HeadSpec
 
 
 class DenseHead(Head):
@@ -30,6 +30,7 @@ class DenseHead(Head):
 
     stride: float
     learns_blends = True
+    spec_type: ClassVar[type[HeadSpec]] = DenseSpec
 
     def __init__(self, spec: DenseSpec, num_classes: int) -> None:
         """Build the losses; PyTorch's generator stays as it is.

@@ -31,9 +31,9 @@ def files(studies):
     for name, _ in FILES:
         sys.modules.pop(name.removesuffix(".py"), None)
     find_transform.cache_clear()
-    registry._entries.pop("focal", None)
-    registry._entries.pop("finest", None)
-    loss_registry._entries.pop("hinge", None)
+    registry.HEADS.entries.pop("focal", None)
+    registry.HEADS.entries.pop("finest", None)
+    loss_registry.LOSSES.entries.pop("hinge", None)
 
 
 def test_every_block_of_the_page_is_a_file():

@@ -22,6 +22,9 @@ print(f"code {{code}}, imported {{found}}", file=sys.stderr)
 HELP = [(f"{name} --help", 0) for name in summaries()]
 LISTINGS = [
     ("encoders", 0),
+    ("heads", 0),
+    ("heads eomt", 0),
+    ("heads --losses", 0),
     ("keys", 0),
     ("keys segmenter", 0),
     ("status demo --table --output absent", 0),
@@ -29,6 +32,7 @@ LISTINGS = [
 ]
 REFUSALS = [
     ("encoders nonsense", 2),
+    ("heads nonsense", 2),
     ("keys nonsense", 2),
     ("status absent/study", 2),
     ("report", 2),

@@ -6,7 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Body, Encoder, Normalization
+from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.pyramids.necks import BareTaps
+from encoder_ablations.encoders.spec import EncoderSpec
 
 
 class TinyBody(Body):
@@ -64,9 +66,12 @@ def make_bare_encoder():
 @pytest.fixture
 def make_fitting_encoder(make_encoder, make_bare_encoder):
     """make_fitting_encoder(head) -> Encoder that a head of this name can read: one map at stride
-    16 for ``conv_transpose``, else the pyramid of ``make_encoder``."""
+    16 for ``conv_transpose``, a tiny vision transformer for ``eomt``, else the pyramid of
+    ``make_encoder``."""
 
     def make(head: str) -> Encoder:
+        if head == "eomt":
+            return build_encoder(EncoderSpec(name="test_vit", weights="random", neck="none"))
         if head == "conv_transpose":
             return make_bare_encoder((32,), (16,))
         return make_encoder()

@@ -55,6 +55,8 @@ class Own(DenseLoss):
             "map": lambda: kept,
             "nan": lambda: (kept / labelled).sum(),
             "mean": lambda: kept.sum() / labelled.sum().clamp(min=1),
+            "bare mean": lambda: kept.sum() / labelled.sum(),
+            "empty": lambda: kept.sum() / labelled.any(),
             "number": lambda: 3.0,
             "constant": lambda: kept.sum().detach(),
             "error": lambda: [][3],
@@ -74,8 +76,8 @@ def own_registry():
         loss_entry(name)
     built_in = set(loss_names())
     yield
-    for name in loss_registry._entries.keys() - built_in:
-        del loss_registry._entries[name]
+    for name in loss_registry.LOSSES.entries.keys() - built_in:
+        del loss_registry.LOSSES.entries[name]
 
 
 @pytest.fixture
@@ -169,7 +171,8 @@ def test_settings_are_resolved_to_the_same_run():
         ({"dice": "much"}, "loss dice: 'weight'.*number"),
         ({"dice": 0, "iou": 0}, "no loss has a weight above 0"),
         ({}, "no loss has a weight above 0"),
-        ("dice", "'loss'.*dictionary"),
+        ("dice", r"'loss'.*\{dice: 1\}"),
+        (["dice"], "'loss'.*dictionary"),
         ({"cross_entropy": {"class_weights": [1, -1, 1]}}, "class_weights.*weight is -1"),
         ({"cross_entropy": {"class_weights": "balance"}}, 'class_weights.*write "balanced"'),
         ({"cross_entropy": {"class_weights": [1, float("nan")]}}, "a weight is nan"),
@@ -235,6 +238,8 @@ def test_a_loss_of_ones_own_is_tried_out_where_models_have_no_memory(module, mak
         ("number", "the loss must return a scalar"),
         ("nan", "the loss is nan"),
         ("mean", "add up to"),
+        ("bare mean", "add up to.*micro-batches"),
+        ("empty", "of ignored pixels alone: the loss is nan"),
         ("constant", "does not depend on the logits"),
         ("total", "total must return a scalar"),
         ("clamped", "totals of single images add up to|total 1"),

@@ -16,6 +16,7 @@ from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask
 from encoder_ablations.segmenters.spec import (
     ConvTransposeSpec,
     DeepLabV3PlusSpec,
+    EomtSpec,
     FPNSpec,
     Mask2FormerSpec,
     QueryDecoderSpec,
@@ -36,6 +37,7 @@ ENCODERS = {
     "bare stages": {"name": "darknet_tiny", "neck": "none"},
     "hierarchical": {"name": "test_convnext"},
     "bare hierarchical": {"name": "test_resnet", "neck": "none"},
+    "bare body": {"name": "test_vit", "neck": "none"},
     "one bare tap": {**VIT, "neck": "none", "taps": (0.1,)},
     "plain U-Net": {"name": "unet_tiny", "neck": "none"},
     "frozen": {**VIT, "freeze": "body"},
@@ -73,6 +75,10 @@ DECODERS = {
     "matched queries": QueryDecoderSpec(
         name="query_decoder", **QUERIES, assignment="hungarian", points=64
     ),
+    "eomt": EomtSpec(name="eomt", queries=5, points=64),
+    "eomt without masks": EomtSpec(
+        name="eomt", queries=5, points=64, masked_attention="never", blocks=1
+    ),
 }
 OFFICIAL = [
     pytest.mark.detectron2,
@@ -81,7 +87,7 @@ OFFICIAL = [
         reason="Detectron2 is not installed, or the official Mask2Former is not on PYTHONPATH",
     ),
 ]
-MAPS = ("bare taps", "one bare tap", "plain U-Net")
+MAPS = ("bare taps", "bare body", "one bare tap", "plain U-Net")
 """Encoders that give no pyramid."""
 PYRAMID = ("unet", "upernet", "segformer", "fpn", "unet_plain")
 PAIRS = [
@@ -94,6 +100,7 @@ PAIRS += [(encoder, name) for encoder in ("hierarchical", "bare hierarchical") f
 PAIRS += [(encoder, "deeplabv3plus") for encoder in ENCODERS if encoder not in MAPS]
 PAIRS += [(encoder, "query_decoder") for encoder in ENCODERS if encoder not in MAPS]
 PAIRS += [("concatenating", "matched queries")]
+PAIRS += [("bare body", "eomt"), ("bare body", "eomt without masks")]
 PAIRS += [("one bare tap", "conv_transpose"), ("plain U-Net", "unet_plain")]
 
 
@@ -169,6 +176,7 @@ def test_two_processes_get_every_gradient_they_wait_for(tmp_path):
         ({"name": "darknet_tiny"}, "linear"),
         (VIT, "deeplabv3plus"),
         (ENCODERS["concatenating"], {"name": "query_decoder", **QUERIES}),
+        (ENCODERS["bare body"], {"name": "eomt", "queries": 5, "points": 64}),
     ]
     code, output = launch(tmp_path / "program.py", json.dumps(models))
     assert code == 0, output[-3000:]

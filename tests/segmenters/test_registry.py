@@ -8,6 +8,7 @@ import pytest
 from encoder_ablations.segmenters import registry
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.heads.dense import DenseHead
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.registry import head_entry, head_names, register_head
 from encoder_ablations.segmenters.spec import HeadSpec, SegmenterSpec
@@ -88,8 +89,8 @@ def own_registry():
     """What a test registers is forgotten after it; the heads of the package stay."""
     built_in = head_names()
     yield
-    for name in registry._entries.keys() - set(built_in):
-        del registry._entries[name]
+    for name in registry.HEADS.entries.keys() - set(built_in):
+        del registry.HEADS.entries[name]
 
 
 @pytest.fixture
@@ -192,6 +193,12 @@ class Complete(Head):
     build = totals = loss = predict = lambda *_: None
 
 
+class Dense(DenseHead):
+    """A dense head, which needs settings with losses."""
+
+    build = classmethod(lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("head", "spec", "words"),
     [
@@ -199,6 +206,7 @@ class Complete(Head):
         (type("Other", (Head,), {}), HeadSpec, "does not define build, totals, loss, predict"),
         (type("Other", (Complete,), {"loss": Head.loss}), HeadSpec, "does not define loss"),
         (Complete, dict, "derived from segmenters.spec.HeadSpec"),
+        (Dense, HeadSpec, "derived from segmenters.spec.DenseSpec"),
         (lambda: None, HeadSpec, "a class derived from segmenters.base.Head"),
     ],
 )
@@ -206,6 +214,11 @@ def test_what_cannot_be_registered(head, spec, words):
     with pytest.raises(InputError, match=words):
         register_head("other", spec)(head)
     assert "other" not in head_names()
+
+
+def test_what_a_head_cannot_read():
+    with pytest.raises(InputError, match=r"reads is 'bodies'\. Allowed: pyramid, maps, body"):
+        register_head("other", HeadSpec, reads="bodies")
 
 
 def test_a_head_within_a_function_is_found_by_no_other_process():

@@ -9,6 +9,7 @@ from torch import nn
 
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.dense import DenseHead
+from encoder_ablations.segmenters.heads.eomt import EomtHead
 from encoder_ablations.segmenters.heads.query_decoder import QueryDecoderHead
 from encoder_ablations.segmenters.registry import head_entry, head_names
 from encoder_ablations.segmenters.spec import DecoderSpec
@@ -220,7 +221,8 @@ def test_what_computed_deformable_attention_is_asked_of_the_head(segmenter, make
     images, _ = batch((64, 64))
     fresh = copy.deepcopy(segmenter)
     segmenter.eval().scores(images)
-    expected = set() if isinstance(segmenter.head, DenseHead | QueryDecoderHead) else {"numba"}
+    without = DenseHead | EomtHead | QueryDecoderHead
+    expected = set() if isinstance(segmenter.head, without) else {"numba"}
     assert segmenter.head.attention_paths() == expected
     assert fresh.head.attention_paths() == set()
     fresh.eval().scores(images)

@@ -13,6 +13,7 @@ from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import (
     ConvTransposeSpec,
     DeepLabV3PlusSpec,
+    EomtSpec,
     FPNSpec,
     Mask2FormerSpec,
     QueryDecoderSpec,
@@ -122,6 +123,7 @@ WIDE = [
     QueryDecoderSpec(
         name="query_decoder", queries=300, hidden=16, heads=2, decoder_layers=1, background=3
     ),
+    EomtSpec(name="eomt", queries=300, points=32),
 ]
 
 

@@ -9,7 +9,7 @@ from encoder_ablations.engine.cost.measure import PARTS, measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.references import load_segmenter
-from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.spec import EomtSpec, Mask2FormerSpec
 from encoder_ablations.utils.arithmetic import (
     deterministic_kernels,
     float32_products,
@@ -88,6 +88,40 @@ def test_products_of_a_decoder(name):
     cost = measure_cost(segmenter, (64, 96), (1,), seconds=0.0)
     assert expected < cost.flops_by_part["head"] < 1.1 * expected
     assert cost.parameters_by_part["head"] == sum(p.numel() for p in segmenter.head.parameters())
+
+
+@pytest.mark.parametrize("encoder", ["test_vit", "vit_small_patch14_dinov2"])
+def test_parts_of_a_head_that_runs_the_blocks(encoder):
+    """Queries within the body are work of the body; what makes masks of them is the head's. There
+    is no neck. DINOv2's positions are put in from outside."""
+    spec = EomtSpec(name="eomt", queries=9, blocks=2)
+    segmenter = make(spec, encoder, neck="none")
+    cost = measure_cost(segmenter, (70, 98), (1,), seconds=0.0)
+    body, blocks = segmenter.encoder.body, segmenter.encoder.body.as_blocks()
+    step, width = body.patch, blocks.width
+    patches = (-(-70 // step)) * (-(-98 // step))
+    expected = patches * width * 3 * step * step
+    for index in range(blocks.depth):
+        tokens = patches + body.prefix_tokens + 9 * (index >= blocks.depth - 2)
+        inner = body.model.blocks[0].mlp.fc1.out_features
+        expected += tokens * width * (4 * width + 2 * inner) + 2 * tokens * tokens * width
+    assert cost.flops_by_part["encoder.body"] == pytest.approx(expected, rel=0.03)
+    assert cost.flops_by_part["encoder.neck"] == 0
+    assert cost.flops == sum(cost.flops_by_part.values())
+    doublings = len(segmenter.head.mask_predictor.upscale)
+    products = 9 * width * (3 * width + 4) + 9 * width * patches * 4**doublings
+    for number in range(1, doublings + 1):
+        # a transposed convolution makes each place from one; then 3×3 in each channel, and a
+        # norm, which fvcore counts as 5
+        products += patches * 4**number * (width * width + 9 * width + 5 * width)
+    assert cost.flops_by_part["head"] == pytest.approx(products, rel=1e-3)
+    latency = cost.latency_ms[0].median_by_part
+    assert latency["encoder.neck"] == 0
+    assert latency["encoder.body"] > 0
+    assert latency["head"] > 0
+    assert cost.parameters_by_part["encoder.neck"] == 0
+    total = sum(each.numel() for each in segmenter.parameters())
+    assert cost.parameters["total"] == sum(cost.parameters_by_part.values()) == total
 
 
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_convnext"])

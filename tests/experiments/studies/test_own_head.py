@@ -67,7 +67,7 @@ def own_head(studies):
     Path("heads/my_heads.py").write_text(HEAD)
     yield studies.write(steps=2, segmenters=[ENTRY], recipe=RECIPE)
     sys.modules.pop("my_heads", None)
-    registry._entries.pop("my_head", None)
+    registry.HEADS.entries.pop("my_head", None)
 
 
 def elsewhere(studies, *arguments):

@@ -1,0 +1,109 @@
+"""The blocks of timm's vision transformers, one by one, each with its own mask of attention."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from timm.models import Eva, VisionTransformer
+from torch import Tensor, nn
+
+from encoder_ablations.encoders.blocks import Blocks, Tokens
+from encoder_ablations.encoders.bodies.timm_vits import TimmViT, final_norm_of
+from encoder_ablations.utils.errors import InputError
+
+MASKED = "attn_mask"
+"""What timm's blocks call the mask."""
+
+
+def embedded(model: TimmViT, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return what the first block is given: tokens B×T×C, and their rotary embedding or None.
+
+    These are the first lines of timm's ``forward_features``, which has no public function for them.
+    """
+    own: Any = model
+    found = own._pos_embed(own.patch_embed(images))
+    values, rotary = (found, None)
+    if isinstance(model, Eva):
+        values, rotary = found
+    return own.norm_pre(values), rotary
+
+
+class ViTBlocks(Blocks):
+    """The blocks of a body that holds a timm model.
+
+    All of them run within calls of the body itself, so that whoever measures the body or attaches
+    hooks to it sees all of its work.
+    """
+
+    def __init__(
+        self,
+        body: nn.Module,
+        model: TimmViT,
+        reduction: float,
+        embed: Callable[[Tensor], Tokens],
+    ) -> None:
+        """Take the blocks of a body.
+
+        Args:
+            body: is called with a tensor and a function, and returns what that makes of it.
+            model: its timm model.
+            reduction: image pixels per patch.
+            embed: makes tokens of B×3×H×W normalised images.
+
+        Raises:
+            InputError: the model is of a class whose blocks take no mask.
+        """
+        if not isinstance(model, VisionTransformer | Eva) or not _takes_masks(model):
+            raise InputError(
+                f"the head runs the encoder's blocks itself, with masks of attention, but timm's "
+                f"{type(model).__name__} takes none. Use a plain vision transformer such as CLIP, "
+                "SigLIP, DINOv2, DINOv3, MAE or AIMv2."
+            )
+        self.body = body
+        self.model: Any = model
+        self.depth = len(model.blocks)
+        self.width = model.embed_dim
+        self.reduction = reduction
+        self._embed = embed
+        # blocks of rope_mixed models have rotary embeddings of their own
+        self._own_rotary = bool(getattr(model, "rope_mixed", False))
+
+    def embed(self, images: Tensor) -> Tokens:
+        """See :class:`Blocks`."""
+        tokens: Tokens = self.body(images, self._embed)
+        return tokens
+
+    def run(self, index: int, tokens: Tokens, mask: Tensor | None = None) -> Tokens:
+        """See :class:`Blocks`."""
+        values = self.body(tokens.values, partial(self._run, index, tokens.rotary, mask))
+        return replace(tokens, values=values)
+
+    def norm(self, tokens: Tokens) -> Tensor:
+        """See :class:`Blocks`."""
+        values: Tensor = self.body(tokens.values, self._norm)
+        return values
+
+    def _run(
+        self, index: int, rotary: Tensor | None, mask: Tensor | None, values: Tensor
+    ) -> Tensor:
+        options: dict[str, Tensor] = {}
+        if rotary is not None:
+            options["rope"] = rotary[index] if self._own_rotary else rotary
+        if mask is not None:
+            options[MASKED] = mask
+        after: Tensor = self.model.blocks[index](values, **options)
+        return after
+
+    def _norm(self, values: Tensor) -> Tensor:
+        norm = final_norm_of(self.model)
+        if norm is None:
+            return values
+        normed: Tensor = norm(values)
+        return normed
+
+
+def _takes_masks(model: VisionTransformer | Eva) -> bool:
+    own: Any = model
+    return all(MASKED in inspect.signature(block.forward).parameters for block in own.blocks)
