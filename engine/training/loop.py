@@ -28,13 +28,14 @@ from encoder_ablations.engine.training.callbacks import (
     Training,
 )
 from encoder_ablations.engine.training.curves import MetricsFile
-from encoder_ablations.engine.training.optimizer import build_optimizer, rate_factor, set_rates
+from encoder_ablations.engine.training.optimizer import build_optimizer
 from encoder_ablations.engine.training.saving import (
     Agreement,
     BestCheckpoint,
     LastCheckpoint,
     Stateful,
 )
+from encoder_ablations.engine.training.schedule import rate_factor, set_rates
 from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, Step, StepSetup
 from encoder_ablations.engine.training.tensorboard import TensorBoard

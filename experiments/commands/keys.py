@@ -8,7 +8,8 @@ from pydantic.fields import FieldInfo
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.recipe_parts import OptimizerSpec, ScheduleSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings

@@ -71,8 +71,15 @@ def test_overrides():
 
 
 NUMBERS = {
-    OptimizerSpec: ("lr", "encoder_lr_multiplier", "layer_decay", "weight_decay", "clip_norm"),
-    ScheduleSpec: ("power",),
+    OptimizerSpec: (
+        "lr",
+        "encoder_lr_multiplier",
+        "layer_decay",
+        "weight_decay",
+        "clip_norm",
+        "momentum",
+    ),
+    ScheduleSpec: ("power", "min_factor", "factor", "rise", "start_factor"),
     AugmentationSpec: ("flip", "rotate", "vertical_flip", "quarter_turns"),
     Recipe: ("pos_ratio",),
     Mask2FormerSpec: ("oversample_ratio", "class_weight", "mask_weight", "dice_weight"),
@@ -81,6 +88,7 @@ NUMBERS = {
 }
 LISTS_OF_NUMBERS = {
     OptimizerSpec: {"betas": 2},
+    ScheduleSpec: {"milestones": 1},
     AugmentationSpec: {"scale": 2, "elastic": 2},
     StudySpec: {"fractions": 1},
     EncoderSpec: {"mean": 3, "std": 3, "taps": 4},

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.reporting.findings.groups import (
     MOST_CLASSES,
     FinishedRun,
@@ -15,10 +14,10 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.sentences.training import training_sentences
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.texts import plural
 
 SELECTION = {
@@ -156,7 +155,7 @@ def protocol(setting: Setting) -> Protocol:
     parts = {"recipe": content["recipe"], "segmenter": content["segmenter"], "dataset": dataset}
     values = [(key, _written(value)) for key, value in flatten(parts).items()]
     data = chain.from_iterable(map(_data_sentences, finished))
-    return Protocol(setting.title, [*data, *_training_sentences(spec)], values)
+    return Protocol(setting.title, [*data, *training_sentences(spec)], values)
 
 
 def _written(value: Any) -> str:
@@ -183,53 +182,6 @@ def _data_sentences(run: FinishedRun) -> list[str]:
         f"Dataset {name} has {plural(len(classes), 'class')}: {names}. It holds {held}.",
         SELECTION[run.data.report_split],
     ]
-
-
-FURTHER = ("views", "rotate", "elastic", "vertical_flip", "quarter_turns")
-"""Settings of the augmentation that are named only where they are set."""
-
-
-def _training_sentences(spec: RunSpec) -> list[str]:
-    return [*_usual_sentences(spec.recipe), *_unusual_sentences(spec)]
-
-
-def _usual_sentences(recipe: Recipe) -> list[str]:
-    """Return what every recipe decides: batches, crops, the optimiser and its schedule."""
-    optimizer, augmentation = recipe.optimizer, recipe.augmentation
-    height, width = augmentation.crop
-    low, high = augmentation.scale
-    warmup = "no warm-up"
-    if recipe.schedule.warmup_steps:
-        warmup = f"{plural(recipe.schedule.warmup_steps, 'step')} of warm-up"
-    return [
-        f"Every model learns for {plural(recipe.steps, 'step')} with "
-        f"{plural(recipe.batch_size, 'image')} a step (random crops of {height}×{width} pixels at "
-        f"{low:g} to {high:g} times their size), in {recipe.precision}.",
-        f"AdamW, learning rate {optimizer.lr:g} ({optimizer.encoder_lr_multiplier:g} times that in "
-        f"the encoder's body), weight decay {optimizer.weight_decay:g}; {warmup}, then "
-        f"{recipe.schedule.decay} decay to zero.",
-    ]
-
-
-def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
-    """Return what only some recipes and heads decide."""
-    recipe = spec.recipe
-    chosen = recipe.augmentation.model_dump(exclude_defaults=True)
-    more = [f"{name.replace('_', ' ')} {chosen[name]}" for name in FURTHER if name in chosen]
-    if more:
-        yield f"Further transforms of the crops: {', '.join(more)}."
-    if recipe.augmentation.custom:
-        yield f"Then transforms of one's own: {', '.join(recipe.augmentation.custom)}."
-    if recipe.pos_ratio is not None:
-        yield f"{recipe.pos_ratio:.0%} of the training samples show the object."
-    if recipe.overfit:
-        images = plural(recipe.overfit, "image")
-        yield f"Only {images} were used, for training and scoring alike."
-    if getattr(spec.segmenter, "ignored_pixels", "excluded") == "negative":
-        yield (
-            "In this head's mask loss, ignored pixels count as belonging to no mask, as in the "
-            "official code."
-        )
 
 
 def environment(study: Study) -> list[tuple[str, list[str]]]:
