@@ -1,11 +1,19 @@
 """How a model is trained and evaluated: what is held fixed while encoders vary."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-from encoder_ablations.engine.recipe_parts import OptimizerSpec, ScheduleSpec
+from encoder_ablations.engine.recipe_parts import (
+    CheckpointsSpec,
+    EarlyStoppingSpec,
+    EmaSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SwaSpec,
+)
 from encoder_ablations.utils.config import Config, at_most
 
 Positive = Annotated[int, Field(ge=1)]
@@ -36,6 +44,12 @@ class Recipe(Config):
     """Which optimiser, and its settings."""
     schedule: ScheduleSpec = ScheduleSpec()
     """How the learning rate rises and decays."""
+    average: Annotated[EmaSpec | SwaSpec, Field(discriminator="kind")] | None = None
+    """Weights averaged over steps, {kind: ema} or {kind: swa}; None = the last step's weights."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """When training ends before the last step, such as {patience: 5}; None = never."""
+    checkpoints: CheckpointsSpec = CheckpointsSpec()
+    """Which states of the model are kept."""
     evaluate_every: Positive = 2000
     """Steps between evaluations on the validation split; the last step is always evaluated."""
     overfit: int = Field(default=0, ge=0)
@@ -53,11 +67,15 @@ class Recipe(Config):
     """
 
     @model_validator(mode="after")
-    def _divisible(self) -> "Recipe":
+    def _fits_together(self) -> "Recipe":
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of "
                 f"accumulation {self.accumulation}"
             )
         self.schedule.check_steps(self.steps)
+        if self.average is not None:
+            self.average.check_steps(self.steps)
+        if self.early_stopping is not None:
+            self.early_stopping.check_evaluations(math.ceil(self.steps / self.evaluate_every))
         return self

@@ -1,8 +1,9 @@
-"""The sections of a recipe: optimiser and schedule."""
+"""The sections of a recipe: optimiser, schedule, averages, early stopping and checkpoints."""
 
-from typing import Annotated, Any, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
 
 from encoder_ablations.engine.optimizers import ADAMW, check_arguments, optimizer_class
 from encoder_ablations.utils.config import Config
@@ -10,6 +11,18 @@ from encoder_ablations.utils.errors import InputError
 
 Average = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+MetricName = Literal["miou", "mean_class_accuracy", "pixel_accuracy", "frequency_weighted_iou"]
+
+
+def _is_computed(name: object) -> object:
+    if isinstance(name, str) and "loss" in name:
+        allowed = ", ".join(get_args(MetricName))
+        raise ValueError(f"no loss is computed on validation images; allowed are {allowed}")
+    return name
+
+
+Metric = Annotated[MetricName, BeforeValidator(_is_computed)]
+"""What every evaluation on validation images computes; more is better."""
 STATED = ("lr", "weight_decay", "clip_norm")
 """Settings whose defaults are AdamW's: any other optimiser needs them to be said."""
 
@@ -132,3 +145,92 @@ class ScheduleSpec(Config):
                 f"schedule.rise {self.rise:g} of {steps} steps leaves no step to rise or to fall; "
                 "allowed are shares of at least 2 steps and of at most all but 2"
             )
+
+
+class EmaSpec(Config):
+    """An exponential moving average of the weights (Polyak & Juditsky, 1992).
+
+    It is evaluated and saved as the best in place of the weights, which go on learning.
+    """
+
+    kind: Literal["ema"]
+    """Which average."""
+    decay: Share = 0.9999
+    """Share of the average that each step keeps: it covers about the last 1 / (1 - decay) steps."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps after which averaging begins; until then the average is the weights themselves."""
+
+    def check_steps(self, steps: int) -> None:
+        """Check that averaging begins within a training of so many steps.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if self.warmup >= steps:
+            raise ValueError(f"average.warmup {self.warmup} must be less than steps {steps}")
+
+
+class SwaSpec(Config):
+    """Stochastic weight averaging (Izmailov et al., UAI 2018): the mean of the last weights.
+
+    Once it has begun, it is evaluated and saved as the best in place of the weights, which go on
+    learning. The statistics of BatchNorms that learn are then estimated on training images.
+    """
+
+    kind: Literal["swa"]
+    """Which average."""
+    start: float = Field(default=0.75, ge=0, lt=1)
+    """Share of the steps after which averaging begins."""
+    every: Annotated[int, Field(ge=1)] = 1
+    """Steps from one state that enters the mean to the next."""
+
+    def states(self, steps: int) -> range:
+        """Return the steps whose weights enter the mean, of a training of so many steps."""
+        return range(max(1, math.ceil(self.start * steps)), steps + 1, self.every)
+
+    def check_steps(self, steps: int) -> None:
+        """Check that two states or more enter the mean before the last evaluation.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        if len(self.states(steps)) < 2:
+            raise ValueError(
+                f"average.start {self.start:g} and every {self.every} leave one state to average "
+                f"before the last of {steps} steps; begin earlier or average more often"
+            )
+
+
+class EarlyStoppingSpec(Config):
+    """Training ends when a validation metric no longer rises; the schedule stays as it is."""
+
+    metric: Metric = "miou"
+    """Which metric must rise."""
+    patience: Annotated[int, Field(ge=1)]
+    """Evaluations without a rise after which training ends."""
+    min_delta: float = Field(default=0.0, ge=0, lt=1)
+    """How much more than the best so far counts as a rise, 0..1: 0.001 is 0.1 %."""
+
+    def check_evaluations(self, evaluations: int) -> None:
+        """Check that so many evaluations can end training early.
+
+        Raises:
+            ValueError: they cannot.
+        """
+        if self.patience >= evaluations:
+            raise ValueError(
+                f"early_stopping.patience {self.patience} needs more than {self.patience} "
+                f"evaluations, but steps and evaluate_every give {evaluations}: it could never end "
+                "training early"
+            )
+
+
+class CheckpointsSpec(Config):
+    """Which states of the model are kept."""
+
+    metric: Metric = "miou"
+    """The validation metric by which the best checkpoint is chosen."""
+    keep: Annotated[int, Field(ge=1)] = 1
+    """How many of the best are kept. Those of 2 or more are checkpoints/step-N.pt, each as large
+    as best.pt.
+    """

@@ -16,7 +16,15 @@ from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
-from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.recipe_parts import (
+    CheckpointsSpec,
+    EarlyStoppingSpec,
+    EmaSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SwaSpec,
+)
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan
 from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
@@ -42,6 +50,10 @@ SPECS = [
     EncoderSpec,
     OptimizerSpec,
     ScheduleSpec,
+    EmaSpec,
+    SwaSpec,
+    EarlyStoppingSpec,
+    CheckpointsSpec,
     Recipe,
     RunSpec,
     StudySpec,

@@ -9,7 +9,14 @@ from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.recipe_parts import OptimizerSpec, ScheduleSpec
+from encoder_ablations.engine.recipe_parts import (
+    CheckpointsSpec,
+    EarlyStoppingSpec,
+    EmaSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SwaSpec,
+)
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
@@ -26,6 +33,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "recipe.augmentation": AugmentationSpec,
     "recipe.optimizer": OptimizerSpec,
     "recipe.schedule": ScheduleSpec,
+    "recipe.average ema": EmaSpec,
+    "recipe.average swa": SwaSpec,
+    "recipe.early_stopping": EarlyStoppingSpec,
+    "recipe.checkpoints": CheckpointsSpec,
     "encoder": EncoderSpec,
     "dataset": DatasetSpec,
     "dataset.hub": HubSource,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.engine.training.averaging import check_average
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
@@ -34,4 +35,5 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
     settings = with_class_weights(spec.segmenter, classes, class_pixels)
     segmenter = build_segmenter(settings, encoder, len(classes), spec.seed)
     check_images(segmenter, spec.recipe)
+    check_average(segmenter, spec.recipe)
     return segmenter

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from encoder_ablations.engine.training.description import metric_title
 from encoder_ablations.experiments.reporting.findings.groups import (
     MOST_CLASSES,
     FinishedRun,
@@ -21,15 +22,15 @@ from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.utils.texts import plural
 
 SELECTION = {
-    "test": "For every run, the state with the best mIoU on the validation images was scored on "
-    "the test images, which played no part in choosing it.",
-    "val": "This dataset has no test images: the state with the best mIoU on the validation images "
-    "was chosen, and is scored on those same images. The scores are therefore a little too high, "
-    "for all encoders alike.",
+    "test": "For every run, the state with the best {metric} on the validation images was scored "
+    "on the test images, which played no part in choosing it.",
+    "val": "This dataset has no test images: the state with the best {metric} on the validation "
+    "images was chosen, and is scored on those same images. The scores are therefore a little too "
+    "high, for all encoders alike.",
     "train": "The runs were scored on the images that they were trained on: a check that learning "
     "works, not a result.",
 }
-"""Split that the scores come from -> how the scored state was chosen."""
+"""Split that the scores come from -> how the scored state was chosen, by which metric."""
 NAMED = 20
 """Classes that are named of a dataset with very many."""
 
@@ -101,6 +102,7 @@ def _uneven(setting: Setting) -> Iterator[str]:
         groups = [group for group in setting.at(fraction) if group.runs]
         yield from _other_images(groups, fraction)
         yield from _other_seeds(groups, fraction)
+    yield from _other_steps(setting)
     machines = {_machine(run) for run in setting.runs}
     if len(machines) > 1:
         named = "; ".join(sorted(machines))
@@ -137,6 +139,24 @@ def _other_seeds(groups: list[RunGroup], fraction: float) -> Iterator[str]:
         named = "; ".join(f"{encoder} {text}" for encoder, text in seeds.items())
         share = formats.fraction(fraction)
         yield f"At {share} the encoders have different seeds ({named}): compare with care."
+
+
+def _other_steps(setting: Setting) -> Iterator[str]:
+    """Warn of encoders whose training ended early, at different steps."""
+    steps: dict[str, set[int]] = defaultdict(set)
+    for group in setting.groups:
+        steps[group.encoder] |= {run.convergence.steps for run in group.runs}
+    early = any(run.convergence.stopped is not None for run in setting.runs)
+    if early and len(set.union(*steps.values())) > 1:
+        named = "; ".join(f"{name} {_listed(found)}" for name, found in steps.items())
+        yield (
+            f"Early stopping ended the trainings after different numbers of steps ({named}): "
+            "training times, and scores at equal cost, do not compare."
+        )
+
+
+def _listed(steps: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(steps)))
 
 
 def _machine(run: RunRecord) -> str:
@@ -180,7 +200,7 @@ def _data_sentences(run: FinishedRun) -> list[str]:
     name = run.spec.dataset.name
     return [
         f"Dataset {name} has {plural(len(classes), 'class')}: {names}. It holds {held}.",
-        SELECTION[run.data.report_split],
+        SELECTION[run.data.report_split].format(metric=metric_title(run.convergence.metric)),
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import ScheduleSpec
+from encoder_ablations.engine.training.description import average_in_words, metric_title
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.texts import plural
 
@@ -51,9 +52,25 @@ def _schedule(schedule: ScheduleSpec) -> str:
     return f"{warmup}, then {schedule.decay} decay to {end}"
 
 
+def _end_sentences(recipe: Recipe) -> Iterator[str]:
+    """Return when training ends early, and which weights are scored."""
+    early = recipe.early_stopping
+    if early is not None:
+        rise = "risen"
+        if early.min_delta:
+            rise = f"risen by more than {early.min_delta:g}"
+        yield (
+            f"Training ends early when validation {metric_title(early.metric)} has not {rise} for "
+            f"{plural(early.patience, 'evaluation')}."
+        )
+    if recipe.average is not None:
+        yield f"The weights that are scored are {average_in_words(recipe.average)}."
+
+
 def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
     """Return what only some recipes and heads decide."""
     recipe = spec.recipe
+    yield from _end_sentences(recipe)
     chosen = recipe.augmentation.model_dump(exclude_defaults=True)
     more = [f"{name.replace('_', ' ')} {chosen[name]}" for name in FURTHER if name in chosen]
     if more:
