@@ -12,6 +12,8 @@ from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.engine.training.lr_range import RangeSettings, RangeTest, range_test
 from encoder_ablations.experiments.commands.lr_find import verdict
+from encoder_ablations.experiments.reporting.figures.drawing import style_context
+from encoder_ablations.experiments.reporting.figures.lr_range import range_figure
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 
@@ -72,6 +74,18 @@ def test_the_verdict_follows_the_ratio_of_suggestions():
     assert "may favour" in verdict({"a": near, "b": between})
     assert "is not fair" in verdict({"a": near, "b": far})
     assert "recipe.optimizer.lr" in verdict({"a": near})
+
+
+def test_the_figure_shows_every_encoder_and_plain_numbers():
+    tests = {"one": measured(valley(1e-3, 1.0)), "two": measured(valley(1e-6, 1e-3))}
+    with style_context(tests):
+        figure = range_figure(tests, 1e-4)
+        figure.canvas.draw()
+        labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "0.001" in labels
+    assert not any("$" in label for label in labels)
+    shown = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert shown == {"one", "two", "in the recipe"}
 
 
 def model():

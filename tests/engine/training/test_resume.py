@@ -365,12 +365,17 @@ def test_what_the_last_checkpoint_counts_on_is_there_after_a_kill(terrain, tmp_p
     """Overtaken states are deleted after last.pt is saved, so it never names one that is gone."""
     settings = {"checkpoints": {"metric": "pixel_accuracy", "keep": 2}, "evaluate_every": 1}
 
-    def stop(step, _status):
+    trainer = trainer_of(terrain, tmp_path, settings)
+    save = trainer.checkpoint.on_checkpoint
+
+    def killed_before_it_is_saved(step):
         if step == stop_at:
             raise Killed
+        save(step)
 
+    trainer.checkpoint.on_checkpoint = killed_before_it_is_saved
     with pytest.raises(Killed):
-        trainer_of(terrain, tmp_path, settings).run(stop)
+        trainer.run()
     folder = tmp_path / "checkpoints"
     progress = load_checkpoint(folder / "last.pt")["progress"]
     accuracy = dict(
