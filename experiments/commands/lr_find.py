@@ -172,10 +172,10 @@ def _table(tests: Mapping[str, "RangeTest"], rates: Mapping[str, float]) -> list
         tests: encoder -> its test.
         rates: encoder -> the recipe's learning rate.
     """
-    rows = [("encoder", "suggestion", "steepest", "minimum / 10", "in the recipe")]
+    rows = [["encoder", "suggestion", "steepest", "minimum / 10", "in the recipe"]]
     for title, test in tests.items():
         numbers = (test.suggestion, test.steepest, test.below_minimum, rates[title])
-        rows.append((title, *map(_rate, numbers)))
+        rows.append([title, *map(_rate, numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from itertools import count
 from typing import get_args
 
 import pytest
@@ -16,6 +17,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluation.metrics import VALIDATION
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import MetricName
+from encoder_ablations.engine.training import loop
 from encoder_ablations.engine.training.batch_norm_statistics import estimate_learnt_statistics
 from encoder_ablations.engine.training.callbacks import Callback
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
@@ -361,8 +363,16 @@ def test_nothing_to_average(terrain, tmp_path, kind):
 
 
 @pytest.mark.parametrize("stop_at", range(2, STEPS + 1))
-def test_what_the_last_checkpoint_counts_on_is_there_after_a_kill(terrain, tmp_path, stop_at):
+def test_what_the_last_checkpoint_counts_on_is_there_after_a_kill(
+    terrain, tmp_path, monkeypatch, stop_at
+):
     """Overtaken states are deleted after last.pt is saved, so it never names one that is gone."""
+    rising = count(1)
+
+    def better_each_time(_matrix):
+        return dict.fromkeys(VALIDATION, next(rising) / 100)
+
+    monkeypatch.setattr(loop, "validation_metrics", better_each_time)
     settings = {"checkpoints": {"metric": "pixel_accuracy", "keep": 2}, "evaluate_every": 1}
 
     trainer = trainer_of(terrain, tmp_path, settings)
