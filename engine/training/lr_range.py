@@ -6,7 +6,7 @@ those of fastai's ``lr_find`` (Howard & Gugger, 2020).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,17 +129,7 @@ def range_test(
         store: where a frozen body's features are kept; None = computed every time.
         advance: called after every step.
     """
-    segmenter = segmenter.to(accelerator.device)
-    features = FeatureSource(segmenter, recipe, store)
-    optimizer = build_optimizer(segmenter, recipe.optimizer)
-    step = PlainStep(StepSetup(segmenter, optimizer, recipe, accelerator))
-
-    def moved(batch: Batch) -> MicroBatch:
-        images = features.training(data.train, batch, batch.images.to(accelerator.device))
-        return MicroBatch(images, batch.masks.to(accelerator.device))
-
-    found = RangeTest()
-    segmenter.train()
+    steps = _Steps(segmenter.to(accelerator.device), data, recipe, accelerator, store)
     batches = training_batches(
         data.train,
         data.train_indices,
@@ -150,18 +140,51 @@ def range_test(
         accumulation=recipe.accumulation,
         workers=workers,
     )
+    found = RangeTest()
     for number, batch in enumerate(batches):
         rate = settings.rate(number)
-        set_rates(optimizer, rate / recipe.optimizer.lr)
         seed_global(seed, "step", number, 0)
         try:
-            loss = step.take([moved(each) for each in batch], _finite)
+            loss = steps.take(batch, rate)
         except FloatingPointError:  # diverged beyond all numbers
             break
         advance()
         if found.add(rate, loss):
             break
     return found
+
+
+class _Steps:
+    """Makes training steps at any learning rate."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        data: TrainingData,
+        recipe: Recipe,
+        accelerator: Accelerator,
+        store: FeatureStore | None,
+    ) -> None:
+        self.data = data
+        self.lr = recipe.optimizer.lr
+        self.device = accelerator.device
+        self.features = FeatureSource(segmenter, recipe, store)
+        self.optimizer = build_optimizer(segmenter, recipe.optimizer)
+        self.step = PlainStep(StepSetup(segmenter, self.optimizer, recipe, accelerator))
+        segmenter.train()
+
+    def take(self, batches: Sequence[Batch], rate: float) -> float:
+        """Make a step at a rate of everything but the encoder's body; return the loss before it.
+
+        Raises:
+            FloatingPointError: the loss is not finite.
+        """
+        set_rates(self.optimizer, rate / self.lr)
+        return self.step.take([self._moved(batch) for batch in batches], _finite)
+
+    def _moved(self, batch: Batch) -> MicroBatch:
+        images = self.features.training(self.data.train, batch, batch.images.to(self.device))
+        return MicroBatch(images, batch.masks.to(self.device))
 
 
 def _finite(loss: Tensor) -> float:
