@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoder_ablations.encoders.base import Body, Encoder
+from encoder_ablations.encoders.spec import refuse_blocks
 from encoder_ablations.utils.errors import InputError
 
 PROBE = 64
@@ -80,11 +81,7 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
             "parameters are in which block (depth_of and max_depth). Allowed: none, body, "
             "all_but_norms."
         )
-    if count > blocks:
-        raise InputError(
-            f"freeze: {count} blocks asked for, this encoder has {blocks}. "
-            f"Allowed: 1..{blocks}, or body."
-        )
+    refuse_blocks(count, blocks)
     for name, parameter in body.named_parameters():
         if body.depth_of(name) <= count:
             parameter.requires_grad_(False)

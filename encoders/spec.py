@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from encoder_ablations.utils.config import Config, at_most
+from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import refuse_unprintable
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -156,3 +157,16 @@ class EncoderSpec(Config):
             {"estimate": "estimated-bn", "keep": "kept-bn"}.get(str(self.batch_norm)),
         ]
         return self.label or "-".join(mark for mark in marks if mark)
+
+
+def refuse_blocks(count: int, blocks: int) -> None:
+    """Check that an encoder has the blocks that are to be frozen.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if count > blocks:
+        raise InputError(
+            f"freeze: {count} blocks asked for, this encoder has {blocks}. "
+            f"Allowed: 1..{blocks}, or body."
+        )

@@ -1,47 +1,24 @@
 """How a model is trained and evaluated: what is held fixed while encoders vary."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.engine.recipe_parts import (
+    CheckpointsSpec,
+    EarlyStoppingSpec,
+    EmaSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SwaSpec,
+)
 from encoder_ablations.utils.config import Config, at_most
 
 Positive = Annotated[int, Field(ge=1)]
 Steps = Annotated[Positive, at_most(10**8, "more steps take months on any machine")]
 Batch = Annotated[Positive, at_most(16384, "all its images lie in memory at the same time")]
-Average = Annotated[float, Field(ge=0, lt=1)]
-
-
-class OptimizerSpec(Config):
-    """AdamW (Loshchilov & Hutter, ICLR 2019).
-
-    Norms, biases, embeddings, tokens and LayerScale have no weight decay.
-    """
-
-    lr: float = Field(default=1e-4, gt=0)
-    """Learning rate of everything but the encoder's body."""
-    encoder_lr_multiplier: float = Field(default=0.1, gt=0)
-    """Factor on the learning rate of the encoder's body (never of its neck)."""
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """Further factor per block of the body, counted from its last block; 1 = none."""
-    weight_decay: float = Field(default=0.05, ge=0)
-    """Decoupled weight decay."""
-    betas: tuple[Average, Average] = (0.9, 0.999)
-    """AdamW's averaging coefficients, 0 or more and less than 1."""
-    clip_norm: float | None = Field(default=0.01, gt=0)
-    """Largest norm of the whole model's gradient; None = no clipping."""
-
-
-class ScheduleSpec(Config):
-    """Linear warm-up, then decay to zero at the last step."""
-
-    decay: Literal["poly", "cosine", "linear", "constant"] = "poly"
-    """One of "poly" ((1 - t)^power), "cosine", "linear" or "constant"."""
-    warmup_steps: int = Field(default=0, ge=0)
-    """Steps over which the learning rate rises linearly from near zero."""
-    power: float = Field(default=0.9, gt=0)
-    """Exponent of "poly"."""
 
 
 class Recipe(Config):
@@ -64,9 +41,15 @@ class Recipe(Config):
     augmentation: AugmentationSpec = AugmentationSpec()
     """The joint image-mask transforms."""
     optimizer: OptimizerSpec = OptimizerSpec()
-    """AdamW's settings."""
+    """Which optimiser, and its settings."""
     schedule: ScheduleSpec = ScheduleSpec()
     """How the learning rate rises and decays."""
+    average: Annotated[EmaSpec | SwaSpec, Field(discriminator="kind")] | None = None
+    """Weights averaged over steps, {kind: ema} or {kind: swa}; None = the last step's weights."""
+    early_stopping: EarlyStoppingSpec | None = None
+    """When training ends before the last step, such as {patience: 5}; None = never."""
+    checkpoints: CheckpointsSpec = CheckpointsSpec()
+    """Which states of the model are kept."""
     evaluate_every: Positive = 2000
     """Steps between evaluations on the validation split; the last step is always evaluated."""
     overfit: int = Field(default=0, ge=0)
@@ -84,15 +67,15 @@ class Recipe(Config):
     """
 
     @model_validator(mode="after")
-    def _divisible(self) -> "Recipe":
+    def _fits_together(self) -> "Recipe":
         if self.batch_size % self.accumulation:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of "
                 f"accumulation {self.accumulation}"
             )
-        if self.schedule.warmup_steps >= self.steps:
-            raise ValueError(
-                f"schedule.warmup_steps {self.schedule.warmup_steps} must be less than "
-                f"steps {self.steps}"
-            )
+        self.schedule.check_steps(self.steps)
+        if self.average is not None:
+            self.average.check_steps(self.steps)
+        if self.early_stopping is not None:
+            self.early_stopping.check_evaluations(math.ceil(self.steps / self.evaluate_every))
         return self

@@ -25,7 +25,15 @@ from encoder_ablations.data.views.augmentation import (
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
 from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
-from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.recipe_parts import (
+    CheckpointsSpec,
+    EarlyStoppingSpec,
+    EmaSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SwaSpec,
+)
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan
 from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
@@ -60,6 +68,10 @@ SPECS = [
     LoraSpec,
     OptimizerSpec,
     ScheduleSpec,
+    EmaSpec,
+    SwaSpec,
+    EarlyStoppingSpec,
+    CheckpointsSpec,
     Recipe,
     RunSpec,
     StudySpec,

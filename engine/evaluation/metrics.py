@@ -4,6 +4,7 @@ All values are fractions in 0..1, or NaN where the divisor is zero (a class that
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -89,3 +90,17 @@ def frequency_weighted_iou(matrix: ConfusionMatrix) -> float:
     if not total:
         return float("nan")
     return float((truth / total * np.nan_to_num(class_iou(matrix))).sum())
+
+
+VALIDATION: dict[str, Callable[[ConfusionMatrix], float]] = {
+    "miou": mean_iou,
+    "mean_class_accuracy": mean_class_accuracy,
+    "pixel_accuracy": pixel_accuracy,
+    "frequency_weighted_iou": frequency_weighted_iou,
+}
+"""Metrics of every evaluation during training, which may choose checkpoints; more is better."""
+
+
+def validation_metrics(matrix: ConfusionMatrix) -> dict[str, float | None]:
+    """Return the metrics of ``VALIDATION``, by name; None where no pixel is labelled."""
+    return {name: number_or_none(metric(matrix)) for name, metric in VALIDATION.items()}

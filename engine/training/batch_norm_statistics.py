@@ -1,4 +1,4 @@
-"""BatchNorm statistics of a frozen body, estimated on images.
+"""BatchNorm statistics of a frozen body, or of averaged weights, estimated on images.
 
 The statistics of a layer are the mean and variance of its input over all images. Its input depends
 on the statistics of the layers before it. Computing one layer after the other takes a pass over the
@@ -9,20 +9,21 @@ images pass together. This is PreciseBN (Wu & Johnson, "Rethinking 'Batch' in Ba
 section 3).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+from accelerate.utils import broadcast
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from encoder_ablations.encoders.freezing import fixed_batch_norms
+from encoder_ablations.engine.training.batch_norm import learning_norms
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError
 
 
-@torch.no_grad()
 def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> None:
     """Set the running mean and variance of the frozen body's BatchNorms, in place.
 
@@ -36,7 +37,35 @@ def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> None
     Raises:
         InputError: a map has only one pixel in a batch, which has no variance.
     """
-    moments = {norm: _Moments() for norm in fixed_batch_norms(segmenter.encoder)}
+    _estimate(segmenter, fixed_batch_norms(segmenter.encoder), segmenter.features, batches)
+
+
+def estimate_learnt_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> None:
+    """Set the running mean and variance of the BatchNorms that learn, as for a frozen body's.
+
+    Weights that were averaged need it, because no batch has passed them. Arguments and errors are
+    those of :func:`estimate_statistics`.
+    """
+    _estimate(segmenter, learning_norms(segmenter), segmenter.predict, batches)
+
+
+def share_statistics(norms: Iterable[_BatchNorm]) -> None:
+    """Give all processes the first one's statistics: rounding may differ between devices."""
+    for norm in norms:
+        for statistic in (norm.running_mean, norm.running_var):
+            if statistic is not None:
+                statistic.copy_(broadcast(statistic))
+
+
+@torch.no_grad()
+def _estimate(
+    segmenter: Segmenter,
+    norms: Iterable[_BatchNorm],
+    forward: Callable[[Tensor], object],
+    batches: Iterable[Tensor],
+) -> None:
+    """Set the statistics of some BatchNorms from passes of images; see the functions above."""
+    moments = {norm: _Moments() for norm in norms}
     handles = [norm.register_forward_pre_hook(moments[norm].add) for norm in moments]
     buffers = {name: value.clone() for name, value in segmenter.named_buffers()}
     was_training = segmenter.training
@@ -46,7 +75,7 @@ def estimate_statistics(segmenter: Segmenter, batches: Iterable[Tensor]) -> None
     try:
         with tensor_float32(False):
             for images in batches:
-                segmenter.features(images.to(segmenter.mean.device))
+                forward(images.to(segmenter.mean.device))
     finally:
         for handle in handles:
             handle.remove()
@@ -79,7 +108,8 @@ class _Moments:
         if count < 2:
             raise InputError(
                 "BatchNorm statistics cannot be estimated: a map has one pixel in all, which has "
-                "no variance. Use larger or more images, or say encoder.batch_norm=keep."
+                "no variance. Use larger or more images; for a frozen body say "
+                "encoder.batch_norm=keep, otherwise leave out recipe.average."
             )
         others = [dim for dim in range(values.dim()) if dim != 1]
         variance, mean = torch.var_mean(values, others, correction=0)

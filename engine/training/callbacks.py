@@ -60,7 +60,7 @@ class EvaluationReport:
     Attributes:
         step: steps done.
         miou: mean IoU, 0..1; NaN where no pixel is labelled.
-        best: whether it is the best so far.
+        best: whether it is the best so far, by the recipe's metric.
         confusion: counts over all processes' images.
         pictures: a few of this process's images.
     """
@@ -86,17 +86,30 @@ class Callback:
         """See every optimiser step."""
 
     def on_evaluation(self, report: EvaluationReport) -> None:
-        """See every evaluation; it follows ``on_step`` of the same step."""
+        """See every evaluation; it follows ``on_step`` of the same step.
+
+        If weights are averaged, the segmenter has the averaged ones, which were evaluated.
+        """
+
+    def reason_to_stop(self) -> str | None:
+        """Return why training should end now, None to go on; asked after every evaluation.
+
+        All processes must give the same answer.
+        """
+        return None
 
     def on_checkpoint(self, step: int) -> None:
         """Prepare for a checkpoint: the state is read, and saved, right after this hook."""
+
+    def on_saved(self) -> None:
+        """Delete what only an older checkpoint needed: the new one is saved."""
 
     def on_end(self, step: int, finished: bool) -> None:
         """Close files; called however training ends.
 
         Args:
             step: steps done.
-            finished: False where an error or Ctrl-C ends training early.
+            finished: False where an error or Ctrl-C ends training; True also where a callback does.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -134,10 +147,20 @@ class Callbacks(Callback):
         for callback in self.callbacks.values():
             callback.on_evaluation(report)
 
+    def reason_to_stop(self) -> str | None:
+        """Return the first callback's reason."""
+        reasons = [callback.reason_to_stop() for callback in self.callbacks.values()]
+        return next(filter(None, reasons), None)
+
     def on_checkpoint(self, step: int) -> None:
         """See :class:`Callback`."""
         for callback in self.callbacks.values():
             callback.on_checkpoint(step)
+
+    def on_saved(self) -> None:
+        """See :class:`Callback`."""
+        for callback in self.callbacks.values():
+            callback.on_saved()
 
     def on_end(self, step: int, finished: bool) -> None:
         """See :class:`Callback`."""

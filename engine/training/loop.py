@@ -3,22 +3,21 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
 from torch import Tensor
 
-from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.loading.batches import evaluation_items, training_batches
-from encoder_ablations.data.loading.items import Batch, Samples
+from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.cost.memory import PeakMemory
-from encoder_ablations.engine.evaluation.evaluate import evaluate
-from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
+from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
+from encoder_ablations.engine.evaluation.metrics import mean_iou, validation_metrics
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.averaging import averaged, make_average
 from encoder_ablations.engine.training.batch_norm import check_images, synchronise
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.callbacks import (
@@ -29,39 +28,26 @@ from encoder_ablations.engine.training.callbacks import (
     Training,
 )
 from encoder_ablations.engine.training.curves import MetricsFile
-from encoder_ablations.engine.training.optimizer import build_optimizer, rate_factor, set_rates
+from encoder_ablations.engine.training.data import TrainingData
+from encoder_ablations.engine.training.early_stopping import EarlyStopping
+from encoder_ablations.engine.training.optimizer import build_optimizer
 from encoder_ablations.engine.training.saving import (
     Agreement,
     BestCheckpoint,
     LastCheckpoint,
     Stateful,
 )
+from encoder_ablations.engine.training.schedule import rate_factor, set_rates
 from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, Step, StepSetup
 from encoder_ablations.engine.training.tensorboard import TensorBoard
+from encoder_ablations.engine.training.top_checkpoints import TopCheckpoints
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.interrupts import deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
 
 PICTURES = 4
 """Images of every evaluation that callbacks are shown."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Which images are trained on, and which decide the best checkpoint.
-
-    Attributes:
-        class_pixels: of each class in the training images; needed where the recipe's augmentation
-            balances classes.
-    """
-
-    spec: DatasetSpec
-    train: Samples
-    train_indices: list[int]
-    val: Samples
-    val_indices: list[int]
-    class_pixels: list[int] | None = None
 
 
 class Trainer:
@@ -111,6 +97,7 @@ class Trainer:
         self.workers = workers
         self.features = FeatureSource(self.segmenter, recipe, store)
         self.progress = Progress()
+        self.average = make_average(self.segmenter, recipe, self._statistic_images)
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
         if accelerator.num_processes > 1:
             synchronise(segmenter)
@@ -119,13 +106,23 @@ class Trainer:
         self.agreement = Agreement(accelerator)
         self.log_every = max(1, recipe.steps // LOSS_POINTS)
         self.best = folder / "checkpoints" / "best.pt"
-        self.last = folder / "checkpoints" / "last.pt"
         self.callbacks = Callbacks([*self._own_callbacks(), *callbacks])
         self.checkpoint = self._last_checkpoint()
 
+    def _statistic_images(self) -> Iterable[Tensor]:
+        return self.data.statistic_batches(self.recipe.augmentation, self.seed, self.workers)
+
     def _own_callbacks(self) -> list[Callback]:
         # the best checkpoint may refuse to go on, before the others open their files
-        return [BestCheckpoint(self.best), TensorBoard(self.data.spec), MetricsFile()]
+        scored = partial(averaged, self.average)
+        found: list[Callback] = [BestCheckpoint(self.best, scored)]
+        if self.recipe.checkpoints.keep > 1:
+            found.append(TopCheckpoints(self.best, self.recipe.checkpoints))
+        if self.average is not None:
+            found.append(self.average)
+        if self.recipe.early_stopping is not None:
+            found.append(EarlyStopping(self.recipe.early_stopping))
+        return [*found, TensorBoard(self.data.spec), MetricsFile()]
 
     def _last_checkpoint(self) -> LastCheckpoint:
         parts: dict[str, Stateful] = {
@@ -134,7 +131,7 @@ class Trainer:
             "progress": self.progress,
             "callbacks": self.callbacks,
         }
-        return LastCheckpoint(self.last, self.run_id, self.segmenter, parts)
+        return LastCheckpoint(self.best.with_name("last.pt"), self.run_id, self.segmenter, parts)
 
     def run(self, advance: Callable[[int, str], object] = lambda step, status: None) -> Progress:
         """Train to the last step, from the last checkpoint if there is one.
@@ -160,9 +157,12 @@ class Trainer:
             try:
                 self._train(advance)
             finally:
-                finished = self.progress.step == self.recipe.steps
-                self.callbacks.on_end(self.progress.step, finished)
+                self.callbacks.on_end(self.progress.step, self._finished)
         return self.progress
+
+    @property
+    def _finished(self) -> bool:
+        return self.progress.step == self.recipe.steps or self.progress.stopped is not None
 
     def _start(self) -> None:
         training = Training(
@@ -178,6 +178,8 @@ class Trainer:
 
     def _train(self, advance: Callable[[int, str], object]) -> None:
         self.agreement.restart()
+        if self._finished:  # killed before the run was recorded
+            return
         for batches in self._batches():
             loss = self._step(batches)
             self._report(loss)
@@ -189,6 +191,8 @@ class Trainer:
             advance(self.progress.step, f"loss {loss:.3f}")
             if evaluated or self.agreement.due:
                 self._save()
+            if self._finished:
+                break
 
     def _batches(self) -> Iterable[list[Batch]]:
         return training_batches(
@@ -254,6 +258,20 @@ class Trainer:
         return step == self.recipe.steps or step % self.recipe.evaluate_every == 0
 
     def _evaluate(self) -> None:
+        with averaged(self.average):
+            result = self._predictions()
+            values = validation_metrics(result.confusion)
+            best = self.progress.record_evaluation(values, self.recipe.checkpoints.metric)
+            miou = mean_iou(result.confusion)
+            report = EvaluationReport(
+                self.progress.step, miou, best, result.confusion, result.pictures
+            )
+            self.callbacks.on_evaluation(report)
+        if self.progress.step < self.recipe.steps:
+            self.progress.stopped = self.callbacks.reason_to_stop()
+
+    def _predictions(self) -> Evaluation:
+        """Return what the model predicts on the validation images."""
         items = evaluation_items(
             self.data.val,
             self.data.val_indices,
@@ -262,18 +280,13 @@ class Trainer:
             world=self.accelerator.num_processes,
             workers=self.workers,
         )
-        result = evaluate(
+        return evaluate(
             self.segmenter,
             items,
             len(self.data.spec.classes),
             self.accelerator,
             keep_pictures=PICTURES,
             read=partial(self.features.evaluation, self.data.val),
-        )
-        miou = mean_iou(result.confusion)
-        best = self.progress.record_evaluation(number_or_none(miou))
-        self.callbacks.on_evaluation(
-            EvaluationReport(self.progress.step, miou, best, result.confusion, result.pictures)
         )
 
     def _save(self) -> None:
@@ -286,6 +299,7 @@ class Trainer:
         self.progress.peak_memory_bytes = self.agreement.most(self.progress.peak_memory_bytes)
         self.callbacks.on_checkpoint(self.progress.step)
         self.checkpoint.on_checkpoint(self.progress.step)
+        self.callbacks.on_saved()
         self.accelerator.wait_for_everyone()
         self.agreement.restart()
         if stops:

@@ -1,13 +1,13 @@
-"""Parameter groups, learning-rate schedule and the optimiser."""
+"""Parameter groups and the optimiser."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
+from encoder_ablations.engine.optimizers import optimizer_class
+from encoder_ablations.engine.recipe_parts import OptimizerSpec
 from encoder_ablations.segmenters.base import Segmenter
 
 UNDECAYED_NAMES = {
@@ -19,9 +19,17 @@ UNDECAYED_NAMES = {
 """Tokens, embeddings of positions, and LayerScale, which are parameters of their own."""
 
 
-def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.AdamW:
-    """Return AdamW over :func:`parameter_groups`; ``base_lr`` of a group is its own base rate."""
-    return torch.optim.AdamW(parameter_groups(segmenter, spec), lr=spec.lr, betas=spec.betas)
+def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.Optimizer:
+    """Return the optimiser over :func:`parameter_groups`.
+
+    ``base_lr`` of a group is its own base rate.
+
+    Raises:
+        InputError: there is no such optimiser.
+    """
+    # the classes have keyword arguments of their own, which the spec has checked
+    make: Callable[..., torch.optim.Optimizer] = optimizer_class(spec.name)
+    return make(parameter_groups(segmenter, spec), **spec.arguments())
 
 
 def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str, Any]]:
@@ -73,29 +81,3 @@ def undecayed_names(module: nn.Module) -> set[str]:
             if parameter.ndim <= 1 or isinstance(child, nn.Embedding) or name in UNDECAYED_NAMES:
                 names.add(f"{prefix}.{name}".removeprefix("."))
     return names
-
-
-DECAYS: dict[str, Callable[[float, float], float]] = {
-    "poly": lambda done, power: (1 - done) ** power,
-    "cosine": lambda done, power: 0.5 * (1 + math.cos(math.pi * done)),
-    "linear": lambda done, power: 1 - done,
-    "constant": lambda done, power: 1.0,
-}
-"""The factor after a share ``done`` of the steps, 0..1; see ``ScheduleSpec``."""
-
-
-def rate_factor(step: int, steps: int, spec: ScheduleSpec) -> float:
-    """Return the factor on every learning rate at ``step`` (0-based).
-
-    A linear warm-up is followed by the decay over the remaining steps.
-    """
-    if step < spec.warmup_steps:
-        return (step + 1) / (spec.warmup_steps + 1)
-    done = (step - spec.warmup_steps) / (steps - spec.warmup_steps)
-    return DECAYS[spec.decay](done, spec.power)
-
-
-def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's learning rate to ``factor`` times its base rate."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.interrupts import Interrupt
 
 CHECKPOINT_SECONDS = 30.0
+ScoredWeights = Callable[[], AbstractContextManager[None]]
 
 
 class Stateful(Protocol):
@@ -36,12 +38,18 @@ class Stateful(Protocol):
 
 
 class BestCheckpoint(Callback):
-    """Saves the model at every evaluation that is the best so far."""
+    """Saves the model at every evaluation that is the best so far.
+
+    Args:
+        path: the file.
+        scored: a context in which the model has the weights that are evaluated.
+    """
 
     training: Training
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scored: ScoredWeights = nullcontext) -> None:
         self.path = path
+        self.scored = scored
 
     def on_start(self, training: Training) -> None:
         """Check, where a run goes on, that the best weights so far are there and whole.
@@ -63,8 +71,10 @@ class BestCheckpoint(Callback):
                 f"best so far; last.pt holds those of step {progress.step}. Restore the file, or "
                 "delete the run's folder to run it again."
             )
-        if training.writes:
-            self._restore(progress)
+        # all processes take part where statistics of averaged weights are estimated
+        with self.scored():
+            if training.writes:
+                self._restore(progress)
 
     def _restore(self, progress: Progress) -> None:
         """Write the file again from the last checkpoint, which is of the same step."""

@@ -21,7 +21,10 @@ class Progress:
         terms: where several losses are added, the same curve of each, by name.
         val_steps, val_miou: evaluations on the validation split; mIoU in 0..1, None where no pixel
             is labelled.
-        best_step, best_miou: the evaluation that the best checkpoint belongs to.
+        val_metrics: the other metrics of the same evaluations, by name.
+        best_step, best_value, best_miou: the evaluation that the best checkpoint belongs to; the
+            metric that it was chosen by, and its mIoU.
+        stopped: why training ended before its last step; None if it did not.
         pending_loss, pending_terms: losses since the last point of the curve.
     """
 
@@ -34,20 +37,42 @@ class Progress:
     terms: dict[str, list[float]] = field(default_factory=dict)
     val_steps: list[int] = field(default_factory=list)
     val_miou: list[float | None] = field(default_factory=list)
+    val_metrics: dict[str, list[float | None]] = field(default_factory=dict)
     best_step: int = 0
+    best_value: float | None = None
     best_miou: float | None = None
+    stopped: str | None = None
     pending_loss: list[float] = field(default_factory=list)
     pending_terms: dict[str, list[float]] = field(default_factory=dict)
 
-    def record_evaluation(self, miou: float | None) -> bool:
-        """Add an evaluation; return whether it is the best so far (the first one of equals)."""
+    def record_evaluation(self, values: Mapping[str, float | None], metric: str = "miou") -> bool:
+        """Add an evaluation; return whether it is the best so far (the first one of equals).
+
+        Args:
+            values: every metric by its name, "miou" among them.
+            metric: the one that decides.
+        """
         first = not self.val_steps
         self.val_steps.append(self.step)
-        self.val_miou.append(miou)
-        best = first or _score(miou) > _score(self.best_miou)
+        self.val_miou.append(values["miou"])
+        for name in sorted(values.keys() - {"miou"}):
+            self.val_metrics.setdefault(name, []).append(values[name])
+        value = values[metric]
+        best = first or _score(value) > _score(self.best_value)
         if best:
-            self.best_step, self.best_miou = self.step, miou
+            self.best_step, self.best_value, self.best_miou = self.step, value, values["miou"]
         return best
+
+    def validation(self, metric: str) -> list[float | None]:
+        """Return a metric of every evaluation, at ``val_steps``."""
+        if metric == "miou":
+            return self.val_miou
+        return self.val_metrics.get(metric, [])
+
+    def ranking(self, metric: str) -> list[int]:
+        """Return the steps of all evaluations, best first; of equals the first comes first."""
+        scores = dict(zip(self.val_steps, map(_score, self.validation(metric)), strict=True))
+        return sorted(self.val_steps, key=lambda step: -scores[step])
 
     def record_loss(self, loss: float, every: int, terms: Mapping[str, float]) -> bool:
         """Add one step's loss; return whether it completes a point (mean of ``every`` steps).
@@ -77,8 +102,10 @@ class Progress:
             point: dict[str, float | None] = {"step": step, "loss": loss}
             point |= {f"loss/{name}": curve[index] for name, curve in self.terms.items()}
             found.append(point)
-        for step, miou in zip(self.val_steps, self.val_miou, strict=True):
-            found.append({"step": step, "val_miou": miou})
+        for index, (step, miou) in enumerate(zip(self.val_steps, self.val_miou, strict=True)):
+            point = {"step": step, "val_miou": miou}
+            point |= {f"val_{name}": curve[index] for name, curve in self.val_metrics.items()}
+            found.append(point)
         # a stable sort: at the same step the loss stays before the evaluation
         return sorted(found, key=lambda point: point["step"] or 0)
 
@@ -91,8 +118,8 @@ class Progress:
         vars(self).update(state)
 
 
-def _score(miou: float | None) -> float:
-    """Return a mIoU that compares: an evaluation without labelled pixels is the worst."""
-    if miou is None:
+def _score(value: float | None) -> float:
+    """Return a metric that compares: an evaluation without labelled pixels is the worst."""
+    if value is None:
         return -1.0
-    return miou
+    return value

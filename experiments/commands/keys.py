@@ -17,7 +17,15 @@ from encoder_ablations.data.views.augmentation import (
     NoiseSpec,
 )
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
-from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.recipe_parts import (
+    CheckpointsSpec,
+    EarlyStoppingSpec,
+    EmaSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SwaSpec,
+)
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
@@ -41,6 +49,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "recipe.augmentation.mix": MixSpec,
     "recipe.optimizer": OptimizerSpec,
     "recipe.schedule": ScheduleSpec,
+    "recipe.average ema": EmaSpec,
+    "recipe.average swa": SwaSpec,
+    "recipe.early_stopping": EarlyStoppingSpec,
+    "recipe.checkpoints": CheckpointsSpec,
     "encoder": EncoderSpec,
     "encoder.adapt": AdaptSpec,
     "encoder.adapt.lora": LoraSpec,

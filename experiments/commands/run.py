@@ -13,6 +13,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
+from encoder_ablations.experiments.studies.plan_problems import impossible_settings
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
@@ -128,16 +129,21 @@ def _save(study: StudySpec, folder: Path, shown: bool) -> None:
 
 
 def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choices: Choices) -> int:
-    """Print the plan as it stands, and which runs could not start for want of images."""
-    standing = Standing(runs)
-    print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
-    print(standing.estimate(choices.retry_failed))
-    pending = _pending(runs, choices.retry_failed)
-    for note in notes_before_start([run.spec for run in pending]):
-        print(note)
-    problems = impossible_fractions([run.spec for run in pending])
+    """Print the plan as it stands, and which runs could not start.
+
+    Raises:
+        InputError: none could.
+    """
+    standing, pending = Standing(runs), _pending(runs, choices.retry_failed)
+    specs = [run.spec for run in pending]
+    problems = impossible_settings(specs) | impossible_fractions(specs)
     if problems and len(problems) == len(pending):
         raise InputError(next(iter(problems.values())))
+    notes = notes_before_start([spec for spec in specs if spec.run_id not in problems])
+    print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
+    print(standing.estimate(choices.retry_failed))
+    for note in notes:
+        print(note)
     for line in _not_started(problems):
         print(line, file=sys.stderr)
     if problems:

@@ -201,7 +201,7 @@ class Recorder(HookBase):
         if value is None or iteration != self.trainer.iter or progress.step in progress.val_steps:
             return
         miou = float(value) / 100
-        if progress.record_evaluation(number_or_none(miou)):
+        if progress.record_evaluation({"miou": number_or_none(miou)}):
             content = {
                 "model": unwrapped(self.trainer.model).state_dict(),
                 "encoder": self.encoder,

@@ -7,6 +7,7 @@ import torch
 
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
+from encoder_ablations.engine.training.description import about_training
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.record import DataRecord
@@ -75,10 +76,7 @@ def disclosures(
         )
     if device.type == "cuda":
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
-    if progress.best_step == spec.recipe.steps:
-        found.append(
-            "Validation mIoU was highest at the last step: longer training may raise the score."
-        )
+    found += about_training(spec.recipe, progress)
     found += _about_precision(spec.recipe.precision, device)
     if statistics is not None:
         found.append(of_micro_batches(statistics, spec.recipe))

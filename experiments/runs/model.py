@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.engine.training.averaging import check_average
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -41,4 +42,5 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
         )
     check_images(segmenter, spec.recipe)
     check_blends(segmenter, spec.recipe)
+    check_average(segmenter, spec.recipe)
     return segmenter

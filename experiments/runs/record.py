@@ -59,11 +59,12 @@ class DataRecord(Part):
 
 
 class CurvesRecord(Part):
-    """Training loss and validation mIoU by step.
+    """Training loss and validation metrics by step.
 
     Attributes:
         loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
         terms: where several losses are added, the same of each, by name.
+        val_metrics: the other metrics of the evaluations at ``val_steps``, by name.
     """
 
     loss_steps: list[int]
@@ -71,11 +72,24 @@ class CurvesRecord(Part):
     terms: dict[str, list[float]] = {}
     val_steps: list[int]
     val_miou: list[float | None]
+    val_metrics: dict[str, list[float | None]] = {}
 
 
 class ConvergenceRecord(Part):
-    """When val mIoU was best, and the first step (and epochs) at which it reached 95 % of that."""
+    """When validation was best, and when mIoU first reached 95 % of its value there.
 
+    Attributes:
+        steps: that training took, fewer than the recipe's where it ended early.
+        stopped: why it ended early; None where it did not.
+        metric: of validation, by which the best checkpoint was chosen.
+        kept_steps: whose checkpoints are kept beside the best one, best first.
+        best_val_miou: mIoU at ``best_step``.
+    """
+
+    steps: int
+    stopped: str | None = None
+    metric: str = "miou"
+    kept_steps: list[int] = []
     best_step: int
     best_val_miou: float | None
     step_to_95_percent: int | None

@@ -9,6 +9,7 @@ from encoder_ablations.encoders.adaptation import merge_adapters
 from encoder_ablations.engine.cost.measure import count_parameters, measure_cost
 from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
+from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
@@ -67,7 +68,7 @@ def finished_record(
         metrics=metrics_record(result.confusion, spec.dataset.classes),
         confusion_matrix=result.confusion.counts.tolist(),
         curves=curves_record(progress),
-        convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
+        convergence=convergence_record(progress, spec.recipe, data.n_train),
         cost=cost_record(segmenter, spec, progress),
         encoder=encoder_facts(encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
@@ -87,18 +88,32 @@ def curves_record(progress: Progress) -> CurvesRecord:
         terms=progress.terms,
         val_steps=progress.val_steps,
         val_miou=progress.val_miou,
+        val_metrics=progress.val_metrics,
     )
 
 
-def convergence_record(progress: Progress, epochs_per_step: float) -> ConvergenceRecord:
-    """Return when validation mIoU was best, and when it first reached 95 % of that."""
-    best = progress.best_miou
+def convergence_record(progress: Progress, recipe: Recipe, n_train: int) -> ConvergenceRecord:
+    """Return when validation was best, and when mIoU first reached 95 % of its value there.
+
+    Args:
+        progress: the curves.
+        recipe: how it was trained.
+        n_train: training images.
+    """
+    best, epochs_per_step = progress.best_miou, recipe.batch_size / n_train
+    kept: list[int] = []
+    if recipe.checkpoints.keep > 1:
+        kept = progress.ranking(recipe.checkpoints.metric)[: recipe.checkpoints.keep]
     reached = epochs_to_reached = None
     if best is not None:
         pairs = zip(progress.val_steps, progress.val_miou, strict=True)
         reached = next(step for step, miou in pairs if miou is not None and miou >= 0.95 * best)
         epochs_to_reached = reached * epochs_per_step
     return ConvergenceRecord(
+        steps=progress.step,
+        stopped=progress.stopped,
+        metric=recipe.checkpoints.metric,
+        kept_steps=kept,
         best_step=progress.best_step,
         best_val_miou=best,
         step_to_95_percent=reached,

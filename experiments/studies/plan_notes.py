@@ -7,17 +7,18 @@ from encoder_ablations.encoders.facts import read_facts
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.encoders.table.rows import HierarchicalRow
+from encoder_ablations.engine.training.description import average_warning
 from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.spec import RunSpec
 
 
 def notes_before_start(specs: Sequence[RunSpec]) -> list[str]:
-    """Return what the runs will disclose about BatchNorm, each line once.
+    """Return what the runs will disclose about BatchNorm and averages, each line once.
 
     Raises:
         InputError: an encoder has a setting that has no meaning for it.
     """
-    found = [*_about_bodies(specs), *_about_micro_batches(specs)]
+    found = [*_about_bodies(specs), *_about_micro_batches(specs), *_about_averages(specs)]
     return list(dict.fromkeys(found))
 
 
@@ -55,6 +56,11 @@ def _built_has_batch_norm(encoder: EncoderSpec) -> bool:
 def _without_weights(encoder: EncoderSpec) -> EncoderSpec:
     """Return the encoder with weights that need no file; what it is built of stays the same."""
     return encoder.model_copy(update={"weights": "random", "batch_norm": None})
+
+
+def _about_averages(specs: Iterable[RunSpec]) -> list[str]:
+    warnings = [average_warning(spec.recipe) for spec in specs]
+    return [f"warning: {warning}" for warning in warnings if warning is not None]
 
 
 def _about_micro_batches(specs: Sequence[RunSpec]) -> list[str]:

@@ -15,9 +15,11 @@ def measured_speeds(runs: Sequence[PlannedRun]) -> Speeds:
     """Return the median training seconds per step of the finished runs, by what decides them."""
     found: defaultdict[str, list[float]] = defaultdict(list)
     for run in runs:
-        if run.record is not None and run.record.cost is not None:
-            speed = run.record.cost.train_seconds / run.spec.recipe.steps
-            found[_kind(run.spec)].append(speed)
+        if run.record is None or run.record.cost is None or run.record.convergence is None:
+            continue
+        # a training that ended early took fewer steps than its recipe says
+        speed = run.record.cost.train_seconds / run.record.convergence.steps
+        found[_kind(run.spec)].append(speed)
     return {kind: statistics.median(seconds) for kind, seconds in found.items()}
 
 

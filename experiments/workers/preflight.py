@@ -10,6 +10,7 @@ from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
+from encoder_ablations.engine.training.description import average_warning
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.disclosures import warning_of_micro_batches
 from encoder_ablations.experiments.runs.execution import Execution
@@ -105,6 +106,9 @@ class _Checks:
         warning = warning_of_micro_batches(build_model(spec), spec)
         if warning is not None:
             self.warnings.append(warning)
+        average = average_warning(spec.recipe)
+        if average is not None:
+            self.warnings.append(average)
 
     def check_code(self, spec: RunSpec) -> None:
         refuse_other_code(spec, self.earlier)

@@ -151,6 +151,7 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         confusion_matrix=total.counts.tolist(),
         curves=_curves(random, miou, rate),
         convergence=ConvergenceRecord(
+            steps=STEPS,
             best_step=STEPS,
             best_val_miou=miou,
             step_to_95_percent=round(STEPS * 3 / rate),

@@ -107,7 +107,7 @@ def run(options):
     except KeyboardInterrupt:
         notes["stopped"] = trainer.progress.step
     if RANK == 0:
-        notes["last"] = load_checkpoint(trainer.last)
+        notes["last"] = load_checkpoint(trainer.best.with_name("last.pt"))
     torch.save(notes, folder / f"{options['name']}-{RANK}.pt")
 
 

@@ -5,7 +5,14 @@ from encoder_ablations.data.datasets.class_map import ClassMap
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.recipe_parts import (
+    EarlyStoppingSpec,
+    EmaSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    SwaSpec,
+)
 from encoder_ablations.experiments.studies.grid import RunFilter
 from encoder_ablations.experiments.studies.published import PublishedScore
 from encoder_ablations.experiments.studies.study import StudySpec
@@ -71,8 +78,18 @@ def test_overrides():
 
 
 NUMBERS = {
-    OptimizerSpec: ("lr", "encoder_lr_multiplier", "layer_decay", "weight_decay", "clip_norm"),
-    ScheduleSpec: ("power",),
+    OptimizerSpec: (
+        "lr",
+        "encoder_lr_multiplier",
+        "layer_decay",
+        "weight_decay",
+        "clip_norm",
+        "momentum",
+    ),
+    ScheduleSpec: ("power", "min_factor", "factor", "rise", "start_factor"),
+    EmaSpec: ("decay",),
+    SwaSpec: ("start",),
+    EarlyStoppingSpec: ("min_delta",),
     AugmentationSpec: ("flip", "rotate", "vertical_flip", "quarter_turns"),
     Recipe: ("pos_ratio",),
     Mask2FormerSpec: ("oversample_ratio", "class_weight", "mask_weight", "dice_weight"),
@@ -81,6 +98,7 @@ NUMBERS = {
 }
 LISTS_OF_NUMBERS = {
     OptimizerSpec: {"betas": 2},
+    ScheduleSpec: {"milestones": 1},
     AugmentationSpec: {"scale": 2, "elastic": 2},
     StudySpec: {"fractions": 1},
     EncoderSpec: {"mean": 3, "std": 3, "taps": 4},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.description import metric_title
 from encoder_ablations.experiments.reporting.findings.groups import (
     MOST_CLASSES,
     FinishedRun,
@@ -15,23 +15,22 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.sentences.training import training_sentences
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.texts import plural
 
 SELECTION = {
-    "test": "For every run, the state with the best mIoU on the validation images was scored on "
-    "the test images, which played no part in choosing it.",
-    "val": "This dataset has no test images: the state with the best mIoU on the validation images "
-    "was chosen, and is scored on those same images. The scores are therefore a little too high, "
-    "for all encoders alike.",
+    "test": "For every run, the state with the best {metric} on the validation images was scored "
+    "on the test images, which played no part in choosing it.",
+    "val": "This dataset has no test images: the state with the best {metric} on the validation "
+    "images was chosen, and is scored on those same images. The scores are therefore a little too "
+    "high, for all encoders alike.",
     "train": "The runs were scored on the images that they were trained on: a check that learning "
     "works, not a result.",
 }
-"""Split that the scores come from -> how the scored state was chosen."""
+"""Split that the scores come from -> how the scored state was chosen, by which metric."""
 NAMED = 20
 """Classes that are named of a dataset with very many."""
 
@@ -103,6 +102,7 @@ def _uneven(setting: Setting) -> Iterator[str]:
         groups = [group for group in setting.at(fraction) if group.runs]
         yield from _other_images(groups, fraction)
         yield from _other_seeds(groups, fraction)
+    yield from _other_steps(setting)
     machines = {_machine(run) for run in setting.runs}
     if len(machines) > 1:
         named = "; ".join(sorted(machines))
@@ -144,6 +144,24 @@ def _other_seeds(groups: list[RunGroup], fraction: float) -> Iterator[str]:
         yield f"At {share} the encoders have different seeds ({named}): compare with care."
 
 
+def _other_steps(setting: Setting) -> Iterator[str]:
+    """Warn of encoders whose training ended early, at different steps."""
+    steps: dict[str, set[int]] = defaultdict(set)
+    for group in setting.groups:
+        steps[group.encoder] |= {run.convergence.steps for run in group.runs}
+    early = any(run.convergence.stopped is not None for run in setting.runs)
+    if early and len(set.union(*steps.values())) > 1:
+        named = "; ".join(f"{name} {_listed(found)}" for name, found in steps.items())
+        yield (
+            f"Early stopping ended the trainings after different numbers of steps ({named}): "
+            "training times, and scores at equal cost, do not compare."
+        )
+
+
+def _listed(steps: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(steps)))
+
+
 def _machine(run: RunRecord) -> str:
     """Return the GPU, the processor and the number of threads, as far as they are recorded."""
     parts = {"gpu": "{}", "processor": "{}", "threads": "{} threads"}
@@ -160,7 +178,7 @@ def protocol(setting: Setting) -> Protocol:
     parts = {"recipe": content["recipe"], "segmenter": content["segmenter"], "dataset": dataset}
     values = [(key, _written(value)) for key, value in flatten(parts).items()]
     data = chain.from_iterable(map(_data_sentences, finished))
-    return Protocol(setting.title, [*data, *_training_sentences(spec)], values)
+    return Protocol(setting.title, [*data, *training_sentences(spec)], values)
 
 
 def _written(value: Any) -> str:
@@ -185,64 +203,8 @@ def _data_sentences(run: FinishedRun) -> list[str]:
     name = run.spec.dataset.name
     return [
         f"Dataset {name} has {plural(len(classes), 'class')}: {names}. It holds {held}.",
-        SELECTION[run.data.report_split],
+        SELECTION[run.data.report_split].format(metric=metric_title(run.convergence.metric)),
     ]
-
-
-ELSEWHERE = frozenset({"crop", "scale", "flip", "short_side", "resize_first", "custom"})
-"""Settings of the augmentation that are not named as further ones, where they are set."""
-
-
-def _training_sentences(spec: RunSpec) -> list[str]:
-    return [*_usual_sentences(spec.recipe), *_unusual_sentences(spec)]
-
-
-def _usual_sentences(recipe: Recipe) -> list[str]:
-    """Return what every recipe decides: batches, crops, the optimiser and its schedule."""
-    optimizer, augmentation = recipe.optimizer, recipe.augmentation
-    height, width = augmentation.crop
-    low, high = augmentation.scale
-    warmup = "no warm-up"
-    if recipe.schedule.warmup_steps:
-        warmup = f"{plural(recipe.schedule.warmup_steps, 'step')} of warm-up"
-    return [
-        f"Every model learns for {plural(recipe.steps, 'step')} with "
-        f"{plural(recipe.batch_size, 'image')} a step (random crops of {height}×{width} pixels at "
-        f"{low:g} to {high:g} times their size), in {recipe.precision}.",
-        f"AdamW, learning rate {optimizer.lr:g} ({optimizer.encoder_lr_multiplier:g} times that in "
-        f"the encoder's body), weight decay {optimizer.weight_decay:g}; {warmup}, then "
-        f"{recipe.schedule.decay} decay to zero.",
-    ]
-
-
-def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
-    """Return what only some recipes and heads decide."""
-    recipe = spec.recipe
-    changed = recipe.augmentation.model_dump(exclude_defaults=True)
-    settings = recipe.augmentation.model_dump(mode="json")
-    more = [_setting(name, settings[name]) for name in changed if name not in ELSEWHERE]
-    if more:
-        yield f"Further transforms of the crops: {', '.join(more)}."
-    if recipe.augmentation.custom:
-        yield f"Then transforms of one's own: {', '.join(recipe.augmentation.custom)}."
-    if recipe.pos_ratio is not None:
-        yield f"{recipe.pos_ratio:.0%} of the training samples show the object."
-    if recipe.overfit:
-        images = plural(recipe.overfit, "image")
-        yield f"Only {images} were used, for training and scoring alike."
-    if getattr(spec.segmenter, "ignored_pixels", "excluded") == "negative":
-        yield (
-            "In this head's mask loss, ignored pixels count as belonging to no mask, as in the "
-            "official code."
-        )
-
-
-def _setting(name: str, value: Any) -> str:
-    """Return a setting in words: its name and its value as YAML, or "off"."""
-    words = name.replace("_", " ")
-    if value is None:
-        return f"{words} off"
-    return f"{words} {in_yaml(value)}"
 
 
 def environment(study: Study) -> list[tuple[str, list[str]]]:

@@ -18,7 +18,7 @@ FEW = 2
 """Most architectures whose gains have a sentence each."""
 ONE_KIND = {
     True: "All encoders started from random weights: this compares architectures only.",
-    False: "No encoder was also trained from random weights, so this study cannot tell what "
+    False: "No encoder has a finished run from random weights, so this study cannot tell what "
     "pretraining adds.",
 }
 """Whether all encoders began with random weights -> what follows where all are alike in that."""
@@ -101,11 +101,11 @@ def _without_control(setting: Setting, controls: Mapping[str, str]) -> str:
     lonely = [encoder for encoder in pretrained if encoder not in controls]
     if not lonely:
         return ""
-    verb = "was"
+    verb = "has"
     if len(lonely) > 1:
-        verb = "were"
+        verb = "have"
     return (
-        f"{formats.listing(lonely)} {verb} not also trained from random weights, so the gain from "
+        f"{formats.listing(lonely)} {verb} no finished run from random weights, so the gain from "
         "pretraining is unknown there."
     )
 

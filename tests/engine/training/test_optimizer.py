@@ -1,24 +1,25 @@
 """Rule 10: learning-rate groups and weight decay."""
 
-import math
-
 import pytest
 import timm
 import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.recipe import OptimizerSpec, ScheduleSpec
+from encoder_ablations.engine.optimizers import REFUSED
+from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
+from encoder_ablations.engine.training.checkpoints import load_checkpoint, save_checkpoint
 from encoder_ablations.engine.training.optimizer import (
     build_optimizer,
     parameter_groups,
-    rate_factor,
-    set_rates,
     undecayed_names,
 )
+from encoder_ablations.engine.training.schedule import set_rates
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
 
 DECAYED = ("qkv.weight", "conv.weight", "fc1.weight", "class_predictor.weight")
 SMALL_MASK2FORMER = Mask2FormerSpec(
@@ -138,18 +139,100 @@ def test_layer_decay():
     assert found["encoder.neck.lateral.0.0.weight"][0] == 1.0
 
 
-def test_schedules():
-    for decay, middle in {"poly": 0.5**0.9, "cosine": 0.5, "linear": 0.5, "constant": 1.0}.items():
-        spec = ScheduleSpec(decay=decay)
-        assert rate_factor(0, 100, spec) == 1
-        assert rate_factor(50, 100, spec) == pytest.approx(middle)
-    warm = ScheduleSpec(decay="poly", warmup_steps=9)
-    assert [rate_factor(step, 100, warm) for step in (0, 4, 8)] == pytest.approx([0.1, 0.5, 0.9])
-    assert rate_factor(9, 100, warm) == 1
-    values = [rate_factor(step, 100, warm) for step in range(9, 100)]
-    assert values == sorted(values, reverse=True)
-    assert 0 < values[-1] < 0.03
-    assert math.isclose(values[-1], (1 / 91) ** 0.9)
+SMALL = {"encoder": "test_vit", "segmenter": LinearSpec(name="linear")}
+STATED = {"lr": 1e-2, "weight_decay": 0.0, "clip_norm": None}
+USABLE = [
+    name
+    for name, kind in vars(torch.optim).items()
+    if isinstance(kind, type) and name.lower() not in ("optimizer", *REFUSED)
+]
+
+
+def stepped(segmenter, optimizer, steps):
+    """Make steps whose gradients follow from the number of the step."""
+    for step in steps:
+        generator = torch.Generator().manual_seed(step)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", USABLE)
+def test_every_optimiser_goes_on_with_the_same_bits(name, tmp_path):
+    """Also from a file that is read without unpickling code."""
+    spec = OptimizerSpec(name=name, **STATED)
+    whole = make(**SMALL)
+    before = [parameter.detach().clone() for parameter in whole.parameters()]
+    stepped(whole, build_optimizer(whole, spec), range(4))
+    first = make(**SMALL)
+    optimizer = build_optimizer(first, spec)
+    stepped(first, optimizer, range(2))
+    save_checkpoint(
+        tmp_path / "last.pt", {"model": first.state_dict(), "optimizer": optimizer.state_dict()}
+    )
+    content = load_checkpoint(tmp_path / "last.pt")
+    second = make(**SMALL)
+    second.load_state_dict(content["model"])
+    optimizer = build_optimizer(second, spec)
+    optimizer.load_state_dict(content["optimizer"])
+    stepped(second, optimizer, range(2, 4))
+    values = list(zip(whole.parameters(), second.parameters(), before, strict=True))
+    assert all(torch.equal(one, other) for one, other, _ in values)
+    assert any(not torch.equal(one, old) for one, _, old in values)
+
+
+def test_the_default_is_adamw_as_pytorch_computes_it():
+    ours, theirs = make(**SMALL), make(**SMALL)
+    stepped(ours, build_optimizer(ours, OptimizerSpec()), range(3))
+    groups = parameter_groups(theirs, OptimizerSpec())
+    stepped(theirs, torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.999)), range(3))
+    pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_sgd_in_groups():
+    spec = OptimizerSpec(
+        name="SGD",
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        clip_norm=None,
+        settings={"nesterov": True},
+    )
+    segmenter = make(**SMALL)
+    optimizer = build_optimizer(segmenter, spec)
+    assert type(optimizer) is torch.optim.SGD
+    groups = optimizer.param_groups
+    assert {group["lr"] for group in groups} == {0.1, 0.1 * 0.1}
+    assert {group["weight_decay"] for group in groups} == {0.0, 1e-4}
+    assert all(group["momentum"] == 0.9 and group["nesterov"] for group in groups)
+    assert spec == OptimizerSpec.model_validate(spec.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"name": "sgdd", **STATED}, r"unknown optimiser 'sgdd'.*'sgd'"),
+        ({"name": "lbfgs", **STATED}, "lbfgs cannot be used.*several times a step"),
+        ({"name": "Muon", **STATED}, "muon cannot be used.*matrices"),
+        ({"name": "sparseadam", **STATED}, "sparseadam cannot be used.*sparse"),
+        ({"name": "sgd", "lr": 0.1}, "sgd needs weight_decay, clip_norm"),
+        ({"momentum": 0.9}, "AdamW has no momentum"),
+        ({"name": "sgd", **STATED, "betas": [0.9, 0.99]}, "SGD has no betas"),
+        ({"name": "rprop", **STATED, "weight_decay": 0.1}, "Rprop has no weight_decay"),
+        ({"settings": {"amsgrat": True}}, "unknown setting of AdamW 'amsgrat'.*'amsgrad'"),
+        ({"settings": {"lr": 0.1}}, r"settings\.lr.*optimizer\.lr"),
+        ({"settings": {"maximize": True}}, "unknown setting of AdamW 'maximize'"),
+        ({"name": "sgd", **STATED, "settings": {"nesterov": True}}, "SGD refuses.*momentum"),
+    ],
+    ids=str,
+)
+def test_what_an_optimiser_cannot_take(content, words):
+    with pytest.raises(InputError, match=rf"^x: 'optimizer': .*{words}") as error:
+        build(Recipe, {"optimizer": content}, "x")
+    assert "\n" not in str(error.value)
+    assert not str(error.value).endswith("..")
 
 
 def test_rates_keep_their_ratio():

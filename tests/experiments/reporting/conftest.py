@@ -62,6 +62,7 @@ class RecordFactory:
             confusion_matrix=matrix.tolist(),
             curves=self.curves(miou, seed, spec.recipe.steps),
             convergence=ConvergenceRecord(
+                steps=spec.recipe.steps,
                 best_step=360,
                 best_val_miou=miou,
                 step_to_95_percent=200 + 40 * seed,

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
+from encoder_ablations.engine.training.statistic_images import chosen_images
 from encoder_ablations.experiments.runs import run
-from encoder_ablations.experiments.runs.batch_norm import chosen_images
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.spec import RunSpec

@@ -22,7 +22,7 @@ from encoder_ablations.utils.files import write_json
 
 @pytest.fixture
 def make(tmp_path):
-    def make(encoder="a", seed=0, steps=100, seconds=None, **recipe):
+    def make(encoder="a", seed=0, steps=100, seconds=None, ended=None, **recipe):
         spec = RunSpec(
             encoder=EncoderSpec(name=encoder),
             segmenter=LinearSpec(name="linear"),
@@ -33,9 +33,10 @@ def make(tmp_path):
             recipe=Recipe(steps=steps, **recipe),
         )
         cost = SimpleNamespace(train_seconds=seconds)
-        record = (
-            None if seconds is None else SimpleNamespace(status="finished", cost=cost, error=None)
-        )
+        taken = SimpleNamespace(steps=steps if ended is None else ended)
+        record = SimpleNamespace(status="finished", cost=cost, convergence=taken, error=None)
+        if seconds is None:
+            record = None
         return PlannedRun(spec, tmp_path / "runs" / spec.run_id, record)
 
     return make
@@ -55,6 +56,11 @@ def test_time_left_is_steps_times_the_measured_seconds_per_step(make):
     assert seconds_left(make(seed=4, batch_size=32), speeds) is None, (
         "another batch takes another time"
     )
+
+
+def test_a_training_that_ended_early_took_fewer_steps(make):
+    speeds = measured_speeds([make(seed=0, seconds=50.0, ended=25)])
+    assert seconds_left(make(seed=1), speeds) == pytest.approx(200.0)
 
 
 def test_an_interrupted_run_needs_only_the_rest(make):

@@ -14,6 +14,7 @@ from encoder_ablations.experiments.reporting.page.grids import fractions_grid, m
 from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 from encoder_ablations.experiments.reporting.sentences import method
+from encoder_ablations.experiments.reporting.sentences.training import training_sentences
 from encoder_ablations.utils.errors import InputError
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "circle", "line", "polygon"}
@@ -398,10 +399,10 @@ def test_what_else_is_done_to_the_crops_is_said(factory):
     )
     recipe = record.spec.recipe.model_copy(update={"augmentation": augmentation, "pos_ratio": 0.25})
     changed = record.model_copy(update={"spec": record.spec.model_copy(update={"recipe": recipe})})
-    text = " ".join(method._training_sentences(changed.spec))
+    text = " ".join(training_sentences(changed.spec))
     assert "Further transforms of the crops: rotate 10.0, vertical flip 0.5." in text
     assert "25% of the training samples show the object." in text
-    assert "Further" not in " ".join(method._training_sentences(record.spec))
+    assert "Further" not in " ".join(training_sentences(record.spec))
 
 
 def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):

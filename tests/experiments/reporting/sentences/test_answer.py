@@ -151,7 +151,7 @@ def test_what_pretraining_adds(factory, said_of_gain):
         found[0]
         == "With 100 % of the images, pretraining adds 5.0 points to a (95 % interval 2.5 to 7.5)."
     )
-    assert found[-1].startswith("b was not also trained from random weights")
+    assert found[-1].startswith("b has no finished run from random weights")
 
 
 def test_pretraining_that_harms_is_said_so(factory, said_of_gain):

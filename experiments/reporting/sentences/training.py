@@ -1,0 +1,100 @@
+"""How the models of a setting were trained, in sentences."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.recipe_parts import ScheduleSpec
+from encoder_ablations.engine.training.description import average_in_words, metric_title
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.utils.config import in_yaml
+from encoder_ablations.utils.texts import plural
+
+NAMES = {"adamw": "AdamW", "sgd": "SGD", "adam": "Adam"}
+"""Optimisers as readers know them, where that is not the name of the key."""
+ELSEWHERE = frozenset({"crop", "scale", "flip", "short_side", "resize_first", "custom"})
+"""Settings of the augmentation that are not named as further ones, where they are set."""
+
+
+def training_sentences(spec: RunSpec) -> list[str]:
+    """Return how the models of a setting were trained, from the spec of one of its runs."""
+    return [*_usual_sentences(spec.recipe), *_unusual_sentences(spec)]
+
+
+def _usual_sentences(recipe: Recipe) -> list[str]:
+    """Return what every recipe decides: batches, crops, the optimiser and its schedule."""
+    optimizer, augmentation = recipe.optimizer, recipe.augmentation
+    height, width = augmentation.crop
+    low, high = augmentation.scale
+    return [
+        f"Every model learns for {plural(recipe.steps, 'step')} with "
+        f"{plural(recipe.batch_size, 'image')} a step (random crops of {height}×{width} pixels at "
+        f"{low:g} to {high:g} times their size), in {recipe.precision}.",
+        f"{NAMES.get(optimizer.name, optimizer.name)}, learning rate {optimizer.lr:g} "
+        f"({optimizer.encoder_lr_multiplier:g} times that in the encoder's body), weight decay "
+        f"{optimizer.weight_decay:g}; {_schedule(recipe.schedule)}.",
+    ]
+
+
+def _schedule(schedule: ScheduleSpec) -> str:
+    """Return how the learning rate rises and decays."""
+    end = "zero"
+    if schedule.min_factor:
+        end = f"{schedule.min_factor:g} times the rate"
+    if schedule.decay == "one_cycle":
+        return f"one cycle, which rises over {schedule.rise:.0%} of the steps and falls to {end}"
+    warmup = "no warm-up"
+    if schedule.warmup_steps:
+        warmup = f"{plural(schedule.warmup_steps, 'step')} of warm-up"
+    if schedule.decay == "constant":
+        return f"{warmup}, then a constant rate"
+    if schedule.decay == "step":
+        at = ", ".join(f"{milestone:.0%}" for milestone in schedule.milestones)
+        return f"{warmup}, then the rate times {schedule.factor:g} after {at} of the steps"
+    return f"{warmup}, then {schedule.decay} decay to {end}"
+
+
+def _end_sentences(recipe: Recipe) -> Iterator[str]:
+    """Return when training ends early, and which weights are scored."""
+    early = recipe.early_stopping
+    if early is not None:
+        rise = "risen"
+        if early.min_delta:
+            rise = f"risen by more than {early.min_delta:g}"
+        yield (
+            f"Training ends early when validation {metric_title(early.metric)} has not {rise} for "
+            f"{plural(early.patience, 'evaluation')}."
+        )
+    if recipe.average is not None:
+        yield f"The weights that are scored are {average_in_words(recipe.average)}."
+
+
+def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
+    """Return what only some recipes and heads decide."""
+    recipe = spec.recipe
+    yield from _end_sentences(recipe)
+    changed = recipe.augmentation.model_dump(exclude_defaults=True)
+    settings = recipe.augmentation.model_dump(mode="json")
+    more = [_setting(name, settings[name]) for name in changed if name not in ELSEWHERE]
+    if more:
+        yield f"Further transforms of the crops: {', '.join(more)}."
+    if recipe.augmentation.custom:
+        yield f"Then transforms of one's own: {', '.join(recipe.augmentation.custom)}."
+    if recipe.pos_ratio is not None:
+        yield f"{recipe.pos_ratio:.0%} of the training samples show the object."
+    if recipe.overfit:
+        images = plural(recipe.overfit, "image")
+        yield f"Only {images} were used, for training and scoring alike."
+    if getattr(spec.segmenter, "ignored_pixels", "excluded") == "negative":
+        yield (
+            "In this head's mask loss, ignored pixels count as belonging to no mask, as in the "
+            "official code."
+        )
+
+
+def _setting(name: str, value: Any) -> str:
+    """Return a setting in words: its name and its value as YAML, or "off"."""
+    words = name.replace("_", " ")
+    if value is None:
+        return f"{words} off"
+    return f"{words} {in_yaml(value)}"

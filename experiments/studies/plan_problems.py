@@ -1,0 +1,38 @@
+"""Which runs of a plan cannot start, as far as their settings tell without building a model."""
+
+from collections.abc import Sequence
+
+from encoder_ablations.encoders.facts import read_facts
+from encoder_ablations.encoders.spec import EncoderSpec, refuse_blocks
+from encoder_ablations.encoders.table.lookup import find_row
+from encoder_ablations.experiments.runs.fractions import alike
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.class_weights import class_weights_of
+from encoder_ablations.utils.errors import InputError
+
+
+def impossible_settings(specs: Sequence[RunSpec]) -> dict[str, str]:
+    """Return which runs have settings that do not fit their model or dataset: run id -> a line.
+
+    Encoders that are not in the table are passed over: only their model tells.
+    """
+    problems: dict[str, str] = {}
+    for group in alike(specs, ("encoder", "segmenter", "dataset")):
+        spec = group[0]
+        try:
+            _check_blocks(spec.encoder)
+            class_weights_of(spec.segmenter, spec.dataset.classes, None)
+        except InputError as error:
+            problems |= {each.run_id: str(error) for each in group}
+    return problems
+
+
+def _check_blocks(encoder: EncoderSpec) -> None:
+    """Check that an encoder of the table has the blocks that are to be frozen.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    facts = read_facts().get(find_row(encoder.name).name)
+    if facts is not None and isinstance(encoder.freeze, int):
+        refuse_blocks(encoder.freeze, facts.blocks)
