@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.sample import IGNORE, Task
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.segmenters.scores import ScoreMaps
 
@@ -28,6 +28,8 @@ class Head(nn.Module):
 
     ignore: int = IGNORE
     """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
+    task: Task = "segmentation"
+    """What it predicts; for "classification" masks are B×1×1: the class of each image."""
     levels: tuple[str, ...] | None = None
     """Names of the levels that are read; None = all. What only the others depend on does not learn.
     """
@@ -100,7 +102,7 @@ class Segmenter(nn.Module):
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """Return :meth:`Head.totals` of masks B×H×W int64."""
-        return self.head.totals(self._pad(masks, self.head.ignore))
+        return self.head.totals(self._padded_masks(masks))
 
     def loss(
         self, images: Tensor | Features, masks: Tensor, totals: dict[str, Tensor] | None = None
@@ -109,14 +111,14 @@ class Segmenter(nn.Module):
 
         Args:
             images: B×3×H×W uint8 or float, RGB 0..255, or the features of such images.
-            masks: B×H×W int64 class ids, ``head.ignore`` = ignore.
+            masks: B×H×W int64 class ids, ``head.ignore`` = ignore; B×1×1 for classification.
             totals: what to divide by, when these images are only a part of the batch; by default
                 their own totals.
         """
-        masks = self._pad(masks, self.head.ignore)
+        masks = self._padded_masks(masks)
         if totals is None:
             totals = self.head.totals(masks)
-        return self.head.loss(self.pyramid(images), masks, totals)
+        return self.head.loss(self._read_levels(images), masks, totals)
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:
         """Return the class scores, ready to be brought to any size.
@@ -124,7 +126,7 @@ class Segmenter(nn.Module):
         Args:
             images: B×3×H×W, RGB 0..255, or the features of such images.
         """
-        return self.head.predict(self.pyramid(images), _size(images))
+        return self.head.predict(self._read_levels(images), _size(images))
 
     def scores(self, images: Tensor) -> Tensor:
         """Return the class scores B×K×H×W of images B×3×H×W, RGB 0..255.
@@ -153,6 +155,23 @@ class Segmenter(nn.Module):
         A frozen body makes the same ones every time, so they can be stored.
         """
         return Features(self.encoder.maps(self._normalized(images)), _size(images))
+
+    def _read_levels(self, images: Tensor | Features) -> dict[str, Tensor]:
+        """Return the levels as the head reads them: without padding, where it takes their mean."""
+        pyramid = self.pyramid(images)
+        if self.head.task == "segmentation":
+            return pyramid
+        height, width = _size(images)
+        levels = {}
+        for level in self.encoder.levels:
+            rows, columns = -(-height // level.stride), -(-width // level.stride)
+            levels[level.name] = pyramid[level.name][..., :rows, :columns]
+        return levels
+
+    def _padded_masks(self, masks: Tensor) -> Tensor:
+        if self.head.task == "classification":
+            return masks
+        return self._pad(masks, self.head.ignore)
 
     def _normalized(self, images: Tensor) -> Tensor:
         return self._pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0)
