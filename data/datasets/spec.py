@@ -228,17 +228,15 @@ class DatasetSpec(Config):
 
     @model_validator(mode="after")
     def _keys_fit_the_task(self) -> "DatasetSpec":
-        if self.task == "segmentation":
-            if self.labels is not None:
-                raise ValueError(
-                    "labels belongs to task: classification; add that, or leave it out"
-                )
-            return self
-        defaults = type(self).model_fields
+        whole = self.task == "classification"
+        if self.hub is not None and whole != (self.hub.label_column is not None):
+            raise ValueError("hub.label_column and task: classification belong together")
+        if not whole and self.labels is not None:
+            raise ValueError("labels belongs to task: classification; add that, or leave it out")
         for key in OF_MASKS:
-            if getattr(self, key) != defaults[key].default:
+            if whole and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is about masks, which task: classification does not have")
-        if is_pattern(self.images):
+        if whole and is_pattern(self.images):
             raise ValueError("images is a folder, not a pattern, with task: classification")
         return self
 

@@ -1,4 +1,4 @@
-"""Segmentation quality: every number is a function of one confusion matrix over the whole set.
+"""Quality: every number is a function of one confusion matrix over the whole set.
 
 All values are fractions in 0..1, or NaN where the divisor is zero (a class that never occurs).
 """
@@ -42,6 +42,12 @@ def class_accuracy(matrix: ConfusionMatrix) -> np.ndarray:
     return _divide(np.diagonal(counts), counts.sum(axis=1))
 
 
+def class_precision(matrix: ConfusionMatrix) -> np.ndarray:
+    """Return the precision of each class (K,); NaN where the class is never predicted."""
+    counts = matrix.counts.astype(np.float64)
+    return _divide(np.diagonal(counts), counts.sum(axis=0))
+
+
 def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
     if not chosen.any():
         return float("nan")
@@ -72,6 +78,12 @@ def mean_iou_all(matrix: ConfusionMatrix) -> float:
 def mean_class_accuracy(matrix: ConfusionMatrix) -> float:
     """Return the mean recall over the classes present in the ground truth."""
     return _mean(class_accuracy(matrix), _present(matrix))
+
+
+def macro_f1(matrix: ConfusionMatrix) -> float:
+    """Return the mean F1 over the classes in truth or prediction, as scikit-learn does."""
+    values = class_dice(matrix)
+    return _mean(values, ~np.isnan(values))
 
 
 def pixel_accuracy(matrix: ConfusionMatrix) -> float:

@@ -15,7 +15,8 @@ from encoder_ablations.data.loading.batches import evaluation_items, training_ba
 from encoder_ablations.data.loading.items import Batch, Samples
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.evaluation.evaluate import evaluate
-from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.engine.evaluation.metrics import number_or_none
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
@@ -103,7 +104,7 @@ class Trainer:
         self.accelerator = accelerator
         self.workers = workers
         self.features = FeatureSource(self.segmenter, recipe, store)
-        self.progress = Progress()
+        self.progress = Progress(metric=MAIN_METRICS[data.spec.task].key)
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
         if accelerator.num_processes > 1:
             synchronise(segmenter)
@@ -256,7 +257,7 @@ class Trainer:
             keep_pictures=PICTURES,
             read=partial(self.features.evaluation, self.data.val),
         )
-        miou = mean_iou(result.confusion)
+        miou = MAIN_METRICS[self.data.spec.task].of(result.confusion)
         best = self.progress.record_evaluation(number_or_none(miou))
         self.callbacks.on_evaluation(
             EvaluationReport(self.progress.step, miou, best, result.confusion, result.pictures)

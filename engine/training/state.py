@@ -19,6 +19,8 @@ class Progress:
         peak_memory_of: which memory that is, in words.
         loss_steps, loss: points of the loss curve; each is the mean since the point before.
         terms: where several losses are added, the same curve of each, by name.
+        metric: the task's main metric, by its name in records; what is called mIoU below is the
+            accuracy for classification.
         val_steps, val_miou: evaluations on the validation split; mIoU in 0..1, None where no pixel
             is labelled.
         best_step, best_miou: the evaluation that the best checkpoint belongs to.
@@ -32,6 +34,7 @@ class Progress:
     loss_steps: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
+    metric: str = "miou"
     val_steps: list[int] = field(default_factory=list)
     val_miou: list[float | None] = field(default_factory=list)
     best_step: int = 0
@@ -71,14 +74,14 @@ class Progress:
         return True
 
     def points(self) -> list[dict[str, float | None]]:
-        """Return both curves' points by step: ``step``, and ``loss`` or ``val_miou``."""
+        """Return both curves' points by step: ``step``, and ``loss`` or ``val_`` + metric."""
         found: list[dict[str, float | None]] = []
         for index, (step, loss) in enumerate(zip(self.loss_steps, self.loss, strict=True)):
             point: dict[str, float | None] = {"step": step, "loss": loss}
             point |= {f"loss/{name}": curve[index] for name, curve in self.terms.items()}
             found.append(point)
         for step, miou in zip(self.val_steps, self.val_miou, strict=True):
-            found.append({"step": step, "val_miou": miou})
+            found.append({"step": step, f"val_{self.metric}": miou})
         # a stable sort: at the same step the loss stays before the evaluation
         return sorted(found, key=lambda point: point["step"] or 0)
 

@@ -53,5 +53,5 @@ class ClassifierHead(DenseHead):
         return logits
 
     def predict(self, pyramid: dict[str, Tensor], image_size: tuple[int, int]) -> ScoreMaps:
-        """Return the logits as the scores of an image of one pixel; of any size, all are equal."""
+        """Return the logits as the scores of an image of one pixel, equal at any size."""
         return ScoreMaps(self(pyramid), image_size=(1, 1), stride=self.stride)

@@ -33,7 +33,7 @@ def tiny(name, **settings):
     return spec(name=name, **known, **settings)
 
 
-SPECS = {name: tiny(name) for name in head_names()}
+SPECS = {name: tiny(name) for name in head_names() if head_entry(name).spec.task == "segmentation"}
 SPECS["mask2former-negative"] = tiny("mask2former", ignored_pixels="negative")
 DECODERS = [name for name in head_names() if issubclass(head_entry(name).spec, DecoderSpec)]
 OFFICIAL = [
