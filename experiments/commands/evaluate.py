@@ -17,7 +17,7 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
-from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.metrics_record import task_metrics
 from encoder_ablations.experiments.runs.record import RunRecord, best_step, load_record
 from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -194,7 +194,7 @@ def _evaluate_run(
         folder, spec, spec.dataset, chosen, execution, step=best_step(record)
     )
     confusion = result.evaluation.confusion
-    scores = metrics_record(confusion, spec.dataset.classes)
+    scores = task_metrics(spec.dataset.task, confusion, spec.dataset.classes)
     where = f"{spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
     title = f"{spec.run_id}, step {result.step}, {where}"
     say = _voice(target)

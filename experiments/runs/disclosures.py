@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.state import Progress
@@ -77,7 +78,8 @@ def disclosures(
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
     if progress.best_step == spec.recipe.steps:
         found.append(
-            "Validation mIoU was highest at the last step: longer training may raise the score."
+            f"Validation {MAIN_METRICS[spec.dataset.task].label} was highest at the last step: "
+            "longer training may raise the score."
         )
     found += _about_precision(spec.recipe.precision, device)
     if statistics is not None:

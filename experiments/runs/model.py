@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tasks import refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.class_weights import with_class_weights
@@ -33,5 +34,6 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
     classes = spec.dataset.classes
     settings = with_class_weights(spec.segmenter, classes, class_pixels)
     segmenter = build_segmenter(settings, encoder, len(classes), spec.seed)
+    refuse_other_task(spec.segmenter.name, segmenter.head.task, spec.dataset)
     check_images(segmenter, spec.recipe)
     return segmenter

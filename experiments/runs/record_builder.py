@@ -12,7 +12,7 @@ from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
-from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.metrics_record import task_metrics
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
     CostRecord,
@@ -62,7 +62,8 @@ def finished_record(
         finished=now(),
         environment=environment,
         data=data,
-        metrics=metrics_record(result.confusion, spec.dataset.classes),
+        task=spec.dataset.task,
+        metrics=task_metrics(spec.dataset.task, result.confusion, spec.dataset.classes),
         confusion_matrix=result.confusion.counts.tolist(),
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe.batch_size / data.n_train),
@@ -97,6 +98,7 @@ def convergence_record(progress: Progress, epochs_per_step: float) -> Convergenc
         reached = next(step for step, miou in pairs if miou is not None and miou >= 0.95 * best)
         epochs_to_reached = reached * epochs_per_step
     return ConvergenceRecord(
+        metric=progress.metric,
         best_step=progress.best_step,
         best_val_miou=best,
         step_to_95_percent=reached,

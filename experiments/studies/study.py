@@ -14,6 +14,7 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.studies.grid import RunFilter, select
 from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
 from encoder_ablations.segmenters.references import load_segmenter
@@ -138,6 +139,7 @@ def plan(
         "fractions": list(map(str, study.fractions)),
         "seeds": list(map(str, study.seeds)),
     }
+    refuse_two_tasks(datasets, f"study {study.name}")
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
     grid = [

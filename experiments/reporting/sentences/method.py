@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.reporting.findings.groups import (
     MOST_CLASSES,
@@ -22,9 +23,9 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.texts import plural
 
 SELECTION = {
-    "test": "For every run, the state with the best mIoU on the validation images was scored on "
+    "test": "For every run, the state with the best {} on the validation images was scored on "
     "the test images, which played no part in choosing it.",
-    "val": "This dataset has no test images: the state with the best mIoU on the validation images "
+    "val": "This dataset has no test images: the state with the best {} on the validation images "
     "was chosen, and is scored on those same images. The scores are therefore a little too high, "
     "for all encoders alike.",
     "train": "The runs were scored on the images that they were trained on: a check that learning "
@@ -181,7 +182,7 @@ def _data_sentences(run: FinishedRun) -> list[str]:
     name = run.spec.dataset.name
     return [
         f"Dataset {name} has {plural(len(classes), 'class')}: {names}. It holds {held}.",
-        SELECTION[run.data.report_split],
+        SELECTION[run.data.report_split].format(MAIN_METRICS[run.task].label),
     ]
 
 

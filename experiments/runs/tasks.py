@@ -1,0 +1,51 @@
+"""Keeps segmentation and classification apart: heads, studies, reports."""
+
+from collections.abc import Sequence
+
+from encoder_ablations.data.datasets.sample import Task
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.utils.errors import InputError
+
+
+def refuse_other_task(head: str, task: Task, dataset: DatasetSpec) -> None:
+    """Refuse a head for another task than the dataset's.
+
+    Args:
+        head: its name.
+        task: what it predicts.
+        dataset: what it would be trained on.
+
+    Raises:
+        InputError: the tasks differ.
+    """
+    if task == dataset.task:
+        return
+    way_out = {
+        "classification": "Choose the head classifier, or a dataset with masks",
+        "segmentation": "Choose another head, or a dataset with task: classification",
+    }
+    raise InputError(
+        f"the head {head} is for {task}, but the dataset '{dataset.name}' is for {dataset.task}. "
+        f"{way_out[dataset.task]}."
+    )
+
+
+def refuse_two_tasks(datasets: Sequence[DatasetSpec], where: str) -> None:
+    """Refuse to put runs of two tasks side by side: their scores cannot be compared.
+
+    Args:
+        datasets: of all runs.
+        where: begins the message.
+
+    Raises:
+        InputError: some are for segmentation, and some for classification.
+    """
+    named: dict[Task, str] = {}
+    for dataset in datasets:
+        named.setdefault(dataset.task, dataset.name)
+    if len(named) > 1:
+        examples = ", ".join(f"'{name}' is for {task}" for task, name in named.items())
+        raise InputError(
+            f"{where} mixes two tasks, whose scores cannot be compared: {examples}. "
+            "Make a study of each."
+        )
