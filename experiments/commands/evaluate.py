@@ -21,6 +21,7 @@ from encoder_ablations.experiments.runs.metrics_record import task_metrics
 from encoder_ablations.experiments.runs.record import RunRecord, best_step, load_record
 from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tasks import refuse_transfer
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text
@@ -213,6 +214,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
     finished, problems = _finished_runs(arguments.folder, data.name)
+    refuse_transfer([data, *(run.spec.dataset for _, run in finished)])
     # all class maps are checked before the first run is evaluated
     shared = _shared_classes(arguments, [run.spec.dataset for _, run in finished], data)
     from encoder_ablations.engine.training.checkpoints import CheckpointError

@@ -49,3 +49,20 @@ def refuse_two_tasks(datasets: Sequence[DatasetSpec], where: str) -> None:
             f"{where} mixes two tasks, whose scores cannot be compared: {examples}. "
             "Make a study of each."
         )
+
+
+def refuse_transfer(datasets: Sequence[DatasetSpec]) -> None:
+    """Refuse tests on other datasets where a dataset is for classification.
+
+    Args:
+        datasets: those that runs were trained on, and the one that they would be tested on.
+
+    Raises:
+        InputError: one has no masks.
+    """
+    for dataset in datasets:
+        if dataset.task == "classification":
+            raise InputError(
+                f"--dataset compares masks, and '{dataset.name}' is for classification. Leave out "
+                "--dataset to evaluate a run on its own dataset."
+            )

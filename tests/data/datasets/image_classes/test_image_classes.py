@@ -11,7 +11,7 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pairing import find_all_pairs
 from encoder_ablations.data.datasets.pixel_counts import scan_masks
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.datasets.subsets import nested_order, subset
+from encoder_ablations.data.datasets.subsets import subset, training_order
 from encoder_ablations.data.loading.batches import evaluation_items, training_batches
 from encoder_ablations.data.loading.set_files import planned_bytes
 from encoder_ablations.data.loading.set_writer import write_set
@@ -57,11 +57,21 @@ def test_an_image_counts_as_one_pixel_and_fractions_nest(colors):
     scan = scan_masks(FolderDataset(colors, "train"))
     assert scan.counts.sum(axis=1).tolist() == [1] * 18
     assert scan.pixels == [6, 6, 6]
-    order = nested_order(scan.present, seed=3)
-    small, large = subset(order, 3 / 18), subset(order, 0.5)
+    orders = [training_order("classification", scan.present, seed) for seed in (3, 4)]
+    small, large = subset(orders[0], 3 / 18), subset(orders[0], 0.5)
     assert set(small) < set(large)
-    # the smallest part that can shows every class
-    assert scan.counts[small].sum(axis=0).tolist() == [1, 1, 1]
+    for part, count in ((small, 1), (large, 3)):
+        assert scan.counts[part].sum(axis=0).tolist() == [count] * 3
+    assert orders[0] != orders[1]
+
+
+def test_beginnings_have_the_shares_of_the_classes():
+    """Also of a rare class, of which the smallest part shows one image."""
+    presence = np.eye(3, dtype=int)[np.repeat([0, 1, 2], [60, 36, 4])]
+    order = training_order("classification", presence, seed=0)
+    assert sorted(order) == list(range(100))
+    for count, expected in ((3, [1, 1, 1]), (25, [15, 9, 1]), (50, [30, 18, 2])):
+        assert presence[order[:count]].sum(axis=0) == pytest.approx(expected, abs=1)
 
 
 def test_lists_name_images_of_one_tree(colors):
