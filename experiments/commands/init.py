@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if ready is not None:
         print(f"note: {ready.advice}")
     if not arguments.masks and arguments.folder.is_dir():
-        written = write_class_folders(arguments.folder, arguments.name, arguments.output)
-        if written is not None:
-            print(written)
+        said = write_class_folders(arguments.folder, arguments.name, arguments.output)
+        if said is not None:
+            print(said)
             return 0
     proposal = _propose(arguments)
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
