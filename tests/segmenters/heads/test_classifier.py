@@ -5,6 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.custom_head import build_with_custom_head
+from encoder_ablations.segmenters.heads.classifier import ClassifierHead
+from encoder_ablations.segmenters.registry import HeadEntry
 from encoder_ablations.segmenters.spec import ClassifierSpec
 
 CLASSES = 5
@@ -80,6 +83,22 @@ def test_only_what_is_read_learns(make_encoder):
     learning = [name for name, each in segmenter.named_parameters() if each.requires_grad]
     assert "encoder.neck.levels.3.weight" in learning
     assert "encoder.neck.levels.0.weight" not in learning
+
+
+def test_a_head_of_ones_own_may_classify(make_encoder):
+    """The trial gives it one class for each image, not masks."""
+    shapes = set()
+
+    class Own(ClassifierHead):
+        def loss(self, pyramid, masks, totals):
+            shapes.add(tuple(masks.shape))
+            return super().loss(pyramid, masks, totals)
+
+    entry = HeadEntry("own", ClassifierSpec, Own, "maps")
+    spec = ClassifierSpec(name="own")
+    segmenter = build_with_custom_head(entry, spec, make_encoder(), CLASSES, seed=0)
+    assert segmenter.head.task == "classification"
+    assert shapes == {(2, 1, 1)}
 
 
 def test_very_many_classes(make_encoder):
