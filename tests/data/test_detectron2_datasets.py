@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_classes import write_folders
 from PIL import Image
 
 from encoder_ablations.data.datasets.folder import FolderDataset
