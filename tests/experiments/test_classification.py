@@ -141,6 +141,16 @@ def test_a_study_of_two_tasks_is_refused(colors, terrain, tmp_path, monkeypatch,
     assert "mixes two tasks" in one_line_of_error(["run", write("both.yaml", both)], capsys)
 
 
+def test_published_scores_are_of_the_same_metric(colors, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    score = {"encoder": "learning", "segmenter": "classifier", "dataset": "colors", "source": "Doe"}
+    wrong = study(colors, published=[score | {"miou": 93}])
+    line = one_line_of_error(["run", write("wrong.yaml", wrong), "--dry-run"], capsys)
+    assert "judged by accuracy" in line
+    right = study(colors, published=[score | {"accuracy": 93}])
+    assert main(["run", write("right.yaml", right), "--dry-run"]) == 0
+
+
 def test_a_report_of_two_tasks_is_refused(outputs, tmp_path, terrain, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     masks = study(
