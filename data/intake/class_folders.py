@@ -95,20 +95,21 @@ def write_class_folders(folder: Path, name: str, output: Path | None) -> str | N
 def classes_yaml(found: ClassFolders) -> str:
     """Return the dataset's YAML."""
     spec = found.spec
-    order = [split for split in LISTS if split in spec.splits]
-    splits = {split: spec.splits[split] for split in order}
-    return (
-        f"# {spec.name}: written by  ablate init\n"
-        f"# Recognised: {found.layout}.\n"
-        f"name: {spec.name}\n"
-        "task: classification\n"
-        f"root: {one_line(spec.root)}\n"
-        f"images: {spec.images}\n"
-        "# names of the folders, in id order: 0, 1, 2, …\n"
-        "classes:\n" + "".join(f"  - {one_line(each)}\n" for each in spec.classes) + ""
-        "# sub-folders, or lists; 'test' is reported on if there is one, else 'val'\n"
-        f"splits: {one_line(splits)}\n"
-    )
+    splits = {split: spec.splits[split] for split in LISTS if split in spec.splits}
+    lines = [
+        f"# {spec.name}: written by  ablate init",
+        f"# Recognised: {found.layout}.",
+        f"name: {spec.name}",
+        "task: classification",
+        f"root: {one_line(spec.root)}",
+        f"images: {spec.images}",
+        "# names of the folders, in id order: 0, 1, 2, …",
+        "classes:",
+        *(f"  - {one_line(name)}" for name in spec.classes),
+        "# sub-folders, or lists; 'test' is reported on if there is one, else 'val'",
+        f"splits: {one_line(splits)}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _spec(root: Path, name: str, classes: list[str], splits: dict[Split, str]) -> DatasetSpec:
