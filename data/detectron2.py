@@ -55,6 +55,11 @@ def register_datasets(*datasets: Reference | DatasetSpec) -> list[str]:
     names = []
     for reference in datasets:
         spec = _spec_of(reference)
+        if spec.task == "classification":
+            raise InputError(
+                f"'{spec.name}' is for classification, and Detectron2's models here read masks. "
+                "Register a dataset with masks."
+            )
         for split in spec.splits:
             name = f"{spec.name}_{split}"
             _register(name, _Entry(spec, split))

@@ -11,7 +11,16 @@ from encoder_ablations.utils.errors import InputError
 
 Average = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-MetricName = Literal["miou", "mean_class_accuracy", "pixel_accuracy", "frequency_weighted_iou"]
+MetricName = Literal[
+    "miou",
+    "mean_class_accuracy",
+    "pixel_accuracy",
+    "frequency_weighted_iou",
+    "accuracy",
+    "balanced_accuracy",
+]
+OF_CLASSIFICATION = ("accuracy", "balanced_accuracy")
+"""Metrics of classification; the others are of segmentation."""
 
 
 def _is_computed(name: object) -> object:
@@ -204,8 +213,8 @@ class SwaSpec(Config):
 class EarlyStoppingSpec(Config):
     """Training ends when a validation metric no longer rises; the schedule stays as it is."""
 
-    metric: Metric = "miou"
-    """Which metric must rise."""
+    metric: Metric | None = None
+    """Which metric must rise; by default mIoU, or the accuracy of classification."""
     patience: Annotated[int, Field(ge=1)]
     """Evaluations without a rise after which training ends."""
     min_delta: float = Field(default=0.0, ge=0, lt=1)
@@ -228,8 +237,10 @@ class EarlyStoppingSpec(Config):
 class CheckpointsSpec(Config):
     """Which states of the model are kept."""
 
-    metric: Metric = "miou"
-    """The validation metric by which the best checkpoint is chosen."""
+    metric: Metric | None = None
+    """The validation metric by which the best checkpoint is chosen; by default mIoU, or the
+    accuracy of classification.
+    """
     keep: Annotated[int, Field(ge=1)] = 1
     """How many of the best are kept. Those of 2 or more are checkpoints/step-N.pt, each as large
     as best.pt.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.sample import IGNORE, Task
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.blocks import Blocks
 from encoder_ablations.segmenters.scores import ScoreMaps
@@ -58,6 +58,8 @@ class Head(nn.Module):
     """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
     reads: ClassVar[Reads] = "pyramid"
     """What it reads, as it was registered."""
+    task: Task = "segmentation"
+    """What it predicts; for "classification" masks are B×1×1: the class of each image."""
     levels: tuple[str, ...] | None = None
     """Names of the levels that are read; None = all. What only the others depend on does not learn.
     """
@@ -167,7 +169,7 @@ class Segmenter(nn.Module):
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """Return :meth:`Head.totals` of masks B×H×W int64."""
-        return self.head.totals(self._pad(masks, self.head.ignore))
+        return self.head.totals(self._padded_masks(masks))
 
     def loss(
         self,
@@ -180,18 +182,18 @@ class Segmenter(nn.Module):
 
         Args:
             images: B×3×H×W uint8 or float, RGB 0..255, or the features of such images.
-            masks: B×H×W int64 class ids, ``head.ignore`` = ignore.
+            masks: B×H×W int64 class ids, ``head.ignore`` = ignore; B×1×1 for classification.
             totals: what to divide by, when these images are only a part of the batch; by default
                 their own totals.
             other: second masks, where each image is a blend of two.
         """
-        masks = self._pad(masks, self.head.ignore)
+        masks = self._padded_masks(masks)
         if totals is None:
             totals = self.head.totals(masks)
         if other is None:
-            return self.head.loss(self.pyramid(images), masks, totals)
-        other = other._replace(masks=self._pad(other.masks, self.head.ignore))
-        return self.head.blended_loss(self.pyramid(images), masks, totals, other)
+            return self.head.loss(self._read_levels(images), masks, totals)
+        other = other._replace(masks=self._padded_masks(other.masks))
+        return self.head.blended_loss(self._read_levels(images), masks, totals, other)
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:
         """Return the class scores, ready to be brought to any size.
@@ -199,7 +201,7 @@ class Segmenter(nn.Module):
         Args:
             images: B×3×H×W, RGB 0..255, or the features of such images.
         """
-        return self.head.predict(self.pyramid(images), _size(images))
+        return self.head.predict(self._read_levels(images), _size(images))
 
     def scores(self, images: Tensor) -> Tensor:
         """Return the class scores B×K×H×W of images B×3×H×W, RGB 0..255.
@@ -238,6 +240,23 @@ class Segmenter(nn.Module):
         A frozen body makes the same ones every time, so they can be stored.
         """
         return Features(self.encoder.maps(self._normalized(images)), _size(images))
+
+    def _read_levels(self, images: Tensor | Features) -> Any:
+        """Return what the head reads: levels without padding, where it takes their mean."""
+        pyramid = self.pyramid(images)
+        if self.head.task == "segmentation":
+            return pyramid
+        height, width = _size(images)
+        levels = {}
+        for level in self.encoder.levels:
+            rows, columns = -(-height // level.stride), -(-width // level.stride)
+            levels[level.name] = pyramid[level.name][..., :rows, :columns]
+        return levels
+
+    def _padded_masks(self, masks: Tensor) -> Tensor:
+        if self.head.task == "classification":
+            return masks
+        return self._pad(masks, self.head.ignore)
 
     def _normalized(self, images: Tensor) -> Tensor:
         return self._pad((images.to(self.mean.dtype) - self.mean) / self.std, 0.0)

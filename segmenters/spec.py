@@ -3,10 +3,11 @@
 They lie apart from the heads, so that reading a configuration does not import PyTorch.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.utils.config import Config, at_most
 
 Positive = Annotated[int, Field(ge=1)]
@@ -27,6 +28,7 @@ Reads = Literal["pyramid", "maps", "body"]
 class HeadSpec(Config):
     """Base of every head's own settings. A key that the head does not have is an error."""
 
+    task: ClassVar[Task] = "segmentation"
     name: str
 
 
@@ -66,6 +68,21 @@ class DenseSpec(HeadSpec):
 
 class LinearSpec(DenseSpec):
     """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
+
+
+class ClassifierSpec(DenseSpec):
+    """Global average pooling, BatchNorm without weights and a linear layer, for whole images.
+
+    With a frozen body this is linear probing as in MAE (He et al., CVPR 2022).
+    """
+
+    task: ClassVar[Task] = "classification"
+    pooled: Literal["last", "all"] = "last"
+    """Maps whose means are read: the "last" one, or "all", concatenated."""
+    normalize: bool = True
+    """BatchNorm without weights of its own before the linear layer, as MAE's linear probe. It
+    needs two images or more at a time.
+    """
 
 
 class SetLossSettings(HeadSpec):
@@ -262,6 +279,7 @@ class QueryDecoderSpec(SetLossSettings):
 
 
 BUILT_IN: dict[str, type[HeadSpec]] = {
+    "classifier": ClassifierSpec,
     "conv_transpose": ConvTransposeSpec,
     "deeplabv3plus": DeepLabV3PlusSpec,
     "eomt": EomtSpec,

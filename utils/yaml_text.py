@@ -1,5 +1,7 @@
 """YAML of a person's own: one document, read as data; what is wrong names its line."""
 
+import json
+import re
 from typing import Any
 
 import yaml
@@ -149,3 +151,14 @@ def _refuse_nul(value: str) -> None:
 
 def _problem(text: str, mark: yaml.Mark) -> ConstructorError:
     return ConstructorError(None, None, text, mark)
+
+
+def one_line(value: object) -> str:
+    """Return one line of YAML; JSON where a plain word will not do."""
+    if isinstance(value, dict):
+        pairs = [f"{one_line(key)}: {one_line(each)}" for key, each in value.items()]
+        return f"{{{', '.join(pairs)}}}"
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_./-]*", value)
+    if plain and yaml.safe_load(str(value)) == value:
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)

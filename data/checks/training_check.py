@@ -7,6 +7,7 @@ from itertools import combinations, compress
 
 import numpy as np
 
+from encoder_ablations.data.checks.image_classes.training_check import check_image_classes
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pixel_counts import MaskScan, scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
@@ -63,8 +64,11 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
     prepare_dataset(spec)
     datasets = {split: FolderDataset(spec, split) for split in spec.splits}
     scans = {split: scan_masks(dataset) for split, dataset in datasets.items()}
-    _require_two_classes(spec, scans["train"])
     warnings: list[str] = []
+    if spec.task == "classification":
+        warnings += check_image_classes(spec, datasets, scans)
+        return CheckedDataset(datasets, scans, warnings)
+    _require_two_classes(spec, scans["train"])
     for first, second in combinations(datasets.values(), 2):
         warnings += _overlap(first, second)
     for split, scan in scans.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder_ablations.data.datasets.decoding import class_table, read_values
+from encoder_ablations.data.datasets.image_classes.labels import classes_of
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.reading import geometry, read_image
@@ -43,6 +44,9 @@ class FolderDataset:
         self.ids = [pair.id for pair in self.pairs]
         self.scenes = [scene_of(spec, stem) for stem in self.ids]
         self._class_of = class_table(spec)
+        self._image_classes: list[int] | None = None
+        if spec.task == "classification":
+            self._image_classes = classes_of(spec, [pair.image for pair in pairs])
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -63,9 +67,14 @@ class FolderDataset:
     def read_mask(self, index: int) -> np.ndarray:
         """Return H×W class ids: uint8, 255 = ignore; for more than 255 classes uint16, 65535.
 
+        In a classification dataset they are 1×1.
+
         Raises:
             InputError: the file is not a mask, or holds an id that no class has.
         """
+        if self._image_classes is not None:
+            kept_as = mask_type(self.spec.ignore_label)
+            return np.full((1, 1), self._image_classes[index], kept_as)
         ids = read_values(self.pairs[index].mask, self.spec)
         if ids.dtype != np.uint8:
             outside = ids[(ids < 0) | (ids > LARGEST_VALUE)]
@@ -95,6 +104,8 @@ class FolderDataset:
         Raises:
             InputError: the sizes differ, or the mask was drawn on the other side of a turned image.
         """
+        if self._image_classes is not None:
+            return True
         path = self.pairs[index].image
         sizes = geometry(path)
         self._check_size(index, mask, sizes.size(self.spec.upright))
@@ -111,7 +122,7 @@ class FolderDataset:
         return drawn is not None
 
     def _check_size(self, index: int, mask: np.ndarray, size: tuple[int, int]) -> None:
-        if mask.shape != size:
+        if self._image_classes is None and mask.shape != size:
             _, image_path, mask_path = self.pairs[index]
             raise InputError(
                 f"{mask_path} has {mask.shape[1]}×{mask.shape[0]} pixels (width × height), but its "

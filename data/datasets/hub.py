@@ -82,7 +82,7 @@ def copy_from_hub(root: Path, source: HubSource) -> dict[str, Any]:
                 streaming=True,
             )
             classes = classes or _class_names(stream, source)
-            images[split] = _copy_split(root, split, stream, source)
+            images[split] = _copy_split(root, split, stream, source, classes)
     facts = {"requested": requested, "revision": revision, "classes": classes, "images": images}
     write_json(marker, facts)
     return facts
@@ -137,7 +137,7 @@ def _commit(source: HubSource) -> str:
 
 def _class_names(stream: IterableDataset, source: HubSource) -> list[str]:
     """Return the names of a ClassLabel, or the column ``class_labels`` that Mars-Bench has."""
-    feature = (stream.features or {}).get(source.mask_column)
+    feature = (stream.features or {}).get(source.label_column or source.mask_column)
     # a column of lists has a feature inside
     names = getattr(getattr(feature, "feature", feature), "names", None)
     if names:
@@ -149,41 +149,58 @@ def _class_names(stream: IterableDataset, source: HubSource) -> list[str]:
     return list(map(str, labels))
 
 
-def _copy_split(root: Path, split: str, stream: IterableDataset, source: HubSource) -> int:
+def _copy_split(
+    root: Path, split: str, stream: IterableDataset, source: HubSource, classes: list[str]
+) -> int:
     """Copy what is missing of a split, and return the number of its images."""
     stream = _undecoded(stream, source)
     if source.max_samples is not None:
         stream = stream.take(source.max_samples)
-    done = 0
-    while any((root / "masks" / split).glob(f"{split}_{done:06d}.*")):
+    done, last = 0, f"masks/{split}"
+    if source.label_column is not None:
+        last = f"images/{split}/*"
+    while any(root.glob(f"{last}/{split}_{done:06d}.*")):
         done += 1
     count = done
     title = f"copying {source.repository}/{split}"
     for row in Bar(stream.skip(done), title, unit="image", initial=done):
         stem = f"{split}/{split}_{count:06d}"
         image = _content(row[source.image_column], source, source.image_column)
+        count += 1
+        if source.label_column is not None:
+            folder = _class_folder(row[source.label_column], classes)
+            _write_image(root / "images" / split / folder / Path(stem).name, image)
+            continue
         mask = _content(row[source.mask_column], source, source.mask_column)
         _write_image(root / "images" / stem, image)
         # the mask last: a pair with a mask is complete
         _write_mask(root / "masks" / stem, mask, source)
-        count += 1
     if not count:
         raise InputError(f"dataset '{source.repository}': its split for '{split}' is empty.")
     return count
+
+
+def _class_folder(label: int | str, classes: list[str]) -> str:
+    """Return the folder of a label: the name of its class."""
+    if isinstance(label, int) and classes:
+        label = classes[label]
+    return str(label).replace("/", "_")
 
 
 def _undecoded(stream: IterableDataset, source: HubSource) -> IterableDataset:
     """Return the files themselves instead of pixels, so that they are copied as they are."""
     features = stream.features or {}
     raw = ImageFeature(decode=False)
-    columns = [source.image_column, source.mask_column]
+    columns = [source.image_column, source.label_column or source.mask_column]
     for column in columns:
         if column not in features:
             raise InputError(
                 f"dataset '{source.repository}' has no column '{column}'."
                 f"{nearest(column, features)} It has: {', '.join(features)}. "
-                "Say which with image_column and mask_column."
+                "Say which with image_column and mask_column, or label_column."
             )
+        if column == source.label_column:
+            continue
         feature = features[column]
         if isinstance(feature, ImageFeature):
             stream = stream.cast_column(column, raw)

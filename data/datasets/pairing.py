@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from encoder_ablations.data.datasets.image_classes.files import (
+    find_each,
+    labels_file,
+    list_images,
+)
 from encoder_ablations.data.datasets.index_files import read_index
 from encoder_ablations.data.datasets.listing import (
     IMAGE_SUFFIXES,
@@ -23,7 +28,11 @@ KINDS: tuple[Kind, Kind] = ("images", "masks")
 
 
 class Pair(NamedTuple):
-    """An image file and its mask file; their common stem is the sample's id."""
+    """An image file and its mask file; their common stem is the sample's id.
+
+    In a classification dataset ``mask`` is the file that says the class: a CSV, or the image itself
+    where the name of its folder says it.
+    """
 
     id: str
     image: Path
@@ -45,6 +54,8 @@ def find_pairs(spec: DatasetSpec, split: Split) -> list[Pair]:
         known = ", ".join(spec.splits)
         raise InputError(f"dataset '{spec.name}' has no split '{split}'. It has: {known}.")
     where = spec.splits[split]
+    if spec.task == "classification":
+        return _find_labelled(spec, where, label)
     if is_index(where):
         files = _Files(spec, None, label, f"listed in {where} but missing below")
         return files.paired(read_index(spec.folder / where, spec.folder, files.images))
@@ -59,9 +70,34 @@ def find_all_pairs(spec: DatasetSpec) -> list[Pair]:
     Raises:
         InputError: as :func:`find_pairs`.
     """
+    if spec.task == "classification":
+        return _find_labelled(spec, "", f"dataset '{spec.name}'")
     files = _Files(spec, None, f"dataset '{spec.name}'", "missing below")
     files.require_images()
     return files.paired(sorted(files.images))
+
+
+def _find_labelled(spec: DatasetSpec, where: str, label: str) -> list[Pair]:
+    """Return the images of a classification dataset, with the files that say their classes.
+
+    An id is the image's path below the folder of its split, without the suffix: ``crater/0001``.
+
+    Args:
+        spec: the dataset.
+        where: a sub-folder of ``images``, or an index file; "" = all images.
+        label: begins error messages.
+    """
+    _require_root(spec)
+    base = place(spec, "images", None)
+    if is_index(where):
+        images = list_images(base, label)
+        wanted = read_index(spec.folder / where, spec.folder, images)
+    else:
+        images = list_images(base / where, label)
+        wanted = sorted(images)
+    labels = labels_file(spec.folder, spec.labels)
+    found = find_each(images, wanted, label)
+    return [Pair(identity, image, labels or image) for identity, image in found]
 
 
 def place(spec: DatasetSpec, kind: Kind, sub_folder: str | None) -> Path:

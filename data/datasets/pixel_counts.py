@@ -35,10 +35,13 @@ CACHE_VERSION = 5
 class MaskScan:
     """What the N masks of a split hold.
 
+    In a classification dataset an image counts as one pixel of its class.
+
     Attributes:
         counts: N×K int64, pixels of each class in each mask.
         ignored: N int64, pixels that count neither in a loss nor in a metric.
-        digests: N×2 int64, CRC-32 of each mask's class ids, and the bytes of its image's file.
+        digests: N×2 int64, CRC-32 of each mask's class ids, and the bytes of its image's file. In a
+            classification dataset the first is 2³² · class + CRC-32 of the image's file.
         unsure: N int64, 1 where EXIF data turn an image and perhaps not its mask.
     """
 
@@ -107,7 +110,11 @@ def _row(dataset: FolderDataset, index: int) -> np.ndarray:
     unsure = [not dataset.check_mask(index, mask)]
     image = dataset.pairs[index].image
     check_whole(image)
-    digests = [zlib.crc32(np.ascontiguousarray(mask).data), image.stat().st_size]
+    content = zlib.crc32(np.ascontiguousarray(mask).data)
+    if dataset.spec.task == "classification":
+        # the class above the 32 bits that say whether two images are the same
+        content = int(mask.item()) << 32 | zlib.crc32(image.read_bytes())
+    digests = [content, image.stat().st_size]
     counts = np.bincount(mask.ravel(), minlength=dataset.spec.ignore_label + 1)
     ignored = counts[dataset.spec.ignore_label :]
     return np.concatenate([counts[: len(dataset.spec.classes)], ignored, digests, unsure]).astype(

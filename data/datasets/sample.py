@@ -1,10 +1,12 @@
 """What every dataset yields."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+Task = Literal["segmentation", "classification"]
+"""What a dataset's labels are of: every pixel, or every image as a whole."""
 IGNORE = 255
 """Class id of pixels that count neither in a loss nor in a metric, up to 255 classes."""
 WIDE_IGNORE = 65535
@@ -29,7 +31,8 @@ class Sample:
 
     Attributes:
         image: H×W×3 uint8, RGB.
-        mask: H×W int64 class ids, ``ignore`` = ignored; None where there is no ground truth.
+        mask: H×W int64 class ids, ``ignore`` = ignored; None where there is no ground truth. In a
+            classification dataset 1×1: the class of the whole image.
         id: unique within its dataset; the file's stem for folder datasets.
         size: (H, W) of the original file, before any transform.
         scene: images of one scene belong together (tiles of a raster, frames of a video).
@@ -42,3 +45,8 @@ class Sample:
     size: tuple[int, int]
     scene: str
     ignore: int = IGNORE
+
+    @property
+    def is_labelled_as_a_whole(self) -> bool:
+        """Whether the mask is the one class of the whole image."""
+        return self.mask is not None and self.mask.shape == (1, 1) != self.image.shape[:2]

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from encoder_ablations.data.datasets.class_names import Names
-from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE, ignore_label
+from encoder_ablations.data.datasets.sample import IGNORE, WIDE_IGNORE, Task, ignore_label
 from encoder_ablations.data.datasets.tile_names import INDEPENDENT
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.texts import plural
@@ -29,6 +29,9 @@ MaskFormat = Literal["ids", "colors", "ade20k", "matte", "supervisely"]
 
 HUB_MARKER = "hub.json"
 """Is written last into the copy of a dataset of the hub, and says which commit it is of."""
+
+OF_MASKS = ("masks", "value_map", "mask_format", "reduce_zero_label", "ignore_others")
+"""Keys of a dataset that say what masks mean."""
 
 
 class HubSource(Config):
@@ -51,6 +54,8 @@ class HubSource(Config):
     """Our split -> the hub's split; None takes those with the usual names."""
     max_samples: int | None = Field(default=None, ge=1)
     """At most so many images of each split, the first ones."""
+    label_column: str | None = None
+    """Column of the classes of whole images, for ``task: classification``; masks are not read."""
     mask_format: Literal["ids", "ade20k"] = "ids"
     """How the hub's masks hold their ids, as in a dataset; the copies always hold plain ids."""
 
@@ -66,6 +71,12 @@ class DatasetSpec(Config):
     """
     classes: Names = Field(min_length=1, max_length=LARGEST_VALUE)
     """Class names in id order."""
+    task: Task = Field(default="segmentation", exclude_if=lambda task: task == "segmentation")
+    """"segmentation", or "classification": every image has one class, and there are no masks."""
+    labels: str | None = Field(default=None, exclude_if=lambda labels: labels is None)
+    """CSV below ``root`` with the columns ``file`` and ``label``, for ``task: classification``.
+    Left out: the folder that an image lies in has the name of its class.
+    """
     splits: dict[Split, str]
     """For each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to
     ``root``) with one file stem or file a line, whose files may lie anywhere below the two.
@@ -134,6 +145,8 @@ class DatasetSpec(Config):
     @property
     def mask_rules(self) -> list[Any]:
         """What decides the meaning of a mask file and the turn of its image, for keys of caches."""
+        if self.task == "classification":
+            return [self.task, self.classes, self.labels, self.masks_drawn_on]
         value_map = self.value_map and sorted(self.value_map.items())
         return [
             len(self.classes),
@@ -211,6 +224,20 @@ class DatasetSpec(Config):
                     f"the pattern '{pattern}' needs {{split}}, "
                     "or else every split an index file (.txt)"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit_the_task(self) -> "DatasetSpec":
+        whole = self.task == "classification"
+        if self.hub is not None and whole != (self.hub.label_column is not None):
+            raise ValueError("hub.label_column and task: classification belong together")
+        if not whole and self.labels is not None:
+            raise ValueError("labels belongs to task: classification; add that, or leave it out")
+        for key in OF_MASKS:
+            if whole and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"{key} is about masks, which task: classification does not have")
+        if whole and is_pattern(self.images):
+            raise ValueError("images is a folder, not a pattern, with task: classification")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 
@@ -31,6 +32,38 @@ def nested_order(presence: np.ndarray, seed: int) -> list[int]:
         missing &= ~shows[best]
     rest = sorted(set(range(len(shuffled))) - set(chosen))
     return [int(shuffled[position]) for position in chosen + rest]
+
+
+def stratified_order(presence: np.ndarray, seed: int) -> list[int]:
+    """Return an order of all images whose every beginning holds the classes in their shares.
+
+    One image of each class comes first. A seeded permutation decides which images of a class come
+    earlier, and ties.
+
+    Args:
+        presence: N×K, nonzero for the one class of each image.
+        seed: of the permutation.
+    """
+    shuffled = numpy_stream(seed, "subset").permutation(len(presence))
+    classes = np.asarray(presence)[shuffled].argmax(axis=1)
+    # the share of its class that comes before each image
+    before = np.zeros(len(shuffled))
+    for class_id, count in enumerate(np.bincount(classes)):
+        before[classes == class_id] = np.arange(count) / max(1, count)
+    return [int(shuffled[position]) for position in np.argsort(before, kind="stable")]
+
+
+def training_order(task: Task, presence: np.ndarray, seed: int) -> list[int]:
+    """Return the order of which a fraction of the training images is the beginning.
+
+    Args:
+        task: of the dataset.
+        presence: N×K, nonzero where an image shows a class.
+        seed: of the run.
+    """
+    if task == "classification":
+        return stratified_order(presence, seed)
+    return nested_order(presence, seed)
 
 
 def subset(order: Sequence[int], fraction: float) -> list[int]:

@@ -1,7 +1,8 @@
 """The files of a set on disk: a split's decoded images and masks.
 
 ``pixels.bin`` holds for each sample, in the order of the dataset, the image (h×w×3 uint8) and then
-the mask (h×w uint8 class ids; uint16, little-endian, where there are more than 255 classes).
+the mask (h×w uint8 class ids; uint16, little-endian, where there are more than 255 classes; 1×1
+where whole images have classes).
 ``written.jsonl`` says while the set is made how far it has come; ``index.json`` appears when it is
 whole.
 """
@@ -53,7 +54,6 @@ class SetFiles:
             their own size.
         folder: in the user's cache folder.
         kept_as: the type of masks.
-        depth: the bytes of a pixel's colour and class: 4, or 5 for more than 255 classes.
     """
 
     def __init__(self, dataset: FolderDataset, short_side: int | None) -> None:
@@ -64,7 +64,6 @@ class SetFiles:
         self.index = self.folder / "index.json"
         self.log = self.folder / "written.jsonl"
         self.kept_as = mask_type(dataset.spec.ignore_label).newbyteorder("<")
-        self.depth = 3 + self.kept_as.itemsize
 
     @cached_property
     def state(self) -> str:
@@ -82,7 +81,18 @@ class SetFiles:
 
     def end(self, entry: Entry) -> int:
         """Return where the sample after this one begins."""
-        return entry.start + self.depth * entry.height * entry.width
+        return entry.start + self.bytes_of(entry.height, entry.width)
+
+    def mask_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return the shape of the mask of an image of this size."""
+        if self.dataset.spec.task == "classification":
+            return (1, 1)
+        return (height, width)
+
+    def bytes_of(self, height: int, width: int) -> int:
+        """Return what an image of this size takes together with its mask."""
+        rows, columns = self.mask_shape(height, width)
+        return 3 * height * width + self.kept_as.itemsize * rows * columns
 
     def mapped(self) -> np.ndarray:
         """Return the bytes of all samples, read when they are used."""
@@ -107,13 +117,13 @@ def set_folder(dataset: FolderDataset, short_side: int | None) -> Path:
 
 def planned_bytes(dataset: FolderDataset, short_side: int | None) -> int:
     """Return what a set takes on disk, from the headers of the images."""
-    depth = SetFiles(dataset, short_side).depth
+    files = SetFiles(dataset, short_side)
 
     def size(path: Path) -> int:
         height, width = image_size(path, dataset.spec.upright)
         shorter = min(height, width)
         factor = (short_side or shorter) / shorter
-        return depth * round(height * factor) * round(width * factor)
+        return files.bytes_of(round(height * factor), round(width * factor))
 
     with ThreadPoolExecutor(THREADS) as pool:
         return sum(pool.map(size, [pair.image for pair in dataset.pairs]))

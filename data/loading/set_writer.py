@@ -90,7 +90,7 @@ def _append_missing(files: SetFiles, advance: Callable[[int], object]) -> list[E
         for sample in _decoded(files, len(entries)):
             mask = cast(np.ndarray, sample.mask)  # a FolderDataset has masks
             content = sample.image.tobytes() + mask.astype(files.kept_as).tobytes()
-            height, width = mask.shape
+            height, width = sample.image.shape[:2]
             entry = Entry(end, height, width, *sample.size, zlib.crc32(content))
             pixels.write(content)
             end = files.end(entry)

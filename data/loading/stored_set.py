@@ -53,12 +53,16 @@ class StoredSet:
         colors = 3 * entry.height * entry.width
         return Sample(
             image=stored[:colors].reshape(*shape, 3),
-            mask=stored[colors:].view(self._files.kept_as).reshape(shape).astype(np.int64),
+            mask=self._mask(stored[colors:], shape),
             id=self.ids[index],
             size=(entry.full_height, entry.full_width),
             scene=self._dataset.scenes[index],
             ignore=self._dataset.spec.ignore_label,
         )
+
+    def _mask(self, stored: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        shape = self._files.mask_shape(*size)
+        return stored.view(self._files.kept_as).reshape(shape).astype(np.int64)
 
     def full_mask(self, index: int) -> np.ndarray:
         """Return H×W int64 class ids at the size of the mask file."""

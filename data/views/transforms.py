@@ -39,7 +39,8 @@ def training_view(
     ``sample.ignore`` stands for ignored and padded pixels of the mask, which is uint8, or uint16
     where the sample has more than 255 classes. A window of whole pixels is cut out, then resized to
     the crop: the image bilinearly with antialiasing, the mask by the nearest pixel. So the drawn
-    factor is rounded, in each direction, to one that a whole window has.
+    factor is rounded, in each direction, to one that a whole window has. The mask of a whole
+    image's class stays 1×1.
 
     Args:
         sample: an image with its mask.
@@ -50,6 +51,8 @@ def training_view(
     Raises:
         InputError: a user's own transform fails or returns something else.
     """
+    if sample.is_labelled_as_a_whole:
+        return _labelled_view(sample, spec, rng)
     if spec.resize_first:
         sample = shrink(sample, spec.short_side)
     mask = sample.mask
@@ -78,6 +81,19 @@ def training_view(
         pixels, labels = cv2.flip(pixels, 1), cv2.flip(labels, 1)
     crop = _turned(*_padded(pixels, labels, sample.ignore, spec.crop), spec, rng)
     return apply_custom(*crop, spec.custom, sample.ignore, rng)
+
+
+def _labelled_view(
+    sample: Sample, spec: AugmentationSpec, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a random crop of an image that has one class, and its mask 1×1.
+
+    The image goes the way of every other, under a mask that holds its class everywhere.
+    """
+    assert sample.mask is not None
+    everywhere = np.full(sample.image.shape[:2], sample.mask.item(), np.int64)
+    image, _ = training_view(replace(sample, mask=everywhere), spec, rng)
+    return image, sample.mask.astype(mask_type(sample.ignore))
 
 
 def try_custom(sample: Sample, spec: AugmentationSpec) -> None:
@@ -111,7 +127,7 @@ def shrink(sample: Sample, short_side: int | None) -> Sample:
     factor = short_side / min(height, width)
     rows, columns = whole_span(height, factor), whole_span(width, factor)
     mask = sample.mask
-    if mask is not None:
+    if mask is not None and not sample.is_labelled_as_a_whole:
         mask = resize_mask(mask, rows, columns)
     return replace(sample, image=resize(sample.image, rows, columns), mask=mask)
 

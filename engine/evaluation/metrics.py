@@ -1,4 +1,4 @@
-"""Segmentation quality: every number is a function of one confusion matrix over the whole set.
+"""Quality: every number is a function of one confusion matrix over the whole set.
 
 All values are fractions in 0..1, or NaN where the divisor is zero (a class that never occurs).
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 
 
@@ -43,6 +44,12 @@ def class_accuracy(matrix: ConfusionMatrix) -> np.ndarray:
     return _divide(np.diagonal(counts), counts.sum(axis=1))
 
 
+def class_precision(matrix: ConfusionMatrix) -> np.ndarray:
+    """Return the precision of each class (K,); NaN where the class is never predicted."""
+    counts = matrix.counts.astype(np.float64)
+    return _divide(np.diagonal(counts), counts.sum(axis=0))
+
+
 def _mean(values: np.ndarray, chosen: np.ndarray) -> float:
     if not chosen.any():
         return float("nan")
@@ -75,6 +82,12 @@ def mean_class_accuracy(matrix: ConfusionMatrix) -> float:
     return _mean(class_accuracy(matrix), _present(matrix))
 
 
+def macro_f1(matrix: ConfusionMatrix) -> float:
+    """Return the mean F1 over the classes in truth or prediction, as scikit-learn does."""
+    values = class_dice(matrix)
+    return _mean(values, ~np.isnan(values))
+
+
 def pixel_accuracy(matrix: ConfusionMatrix) -> float:
     """Return the share of labelled pixels whose class is right."""
     total = matrix.counts.sum()
@@ -92,15 +105,19 @@ def frequency_weighted_iou(matrix: ConfusionMatrix) -> float:
     return float((truth / total * np.nan_to_num(class_iou(matrix))).sum())
 
 
-VALIDATION: dict[str, Callable[[ConfusionMatrix], float]] = {
-    "miou": mean_iou,
-    "mean_class_accuracy": mean_class_accuracy,
-    "pixel_accuracy": pixel_accuracy,
-    "frequency_weighted_iou": frequency_weighted_iou,
+VALIDATION: dict[Task, dict[str, Callable[[ConfusionMatrix], float]]] = {
+    "segmentation": {
+        "miou": mean_iou,
+        "mean_class_accuracy": mean_class_accuracy,
+        "pixel_accuracy": pixel_accuracy,
+        "frequency_weighted_iou": frequency_weighted_iou,
+    },
+    # each image is one pixel of its class
+    "classification": {"accuracy": pixel_accuracy, "balanced_accuracy": mean_class_accuracy},
 }
 """Metrics of every evaluation during training, which may choose checkpoints; more is better."""
 
 
-def validation_metrics(matrix: ConfusionMatrix) -> dict[str, float | None]:
-    """Return the metrics of ``VALIDATION``, by name; None where no pixel is labelled."""
-    return {name: number_or_none(metric(matrix)) for name, metric in VALIDATION.items()}
+def validation_metrics(matrix: ConfusionMatrix, task: Task) -> dict[str, float | None]:
+    """Return the metrics of a task in ``VALIDATION``, by name; None where nothing is labelled."""
+    return {name: number_or_none(metric(matrix)) for name, metric in VALIDATION[task].items()}

@@ -59,7 +59,7 @@ class EvaluationReport:
 
     Attributes:
         step: steps done.
-        miou: mean IoU, 0..1; NaN where no pixel is labelled.
+        miou: mean IoU, 0..1; NaN where no pixel is labelled. The accuracy for classification.
         best: whether it is the best so far, by the recipe's metric.
         confusion: counts over all processes' images.
         pictures: a few of this process's images.

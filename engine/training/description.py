@@ -19,14 +19,15 @@ def metric_title(name: str) -> str:
 
 def about_training(recipe: Recipe, progress: Progress) -> Iterator[str]:
     """Yield a sentence for everything that makes the training unlike the usual one."""
-    metric = metric_title(recipe.checkpoints.metric)
+    main = metric_title(progress.metric)
+    metric = metric_title(recipe.checkpoints.metric or progress.metric)
     if progress.best_step == recipe.steps:
         yield (
             f"Validation {metric} was highest at the last step: longer training may raise the "
             "score."
         )
-    if recipe.checkpoints.metric != "miou":
-        yield f"The checkpoint was chosen by validation {metric}, not by mIoU."
+    if metric != main:
+        yield f"The checkpoint was chosen by validation {metric}, not by {main}."
     if progress.stopped is not None:
         yield (
             f"Training ended early, after step {progress.step} of {recipe.steps}, because "

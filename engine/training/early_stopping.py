@@ -30,7 +30,8 @@ class EarlyStopping(Callback):
         if without_rise(values, spec.min_delta) < spec.patience:
             return None
         evaluations = plural(spec.patience, "evaluation")
-        return f"validation {spec.metric} had not risen for {evaluations}"
+        metric = spec.metric or self.training.progress.metric
+        return f"validation {metric} had not risen for {evaluations}"
 
 
 def without_rise(values: Iterable[float | None], min_delta: float) -> int:

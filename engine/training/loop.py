@@ -13,7 +13,8 @@ from encoder_ablations.data.loading.batches import evaluation_items, training_ba
 from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
-from encoder_ablations.engine.evaluation.metrics import mean_iou, validation_metrics
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.engine.evaluation.metrics import validation_metrics
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
@@ -96,8 +97,8 @@ class Trainer:
         self.accelerator = accelerator
         self.workers = workers
         self.features = FeatureSource(self.segmenter, recipe, store)
-        self.progress = Progress()
         self.average = make_average(self.segmenter, recipe, self._statistic_images)
+        self.progress = Progress(metric=MAIN_METRICS[data.spec.task].key)
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
         if accelerator.num_processes > 1:
             synchronise(segmenter)
@@ -260,9 +261,9 @@ class Trainer:
     def _evaluate(self) -> None:
         with averaged(self.average):
             result = self._predictions()
-            values = validation_metrics(result.confusion)
+            values = validation_metrics(result.confusion, self.data.spec.task)
             best = self.progress.record_evaluation(values, self.recipe.checkpoints.metric)
-            miou = mean_iou(result.confusion)
+            miou = MAIN_METRICS[self.data.spec.task].of(result.confusion)
             report = EvaluationReport(
                 self.progress.step, miou, best, result.confusion, result.pictures
             )

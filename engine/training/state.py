@@ -19,6 +19,8 @@ class Progress:
         peak_memory_of: which memory that is, in words.
         loss_steps, loss: points of the loss curve; each is the mean since the point before.
         terms: where several losses are added, the same curve of each, by name.
+        metric: the task's main metric, by its name in records; what is called mIoU below is the
+            accuracy for classification.
         val_steps, val_miou: evaluations on the validation split; mIoU in 0..1, None where no pixel
             is labelled.
         val_metrics: the other metrics of the same evaluations, by name.
@@ -35,6 +37,7 @@ class Progress:
     loss_steps: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     terms: dict[str, list[float]] = field(default_factory=dict)
+    metric: str = "miou"
     val_steps: list[int] = field(default_factory=list)
     val_miou: list[float | None] = field(default_factory=list)
     val_metrics: dict[str, list[float | None]] = field(default_factory=dict)
@@ -45,32 +48,35 @@ class Progress:
     pending_loss: list[float] = field(default_factory=list)
     pending_terms: dict[str, list[float]] = field(default_factory=dict)
 
-    def record_evaluation(self, values: Mapping[str, float | None], metric: str = "miou") -> bool:
+    def record_evaluation(
+        self, values: Mapping[str, float | None], metric: str | None = None
+    ) -> bool:
         """Add an evaluation; return whether it is the best so far (the first one of equals).
 
         Args:
-            values: every metric by its name, "miou" among them.
-            metric: the one that decides.
+            values: every metric by its name, the task's main one among them.
+            metric: the one that decides; None = the main one.
         """
+        main = values[self.metric]
         first = not self.val_steps
         self.val_steps.append(self.step)
-        self.val_miou.append(values["miou"])
-        for name in sorted(values.keys() - {"miou"}):
+        self.val_miou.append(main)
+        for name in sorted(values.keys() - {self.metric}):
             self.val_metrics.setdefault(name, []).append(values[name])
-        value = values[metric]
+        value = values[metric or self.metric]
         best = first or _score(value) > _score(self.best_value)
         if best:
-            self.best_step, self.best_value, self.best_miou = self.step, value, values["miou"]
+            self.best_step, self.best_value, self.best_miou = self.step, value, main
         return best
 
-    def validation(self, metric: str) -> list[float | None]:
-        """Return a metric of every evaluation, at ``val_steps``."""
-        if metric == "miou":
+    def validation(self, metric: str | None) -> list[float | None]:
+        """Return a metric of every evaluation, at ``val_steps``; None = the main one."""
+        if metric in (None, self.metric):
             return self.val_miou
-        return self.val_metrics.get(metric, [])
+        return self.val_metrics.get(str(metric), [])
 
-    def ranking(self, metric: str) -> list[int]:
-        """Return the steps of all evaluations, best first; of equals the first comes first."""
+    def ranking(self, metric: str | None) -> list[int]:
+        """Return the steps of all evaluations, best by a metric first; of equals the first one."""
         scores = dict(zip(self.val_steps, map(_score, self.validation(metric)), strict=True))
         return sorted(self.val_steps, key=lambda step: -scores[step])
 
@@ -96,14 +102,14 @@ class Progress:
         return True
 
     def points(self) -> list[dict[str, float | None]]:
-        """Return both curves' points by step: ``step``, and ``loss`` or ``val_miou``."""
+        """Return both curves' points by step: ``step``, and ``loss`` or ``val_`` + metric."""
         found: list[dict[str, float | None]] = []
         for index, (step, loss) in enumerate(zip(self.loss_steps, self.loss, strict=True)):
             point: dict[str, float | None] = {"step": step, "loss": loss}
             point |= {f"loss/{name}": curve[index] for name, curve in self.terms.items()}
             found.append(point)
         for index, (step, miou) in enumerate(zip(self.val_steps, self.val_miou, strict=True)):
-            point = {"step": step, "val_miou": miou}
+            point = {"step": step, f"val_{self.metric}": miou}
             point |= {f"val_{name}": curve[index] for name, curve in self.val_metrics.items()}
             found.append(point)
         # a stable sort: at the same step the loss stays before the evaluation

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.palette import colorize, colors_of
 from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.engine.training.callbacks import (
     Callback,
@@ -33,6 +34,7 @@ class TensorBoard(Callback):
 
     def __init__(self, spec: DatasetSpec) -> None:
         self.colors = colors_of(spec)
+        self.metric = MAIN_METRICS[spec.task].key
         self.writer: SummaryWriter | None = None
 
     def on_start(self, training: Training) -> None:
@@ -55,10 +57,10 @@ class TensorBoard(Callback):
             self.writer.add_scalar("train/lr", report.rate, report.step)
 
     def on_evaluation(self, report: EvaluationReport) -> None:
-        """Write the mIoU, and one row per picture: image, ground truth, prediction."""
+        """Write the main metric, and one row per picture: image, ground truth, prediction."""
         if self.writer is None:
             return
-        self.writer.add_scalar("val/miou", report.miou, report.step)
+        self.writer.add_scalar(f"val/{self.metric}", report.miou, report.step)
         for picture in report.pictures:
             row = _row(picture, self.colors)
             self.writer.add_image(f"val/{picture.id}", row, report.step)

@@ -24,10 +24,11 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
-from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.metrics_record import task_metrics
 from encoder_ablations.experiments.runs.record import best_step, load_record
 from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tasks import refuse_transfer
 from encoder_ablations.experiments.runs.transfer.finished_runs import finished_runs
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
@@ -207,7 +208,7 @@ def _evaluate_run(
         folder, spec, spec.dataset, chosen, execution, step=best_step(record)
     )
     confusion = result.evaluation.confusion
-    scores = metrics_record(confusion, spec.dataset.classes)
+    scores = task_metrics(spec.dataset.task, confusion, spec.dataset.classes)
     where = f"{spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
     title = f"{spec.run_id}, step {result.step}, {where}"
     say = _voice(target)
@@ -255,6 +256,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
     data = load_dataset(arguments.dataset)
     split = _choose_split(data, arguments.split)
     finished, problems = finished_runs(arguments.folder, data.name)
+    refuse_transfer([data, *(run.spec.dataset for _, run in finished)])
     # all class maps are checked before the first run is evaluated
     class_map, source = None, f"--dataset {arguments.dataset}"
     if arguments.class_map is not None:

@@ -1,18 +1,15 @@
 """``ablate init``: a dataset YAML, a contact sheet and a first study for a folder of images."""
 
 import argparse
-import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import yaml
 
 from encoder_ablations.data.datasets.class_names import require_names
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.reading import FileProblem, image_size
 from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.intake.class_folders import write_class_folders
 from encoder_ablations.data.intake.contact_sheet import write_sheet
 from encoder_ablations.data.intake.layouts.choices import Reading, Unsure
 from encoder_ablations.data.intake.layouts.conversion import prepare
@@ -25,6 +22,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import first_names
+from encoder_ablations.utils.yaml_text import one_line
 
 EXAMPLES = """  ablate init ~/photos/craters
   ablate init ~/coco --output my_coco.yaml
@@ -35,6 +33,7 @@ ABOUT = """Looks at a folder, and writes a dataset YAML, a contact sheet (PNG) a
 YAML. Understood are images and masks of equal names (with or without train, val, test folders), a
 folder of masks for each class, trees of tiles (R_G_B_IR.png, L.png), masks of ids, of 0 and 255, of
 colours or with a palette, and the annotations of COCO, labelme, YOLO, Label Studio and Supervisely.
+A folder of images for each class becomes a classification dataset (the YAML alone).
 What masks mean is decided by the values in them. Where these allow several readings you are asked;
 without a terminal the command ends and names the option that decides: --masks, --objects or
 --blends. Converted masks go into a new folder; your files stay as they are."""
@@ -46,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready = ready_dataset(arguments.folder)
     if ready is not None:
         print(f"note: {ready.advice}")
+    if not arguments.masks and arguments.folder.is_dir():
+        said = write_class_folders(arguments.folder, arguments.name, arguments.output)
+        if said is not None:
+            print(said)
+            return 0
     proposal = _propose(arguments)
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
@@ -217,18 +221,18 @@ def dataset_yaml(spec: DatasetSpec, proposal: Proposal) -> str:
         f"# Recognised: {proposal.layout}; masks: {proposal.kind}.",
         *(f"# {remark}" for remark in proposal.remarks),
         f"name: {spec.name}",
-        f"root: {_inline(spec.root)}",
+        f"root: {one_line(spec.root)}",
         "# class names in id order: 0, 1, 2, …",
         "classes:",
-        *(f"  - {_inline(name)}  # {number}" for number, name in enumerate(spec.classes)),
+        *(f"  - {one_line(name)}  # {number}" for number, name in enumerate(spec.classes)),
         "# sub-folders of the two folders below; 'test' is reported on if there is one, else 'val'",
-        f"splits: {_inline(spec.splits)}",
+        f"splits: {one_line(spec.splits)}",
     ]
     if (spec.images, spec.masks) != ("images", "masks"):
-        lines += [f"images: {_inline(spec.images)}", f"masks: {_inline(spec.masks)}"]
+        lines += [f"images: {one_line(spec.images)}", f"masks: {one_line(spec.masks)}"]
     lines += [
         "# values in the masks that mean 'not labelled'",
-        f"ignore_ids: {_inline(spec.ignore_ids)}",
+        f"ignore_ids: {one_line(spec.ignore_ids)}",
     ]
     return "\n".join([*lines, *_about_values(spec), *_about_scenes(spec)]) + "\n"
 
@@ -239,7 +243,7 @@ def _about_values(spec: DatasetSpec) -> list[str]:
     if spec.value_map is not None:
         lines += [
             "# value in the mask file: class id (255 = ignore)",
-            f"value_map: {_inline(spec.value_map)}",
+            f"value_map: {one_line(spec.value_map)}",
         ]
     if spec.mask_format != "ids":
         lines += [
@@ -248,7 +252,7 @@ def _about_values(spec: DatasetSpec) -> list[str]:
         ]
     if spec.colors is not None:
         lines += ["# RGB of each class in pictures", "colors:"]
-        lines += [f"  - {_inline(color)}" for color in spec.colors]
+        lines += [f"  - {one_line(color)}" for color in spec.colors]
     return lines
 
 
@@ -260,7 +264,7 @@ def _about_scenes(spec: DatasetSpec) -> list[str]:
         ]
     return [
         "# what images of one scene have in common in their names",
-        f"scene_pattern: {_inline(spec.scene_pattern)}",
+        f"scene_pattern: {one_line(spec.scene_pattern)}",
     ]
 
 
@@ -278,7 +282,7 @@ encoders:
   - mae_b16
   - {{base: dinov2_b14, weights: random}}    # what pretraining is worth
 segmenters: [mask2former]
-datasets: [{_inline(str(dataset))}]
+datasets: [{one_line(str(dataset))}]
 fractions: [0.1, 1.0]
 seeds: [0, 1, 2]
 recipe:
@@ -287,14 +291,3 @@ recipe:
   evaluate_every: 500
   augmentation: {{crop: [{side}, {side}]}}
 """
-
-
-def _inline(value: object) -> str:
-    """Return one line of YAML; JSON where a plain word will not do."""
-    if isinstance(value, dict):
-        pairs = [f"{_inline(key)}: {_inline(each)}" for key, each in value.items()]
-        return f"{{{', '.join(pairs)}}}"
-    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_./-]*", value)
-    if plain and yaml.safe_load(str(value)) == value:
-        return str(value)
-    return json.dumps(value, ensure_ascii=False)

@@ -8,6 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.data.checks.image_classes.lint import (
+    ClassesReport,
+    counted,
+    lint_image_classes,
+)
 from encoder_ablations.data.checks.lint import LintReport, lint
 from encoder_ablations.data.checks.lint_page import render
 from encoder_ablations.data.checks.repair import ABOUT, Repair, repair, require_apart
@@ -38,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown = SHOWN
     if arguments.all:
         shown = sys.maxsize
+    if spec.task == "classification" and (arguments.fix or arguments.html):
+        raise InputError("--fix and --html are for masks; a classification dataset has none.")
     if arguments.fix:
         require_apart(spec, arguments.fix)
     started = time.perf_counter()
@@ -108,6 +115,8 @@ def _read(spec: DatasetSpec) -> LintReport:
             bar.total = total
             bar.update()
 
+        if spec.task == "classification":
+            return lint_image_classes(spec, advance)
         return lint(spec, advance)
 
 
@@ -139,6 +148,8 @@ def describe(report: LintReport, seconds: float, shown: int) -> str:
     closing = ""
     if not report.findings:
         closing = "nothing to complain about."
+    if isinstance(report, ClassesReport):
+        lines.append(counted(report))
     lines += [closing, verdict(report)]
     return "\n".join(lines).strip()
 

@@ -14,7 +14,7 @@ from encoder_ablations.data.datasets.pixel_counts import scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.scene_names import LikelyScenes, likely_scenes
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
-from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.datasets.subsets import fingerprint, subset, training_order
 from encoder_ablations.data.datasets.tile_names import INDEPENDENT
 from encoder_ablations.data.intake.division_files import write_division
 from encoder_ablations.data.intake.division_text import division_table, division_yaml
@@ -55,11 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = _counts(dataset, ratios, by_pixels=arguments.by == "pixels")
     parts = divide(dataset.scenes, counts, ratios, arguments.seed)
     files = files_of(parts, ratios)
-    files |= _subsets(files, dataset.ids, counts, arguments.fractions, arguments.fraction_seed)
+    files |= _subsets(files, dataset, counts, arguments.fractions, arguments.fraction_seed)
     settings = _settings(arguments, ratios, dataset)
-    write_division(dataset, files, folder, settings, arguments.replace)
+    written = write_division(dataset, files, folder, settings, arguments.replace)
     print(division_table(spec, parts, dataset.scenes, counts))
-    print(f"\nwrote {2 * len(files)} files to {folder}. In a study or a dataset's YAML:")
+    print(f"\nwrote {written} files to {folder}. In a study or a dataset's YAML:")
     with_scenes = arguments.scenes is not None
     print(division_yaml(spec, arguments.dataset, ratios, folder, with_scenes=with_scenes))
     return 0
@@ -245,7 +245,7 @@ def _pool(spec: DatasetSpec, names: list[Split] | None) -> list[Pair]:
 
 def _subsets(
     files: dict[str, list[int]],
-    ids: list[str],
+    dataset: FolderDataset,
     counts: np.ndarray | None,
     fractions: list[float],
     seed: int,
@@ -261,8 +261,8 @@ def _subsets(
     found = {}
     for name in (name for name in files if name.endswith("train")):
         # a run sees its images in the order of their ids
-        positions = sorted(files[name], key=ids.__getitem__)
-        order = nested_order(counts[positions] > 0, seed)
+        positions = sorted(files[name], key=dataset.ids.__getitem__)
+        order = training_order(dataset.spec.task, counts[positions] > 0, seed)
         for fraction in fractions:
             chosen = [positions[index] for index in subset(order, fraction)]
             found[f"{name}_{100 * fraction:g}pct_seed{seed}"] = chosen

@@ -15,6 +15,7 @@ def failed_record(
 ) -> RunRecord:
     """Return the record of a run that ended with ``error``."""
     return RunRecord(
+        task=spec.dataset.task,
         run_id=spec.run_id,
         status="failed",
         spec=spec,

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from encoder_ablations.data.datasets.class_map import OTHER
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.evaluation import metrics as m
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 
@@ -31,13 +32,78 @@ class MetricsRecord(BaseModel):
     per_class_dice: dict[str, float | None]
     per_class_accuracy: dict[str, float | None]
 
+    @property
+    def main(self) -> float | None:
+        """The number that chooses checkpoints and ranks encoders: the mIoU."""
+        return self.miou
+
+    @property
+    def by_class(self) -> dict[str, float | None]:
+        """The IoU of each class."""
+        return self.per_class_iou
+
+
+class ClassificationRecord(BaseModel):
+    """Quality of the classes of whole images in 0..1, from one confusion matrix of images.
+
+    None = nothing to divide by.
+
+    Attributes:
+        accuracy: share of the images whose class is right.
+        balanced_accuracy: mean recall over the classes present in the ground truth.
+        macro_f1: mean F1 over the classes present in ground truth or prediction.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accuracy: float | None
+    balanced_accuracy: float | None
+    macro_f1: float | None
+    per_class_recall: dict[str, float | None]
+    per_class_precision: dict[str, float | None]
+    per_class_f1: dict[str, float | None]
+
+    @property
+    def main(self) -> float | None:
+        """The number that chooses checkpoints and ranks encoders: the accuracy."""
+        return self.accuracy
+
+    @property
+    def by_class(self) -> dict[str, float | None]:
+        """The recall of each class."""
+        return self.per_class_recall
+
+
+TaskMetrics = MetricsRecord | ClassificationRecord
+
+
+def task_metrics(task: Task, confusion: ConfusionMatrix, classes: tuple[str, ...]) -> TaskMetrics:
+    """Return all metrics of a task that follow from one confusion matrix."""
+    if task == "classification":
+        return classification_record(confusion, classes)
+    return metrics_record(confusion, classes)
+
+
+def classification_record(
+    confusion: ConfusionMatrix, classes: tuple[str, ...]
+) -> ClassificationRecord:
+    """Return all metrics of a confusion matrix of images, with None for NaN."""
+    return ClassificationRecord(
+        accuracy=m.number_or_none(m.pixel_accuracy(confusion)),
+        balanced_accuracy=m.number_or_none(m.mean_class_accuracy(confusion)),
+        macro_f1=m.number_or_none(m.macro_f1(confusion)),
+        per_class_recall=_by_class(classes, m.class_accuracy(confusion)),
+        per_class_precision=_by_class(classes, m.class_precision(confusion)),
+        per_class_f1=_by_class(classes, m.class_dice(confusion)),
+    )
+
+
+def _by_class(classes: tuple[str, ...], values: np.ndarray) -> dict[str, float | None]:
+    return dict(zip(classes, map(m.number_or_none, values), strict=True))
+
 
 def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> MetricsRecord:
     """Return all quality metrics of one confusion matrix, with None for NaN."""
-
-    def by_class(values: np.ndarray) -> dict[str, float | None]:
-        return dict(zip(classes, map(m.number_or_none, values), strict=True))
-
     return MetricsRecord(
         miou=m.number_or_none(m.mean_iou(confusion)),
         miou_union=m.number_or_none(m.mean_iou_union(confusion)),
@@ -45,9 +111,9 @@ def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> Metr
         mean_class_accuracy=m.number_or_none(m.mean_class_accuracy(confusion)),
         pixel_accuracy=m.number_or_none(m.pixel_accuracy(confusion)),
         frequency_weighted_iou=m.number_or_none(m.frequency_weighted_iou(confusion)),
-        per_class_iou=by_class(m.class_iou(confusion)),
-        per_class_dice=by_class(m.class_dice(confusion)),
-        per_class_accuracy=by_class(m.class_accuracy(confusion)),
+        per_class_iou=_by_class(classes, m.class_iou(confusion)),
+        per_class_dice=_by_class(classes, m.class_dice(confusion)),
+        per_class_accuracy=_by_class(classes, m.class_accuracy(confusion)),
     )
 
 
@@ -80,7 +146,7 @@ def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:
     return record.model_copy(update={**by_class, **means})
 
 
-def wrong_metric(stated: MetricsRecord, computed: MetricsRecord) -> str | None:
+def wrong_metric(stated: TaskMetrics, computed: TaskMetrics) -> str | None:
     """Return the first metric whose stated value is not the computed one; None if all agree."""
     found, expected = _flat(stated), _flat(computed)
     for name in expected | found:
@@ -93,7 +159,7 @@ def wrong_metric(stated: MetricsRecord, computed: MetricsRecord) -> str | None:
     return None
 
 
-def _flat(record: MetricsRecord) -> dict[str, float | None]:
+def _flat(record: TaskMetrics) -> dict[str, float | None]:
     """Return every number by its name, those of classes as ``per_class_iou.NAME``."""
     flat: dict[str, float | None] = {}
     for key, value in record.model_dump().items():

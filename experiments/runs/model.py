@@ -7,6 +7,7 @@ from encoder_ablations.engine.training.averaging import check_average
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tasks import refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter, encoder_for
 from encoder_ablations.segmenters.class_weights import with_class_weights
@@ -40,6 +41,7 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
             f"recipe.feature_precision {spec.recipe.feature_precision} rounds the body's maps, but "
             f"{spec.segmenter.name} reads the body itself. Use fp32."
         )
+    refuse_other_task(spec.segmenter.name, segmenter.head.task, spec.dataset)
     check_images(segmenter, spec.recipe)
     check_blends(segmenter, spec.recipe)
     check_average(segmenter, spec.recipe)

@@ -8,7 +8,7 @@ from encoder_ablations.data.checks.training_check import CheckedDataset, check_d
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import colors_of
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.data.datasets.subsets import fingerprint, nested_order, subset
+from encoder_ablations.data.datasets.subsets import fingerprint, subset, training_order
 from encoder_ablations.data.loading.balancing import Mixed
 from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
 from encoder_ablations.data.loading.mixing import check_partners
@@ -71,7 +71,7 @@ def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
     """Return the run's fraction of the training images, of which fewer are left in overfit mode."""
     samples = for_training(checked.datasets["train"], spec.recipe.augmentation)
     present = checked.scans["train"].present
-    indices = subset(nested_order(present, spec.seed), spec.fraction)
+    indices = subset(training_order(spec.dataset.task, present, spec.seed), spec.fraction)
     if spec.recipe.pos_ratio is not None:
         indices = _mixed(spec, spec.recipe.pos_ratio, indices, present)
     if spec.recipe.overfit:

@@ -7,11 +7,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.experiments.runs.metrics_record import (
-    MetricsRecord,
-    metrics_record,
+    TaskMetrics,
+    task_metrics,
     wrong_metric,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -129,6 +131,7 @@ class RunRecord(Part):
     """One run.
 
     Attributes:
+        task: that of the dataset.
         status: "finished", or "failed" with an ``error`` (then only the first fields are set).
         pictures: ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``,
             ``ID.truth.png`` and ``ID.prediction.png``. The latter two hold class ids in one channel
@@ -145,6 +148,7 @@ class RunRecord(Part):
     """
 
     schema_version: Literal[1] = 1
+    task: Task = "segmentation"
     run_id: str
     status: Literal["finished", "failed"]
     spec: RunSpec
@@ -152,7 +156,7 @@ class RunRecord(Part):
     finished: str
     environment: dict[str, Any]
     data: DataRecord | None = None
-    metrics: MetricsRecord | None = None
+    metrics: TaskMetrics | None = None
     confusion_matrix: list[list[int]] | None = None
     curves: CurvesRecord | None = None
     convergence: ConvergenceRecord | None = None
@@ -169,12 +173,13 @@ class RunRecord(Part):
 
     @property
     def score(self) -> str:
-        """The mIoU of a finished run and its split, in words."""
+        """The main metric of a finished run and its split, in words."""
         assert self.metrics is not None
         assert self.data is not None
-        score = "no labelled pixels"
-        if self.metrics.miou is not None:
-            score = f"mIoU {100 * self.metrics.miou:.2f} %"
+        metric = MAIN_METRICS[self.task]
+        score = f"no labelled {metric.counted}s"
+        if self.metrics.main is not None:
+            score = f"{metric.label} {100 * self.metrics.main:.2f} %"
         return f"{score} on the {self.data.report_split} split"
 
 
@@ -224,6 +229,8 @@ def _contradiction(record: RunRecord) -> str | None:
         return (
             f"it names the run {record.run_id}, but its settings are those of {record.spec.run_id}"
         )
+    if record.task != record.spec.dataset.task:
+        return f"it is of the task {record.task}, but its dataset is for {record.spec.dataset.task}"
     if record.status == "failed":
         return _wrong_failure(record)
     missing = [name for name in RESULTS if getattr(record, name) is None]
@@ -251,7 +258,9 @@ def _wrong_result(record: RunRecord) -> str | None:
     counts = np.array(record.confusion_matrix, dtype=np.int64)
     if counts.min() < 0:
         return "its confusion matrix holds negative counts"
-    wrong = wrong_metric(record.metrics, metrics_record(ConfusionMatrix(counts), classes))
+    wrong = wrong_metric(
+        record.metrics, task_metrics(record.task, ConfusionMatrix(counts), classes)
+    )
     if wrong is None:
         return None
     return f"a metric is not that of its confusion matrix ({wrong})"

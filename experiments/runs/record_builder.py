@@ -15,7 +15,7 @@ from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
-from encoder_ablations.experiments.runs.metrics_record import metrics_record
+from encoder_ablations.experiments.runs.metrics_record import task_metrics
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
     CostRecord,
@@ -65,7 +65,8 @@ def finished_record(
         finished=now(),
         environment=environment,
         data=data,
-        metrics=metrics_record(result.confusion, spec.dataset.classes),
+        task=spec.dataset.task,
+        metrics=task_metrics(spec.dataset.task, result.confusion, spec.dataset.classes),
         confusion_matrix=result.confusion.counts.tolist(),
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe, data.n_train),
@@ -112,7 +113,7 @@ def convergence_record(progress: Progress, recipe: Recipe, n_train: int) -> Conv
     return ConvergenceRecord(
         steps=progress.step,
         stopped=progress.stopped,
-        metric=recipe.checkpoints.metric,
+        metric=recipe.checkpoints.metric or progress.metric,
         kept_steps=kept,
         best_step=progress.best_step,
         best_val_miou=best,

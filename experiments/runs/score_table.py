@@ -2,20 +2,28 @@
 
 from pathlib import Path
 
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
+from encoder_ablations.experiments.runs.metrics_record import TaskMetrics
 from encoder_ablations.experiments.runs.transfer.record import TransferRecord, transfer_file
 from encoder_ablations.utils.texts import plural
 
+SHOWN = {"per_class_iou": "IoU", "per_class_dice": "Dice"}
+SHOWN |= {"per_class_recall": "recall", "per_class_precision": "prec.", "per_class_f1": "F1"}
+"""Metrics of each class that a table shows, and their headings."""
 
-def score_table(scores: MetricsRecord, title: str) -> str:
+
+def score_table(scores: TaskMetrics, title: str) -> str:
     """Return all metrics in percent, below a title."""
     lines = [title]
-    for name, value in scores.model_dump().items():
+    content = scores.model_dump()
+    for name, value in content.items():
         if not isinstance(value, dict):
             lines.append(f"  {name:<26}{_percent(value)}")
-    lines.append(f"  {'class':<26}{'IoU':>7}{'Dice':>8}")
-    for name, iou in scores.per_class_iou.items():
-        lines.append(f"  {name:<26}{_percent(iou)} {_percent(scores.per_class_dice[name])}")
+    columns = [key for key in SHOWN if key in content]
+    heads = [f"{SHOWN[key]:>7}" for key in columns]
+    lines.append(f"  {'class':<26}{' '.join(heads)}")
+    for name in scores.by_class:
+        values = [_percent(content[key][name]) for key in columns]
+        lines.append(f"  {name:<26}{' '.join(values)}")
     return "\n".join(lines)
 
 

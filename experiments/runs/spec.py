@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.experiments.runs.tasks import refuse_other_recipe, refuse_other_task
+from encoder_ablations.segmenters.spec import BUILT_IN, SegmenterSpec
 from encoder_ablations.utils.config import Config
 
 LONGEST_SLUG = 180
@@ -46,6 +47,18 @@ class RunSpec(Config):
                 f"body gives, but encoder.freeze is {self.encoder.freeze}; write freeze: body, or "
                 "feature_precision: fp32"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _head_fits_the_task(self) -> "RunSpec":
+        head = BUILT_IN.get(self.segmenter.name)
+        if head is not None:
+            refuse_other_task(self.segmenter.name, head.task, self.dataset)
+        return self
+
+    @model_validator(mode="after")
+    def _recipe_fits_the_task(self) -> "RunSpec":
+        refuse_other_recipe(self.recipe, self.dataset)
         return self
 
     @property

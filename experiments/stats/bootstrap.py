@@ -22,7 +22,7 @@ elsewhere nobody can tell from them (:func:`occurrences`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -37,6 +37,10 @@ ENOUGH_SCENES = 10
 """Fewest images (or scenes) that are resampled."""
 FEW_OCCURRENCES = 3
 """A class in fewer images (or scenes) than this makes intervals over images too narrow."""
+
+
+Score = Callable[[np.ndarray], np.ndarray]
+"""D×3×K sums of hits, truth, prediction -> a metric of each, (D,)."""
 
 
 class Resampled(NamedTuple):
@@ -77,26 +81,46 @@ def resampling_weights(scenes: Sequence[str], draws: int = DRAWS) -> np.ndarray 
     return picked[:, member].astype(np.float64)
 
 
-def miou_of_draws(weights: np.ndarray, margins: np.ndarray) -> np.ndarray:
+def miou_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Return the mIoU of D×3×K sums of hits, truth, prediction: (D,)."""
+    hits, truth, guess = np.moveaxis(sums, 1, 0)
+    present = truth > 0
+    iou = np.divide(hits, truth + guess - hits, out=np.zeros_like(hits), where=present)
+    return np.asarray(iou.sum(axis=1) / np.maximum(present.sum(axis=1), 1))
+
+
+def accuracy_of_sums(sums: np.ndarray) -> np.ndarray:
+    """Return the share of all that is right, of D×3×K sums of hits, truth, prediction: (D,)."""
+    hits, truth, _ = sums.sum(axis=2).T
+    return np.asarray(hits / np.maximum(truth, 1))
+
+
+def miou_of_draws(
+    weights: np.ndarray, margins: np.ndarray, score: Score = miou_of_sums
+) -> np.ndarray:
     """Return the mIoU over the classes present in the truth, for each resample: (draws,).
 
     Args:
         weights: draws×N.
         margins: N×3×K pixels that are hits, truth, prediction (:meth:`PerImage.margins`).
+        score: another metric in place of the mIoU.
     """
     sums = weights @ margins.reshape(len(margins), -1)
-    return _miou(sums.reshape(len(weights), *margins.shape[1:]))
+    return score(sums.reshape(len(weights), *margins.shape[1:]))
 
 
-def miou_without_each(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
+def miou_without_each(
+    scenes: Sequence[str], margins: np.ndarray, score: Score = miou_of_sums
+) -> np.ndarray:
     """Return the mIoU without each scene in turn (the jackknife): (scenes,).
 
     Args:
         scenes: as for :func:`resampling_weights`.
         margins: N×3×K, as for :func:`miou_of_draws`.
+        score: another metric in place of the mIoU.
     """
     sums = _sums_of_scenes(scenes, margins)
-    return _miou(sums.sum(axis=0) - sums)
+    return score(sums.sum(axis=0) - sums)
 
 
 def occurrences(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
@@ -109,14 +133,6 @@ def _sums_of_scenes(scenes: Sequence[str], margins: np.ndarray) -> np.ndarray:
     sums = np.zeros((len(names), *margins.shape[1:]))
     np.add.at(sums, member, margins)
     return sums
-
-
-def _miou(sums: np.ndarray) -> np.ndarray:
-    """Return the mIoU of D×3×K sums of hits, truth, prediction: (D,)."""
-    hits, truth, guess = np.moveaxis(sums, 1, 0)
-    present = truth > 0
-    iou = np.divide(hits, truth + guess - hits, out=np.zeros_like(hits), where=present)
-    return np.asarray(iou.sum(axis=1) / np.maximum(present.sum(axis=1), 1))
 
 
 def interval_over_seeds_and_images(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError
@@ -30,15 +30,17 @@ class PublishedScore(Config):
     """Its name, as reports show it."""
     fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the training images."""
-    miou: float = Field(le=100)
+    miou: float | None = Field(default=None, le=100, exclude_if=lambda miou: miou is None)
     """Percent."""
+    accuracy: float | None = Field(default=None, le=100, exclude_if=lambda share: share is None)
+    """Percent, instead of ``miou``, where the task is classification."""
     source: str
     """Who says so, e.g. "Oquab et al., TMLR 2024"."""
 
-    @field_validator("miou")
+    @field_validator("miou", "accuracy")
     @classmethod
-    def _is_percent(cls, value: float) -> float:
-        if not value > 1:  # no paper reports so little; nan, too
+    def _is_percent(cls, value: float | None) -> float | None:
+        if value is not None and not value > 1:  # no paper reports so little; nan, too
             raise ValueError("is in percent; write 47.3, not 0.473")
         return value
 
@@ -50,6 +52,21 @@ class PublishedScore(Config):
                 'names nobody; write who published the score, e.g. "Oquab et al., TMLR 2024"'
             )
         return refuse_unprintable(value)
+
+    @model_validator(mode="after")
+    def _has_one_score(self) -> "PublishedScore":
+        if (self.miou is None) == (self.accuracy is None):
+            raise ValueError("needs miou, or accuracy for classification, and not both")
+        return self
+
+    @property
+    def percent(self) -> float:
+        """The score."""
+        value = self.miou
+        if value is None:
+            value = self.accuracy
+        assert value is not None
+        return value
 
     @property
     def place(self) -> Place:

@@ -12,8 +12,10 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.studies.grid import RunFilter, select
 from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
 from encoder_ablations.segmenters.references import load_segmenter
@@ -138,6 +140,7 @@ def plan(
         "fractions": list(map(str, study.fractions)),
         "seeds": list(map(str, study.seeds)),
     }
+    refuse_two_tasks(datasets, f"study {study.name}")
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
     grid = [
@@ -175,9 +178,15 @@ def _check_published(study: StudySpec, runs: Sequence[RunSpec]) -> None:
     """Check that every published score is for something that the study compares.
 
     Raises:
-        InputError: no run has what a score is for.
+        InputError: no run has what a score is for, or it is of another metric.
     """
+    metric = MAIN_METRICS[runs[0].dataset.task].key
     for position, score in enumerate(study.published):
+        if getattr(score, metric) is None:
+            raise InputError(
+                f"study {study.name}: published.{position}: this study is judged by {metric}; give "
+                f"that, in percent."
+            )
         wanted = score.model_dump(include=set(RunFilter.model_fields))
         problem = RunFilter.model_validate(wanted).unknown_value(runs)
         if problem is not None:

@@ -94,5 +94,5 @@ LINES = {
 def _line(outcome: Outcome) -> str:
     score = "no labels"
     if outcome.miou is not None:
-        score = f"{100 * outcome.miou:5.1f} mIoU"
+        score = f"{100 * outcome.miou:5.1f} {outcome.metric}"
     return "  " + LINES[outcome.state].format(outcome, score)

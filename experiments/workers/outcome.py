@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.experiments.runs.record import RunRecord
 
 
@@ -12,7 +13,9 @@ class Outcome:
 
     Attributes:
         state: "elsewhere" if another process computes it, "interrupted" if it was told to stop.
+        miou: its main metric, 0..1.
         message: why it failed, in one line.
+        metric: what the main metric is called.
     """
 
     run_id: str
@@ -20,6 +23,7 @@ class Outcome:
     seconds: float = 0.0
     miou: float | None = None
     message: str = ""
+    metric: str = "mIoU"
 
     @classmethod
     def of(cls, record: RunRecord, seconds: float = 0.0) -> "Outcome":
@@ -28,5 +32,6 @@ class Outcome:
         if record.error:
             message = record.error.line
         if record.metrics:
-            miou = record.metrics.miou
-        return cls(record.run_id, record.status, seconds, miou, message)
+            miou = record.metrics.main
+        metric = MAIN_METRICS[record.task].label
+        return cls(record.run_id, record.status, seconds, miou, message, metric)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_classes import write_folders
 from PIL import Image
 
 from encoder_ablations.data.datasets.folder import FolderDataset
@@ -173,3 +174,8 @@ def test_cache_that_cannot_be_written(make_dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(InputError, match="set XDG_CACHE_HOME"):
         DatasetCatalog.get("toy_train")
+
+
+def test_a_dataset_without_masks_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is for classification"):
+        register_datasets(write_folders(tmp_path / "colors"))

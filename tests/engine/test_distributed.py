@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from image_classes import write_folders
 from launching import launch
 
 PROGRAM = Path(__file__).parent.parent / "helpers" / "distributed_training.py"
@@ -13,6 +14,7 @@ BATCH_NORMS = {
     "head": {"encoder": "vit", "head": "linear", "steps": 1},
     "body": {"encoder": "darknet", "head": "plain", "steps": 1},
     "head on a frozen body": {"encoder": "frozen darknet", "head": "linear", "steps": 1},
+    "whole images": {"encoder": "darknet", "head": "classifier", "steps": 1},
 }
 # name -> options, see tests/helpers/distributed_training.py; "folder" where it is not the name
 MIXUP = {"head": "linear", "mix": {"kind": "mixup", "probability": 0.7, "alpha": 1}}
@@ -52,6 +54,7 @@ class Runs:
     def __init__(self, folder, terrain, device="cpu"):
         self.folder = folder
         self.terrain = terrain.model_dump(mode="json")
+        self.colors = write_folders(folder / "colors").model_dump(mode="json")
         self.device = device
 
     def train(self, processes, runs):
@@ -62,6 +65,8 @@ class Runs:
             place.mkdir(parents=True, exist_ok=True)
             store = {"store": str(self.folder / given["store"])} if "store" in given else {}
             common = {"name": name, "terrain": self.terrain, "device": self.device}
+            if given.get("head") == "classifier":
+                common["terrain"] = self.colors
             jobs.append(common | given | {"folder": str(place)} | store)
         code, output = launch(PROGRAM, json.dumps(jobs), processes=processes, seconds=240)
         assert code == 0, output[-3000:]

@@ -28,6 +28,7 @@ from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.scores import ScoreMaps
+from encoder_ablations.segmenters.spec import ClassifierSpec
 from encoder_ablations.utils.seeding import torch_stream
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -68,6 +69,8 @@ def build(encoder, head):
     built = build_encoder(EncoderSpec(**ENCODERS[encoder]), 0)
     if head == "linear":
         return build_segmenter(LinearSpec(name="linear"), built, 3, 0)
+    if head == "classifier":
+        return build_segmenter(ClassifierSpec(name="classifier"), built, 3, 0)
     with torch_stream(0, "head"):
         return Segmenter(built, PlainHead())
 

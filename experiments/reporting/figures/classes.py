@@ -12,7 +12,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     share_legend,
     shorten,
 )
-from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting, class_iou
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting, class_score
 from encoder_ablations.utils.texts import plural
 
 BARS = 24
@@ -22,7 +22,7 @@ BARS_OF = 10
 
 
 def class_bars(groups: list[RunGroup], setting: Setting, styles: Styles) -> tuple[Figure, str]:
-    """Draw the IoU of every class: a bar for the mean of every encoder, a tick for every seed.
+    """Draw the IoU or the recall of every class: a bar for an encoder's mean, a tick for a seed.
 
     Args:
         groups: one for each encoder, ranked.
@@ -51,17 +51,19 @@ def class_bars(groups: list[RunGroup], setting: Setting, styles: Styles) -> tupl
     axis.set_ylim(len(shown) - 0.45, -0.55)
     axis.set_xlim(0, 100)
     axis.grid(visible=False, axis="y")
-    axis.set_xlabel("IoU (%)")
+    label = setting.metric.class_label
+    axis.set_xlabel(f"{label} (%)")
     share_legend(figure, axis)
     counted = plural(len(setting.classes), "class")
-    return figure, f"IoU of {len(shown)} of {counted} for {whose}; the table below has the numbers."
+    told = f"{label} of {len(shown)} of {counted} for {whose}"
+    return figure, f"{told}; the table below has the numbers."
 
 
 def _draw_seeds(axis: Axes, group: RunGroup, classes: list[str], places: np.ndarray) -> None:
     values: list[float] = []
     heights: list[float] = []
     for name, place in zip(classes, places, strict=True):
-        seeds = group.values(class_iou(name)).values()
+        seeds = group.values(class_score(name)).values()
         values += [100 * value for value in seeds]
         heights += [place] * len(seeds)
     axis.plot(values, heights, "|", color=INK, markersize=4, markeredgewidth=0.8)
@@ -81,5 +83,7 @@ def _most_differing(groups: list[RunGroup], classes: list[str]) -> list[str]:
 
 
 def _means(groups: list[RunGroup], classes: list[str]) -> np.ndarray:
-    """Return the mean IoU in 0..1 over seeds, groups×classes; NaN where no run knows it."""
-    return np.array([[group.summary(class_iou(name)).mean for name in classes] for group in groups])
+    """Return the mean score in 0..1 over seeds, groups×classes; NaN where no run knows it."""
+    return np.array(
+        [[group.summary(class_score(name)).mean for name in classes] for group in groups]
+    )

@@ -26,7 +26,7 @@ LABELLED = 24
 def confusion_figure(groups: list[RunGroup], setting: Setting) -> tuple[Figure, str]:
     """Draw one confusion matrix for every group, counts added over seeds.
 
-    Rows are true classes; a cell is the share of the class's pixels that is predicted as the
+    Rows are true classes; a cell is the share of the class that is predicted as the
     column's class. With very many classes, those with most pixels have a row of their own and
     the others share one.
     """
@@ -49,7 +49,9 @@ def confusion_figure(groups: list[RunGroup], setting: Setting) -> tuple[Figure, 
     bar = figure.colorbar(image, ax=axes, fraction=0.03, aspect=30, format=percent)
     bar.outline.set_edgecolor(FAINT)
     found = [f"{group.encoder} {_mean_found(group):.0%}" for group in groups]
-    told = f"Mean share of each class's pixels that is found: {'; '.join(found)}."
+    told = (
+        f"Mean share of each class's {setting.metric.counted}s that is found: {'; '.join(found)}."
+    )
     return figure, f"Confusion matrices. {told}"
 
 
@@ -78,7 +80,7 @@ def _mean_found(group: RunGroup) -> float:
 
 
 def row_shares(group: RunGroup, kept: list[int] | None = None) -> np.ndarray:
-    """Return the confusion matrix over all seeds, as shares of each true class's pixels.
+    """Return the confusion matrix over all seeds, as shares of each true class.
 
     Args:
         group: has one finished run or more.

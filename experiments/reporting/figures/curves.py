@@ -42,7 +42,7 @@ MARKED = 12
 
 
 def fraction_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:
-    """Draw mIoU against the share of training images.
+    """Draw the main metric against the share of training images.
 
     An encoder has a line for the means, a band for intervals (or ranges), a point for every seed.
 
@@ -63,9 +63,10 @@ def fraction_curves(setting: Setting, encoders: list[str], styles: Styles) -> tu
         ends = [_told(groups[0]), _told(groups[-1])]
         described.append(f"{encoder} {' to '.join(ends)}")
     _share_axis(axis, setting)
-    axis.set_ylabel("mIoU (%)")
+    label = setting.metric.label
+    axis.set_ylabel(f"{label} (%)")
     share_legend(figure, axis)
-    return figure, f"mIoU against the share of training images: {'; '.join(described)}."
+    return figure, f"{label} against the share of training images: {'; '.join(described)}."
 
 
 def _told(group: RunGroup) -> str:
@@ -123,7 +124,7 @@ def pretraining_curves(setting: Setting, styles: Styles) -> tuple[Figure, str]:
         share, over = list(gains.items())[-1]
         described.append(f"{encoder} {formats.points(over.mean)} at {formats.fraction(share)}")
     _share_axis(axis, setting)
-    axis.set_ylabel("points of mIoU")
+    axis.set_ylabel(f"points of {setting.metric.label}")
     share_legend(figure, axis)
     told = "What pretraining adds to the same network, in points"
     return figure, f"{told}: {'; '.join(described)}."
@@ -138,9 +139,10 @@ def _share_axis(axis: Axes, setting: Setting) -> None:
 
 
 def learning_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:
-    """Draw validation mIoU over training steps, a panel for every share of the images."""
-    figure = _panels(setting, encoders, styles, _validation, "validation mIoU (%)")
-    what = f"Validation mIoU over training steps of {', '.join(encoders)}"
+    """Draw the validation score over training steps, a panel for every share of the images."""
+    label = setting.metric.label
+    figure = _panels(setting, encoders, styles, _validation, f"validation {label} (%)")
+    what = f"Validation {label} over training steps of {', '.join(encoders)}"
     return figure, f"{what}; the table beside it has the numbers."
 
 

@@ -39,22 +39,25 @@ class Prediction:
         prediction: data URI of the predicted classes in their colours.
         errors: data URI, see :func:`error_map`.
         right: share of the labelled pixels that is right; None if no pixel is labelled.
+        name: the predicted class, where a whole image has one; "" otherwise.
     """
 
     encoder: str
     prediction: str
     errors: str
     right: float | None
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image; ``image`` and ``truth`` are data URIs."""
+    """One image; ``image`` and ``truth`` are data URIs, ``name`` as in :class:`Prediction`."""
 
     id: str
     image: str
     truth: str
     predictions: list[Prediction]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,20 +158,35 @@ def _frequent(study: Study, runs: list[FinishedRun], ids: list[str]) -> list[int
 def _row(study: Study, runs: list[FinishedRun], id: str) -> Row:
     truth = _labels(study, runs[0], f"{id}.truth.png")
     with _opened(study, runs[0], f"{id}.image.jpg") as file:
-        image = np.asarray(file.convert("RGB").resize(truth.shape[::-1], Image.Resampling.BILINEAR))
+        picture = file.convert("RGB")
+        # one pixel: the class of the whole image
+        size = picture.size if truth.shape == (1, 1) else truth.shape[::-1]
+        image = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+    named = _name(truth, runs[0].data)
+    truth = np.broadcast_to(truth, image.shape[:2])
     colors = tuple(runs[0].data.colors)
     ignore = ignore_label(len(colors))
     predictions = []
     for run in runs:
         labels = _labels(study, run, f"{id}.prediction.png")
+        name = _name(labels, run.data)
+        if name:
+            labels = np.broadcast_to(labels, truth.shape)
         if labels.shape != truth.shape:
             path = f"{run.run_id}/pictures/{id}.prediction.png"
             raise ValueError(f"{path} has the size {labels.shape}, the truth {truth.shape}")
         shown = _png(colorize(labels, colors))
         errors = _jpeg(error_map(image, truth, labels, ignore))
         right = right_share(truth, labels, ignore)
-        predictions.append(Prediction(study.titles[run.run_id], shown, errors, right))
-    return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions)
+        predictions.append(Prediction(study.titles[run.run_id], shown, errors, right, name))
+    return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions, named)
+
+
+def _name(labels: np.ndarray, data: DataRecord) -> str:
+    """Return the name of the one class of a whole image; "" for a mask."""
+    if labels.shape != (1, 1):
+        return ""
+    return data.class_names[int(labels[0, 0])]
 
 
 def error_map(

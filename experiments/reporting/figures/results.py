@@ -78,7 +78,7 @@ def _figures(setting: Setting, styles: Styles) -> Iterator[tuple[str, Drawn]]:
         yield "loss", loss_curves(setting, encoders, styles)
     groups = [standing.group for standing in ranked.standings]
     if len(groups) > 1:
-        yield "cost", cost_figure(ranked.standings, styles)
+        yield "cost", cost_figure(ranked.standings, styles, setting.metric.label)
     if groups:
         yield "classes", class_bars(groups, setting, styles)
         yield "confusion", confusion_figure(groups[:PANELS], setting)
@@ -95,8 +95,8 @@ def _figures_of_shares(
         yield "pretraining", pretraining_curves(setting, styles)
 
 
-def cost_figure(ranked: list[Standing], styles: Styles) -> Drawn:
-    """Draw mIoU against FLOPs and against latency.
+def cost_figure(ranked: list[Standing], styles: Styles, metric: str = "mIoU") -> Drawn:
+    """Draw the main metric against FLOPs and against latency.
 
     A dotted line joins the encoders that no other one beats on both, by mean scores.
     """
@@ -104,7 +104,7 @@ def cost_figure(ranked: list[Standing], styles: Styles) -> Drawn:
     flops = [each.flops / 1e9 for each in ranked]
     _cost_panel(axes[0], ranked, flops, [each.on_flops_front for each in ranked], styles)
     axes[0].set_xlabel("GFLOPs for one image")
-    axes[0].set_ylabel("mIoU (%)")
+    axes[0].set_ylabel(f"{metric} (%)")
     latency = [each.latency for each in ranked]
     _cost_panel(axes[1], ranked, latency, [each.on_latency_front for each in ranked], styles)
     axes[1].set_xlabel("milliseconds for one image")
@@ -126,14 +126,14 @@ def _cost_panel(
         front: whether each of them is on the front.
         styles: encoder -> its marker.
     """
-    means = [100 * each.miou.mean for each in ranked]
+    means = [100 * each.score.mean for each in ranked]
     # the front, from the cheapest on
     line = sorted(compress(zip(costs, means, strict=True), front))
     x, y = zip(*line, strict=True)
     axis.plot(x, y, color=INK, linewidth=1, linestyle=":", zorder=1)
     large: dict[str, Any] = {"markersize": 9, "linestyle": "", "markeredgewidth": 1.6}
     for standing, cost, mean in zip(ranked, costs, means, strict=True):
-        summary = standing.miou
+        summary = standing.score
         if summary.spread:
             bounds = [100 * summary.low, 100 * summary.high]
             axis.plot([cost, cost], bounds, color=INK, linewidth=0.8)

@@ -20,6 +20,7 @@ from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.runs.transfer.record import (
     TransferRecord,
     load_transfer,
@@ -39,7 +40,7 @@ def collect(folder: Path) -> Study:
     schema, or lie in a folder or beside files of another run.
 
     Raises:
-        InputError: there is no record, or none that can be read.
+        InputError: there is no record, or none that can be read, or they are of two tasks.
     """
     folder = Path(folder)
     damaged: list[str] = []
@@ -51,6 +52,7 @@ def collect(folder: Path) -> Study:
     if not records:
         problems = [*damaged, _nothing_found(folder, len(unfinished))]
         raise InputError(problems[0])
+    refuse_two_tasks([record.spec.dataset for record in records], str(folder))
     # encoders do not compare when a dataset's files changed between their runs
     seen = [(each.spec.dataset, each.data) for each in records]
     damaged += changed_files((spec, data.dataset_sha256) for spec, data in seen if data)
@@ -99,7 +101,7 @@ def _published(folder: Path, damaged: list[str]) -> Mapping[Place, Published]:
     except InputError as error:
         damaged.append(f"{error} Published scores are not shown.")
         return {}
-    return {place: Published(score.miou, score.source) for place, score in scores.items()}
+    return {place: Published(score.percent, score.source) for place, score in scores.items()}
 
 
 def _nothing_found(folder: Path, started: int) -> str:

@@ -22,7 +22,7 @@ SHARE_OF_LOWEST = 0.95
 """Target of training curves, as a share of the lowest encoder's best score: all can reach it."""
 EFFICIENCY = ["setting", "encoder", "scores what", "scores with (%)", "with (% of the images)"]
 EFFICIENCY += ["95 % interval", "n"]
-TARGET = ["setting", "encoder", "target (mIoU %)", "steps", "epochs", "seeds that reach it"]
+TARGET = ["setting", "encoder", "target ({} %)", "steps", "epochs", "seeds that reach it"]
 
 
 def efficiency_table(study: Study) -> Table:
@@ -47,9 +47,11 @@ def _efficiency_rows(setting: Setting) -> Iterator[list[str]]:
 
 
 def target_table(study: Study) -> Table:
-    """Return steps and epochs until the validation mIoU reaches the setting's common target."""
+    """Return steps and epochs until the validation score reaches the setting's common target."""
     rows = list(chain.from_iterable(map(_target_rows, study.settings)))
-    return Table("Training until the same validation mIoU.", TARGET, rows, names=2)
+    label = study.metric.label
+    header = [name.format(label) for name in TARGET]
+    return Table(f"Training until the same validation {label}.", header, rows, names=2)
 
 
 def _target_rows(setting: Setting) -> Iterator[list[str]]:
@@ -66,7 +68,7 @@ def _target_rows(setting: Setting) -> Iterator[list[str]]:
 
 
 def training_target(setting: Setting) -> float:
-    """Return a validation mIoU that all encoders can reach at the reference fraction, or NaN.
+    """Return a validation score that all encoders can reach at the reference fraction, or NaN.
 
     It is 95 % of the mean best score of the encoder for which that is lowest.
     """

@@ -14,7 +14,7 @@ from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
 from encoder_ablations.experiments.stats.seeds import Summary
 
-HEADER = ["dataset", "encoder", "images", "mean (mIoU %)", "lowest fold", "highest fold"]
+HEADER = ["dataset", "encoder", "images", "mean ({} %)", "lowest fold", "highest fold"]
 HEADER += ["folds", "runs"]
 
 
@@ -57,7 +57,9 @@ def folds_table(study: Study) -> Table:
     rows = []
     for name, folds in zip(names, families, strict=True):
         rows += [[name, *over.cells] for over in _over_folds(folds)]
-    return Table("mIoU over the folds of a dataset", HEADER, rows, names=3)
+    label = study.metric.label
+    header = [name.format(label) for name in HEADER]
+    return Table(f"{label} over the folds of a dataset", header, rows, names=3)
 
 
 def _over_folds(folds: list[Setting]) -> list[Over]:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS, MainMetric
 from encoder_ablations.experiments.reporting.text.titles import canonical
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
+from encoder_ablations.experiments.runs.metrics_record import TaskMetrics
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
     CostRecord,
@@ -31,7 +32,7 @@ class FinishedRun(RunRecord):
     """The record of a finished run, which holds all results."""
 
     data: DataRecord
-    metrics: MetricsRecord
+    metrics: TaskMetrics
     confusion_matrix: list[list[int]]
     curves: CurvesRecord
     convergence: ConvergenceRecord
@@ -47,20 +48,20 @@ Reading = Callable[[FinishedRun], float | None]
 """Reads a number from a run; None where there was nothing to divide by."""
 
 
-def miou(run: FinishedRun) -> float | None:
-    """Return the mIoU in 0..1 on the report split."""
-    return run.metrics.miou
+def main_score(run: FinishedRun) -> float | None:
+    """Return the task's main metric in 0..1 on the report split: mIoU, or accuracy."""
+    return run.metrics.main
 
 
-def class_iou(name: str) -> Reading:
-    """Return a function that reads the IoU of the class ``name``, 0..1, from a run."""
-    return lambda run: run.metrics.per_class_iou[name]
+def class_score(name: str) -> Reading:
+    """Return a function that reads the IoU or the recall of a class, 0..1, from a run."""
+    return lambda run: run.metrics.by_class[name]
 
 
 class Published(NamedTuple):
-    """A score from the literature: mIoU in percent, and who reports it."""
+    """A score from the literature, in percent, and who reports it."""
 
-    miou: float
+    score: float
     source: str
 
 
@@ -99,6 +100,11 @@ class RunGroup:
         return self.records[0].spec
 
     @property
+    def metric(self) -> MainMetric:
+        """Return what the runs are judged by."""
+        return MAIN_METRICS[self.spec.dataset.task]
+
+    @property
     def seeds(self) -> list[int]:
         """Return the seeds of the finished runs."""
         return [run.spec.seed for run in self.runs]
@@ -131,23 +137,23 @@ class RunGroup:
         changes = {"freeze": "none", "adapt": None, "batch_norm": None, "label": None}
         return self.spec.encoder.model_copy(update=changes).title
 
-    def values(self, read: Reading = miou) -> dict[int, float]:
+    def values(self, read: Reading = main_score) -> dict[int, float]:
         """Return seed -> what ``read`` finds in that run, without runs that lack the value."""
         found = {run.spec.seed: read(run) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
     @property
     def confusion_matrix(self) -> np.ndarray:
-        """Return the K×K pixel counts of all finished runs together (rows: truth), float64."""
+        """Return the K×K counts of all finished runs together (rows: truth), float64."""
         matrices = [run.confusion_matrix for run in self.runs]
         return np.asarray(np.sum(matrices, axis=0, dtype=np.float64))
 
     @cached_property
     def score(self) -> Summary:
-        """Return the summary of mIoU over seeds."""
+        """Return the summary of the main metric over seeds."""
         return self.summary()
 
-    def summary(self, read: Reading = miou) -> Summary:
+    def summary(self, read: Reading = main_score) -> Summary:
         """Return the summary over seeds of what ``read`` finds in the runs."""
         return summarize(list(self.values(read).values()))
 
@@ -219,6 +225,11 @@ class Setting:
     def runs(self) -> list[FinishedRun]:
         """Return the finished runs of all groups."""
         return [run for group in self.groups for run in group.runs]
+
+    @property
+    def metric(self) -> MainMetric:
+        """Return what the setting's runs are judged by."""
+        return self.groups[0].metric
 
     @property
     def classes(self) -> list[str]:

@@ -8,15 +8,21 @@ from functools import lru_cache
 import numpy as np
 
 from encoder_ablations.engine.evaluation.per_image import load_per_image
-from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup, miou
+from encoder_ablations.experiments.reporting.findings.groups import (
+    FinishedRun,
+    RunGroup,
+    main_score,
+)
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 from encoder_ablations.experiments.stats.bootstrap import (
     FEW_OCCURRENCES,
     Resampled,
+    accuracy_of_sums,
     interval_over_seeds_and_images,
     miou_of_draws,
+    miou_of_sums,
     miou_without_each,
     occurrences,
     resampling_weights,
@@ -28,7 +34,9 @@ Interval = tuple[float, float]
 UNKNOWN: Interval = (math.nan, math.nan)
 """The interval where nobody can tell."""
 Score = tuple[float, Resampled]
-"""mIoU on all test images, and on other ones."""
+"""The main metric on all test images, and on other ones."""
+OF_SUMS = {"segmentation": miou_of_sums, "classification": accuracy_of_sums}
+"""Task -> how its main metric follows from sums of hits, truth and prediction."""
 NAMED = 5
 """Classes that the caution names, at most."""
 
@@ -47,7 +55,7 @@ class Resampling:
         self._occurrences: dict[str, np.ndarray] = {}
 
     def interval(self, group: RunGroup) -> Interval:
-        """Return the 95 % interval of the group's mean mIoU; NaN without enough data."""
+        """Return the 95 % interval of the group's mean score; NaN without enough data."""
         return _interval(list(self._scores(group).values()))
 
     def difference(self, first: RunGroup, second: RunGroup) -> Interval:
@@ -71,7 +79,7 @@ class Resampling:
 
     def _score(self, run: FinishedRun) -> Score | None:
         """Return the score of a run; None without it, or without counts of its images."""
-        value, resampled = miou(run), self._of(run)
+        value, resampled = main_score(run), self._of(run)
         if value is None or resampled is None:
             return None
         return value, resampled
@@ -96,7 +104,10 @@ class Resampling:
         if weights is None:
             return None
         self._occurrences[run.run_id] = occurrences(scenes, margins)
-        return Resampled(miou_of_draws(weights, margins), miou_without_each(scenes, margins))
+        score = OF_SUMS[run.task]
+        return Resampled(
+            miou_of_draws(weights, margins, score), miou_without_each(scenes, margins, score)
+        )
 
 
 def _interval(scores: Sequence[Score | None]) -> Interval:

@@ -31,7 +31,7 @@ def efficiency(setting: Setting, strong: str, weak: str) -> tuple[float, Efficie
 
 
 def _curve(setting: Setting, encoder: str) -> dict[float, dict[int, float]]:
-    """Return share of the images -> seed -> mIoU."""
+    """Return share of the images -> seed -> score."""
     groups = [group for group in setting.scored if group.encoder == encoder]
     return {group.fraction: group.values() for group in groups}
 

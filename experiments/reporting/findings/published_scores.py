@@ -12,7 +12,7 @@ class Cited:
     """A published score beside ours, as texts.
 
     Attributes:
-        score: the published mIoU in percent.
+        score: the published score in percent.
         difference: ours minus that, in points.
         spread: half the interval of our mean; "" below three seeds.
         note: number of the source, from 1 on.
@@ -45,8 +45,8 @@ def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
             continue
         note = numbers.setdefault(published.source, len(numbers) + 1)
         found[group] = Cited(
-            score=_as_precise(published.miou),
-            difference=formats.points(ours.mean - published.miou / 100),
+            score=_as_precise(published.score),
+            difference=formats.points(ours.mean - published.score / 100),
             spread=formats.half_width(ours),
             note=note,
             source=published.source,
@@ -54,10 +54,10 @@ def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
     return found
 
 
-def _as_precise(miou: float) -> str:
-    """Return a published mIoU with as many decimals as its source gives: one or two."""
-    digits = 1 + (round(miou, 1) != miou)
-    return f"{miou:.{digits}f}"
+def _as_precise(score: float) -> str:
+    """Return a published score with as many decimals as its source gives: one or two."""
+    digits = 1 + (round(score, 1) != score)
+    return f"{score:.{digits}f}"
 
 
 def sources(cited: Iterable[Cited]) -> list[str]:

@@ -98,9 +98,9 @@ def _to(low: float, high: float) -> str:
 
 
 def deviations_table(study: Study) -> Table:
-    """Return the standard deviation of mIoU between seeds, at each setting's reference fraction."""
+    """Return the standard deviation of scores between seeds, at the reference fractions."""
     rows = list(chain.from_iterable(map(_deviation_rows, study.settings)))
-    caption = "How much the mIoU of single seeds varies."
+    caption = f"How much the {study.metric.label} of single seeds varies."
     return Table(caption, DEVIATIONS, rows, names=2)
 
 
@@ -108,6 +108,6 @@ def _deviation_rows(setting: Setting) -> Iterator[list[str]]:
     for standing in ranking(setting, setting.reference).standings:
         values = [100 * value for value in standing.group.values().values()]
         if len(values) > 1:
-            deviation = formats.percent(standing.miou.std, 2)
+            deviation = formats.percent(standing.score.std, 2)
             interval = _to(*deviation_interval(values))
             yield [setting.title, standing.encoder, deviation, interval, str(len(values))]

@@ -73,8 +73,8 @@ class Standing:
         return self.group.encoder
 
     @property
-    def miou(self) -> Summary:
-        """Return the mIoU over seeds, 0..1."""
+    def score(self) -> Summary:
+        """Return the main metric over seeds, 0..1."""
         return self.group.score
 
     @property
@@ -111,7 +111,7 @@ class Comparison:
 
     @property
     def mean(self) -> float:
-        """Return the mean difference of mIoU over the shared seeds; NaN without any."""
+        """Return the mean difference of the main metric over the shared seeds; NaN without any."""
         return self.difference.over.mean
 
     @property
@@ -161,7 +161,7 @@ class Ranking:
     """The encoders of a setting at one share of the images.
 
     Attributes:
-        standings: the encoders with a result, largest mean mIoU first (ties by name).
+        standings: the encoders with a result, largest mean score first (ties by name).
         comparisons: every pair of encoders that share a seed, the one that ranks higher first.
     """
 

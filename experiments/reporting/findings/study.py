@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from encoder_ablations.data.datasets.sample import Task
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS, MainMetric
 from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup, Setting
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.transfer.record import TransferRecord
@@ -32,6 +34,16 @@ class Study:
     unfinished: tuple[str, ...]
     damaged: tuple[str, ...] = ()
     transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        """Return what all runs of the study predict."""
+        return self.records[0].task
+
+    @property
+    def metric(self) -> MainMetric:
+        """Return what the runs are judged by."""
+        return MAIN_METRICS[self.task]
 
     @property
     def groups(self) -> list[RunGroup]:

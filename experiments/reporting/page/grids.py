@@ -10,7 +10,7 @@ from operator import attrgetter
 import numpy as np
 
 from encoder_ablations.experiments.reporting.figures.confusion import row_shares
-from encoder_ablations.experiments.reporting.findings.groups import Reading, Setting, class_iou
+from encoder_ablations.experiments.reporting.findings.groups import Reading, Setting, class_score
 from encoder_ablations.experiments.reporting.findings.ranking import Comparison, pretraining
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import Summary
@@ -19,15 +19,22 @@ MISTAKES = 12
 """Most confusions that are listed."""
 PRINTED = 0.0005
 """Smallest share that does not print as 0.0 %."""
-QUALITY = (
-    ("mIoU (classes in the truth)", "miou"),
-    ("mIoU (classes in truth or prediction)", "miou_union"),
-    ("mIoU (all classes, absent ones 0)", "miou_all"),
-    ("mean class accuracy", "mean_class_accuracy"),
-    ("pixel accuracy", "pixel_accuracy"),
-    ("frequency-weighted IoU", "frequency_weighted_iou"),
-)
-"""Name of a measure, and its name in a record."""
+QUALITY: dict[str, dict[str, str]] = {
+    "miou": {
+        "mIoU (classes in the truth)": "miou",
+        "mIoU (classes in truth or prediction)": "miou_union",
+        "mIoU (all classes, absent ones 0)": "miou_all",
+        "mean class accuracy": "mean_class_accuracy",
+        "pixel accuracy": "pixel_accuracy",
+        "frequency-weighted IoU": "frequency_weighted_iou",
+    },
+    "accuracy": {
+        "accuracy": "accuracy",
+        "balanced accuracy": "balanced_accuracy",
+        "macro F1": "macro_f1",
+    },
+}
+"""Main metric -> names of the measures, and their names in a record."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Grid:
 
 
 def fractions_grid(setting: Setting, encoders: list[str]) -> Grid:
-    """Return the mIoU of every encoder at every fraction; the best of each fraction is marked."""
+    """Return the score of every encoder at every fraction; the best of each fraction is marked."""
     columns = []
     for fraction in setting.fractions:
         groups = [setting.group(encoder, fraction) for encoder in encoders]
@@ -83,21 +90,24 @@ def _added(pair: Comparison) -> str:
 
 
 def classes_grid(setting: Setting, encoders: list[str]) -> Grid:
-    """Return the IoU of every shown class for every encoder at the reference fraction."""
-    rows = [(name, _across(setting, encoders, class_iou(name))) for name in setting.shown_classes]
+    """Return the IoU or the recall of every shown class for every encoder.
+
+    It is that at the reference fraction.
+    """
+    rows = [(name, _across(setting, encoders, class_score(name))) for name in setting.shown_classes]
     return Grid(encoders, rows)
 
 
 def quality_grid(setting: Setting, encoders: list[str]) -> Grid:
     """Return every quality measure for every encoder at the reference fraction."""
     rows = []
-    for label, name in QUALITY:
+    for label, name in QUALITY[setting.metric.key].items():
         rows.append((label, _across(setting, encoders, attrgetter(f"metrics.{name}"))))
     return Grid(encoders, rows)
 
 
 def mistakes(setting: Setting, encoders: list[str]) -> Grid:
-    """Return the most frequent confusions of classes, as shares of the true class's pixels.
+    """Return the most frequent confusions of classes, as shares of the true class.
 
     With very many classes, only true classes that are shown count: among the others, some encoder
     takes nearly every rare class for another one.

@@ -172,6 +172,8 @@ def _render(
         finalize=_keep_together,
         script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
         study=study,
+        task=study.task,
+        metric=study.metric,
         between=between,
         folds=folds_table(study),
         matrices=matrices(study),

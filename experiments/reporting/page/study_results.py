@@ -11,11 +11,16 @@ from encoder_ablations.experiments.reporting.findings.image_intervals import Res
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page.terminal import seeds_table, terminal_ranking
 from encoder_ablations.experiments.reporting.text.table import Table
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
+from encoder_ablations.experiments.runs.metrics_record import ClassificationRecord, MetricsRecord
 from encoder_ablations.experiments.runs.record import RunRecord
 
-SCORES = [name for name in MetricsRecord.model_fields if not name.startswith("per_class")]
-"""The measures that are one number for a run."""
+
+def _scores(study: Study) -> list[str]:
+    """Return the measures that are one number for a run."""
+    fields = list(MetricsRecord.model_fields)
+    if study.task == "classification":
+        fields = list(ClassificationRecord.model_fields)
+    return [name for name in fields if not name.startswith("per_class")]
 
 
 def text(study: Study) -> str:
@@ -47,17 +52,18 @@ def _groups(setting: Setting, resampling: Resampling) -> Iterator[dict[str, Any]
 
 def as_csv(study: Study) -> str:
     """Return a row for every run, and one with the seed "mean" and "std" for every group."""
-    header = ["setting", "encoder", "fraction", "seed", "status", *SCORES]
-    rows = list(chain.from_iterable(map(_rows, study.groups)))
+    scores = _scores(study)
+    header = ["setting", "encoder", "fraction", "seed", "status", *scores]
+    rows = list(chain.from_iterable(_rows(group, scores) for group in study.groups))
     return Table("Results", header, rows).csv()
 
 
-def _rows(group: RunGroup) -> Iterator[list[Any]]:
+def _rows(group: RunGroup, scores: list[str]) -> Iterator[list[Any]]:
     start = [group.setting, group.encoder, f"{group.fraction:g}"]
     for run in group.records:
-        values = [getattr(run.metrics, name, None) for name in SCORES]
+        values = [getattr(run.metrics, name, None) for name in scores]
         yield [*start, run.spec.seed, run.status, *values]
-    summaries = [group.summary(attrgetter(f"metrics.{name}")) for name in SCORES]
+    summaries = [group.summary(attrgetter(f"metrics.{name}")) for name in scores]
     for kind in ("mean", "std"):
         values = [_known(getattr(summary, kind)) for summary in summaries]
         yield [*start, kind, "", *values]
@@ -78,15 +84,15 @@ def _names(group: RunGroup) -> dict[str, Any]:
 
 
 def _over_seeds(group: RunGroup) -> dict[str, Any]:
-    score = group.score
+    score, key = group.score, group.metric.key
     # two seeds have a range, but no interval
     interval = _interval(score.mean - score.half_width, score.mean + score.half_width)
     return {
         "seeds": sorted(group.seeds),
         "failed": [run.spec.seed for run in group.failed],
-        "miou_by_seed": {str(seed): value for seed, value in group.values().items()},
-        "miou_mean": _known(score.mean),
-        "miou_std": _known(score.std),
+        f"{key}_by_seed": {str(seed): value for seed, value in group.values().items()},
+        f"{key}_mean": _known(score.mean),
+        f"{key}_std": _known(score.std),
         "interval_over_seeds": interval,
     }
 
@@ -94,7 +100,7 @@ def _over_seeds(group: RunGroup) -> dict[str, Any]:
 def _published(group: RunGroup) -> dict[str, Any] | None:
     if group.published is None:
         return None
-    return {"miou": group.published.miou / 100, "source": group.published.source}
+    return {group.metric.key: group.published.score / 100, "source": group.published.source}
 
 
 def _run(group: RunGroup, run: RunRecord) -> dict[str, Any]:

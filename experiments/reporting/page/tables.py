@@ -15,7 +15,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     RunGroup,
     Setting,
     best_first,
-    class_iou,
+    class_score,
 )
 from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
 from encoder_ablations.experiments.reporting.findings.protocols import protocols_table
@@ -96,11 +96,12 @@ def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
     return names | flatten(measured | model | inputs)
 
 
-RANKING = ["setting", "encoder", "fraction (%)", "mIoU (%)", "n", "failed"]
+RANKING = ["setting", "encoder", "fraction (%)", "{} (%)", "n", "failed"]
 RANKING += ["low (%)", "high (%)", "spread", "std (points)"]
 RANKING += ["low with other images (%)", "high with other images (%)"]
 RANKING += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)"]
 RANKING += ["memory (GB)"]
+"""Columns; {} is the main metric."""
 PUBLISHED = ["published (%)", "ours - published (points)", "source"]
 
 
@@ -115,10 +116,11 @@ def ranking_table(study: Study, resampling: Resampling) -> Table:
                 wide = resampling.interval(group)
             cells = [setting.title, group.encoder, *_scores(group), *map(_percent, wide)]
             rows.append([*cells, *_costs(group), *_published(cited.get(group))])
-    header = RANKING + PUBLISHED
+    label = study.metric.label
+    header = [name.format(label) for name in RANKING] + PUBLISHED
     if not cited:
-        header, rows = RANKING, [row[: len(RANKING)] for row in rows]
-    caption = "Mean mIoU with 95 % t intervals over seeds (n >= 3) or ranges (n = 2)."
+        header, rows = header[: len(RANKING)], [row[: len(RANKING)] for row in rows]
+    caption = f"Mean {label} with 95 % t intervals over seeds (n >= 3) or ranges (n = 2)."
     return Table(caption, header, rows, names=2)
 
 
@@ -149,16 +151,17 @@ def _costs(group: RunGroup) -> list[str]:
 
 
 def per_class_table(study: Study) -> Table:
-    """Return the IoU of every class at each setting's reference fraction."""
+    """Return the IoU or the recall of every class at each setting's reference fraction."""
     rows = list(chain.from_iterable(map(_class_rows, study.settings)))
-    header = ["setting", "encoder", "class", "IoU (%)", "n"]
-    return Table("IoU of every class.", header, rows, names=3)
+    label = study.metric.class_label
+    header = ["setting", "encoder", "class", f"{label} (%)", "n"]
+    return Table(f"{label} of every class.", header, rows, names=3)
 
 
 def _class_rows(setting: Setting) -> Iterator[list[str]]:
     groups = [group for group in setting.at(setting.reference) if group.runs]
     for name, group in product(setting.classes, groups):
-        score = group.summary(class_iou(name)).text()
+        score = group.summary(class_score(name)).text()
         yield [setting.title, group.encoder, name, score, str(len(group.runs))]
 
 

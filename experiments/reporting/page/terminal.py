@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from operator import attrgetter
 
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting, best_first
 from encoder_ablations.experiments.reporting.findings.published_scores import (
     Cited,
@@ -12,18 +13,29 @@ from encoder_ablations.experiments.reporting.findings.published_scores import (
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
-from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
+from encoder_ablations.experiments.runs.metrics_record import TaskMetrics
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.utils.texts import as_cell
 
-MEASURES = {"miou": "mIoU", "mean_class_accuracy": "mean acc.", "pixel_accuracy": "pixel acc."}
+MEASURES: dict[Task, dict[str, str]] = {
+    "segmentation": {
+        "miou": "mIoU",
+        "mean_class_accuracy": "mean acc.",
+        "pixel_accuracy": "pixel acc.",
+    },
+    "classification": {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced",
+        "macro_f1": "macro F1",
+    },
+}
 """Measures in the table of seeds, in percent; JSON and CSV have all."""
 ALIGNMENT = "<>><<><"
 """Of the columns of the ranking: numbers are aligned to the right."""
 
 
 def terminal_ranking(groups: Iterable[RunGroup]) -> str:
-    """Return encoder, fraction, mIoU, spread and seeds in aligned columns, best first.
+    """Return encoder, fraction, score, spread and seeds in aligned columns, best first.
 
     Every setting has a block of lines; published scores, where there are any, follow our own.
     """
@@ -34,7 +46,8 @@ def terminal_ranking(groups: Iterable[RunGroup]) -> str:
 def _block(title: str, groups: list[RunGroup]) -> str:
     groups = sorted(groups, key=best_first)
     cited = citations(groups)
-    header = ["encoder", "images", "mIoU %", "spread", "n", "published %", "ours minus that"]
+    score = f"{groups[0].metric.label} %"
+    header = ["encoder", "images", score, "spread", "n", "published %", "ours minus that"]
     rows = [header, *(_row(group, cited.get(group)) for group in groups)]
     # published scores have no column where there are none
     columns = list(zip(*rows, strict=True))
@@ -67,7 +80,7 @@ def _aligned(cells: tuple[str, ...], side: str) -> list[str]:
 def seeds_table(study: Study) -> str:
     """Return a line for every run, failed ones included, in a block for every setting."""
     width = max(len("encoder"), *(len(group.encoder) for group in study.groups))
-    heads = "  ".join(f"{text:>10}" for text in MEASURES.values())
+    heads = "  ".join(f"{text:>10}" for text in MEASURES[study.task].values())
     lines = []
     for setting in study.settings:
         lines += [setting.title, f"  {'encoder':<{width}}  images  seed  {heads}"]
@@ -86,12 +99,12 @@ def _seed_lines(setting: Setting, width: int) -> list[str]:
 
 def _result(run: RunRecord) -> str:
     if run.metrics is not None:
-        return _measures(run.metrics)
+        return _measures(run.metrics, MEASURES[run.task])
     lines = run.error.message.splitlines() if run.error else []
     return f"failed: {as_cell([*lines, 'no reason given'][0])}"
 
 
-def _measures(metrics: MetricsRecord) -> str:
-    values = [getattr(metrics, name) for name in MEASURES]
+def _measures(metrics: TaskMetrics, names: Iterable[str]) -> str:
+    values = [getattr(metrics, name) for name in names]
     texts = [formats.DASH if value is None else f"{100 * value:.2f}" for value in values]
     return "  ".join(f"{text:>10}" for text in texts)

@@ -38,7 +38,7 @@ class RankingRow:
     Attributes:
         rank: 1 for the best.
         encoder: its title.
-        miou: mean over seeds, in percent.
+        score: mean over seeds, in percent.
         spread: interval or range of the score over seeds; "" for one seed.
         spread_name: which of the two it is.
         strip: the same on a small scale.
@@ -53,7 +53,7 @@ class RankingRow:
 
     rank: int
     encoder: str
-    miou: str
+    score: str
     spread: str
     spread_name: str
     strip: Strip
@@ -67,7 +67,7 @@ class RankingRow:
 
 
 Scale = Callable[[float], float]
-"""mIoU in 0..1 -> position on a strip, 0..100."""
+"""A score in 0..1 -> position on a strip, 0..100."""
 
 
 def ranking_rows(setting: Setting, resampling: Resampling) -> list[RankingRow]:
@@ -78,11 +78,11 @@ def ranking_rows(setting: Setting, resampling: Resampling) -> list[RankingRow]:
     rows = []
     for rank, standing in enumerate(ranked.standings, start=1):
         pair = ranked.pair(ranked.leader, standing)
-        group, summary = standing.group, standing.miou
+        group, summary = standing.group, standing.score
         row = RankingRow(
             rank=rank,
             encoder=standing.encoder,
-            miou=formats.percent(summary.mean),
+            score=formats.percent(summary.mean),
             spread=_spread(summary),
             spread_name=summary.spread,
             strip=_strip(group, place),
@@ -112,8 +112,8 @@ def ranking_scale(setting: Setting) -> tuple[str, str]:
 def _bounds(ranked: list[Standing]) -> tuple[float, float]:
     """Return whole percents around everything that the strips show, as shares."""
     # bounds, not means, decide how wide the scale is
-    lows = [standing.miou.low for standing in ranked]
-    highs = [standing.miou.high for standing in ranked]
+    lows = [standing.score.low for standing in ranked]
+    highs = [standing.score.high for standing in ranked]
     low, high = max(min(lows, default=0.0), 0), max(highs, default=1.0)
     return int(100 * low) / 100, min(int(100 * high) + 1, 100) / 100
 

@@ -12,7 +12,7 @@ from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import plural
 
 VISIBLE = 0.0005
-"""Smallest difference of mIoU that does not print as 0.0 points; below it, scores are the same."""
+"""Smallest difference that does not print as 0.0 points; below it, scores are the same."""
 
 SPLITS = {"val": "validation images", "test": "test images", "train": "training images"}
 
@@ -77,15 +77,16 @@ def _scope(setting: Setting, ranked: Ranking) -> str:
 
 
 def _headline(ranked: Ranking) -> str:
-    leader = ranked.leader.encoder
+    leader, metric = ranked.leader.encoder, ranked.leader.group.metric.label
     if len(ranked.standings) == 1:
-        score = formats.percent(ranked.leader.miou.mean)
-        return f"{leader} reaches {score} % mIoU; no other encoder has a result to compare it with."
+        score = formats.percent(ranked.leader.score.mean)
+        told = f"{leader} reaches {score} % {metric}"
+        return f"{told}; no other encoder has a result to compare it with."
     second = ranked.standings[1]
     runner_up = ranked.pair(ranked.leader, second)
     if not runner_up.seeds:
         return (
-            f"{leader} has the highest mIoU, but shares no seed with {second.encoder}: not "
+            f"{leader} has the highest {metric}, but shares no seed with {second.encoder}: not "
             "comparable."
         )
     # means are over all seeds, differences over the shared ones: the two may disagree
@@ -145,11 +146,12 @@ def _other_images(ranked: Ranking, resampling: Resampling) -> list[str]:
 def _scores(ranked: Ranking) -> list[str]:
     """Return what the first, the next and the last encoder score, and their distances."""
     leader, *others = ranked.standings
-    sentences = [f"{leader.encoder} scores {formats.percent(leader.miou.mean)} % mIoU."]
+    metric = leader.group.metric.label
+    sentences = [f"{leader.encoder} scores {formats.percent(leader.score.mean)} % {metric}."]
     roles = {"The next": others[:1], "The last": others[1:][-1:]}
     for role, found in roles.items():
         sentences += [
-            f"{role}, {other.encoder}, scores {formats.percent(other.miou.mean)} %, "
+            f"{role}, {other.encoder}, scores {formats.percent(other.score.mean)} %, "
             f"{_behind(ranked.pair(leader, other))}."
             for other in found
         ]
@@ -170,7 +172,7 @@ def _behind(pair: Comparison) -> str:
 
 def _sure(setting: Setting, ranked: Ranking) -> list[str]:
     """Return sentences about seeds, the test of the lead, and failed runs."""
-    counts = {standing.miou.n for standing in ranked.standings}
+    counts = {standing.score.n for standing in ranked.standings}
     fewest, most = min(counts), max(counts)
     seeds = f"{fewest} to {most} seeds"
     if len(counts) == 1:

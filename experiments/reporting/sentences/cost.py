@@ -101,7 +101,7 @@ def _less(ranked: Ranking, cheapest: Standing) -> str:
     pair = ranked.pair(leader, cheapest)
     if pair.first_is_better:
         return f"which scores {formats.bare(pair.mean)} points less"
-    means = formats.bare(leader.miou.mean - cheapest.miou.mean)
+    means = formats.bare(leader.score.mean - cheapest.score.mean)
     doubt = "; the seeds do not separate the two"
     if not pair.tested:
         doubt = " in this small sample"

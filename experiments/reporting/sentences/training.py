@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import ScheduleSpec
 from encoder_ablations.engine.training.description import average_in_words, metric_title
@@ -54,15 +55,17 @@ def _schedule(schedule: ScheduleSpec) -> str:
     return f"{warmup}, then {schedule.decay} decay to {end}"
 
 
-def _end_sentences(recipe: Recipe) -> Iterator[str]:
+def _end_sentences(spec: RunSpec) -> Iterator[str]:
     """Return when training ends early, and which weights are scored."""
+    recipe = spec.recipe
     early = recipe.early_stopping
     if early is not None:
         rise = "risen"
         if early.min_delta:
             rise = f"risen by more than {early.min_delta:g}"
+        metric = metric_title(early.metric or MAIN_METRICS[spec.dataset.task].key)
         yield (
-            f"Training ends early when validation {metric_title(early.metric)} has not {rise} for "
+            f"Training ends early when validation {metric} has not {rise} for "
             f"{plural(early.patience, 'evaluation')}."
         )
     if recipe.average is not None:
@@ -72,7 +75,7 @@ def _end_sentences(recipe: Recipe) -> Iterator[str]:
 def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
     """Return what only some recipes and heads decide."""
     recipe = spec.recipe
-    yield from _end_sentences(recipe)
+    yield from _end_sentences(spec)
     changed = recipe.augmentation.model_dump(exclude_defaults=True)
     settings = recipe.augmentation.model_dump(mode="json")
     more = [_setting(name, settings[name]) for name in changed if name not in ELSEWHERE]

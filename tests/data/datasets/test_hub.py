@@ -372,3 +372,33 @@ def test_without_the_package(half, monkeypatch, tmp_path):
     ) as caught:
         copied(spec_of("rocks"), "train")
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_labels_becomes_folders():
+    """An interrupted copy goes on, with the same classes."""
+    features = {"label": datasets.ClassLabel(names=["crater", "dune/field"])}
+    publish("scenes", {"train": 5, "validation": 2}, ids, features, label=1)
+    spec = spec_of(
+        "scenes",
+        task="classification",
+        classes=["crater", "dune_field"],
+        hub={"repository": "owner/scenes", "label_column": "label"},
+    )
+    train = copied(spec, "train")
+    assert train.ids[-1] == "dune_field/train_000004"
+    assert train[0].mask.tolist() == [[1]]
+    written = {path: path.stat().st_mtime_ns for path in spec.folder.rglob("*.png")}
+    (spec.folder / "hub.json").unlink()
+    removed = spec.folder / "images/train/dune_field/train_000004.png"
+    removed.unlink()
+    assert copied(spec, "train").ids == train.ids
+    kept = {path: path.stat().st_mtime_ns for path in written if path != removed}
+    assert kept.items() <= written.items()
+
+
+def test_labels_and_the_task_belong_together():
+    hub_settings = {"repository": "owner/scenes", "label_column": "label"}
+    with pytest.raises(InputError, match="label_column and task"):
+        spec_of("scenes", hub=hub_settings)
+    with pytest.raises(InputError, match="label_column and task"):
+        spec_of("scenes", task="classification")

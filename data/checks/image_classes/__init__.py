@@ -1,0 +1,1 @@
+"""Checks of datasets in which every image has one class."""

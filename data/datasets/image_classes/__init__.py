@@ -1,0 +1,1 @@
+"""Datasets in which every image has one class: their files and their labels."""

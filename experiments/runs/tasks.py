@@ -1,0 +1,98 @@
+"""Keeps segmentation and classification apart: heads, studies, reports."""
+
+from collections.abc import Sequence
+
+from encoder_ablations.data.datasets.sample import Task
+from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
+from encoder_ablations.utils.errors import InputError
+
+
+def refuse_other_task(head: str, task: Task, dataset: DatasetSpec) -> None:
+    """Refuse a head for another task than the dataset's.
+
+    Args:
+        head: its name.
+        task: what it predicts.
+        dataset: what it would be trained on.
+
+    Raises:
+        InputError: the tasks differ.
+    """
+    if task == dataset.task:
+        return
+    way_out = {
+        "classification": "Choose the head classifier, or a dataset with masks",
+        "segmentation": "Choose another head, or a dataset with task: classification",
+    }
+    raise InputError(
+        f"the head {head} is for {task}, but the dataset '{dataset.name}' is for {dataset.task}. "
+        f"{way_out[dataset.task]}."
+    )
+
+
+def refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:
+    """Refuse metrics of the other task, and samples that are mixed by their masks.
+
+    Args:
+        recipe: how runs are trained.
+        dataset: what they are trained on.
+
+    Raises:
+        InputError: one of them does not fit.
+    """
+    whole_images = dataset.task == "classification"
+    chosen = {"checkpoints.metric": recipe.checkpoints.metric}
+    if recipe.early_stopping is not None:
+        chosen["early_stopping.metric"] = recipe.early_stopping.metric
+    for key, metric in chosen.items():
+        if metric is not None and (metric in OF_CLASSIFICATION) != whole_images:
+            raise InputError(
+                f"recipe.{key}: {metric} is not computed for {dataset.task}, which is the task of "
+                f"the dataset '{dataset.name}'. Leave it out for the task's main metric."
+            )
+    mix = recipe.augmentation.mix
+    if whole_images and mix is not None and mix.kind != "mixup":
+        raise InputError(
+            f"recipe.augmentation.mix: {mix.kind} mixes masks, and the dataset '{dataset.name}' is "
+            "for classification. Use mixup."
+        )
+
+
+def refuse_two_tasks(datasets: Sequence[DatasetSpec], where: str) -> None:
+    """Refuse to put runs of two tasks side by side: their scores cannot be compared.
+
+    Args:
+        datasets: of all runs.
+        where: begins the message.
+
+    Raises:
+        InputError: some are for segmentation, and some for classification.
+    """
+    named: dict[Task, str] = {}
+    for dataset in datasets:
+        named.setdefault(dataset.task, dataset.name)
+    if len(named) > 1:
+        examples = ", ".join(f"'{name}' is for {task}" for task, name in named.items())
+        raise InputError(
+            f"{where} mixes two tasks, whose scores cannot be compared: {examples}. "
+            "Make a study of each."
+        )
+
+
+def refuse_transfer(datasets: Sequence[DatasetSpec]) -> None:
+    """Refuse tests on other datasets where a dataset is for classification.
+
+    Args:
+        datasets: those that runs were trained on, and the one that they would be tested on.
+
+    Raises:
+        InputError: one has no masks.
+    """
+    for dataset in datasets:
+        if dataset.task == "classification":
+            raise InputError(
+                f"--dataset compares masks, and '{dataset.name}' is for classification. Leave out "
+                "--dataset to evaluate a run on its own dataset."
+            )
