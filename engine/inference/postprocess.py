@@ -5,6 +5,7 @@ Pixels that lose their class get that of the nearest pixel which keeps its own.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -48,10 +49,15 @@ class Postprocessing:
         return cleaned
 
 
+class Step(Protocol):
+    """One way of cleaning up a class."""
+
+    def __call__(self, mask: np.ndarray, label: int, number: int) -> np.ndarray:
+        """Return the cleaned mask H×W."""
+
+
 def _for_classes(
-    step: Callable[[np.ndarray, int, int], np.ndarray],
-    numbers: Mapping[str, int],
-    classes: Sequence[str],
+    step: Step, numbers: Mapping[str, int], classes: Sequence[str]
 ) -> list[Callable[[np.ndarray], np.ndarray]]:
     """Return the step for each class that has a number of its own, or for all.
 
@@ -61,7 +67,7 @@ def _for_classes(
     for name in numbers:
         if name not in (ALL, *classes):
             raise unknown("class of a clean-up", name, (ALL, *classes))
-    found = []
+    found: list[Callable[[np.ndarray], np.ndarray]] = []
     for place, name in enumerate(classes):
         number = numbers.get(name, numbers.get(ALL, 0))
         if number > 0:

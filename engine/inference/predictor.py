@@ -131,9 +131,9 @@ class Predictor:
                 source, spec.window, spec.overlap, spec.batch, self._predicted, advance
             )
             return
-        whole = [slice(0, side) for side in source.size]
-        pixels = as_rgb(source.block(*whole))
-        yield Block(*whole, self._predicted(pixels[None])[0].cpu())
+        rows, columns = (slice(0, side) for side in source.size)
+        pixels = as_rgb(source.block(rows, columns))
+        yield Block(rows, columns, self._predicted(pixels[None])[0].cpu())
         advance()
 
     def windowed(self, window: int) -> "Predictor":

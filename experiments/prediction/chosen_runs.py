@@ -31,7 +31,8 @@ def trained_run(folder: Path) -> TrainedRun:
     """Return the finished run in a folder.
 
     Raises:
-        InputError: there is no run, it has not finished, failed, or was trained in Detectron2.
+        InputError: there is no run, it has not finished, failed, gives no masks, or was trained in
+            Detectron2.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}. Name the folder of a run or of a study.")
@@ -50,6 +51,11 @@ def trained_run(folder: Path) -> TrainedRun:
         raise InputError(
             f"the run {record.run_id} was trained in Detectron2; use its model there "
             f"(MODEL.WEIGHTS {folder / 'model_best.pth'})."
+        )
+    if record.task == "classification":
+        raise InputError(
+            f"the run {record.run_id} classifies whole images and gives no masks. Choose a run on "
+            "a dataset with masks."
         )
     return TrainedRun(folder, record)
 

@@ -99,10 +99,12 @@ class Outputs:
                 path = self.path("heatmaps", f"{name}.{_file_name(label)}", "png")
                 write_image(path, heat_picture(share))
         if self.wanted.probabilities:
-            content = {"probabilities": probabilities.astype(np.float16)}
-            content["classes"] = np.array(prediction.classes)
             path = self.path("probabilities", name, "npz")
-            write_with(path, lambda file: np.savez_compressed(file, **content))
+            halves, labels = probabilities.astype(np.float16), np.array(prediction.classes)
+            write_with(
+                path,
+                lambda file: np.savez_compressed(file, probabilities=halves, classes=labels),
+            )
 
     def _write_ids(self, kind: str, name: str, mask: np.ndarray) -> None:
         """Write class ids as a PNG: with the classes' colours as its palette, or in 16 bits."""

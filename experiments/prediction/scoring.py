@@ -132,7 +132,7 @@ def _plain_miou(runs: Sequence[TrainedRun], split: Split) -> float | None:
     for run in runs:
         data, metrics = run.record.data, run.record.metrics
         assert data is not None
-        assert metrics is not None
+        assert isinstance(metrics, MetricsRecord)
         if data.report_split == split and metrics.miou is not None:
             scores.append(metrics.miou)
     if len(scores) < len(runs):

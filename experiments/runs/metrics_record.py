@@ -117,11 +117,12 @@ def metrics_record(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> Metr
     )
 
 
-def scalars(metrics: MetricsRecord | None) -> dict[str, float | None]:
+def scalars(metrics: MetricsRecord | ClassificationRecord | None) -> dict[str, float | None]:
     """Return the metrics that are one number each, by name; none without metrics."""
     if metrics is None:
         return {}
-    return metrics.model_dump(exclude={"per_class_iou", "per_class_dice", "per_class_accuracy"})
+    found = metrics.model_dump()
+    return {name: value for name, value in found.items() if not isinstance(value, dict)}
 
 
 def shared_metrics(counts: np.ndarray, names: tuple[str, ...]) -> MetricsRecord:

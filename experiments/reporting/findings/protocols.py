@@ -59,7 +59,7 @@ def _rows(setting: Setting) -> Iterator[list[str]]:
     for family in families(ranked):
         changes = ["", *map(_change, against_first(ranked, family))]
         for standing, change in zip(family, changes, strict=True):
-            score, cost = standing.miou, standing.cost
+            score, cost = standing.score, standing.cost
             yield [
                 *(setting.title, standing.encoder, standing.group.protocol),
                 *(score.text(), str(score.n), change),

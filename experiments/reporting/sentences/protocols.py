@@ -32,7 +32,7 @@ def said_of_protocols(setting: Setting) -> list[str]:
 
 def _scores(family: Sequence[Standing]) -> str:
     told = [
-        f"{formats.percent(each.miou.mean)} % {_words(each)} "
+        f"{formats.percent(each.score.mean)} % {_words(each)} "
         f"({formats.large(each.cost.trainable)} parameters learn, in "
         f"{duration(each.cost.train_seconds)})"
         for each in family
