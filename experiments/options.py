@@ -2,6 +2,8 @@
 
 import argparse
 import math
+import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,6 +128,12 @@ def _check_tracker(name: str) -> None:
         raise unknown("tracker", name, TRACKERS)
     if find_spec(name) is None:
         raise missing(name, ImportError(f"No module named '{name}'"))
+
+
+def print_left_out(problems: Iterable[str]) -> None:
+    """Print a line to stderr for each input that was left out."""
+    for line in problems:
+        print(f"left out: {line}", file=sys.stderr)
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:

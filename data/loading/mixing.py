@@ -9,7 +9,7 @@ from collections.abc import Collection
 import numpy as np
 
 from encoder_ablations.data.views.augmentation import MixSpec
-from encoder_ablations.data.views.custom import Crop
+from encoder_ablations.data.views.crop import Crop
 from encoder_ablations.data.views.mixed_samples import blended, with_box, with_classes
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream

@@ -15,7 +15,7 @@ from encoder_ablations.data.loading.items import Batch, Samples, View
 from encoder_ablations.data.loading.mixing import Mixer
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.data.views.class_balance import balance_of
-from encoder_ablations.data.views.custom import Crop
+from encoder_ablations.data.views.crop import Crop
 from encoder_ablations.data.views.transforms import training_view
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from encoder_ablations.data.views.crop import Crop
 from encoder_ablations.utils.custom_code.failures import check_arguments, failing_in
 from encoder_ablations.utils.custom_code.loading import load_custom
 from encoder_ablations.utils.errors import InputError
 
-Crop = tuple[np.ndarray, np.ndarray]
 Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], object]
 IDS = 2**16
 """Masks hold less than this."""

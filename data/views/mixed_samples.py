@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from encoder_ablations.data.views.custom import Crop
+from encoder_ablations.data.views.crop import Crop
 
 
 def blended(image: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:

@@ -67,13 +67,7 @@ def training_view(
     if balance is not None:
         first = Window(rows, columns)
         rows, columns = balance.window(mask, first, substream(rng, "class balance"))
-
-    if is_warped(spec):
-        places = draw_places(rows, columns, spec, rng)
-        pixels, labels = warped(sample.image, mask, rows, columns, places, PADDING, sample.ignore)
-    else:
-        pixels = resize(sample.image, rows, columns)
-        labels = resize_mask(mask, rows, columns).astype(mask_type(sample.ignore))
+    pixels, labels = _cut_out(sample.image, mask, sample.ignore, Window(rows, columns), spec, rng)
     if spec.photometric:
         pixels = distort(pixels, rng, spec.photometric)
     pixels = degrade(pixels, spec, rng)
@@ -81,6 +75,23 @@ def training_view(
         pixels, labels = cv2.flip(pixels, 1), cv2.flip(labels, 1)
     crop = _turned(*_padded(pixels, labels, sample.ignore, spec.crop), spec, rng)
     return apply_custom(*crop, spec.custom, sample.ignore, rng)
+
+
+def _cut_out(
+    image: np.ndarray,
+    mask: np.ndarray,
+    ignore: int,
+    window: Window,
+    spec: AugmentationSpec,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a window of image and mask at its size in the crop, rotated and bent if that is set."""
+    rows, columns = window
+    if is_warped(spec):
+        places = draw_places(rows, columns, spec, rng)
+        return warped(image, mask, rows, columns, places, PADDING, ignore)
+    labels = resize_mask(mask, rows, columns).astype(mask_type(ignore))
+    return resize(image, rows, columns), labels
 
 
 def _labelled_view(

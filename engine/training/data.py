@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor
+from accelerate import Accelerator
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.data.loading.items import Samples
+from encoder_ablations.data.loading.batches import evaluation_items, training_batches
+from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples
 from encoder_ablations.data.views.augmentation import AugmentationSpec
-from encoder_ablations.engine.training.statistic_images import statistic_batches
+from encoder_ablations.engine.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,47 @@ class TrainingData:
     val_indices: list[int]
     class_pixels: list[int] | None = None
 
-    def statistic_batches(
-        self, augmentation: AugmentationSpec, seed: int, workers: int
-    ) -> Iterator[Tensor]:
-        """Yield training images B×3×H×W uint8 on which BatchNorm statistics are estimated."""
-        return statistic_batches(self.train, self.train_indices, augmentation, seed, workers)
+    def batches(
+        self,
+        recipe: Recipe,
+        seed: int,
+        start_step: int,
+        accelerator: Accelerator,
+        workers: int,
+    ) -> Iterator[list[Batch]]:
+        """Yield this process's micro-batches of each step, see :func:`training_batches`.
+
+        Args:
+            recipe: batches, steps and augmentation.
+            seed: of order and augmentation.
+            start_step: the first step, counted from 0.
+            accelerator: the processes that share the run.
+            workers: processes that load images for this one.
+        """
+        return training_batches(
+            self.train,
+            self.train_indices,
+            recipe.augmentation,
+            seed=seed,
+            batch_size=recipe.batch_size,
+            steps=recipe.steps,
+            start_step=start_step,
+            accumulation=recipe.accumulation,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            workers=workers,
+            class_pixels=self.class_pixels,
+        )
+
+    def validation(
+        self, augmentation: AugmentationSpec, accelerator: Accelerator, workers: int
+    ) -> Iterator[EvaluationItem]:
+        """Yield this process's validation images, see :func:`evaluation_items`."""
+        return evaluation_items(
+            self.val,
+            self.val_indices,
+            augmentation,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+            workers=workers,
+        )

@@ -9,7 +9,6 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor
 
-from encoder_ablations.data.loading.batches import evaluation_items, training_batches
 from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.cost.memory import PeakMemory
 from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
@@ -18,7 +17,6 @@ from encoder_ablations.engine.evaluation.metrics import validation_metrics
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.training.averaging import averaged, make_average
 from encoder_ablations.engine.training.batch_norm import check_images, synchronise
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.callbacks import (
@@ -28,21 +26,23 @@ from encoder_ablations.engine.training.callbacks import (
     StepReport,
     Training,
 )
-from encoder_ablations.engine.training.curves import MetricsFile
-from encoder_ablations.engine.training.data import TrainingData
-from encoder_ablations.engine.training.early_stopping import EarlyStopping
-from encoder_ablations.engine.training.optimizer import build_optimizer
-from encoder_ablations.engine.training.saving import (
+from encoder_ablations.engine.training.checkpointing.averaging import averaged, make_average
+from encoder_ablations.engine.training.checkpointing.saving import (
     Agreement,
     BestCheckpoint,
     LastCheckpoint,
     Stateful,
 )
+from encoder_ablations.engine.training.checkpointing.top_checkpoints import TopCheckpoints
+from encoder_ablations.engine.training.data import TrainingData
+from encoder_ablations.engine.training.early_stopping import EarlyStopping
+from encoder_ablations.engine.training.logs.curves import MetricsFile
+from encoder_ablations.engine.training.logs.tensorboard import TensorBoard
+from encoder_ablations.engine.training.optimizer import build_optimizer
 from encoder_ablations.engine.training.schedule import rate_factor, set_rates
 from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
+from encoder_ablations.engine.training.statistic_images import statistic_batches
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, Step, StepSetup
-from encoder_ablations.engine.training.tensorboard import TensorBoard
-from encoder_ablations.engine.training.top_checkpoints import TopCheckpoints
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.interrupts import deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
@@ -111,12 +111,12 @@ class Trainer:
         self.checkpoint = self._last_checkpoint()
 
     def _statistic_images(self) -> Iterable[Tensor]:
-        return self.data.statistic_batches(self.recipe.augmentation, self.seed, self.workers)
+        images = (self.data.train, self.data.train_indices)
+        return statistic_batches(*images, self.recipe.augmentation, self.seed, self.workers)
 
     def _own_callbacks(self) -> list[Callback]:
         # the best checkpoint may refuse to go on, before the others open their files
-        scored = partial(averaged, self.average)
-        found: list[Callback] = [BestCheckpoint(self.best, scored)]
+        found: list[Callback] = [BestCheckpoint(self.best, partial(averaged, self.average))]
         if self.recipe.checkpoints.keep > 1:
             found.append(TopCheckpoints(self.best, self.recipe.checkpoints))
         if self.average is not None:
@@ -181,7 +181,9 @@ class Trainer:
         self.agreement.restart()
         if self._finished:  # killed before the run was recorded
             return
-        for batches in self._batches():
+        for batches in self.data.batches(
+            self.recipe, self.seed, self.progress.step, self.accelerator, self.workers
+        ):
             loss = self._step(batches)
             self._report(loss)
             evaluated = self._evaluation_is_due()
@@ -194,22 +196,6 @@ class Trainer:
                 self._save()
             if self._finished:
                 break
-
-    def _batches(self) -> Iterable[list[Batch]]:
-        return training_batches(
-            self.data.train,
-            self.data.train_indices,
-            self.recipe.augmentation,
-            seed=self.seed,
-            batch_size=self.recipe.batch_size,
-            steps=self.recipe.steps,
-            start_step=self.progress.step,
-            accumulation=self.recipe.accumulation,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-            workers=self.workers,
-            class_pixels=self.data.class_pixels,
-        )
 
     def _step(self, batches: list[Batch]) -> float:
         """Make one optimiser step; return the loss of the whole batch."""
@@ -273,14 +259,8 @@ class Trainer:
 
     def _predictions(self) -> Evaluation:
         """Return what the model predicts on the validation images."""
-        items = evaluation_items(
-            self.data.val,
-            self.data.val_indices,
-            self.recipe.augmentation,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-            workers=self.workers,
-        )
+        augmentation = self.recipe.augmentation
+        items = self.data.validation(augmentation, self.accelerator, self.workers)
         return evaluate(
             self.segmenter,
             items,

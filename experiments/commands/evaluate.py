@@ -40,7 +40,7 @@ RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
 
 EXAMPLES = """  ablate evaluate outputs/demo
-  ablate evaluate outputs/demo --json demo.json --csv demo.csv
+  ablate evaluate outputs/demo --json demo.json
   ablate evaluate outputs/demo/runs/RUN --split val
   ablate evaluate outputs/demo/runs/RUN --dataset other.yaml --class-map shared.yaml
   ablate evaluate outputs/demo/runs/RUN --tta flips=horizontal   what it gains
@@ -160,7 +160,7 @@ def _report_study(study: Study, json: Path | None, table: Path | None) -> int:
     """Print both tables, and write what was asked for; return the exit code."""
     say = _voice(json, table)
     say(study_results.text(study))
-    _print_left_out(study.damaged)
+    options.print_left_out(study.damaged)
     if json is not None:
         _write(json, as_json(study_results.as_json(study)), say)
     if table is not None:
@@ -168,11 +168,6 @@ def _report_study(study: Study, json: Path | None, table: Path | None) -> int:
     if study.damaged:
         return LEFT_OUT
     return 0
-
-
-def _print_left_out(problems: Sequence[str]) -> None:
-    for line in problems:
-        print(f"left out: {line}", file=sys.stderr)
 
 
 def _voice(*targets: Path | None) -> Callable[[str], None]:
@@ -280,7 +275,7 @@ def _evaluate_elsewhere(arguments: argparse.Namespace, execution: Execution) -> 
         say(transfer_table(record, folder))
     if not records:
         raise InputError(problems[0])
-    _print_left_out(problems)
+    options.print_left_out(problems)
     if arguments.json is not None:
         _write(arguments.json, as_json([record.model_dump(mode="json") for record in records]), say)
     if problems:

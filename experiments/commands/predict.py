@@ -1,7 +1,6 @@
 """``ablate predict``: masks of new images by a finished run, or by a study's best one."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,8 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     classes = runs[0].record.spec.dataset.classes
     outputs = Outputs(arguments.output, classes, colors, wanted)
     outcome = predict_files(files, predictor, outputs, maps)
-    for line in outcome.problems:
-        print(f"left out: {line}", file=sys.stderr)
+    options.print_left_out(outcome.problems)
     for path in [*write_summaries(outputs, outcome.done), write_gallery(outputs, outcome.done)]:
         print(f"wrote {path}")
     print(f"masks and overlays of {plural(len(outcome.done), 'image')}: {arguments.output}")

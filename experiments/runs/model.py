@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from encoder_ablations.encoders.build import build_encoder
-from encoder_ablations.engine.training.averaging import check_average
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
+from encoder_ablations.engine.training.checkpointing.averaging import check_average
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter

@@ -13,8 +13,8 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
+from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
-from encoder_ablations.engine.training.trackers import Trackers
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
 from encoder_ablations.experiments.runs.custom_code import code_of, refuse_other_code
 from encoder_ablations.experiments.runs.execution import Advance, Execution

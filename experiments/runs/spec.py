@@ -10,9 +10,11 @@ from pydantic import Field, model_validator
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.runs.tasks import refuse_other_recipe, refuse_other_task
+from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
+from encoder_ablations.experiments.runs.tasks import refuse_other_task
 from encoder_ablations.segmenters.spec import BUILT_IN, SegmenterSpec
 from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.errors import InputError
 
 LONGEST_SLUG = 180
 MOST_SEEDS = 2**32
@@ -58,7 +60,7 @@ class RunSpec(Config):
 
     @model_validator(mode="after")
     def _recipe_fits_the_task(self) -> "RunSpec":
-        refuse_other_recipe(self.recipe, self.dataset)
+        _refuse_other_recipe(self.recipe, self.dataset)
         return self
 
     @property
@@ -76,3 +78,31 @@ class RunSpec(Config):
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
         slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+def _refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:
+    """Refuse metrics of the other task, and samples that are mixed by their masks.
+
+    Args:
+        recipe: how runs are trained.
+        dataset: what they are trained on.
+
+    Raises:
+        InputError: one of them does not fit.
+    """
+    whole_images = dataset.task == "classification"
+    chosen = {"checkpoints.metric": recipe.checkpoints.metric}
+    if recipe.early_stopping is not None:
+        chosen["early_stopping.metric"] = recipe.early_stopping.metric
+    for key, metric in chosen.items():
+        if metric is not None and (metric in OF_CLASSIFICATION) != whole_images:
+            raise InputError(
+                f"recipe.{key}: {metric} is not computed for {dataset.task}, which is the task of "
+                f"the dataset '{dataset.name}'. Leave it out for the task's main metric."
+            )
+    mix = recipe.augmentation.mix
+    if whole_images and mix is not None and mix.kind != "mixup":
+        raise InputError(
+            f"recipe.augmentation.mix: {mix.kind} mixes masks, and the dataset '{dataset.name}' is "
+            "for classification. Use mixup."
+        )

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
 from encoder_ablations.utils.errors import InputError
 
 
@@ -30,34 +28,6 @@ def refuse_other_task(head: str, task: Task, dataset: DatasetSpec) -> None:
         f"the head {head} is for {task}, but the dataset '{dataset.name}' is for {dataset.task}. "
         f"{way_out[dataset.task]}."
     )
-
-
-def refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:
-    """Refuse metrics of the other task, and samples that are mixed by their masks.
-
-    Args:
-        recipe: how runs are trained.
-        dataset: what they are trained on.
-
-    Raises:
-        InputError: one of them does not fit.
-    """
-    whole_images = dataset.task == "classification"
-    chosen = {"checkpoints.metric": recipe.checkpoints.metric}
-    if recipe.early_stopping is not None:
-        chosen["early_stopping.metric"] = recipe.early_stopping.metric
-    for key, metric in chosen.items():
-        if metric is not None and (metric in OF_CLASSIFICATION) != whole_images:
-            raise InputError(
-                f"recipe.{key}: {metric} is not computed for {dataset.task}, which is the task of "
-                f"the dataset '{dataset.name}'. Leave it out for the task's main metric."
-            )
-    mix = recipe.augmentation.mix
-    if whole_images and mix is not None and mix.kind != "mixup":
-        raise InputError(
-            f"recipe.augmentation.mix: {mix.kind} mixes masks, and the dataset '{dataset.name}' is "
-            "for classification. Use mixup."
-        )
 
 
 def refuse_two_tasks(datasets: Sequence[DatasetSpec], where: str) -> None:

@@ -22,7 +22,8 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
-from encoder_ablations.engine.training import loop, saving
+from encoder_ablations.engine.training import loop
+from encoder_ablations.engine.training.checkpointing import saving
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter

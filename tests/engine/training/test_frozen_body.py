@@ -7,8 +7,11 @@ import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.training.checkpoints import CheckpointError, load_checkpoint
-from encoder_ablations.engine.training.frozen_body import save_model
+from encoder_ablations.engine.training.checkpointing.frozen_body import save_model
+from encoder_ablations.engine.training.checkpoints import (
+    CheckpointError,
+    load_checkpoint,
+)
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import LinearSpec
 

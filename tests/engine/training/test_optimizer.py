@@ -8,7 +8,10 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.optimizers import REFUSED
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
-from encoder_ablations.engine.training.checkpoints import load_checkpoint, save_checkpoint
+from encoder_ablations.engine.training.checkpoints import (
+    load_checkpoint,
+    save_checkpoint,
+)
 from encoder_ablations.engine.training.optimizer import (
     build_optimizer,
     parameter_groups,

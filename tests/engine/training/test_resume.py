@@ -24,6 +24,7 @@ from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.early_stopping import without_rise
 from encoder_ablations.engine.training.loop import Trainer
+from encoder_ablations.engine.training.statistic_images import statistic_batches
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.utils.config import build
@@ -244,7 +245,9 @@ def test_swa_is_pytorchs_mean_with_statistics_of_its_own(terrain, tmp_path):
     averaged = model_of()
     averaged.load_state_dict(saved)
     data, recipe = trainer.data, trainer.recipe
-    estimate_learnt_statistics(averaged, data.statistic_batches(recipe.augmentation, 0, 0))
+    estimate_learnt_statistics(
+        averaged, statistic_batches(data.train, data.train_indices, recipe.augmentation, 0, 0)
+    )
     for name, value in averaged.state_dict().items():
         assert torch.allclose(saved[name], value, atol=1e-6), name
     running = "head.norm.running_mean"

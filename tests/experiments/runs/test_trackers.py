@@ -10,9 +10,9 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.training import trackers
+from encoder_ablations.engine.training.logs import trackers
+from encoder_ablations.engine.training.logs.trackers import IDS, Trackers
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
-from encoder_ablations.engine.training.trackers import IDS, Trackers
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import TRACKERS, Execution
 from encoder_ablations.experiments.runs.run import execute_run

@@ -6,7 +6,7 @@ from pathlib import Path
 from encoder_ablations.engine.evaluation.metrics import number_or_none
 from encoder_ablations.engine.recipe_parts import CheckpointsSpec
 from encoder_ablations.engine.training.callbacks import Callback, EvaluationReport, Training
-from encoder_ablations.engine.training.frozen_body import save_model
+from encoder_ablations.engine.training.checkpointing.frozen_body import save_model
 
 
 class TopCheckpoints(Callback):

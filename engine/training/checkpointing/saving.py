@@ -13,12 +13,12 @@ from torch import Tensor
 
 from encoder_ablations.engine.evaluation.metrics import number_or_none
 from encoder_ablations.engine.training.callbacks import Callback, EvaluationReport, Training
+from encoder_ablations.engine.training.checkpointing.frozen_body import save_model
 from encoder_ablations.engine.training.checkpoints import (
     CheckpointError,
     load_checkpoint,
     load_model,
 )
-from encoder_ablations.engine.training.frozen_body import save_model
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.interrupts import Interrupt
