@@ -85,7 +85,7 @@ def _cut_out(
     spec: AugmentationSpec,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a window of image and mask at its size in the crop, rotated and bent if that is set."""
+    """Return a window of image and mask at its size in the crop, warped if that is set."""
     rows, columns = window
     if is_warped(spec):
         places = draw_places(rows, columns, spec, rng)

@@ -8,8 +8,8 @@ import torch
 from encoder_ablations.engine.inference.predictor import Member, Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
+from encoder_ablations.experiments.runs.model import load_best
 from encoder_ablations.experiments.runs.record import best_step
-from encoder_ablations.experiments.runs.trained_model import load_best
 from encoder_ablations.utils.errors import InputError
 
 Weighting = Literal["equal", "validation"]

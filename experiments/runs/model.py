@@ -1,11 +1,14 @@
-"""The segmenter of a run."""
+"""The segmenter of a run, new or trained."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.checkpointing.averaging import check_average
+from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
+from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter
@@ -46,3 +49,25 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
     check_blends(segmenter, spec.recipe)
     check_average(segmenter, spec.recipe)
     return segmenter
+
+
+def load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter, int]:
+    """Return a run's model with its best weights, and the training step that they are of.
+
+    Args:
+        folder: of the run.
+        spec: of the run.
+        step: when the run's record says that the best checkpoint was saved; None = no record.
+
+    Raises:
+        InputError: there is no checkpoint, it is damaged or of another run, or the user's own code
+            has changed.
+    """
+    refuse_other_code(spec, [folder])
+    path = folder / "checkpoints" / "best.pt"
+    checkpoint = load_checkpoint(path, spec.run_id, step)
+    # the checkpoint replaces all weights, so that none need be downloaded
+    encoder = spec.encoder.model_copy(update={"weights": "random"})
+    segmenter = build_model(spec.model_copy(update={"encoder": encoder}))
+    load_model(segmenter, checkpoint["model"], path)
+    return segmenter, checkpoint["step"]

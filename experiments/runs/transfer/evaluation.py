@@ -21,9 +21,9 @@ from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
+from encoder_ablations.experiments.runs.model import load_best
 from encoder_ablations.experiments.runs.record import RunRecord, best_step
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.runs.trained_model import load_best
 from encoder_ablations.experiments.runs.transfer.record import TransferRecord, save_transfer
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
