@@ -1,5 +1,8 @@
 """Models as ONNX files, computed by ONNX Runtime."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +35,15 @@ def save_onnx(
         InputError: an operator has no counterpart in ONNX.
     """
     try:
-        exported: Any = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[LABELS, PROBABILITIES],
-            verbose=False,
-        )
+        with _without_advice():
+            exported: Any = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[LABELS, PROBABILITIES],
+                verbose=False,
+            )
     # operators of users may fail in any way
     except Exception as error:
         raise InputError(
@@ -82,7 +86,19 @@ def _to_int8(path: Path) -> None:
     from onnxruntime.quantization import quantize_dynamic
 
     # convolutions stay: ONNX Runtime computes them more slowly, and less exactly, in 8 bits
-    quantize_dynamic(path, path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True)
+    with _without_advice():
+        quantize_dynamic(path, path, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Within the block libraries log errors alone, not what they advise their developers to do."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def load_onnx(path: Path) -> Runner:

@@ -62,6 +62,7 @@ def save_program(program: ExportedProgram, path: Path, metadata: dict[str, str])
         torch.export.save(program, path, extra_files=dict(metadata))
     # its errors have no common class
     except Exception as error:
+        path.unlink(missing_ok=True)  # half a file
         raise InputError(
             f"the traced model cannot be written as a program of PyTorch: {first_line(error)}"
         ) from error

@@ -19,7 +19,7 @@ from encoder_ablations.segmenters.frameworks.transformers_segmenter import save_
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import as_json, write_text
 
-LIMITS = {"fp32": 0.001, "fp16": 0.01, "int8": 0.2}
+LIMITS = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}
 """Share of pixels that may have another label than the run gives them, for each precision."""
 
 

@@ -142,6 +142,9 @@ def save_segmenter(
         do_resize=False, do_rescale=False, do_normalize=False, do_reduce_labels=False
     )
     processor.save_pretrained(folder)
+    # safetensors lets nobody else read its file
+    for path in folder.iterdir():
+        path.chmod(0o644)
 
 
 def register() -> None:
