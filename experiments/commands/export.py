@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--runs", nargs="+", default=[], metavar="NAME", help="of a study: the run named so"
     )
     parser.add_argument(
-        "--size", metavar="HxW", help="of all photos, e.g. 512x1024 (default: any, where possible)"
+        "--size", metavar="HxW", help="height x width of all photos, e.g. 512x1024 (default: any)"
     )
     parser.add_argument(
         "--precision", default="fp32", help="of an ONNX file: fp32, fp16 or int8 (default fp32)"
