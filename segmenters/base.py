@@ -69,6 +69,10 @@ class Head(nn.Module):
     """Whether there is :meth:`blended_loss`."""
     spec_type: ClassVar[type[HeadSpec]] = HeadSpec
     """What the settings of such heads are derived from."""
+    traced_for_one_size: bool = False
+    """Whether its code computes with the levels' sizes as plain numbers, so that what
+    ``torch.export`` makes of it takes images of one size.
+    """
 
     @classmethod
     def build(cls, spec: Any, encoder: Encoder, num_classes: int) -> Self:
@@ -263,8 +267,10 @@ class Segmenter(nn.Module):
 
     def _pad(self, tensor: Tensor, value: float) -> Tensor:
         """Pad to multiples of the coarsest stride, on the right and below, as Mask2Former does."""
-        step, (height, width) = self.encoder.divisibility, tensor.shape[-2:]
-        return F.pad(tensor, (0, -width % step, 0, -height % step), value=value)
+        step = self.encoder.divisibility
+        # sides rounded up, in operations that torch.export can also trace for an unknown size
+        below, right = ((side + step - 1) // step * step - side for side in tensor.shape[-2:])
+        return F.pad(tensor, (0, right, 0, below), value=value)
 
 
 def _size(images: Tensor | Features) -> tuple[int, int]:

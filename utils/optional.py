@@ -10,6 +10,12 @@ HINTS = {
         "(https://detectron2.readthedocs.io/tutorials/install.html; docs/setup.md). "
         "The command ablate and its own segmenters work without it.",
     ),
+    "onnx": (
+        "ONNX",
+        "ONNX files need it. Install it with  pip install 'encoder-ablations[export]'  "
+        "or  pip install onnx onnxscript onnxruntime. "
+        "ablate export --format torch and --format hf work without it.",
+    ),
     "pycocotools": (
         "pycocotools",
         "COCO's outlines are drawn with it: pip install pycocotools. "

@@ -48,9 +48,15 @@ def resize(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
     if window.shape[:2] == (rows.length, columns.length):
         return window
     channels = torch.from_numpy(window).permute(2, 0, 1)[None]
-    resized = interpolate(channels, (rows.length, columns.length), mode="bilinear", antialias=True)
+    resized = antialiased(channels, (rows.length, columns.length))
     pixels: np.ndarray = cv2.merge(list(resized[0].numpy()))  # from three planes to H×W×3
     return pixels
+
+
+def antialiased(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return images B×3×H×W uint8 resized to ``size``, bilinearly with antialiasing."""
+    resized: torch.Tensor = interpolate(images, size, mode="bilinear", antialias=True)
+    return resized
 
 
 def resize_mask(mask: np.ndarray, rows: Span, columns: Span) -> np.ndarray:

@@ -26,7 +26,7 @@ from transformers.backbone_utils import BackboneConfigMixin, BackboneMixin
 from transformers.modeling_outputs import BackboneOutput
 
 from encoder_ablations.encoders.adaptation import refuse_adapters
-from encoder_ablations.encoders.base import STRIDES, Encoder
+from encoder_ablations.encoders.base import STRIDES
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.freezing import freeze
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -153,11 +153,11 @@ class EncoderBackbone(BackboneMixin, PreTrainedModel):
         init.zeros_(self.never_saved)
         spec = _read(self.config.encoder)
         random = spec.model_copy(update={"weights": "random"})
-        _copy_tensors(build_encoder(random, self.config.seed), self.encoder)
+        copy_tensors(build_encoder(random, self.config.seed), self.encoder)
         freeze(self.encoder, spec.freeze)
 
 
-def _copy_tensors(source: Encoder, target: Encoder) -> None:
+def copy_tensors(source: nn.Module, target: nn.Module) -> None:
     """Copy parameters and buffers, except to those that transformers has loaded from a file."""
     for name, value in [*source.named_parameters(), *source.named_buffers()]:
         owner, _, own = name.rpartition(".")

@@ -111,6 +111,8 @@ class Float32(nn.Module):
 class Mask2FormerHead(Head):
     """Pixel decoder, masked-attention decoder, class predictor and set loss."""
 
+    traced_for_one_size = True
+
     def __init__(self, spec: Mask2FormerSpec, num_classes: int, levels: Sequence[Level]) -> None:
         super().__init__()
         self.ignore = ignore_label(num_classes)

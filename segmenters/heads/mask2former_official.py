@@ -104,6 +104,8 @@ def import_official() -> Official:
 class OfficialMask2FormerHead(Head):
     """The official ``MaskFormerHead`` and ``SetCriterion``."""
 
+    traced_for_one_size = True
+
     def __init__(
         self, sem_seg_head: nn.Module, criterion: Any, spec: OfficialMask2FormerSpec
     ) -> None:

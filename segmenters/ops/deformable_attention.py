@@ -53,6 +53,10 @@ def deformable_attention(
         InputError: sizes, dtypes or devices do not fit together.
     """
     extents = _checked_extents(value, shapes, locations, weights)
+    if torch.compiler.is_exporting():
+        # an exported program is computed where this operator is not known
+        tensors = _computable(value, locations, weights)
+        return deformable_attention_pytorch.forward(*tensors, _pairs(extents)).to(value.dtype)
     output: Tensor = _operator(*_computable(value, locations, weights), extents)
     return output.to(value.dtype)
 

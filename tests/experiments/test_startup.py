@@ -59,6 +59,8 @@ REFUSALS = [
     ("evaluate study --split val", 2),
     ("evaluate study --dataset absent", 2),
     ("cache absent", 2),
+    ("export absent --output absent", 2),
+    ("export absent --output absent --format tflite", 2),
     ("cache camvid --short-side 3", 2),
     ("tile camvid --size 3", 2),
     ("init absent", 2),

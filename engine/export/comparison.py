@@ -1,0 +1,113 @@
+"""An exported model against the run that it comes from."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import torch
+
+from encoder_ablations.data.datasets.sample import Sample
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
+from encoder_ablations.engine.export.runner import Runner
+from encoder_ablations.engine.inference.predictor import Predictor
+
+REPEATS = 5
+"""Times that both are timed, in turn."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an exported model differs from PyTorch's predictions of the same images.
+
+    Attributes:
+        images: number of images.
+        pixels: of all images.
+        differing: pixels with another label.
+        largest_difference: of two probabilities, 0..1.
+        miou: of PyTorch on these images, 0..1; None without masks.
+        exported_miou: of the exported model.
+        seconds: of PyTorch for the first image; the median.
+        exported_seconds: of the exported model.
+    """
+
+    images: int
+    pixels: int
+    differing: int
+    largest_difference: float
+    miou: float | None
+    exported_miou: float | None
+    seconds: float
+    exported_seconds: float
+
+    @property
+    def share(self) -> float:
+        """Pixels with another label, as a share of all."""
+        return self.differing / self.pixels
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast as PyTorch the exported model is."""
+        return self.seconds / self.exported_seconds
+
+
+def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> Comparison:
+    """Return how the exported model differs from the predictor.
+
+    Args:
+        runner: the exported model.
+        predictor: of the run itself.
+        samples: at least one; of the size that the exported model takes. Without masks no mIoU is
+            computed.
+    """
+    classes = len(predictor.classes)
+    own, exported = ConfusionMatrix.empty(classes), ConfusionMatrix.empty(classes)
+    pixels = differing = 0
+    largest = 0.0
+    for sample in samples:
+        expected = predictor.predict(sample.image)
+        found = runner(as_photos(sample.image))
+        labels = found.labels[0].astype(np.int64)
+        pixels += labels.size
+        differing += int((labels != expected.mask).sum())
+        assert expected.probabilities is not None
+        difference = np.abs(found.probabilities[0] - expected.probabilities)
+        # NaN counts as the largest difference that there can be
+        largest = max(largest, float(np.nan_to_num(difference, nan=1.0).max()))
+        if sample.mask is not None:
+            truth = torch.from_numpy(sample.mask.astype(np.int64))
+            mask = torch.from_numpy(expected.mask.astype(np.int64))
+            own = own + ConfusionMatrix.of(mask, truth, classes)
+            exported = exported + ConfusionMatrix.of(torch.from_numpy(labels), truth, classes)
+    times = _times(runner, predictor, samples[0].image)
+    return Comparison(
+        images=len(samples),
+        pixels=pixels,
+        differing=differing,
+        largest_difference=largest,
+        miou=number_or_none(mean_iou(own)),
+        exported_miou=number_or_none(mean_iou(exported)),
+        seconds=times[0],
+        exported_seconds=times[1],
+    )
+
+
+def as_photos(image: np.ndarray) -> np.ndarray:
+    """Return an image H×W×3 uint8 as a batch 1×3×H×W."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+
+
+def _times(runner: Runner, predictor: Predictor, image: np.ndarray) -> tuple[float, float]:
+    """Return the seconds that PyTorch and the exported model take for an image."""
+    photos = as_photos(image)
+    own, exported = [], []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        predictor.predict(image)
+        between = time.perf_counter()
+        runner(photos)
+        own.append(between - start)
+        exported.append(time.perf_counter() - between)
+    return median(own), median(exported)

@@ -1,0 +1,64 @@
+"""Segment a photo by model.onnx: write its mask and an overlay.
+
+It needs numpy, pillow and onnxruntime:
+
+    pip install numpy pillow onnxruntime
+    python example.py photo.jpg
+
+The mask is a PNG of class ids in the classes' colours. Names of the classes are in classes.json.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def segment(photo: Image.Image, size: list[int] | None) -> Image.Image:
+    """Return the class ids of a photo as an image of its size.
+
+    Args:
+        photo: in RGB.
+        size: [height, width] that the model takes; None = any.
+    """
+    session = onnxruntime.InferenceSession(
+        str(FOLDER / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    seen = photo
+    if size is not None:
+        seen = photo.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    # raw RGB 0..255 as batch × channels × height × width; all else happens inside the model
+    pixels = np.asarray(seen).transpose(2, 0, 1)[None]
+    (labels,) = session.run(["labels"], {"photos": np.ascontiguousarray(pixels)})
+    ids = labels[0]
+    if ids.dtype != np.uint8:
+        ids = ids.astype(np.uint16)
+    return Image.fromarray(ids).resize(photo.size, Image.Resampling.NEAREST)
+
+
+def main() -> None:
+    """Segment the photo that the command line names."""
+    path = Path(sys.argv[1])
+    facts = json.loads((FOLDER / "classes.json").read_text(encoding="utf-8"))
+    colors = np.array([each["color"] for each in facts["classes"]], np.uint8)
+    photo = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    mask = segment(photo, facts["size"])
+    ids = np.asarray(mask)
+    if mask.mode == "L":
+        mask.putpalette(colors.tobytes())
+    mask.save(f"{path.stem}.mask.png")
+    overlay = Image.blend(photo, Image.fromarray(colors[ids]), 0.5)
+    overlay.save(f"{path.stem}.overlay.png")
+    for each in facts["classes"]:
+        share = float((ids == each["id"]).mean())
+        if share > 0:
+            print(f"{each['name']:20} {100 * share:6.2f} %")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""A finished run's model as files that are used without this package, checked when written."""
+
+from importlib import resources
+from pathlib import Path
+
+from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.engine.export.comparison import compare
+from encoder_ablations.engine.export.onnx_file import load_onnx, save_onnx
+from encoder_ablations.engine.export.photo_model import PhotoModel
+from encoder_ablations.engine.export.runner import Runner
+from encoder_ablations.engine.export.spec import ExportSpec
+from encoder_ablations.engine.export.tracing import load_program, save_program, trace
+from encoder_ablations.engine.export.transformers_folder import load_folder
+from encoder_ablations.engine.inference.predictor import Member, Predictor
+from encoder_ablations.experiments.prediction.check_images import CheckImages
+from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
+from encoder_ablations.experiments.prediction.exported import FILES, Exported, Sized
+from encoder_ablations.segmenters.frameworks.transformers_segmenter import save_segmenter
+from encoder_ablations.utils.errors import CannotContinue, InputError
+from encoder_ablations.utils.files import as_json, write_text
+
+LIMITS = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}
+"""Share of pixels that may have another label than the run gives them, for each precision."""
+
+
+def write_model(
+    run: TrainedRun, predictor: Predictor, spec: ExportSpec, images: CheckImages, folder: Path
+) -> Exported:
+    """Write the model of a run into a folder and compare it with the run.
+
+    Args:
+        run: the run.
+        predictor: of the run, on the CPU, without windows or views.
+        spec: the settings.
+        images: for the comparison.
+        folder: exists.
+
+    Raises:
+        InputError: the model cannot be written in this format.
+        CannotContinue: it can, but predicts something else than the run.
+    """
+    (member,) = predictor.members
+    runner, sized = _written(run, member, spec, images.size, folder)
+    compared = images.at(sized.size)
+    comparison = compare(runner, predictor, compared.samples)
+    path = folder / FILES[spec.format]
+    exported = Exported(spec, sized, compared.source, comparison, path.stat().st_size)
+    limit = LIMITS[spec.precision]
+    if comparison.share > limit:
+        raise CannotContinue(
+            f"the exported model is not that of the run, so nothing was kept. {exported.agreement} "
+            f"Allowed with {spec.precision} are {100 * limit:g} %."
+        )
+    write_text(folder / "classes.json", as_json(_classes(run, sized)))
+    if spec.format == "onnx":
+        example = resources.files(__package__).joinpath("example_onnx.py")
+        write_text(folder / "example.py", example.read_text(encoding="utf-8"))
+    return exported
+
+
+def _written(
+    run: TrainedRun,
+    member: Member,
+    spec: ExportSpec,
+    usual: tuple[int, int],
+    folder: Path,
+) -> tuple[Runner, Sized]:
+    """Write the model's file; return what computes by it, and the size that it takes."""
+    path = folder / FILES[spec.format]
+    if spec.format == "hf":
+        own = run.record.spec
+        config = {
+            "encoder": own.encoder.model_dump(mode="json"),
+            "segmenter": own.segmenter.model_dump(mode="json"),
+            "short_side": member.short_side,
+            "feature_precision": own.recipe.feature_precision,
+        }
+        save_segmenter(member.segmenter, config, own.dataset.classes, folder)
+        return load_folder(folder), Sized(None)
+    sized = _size(member, spec, usual)
+    try:
+        return _traced(run, member, spec, sized, path), sized
+    except InputError as error:
+        if sized.size is not None:
+            raise
+        sized = Sized(usual, f"a file for any size is impossible ({error})")
+        return _traced(run, member, spec, sized, path), sized
+
+
+def _traced(run: TrainedRun, member: Member, spec: ExportSpec, sized: Sized, path: Path) -> Runner:
+    """Write the model as ONNX or a program of PyTorch; return what computes by it."""
+    program = trace(PhotoModel(member.segmenter, sized.size, member.short_side))
+    metadata = {"run": run.record.run_id, "classes.json": as_json(_classes(run, sized))}
+    if spec.format == "torch":
+        save_program(program, path, metadata)
+        return load_program(path)
+    save_onnx(program, path, metadata, spec.precision)
+    return load_onnx(path)
+
+
+def _size(member: Member, spec: ExportSpec, usual: tuple[int, int]) -> Sized:
+    """Return the size that photos must have."""
+    if spec.size is not None:
+        return Sized(spec.size, "--size")
+    if member.short_side is not None:
+        reason = f"the run resizes photos to a short side of {member.short_side} pixels"
+        return Sized(usual, reason)
+    if member.segmenter.head.traced_for_one_size:
+        reason = "this head can be exported for photos of one size only"
+        return Sized(usual, reason)
+    return Sized(None)
+
+
+def _classes(run: TrainedRun, sized: Sized) -> dict[str, object]:
+    """Return what a program must know of the model's input and output."""
+    dataset = run.record.spec.dataset
+    named = zip(dataset.classes, colors_of(dataset), strict=True)
+    classes = [
+        {"id": number, "name": name, "color": list(color)}
+        for number, (name, color) in enumerate(named)
+    ]
+    return {"run": run.record.run_id, "size": sized.size, "classes": classes}

@@ -1,0 +1,1 @@
+"""Segmenters as models of other frameworks."""
