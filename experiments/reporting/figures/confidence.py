@@ -16,6 +16,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     COLORS,
     INK,
     WIDTH,
+    EmbeddedFigure,
     Styles,
     new_figure,
     save_figure,
@@ -49,15 +50,26 @@ def save_confidence_figure(record: ConfidenceRecord, path: Path) -> Path:
     return path.with_suffix(".png")
 
 
-def confidence_figure(
-    records: Mapping[str, Sequence[ConfidenceRecord]], styles: Styles
-) -> tuple[Figure, str]:
-    """Draw reliability and risk of every encoder, over all its seeds together.
+def draw_confidence(
+    records: Mapping[str, Sequence[ConfidenceRecord]], styles: Styles, folder: Path, prefix: str
+) -> EmbeddedFigure:
+    """Draw and save reliability and risk of every encoder as PREFIX-confidence.png and .pdf.
 
     Args:
         records: encoder -> the records of its seeds.
         styles: encoder -> its colour.
+        folder: where the files are written.
+        prefix: start of their names.
     """
+    with style_context(styles):
+        figure, alt = _confidence_figure(records, styles)
+        return save_figure(figure, folder, f"{prefix}-confidence", alt)
+
+
+def _confidence_figure(
+    records: Mapping[str, Sequence[ConfidenceRecord]], styles: Styles
+) -> tuple[Figure, str]:
+    """Draw reliability and risk of every encoder, over all its seeds together."""
     figure, (left, right) = new_figure(WIDTH, 4.6, 2)
     _diagonal(left)
     for encoder, found in records.items():

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from encoder_ablations.experiments.confidence.record import ConfidenceRecord
 from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup, Setting
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.transfer.record import TransferRecord
@@ -22,6 +23,8 @@ class Study:
         unfinished: run folders without a record: still running, or interrupted.
         damaged: files that could not be used and why, one line each.
         transfers: run id -> that run tested on other datasets.
+        confidences: run id -> how far its probabilities can be relied on, where measured.
+        ensembles: the same of several runs together.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Study:
     unfinished: tuple[str, ...]
     damaged: tuple[str, ...] = ()
     transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
+    confidences: Mapping[str, ConfidenceRecord] = field(default_factory=dict)
+    ensembles: Sequence[ConfidenceRecord] = ()
 
     @property
     def groups(self) -> list[RunGroup]:

@@ -10,12 +10,14 @@ from typing import Any
 from markupsafe import Markup
 
 from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
+from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
 from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
 from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.confidence import confidence_of
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
@@ -38,7 +40,7 @@ from encoder_ablations.utils.pages.html_page import render_page
 from encoder_ablations.utils.texts import plural
 
 HERE = Path(__file__).parent
-OF_SETTINGS = ("efficiency", "target", "stability", "deviations")
+OF_SETTINGS = ("efficiency", "target", "stability", "deviations", "confidence")
 """Tables that the page shows setting by setting."""
 
 
@@ -124,6 +126,11 @@ def _section(
     few: dict[str, int] = {}
     for group in setting.groups:
         few |= resampling.few(group)
+    figures = draw_setting(setting, styles, study.folder / "figures", key)
+    measured = confidence_of(study, setting)
+    if measured is not None:
+        drawn = draw_confidence(measured.records, styles, study.folder / "figures", key)
+        figures["confidence"] = drawn
     return {
         "key": key,
         "setting": setting,
@@ -134,7 +141,8 @@ def _section(
         "ranking": rows,
         "sources": sources(row.published for row in rows if row.published),
         "scale": views.ranking_scale(setting),
-        "figures": draw_setting(setting, styles, study.folder / "figures", key),
+        "figures": figures,
+        "measured": measured,
         "everyone": everyone,
         "caution": caution(few),
         "fractions": grids.fractions_grid(setting, everyone),

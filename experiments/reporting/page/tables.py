@@ -5,6 +5,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.reporting.findings.confidence import confidence_table
 from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
 from encoder_ablations.experiments.reporting.findings.efficiency_tables import (
     efficiency_table,
@@ -212,5 +213,6 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "deviations": deviations_table,
     "transfer": transfer_table,
     "folds": folds_table,
+    "confidence": confidence_table,
 }
 """File name -> function that makes the table; the ranking comes before them."""
