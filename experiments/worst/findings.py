@@ -51,13 +51,23 @@ class Findings:
 
     Attributes:
         images: in the order of the split.
-        regions: the largest wrong ones over all images and models, the largest first.
+        regions: of each model the largest wrong ones over all images, the largest first.
         confusions: of each model, over all images.
     """
 
     images: list[ImageFindings] = field(default_factory=list)
-    regions: list[Region] = field(default_factory=list)
+    regions: list[list[WrongRegion]] = field(default_factory=list)
     confusions: list[ConfusionMatrix] = field(default_factory=list)
+
+    def largest_regions(self, most: int) -> list[Region]:
+        """Return the largest wrong regions, equally many of each model, the largest first."""
+        of_model = max(1, most // len(self.regions))
+        found = [
+            Region(model, region)
+            for model, regions in enumerate(self.regions)
+            for region in regions[:of_model]
+        ]
+        return sorted(found, key=lambda each: -each.region.pixels)
 
     def worst_images(self, most: int) -> list[ImageFindings]:
         """Return the images with the lowest mean IoU over the models, the worst first."""
@@ -92,11 +102,13 @@ def look_through(
     Args:
         predictors: one for each model, of the same classes.
         images: with masks.
-        most_regions: how many wrong regions are kept.
+        most_regions: how many wrong regions are kept of each model.
         advance: called after every image.
     """
     classes = len(predictors[0].classes)
-    result = Findings(confusions=[ConfusionMatrix.empty(classes) for _ in predictors])
+    result = Findings()
+    result.confusions = [ConfusionMatrix.empty(classes) for _ in predictors]
+    result.regions = [[] for _ in predictors]
     for place in range(len(images)):
         sample = images[place]
         masks = [predicted_mask(predictor, sample) for predictor in predictors]
@@ -122,10 +134,8 @@ def _add(
         counts = _counted(mask[labelled], truth[labelled], len(result.confusions[model].counts))
         result.confusions[model] += counts
         ious[model] = mean_iou(counts)
-        found = wrong_regions(sample.id, truth, mask, sample.ignore, most)
-        result.regions += [Region(model, region) for region in found]
-    result.regions.sort(key=lambda each: -each.region.pixels)
-    del result.regions[most:]
+        found = result.regions[model] + wrong_regions(sample.id, truth, mask, sample.ignore, most)
+        result.regions[model] = sorted(found, key=lambda each: -each.pixels)[:most]
     right = np.array([(mask == truth)[labelled] for mask in masks], np.int64)
     # right by the row's model and wrong by the column's
     only = right @ (1 - right).T

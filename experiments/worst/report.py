@@ -66,7 +66,7 @@ def _shown(findings: Findings, models: int, most: int) -> Shown:
         (first, second, findings.most_different(first, second, NAMED))
         for first, second in permutations(range(models), 2)
     ]
-    return Shown(findings.worst_images(most), findings.regions, pairs)
+    return Shown(findings.worst_images(most), findings.largest_regions(most), pairs)
 
 
 def _facts(compared: Compared, images: FolderDataset) -> Sequence[str]:

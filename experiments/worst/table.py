@@ -20,12 +20,14 @@ def worst_table(
         shown: which of it the page shows.
         classes: their names.
     """
-    lines = ["worst images (IoU % over the classes in the truth)", _names(names)]
+    header = _numbers("", names, names)
+    lines = ["worst images (IoU % over the classes in the truth)", header]
     for image in shown.images[:LISTED]:
-        lines.append(_numbers(image.id, [f"{100 * iou:.1f}" for iou in image.ious]))
-    lines += ["worst classes (IoU %)", _names(names)]
+        lines.append(_numbers(image.id, [f"{100 * iou:.1f}" for iou in image.ious], names))
+    lines += ["worst classes (IoU %)", header]
     for row in class_rows(findings, classes)[:LISTED]:
-        lines.append(f"{_numbers(row['name'], row['ious'])}  taken for {row['taken_for']}")
+        line = _numbers(row["name"], row["ious"], names)
+        lines.append(f"{line}  taken for {row['taken_for']}")
     lines.append("largest wrong regions")
     for each in shown.regions[:LISTED]:
         region = each.region
@@ -43,9 +45,8 @@ def worst_table(
     return "\n".join(lines)
 
 
-def _names(names: Sequence[str]) -> str:
-    return _numbers("", names)
-
-
-def _numbers(first: str, cells: Sequence[str]) -> str:
-    return "  ".join([f"  {first:<30}", *(f"{cell:>10}" for cell in cells)])
+def _numbers(first: str, cells: Sequence[str], names: Sequence[str]) -> str:
+    """Return a line of a table whose columns are as wide as the names above them."""
+    widths = [max(6, len(name)) for name in names]
+    aligned = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)]
+    return "  ".join([f"  {first:<30}", *aligned])

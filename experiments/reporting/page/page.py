@@ -40,7 +40,7 @@ from encoder_ablations.utils.pages.html_page import render_page
 from encoder_ablations.utils.texts import plural
 
 HERE = Path(__file__).parent
-OF_SETTINGS = ("efficiency", "target", "stability", "deviations", "confidence")
+OF_SETTINGS = ("efficiency", "target", "stability", "deviations", "confidence", "worst_images")
 """Tables that the page shows setting by setting."""
 
 

@@ -31,6 +31,7 @@ from encoder_ablations.experiments.reporting.findings.ranking import (
     ranking,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.findings.worst_images import worst_images_table
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import flatten
@@ -214,5 +215,6 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "transfer": transfer_table,
     "folds": folds_table,
     "confidence": confidence_table,
+    "worst_images": worst_images_table,
 }
 """File name -> function that makes the table; the ranking comes before them."""
