@@ -3,17 +3,18 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.commands.predict import add_inference_options, read_inference
 from encoder_ablations.experiments.confidence.ensembles import (
     Ensemble,
     ensembles_of_study,
     is_study,
     named_ensemble,
 )
+from encoder_ablations.experiments.inference_options import add_inference_options, read_inference
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError
 
@@ -43,13 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from encoder_ablations.experiments.confidence.evaluation import Settings, evaluate_confidence
     from encoder_ablations.experiments.confidence.record import confidence_file
     from encoder_ablations.experiments.confidence.table import confidence_table
+    from encoder_ablations.experiments.prediction.models import make_predictor
     from encoder_ablations.experiments.reporting.figures.confidence import save_confidence_figure
 
     device = make_accelerator(arguments.device).device
     settings = Settings(arguments.alpha, inference)
     for runs in chosen:
         try:
-            record = evaluate_confidence(runs, settings, device, arguments.again)
+            build = partial(make_predictor, runs, inference, device)
+            record = evaluate_confidence(runs, settings, build, device, arguments.again)
         except CheckpointError as error:
             problems.append(str(error))
             continue

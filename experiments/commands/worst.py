@@ -30,11 +30,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"left out: {note}", file=sys.stderr)
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
+    from encoder_ablations.engine.inference.spec import InferenceSpec
+    from encoder_ablations.experiments.prediction.models import make_predictor
     from encoder_ablations.experiments.worst.report import write_worst
 
     page = arguments.output or arguments.folder / PAGE
     device = make_accelerator(arguments.device).device
-    print(write_worst(compared, device, arguments.images, page))
+    # as in the runs' own evaluation: no windows, no views
+    predictors = [make_predictor([run], InferenceSpec(), device) for run in compared.runs]
+    print(write_worst(compared, predictors, arguments.images, page))
     print(f"page: {page}")
     return 0
 

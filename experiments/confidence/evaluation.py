@@ -1,7 +1,7 @@
 """From finished runs to the record of their confidence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,6 @@ from encoder_ablations.experiments.confidence.record import (
     save_confidence,
 )
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
-from encoder_ablations.experiments.prediction.models import make_predictor
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.progress import Bar
@@ -55,7 +54,11 @@ class Settings(NamedTuple):
 
 
 def evaluate_confidence(
-    runs: Sequence[TrainedRun], settings: Settings, device: torch.device, again: bool = False
+    runs: Sequence[TrainedRun],
+    settings: Settings,
+    build: Callable[[], Predictor],
+    device: torch.device,
+    again: bool = False,
 ) -> ConfidenceRecord:
     """Measure one run, or several as an ensemble, and write the record.
 
@@ -64,7 +67,8 @@ def evaluate_confidence(
     Args:
         runs: of the same dataset and classes.
         settings: see :class:`Settings`.
-        device: where the models compute.
+        build: returns the predictor of the runs; called only if they are measured.
+        device: where it computes.
         again: whether to measure although there is such a record.
 
     Raises:
@@ -79,13 +83,26 @@ def evaluate_confidence(
         known = load_confidence(path, [run.record.run_id for run in runs])
     if known is not None and _is_of(known, settings, division):
         return known
-    predictor = make_predictor(runs, settings.inference, device)
+    record = _measured(runs, settings, build(), device, division)
+    save_confidence(path, record)
+    return record
+
+
+def _measured(
+    runs: Sequence[TrainedRun],
+    settings: Settings,
+    predictor: Predictor,
+    device: torch.device,
+    division: Division,
+) -> ConfidenceRecord:
+    """Return a new record of the runs that the predictor is of."""
+    data = runs[0].record.spec.dataset
     total = len(division.calibration) + len(division.evaluation)
     with computing(device, "fp32", False), Bar(total=total, unit="image") as bar:
         environment = describe_environment(str(device))
         fitted = fit(predictor, division.calibration, settings.level, bar.update)
         found = measure(predictor, division.evaluation, fitted, bar.update)
-    record = ConfidenceRecord(
+    return ConfidenceRecord(
         run_ids=[run.record.run_id for run in runs],
         settings=settings.plain(),
         dataset=data.name,
@@ -98,8 +115,6 @@ def evaluate_confidence(
         environment=environment,
         **_results(predictor, data, settings.level, fitted, found),
     )
-    save_confidence(path, record)
-    return record
 
 
 def _is_of(record: ConfidenceRecord, settings: Settings, division: Division) -> bool:

@@ -133,12 +133,38 @@ def render(
         classes: their names.
         colors: of the classes.
     """
-    places = {image.id: image.place for image in findings.images}
-    pictured = {image.id for image in shown.images}
+    legend = [
+        {"name": name, "color": "#{:02x}{:02x}{:02x}".format(*color)}
+        for name, color in zip(classes, colors, strict=True)
+    ]
+    return render_page(
+        Path(__file__).with_name("worst.html"),
+        title=title,
+        facts=list(facts),
+        names=list(names),
+        images=[album.image(image, names) for image in shown.images],
+        others=[album.image(image, names) for image in _only_named(shown)],
+        regions=_regions(names, findings, shown, album, classes),
+        classes=class_rows(findings, classes),
+        legend=legend,
+        only=[[_percent(share) for share in row] for row in findings.only().tolist()],
+        pairs=_pairs(shown, names),
+    )
+
+
+def _only_named(shown: Shown) -> list[ImageFindings]:
+    """Return the images that differ most and are not among the worst, each once."""
+    pictured = {image.place for image in shown.images}
     differing = [image for _, _, images in shown.pairs for image in images]
-    # an image is drawn once, also where several lists name it
-    others = {image.id: image for image in differing if image.id not in pictured}
-    regions = [
+    others = {image.place: image for image in differing if image.place not in pictured}
+    return list(others.values())
+
+
+def _regions(
+    names: Sequence[str], findings: Findings, shown: Shown, album: Album, classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    places = {image.id: image.place for image in findings.images}
+    return [
         {
             "id": each.region.image,
             "model": names[each.model],
@@ -149,22 +175,6 @@ def render(
         }
         for each in shown.regions
     ]
-    return render_page(
-        Path(__file__).with_name("worst.html"),
-        title=title,
-        facts=list(facts),
-        names=list(names),
-        images=[album.image(image, names) for image in shown.images],
-        others=[album.image(image, names) for image in others.values()],
-        regions=regions,
-        classes=class_rows(findings, classes),
-        legend=[
-            {"name": name, "color": "#{:02x}{:02x}{:02x}".format(*color)}
-            for name, color in zip(classes, colors, strict=True)
-        ],
-        only=[[_percent(share) for share in row] for row in findings.only().tolist()],
-        pairs=_pairs(shown, names),
-    )
 
 
 def _pairs(shown: Shown, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
-import torch
-
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import colors_of
 from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
-from encoder_ablations.engine.inference.spec import InferenceSpec
-from encoder_ablations.experiments.prediction.models import make_predictor
+from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.worst.findings import Findings, look_through
 from encoder_ablations.experiments.worst.page import Album, Shown, render
 from encoder_ablations.experiments.worst.selection import Compared
@@ -24,14 +21,14 @@ NAMED = 6
 """Images named for each pair of models."""
 
 
-def write_worst(compared: Compared, device: torch.device, most: int, page: Path) -> str:
+def write_worst(compared: Compared, predictors: Sequence[Predictor], most: int, page: Path) -> str:
     """Predict the test images again, write the page, and return the table for the terminal.
 
     The images are those of val where the dataset has no test.
 
     Args:
         compared: the runs.
-        device: where the models compute.
+        predictors: one for each run.
         most: images and regions that the page shows.
         page: the file.
 
@@ -41,7 +38,6 @@ def write_worst(compared: Compared, device: torch.device, most: int, page: Path)
     data = compared.runs[0].record.spec.dataset
     prepare_dataset(data)
     images = FolderDataset(data, split_of(data))
-    predictors = [make_predictor([run], InferenceSpec(), device) for run in compared.runs]
     with Bar(total=len(images), unit="image") as bar:
         findings = look_through(predictors, images, most, bar.update)
     shown = _shown(findings, len(predictors), most)

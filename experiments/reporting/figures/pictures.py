@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.datasets.sample import IGNORE
-from encoder_ablations.experiments.reporting.figures.drawing import data_uri
+from encoder_ablations.utils.pages.data_uri import data_uri
 
 SIDE = 320
 """Longest side of a picture in a page, in pixels."""

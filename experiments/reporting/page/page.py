@@ -13,11 +13,15 @@ from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
 from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
 from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
-from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
+from encoder_ablations.experiments.reporting.figures.drawing import (
+    EmbeddedFigure,
+    EncoderStyle,
+    encoder_styles,
+)
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
 from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.findings.confidence import confidence_of
+from encoder_ablations.experiments.reporting.findings.confidence import Confidence, confidence_of
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
@@ -126,11 +130,7 @@ def _section(
     few: dict[str, int] = {}
     for group in setting.groups:
         few |= resampling.few(group)
-    figures = draw_setting(setting, styles, study.folder / "figures", key)
     measured = confidence_of(study, setting)
-    if measured is not None:
-        drawn = draw_confidence(measured.records, styles, study.folder / "figures", key)
-        figures["confidence"] = drawn
     return {
         "key": key,
         "setting": setting,
@@ -141,7 +141,7 @@ def _section(
         "ranking": rows,
         "sources": sources(row.published for row in rows if row.published),
         "scale": views.ranking_scale(setting),
-        "figures": figures,
+        "figures": _drawn(study, setting, styles, key, measured),
         "measured": measured,
         "everyone": everyone,
         "caution": caution(few),
@@ -164,6 +164,21 @@ def _section(
         "pictures": picture_grid(study, setting, encoders),
         "protocol": method.protocol(setting),
     }
+
+
+def _drawn(
+    study: Study,
+    setting: Setting,
+    styles: dict[str, EncoderStyle],
+    key: str,
+    measured: Confidence | None,
+) -> dict[str, EmbeddedFigure]:
+    """Draw and save the figures of a setting, and return them by name."""
+    folder = study.folder / "figures"
+    figures = draw_setting(setting, styles, folder, key)
+    if measured is not None:
+        figures["confidence"] = draw_confidence(measured.records, styles, folder, key)
+    return figures
 
 
 def _render(

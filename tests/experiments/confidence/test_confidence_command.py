@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,14 @@ from encoder_ablations.experiments.confidence.pixels import divide, labelled_pix
 from encoder_ablations.experiments.confidence.record import confidence_file, load_confidence
 from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
 from encoder_ablations.experiments.prediction.models import make_predictor
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.confidence import (
+    confidence_of,
+    confidence_table,
+)
+from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.utils.errors import InputError
 
 
@@ -160,3 +169,47 @@ def test_too_few_calibration_images_are_told(trained_study, tmp_path, capsys):
     sets = load_confidence(copy / "confidence.json").sets
     assert sets.mean_size == 3
     assert sets.held == []
+
+
+def test_runs_of_other_data_are_no_ensemble(trained_study, make_spec, tmp_path, terrain, capsys):
+    """Nor is a run judged whose dataset is gone."""
+    root = shutil.copytree(terrain.root, tmp_path / "moved")
+    spec = make_spec(0, root=str(root))
+    folder = tmp_path / "runs" / spec.run_id
+    assert execute_run(spec, folder, Execution("cpu")).error is None
+    first = sorted(trained_study.glob("runs/*"))[0]
+    assert run(first, folder) == 2
+    assert "same dataset" in capsys.readouterr().err
+    shutil.rmtree(root)
+    assert run(folder) == 2
+    error = capsys.readouterr().err.strip()
+    assert "there is no folder" in error
+    assert "\n" not in error
+    assert not (folder / "confidence.json").exists()
+
+
+def test_the_report_compares_encoders(measured):
+    found = collect(measured)
+    assert len(found.confidences) == 2
+    table = confidence_table(found)
+    alone, together = table.rows
+    records = list(found.confidences.values())
+    low, high = sorted(100 * each.before.ece for each in records)
+    assert f"(range {low:.1f}–{high:.1f})" in alone[3]
+    assert together[1].endswith("2 seeds together")
+    assert together[3] == f"{100 * found.ensembles[0].before.ece:.1f}"
+    files = write_report(measured)
+    text = files.page.read_text(encoding="utf-8")
+    assert "knows what it does not know" in text
+    assert (measured / "figures" / "s1-confidence.png").exists()
+    assert not files.problems
+
+
+def test_records_of_other_views_are_not_mixed(measured):
+    study = collect(measured)
+    (first, _), setting = study.confidences.values(), study.settings[0]
+    settings = first.settings | {"inference": first.settings["inference"] | {"combine": "max"}}
+    changed = {first.run_ids[0]: first.model_copy(update={"settings": settings})}
+    mixed = replace(study, confidences={**study.confidences, **changed})
+    assert sum(map(len, confidence_of(mixed, setting).records.values())) == 1
+    assert confidence_of(replace(study, confidences={}), setting) is None
