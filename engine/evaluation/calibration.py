@@ -48,7 +48,9 @@ class Bins:
         """Return the expected calibration error (…,), 0..1; NaN without pixels."""
         gaps = np.abs(self.confidence - self.hits).sum(axis=-1)
         total = self.pixels.sum(axis=-1)
-        return np.divide(gaps, total, out=np.full(gaps.shape, np.nan), where=total > 0)
+        errors = np.full(gaps.shape, np.nan)
+        np.divide(gaps, total, out=errors, where=total > 0)
+        return errors
 
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean probability and accuracy of each bin, (…, bins); NaN for empty bins."""

@@ -99,7 +99,9 @@ def image_ious(margins: np.ndarray) -> np.ndarray:
     ious = hits / np.maximum(1, truth + predicted - hits)
     classes = present.sum(axis=1)
     sums = (ious * present).sum(axis=1)
-    return np.divide(sums, classes, out=np.full(len(sums), np.nan), where=classes > 0)
+    means = np.full(len(sums), np.nan)
+    np.divide(sums, classes, out=means, where=classes > 0)
+    return means
 
 
 def save_per_image(images: PerImage, path: Path, run_id: str = "") -> None:
