@@ -105,23 +105,30 @@ class Division:
 def divide(spec: DatasetSpec) -> Division:
     """Return val for calibration and test for evaluation.
 
-    A dataset without test has its val images divided at random, half and half.
+    A dataset without test has its val images divided at random, half and half; whole scenes, where
+    the dataset names them.
 
     Raises:
-        InputError: files are missing, or there is a single val image and no test.
+        InputError: files are missing, or there is no test and a single val image (or scene).
     """
     val = FolderDataset(spec, "val")
     if "test" in spec.splits:
         test = FolderDataset(spec, "test")
         return Division(_all(val), _all(test))
-    if len(val) < 2:
+    # an image without a scene is one of its own
+    scenes = sorted(set(val.scenes))
+    if len(scenes) < 2:
         raise InputError(
-            f"'{spec.name}' has no test images and a single val image; the temperature is fitted "
-            "on one half of val and evaluated on the other. Add images to val, or a test split."
+            f"'{spec.name}' has no test images and a single val image (or scene); the temperature "
+            "is fitted on one half of val and evaluated on the other. Add images to val, or a test "
+            "split."
         )
-    order = numpy_stream(0, "halves of val").permutation(len(val)).tolist()
-    half = len(val) // 2
-    return Division(Chosen(val, sorted(order[:half])), Chosen(val, sorted(order[half:])))
+    order = numpy_stream(0, "halves of val").permutation(len(scenes)).tolist()
+    first = {scenes[place] for place in order[: len(scenes) // 2]}
+    halves: dict[bool, list[int]] = {True: [], False: []}
+    for place, scene in enumerate(val.scenes):
+        halves[scene in first].append(place)
+    return Division(Chosen(val, halves[True]), Chosen(val, halves[False]))
 
 
 def _all(images: FolderDataset) -> Chosen:

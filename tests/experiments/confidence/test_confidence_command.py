@@ -141,6 +141,16 @@ def test_without_test_images_val_is_halved(terrain):
     assert divide(terrain).calibration.images.split == "val"
 
 
+def test_scenes_are_not_divided(terrain):
+    data = terrain.model_copy(update={"splits": {"train": "train", "val": "val"}})
+    # the first five images are the scene "val", the last one is "al"
+    two = divide(data.model_copy(update={"scene_pattern": "(val(?=_0000[0-4])|al(?=_00005))"}))
+    halves = [two.calibration.ids, two.evaluation.ids]
+    assert sorted(halves, key=len)[0] == ["val_00005"]
+    with pytest.raises(InputError, match="single val image"):
+        divide(data.model_copy(update={"scene_pattern": "(val)"}))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
