@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.worst.selection import Compared, encoders_of, one_or_two
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError
@@ -26,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= arguments.images <= MOST_IMAGES:
         raise InputError(f"--images {arguments.images}: allowed are 1 to {MOST_IMAGES}.")
     compared = _compared(arguments.folder, arguments.against)
-    for note in compared.notes:
-        print(f"left out: {note}", file=sys.stderr)
+    for line in compared.left_out:
+        print(f"left out: {line}", file=sys.stderr)
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
     from encoder_ablations.engine.inference.spec import InferenceSpec
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     predictors = [make_predictor([run], InferenceSpec(), device) for run in compared.runs]
     print(write_worst(compared, predictors, arguments.images, page))
     print(f"page: {page}")
+    if compared.left_out:
+        return LEFT_OUT
     return 0
 
 

@@ -71,4 +71,4 @@ def _facts(compared: Compared, images: FolderDataset) -> Sequence[str]:
         f"{name}: {run.record.run_id}"
         for name, run in zip(compared.names, compared.runs, strict=True)
     ]
-    return [where, *runs, *compared.notes]
+    return [where, *runs, *compared.notes, *compared.left_out]

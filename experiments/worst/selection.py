@@ -24,12 +24,14 @@ class Compared(NamedTuple):
     Attributes:
         runs: the first one is the best, or the one that was asked about.
         names: of the same runs, short and different from each other.
-        notes: what was left out, one line each.
+        notes: what a reader of the page must know, one line each.
+        left_out: runs that cannot be used, one line each.
     """
 
     runs: list[TrainedRun]
     names: list[str]
     notes: list[str]
+    left_out: list[str]
 
 
 def one_or_two(folder: Path, against: Path | None) -> Compared:
@@ -43,7 +45,7 @@ def one_or_two(folder: Path, against: Path | None) -> Compared:
         runs.append(trained_run(against))
         check_classes(runs)
         _check_images(runs)
-    return Compared(runs, _names(runs), [])
+    return Compared(runs, _names(runs), [], [])
 
 
 def encoders_of(folder: Path) -> Compared:
@@ -64,12 +66,13 @@ def encoders_of(folder: Path) -> Compared:
     seed = max(sorted(seeds), key=lambda each: (seeds[each], each == best.record.spec.seed))
     with_seed = [run for run in comparable if run.record.spec.seed == seed]
     found = sorted(with_seed, key=lambda run: -run.val_score)
+    notes = []
     if len(found) > MOST_ENCODERS:
-        problems.append(
+        notes.append(
             f"{len(found) - MOST_ENCODERS} more encoders: the page has the {MOST_ENCODERS} best."
         )
     found = found[:MOST_ENCODERS]
-    return Compared(found, _names(found), problems)
+    return Compared(found, _names(found), notes, problems)
 
 
 def _place(spec: RunSpec) -> tuple[str, str, float]:

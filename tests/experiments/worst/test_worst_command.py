@@ -86,6 +86,15 @@ def test_a_study_shows_its_encoders(study, capsys):
     (study / "worst.html").unlink()
 
 
+def test_a_run_that_cannot_be_used_is_named_and_left_out(study, tmp_path, capsys):
+    shutil.copytree(study / "runs", tmp_path / "runs")
+    gone = encoders_of(study).runs[1].folder.name
+    (tmp_path / "runs" / gone / "record.json").unlink()
+    assert main(["worst", str(tmp_path), "--images", "1"]) == 2
+    assert f"{gone} has not finished" in capsys.readouterr().err
+    assert (tmp_path / "worst.html").exists()
+
+
 def test_the_report_lists_the_worst_images(study, found):
     rows = worst_images_table(collect(study)).rows
     assert [row[1] for row in rows] == [image.id for image in found.worst_images(8)]
