@@ -88,6 +88,22 @@ class PerImage:
         return np.stack([part.reshape(n, k) for part in parts], axis=1)
 
 
+def image_ious(margins: np.ndarray) -> np.ndarray:
+    """Return the mIoU of every image over the classes in its truth, N; NaN without a label.
+
+    Args:
+        margins: N×3×K pixels, see :meth:`PerImage.margins`.
+    """
+    hits, truth, predicted = np.moveaxis(margins, 1, 0)
+    present = truth > 0
+    ious = hits / np.maximum(1, truth + predicted - hits)
+    classes = present.sum(axis=1)
+    sums = (ious * present).sum(axis=1)
+    means = np.full(len(sums), np.nan)
+    np.divide(sums, classes, out=means, where=classes > 0)
+    return means
+
+
 def save_per_image(images: PerImage, path: Path, run_id: str = "") -> None:
     """Write a compressed ``.npz`` that names its run, whole or not at all."""
     arrays = {"ids": np.array(images.ids, np.str_), "starts": images.starts, "cells": images.cells}

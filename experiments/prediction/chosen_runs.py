@@ -60,8 +60,8 @@ def trained_run(folder: Path) -> TrainedRun:
     return TrainedRun(folder, record)
 
 
-def best_of_study(folder: Path) -> TrainedRun:
-    """Return the finished run of a study with the best validation score; the first of equals.
+def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
+    """Return the finished runs of a study, and a line for each other one.
 
     Raises:
         InputError: no run has finished.
@@ -75,6 +75,16 @@ def best_of_study(folder: Path) -> TrainedRun:
             problems.append(str(error))
     if not runs:
         raise InputError([*problems, f"{folder} holds no run yet."][0])
+    return runs, problems
+
+
+def best_of_study(folder: Path) -> TrainedRun:
+    """Return the finished run of a study with the best validation score; the first of equals.
+
+    Raises:
+        InputError: no run has finished.
+    """
+    runs, _ = usable_runs(folder)
     return max(runs, key=lambda run: run.val_score)
 
 
@@ -96,7 +106,7 @@ def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:
     if not names:
         return [best_of_study(folder)]
     runs = [trained_run(path) for path in _named(folder, names)]
-    _check_classes(runs)
+    check_classes(runs)
     return runs
 
 
@@ -119,8 +129,12 @@ def _named(folder: Path, names: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def _check_classes(runs: Sequence[TrainedRun]) -> None:
-    """Refuse runs that predict different classes."""
+def check_classes(runs: Sequence[TrainedRun]) -> None:
+    """Refuse runs that predict different classes.
+
+    Raises:
+        InputError: two of them do.
+    """
     first = runs[0].record.spec.dataset
     for run in runs[1:]:
         other = run.record.spec.dataset

@@ -10,6 +10,7 @@ from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
 from encoder_ablations.experiments.prediction.exported import FILES, Exported
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
+from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
 from encoder_ablations.utils.environment import git_revision, versions
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import as_cell, plural
@@ -174,7 +175,7 @@ def _group(run: TrainedRun) -> RunGroup | None:
 
 def _per_class(run: TrainedRun) -> str:
     metrics = run.record.metrics
-    assert metrics is not None
+    assert isinstance(metrics, MetricsRecord)
     return "\n".join(
         f"| {as_cell(name)} | {_percent(metrics.per_class_iou[name])} "
         f"| {_percent(metrics.per_class_dice[name])} |"

@@ -66,6 +66,10 @@ REFUSALS = [
     ("init absent", 2),
     ("lint absent", 2),
     ("split absent", 2),
+    ("confidence absent", 2),
+    ("confidence absent --alpha 2", 2),
+    ("worst absent", 2),
+    ("worst study", 2),
 ]
 
 

@@ -1,6 +1,5 @@
 """How every figure looks, is saved, and comes into the page."""
 
-import base64
 import io
 import re
 import warnings
@@ -22,6 +21,7 @@ from matplotlib.transforms import Affine2D
 
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.utils.files import write_bytes
+from encoder_ablations.utils.pages.data_uri import data_uri
 from encoder_ablations.utils.pages.fonts import further_families
 
 WIDTH = 9.6
@@ -252,11 +252,6 @@ def shorten(text: str, length: int) -> str:
     if len(text) <= length:
         return text
     return text[: length - 1] + "…"
-
-
-def data_uri(content: bytes, kind: str) -> str:
-    """Return ``content`` of the MIME type ``kind`` as a data URI."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _render(figure: Figure, kind: str, **options: Any) -> bytes:

@@ -1,6 +1,5 @@
 """Pictures: image, truth, and every encoder's prediction and errors on the same few images."""
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.palette import colorize
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
-from encoder_ablations.experiments.reporting.figures.drawing import data_uri
+from encoder_ablations.experiments.reporting.figures.pictures import error_map, jpeg, png
 from encoder_ablations.experiments.reporting.findings.groups import (
     MOST_CLASSES,
     FinishedRun,
@@ -23,9 +22,6 @@ from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.record import DataRecord
 
 MOST_IMAGES = 4
-SIDE = 320
-"""Longest side of a picture in the page, in pixels."""
-WRONG = (213, 60, 0)
 MOST_NAMED = 40
 """Most classes in the legend, in datasets of very many."""
 
@@ -37,7 +33,7 @@ class Prediction:
     Attributes:
         encoder: its title.
         prediction: data URI of the predicted classes in their colours.
-        errors: data URI, see :func:`error_map`.
+        errors: data URI, see :func:`.pictures.error_map`.
         right: share of the labelled pixels that is right; None if no pixel is labelled.
         name: the predicted class, where a whole image has one; "" otherwise.
     """
@@ -175,11 +171,11 @@ def _row(study: Study, runs: list[FinishedRun], id: str) -> Row:
         if labels.shape != truth.shape:
             path = f"{run.run_id}/pictures/{id}.prediction.png"
             raise ValueError(f"{path} has the size {labels.shape}, the truth {truth.shape}")
-        shown = _png(colorize(labels, colors))
-        errors = _jpeg(error_map(image, truth, labels, ignore))
+        shown = png(colorize(labels, colors))
+        errors = jpeg(error_map(image, truth, labels, ignore))
         right = right_share(truth, labels, ignore)
         predictions.append(Prediction(study.titles[run.run_id], shown, errors, right, name))
-    return Row(id, _jpeg(image), _png(colorize(truth, colors)), predictions, named)
+    return Row(id, jpeg(image), png(colorize(truth, colors)), predictions, named)
 
 
 def _name(labels: np.ndarray, data: DataRecord) -> str:
@@ -187,30 +183,6 @@ def _name(labels: np.ndarray, data: DataRecord) -> str:
     if labels.shape != (1, 1):
         return ""
     return data.class_names[int(labels[0, 0])]
-
-
-def error_map(
-    image: np.ndarray, truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE
-) -> np.ndarray:
-    """Return a picture that shows where a prediction is wrong.
-
-    Args:
-        image: H×W×3 uint8, RGB.
-        truth: H×W class ids.
-        labels: H×W class ids, the prediction.
-        ignore: id of ignored pixels in ``truth``.
-
-    Returns:
-        H×W×3 uint8, RGB: the image in pale grey where the prediction is right, in orange-red where
-        it is wrong, black where the truth is ignored.
-    """
-    # a pale grey image, on which the errors stand out
-    grey = image.mean(axis=2, keepdims=True)
-    shown = np.broadcast_to(150 + 0.41 * grey, image.shape).copy()
-    wrong = labels != truth
-    shown[wrong] = 0.25 * grey[wrong] + 0.75 * np.array(WRONG)
-    shown[truth == ignore] = 0
-    return shown.clip(0, 255).astype(np.uint8)
 
 
 def right_share(truth: np.ndarray, labels: np.ndarray, ignore: int = IGNORE) -> float | None:
@@ -236,19 +208,3 @@ def _labels(study: Study, run: FinishedRun, name: str) -> np.ndarray:
     with _opened(study, run, name) as file:
         known = file.mode in ("L", "P") or file.mode.startswith("I")
         return np.asarray(file if known else file.convert("L"), dtype=np.int64)
-
-
-def _jpeg(array: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    picture = Image.fromarray(array)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    picture.save(buffer, "JPEG", quality=85)
-    return data_uri(buffer.getvalue(), "image/jpeg")
-
-
-def _png(array: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    picture = Image.fromarray(array)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.NEAREST)
-    picture.save(buffer, "PNG", optimize=True)
-    return data_uri(buffer.getvalue(), "image/png")

@@ -8,6 +8,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
+from encoder_ablations.experiments.confidence.record import (
+    CONFIDENCE,
+    ENSEMBLES,
+    ConfidenceRecord,
+    load_confidence,
+)
 from encoder_ablations.experiments.reporting.findings.groups import (
     FinishedRun,
     Published,
@@ -61,6 +67,8 @@ def collect(folder: Path) -> Study:
     titles = _titles(records)
     published = _published(folder, damaged)
     transfers = {run_id: _transfers(folder / "runs" / run_id, damaged) for run_id in titles}
+    ensembles = _ensembles(folder, damaged)
+    confidences = [_confidence(folder / "runs" / run_id, damaged) for run_id in titles]
     return Study(
         name=folder.resolve().name,
         folder=folder,
@@ -68,8 +76,10 @@ def collect(folder: Path) -> Study:
         settings=tuple(_settings(records, titles, published)),
         titles=titles,
         unfinished=unfinished,
-        damaged=tuple(damaged),
         transfers=transfers,
+        confidences={each.run_ids[0]: each for own in confidences for each in own},
+        ensembles=ensembles,
+        damaged=tuple(damaged),
     )
 
 
@@ -88,6 +98,20 @@ def _transfers(folder: Path, damaged: list[str]) -> list[TransferRecord]:
     """Return a run's tests on other datasets; errors go into ``damaged``."""
     of_this_run = partial(load_transfer, run_id=folder.name)
     return _read_each(of_this_run, transfer_files(folder), damaged)
+
+
+def _confidence(folder: Path, damaged: list[str]) -> list[ConfidenceRecord]:
+    """Return a run's record of confidence, if it has one; errors go into ``damaged``."""
+    of_this_run = partial(load_confidence, run_ids=[folder.name])
+    found = _read_each(of_this_run, [folder / CONFIDENCE], damaged)
+    return [record for record in found if record is not None]
+
+
+def _ensembles(folder: Path, damaged: list[str]) -> list[ConfidenceRecord]:
+    """Return the records of several runs together; errors go into ``damaged``."""
+    paths = sorted((folder / ENSEMBLES).glob(f"*.{CONFIDENCE}"))
+    found = _read_each(load_confidence, paths, damaged)
+    return [record for record in found if record is not None]
 
 
 def _named_run(folder: Path) -> tuple[str, RunRecord | None]:

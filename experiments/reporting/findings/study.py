@@ -6,6 +6,7 @@ from pathlib import Path
 
 from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS, MainMetric
+from encoder_ablations.experiments.confidence.record import ConfidenceRecord
 from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup, Setting
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.transfer.record import TransferRecord
@@ -24,6 +25,8 @@ class Study:
         unfinished: run folders without a record: still running, or interrupted.
         damaged: files that could not be used and why, one line each.
         transfers: run id -> that run tested on other datasets.
+        confidences: run id -> how far its probabilities can be relied on, where measured.
+        ensembles: the same of several runs together.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Study:
     unfinished: tuple[str, ...]
     damaged: tuple[str, ...] = ()
     transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
+    confidences: Mapping[str, ConfidenceRecord] = field(default_factory=dict)
+    ensembles: Sequence[ConfidenceRecord] = ()
 
     @property
     def task(self) -> Task:

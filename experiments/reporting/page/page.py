@@ -10,12 +10,18 @@ from typing import Any
 from markupsafe import Markup
 
 from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
+from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
 from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
-from encoder_ablations.experiments.reporting.figures.drawing import EncoderStyle, encoder_styles
+from encoder_ablations.experiments.reporting.figures.drawing import (
+    EmbeddedFigure,
+    EncoderStyle,
+    encoder_styles,
+)
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
 from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.confidence import Confidence, confidence_of
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
@@ -39,7 +45,15 @@ from encoder_ablations.utils.pages.html_page import render_page
 from encoder_ablations.utils.texts import plural
 
 HERE = Path(__file__).parent
-OF_SETTINGS = ("protocols", "efficiency", "target", "stability", "deviations")
+OF_SETTINGS = (
+    "protocols",
+    "efficiency",
+    "target",
+    "stability",
+    "deviations",
+    "confidence",
+    "worst_images",
+)
 """Tables that the page shows setting by setting."""
 
 
@@ -125,6 +139,7 @@ def _section(
     few: dict[str, int] = {}
     for group in setting.groups:
         few |= resampling.few(group)
+    measured = confidence_of(study, setting)
     return {
         "key": key,
         "setting": setting,
@@ -136,7 +151,8 @@ def _section(
         "ranking": rows,
         "sources": sources(row.published for row in rows if row.published),
         "scale": views.ranking_scale(setting),
-        "figures": draw_setting(setting, styles, study.folder / "figures", key),
+        "figures": _drawn(study, setting, styles, key, measured),
+        "measured": measured,
         "everyone": everyone,
         "caution": caution(few),
         "fractions": grids.fractions_grid(setting, everyone),
@@ -158,6 +174,21 @@ def _section(
         "pictures": picture_grid(study, setting, encoders),
         "protocol": method.protocol(setting),
     }
+
+
+def _drawn(
+    study: Study,
+    setting: Setting,
+    styles: dict[str, EncoderStyle],
+    key: str,
+    measured: Confidence | None,
+) -> dict[str, EmbeddedFigure]:
+    """Draw and save the figures of a setting, and return them by name."""
+    folder = study.folder / "figures"
+    figures = draw_setting(setting, styles, folder, key)
+    if measured is not None:
+        figures["confidence"] = draw_confidence(measured.records, styles, folder, key)
+    return figures
 
 
 def _render(

@@ -5,6 +5,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.reporting.findings.confidence import confidence_table
 from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
 from encoder_ablations.experiments.reporting.findings.efficiency_tables import (
     efficiency_table,
@@ -31,6 +32,7 @@ from encoder_ablations.experiments.reporting.findings.ranking import (
     ranking,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.findings.worst_images import worst_images_table
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import flatten
@@ -217,5 +219,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "deviations": deviations_table,
     "transfer": transfer_table,
     "folds": folds_table,
+    "confidence": confidence_table,
+    "worst_images": worst_images_table,
 }
 """File name -> function that makes the table; the ranking comes before them."""

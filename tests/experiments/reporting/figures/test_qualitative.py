@@ -6,12 +6,8 @@ import pytest
 from PIL import Image
 
 from encoder_ablations.data.datasets.palette import palette
-from encoder_ablations.experiments.reporting.figures.qualitative import (
-    WRONG,
-    error_map,
-    picture_grid,
-    right_share,
-)
+from encoder_ablations.experiments.reporting.figures.pictures import WRONG, error_map
+from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid, right_share
 from encoder_ablations.experiments.reporting.findings.collection import collect
 
 

@@ -1,0 +1,1 @@
+"""What finished runs get wrong: images, classes, regions, and where encoders differ."""
