@@ -15,7 +15,7 @@ from encoder_ablations.utils.files import new_folder, require_free, write_text
 from encoder_ablations.utils.optional import missing
 
 if TYPE_CHECKING:
-    from encoder_ablations.experiments.prediction.exported import Exported
+    from encoder_ablations.experiments.exporting.exported import Exported
 
 EXAMPLES = """  ablate export outputs/demo -o exported
   ablate export outputs/demo/runs/RUN --size 512x1024 -o exported
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(exported.timing)
     print(f"wrote {arguments.output}: README.md is the model's card")
     if arguments.push_to_hub is not None:
-        from encoder_ablations.experiments.prediction.hub import push
+        from encoder_ablations.experiments.exporting.hub import push
 
         print(f"uploaded to {push(arguments.output, arguments.push_to_hub)}")
     return 0
@@ -111,9 +111,9 @@ def _export(run: TrainedRun, spec: ExportSpec, output: Path) -> "Exported":
     import torch
 
     from encoder_ablations.engine.inference.spec import InferenceSpec
-    from encoder_ablations.experiments.prediction.check_images import check_images
-    from encoder_ablations.experiments.prediction.exporting import write_model
-    from encoder_ablations.experiments.prediction.model_card import model_card
+    from encoder_ablations.experiments.exporting.check_images import check_images
+    from encoder_ablations.experiments.exporting.exporting import write_model
+    from encoder_ablations.experiments.exporting.model_card import model_card
     from encoder_ablations.experiments.prediction.models import make_predictor
 
     predictor = make_predictor([run], InferenceSpec(), torch.device("cpu"))

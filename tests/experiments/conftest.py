@@ -7,8 +7,14 @@ import pytest
 import yaml
 from warm_processes import start_ablate
 
+from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost.measure import measure_cost
+from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs import record_builder
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.run import execute_run
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.segmenters.spec import SegmenterSpec
 
 ENCODERS = [
     {"base": "darknet_tiny", "channels": 32, "label": "dark"},
@@ -76,3 +82,34 @@ def _quick_latencies():
 def studies(tmp_path, terrain, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return Studies(terrain)
+
+
+@pytest.fixture(scope="session")
+def make_spec(terrain):
+    """make_spec(seed, classes=None) -> RunSpec of two steps on the terrain."""
+
+    def make(seed, classes=None):
+        data = terrain
+        if classes is not None:
+            data = terrain.model_copy(update={"classes": classes})
+        recipe = {"steps": 2, "batch_size": 2, "evaluate_every": 2}
+        recipe["augmentation"] = {"crop": [64, 64], "short_side": 48}
+        return RunSpec(
+            encoder=EncoderSpec(name="darknet_tiny", weights="random", channels=32),
+            segmenter=SegmenterSpec(name="linear"),
+            dataset=data,
+            seed=seed,
+            recipe=Recipe.model_validate(recipe),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def study(make_spec, tmp_path_factory):
+    """The folder of a study of two finished runs of two steps."""
+    folder = tmp_path_factory.mktemp("outputs") / "study"
+    for seed in (0, 1):
+        spec = make_spec(seed)
+        execute_run(spec, folder / "runs" / spec.run_id, Execution("cpu"))
+    return folder

@@ -12,9 +12,9 @@ from encoder_ablations.engine.export.spec import ExportSpec
 from encoder_ablations.engine.export.tracing import load_program, save_program, trace
 from encoder_ablations.engine.export.transformers_folder import load_folder
 from encoder_ablations.engine.inference.predictor import Member, Predictor
-from encoder_ablations.experiments.prediction.check_images import CheckImages
+from encoder_ablations.experiments.exporting.check_images import CheckImages
+from encoder_ablations.experiments.exporting.exported import FILES, Exported, Sized
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
-from encoder_ablations.experiments.prediction.exported import FILES, Exported, Sized
 from encoder_ablations.segmenters.frameworks.transformers_segmenter import save_segmenter
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import as_json, write_text

@@ -6,8 +6,8 @@ from string import Template
 import yaml
 
 from encoder_ablations.encoders.facts import read_facts
+from encoder_ablations.experiments.exporting.exported import FILES, Exported
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
-from encoder_ablations.experiments.prediction.exported import FILES, Exported
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord

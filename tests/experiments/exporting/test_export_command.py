@@ -20,8 +20,8 @@ from encoder_ablations.engine.export.tracing import trace
 from encoder_ablations.engine.inference.predictor import Member, Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.prediction import exporting, hub
-from encoder_ablations.experiments.prediction.check_images import check_images
+from encoder_ablations.experiments.exporting import exporting, hub
+from encoder_ablations.experiments.exporting.check_images import check_images
 from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
 from encoder_ablations.experiments.prediction.models import make_predictor
 from encoder_ablations.utils.errors import InputError
