@@ -112,6 +112,35 @@ class Predictor:
         found = Prediction.of(blocks, source.size, self.classes, keep_probabilities)
         return replace(found, mask=self.postprocessing.of(found.mask))
 
+    def objects(
+        self, image: np.ndarray, class_id: int, score: float = 0.7, share: float = 0.5
+    ) -> np.ndarray:
+        """Return where the objects of a class lie, by queries that are sure of it: H×W bool.
+
+        Args:
+            image: H×W×3 (RGB) or H×W (grey) uint8; it is predicted whole.
+            class_id: the class, 0..K-1.
+            score: least probability of the class that a query needs, 0..1.
+            share: least probability of its mask that a pixel needs, 0..1.
+
+        Raises:
+            InputError: the head has no queries, or there are several models, views or windows.
+        """
+        if len(self.members) > 1 or len(self.views) > 1 or self.spec.window is not None:
+            raise InputError(
+                "queries are those of one model in one view of the whole image. Leave out --runs, "
+                "--tta and --window, or --queries."
+            )
+        source = Array(image)
+        member = self.members[0]
+        rows, columns = (slice(0, side) for side in source.size)
+        pixels = self._moved(member, source.block(rows, columns)[None])
+        with torch.inference_mode(), tensor_float32(False):
+            maps = member.segmenter.predict(pixels)
+            inside = maps.object_masks(class_id, source.size, score, share)
+        found: np.ndarray = inside[0].cpu().numpy()
+        return found
+
     def blocks(
         self, source: Source, advance: Callable[[], object] = lambda: None
     ) -> Iterator[Block]:

@@ -20,11 +20,12 @@ from encoder_ablations.experiments.prediction.options import (
 )
 from encoder_ablations.experiments.raster_options import add_raster_options, read_reading
 from encoder_ablations.utils.device_names import check_device_name
-from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.texts import plural
 
 if TYPE_CHECKING:
     from encoder_ablations.engine.inference.predictor import Predictor
+    from encoder_ablations.experiments.prediction.cut_outs import CutOut
     from encoder_ablations.experiments.prediction.raster_output import Maps
 
 RESUMES = True
@@ -57,12 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     device = make_accelerator(arguments.device).device
     predictor = make_predictor(runs, spec, device, arguments.weighting)
-    colors = colors_of(runs[0].record.spec.dataset)
+    data = runs[0].record.spec.dataset
+    classes, colors = data.classes, colors_of(data)
     maps = _maps(arguments, predictor, colors)
+    cut_out = _cut_out(arguments, classes)
+    wanted = Wanted(arguments.uncertainty, arguments.heatmaps, arguments.probabilities, cut_out)
     begin(arguments.output, _settings(runs, spec, arguments))
     print(f"predicting {plural(len(files), 'image')} by {_named(runs)}")
-    wanted = Wanted(arguments.uncertainty, arguments.heatmaps, arguments.probabilities)
-    classes = runs[0].record.spec.dataset.classes
     outputs = Outputs(arguments.output, classes, colors, wanted)
     outcome = predict_files(files, predictor, outputs, maps)
     options.print_left_out(outcome.problems)
@@ -138,9 +140,48 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--polygons", action="store_true", help="of rasters: write the classes' areas as GeoJSON"
     )
+    _add_cut_out_options(parser)
     add_raster_options(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     return parser
+
+
+def _add_cut_out_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cut-out", metavar="CLASS", help="write what is of this class, the rest black, too"
+    )
+    parser.add_argument("--invert", action="store_true", help="cut out everything but the class")
+    parser.add_argument(
+        "--transparent", action="store_true", help="the rest is transparent instead of black"
+    )
+    parser.add_argument(
+        "--queries",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="cut out by queries that are sure of the class: score=0.7 share=0.5 "
+        "(mask2former, eomt, query_decoder)",
+    )
+
+
+def _cut_out(arguments: argparse.Namespace, classes: Sequence[str]) -> "CutOut | None":
+    """Return what is cut out of every image; None = nothing.
+
+    Raises:
+        InputError: an unknown class, or options without ``--cut-out``.
+    """
+    from encoder_ablations.experiments.prediction.cut_outs import CutOut, read_rule
+
+    if arguments.cut_out is None:
+        if arguments.invert or arguments.transparent or arguments.queries is not None:
+            raise InputError("--invert, --transparent and --queries need --cut-out CLASS.")
+        return None
+    if arguments.cut_out not in classes:
+        raise unknown("class", arguments.cut_out, classes)
+    queries = None
+    if arguments.queries is not None:
+        queries = read_rule(arguments.queries)
+    place = list(classes).index(arguments.cut_out)
+    return CutOut(place, arguments.invert, arguments.transparent, queries)
 
 
 def _settings(
@@ -148,6 +189,7 @@ def _settings(
 ) -> dict[str, Any]:
     """Return all that decides what is in the output folder."""
     outputs = ("uncertainty", "heatmaps", "probabilities", "polygons", "range", "bands")
+    outputs += ("cut_out", "invert", "transparent", "queries")
     return {
         "runs": [run.record.run_id for run in runs],
         "weighting": arguments.weighting,

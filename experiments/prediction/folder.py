@@ -95,7 +95,7 @@ def _predicted(
         return maps.write(file.name, file.path)
     sample = file.read()
     found = predictor.predict(sample.image, keep_probabilities=outputs.needs_probabilities)
-    outputs.write(file.name, sample, found)
+    outputs.write(file.name, sample, found, predictor)
     return described(file.name, file.path, found) | scored(sample, found)
 
 

@@ -15,6 +15,8 @@ from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none, pixel_accuracy
 from encoder_ablations.engine.inference.prediction import Prediction
+from encoder_ablations.engine.inference.predictor import Predictor
+from encoder_ablations.experiments.prediction.cut_outs import CutOut
 from encoder_ablations.utils.files import write_bytes, write_with
 
 ALPHA = 0.5
@@ -28,11 +30,13 @@ class Wanted(NamedTuple):
         uncertainty: a picture of the uncertainty, bright = uncertain.
         heatmaps: a picture of each class's probability.
         probabilities: all probabilities as a compressed NumPy file of float16.
+        cut_out: the pixels of one class; None = they are not cut out.
     """
 
     uncertainty: bool = False
     heatmaps: bool = False
     probabilities: bool = False
+    cut_out: CutOut | None = None
 
 
 MASK_AND_OVERLAY = Wanted()
@@ -75,14 +79,23 @@ class Outputs:
         """Return whether everything about an image has been written."""
         return self.description(name).exists()
 
-    def write(self, name: str, sample: Sample, prediction: Prediction) -> None:
+    def write(
+        self, name: str, sample: Sample, prediction: Prediction, predictor: Predictor
+    ) -> None:
         """Write the mask, the overlay, the truth if there is one, and what else is wanted.
 
         Args:
             name: of the files.
             sample: the image.
             prediction: of the image, with probabilities where they are needed.
+            predictor: that it is of.
+
+        Raises:
+            InputError: queries are to tell what is cut out, and there are none.
         """
+        if self.wanted.cut_out is not None:
+            picture = self.wanted.cut_out.of(sample.image, prediction, predictor)
+            write_image(self.path("cut_outs", name, "png"), picture)
         self._write_ids("masks", name, prediction.mask)
         if sample.mask is not None:
             self._write_ids("truth", name, sample.mask.astype(prediction.mask.dtype))

@@ -195,3 +195,27 @@ def test_what_is_no_image_is_refused(segmenter):
 def test_windows_that_do_not_move_are_refused():
     with pytest.raises(ValidationError, match="no step"):
         InferenceSpec(window=32, overlap=0.99)
+
+
+def test_objects_are_those_of_sure_queries(image):
+    """Two queries: one sure of the crater with a mask on the left, one that is not sure enough."""
+
+    class Queries(torch.nn.Module):
+        mean = torch.zeros(3, 1, 1)
+
+        def predict(self, images):
+            height, width = images.shape[-2:]
+            masks = torch.full((1, 2, height, width), -9.0)
+            masks[0, 0, :, : width // 2] = 9
+            masks[0, 1] = 9
+            classes = torch.tensor([[[0.1, 0.2], [0.8, 0.6], [0.1, 0.2]]])
+            return ScoreMaps(masks, (height, width), classes, stride=1)
+
+    predictor = Predictor([Member(Queries())], CLASSES)
+    found = predictor.objects(image, 1)
+    assert found[:, :45].all()
+    assert not found[:, 45:].any()
+    assert predictor.objects(image, 1, score=0.5).all()
+    assert not predictor.objects(image, 2).any()
+    with pytest.raises(InputError, match="one model"):
+        Predictor([Member(Queries())] * 2, CLASSES).objects(image, 1)

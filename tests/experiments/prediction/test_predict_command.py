@@ -155,3 +155,33 @@ def test_either_inputs_or_a_split_are_named(study, photos, capsys, tmp_path):
         assert run(study, *wrong, "-o", tmp_path / "out") == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_class_is_cut_out(study, photos, tmp_path):
+    photo = np.asarray(Image.open(photos / "a.png"))
+    for options, mode in (([], "RGB"), (["--transparent", "--invert"], "RGBA")):
+        out = tmp_path / f"out{mode}"
+        assert run(study, photos / "a.png", "-o", out, "--cut-out", "crater", *options) == 0
+        picture = Image.open(out / "cut_outs" / "a.png")
+        assert picture.mode == mode
+        kept = (read_ids(out / "masks" / "a.png") == 1) != bool(options)
+        pixels = np.asarray(picture)
+        assert np.array_equal(pixels[:, :, :3], np.where(kept[:, :, None], photo, 0))
+        if options:
+            assert np.array_equal(pixels[:, :, 3] == 255, kept)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cut-out", "bus"], "bus"),
+        (["--invert"], "--cut-out"),
+        (["--cut-out", "crater", "--queries", "score=2"], "score=2"),
+        (["--cut-out", "crater", "--queries", "points=2"], "points"),
+        (["--cut-out", "crater", "--queries"], "no queries"),
+    ],
+)
+def test_wrong_cut_outs_are_one_line(study, photos, capsys, options, said, tmp_path):
+    assert run(study, photos / "a.png", "-o", tmp_path / "o", *options) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "image" not in line[:10]]
+    assert said in error[-1]
