@@ -45,12 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     ready = ready_dataset(arguments.folder)
     if ready is not None:
         print(f"note: {ready.advice}")
-    if not arguments.masks and arguments.folder.is_dir():
-        said = write_class_folders(arguments.folder, arguments.name, arguments.output)
-        if said is not None:
-            print(said)
-            return 0
-    proposal = _propose(arguments)
+    try:
+        proposal = _propose(arguments)
+    except InputError:
+        # without masks, folders of images may be classes
+        said = None
+        if not arguments.masks and arguments.folder.is_dir():
+            said = write_class_folders(arguments.folder, arguments.name, arguments.output)
+        if said is None:
+            raise
+        print(said)
+        return 0
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
         raise InputError(f"--output {target}: the dataset YAML's name ends with .yaml.")

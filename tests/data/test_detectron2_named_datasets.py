@@ -35,6 +35,8 @@ def _fresh_catalogs():
 @pytest.mark.parametrize("name", config_names("datasets"))
 def test_every_named_dataset_is_in_the_catalog(name):
     spec = load_dataset(name)
+    if spec.task == "classification":
+        pytest.skip("Detectron2's models here read masks")
     assert register_datasets(name) == [f"{spec.name}_{split}" for split in spec.splits]
     metadata = MetadataCatalog.get(f"{spec.name}_train")
     assert metadata.stuff_classes == list(spec.classes)

@@ -19,9 +19,6 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 
-PROTOCOLS = ["setting", "encoder", "what learns", "mIoU (%)", "n", "against the first (points)"]
-PROTOCOLS += ["trainable", "training (s)"]
-
 
 def families(ranked: Ranking) -> list[list[Standing]]:
     """Return every encoder that was trained under several protocols, fewest parameters first."""
@@ -51,7 +48,9 @@ def protocols_table(study: Study) -> Table:
     """Return a row for each protocol of every encoder that has several, at the reference share."""
     rows = list(chain.from_iterable(map(_rows, study.settings)))
     caption = "One encoder under several protocols, with 95 % intervals of the differences."
-    return Table(caption, PROTOCOLS, rows, names=3)
+    score = f"{study.metric.label} (%)"
+    columns = ["setting", "encoder", "what learns", score, "n", "against the first (points)"]
+    return Table(caption, [*columns, "trainable", "training (s)"], rows, names=3)
 
 
 def _rows(setting: Setting) -> Iterator[list[str]]:

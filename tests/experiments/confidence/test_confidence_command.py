@@ -98,7 +98,7 @@ def test_what_was_measured_is_not_measured_again(measured, monkeypatch, capsys):
     def refuse(*_):
         raise AssertionError("predicted again")
 
-    monkeypatch.setattr(Predictor, "bands", refuse)
+    monkeypatch.setattr(Predictor, "blocks", refuse)
     folder = sorted(measured.glob("runs/*"))[0]
     assert run(folder, "--alpha", 0.3) == 0
     assert "ECE" in capsys.readouterr().out

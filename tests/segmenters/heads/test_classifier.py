@@ -94,7 +94,7 @@ def test_a_head_of_ones_own_may_classify(make_encoder):
             shapes.add(tuple(masks.shape))
             return super().loss(pyramid, masks, totals)
 
-    entry = HeadEntry("own", ClassifierSpec, Own, "maps")
+    entry = HeadEntry("own", ClassifierSpec, Own, __name__, "maps")
     spec = ClassifierSpec(name="own")
     segmenter = build_with_custom_head(entry, spec, make_encoder(), CLASSES, seed=0)
     assert segmenter.head.task == "classification"
