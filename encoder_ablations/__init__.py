@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from encoder_ablations.encoders.references import load_encoder
     from encoder_ablations.encoders.spec import EncoderSpec
     from encoder_ablations.engine.recipe import Recipe
+    from encoder_ablations.experiments.from_python.finished_runs import load_run
+    from encoder_ablations.experiments.from_python.finished_study import load_study
     from encoder_ablations.experiments.runs.record import RunRecord, load_record
     from encoder_ablations.experiments.runs.spec import RunSpec
     from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
@@ -58,7 +60,9 @@ __all__ = [
     "load_dataset",
     "load_encoder",
     "load_record",
+    "load_run",
     "load_segmenter",
+    "load_study",
     "load_study_spec",
     "plan",
 ]
@@ -82,7 +86,9 @@ _MODULES = {
     "load_dataset": "encoder_ablations.data.references",
     "load_encoder": "encoder_ablations.encoders.references",
     "load_record": "encoder_ablations.experiments.runs.record",
+    "load_run": "encoder_ablations.experiments.from_python.finished_runs",
     "load_segmenter": "encoder_ablations.segmenters.references",
+    "load_study": "encoder_ablations.experiments.from_python.finished_study",
     "load_study_spec": "encoder_ablations.experiments.studies.study",
     "plan": "encoder_ablations.experiments.studies.study",
 }
