@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from encoder_ablations.engine.recipe import Recipe
     from encoder_ablations.experiments.from_python.finished_runs import load_run
     from encoder_ablations.experiments.from_python.finished_study import load_study
+    from encoder_ablations.experiments.from_python.training import train
     from encoder_ablations.experiments.runs.record import RunRecord, load_record
     from encoder_ablations.experiments.runs.spec import RunSpec
     from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
@@ -65,6 +66,7 @@ __all__ = [
     "load_study",
     "load_study_spec",
     "plan",
+    "train",
 ]
 
 _MODULES = {
@@ -91,6 +93,7 @@ _MODULES = {
     "load_study": "encoder_ablations.experiments.from_python.finished_study",
     "load_study_spec": "encoder_ablations.experiments.studies.study",
     "plan": "encoder_ablations.experiments.studies.study",
+    "train": "encoder_ablations.experiments.from_python.training",
 }
 """Where each public name is defined; a test compares it with the imports above and ``__all__``."""
 
