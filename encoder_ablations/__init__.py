@@ -2,8 +2,9 @@
 
     import encoder_ablations as ea
 
-    encoder = ea.build_encoder(ea.load_encoder({"base": "dinov2_b14", "weights": "random"}))
-    segmenter = ea.build_segmenter(ea.load_segmenter("linear"), encoder, num_classes=3, seed=0)
+    encoder = ea.create_encoder("dinov2_b14", weights="random")
+    model = ea.create_segmenter("linear", encoder, classes=3)
+    model(images)  # B×3×H×W, RGB 0..255, to scores B×3×H×W
 
 Each name is imported when it is first used, so that importing the package is quick. What needs an
 optional package is imported from its own module: ``encoder_ablations.data.detectron2`` and
@@ -22,14 +23,20 @@ if TYPE_CHECKING:
     from encoder_ablations.data.synthetic.terrain import generate_terrain
     from encoder_ablations.encoders.base import Encoder
     from encoder_ablations.encoders.build import build_encoder
+    from encoder_ablations.encoders.creation import create_encoder
+    from encoder_ablations.encoders.listing import list_encoders
     from encoder_ablations.encoders.references import load_encoder
     from encoder_ablations.encoders.spec import EncoderSpec
     from encoder_ablations.engine.recipe import Recipe
+    from encoder_ablations.experiments.from_python.finished_runs import load_run
+    from encoder_ablations.experiments.from_python.finished_study import load_study
+    from encoder_ablations.experiments.from_python.training import train
     from encoder_ablations.experiments.runs.record import RunRecord, load_record
     from encoder_ablations.experiments.runs.spec import RunSpec
-    from encoder_ablations.experiments.studies.study import StudySpec, load_study, plan
+    from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
     from encoder_ablations.segmenters.base import Segmenter
     from encoder_ablations.segmenters.build import build_segmenter
+    from encoder_ablations.segmenters.creation import create_segmenter
     from encoder_ablations.segmenters.references import load_segmenter
     from encoder_ablations.utils.errors import InputError
 
@@ -47,13 +54,19 @@ __all__ = [
     "StudySpec",
     "build_encoder",
     "build_segmenter",
+    "create_encoder",
+    "create_segmenter",
     "generate_terrain",
+    "list_encoders",
     "load_dataset",
     "load_encoder",
     "load_record",
+    "load_run",
     "load_segmenter",
     "load_study",
+    "load_study_spec",
     "plan",
+    "train",
 ]
 
 _MODULES = {
@@ -68,13 +81,19 @@ _MODULES = {
     "StudySpec": "encoder_ablations.experiments.studies.study",
     "build_encoder": "encoder_ablations.encoders.build",
     "build_segmenter": "encoder_ablations.segmenters.build",
+    "create_encoder": "encoder_ablations.encoders.creation",
+    "create_segmenter": "encoder_ablations.segmenters.creation",
     "generate_terrain": "encoder_ablations.data.synthetic.terrain",
+    "list_encoders": "encoder_ablations.encoders.listing",
     "load_dataset": "encoder_ablations.data.references",
     "load_encoder": "encoder_ablations.encoders.references",
     "load_record": "encoder_ablations.experiments.runs.record",
+    "load_run": "encoder_ablations.experiments.from_python.finished_runs",
     "load_segmenter": "encoder_ablations.segmenters.references",
-    "load_study": "encoder_ablations.experiments.studies.study",
+    "load_study": "encoder_ablations.experiments.from_python.finished_study",
+    "load_study_spec": "encoder_ablations.experiments.studies.study",
     "plan": "encoder_ablations.experiments.studies.study",
+    "train": "encoder_ablations.experiments.from_python.training",
 }
 """Where each public name is defined; a test compares it with the imports above and ``__all__``."""
 

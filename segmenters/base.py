@@ -162,6 +162,8 @@ class Segmenter(nn.Module):
 
     mean: Tensor
     std: Tensor
+    class_names: tuple[str, ...] = ()
+    """Names of the K classes; numbers from 0 where only their number is known."""
 
     def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
@@ -214,6 +216,10 @@ class Segmenter(nn.Module):
         """
         height, width = images.shape[-2:]
         return self.predict(images).at((height, width))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return :meth:`scores`, as ``model(images)`` does."""
+        return self.scores(images)
 
     @property
     def reads_features(self) -> bool:

@@ -53,6 +53,7 @@ def build_segmenter(
         segmenter = Segmenter(encoder, head)
     if segmenter.head.levels is not None:
         freeze_unread(encoder, segmenter.head.levels)
+    segmenter.class_names = tuple(map(str, range(num_classes)))
     return segmenter
 
 

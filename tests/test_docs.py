@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import encoder_ablations
@@ -67,7 +68,8 @@ def test_the_snippet_of_the_readme_runs():
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names = {}
     exec(snippet, names)
-    assert names["scores"].shape == (1, 3, 224, 320)
+    images = torch.randint(0, 256, (1, 3, 224, 320))
+    assert names["model"](images).shape == (1, 3, 224, 320)
 
 
 def test_the_citation_is_of_this_version():

@@ -69,6 +69,14 @@ def test_importing_it_is_quick():
     assert run(program, ROOT) == "light"
 
 
+def test_listing_encoders_is_quick():
+    program = (
+        "import encoder_ablations as ea; print(ea.list_encoders('dinov2_b14'), "
+        "{'torch', 'timm', 'numba'} & set(sys.modules) or 'light')"
+    )
+    assert run(program, ROOT) == "['dinov2_b14'] light"
+
+
 def test_the_version_is_stated_once():
     assert version("encoder-ablations") == encoder_ablations.__version__
     literal = f'"{encoder_ablations.__version__}"'

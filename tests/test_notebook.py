@@ -98,6 +98,7 @@ def test_offline_path(tmp_path):
     text, _ = outputs_of(notebook, 'ablate(f"evaluate')
     assert all(f"{100 * record.metrics.miou:.2f}" in text for record in records)
     assert "terrain_64 val, 6 images" in text
+    assert "'background':" in outputs_of(notebook, "ea.load_run")[0]
     assert outputs_of(notebook, "for run in RUNS")[1] >= 2
     assert outputs_of(notebook, "for figure in")[1] >= 1
     assert (tmp_path / "outputs" / "notebook" / "report.html").exists()

@@ -5,8 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from encoder_ablations.data.datasets.sample import ignore_label
-from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.sample import Labels, ignore_label
 
 Color = tuple[int, int, int]
 
@@ -58,7 +57,7 @@ def _extended(colors: tuple[Color, ...], count: int, steps: tuple[int, ...]) -> 
     return tuple(taken)
 
 
-def colors_of(spec: DatasetSpec) -> tuple[Color, ...]:
+def colors_of(spec: Labels) -> tuple[Color, ...]:
     """Return one colour per class: the dataset's own, or those of :func:`palette`."""
     return spec.colors or palette(len(spec.classes))
 

@@ -1,7 +1,7 @@
 """What every dataset yields."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -23,6 +23,31 @@ def ignore_label(num_classes: int) -> int:
 def mask_type(ignore: int) -> np.dtype[Any]:
     """Return the type that masks are kept as: uint8, or uint16 where 65535 is ignored."""
     return np.min_scalar_type(ignore)
+
+
+class Labels(Protocol):
+    """What training must know of a dataset besides its images."""
+
+    @property
+    def task(self) -> Task:
+        """What its labels are of."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes, in the order of their ids."""
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...] | None:
+        """RGB 0..255 of each class in pictures; None = chosen automatically."""
+
+
+@dataclass(frozen=True)
+class ClassLabels:
+    """The classes of images that lie in no folder, see :class:`Labels`."""
+
+    classes: tuple[str, ...]
+    task: Task = "segmentation"
+    colors: tuple[tuple[int, int, int], ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from accelerate import Accelerator
 
-from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.sample import Labels
 from encoder_ablations.data.loading.batches import evaluation_items, training_batches
 from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples
 from encoder_ablations.data.views.augmentation import AugmentationSpec
@@ -17,11 +17,12 @@ class TrainingData:
     """Which images are trained on, and which decide the best checkpoint.
 
     Attributes:
+        spec: the classes; of a dataset in a folder all of its specification.
         class_pixels: of each class in the training images; needed where the recipe's augmentation
             balances classes.
     """
 
-    spec: DatasetSpec
+    spec: Labels
     train: Samples
     train_indices: list[int]
     val: Samples

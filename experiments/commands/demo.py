@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import cli, options
-from encoder_ablations.experiments.studies.study import load_study
+from encoder_ablations.experiments.studies.study import load_study_spec
 from encoder_ablations.experiments.study_options import add_choices, read_choices
 
 RESUMES = True
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] = ()) -> int:
     arguments = parser.parse_intermixed_args(argv)
     # what "run" would refuse is refused before the terrain is generated
     read_choices(arguments)
-    load_study("demo", arguments.overrides)
+    load_study_spec("demo", arguments.overrides)
     from encoder_ablations.data.synthetic.terrain import generate_terrain
 
     dataset = load_dataset("mars_terrain")

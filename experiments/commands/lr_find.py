@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.studies.study import OUTPUTS, load_study, plan
+from encoder_ablations.experiments.studies.study import OUTPUTS, load_study_spec, plan
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import ensure_writable, write_text
 from encoder_ablations.utils.texts import plural
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("ablate lr-find works in one process; start it without torchrun.")
     _check_rates(arguments)
     execution = options.read_execution(arguments)
-    study = load_study(arguments.study, arguments.overrides)
+    study = load_study_spec(arguments.study, arguments.overrides)
     specs = chosen(plan(study), arguments.encoder, arguments.segmenter)
     folder = ensure_writable(arguments.output or OUTPUTS / "lr_find" / study.name)
     return _find(specs, arguments, execution, folder)

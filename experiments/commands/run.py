@@ -16,7 +16,7 @@ from encoder_ablations.experiments.studies.plan_notes import notes_before_start
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
-from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
+from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec, plan
 from encoder_ablations.experiments.study_options import Choices, add_choices, read_choices
 from encoder_ablations.experiments.workers.display import Display
 from encoder_ablations.experiments.workers.job import Job
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_training_options(parser)
     add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
-    study = load_study(arguments.study, arguments.overrides)
+    study = load_study_spec(arguments.study, arguments.overrides)
     return run_study(study, arguments.output or OUTPUTS / study.name, read_choices(arguments))
 
 

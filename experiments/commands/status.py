@@ -9,7 +9,7 @@ from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
-from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study, plan
+from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec, plan
 from encoder_ablations.experiments.studies.time_left import seconds_left
 from encoder_ablations.experiments.workers.progress import read_progress
 from encoder_ablations.segmenters.references import load_segmenter
@@ -59,7 +59,7 @@ def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tupl
         raise InputError(
             f"there is no folder {reference}; name a study's output folder, or its YAML."
         )
-    study = load_study(reference, overrides)
+    study = load_study_spec(reference, overrides)
     return study, output or OUTPUTS / study.name
 
 

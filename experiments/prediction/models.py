@@ -34,16 +34,32 @@ def make_predictor(
     """
     members = []
     for run in runs:
-        own = run.record.spec
-        segmenter, _ = load_best(run.folder, own, best_step(run.record))
-        check_window(spec, segmenter.encoder.divisibility)
-        weight = 1.0
-        if weighting == "validation":
-            # a model that has learnt nothing at all still has a weight
-            weight = max(run.val_score, 1e-6)
-        short_side = own.recipe.augmentation.short_side
-        members.append(Member(segmenter.to(device).eval(), short_side, weight))
+        member = member_of(run, device, weighting)
+        check_window(spec, member.segmenter.encoder.divisibility)
+        members.append(member)
     return Predictor(members, runs[0].record.spec.dataset.classes, spec)
+
+
+def member_of(run: TrainedRun, device: torch.device, weighting: Weighting = "equal") -> Member:
+    """Return a run's model with its best weights, and how it counts among others.
+
+    Args:
+        run: a finished run.
+        device: where the model computes.
+        weighting: see :func:`make_predictor`.
+
+    Raises:
+        InputError: the checkpoint cannot be used.
+    """
+    own = run.record.spec
+    segmenter, _ = load_best(run.folder, own, best_step(run.record))
+    segmenter.class_names = own.dataset.classes
+    weight = 1.0
+    if weighting == "validation":
+        # a model that has learnt nothing at all still has a weight
+        weight = max(run.val_score, 1e-6)
+    short_side = own.recipe.augmentation.short_side
+    return Member(segmenter.to(device).eval(), short_side, weight)
 
 
 def check_window(spec: InferenceSpec, stride: int) -> None:

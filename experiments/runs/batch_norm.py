@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from accelerate import Accelerator
 
 from encoder_ablations.data.loading.items import Samples
+from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.freezing import fixed_batch_norms
 from encoder_ablations.engine.training.batch_norm_statistics import (
     estimate_statistics,
@@ -21,15 +22,29 @@ Part = tuple[Samples, Sequence[int]]
 def prepare_statistics(
     segmenter: Segmenter, spec: RunSpec, train: Part, accelerator: Accelerator, workers: int = 0
 ) -> None:
-    """Estimate the body's BatchNorm statistics, in place, if the run's encoder asks for it.
+    """Estimate the body's BatchNorm statistics for a run, see :func:`estimate_for`."""
+    augmentation = spec.recipe.augmentation
+    estimate_for(segmenter, augmentation, spec.seed, train, accelerator, workers)
 
-    The images are chosen by the run's seed, and seen as in evaluation: not augmented, at its scale.
+
+def estimate_for(
+    segmenter: Segmenter,
+    augmentation: AugmentationSpec,
+    seed: int,
+    train: Part,
+    accelerator: Accelerator,
+    workers: int = 0,
+) -> None:
+    """Estimate the body's BatchNorm statistics, in place, if the encoder asks for it.
+
+    The images are chosen by the seed, and seen as in evaluation: not augmented, at its scale.
 
     Args:
-        segmenter: the run's model before training; it is moved to the device.
-        spec: the run.
-        train: a dataset, and which of its samples the run learns from.
-        accelerator: the device, and the processes that share the run.
+        segmenter: the model before training; it is moved to the device.
+        augmentation: that of training, which says at which size images are evaluated.
+        seed: of the training.
+        train: a dataset, and which of its samples are learnt from.
+        accelerator: the device, and the processes that share the training.
         workers: processes that load images; 0 = this one.
 
     Raises:
@@ -38,6 +53,6 @@ def prepare_statistics(
     if segmenter.encoder.batch_norm != "estimate":
         return
     segmenter.to(accelerator.device)
-    images = statistic_batches(*train, spec.recipe.augmentation, spec.seed, workers)
+    images = statistic_batches(*train, augmentation, seed, workers)
     estimate_statistics(segmenter, images)
     share_statistics(fixed_batch_norms(segmenter.encoder))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from encoder_ablations.encoders.build import build_encoder
+from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.checkpointing.averaging import check_average
@@ -29,26 +30,43 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
         InputError: encoder, head and recipe do not fit together, or weights cannot be loaded.
     """
     encoder = build_encoder(encoder_for(spec.segmenter, spec.encoder), spec.seed)
-    if spec.recipe.optimizer.layer_decay < 1 and encoder.body.max_depth == 1:
-        raise InputError(
-            f"recipe.optimizer.layer_decay {spec.recipe.optimizer.layer_decay:g} is per block, but "
-            f"the encoder {spec.encoder.title} does not say which parameters are in which block "
-            "(depth_of and max_depth). Set it to 1."
-        )
-    encoder.round_maps(spec.recipe.feature_precision)
     classes = spec.dataset.classes
     settings = with_class_weights(spec.segmenter, classes, class_pixels)
     segmenter = build_segmenter(settings, encoder, len(classes), spec.seed)
-    if encoder.map_dtype is not None and not segmenter.reads_features:
-        raise InputError(
-            f"recipe.feature_precision {spec.recipe.feature_precision} rounds the body's maps, but "
-            f"{spec.segmenter.name} reads the body itself. Use fp32."
-        )
     refuse_other_task(spec.segmenter.name, segmenter.head.task, spec.dataset)
-    check_images(segmenter, spec.recipe)
-    check_blends(segmenter, spec.recipe)
-    check_average(segmenter, spec.recipe)
+    prepare_for(segmenter, spec.recipe, spec.encoder.title, spec.segmenter.name)
     return segmenter
+
+
+def prepare_for(
+    segmenter: Segmenter, recipe: Recipe, encoder: str = "of the model", head: str = "its head"
+) -> None:
+    """Make a segmenter round its maps as a recipe says, and check that it can be trained so.
+
+    Args:
+        segmenter: before training.
+        recipe: how it will be trained.
+        encoder: what messages call the encoder.
+        head: what messages call the head.
+
+    Raises:
+        InputError: the recipe does not fit the encoder or the head.
+    """
+    if recipe.optimizer.layer_decay < 1 and segmenter.encoder.body.max_depth == 1:
+        raise InputError(
+            f"recipe.optimizer.layer_decay {recipe.optimizer.layer_decay:g} is per block, but "
+            f"the encoder {encoder} does not say which parameters are in which block "
+            "(depth_of and max_depth). Set it to 1."
+        )
+    segmenter.encoder.round_maps(recipe.feature_precision)
+    if segmenter.encoder.map_dtype is not None and not segmenter.reads_features:
+        raise InputError(
+            f"recipe.feature_precision {recipe.feature_precision} rounds the body's maps, but "
+            f"{head} reads the body itself. Use fp32."
+        )
+    check_images(segmenter, recipe)
+    check_blends(segmenter, recipe)
+    check_average(segmenter, recipe)
 
 
 def load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter, int]:

@@ -13,6 +13,7 @@ from encoder_ablations.data.loading.balancing import Mixed
 from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
 from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
+from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
@@ -72,11 +73,7 @@ def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
     samples = for_training(checked.datasets["train"], spec.recipe.augmentation)
     present = checked.scans["train"].present
     indices = subset(training_order(spec.dataset.task, present, spec.seed), spec.fraction)
-    if spec.recipe.pos_ratio is not None:
-        indices = _mixed(spec, spec.recipe.pos_ratio, indices, present)
-    if spec.recipe.overfit:
-        indices = indices[: spec.recipe.overfit]
-    check_partners(spec.recipe.augmentation.mix, indices)
+    indices = learnt_from(spec.recipe, spec.dataset.name, indices, present)
     return Images("train", samples, indices)
 
 
@@ -87,20 +84,42 @@ def _all_images(spec: RunSpec, checked: CheckedDataset, split: Split) -> Images:
     return Images(split, samples, list(range(len(samples))))
 
 
-def _mixed(spec: RunSpec, pos_ratio: float, indices: list[int], present: np.ndarray) -> Mixed:
+def learnt_from(recipe: Recipe, name: str, indices: list[int], present: np.ndarray) -> list[int]:
+    """Return the images that a training learns from, as its recipe says.
+
+    That is mixed by ``pos_ratio``, and fewer in overfit mode.
+
+    Args:
+        recipe: of the training.
+        name: of the dataset.
+        indices: of the images that there are.
+        present: N×K, whether an image holds a class.
+
+    Raises:
+        InputError: the recipe does not fit the images.
+    """
+    if recipe.pos_ratio is not None:
+        indices = _mixed(name, recipe.pos_ratio, indices, present)
+    if recipe.overfit:
+        indices = indices[: recipe.overfit]
+    check_partners(recipe.augmentation.mix, indices)
+    return indices
+
+
+def _mixed(name: str, pos_ratio: float, indices: list[int], present: np.ndarray) -> Mixed:
     """Return the indices, drawn so that a share of ``pos_ratio`` holds the object.
 
     Args:
-        spec: the run.
+        name: of the dataset.
         pos_ratio: 0..1.
-        indices: of the images that it learns from.
+        indices: of the images that are learnt from.
         present: N×K, whether an image holds a class.
     """
-    classes = len(spec.dataset.classes)
+    classes = present.shape[1]
     if classes != 2:
         raise InputError(
             "recipe.pos_ratio needs a dataset of two classes, background and object; "
-            f"'{spec.dataset.name}' has {classes}. Leave it out."
+            f"'{name}' has {classes}. Leave it out."
         )
     return Mixed(indices, present[:, 1], pos_ratio)
 

@@ -72,7 +72,7 @@ class StudySpec(Config):
         return scores
 
 
-def load_study(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
+def load_study_spec(reference: str, overrides: Sequence[str] = ()) -> StudySpec:
     """Return a study by the name of a file in ``configs/studies``, or by its path.
 
     Paths of YAMLs in a study are looked for beside the study's YAML, then in the current folder;

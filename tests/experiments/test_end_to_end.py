@@ -23,7 +23,7 @@ from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import PER_IMAGE, load_record
 from encoder_ablations.experiments.runs.run import execute_run
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.experiments.workers import worker
 from encoder_ablations.utils.errors import InputError
 
@@ -271,7 +271,7 @@ def test_a_bad_record_is_told_from_a_good_one(name, finished_study):
     found = {
         run.folder: run
         for run in locate(
-            plan(load_study(str(finished_study), ["fractions=[1.0]"])), Path("outputs/small")
+            plan(load_study_spec(str(finished_study), ["fractions=[1.0]"])), Path("outputs/small")
         )
     }
     assert found[bad.parent].state == "unreadable"

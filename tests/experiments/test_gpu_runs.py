@@ -15,7 +15,7 @@ from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.record import DataRecord, load_record
 from encoder_ablations.experiments.runs.run import execute_run
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import float32_products
 
@@ -34,7 +34,7 @@ needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a 
 
 
 def specs_of(studies, *overrides, **changes):
-    return plan(load_study(studies.write(**{"encoders": [VIT]} | changes), list(overrides)))
+    return plan(load_study_spec(studies.write(**{"encoders": [VIT]} | changes), list(overrides)))
 
 
 def finished(folder):

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.palette import colorize, colors_of
-from encoder_ablations.data.datasets.spec import DatasetSpec
+from encoder_ablations.data.datasets.sample import Labels
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.engine.training.callbacks import (
@@ -29,10 +29,10 @@ class TensorBoard(Callback):
     """Writes TensorBoard events; what an interrupted run wrote after its checkpoint is discarded.
 
     Args:
-        spec: the dataset, for the colours of its classes.
+        spec: the classes and their colours.
     """
 
-    def __init__(self, spec: DatasetSpec) -> None:
+    def __init__(self, spec: Labels) -> None:
         self.colors = colors_of(spec)
         self.metric = MAIN_METRICS[spec.task].key
         self.writer: SummaryWriter | None = None

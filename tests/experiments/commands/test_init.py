@@ -17,7 +17,7 @@ from encoder_ablations.data.datasets.palette import palette
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands import init
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.pages import fonts
 
@@ -70,7 +70,7 @@ def test_the_yaml_explains_itself_and_the_study_can_be_planned(folder, tmp_path)
     assert "# class names in id order" in text
     assert "  - background  # 0" in text
     assert yaml.safe_load(text)["root"] == str(tmp_path / "sub/mars_prepared")
-    specs = plan(load_study("sub/mars_study.yaml"))
+    specs = plan(load_study_spec("sub/mars_study.yaml"))
     assert {spec.dataset.name for spec in specs} == {"mars"}
     assert specs[0].recipe.augmentation.crop == (64, 64)
 

@@ -16,7 +16,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fingerprint import save_files
 from encoder_ablations.experiments.runs.record import load_record, save_record
 from encoder_ablations.experiments.runs.run import execute_run
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.utils.errors import InputError
 
 LINEAR = {"encoders": [{"base": "darknet_tiny", "channels": 32}]}
@@ -91,7 +91,7 @@ def test_a_study_does_not_go_on_with_other_masks(dataset, studies, capsys):
 
 
 def test_an_interrupted_run_does_not_go_on_with_other_masks(dataset, studies, tmp_path):
-    spec = plan(load_study(studies.write(**LINEAR)))[0]
+    spec = plan(load_study_spec(studies.write(**LINEAR)))[0]
 
     def stop(step, status):
         if step == 3:
@@ -110,7 +110,7 @@ def test_an_interrupted_run_does_not_go_on_with_other_masks(dataset, studies, tm
 
 
 def test_a_run_that_has_learnt_nothing_yet_takes_the_files_as_they_are(dataset, studies, tmp_path):
-    spec = plan(load_study(studies.write(**LINEAR)))[0]
+    spec = plan(load_study_spec(studies.write(**LINEAR)))[0]
 
     def stop(step, status):
         raise KeyboardInterrupt

@@ -20,7 +20,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import PER_IMAGE, load_record, save_record
 from encoder_ablations.experiments.runs.run import execute_run
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.experiments.workers.progress import ProgressFile, read_progress
 from encoder_ablations.utils.checked_json import write_checked
 from encoder_ablations.utils.errors import InputError
@@ -217,7 +217,7 @@ def test_an_interrupted_run_without_its_data_file_does_not_go_on(runs, capsys):
     assert re.search(
         r"left out: .*data\.json is missing.*delete the run's folder", capsys.readouterr().err
     )
-    spec = next(spec for spec in plan(load_study("pair.yaml")) if spec.run_id == bad.name)
+    spec = next(spec for spec in plan(load_study_spec("pair.yaml")) if spec.run_id == bad.name)
     with pytest.raises(InputError, match="is missing"):
         execute_run(spec, bad, Execution("cpu"))
     shutil.rmtree(bad)

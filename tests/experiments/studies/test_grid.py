@@ -11,7 +11,7 @@ from encoder_ablations.experiments.studies.saved_study import (
     study_changes,
     study_file,
 )
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.utils.config import config_names
 from encoder_ablations.utils.errors import InputError
 
@@ -36,7 +36,7 @@ def load(tmp_path):
     def load(*overrides, **changes):
         path = tmp_path / "grid.yaml"
         path.write_text(yaml.safe_dump(STUDY | changes))
-        return load_study(str(path), overrides)
+        return load_study_spec(str(path), overrides)
 
     return load
 
@@ -167,15 +167,15 @@ def test_paths_are_looked_for_beside_the_study_then_in_the_current_folder(tmp_pa
     }
     (beside / "s.yaml").write_text(yaml.safe_dump(STUDY | changes))
     monkeypatch.chdir(current)
-    runs = plan(load_study(str(beside / "s.yaml")))
+    runs = plan(load_study_spec(str(beside / "s.yaml")))
     assert list(dict.fromkeys(run.dataset.name for run in runs)) == ["beside", "current"]
     assert {run.encoder.channels for run in runs} == {64}
-    named = plan(load_study(str(beside / "s.yaml"), ["datasets=[a.yaml]"]))
+    named = plan(load_study_spec(str(beside / "s.yaml"), ["datasets=[a.yaml]"]))
     assert {run.dataset.name for run in named} == {"not_this"}, (
         "the command line means the current folder"
     )
     with pytest.raises(InputError, match=r"there is no file c\.yaml"):
-        plan(load_study(str(beside / "s.yaml"), ["datasets=[c.yaml]"]))
+        plan(load_study_spec(str(beside / "s.yaml"), ["datasets=[c.yaml]"]))
 
 
 def test_the_resolved_study_plans_the_same_runs(load):
@@ -270,13 +270,13 @@ def test_published_scores_that_make_no_sense(load, published, message):
 
 
 def test_the_published_scores_of_our_studies_belong_to_their_runs():
-    found = {name: load_study(name).published for name in config_names("studies")}
+    found = {name: load_study_spec(name).published for name in config_names("studies")}
     assert {(name, score.miou) for name, scores in found.items() for score in scores} == {
         ("ade20k_linear_probe", 47.3),
         ("voc2012_linear_probe", 82.5),
     }
     for name in ("ade20k_linear_probe", "voc2012_linear_probe"):
-        plan(load_study(name))
+        plan(load_study_spec(name))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import load_record
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.experiments.workers import processes, worker
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
@@ -164,7 +164,7 @@ def warm(monkeypatch):
 
 
 def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, warm):
-    runs = locate(plan(load_study(studies.write())), Path("out"))
+    runs = locate(plan(load_study_spec(studies.write())), Path("out"))
     follower = Follower()
     run_in_processes(runs, Job(dying, Execution("cpu")), follower, slots(1, Execution("cpu")))
     assert {outcome.run_id: outcome.state for outcome in follower.outcomes} == {
@@ -195,7 +195,7 @@ def leaving_a_child(run, job, advance):
 
 def test_a_dead_process_is_noticed_at_once_and_its_children_end(studies, warm):
     """Children that load data hold the connection to the parent open, too."""
-    run = locate(plan(load_study(studies.write())), Path("out"))[0]
+    run = locate(plan(load_study_spec(studies.write())), Path("out"))[0]
     follower, job = Follower(), Job(leaving_a_child, Execution("cpu"))
     run_in_processes([run], job, follower, slots(1, Execution("cpu")))
     assert [outcome.state for outcome in follower.outcomes] == ["finished"]
@@ -240,7 +240,7 @@ def test_processes_killed_while_they_write_their_record(studies, warm, monkeypat
 
 def test_two_pools_share_runs_and_compute_each_once(studies, warm):
     """As two commands do that were started at the same time, without their imports."""
-    runs = locate(plan(load_study(studies.write(steps=2, seeds=[0, 1]))), Path("out"))
+    runs = locate(plan(load_study_spec(studies.write(steps=2, seeds=[0, 1]))), Path("out"))
     followers, places = [Follower(), Follower()], slots(2, Execution("cpu"))
     job = Job(compute, Execution("cpu"), lock_seconds=0.0)
     with ThreadPoolExecutor(2) as pools:
@@ -261,7 +261,7 @@ class Stopper(Follower):
 
 def test_nothing_outlives_a_stopped_study(studies, warm):
     """A thread that still follows a killed process may trip when Python ends."""
-    runs = locate(plan(load_study(studies.write(steps=100_000))), Path("out"))
+    runs = locate(plan(load_study_spec(studies.write(steps=100_000))), Path("out"))
     threads = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         run_in_processes(
@@ -277,7 +277,7 @@ def refusing(run, job, advance):
 
 
 def test_errors_of_a_process_are_raised_here(studies, warm):
-    runs = locate(plan(load_study(studies.write())), Path("out"))
+    runs = locate(plan(load_study_spec(studies.write())), Path("out"))
     with pytest.raises(StorageError, match="disk is full"):
         run_in_processes(
             runs, Job(refusing, Execution("cpu")), Follower(), slots(1, Execution("cpu"))
@@ -300,7 +300,7 @@ def test_gpus_are_given_in_turn(monkeypatch):
 
 def test_a_run_that_somebody_finished_meanwhile_is_not_repeated(studies, monkeypatch):
     """Two commands planned it while it was new; the second one to get the lock finds the record."""
-    run = locate(plan(load_study(studies.write())), Path("out"))[0]
+    run = locate(plan(load_study_spec(studies.write())), Path("out"))[0]
     first = compute(run, Job(compute, Execution("cpu")))
     before = (run.folder / "record.json").stat().st_mtime_ns
     again = compute(run, Job(compute, Execution("cpu")))

@@ -14,7 +14,7 @@ import pytest
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
-from encoder_ablations.experiments.studies.study import load_study, plan
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.experiments.workers import ray_cluster, ray_head
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.ray_cluster import Cluster, connected, run_on_ray
@@ -96,7 +96,7 @@ class LostCluster:
 @pytest.mark.parametrize("answer", ["silence", "ends", ConnectionError("disconnected")], ids=str)
 def test_a_lost_head_node_is_no_fault_of_the_runs(studies, monkeypatch, answer):
     monkeypatch.setattr(ray_head, "LOST_SECONDS", 0.0)
-    (run, _) = locate(plan(load_study(studies.write())), Path("out"))
+    (run, _) = locate(plan(load_study_spec(studies.write())), Path("out"))
     with pytest.raises(CannotContinue, match="no longer answers"):
         ray_cluster._follow(LostCluster(answer), {1: run}, Follower(), Head("127.0.0.1:1"))
     assert not list(Path("out").glob("runs/*/record.json"))
@@ -115,7 +115,7 @@ def missing_file(run, job, advance):
 
 
 def test_a_file_that_is_missing_on_a_worker_is_not_its_folder(studies):
-    (run, _) = locate(plan(load_study(studies.write())), Path("out"))
+    (run, _) = locate(plan(load_study_spec(studies.write())), Path("out"))
     job, here = Job(missing_file, Execution("cpu")), os.getcwd()
     with pytest.raises(FileNotFoundError, match="weights"):
         ray_cluster._compute_on_worker(run, job, here)
@@ -275,7 +275,7 @@ def test_a_machine_that_is_lost_while_it_writes_a_record(studies, nodes, monkeyp
     monkeypatch.syspath_prepend(os.getcwd())
     import dying
 
-    runs = locate(plan(load_study(studies.write(seeds=[0, 1]))), Path("out"))
+    runs = locate(plan(load_study_spec(studies.write(seeds=[0, 1]))), Path("out"))
     cluster, follower = Cluster(f"127.0.0.1:{PORT}"), Follower()
     with connected(cluster):
         run_on_ray(runs, Job(dying.compute, Execution("cpu")), follower, cluster)

@@ -1,0 +1,1 @@
+"""What ``import encoder_ablations`` offers around runs: training, a finished run, a study."""

@@ -1,0 +1,94 @@
+"""The results of a study."""
+
+from pathlib import Path
+from typing import Any
+
+from encoder_ablations.experiments.from_python.finished_runs import Ensemble, Run
+from encoder_ablations.experiments.prediction.chosen_runs import (
+    best_of_study,
+    chosen_runs,
+    usable_runs,
+)
+from encoder_ablations.experiments.prediction.models import Weighting
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.page.tables import runs_table
+from encoder_ablations.utils.errors import InputError
+
+
+class StudyResults:
+    """The finished runs of a study, which may still be going on.
+
+    Args:
+        folder: of the study.
+        device: where models compute, "auto", "cpu", "cuda" or "cuda:N".
+    """
+
+    def __init__(self, folder: Path, device: str = "auto") -> None:
+        self.folder = folder
+        self._device = device
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return a row for every run, failed ones too, as in ``runs.csv``.
+
+        ``pandas.DataFrame(study.results())`` is a table of them. Scores such as ``metrics.miou``
+        are 0..1. A run without a value, such as the score of a failed one, has None there.
+
+        Raises:
+            InputError: there is no record that can be read.
+        """
+        table = runs_table(collect(self.folder))
+        rows = []
+        for cells in table.rows:
+            values = [None if cell == "" else cell for cell in cells]
+            rows.append(dict(zip(table.header, values, strict=True)))
+        return rows
+
+    def runs(self) -> list[Run]:
+        """Return the finished runs that can predict, by their folders' names.
+
+        Raises:
+            InputError: no run has finished.
+        """
+        found, _ = usable_runs(self.folder)
+        return [Run(run, self._device) for run in found]
+
+    def best(self) -> Run:
+        """Return the finished run with the best validation score; the first of equals.
+
+        Raises:
+            InputError: no run has finished.
+        """
+        return Run(best_of_study(self.folder), self._device)
+
+    def ensemble(self, *names: str, weighting: Weighting = "equal") -> Ensemble:
+        """Return several runs that predict together.
+
+        Args:
+            names: runs by the beginning of their folders' names, in which ``*`` stands for any
+                letters; without names all finished runs.
+            weighting: "equal", or "validation": every model counts by its best validation score.
+
+        Raises:
+            InputError: a run is missing or unusable, or the runs have different classes.
+        """
+        runs = chosen_runs(self.folder, names or ("*",))
+        return Ensemble(runs, self._device, weighting)
+
+
+def load_study(folder: str | Path, *, device: str = "auto") -> StudyResults:
+    """Return the results of a study.
+
+    Args:
+        folder: ``outputs/STUDY``.
+        device: where models compute, "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        InputError: there is no such study. A study's YAML is read by ``load_study_spec``.
+    """
+    folder = Path(folder)
+    if not (folder / "runs").is_dir():
+        raise InputError(
+            f"{folder} is not the folder of a study, which holds runs/. A study's YAML is read by "
+            "load_study_spec, and one run by load_run."
+        )
+    return StudyResults(folder, device)
