@@ -43,7 +43,8 @@ def make_predictor(
             weight = max(run.val_score, 1e-6)
         short_side = own.recipe.augmentation.short_side
         members.append(Member(segmenter.to(device).eval(), short_side, weight))
-    return Predictor(members, runs[0].record.spec.dataset.classes, spec)
+    dataset = runs[0].record.spec.dataset
+    return Predictor(members, dataset.classes, spec, dataset.image_classes)
 
 
 def check_window(spec: InferenceSpec, stride: int) -> None:
