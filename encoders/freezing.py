@@ -92,7 +92,7 @@ def _freeze_first(body: Body, count: int) -> tuple[nn.Module, ...]:
     return tuple(module for name, module in leaves.items() if body.depth_of(f"{name}.") <= count)
 
 
-def freeze_unread(encoder: Encoder, names: Collection[str]) -> None:
+def freeze_unread(encoder: Encoder, names: Collection[str], last_map: bool = False) -> None:
     """Freeze the parameters on which none of some levels depends, in place.
 
     They would never get a gradient, which DistributedDataParallel waits for, and would be counted
@@ -101,6 +101,7 @@ def freeze_unread(encoder: Encoder, names: Collection[str]) -> None:
     Args:
         encoder: is tried out on a small image.
         names: of the levels that are read.
+        last_map: whether the body's last map is read, too.
 
     Raises:
         InputError: the encoder has no level of a name.
@@ -118,8 +119,12 @@ def freeze_unread(encoder: Encoder, names: Collection[str]) -> None:
     # BatchNorm would take the image into its statistics
     encoder.eval()
     with torch.enable_grad():
-        levels = encoder(torch.zeros(1, 3, PROBE, PROBE, device=learning[0].device))
-        total = torch.stack([levels[name].sum() for name in sorted(names)]).sum()
+        maps = encoder.maps(torch.zeros(1, 3, PROBE, PROBE, device=learning[0].device))
+        levels = encoder.pyramid(maps, (PROBE, PROBE))
+        read = [levels[name].sum() for name in sorted(names)]
+        if last_map:
+            read.append(maps[-1].sum())
+        total = torch.stack(read).sum()
     gradients = torch.autograd.grad(total, learning, allow_unused=True)
     for parameter, gradient in zip(learning, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)

@@ -1,5 +1,6 @@
 """The contract of a segmenter: raw images in, losses or class scores out."""
 
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -9,20 +10,10 @@ from torch.nn import functional as F
 from encoder_ablations.data.datasets.sample import IGNORE, Task
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.blocks import Blocks
+from encoder_ablations.segmenters.features import Features, size_of
+from encoder_ablations.segmenters.image_head import TERM, ImageHead
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import HeadSpec, Reads
-
-
-class Features(NamedTuple):
-    """A frozen body's maps of images, given in place of the images: see :meth:`Segmenter.features`.
-
-    Attributes:
-        maps: the body's maps, each B×C×h×w, of the normalised and padded images.
-        image_size: (H, W) of the images without padding.
-    """
-
-    maps: list[Tensor]
-    image_size: tuple[int, int]
 
 
 class OtherMasks(NamedTuple):
@@ -158,6 +149,9 @@ class Segmenter(nn.Module):
     """An encoder and a head.
 
     It takes raw RGB 0..255; normalising with the encoder's numbers and padding happen inside, once.
+
+    Attributes:
+        image_head: predicts the class of the whole image from the same maps; None = no such head.
     """
 
     mean: Tensor
@@ -169,13 +163,17 @@ class Segmenter(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.image_head: ImageHead | None = None
         mean, std = encoder.normalization.mean, encoder.normalization.std
         self.register_buffer("mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """Return :meth:`Head.totals` of masks B×H×W int64."""
-        return self.head.totals(self._padded_masks(masks))
+        """Return :meth:`Head.totals` of masks B×H×W int64, and how many images they are of."""
+        totals = self.head.totals(self._padded_masks(masks))
+        if self.image_head is not None:
+            totals[TERM] = torch.tensor(float(len(masks)), device=masks.device)
+        return totals
 
     def loss(
         self,
@@ -183,6 +181,7 @@ class Segmenter(nn.Module):
         masks: Tensor,
         totals: dict[str, Tensor] | None = None,
         other: OtherMasks | None = None,
+        image_classes: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the training losses: named scalars, whose sum is the loss.
 
@@ -192,22 +191,34 @@ class Segmenter(nn.Module):
             totals: what to divide by, when these images are only a part of the batch; by default
                 their own totals.
             other: second masks, where each image is a blend of two.
+            image_classes: B int64 class ids of the whole images, for ``image_head``.
         """
-        masks = self._padded_masks(masks)
         if totals is None:
-            totals = self.head.totals(masks)
-        if other is None:
-            return self.head.loss(self._read_levels(images), masks, totals)
-        other = other._replace(masks=self._padded_masks(other.masks))
-        return self.head.blended_loss(self._read_levels(images), masks, totals, other)
+            totals = self.totals(masks)
+        images, masks = self._with_maps(images), self._padded_masks(masks)
+        levels = self._read_levels(images)
+        if other is not None:
+            other = other._replace(masks=self._padded_masks(other.masks))
+            return self.head.blended_loss(levels, masks, totals, other)
+        losses = self.head.loss(levels, masks, totals)
+        if self.image_head is None:
+            return losses
+        # a dataset without them is refused with an image head
+        assert isinstance(images, Features)
+        assert image_classes is not None
+        return losses | {TERM: self.image_head.loss(images, image_classes, totals[TERM])}
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:
-        """Return the class scores, ready to be brought to any size.
+        """Return the class scores of pixels (and of whole images), to be brought to any size.
 
         Args:
             images: B×3×H×W, RGB 0..255, or the features of such images.
         """
-        return self.head.predict(self._read_levels(images), _size(images))
+        images = self._with_maps(images)
+        found = self.head.predict(self._read_levels(images), size_of(images))
+        if self.image_head is None:
+            return found
+        return replace(found, image_scores=self.image_head(images).float())
 
     def scores(self, images: Tensor) -> Tensor:
         """Return the class scores B×K×H×W of images B×3×H×W, RGB 0..255.
@@ -249,14 +260,20 @@ class Segmenter(nn.Module):
 
         A frozen body makes the same ones every time, so they can be stored.
         """
-        return Features(self.encoder.maps(self._normalized(images)), _size(images))
+        return Features(self.encoder.maps(self._normalized(images)), size_of(images))
+
+    def _with_maps(self, images: Tensor | Features) -> Tensor | Features:
+        """Return the features of images where both heads read them: the body then runs once."""
+        if self.image_head is None or isinstance(images, Features):
+            return images
+        return self.features(images)
 
     def _read_levels(self, images: Tensor | Features) -> Any:
         """Return what the head reads: levels without padding, where it takes their mean."""
         pyramid = self.pyramid(images)
         if self.head.task == "segmentation":
             return pyramid
-        height, width = _size(images)
+        height, width = size_of(images)
         levels = {}
         for level in self.encoder.levels:
             rows, columns = -(-height // level.stride), -(-width // level.stride)
@@ -277,10 +294,3 @@ class Segmenter(nn.Module):
         # sides rounded up, in operations that torch.export can also trace for an unknown size
         below, right = ((side + step - 1) // step * step - side for side in tensor.shape[-2:])
         return F.pad(tensor, (0, right, 0, below), value=value)
-
-
-def _size(images: Tensor | Features) -> tuple[int, int]:
-    """Return (H, W) of images without padding."""
-    if isinstance(images, Features):
-        return images.image_size
-    return images.shape[-2], images.shape[-1]

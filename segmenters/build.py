@@ -5,7 +5,9 @@ from encoder_ablations.encoders.freezing import freeze_unread
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.custom_head import build_with_custom_head
-from encoder_ablations.segmenters.registry import head_entry
+from encoder_ablations.segmenters.image_head import ImageHead
+from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
+from encoder_ablations.segmenters.registry import HeadEntry, head_entry
 from encoder_ablations.segmenters.spec import HeadSpec, SegmenterSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.custom_code.names import is_reference
@@ -17,7 +19,11 @@ OF_MAPS = ("taps", "final_norm", "channels", "top_down")
 
 
 def build_segmenter(
-    spec: SegmenterSpec | HeadSpec, encoder: Encoder, num_classes: int, seed: int
+    spec: SegmenterSpec | HeadSpec,
+    encoder: Encoder,
+    num_classes: int,
+    seed: int,
+    image_classes: int = 0,
 ) -> Segmenter:
     """Return the encoder with a new head.
 
@@ -29,6 +35,7 @@ def build_segmenter(
         encoder: becomes part of the segmenter.
         num_classes: number of classes, K.
         seed: of the head's random stream.
+        image_classes: number of classes of whole images; 0 = the dataset has none.
 
     Raises:
         InputError: the head needs a pyramid or a body that the encoder has not, the settings do not
@@ -51,10 +58,48 @@ def build_segmenter(
         with torch_stream(seed, "head"):
             head = entry.head.build(settings, encoder, num_classes)
         segmenter = Segmenter(encoder, head)
+    if settings.image_head is not None:
+        _refuse_body_reader(entry)
+        segmenter.image_head = _image_head(settings.image_head, encoder, image_classes, seed)
     if segmenter.head.levels is not None:
-        freeze_unread(encoder, segmenter.head.levels)
+        freeze_unread(encoder, segmenter.head.levels, segmenter.image_head is not None)
     segmenter.class_names = tuple(map(str, range(num_classes)))
     return segmenter
+
+
+def _image_head(spec: ImageHeadSpec, encoder: Encoder, num_classes: int, seed: int) -> ImageHead:
+    """Return a new head that reads the last map of the encoder's body.
+
+    Args:
+        spec: its settings.
+        encoder: its body gives the map.
+        num_classes: classes of whole images, at least 2.
+        seed: of a random stream of its own, so that the other head has the weights it always has.
+
+    Raises:
+        InputError: there are no classes of whole images.
+    """
+    if num_classes < 2:
+        raise InputError(
+            "segmenter.image_head predicts the class of the whole image, and the dataset has none. "
+            "Add labels and image_classes to its YAML, or leave image_head out."
+        )
+    body = encoder.body
+    with torch_stream(seed, "image head"):
+        return ImageHead(spec, num_classes, body.widths[-1], body.reductions[-1])
+
+
+def _refuse_body_reader(entry: HeadEntry) -> None:
+    """Refuse an image head where no maps are made.
+
+    Raises:
+        InputError: the head for masks reads the body itself.
+    """
+    if entry.reads == "body":
+        raise InputError(
+            f"segmenter.image_head reads the encoder's maps, but {entry.reference} reads the body "
+            "itself, and no maps are made. Use another head, or leave image_head out."
+        )
 
 
 def encoder_for(head: SegmenterSpec | HeadSpec, encoder: EncoderSpec) -> EncoderSpec:

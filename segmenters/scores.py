@@ -42,6 +42,7 @@ class ScoreMaps:
         stride: image pixels per step of ``maps``; 7/4 where patches of 14 pixels are divided by 8.
         background: id of the class that no query has, whose score is one half everywhere; None =
             there is no such class.
+        image_scores: B×K' logits of the classes of the whole images; None without a head for these.
     """
 
     maps: Tensor
@@ -49,6 +50,7 @@ class ScoreMaps:
     mixing: Tensor | None = None
     stride: float = STRIDE
     background: int | None = None
+    image_scores: Tensor | None = None
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Return the scores B×K×size of the images resized to ``size``, without padding.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from encoder_ablations.data.datasets.sample import Task
+from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.utils.config import Config, at_most
 
 Positive = Annotated[int, Field(ge=1)]
@@ -30,6 +31,8 @@ class HeadSpec(Config):
 
     task: ClassVar[Task] = "segmentation"
     name: str
+    image_head: ImageHeadSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
+    """A second head, for the class of the whole image (``dataset.image_classes``); null = none."""
 
 
 class SegmenterSpec(Config):

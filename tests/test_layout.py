@@ -37,6 +37,7 @@ from encoder_ablations.engine.recipe_parts import (
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
+from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.registry import head_entry, head_names
@@ -64,6 +65,7 @@ SPECS = [
     NoiseSpec,
     DatasetSpec,
     HubSource,
+    ImageHeadSpec,
     EncoderSpec,
     AdaptSpec,
     LoraSpec,

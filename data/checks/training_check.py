@@ -7,7 +7,10 @@ from itertools import combinations, compress
 
 import numpy as np
 
-from encoder_ablations.data.checks.image_classes.training_check import check_image_classes
+from encoder_ablations.data.checks.image_classes.training_check import (
+    absent_image_classes,
+    check_image_classes,
+)
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pixel_counts import MaskScan, scan_masks
 from encoder_ablations.data.datasets.preparation import prepare_dataset
@@ -39,13 +42,17 @@ class CheckedDataset:
     def fingerprint(self) -> str:
         """SHA-256 of what was read.
 
-        That is every image by its split, name and size of file, and the class of each pixel.
+        That is every image by its split, name and size of file, the class of each pixel, and that
+        of the whole image where it has one.
         """
         lines: list[str] = []
         for split, dataset in self.datasets.items():
             digests = self.scans[split].digests.tolist()
-            for identity, (mask, size) in zip(dataset.ids, digests, strict=True):
-                lines.append(f"{split} {identity} {mask:08x} {size}")
+            for index, (mask, size) in enumerate(digests):
+                line = f"{split} {dataset.ids[index]} {mask:08x} {size}"
+                if dataset.image_classes is not None:
+                    line += f" {dataset.image_classes[index]}"
+                lines.append(line)
         return fingerprint(lines)
 
 
@@ -71,6 +78,7 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
     _require_two_classes(spec, scans["train"])
     for first, second in combinations(datasets.values(), 2):
         warnings += _overlap(first, second)
+    warnings += absent_image_classes(spec, datasets)
     for split, scan in scans.items():
         warnings += _orientations(datasets[split], scan)
         warnings += _absences(spec, split, scan)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from encoder_ablations.data.datasets.decoding import class_table, read_values
-from encoder_ablations.data.datasets.image_classes.labels import classes_of
+from encoder_ablations.data.datasets.image_classes.labels import classes_beside_masks, classes_of
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.pairing import Pair, find_pairs
 from encoder_ablations.data.datasets.reading import geometry, read_image
@@ -23,6 +23,7 @@ class FolderDataset:
         ids: the files' stems, or what ``{id}`` stands for in their paths, sorted.
         pairs: the image and the mask file of each id.
         scenes: the scene of each id; its own where the dataset has no ``scene_pattern``.
+        image_classes: the class id of each whole image, where the dataset has these beside masks.
     """
 
     def __init__(self, spec: DatasetSpec, split: Split, pairs: list[Pair] | None = None) -> None:
@@ -45,8 +46,13 @@ class FolderDataset:
         self.scenes = [scene_of(spec, stem) for stem in self.ids]
         self._class_of = class_table(spec)
         self._image_classes: list[int] | None = None
+        self.image_classes: list[int] | None = None
+        images = [pair.image for pair in pairs]
         if spec.task == "classification":
-            self._image_classes = classes_of(spec, [pair.image for pair in pairs])
+            self._image_classes = classes_of(spec, images)
+        elif spec.image_classes is not None:
+            listed = {pair.image for each in spec.splits for pair in find_pairs(spec, each)}
+            self.image_classes = classes_beside_masks(spec, images, listed.union(images))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -61,8 +67,21 @@ class FolderDataset:
         mask = self.read_mask(index)
         height, width = image.shape[:2]
         self._check_size(index, mask, (height, width))
-        ids, ignore = mask.astype(np.int64), self.spec.ignore_label
-        return Sample(image, ids, self.ids[index], (height, width), self.scenes[index], ignore)
+        return Sample(
+            image,
+            mask.astype(np.int64),
+            self.ids[index],
+            (height, width),
+            self.scenes[index],
+            self.spec.ignore_label,
+            self.image_class(index),
+        )
+
+    def image_class(self, index: int) -> int | None:
+        """Return the class id of a whole image; None where the dataset has only masks."""
+        if self.image_classes is None:
+            return None
+        return self.image_classes[index]
 
     def read_mask(self, index: int) -> np.ndarray:
         """Return H×W class ids: uint8, 255 = ignore; for more than 255 classes uint16, 65535.

@@ -62,6 +62,7 @@ class Sample:
         size: (H, W) of the original file, before any transform.
         scene: images of one scene belong together (tiles of a raster, frames of a video).
         ignore: the id of ignored pixels in ``mask``, see :func:`ignore_label`.
+        image_class: the class id of the whole image, in a dataset that has such classes and masks.
     """
 
     image: np.ndarray
@@ -70,6 +71,7 @@ class Sample:
     size: tuple[int, int]
     scene: str
     ignore: int = IGNORE
+    image_class: int | None = None
 
     @property
     def is_labelled_as_a_whole(self) -> bool:

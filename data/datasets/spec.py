@@ -30,8 +30,9 @@ MaskFormat = Literal["ids", "colors", "ade20k", "matte", "supervisely"]
 HUB_MARKER = "hub.json"
 """Is written last into the copy of a dataset of the hub, and says which commit it is of."""
 
-OF_MASKS = ("masks", "value_map", "mask_format", "reduce_zero_label", "ignore_others")
-"""Keys of a dataset that say what masks mean."""
+OF_MASKS: tuple[str, ...] = ("masks", "value_map", "mask_format", "reduce_zero_label")
+OF_MASKS += ("ignore_others", "image_classes")
+"""Keys of a dataset with masks."""
 
 
 class HubSource(Config):
@@ -74,8 +75,14 @@ class DatasetSpec(Config):
     task: Task = Field(default="segmentation", exclude_if=lambda task: task == "segmentation")
     """"segmentation", or "classification": every image has one class, and there are no masks."""
     labels: str | None = Field(default=None, exclude_if=lambda labels: labels is None)
-    """CSV below ``root`` with the columns ``file`` and ``label``, for ``task: classification``.
-    Left out: the folder that an image lies in has the name of its class.
+    """CSV below ``root`` with the columns ``file`` and ``label``: the class of each whole image.
+    Left out for ``task: classification``: an image's folder has the name of its class.
+    """
+    image_classes: Names | None = Field(
+        default=None, min_length=2, exclude_if=lambda names: not names
+    )
+    """Class names of whole images in id order, in a dataset with masks; it also needs ``labels``. A
+    segmenter with ``image_head`` learns both.
     """
     splits: dict[Split, str]
     """For each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to
@@ -231,8 +238,8 @@ class DatasetSpec(Config):
         whole = self.task == "classification"
         if self.hub is not None and whole != (self.hub.label_column is not None):
             raise ValueError("hub.label_column and task: classification belong together")
-        if not whole and self.labels is not None:
-            raise ValueError("labels belongs to task: classification; add that, or leave it out")
+        if not whole and (self.labels is None) != (self.image_classes is None):
+            raise ValueError("labels and image_classes belong together; one is missing")
         for key in OF_MASKS:
             if whole and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"{key} is about masks, which task: classification does not have")
@@ -245,10 +252,6 @@ class DatasetSpec(Config):
         for value, key in (("colors", "mask_colors"), ("supervisely", "mask_titles")):
             if (self.mask_format == value) != (getattr(self, key) is not None):
                 raise ValueError(f"mask_format '{value}' and {key} belong together; one is missing")
-        return self
-
-    @model_validator(mode="after")
-    def _mask_colors_tell_values(self) -> "DatasetSpec":
         colors = self.mask_colors or ()
         if len(set(colors)) != len(colors):
             raise ValueError("mask_colors holds a colour twice")

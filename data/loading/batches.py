@@ -125,7 +125,9 @@ class _EvaluationViews(Dataset[Any]):
         except InputError as error:
             return error
         pixels = evaluation_view(sample, self._augmentation).transpose(2, 0, 1).copy()
-        return EvaluationItem(torch.from_numpy(pixels), torch.from_numpy(mask), sample.id, index)
+        return EvaluationItem(
+            torch.from_numpy(pixels), torch.from_numpy(mask), sample.id, index, sample.image_class
+        )
 
     def _full_mask(self, sample: Sample, index: int) -> np.ndarray:
         """Return the mask at its own size, at which metrics are computed."""

@@ -40,7 +40,8 @@ class Batch(NamedTuple):
 
     ``views`` names each image where the number of views is fixed: equal names, equal images. It is
     empty otherwise. With MixUp ``others`` are the masks of the images that were blended in, and
-    ``share`` is which part of the loss is that of ``masks``.
+    ``share`` is which part of the loss is that of ``masks``. ``image_classes`` B int64 are the
+    classes of the whole images, where the dataset has them beside its masks.
     """
 
     images: Tensor
@@ -48,15 +49,18 @@ class Batch(NamedTuple):
     views: tuple[View, ...] = ()
     others: Tensor | None = None
     share: float = 1.0
+    image_classes: Tensor | None = None
 
 
 class EvaluationItem(NamedTuple):
     """``image`` 3×h×w uint8, RGB 0..255; ``mask`` H×W int64 at the mask file's own size.
 
-    ``id`` is the sample's, ``place`` its index in its dataset.
+    ``id`` is the sample's, ``place`` its index in its dataset, ``image_class`` the class of the
+    whole image where the dataset has one beside the mask.
     """
 
     image: Tensor
     mask: Tensor
     id: str
     place: int | None = None
+    image_class: int | None = None

@@ -58,6 +58,7 @@ class StoredSet:
             size=(entry.full_height, entry.full_width),
             scene=self._dataset.scenes[index],
             ignore=self._dataset.spec.ignore_label,
+            image_class=self._dataset.image_class(index),
         )
 
     def _mask(self, stored: np.ndarray, size: tuple[int, int]) -> np.ndarray:

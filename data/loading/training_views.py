@@ -81,6 +81,7 @@ class Viewed(NamedTuple):
     views: tuple[View, ...] = ()
     other: np.ndarray | None = None
     share: float = 1.0
+    image_class: int | None = None
 
 
 class TrainingViews(Dataset[Any]):
@@ -121,13 +122,13 @@ class TrainingViews(Dataset[Any]):
             rng = numpy_stream(self._seed, "augment", key.position)
             crop = self._crop(sample, rng)
             if self._mixer is None or key.partner is None:
-                return Viewed(*crop)
+                return Viewed(*crop, image_class=sample.image_class)
             return self._mixed(self._mixer, key.position, crop, self._dataset[key.partner])
         number = key.epoch % self._augmentation.views
         # not of the run's seed: all runs share the views
         rng = numpy_stream(0, "view", sample.id, number)
         view = View(key.place, number)
-        return Viewed(*self._crop(sample, rng), (view,))
+        return Viewed(*self._crop(sample, rng), (view,), image_class=sample.image_class)
 
     def _crop(self, sample: Sample, rng: np.random.Generator) -> Crop:
         return training_view(sample, self._augmentation, rng, self._balance)
@@ -143,8 +144,11 @@ def collate(found: list[Viewed | InputError]) -> Batch | InputError:
     for each in found:
         if isinstance(each, InputError):
             return each
-    images, masks, views, others, shares = zip(*cast(list[Viewed], found), strict=True)
+    images, masks, views, others, shares, classes = zip(*cast(list[Viewed], found), strict=True)
     batch = Batch(torch.from_numpy(np.stack(images)), _as_ids(masks), tuple(chain(*views)))
+    # a mixed image shows two, of which neither class is that of the whole
+    if None not in classes:
+        batch = batch._replace(image_classes=torch.tensor(classes))
     if others[0] is None:
         return batch
     return batch._replace(others=_as_ids(others), share=shares[0])

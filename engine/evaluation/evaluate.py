@@ -14,18 +14,25 @@ from encoder_ablations.data.loading.items import EvaluationItem
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts
 from encoder_ablations.engine.evaluation.picture import Picture
-from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.features import Features
+from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError
 
 
 @dataclass
 class Evaluation:
-    """The result of :func:`evaluate`; ``images`` are those of this process, in their order."""
+    """The result of :func:`evaluate`; ``images`` are those of this process, in their order.
+
+    ``image_classes`` counts whole images by their true and their predicted class; None for a model
+    without an image head, or where classes are compared with those of another dataset.
+    """
 
     confusion: ConfusionMatrix
     images: list[ImageCounts] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
+    image_classes: ConfusionMatrix | None = None
 
 
 def evaluate(
@@ -58,6 +65,8 @@ def evaluate(
     was_training = segmenter.training
     segmenter.eval()
     result = Evaluation(ConfusionMatrix.empty(classes))
+    if relabel is None:
+        result.image_classes = _no_images(segmenter)
     with torch.inference_mode(), tensor_float32(False):
         for item in items:
             maps = segmenter.predict(read(item))
@@ -68,15 +77,44 @@ def evaluate(
             counts = count_image(item.id, prediction, truth, classes)
             result.confusion += counts
             result.images.append(ImageCounts.of(item.id, counts))
+            if result.image_classes is not None:
+                result.image_classes += _count_image_class(item, maps)
             if len(result.pictures) < keep_pictures:
                 result.pictures.append(Picture(item.id, item.image, item.mask, prediction.cpu()))
             advance()
     segmenter.train(was_training)
-    total = accelerator.reduce(
-        torch.from_numpy(result.confusion.counts).to(accelerator.device), "sum"
-    )
-    result.confusion = ConfusionMatrix(total.cpu().numpy())
+    _sum_over_processes(result, accelerator)
     return result
+
+
+def _no_images(segmenter: Segmenter) -> ConfusionMatrix | None:
+    """Return the matrix of no whole images; None for a model that does not predict their class."""
+    if segmenter.image_head is None:
+        return None
+    return ConfusionMatrix.empty(segmenter.image_head.num_classes)
+
+
+def _sum_over_processes(result: Evaluation, accelerator: Accelerator) -> None:
+    """Replace the counts of this process by those of all together."""
+    result.confusion = _summed(result.confusion, accelerator)
+    if result.image_classes is not None:
+        result.image_classes = _summed(result.image_classes, accelerator)
+
+
+def _summed(confusion: ConfusionMatrix, accelerator: Accelerator) -> ConfusionMatrix:
+    """Return the sum of all processes' counts."""
+    counts = torch.from_numpy(confusion.counts).to(accelerator.device)
+    return ConfusionMatrix(accelerator.reduce(counts, "sum").cpu().numpy())
+
+
+def _count_image_class(item: EvaluationItem, maps: ScoreMaps) -> ConfusionMatrix:
+    """Return the count of one whole image by its true and its predicted class."""
+    assert maps.image_scores is not None
+    if item.image_class is None:
+        raise ValueError(f"sample '{item.id}' has no class of the whole image to compare with")
+    predicted = maps.image_scores.argmax(dim=1)
+    truth = torch.full_like(predicted, item.image_class)
+    return count_image(item.id, predicted, truth, maps.image_scores.shape[1])
 
 
 def _own_image(item: EvaluationItem, device: torch.device) -> Tensor:

@@ -11,7 +11,8 @@ from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples
 from encoder_ablations.engine.devices import autocast, precision_on
 from encoder_ablations.engine.frozen.feature_store import FeatureGroup, FeatureStore
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.features import Features
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.custom_code.loading import code_digest
 from encoder_ablations.utils.environment import processor, versions

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from encoder_ablations.engine.inference.combination import entropy
+from encoder_ablations.engine.inference.image_votes import ImageClass
 from encoder_ablations.engine.inference.windows import Block
 
 
@@ -23,6 +24,7 @@ class Prediction:
             exceeds the mean entropy of single predictions, divided by log K; 0 for one prediction.
         classes: names of the K classes.
         probabilities: K×H×W float32; None where they were not kept.
+        image_class: of the whole image; None where the models predict none.
     """
 
     mask: np.ndarray
@@ -30,6 +32,7 @@ class Prediction:
     disagreement: np.ndarray
     classes: tuple[str, ...]
     probabilities: np.ndarray | None = None
+    image_class: ImageClass | None = None
 
     @classmethod
     def of(

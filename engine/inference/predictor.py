@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from encoder_ablations.data.views.transforms import at_short_side
 from encoder_ablations.engine.inference.combination import Combined
 from encoder_ablations.engine.inference.guided_filter import refined
+from encoder_ablations.engine.inference.image_votes import ImageVotes
 from encoder_ablations.engine.inference.postprocess import Postprocessing
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.spec import InferenceSpec, PostprocessSpec
@@ -22,6 +24,7 @@ from encoder_ablations.engine.inference.windows import (
     number_of_windows,
 )
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError
 
@@ -77,6 +80,7 @@ class Predictor:
         members: models of the same classes.
         classes: their names.
         spec: windows, views, and how several predictions become one.
+        image_classes: names of the classes of whole images; None = the models predict none.
 
     Raises:
         InputError: there is no member.
@@ -87,11 +91,13 @@ class Predictor:
         members: Sequence[Member],
         classes: Sequence[str],
         spec: InferenceSpec | None = None,
+        image_classes: Sequence[str] | None = None,
     ) -> None:
         if not members:
             raise InputError("a prediction needs at least one model.")
         self.members = list(members)
         self.classes = tuple(classes)
+        self.image_classes = image_classes
         self.spec = spec or InferenceSpec()
         self.views = views_of(self.spec.views)
         self.postprocessing = Postprocessing(self.spec.postprocess, self.classes)
@@ -108,9 +114,11 @@ class Predictor:
             InputError: it is no such array.
         """
         source = Array(image)
-        blocks = self.blocks(source)
+        votes = ImageVotes()
+        blocks = self.blocks(source, votes=votes)
         found = Prediction.of(blocks, source.size, self.classes, keep_probabilities)
-        return replace(found, mask=self.postprocessing.of(found.mask))
+        decided = votes.decided(self.image_classes)
+        return replace(found, mask=self.postprocessing.of(found.mask), image_class=decided)
 
     def objects(
         self, image: np.ndarray, class_id: int, score: float = 0.7, share: float = 0.5
@@ -142,27 +150,30 @@ class Predictor:
         return found
 
     def blocks(
-        self, source: Source, advance: Callable[[], object] = lambda: None
+        self,
+        source: Source,
+        advance: Callable[[], object] = lambda: None,
+        votes: ImageVotes | None = None,
     ) -> Iterator[Block]:
         """Yield the prediction of an image piece by piece.
 
         Args:
             source: the image, H×W. Without windows all of it is read at once.
             advance: called after every window.
+            votes: collects what is said of the class of the whole image.
 
         Yields:
             Blocks of K + 1 channels: the probabilities of the K classes, and the mean entropy of
             single predictions, see :class:`.combination.Combined`. They cover every pixel once.
         """
         spec = self.spec
+        predicted = partial(self._predicted, votes=votes or ImageVotes())
         if spec.window is not None and max(source.size) > spec.window:
-            yield from blended(
-                source, spec.window, spec.overlap, spec.batch, self._predicted, advance
-            )
+            yield from blended(source, spec.window, spec.overlap, spec.batch, predicted, advance)
             return
         rows, columns = (slice(0, side) for side in source.size)
         pixels = as_rgb(source.block(rows, columns))
-        yield Block(rows, columns, self._predicted(pixels[None])[0].cpu())
+        yield Block(rows, columns, predicted(pixels[None])[0].cpu())
         advance()
 
     def windowed(self, window: int) -> "Predictor":
@@ -179,7 +190,7 @@ class Predictor:
         if self.spec.window is not None:
             return self
         spec = self.spec.model_copy(update={"window": window})
-        return Predictor(self.members, self.classes, spec)
+        return Predictor(self.members, self.classes, spec, self.image_classes)
 
     def windows(self, size: tuple[int, int]) -> int:
         """Return in how many windows an image of (H, W) is predicted."""
@@ -187,7 +198,7 @@ class Predictor:
             return 1
         return number_of_windows(size, self.spec.window, self.spec.overlap)
 
-    def _predicted(self, images: np.ndarray) -> Tensor:
+    def _predicted(self, images: np.ndarray, votes: ImageVotes) -> Tensor:
         """Return the values of :meth:`blocks` for images B×h×w×3 uint8, as B×(K+1)×h×w."""
         combined = Combined(self.spec.combine)
         height, width = images.shape[1:3]
@@ -195,7 +206,9 @@ class Predictor:
             for member in self.members:
                 pixels = self._moved(member, images)
                 for view in self.views:
-                    found = _probabilities(member.segmenter, pixels, view, (height, width))
+                    maps = _scores(member.segmenter, pixels, view)
+                    votes.add(maps.image_scores, member.weight)
+                    found = view.undone(maps.probabilities(view.size((height, width))))
                     combined.add(found, member.weight)
         values = combined.values()
         refine = self.spec.refine
@@ -211,12 +224,9 @@ class Predictor:
         return torch.from_numpy(resized).to(member.segmenter.mean.device).permute(0, 3, 1, 2)
 
 
-def _probabilities(
-    segmenter: Segmenter, images: Tensor, view: View, size: tuple[int, int]
-) -> Tensor:
-    """Return the class probabilities B×K×size that a view of the images gives."""
+def _scores(segmenter: Segmenter, images: Tensor, view: View) -> ScoreMaps:
+    """Return the scores of images B×3×h×w as a view shows them."""
     seen = images
     if view != View():
         seen = view.of(images)
-    maps = segmenter.predict(seen)
-    return view.undone(maps.probabilities(view.size(size)))
+    return segmenter.predict(seen)

@@ -213,10 +213,7 @@ class Trainer:
     def _moved(self, batch: Batch) -> MicroBatch:
         device = self.accelerator.device
         images = self.features.training(self.data.train, batch, batch.images.to(device))
-        masks = batch.masks.to(device)
-        if batch.others is None:
-            return MicroBatch(images, masks)
-        return MicroBatch(images, masks, batch.others.to(device), batch.share)
+        return MicroBatch.of(batch, images, device)
 
     def _reduce(self, loss: Tensor) -> float:
         """Return the sum of all processes' losses.

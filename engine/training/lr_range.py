@@ -184,7 +184,7 @@ class _Steps:
 
     def _moved(self, batch: Batch) -> MicroBatch:
         images = self.features.training(self.data.train, batch, batch.images.to(self.device))
-        return MicroBatch(images, batch.masks.to(self.device))
+        return MicroBatch.of(batch, images, self.device)
 
 
 def _finite(loss: Tensor) -> float:

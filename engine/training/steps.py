@@ -10,9 +10,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.segmenters.base import Features, OtherMasks, Segmenter
+from encoder_ablations.segmenters.base import OtherMasks, Segmenter
+from encoder_ablations.segmenters.features import Features
 
 
 class MicroBatch(NamedTuple):
@@ -23,12 +25,24 @@ class MicroBatch(NamedTuple):
         masks: B×H×W class ids.
         others: with MixUp, the masks of the images that were blended in.
         share: which part of the loss is that of ``masks``; the same in all micro-batches of a step.
+        image_classes: B class ids of the whole images, where the dataset has them.
     """
 
     images: Tensor | Features
     masks: Tensor
     others: Tensor | None = None
     share: float = 1.0
+    image_classes: Tensor | None = None
+
+    @classmethod
+    def of(cls, batch: Batch, images: Tensor | Features, device: torch.device) -> "MicroBatch":
+        """Return the labels of a loaded batch on a device, with its images or their features."""
+        others, classes = batch.others, batch.image_classes
+        if others is not None:
+            others = others.to(device)
+        if classes is not None:
+            classes = classes.to(device)
+        return cls(images, batch.masks.to(device), others, batch.share, classes)
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,7 @@ class PlainStep(Step):
         if micro.others is not None:
             other = OtherMasks(micro.others, other_totals, 1 - micro.share)
         with autocast(self.accelerator.device, self.recipe.precision):
-            terms = self.losses(micro.images, micro.masks, totals, other)
+            terms = self.losses(micro.images, micro.masks, totals, other, micro.image_classes)
             loss = torch.stack(list(terms.values())).sum()
         self._parts.append({name: term.detach() for name, term in terms.items()})
         # DistributedDataParallel averages over processes; the totals are those of all together
@@ -183,5 +197,6 @@ class _Losses(nn.Module):
         masks: Tensor,
         totals: dict[str, Tensor],
         other: OtherMasks | None,
+        image_classes: Tensor | None,
     ) -> dict[str, Tensor]:
-        return self.segmenter.loss(images, masks, totals, other)
+        return self.segmenter.loss(images, masks, totals, other, image_classes)

@@ -24,7 +24,7 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import study_results
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
-from encoder_ablations.experiments.runs.metrics_record import task_metrics
+from encoder_ablations.experiments.runs.metrics_record import image_classes_record, task_metrics
 from encoder_ablations.experiments.runs.record import best_step, load_record
 from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -191,7 +191,7 @@ def _evaluate_run(
     """Evaluate a run on its own dataset again."""
     from encoder_ablations.experiments.runs.transfer.evaluation import evaluate_checkpoint
 
-    record = load_run(folder)
+    step = best_step(load_run(folder))
     spec = build(RunSpec, read_yaml(folder / CONFIG), folder / CONFIG)
     if spec.run_id != folder_name(folder):
         raise InputError(
@@ -199,17 +199,19 @@ def _evaluate_run(
             "another. Rename the folder, or restore the run's own file."
         )
     chosen = _choose_split(spec.dataset, split)
-    result = evaluate_checkpoint(
-        folder, spec, spec.dataset, chosen, execution, step=best_step(record)
-    )
+    result = evaluate_checkpoint(folder, spec, spec.dataset, chosen, execution, step=step)
     confusion = result.evaluation.confusion
     scores = task_metrics(spec.dataset.task, confusion, spec.dataset.classes)
     where = f"{spec.dataset.name} {chosen}, {plural(len(result.ids), 'image')}"
     title = f"{spec.run_id}, step {result.step}, {where}"
     say = _voice(target)
     say(score_table(scores, title))
+    images = image_classes_record(result.evaluation.image_classes, spec.dataset.image_classes)
+    found = {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()}
+    if images is not None:
+        say(score_table(images.metrics, "classes of whole images"))
+        found["image_classes"] = images.model_dump()
     if target is not None:
-        found = {"metrics": scores.model_dump(), "confusion_matrix": confusion.counts.tolist()}
         _write(target, as_json(found), say)
 
 

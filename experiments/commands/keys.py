@@ -28,6 +28,7 @@ from encoder_ablations.engine.recipe_parts import (
 )
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
+from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
 from encoder_ablations.segmenters.registry import head_names, head_settings
 from encoder_ablations.utils.config import in_yaml
@@ -58,6 +59,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "encoder.adapt.lora": LoraSpec,
     "dataset": DatasetSpec,
     "dataset.hub": HubSource,
+    "segmenter.image_head": ImageHeadSpec,
 }
 HEADS = "segmenter"
 """The section of all heads, each of which has one of its own, "segmenter NAME"."""

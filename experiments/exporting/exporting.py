@@ -40,6 +40,8 @@ def write_model(
         CannotContinue: it can, but predicts something else than the run.
     """
     (member,) = predictor.members
+    # files give masks alone
+    member.segmenter.image_head = None
     runner, sized = _written(run, member, spec, images.size, folder)
     compared = images.at(sized.size)
     comparison = compare(runner, predictor, compared.samples)
@@ -71,7 +73,7 @@ def _written(
         own = run.record.spec
         config = {
             "encoder": own.encoder.model_dump(mode="json"),
-            "segmenter": own.segmenter.model_dump(mode="json"),
+            "segmenter": own.segmenter.model_dump(mode="json", exclude={"image_head"}),
             "short_side": member.short_side,
             "feature_precision": own.recipe.feature_precision,
         }

@@ -144,3 +144,8 @@ def check_classes(runs: Sequence[TrainedRun]) -> None:
                 f"{runs[0].record.run_id} has {', '.join(first.classes)} and {run.record.run_id} "
                 f"has {', '.join(other.classes)}."
             )
+        if other.image_classes != first.image_classes:
+            raise InputError(
+                "an ensemble needs runs with the same image_classes, but those of "
+                f"{runs[0].record.run_id} and {run.record.run_id} differ."
+            )

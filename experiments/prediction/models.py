@@ -37,7 +37,8 @@ def make_predictor(
         member = member_of(run, device, weighting)
         check_window(spec, member.segmenter.encoder.divisibility)
         members.append(member)
-    return Predictor(members, runs[0].record.spec.dataset.classes, spec)
+    dataset = runs[0].record.spec.dataset
+    return Predictor(members, dataset.classes, spec, dataset.image_classes)
 
 
 def member_of(run: TrainedRun, device: torch.device, weighting: Weighting = "equal") -> Member:

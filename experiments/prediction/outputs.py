@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,6 +165,9 @@ def described(name: str, path: Path, prediction: Prediction) -> dict[str, Any]:
     """Return what a program wants to know of a prediction: sizes, areas, mean uncertainty."""
     height, width = prediction.mask.shape
     total = height * width
+    whole = {}
+    if prediction.image_class is not None:
+        whole["image_class"] = asdict(prediction.image_class)
     return {
         "name": name,
         "image": str(path),
@@ -173,6 +177,7 @@ def described(name: str, path: Path, prediction: Prediction) -> dict[str, Any]:
         "share": {label: count / total for label, count in prediction.pixels.items()},
         "mean_uncertainty": float(prediction.uncertainty.mean()),
         "mean_disagreement": float(prediction.disagreement.mean()),
+        **whole,
     }
 
 

@@ -1,9 +1,10 @@
 """The quality metrics of a record, which all follow from one confusion matrix."""
 
 import math
+from typing import Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from encoder_ablations.data.datasets.class_map import OTHER
 from encoder_ablations.data.datasets.sample import Task
@@ -72,6 +73,43 @@ class ClassificationRecord(BaseModel):
     def by_class(self) -> dict[str, float | None]:
         """The recall of each class."""
         return self.per_class_recall
+
+
+class ImageClassesRecord(BaseModel):
+    """How well the classes of whole images are predicted beside the masks, on the report split.
+
+    Attributes:
+        metrics: they follow from the confusion matrix.
+        confusion_matrix: images; rows are ground truth, columns are predictions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metrics: ClassificationRecord
+    confusion_matrix: list[list[int]]
+
+    @model_validator(mode="after")
+    def _metrics_follow(self) -> Self:
+        classes = tuple(self.metrics.per_class_recall)
+        if [len(row) for row in self.confusion_matrix] != [len(classes)] * len(classes):
+            raise ValueError(f"its confusion matrix is not one of {len(classes)} classes")
+        counts = ConfusionMatrix(np.array(self.confusion_matrix, dtype=np.int64))
+        wrong = wrong_metric(self.metrics, classification_record(counts, classes))
+        if wrong is not None:
+            raise ValueError(f"a metric is not that of its confusion matrix ({wrong})")
+        return self
+
+
+def image_classes_record(
+    confusion: ConfusionMatrix | None, classes: tuple[str, ...] | None
+) -> ImageClassesRecord | None:
+    """Return the result for the classes of whole images; None for a run without them."""
+    if confusion is None or classes is None:
+        return None
+    return ImageClassesRecord(
+        metrics=classification_record(confusion, classes),
+        confusion_matrix=confusion.counts.tolist(),
+    )
 
 
 TaskMetrics = MetricsRecord | ClassificationRecord

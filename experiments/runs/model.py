@@ -10,8 +10,7 @@ from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.checkpointing.averaging import check_average
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
-from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.runs.tasks import refuse_other_task
+from encoder_ablations.experiments.runs.spec import RunSpec, refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter, encoder_for
 from encoder_ablations.segmenters.class_weights import with_class_weights
@@ -32,7 +31,8 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
     encoder = build_encoder(encoder_for(spec.segmenter, spec.encoder), spec.seed)
     classes = spec.dataset.classes
     settings = with_class_weights(spec.segmenter, classes, class_pixels)
-    segmenter = build_segmenter(settings, encoder, len(classes), spec.seed)
+    image_classes = len(spec.dataset.image_classes or ())
+    segmenter = build_segmenter(settings, encoder, len(classes), spec.seed, image_classes)
     refuse_other_task(spec.segmenter.name, segmenter.head.task, spec.dataset)
     prepare_for(segmenter, spec.recipe, spec.encoder.title, spec.segmenter.name)
     return segmenter

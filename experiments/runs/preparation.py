@@ -130,6 +130,10 @@ def _data_record(
     names = [train.samples.ids[index] for index in train.indices]
     counts = [checked.scans["train"].counts[index].tolist() for index in train.indices]
     masks = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
+    classes = checked.datasets["train"].image_classes
+    if classes is not None:
+        chosen = [classes[index] for index in train.indices]
+        masks = [f"{mask} {number}" for mask, number in zip(masks, chosen, strict=True)]
     n_test = None
     if "test" in checked.datasets:
         n_test = len(checked.datasets["test"])

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.experiments.runs.metrics_record import (
+    ImageClassesRecord,
     TaskMetrics,
     task_metrics,
     wrong_metric,
@@ -133,6 +134,7 @@ class RunRecord(Part):
     Attributes:
         task: that of the dataset.
         status: "finished", or "failed" with an ``error`` (then only the first fields are set).
+        image_classes: quality of the classes of whole images, where a run predicts them, too.
         pictures: ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``,
             ``ID.truth.png`` and ``ID.prediction.png``. The latter two hold class ids in one channel
             of 8 bits (255 = ignore), or of 16 with more than 255 classes (65535 = ignore).
@@ -158,6 +160,7 @@ class RunRecord(Part):
     data: DataRecord | None = None
     metrics: TaskMetrics | None = None
     confusion_matrix: list[list[int]] | None = None
+    image_classes: ImageClassesRecord | None = Field(default=None, exclude_if=lambda r: r is None)
     curves: CurvesRecord | None = None
     convergence: ConvergenceRecord | None = None
     cost: CostRecord | None = None

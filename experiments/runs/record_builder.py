@@ -15,7 +15,7 @@ from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
-from encoder_ablations.experiments.runs.metrics_record import task_metrics
+from encoder_ablations.experiments.runs.metrics_record import image_classes_record, task_metrics
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
     CostRecord,
@@ -56,7 +56,6 @@ def finished_record(
     about_run = disclosures(
         spec, data, segmenter.mean.device, progress, attention, environment, statistics
     )
-    encoder = segmenter.encoder
     return RunRecord(
         run_id=spec.run_id,
         status="finished",
@@ -68,16 +67,17 @@ def finished_record(
         task=spec.dataset.task,
         metrics=task_metrics(spec.dataset.task, result.confusion, spec.dataset.classes),
         confusion_matrix=result.confusion.counts.tolist(),
+        image_classes=image_classes_record(result.image_classes, spec.dataset.image_classes),
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe, data.n_train),
         cost=cost_record(segmenter, spec, progress),
-        encoder=encoder_facts(encoder, data.n_train),
+        encoder=encoder_facts(segmenter.encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
         class_weights=class_weights_of(spec.segmenter, data.class_names, data.class_pixels),
         code=code_of(spec),
-        disclosures=[*about_run, *about_encoder(encoder, spec.encoder.weights), *further],
+        disclosures=[*about_run, *about_encoder(segmenter.encoder, spec.encoder.weights), *further],
     )
 
 
@@ -145,5 +145,6 @@ def _model_cost(segmenter: Segmenter, spec: RunSpec) -> ModelCost:
     if adapt is None or not adapt.lora.merge:
         return measure_cost(segmenter, size, batch_sizes)
     merged = Segmenter(merge_adapters(segmenter.encoder), segmenter.head)
+    merged.image_head = segmenter.image_head
     cost = measure_cost(merged.to(segmenter.mean.device), size, batch_sizes)
     return cost.model_copy(update=count_parameters(segmenter))

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
-from encoder_ablations.experiments.runs.tasks import refuse_other_task
 from encoder_ablations.segmenters.spec import BUILT_IN, SegmenterSpec
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError
@@ -61,6 +61,7 @@ class RunSpec(Config):
     @model_validator(mode="after")
     def _recipe_fits_the_task(self) -> "RunSpec":
         _refuse_other_recipe(self.recipe, self.dataset)
+        _refuse_image_head(self.segmenter, self.dataset, self.recipe)
         return self
 
     @property
@@ -105,4 +106,54 @@ def _refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:
         raise InputError(
             f"recipe.augmentation.mix: {mix.kind} mixes masks, and the dataset '{dataset.name}' is "
             "for classification. Use mixup."
+        )
+
+
+def refuse_other_task(head: str, task: Task, dataset: DatasetSpec) -> None:
+    """Refuse a head for another task than the dataset's.
+
+    Args:
+        head: its name.
+        task: what it predicts.
+        dataset: what it would be trained on.
+
+    Raises:
+        InputError: the tasks differ.
+    """
+    if task == dataset.task:
+        return
+    way_out = {
+        "classification": "Choose the head classifier, or a dataset with masks",
+        "segmentation": "Choose another head, or a dataset with task: classification",
+    }
+    raise InputError(
+        f"the head {head} is for {task}, but the dataset '{dataset.name}' is for {dataset.task}. "
+        f"{way_out[dataset.task]}."
+    )
+
+
+def _refuse_image_head(segmenter: SegmenterSpec, dataset: DatasetSpec, recipe: Recipe) -> None:
+    """Refuse a head for the class of the whole image where it cannot learn.
+
+    Args:
+        segmenter: may have ``image_head``.
+        dataset: what it would be trained on.
+        recipe: how.
+
+    Raises:
+        InputError: images of the dataset have no classes, or the recipe mixes images.
+    """
+    if getattr(segmenter, "image_head", None) is None:
+        return
+    if dataset.image_classes is None:
+        raise InputError(
+            f"segmenter.image_head learns the class of the whole image, but the images of the "
+            f"dataset '{dataset.name}' have none beside masks. Add labels and image_classes to its "
+            "YAML, or leave image_head out."
+        )
+    mix = recipe.augmentation.mix
+    if mix is not None:
+        raise InputError(
+            f"recipe.augmentation.mix: {mix.kind} shows two images in one, but "
+            "segmenter.image_head learns one class of each. Leave out one of the two."
         )

@@ -1,33 +1,10 @@
-"""Keeps segmentation and classification apart: heads, studies, reports."""
+"""Keeps segmentation and classification apart in studies and reports."""
 
 from collections.abc import Sequence
 
 from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.errors import InputError
-
-
-def refuse_other_task(head: str, task: Task, dataset: DatasetSpec) -> None:
-    """Refuse a head for another task than the dataset's.
-
-    Args:
-        head: its name.
-        task: what it predicts.
-        dataset: what it would be trained on.
-
-    Raises:
-        InputError: the tasks differ.
-    """
-    if task == dataset.task:
-        return
-    way_out = {
-        "classification": "Choose the head classifier, or a dataset with masks",
-        "segmentation": "Choose another head, or a dataset with task: classification",
-    }
-    raise InputError(
-        f"the head {head} is for {task}, but the dataset '{dataset.name}' is for {dataset.task}. "
-        f"{way_out[dataset.task]}."
-    )
 
 
 def refuse_two_tasks(datasets: Sequence[DatasetSpec], where: str) -> None:

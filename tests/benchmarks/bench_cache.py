@@ -22,8 +22,9 @@ from encoder_ablations.engine.frozen.feature_store import GIB, FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.optimizer import build_optimizer
-from encoder_ablations.segmenters.base import Features, Segmenter
+from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.features import Features
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.spec import HeadSpec, Mask2FormerSpec
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from image_classes import write_folders
+from image_labels import write_both_labels
 from launching import launch
 
 PROGRAM = Path(__file__).parent.parent / "helpers" / "distributed_training.py"
@@ -26,6 +27,7 @@ WITH_ONE = {
     "1 image": {"steps": 1, "val": 1},
     "3 images": {"steps": 1, "val": 3},
     "adapters": {"encoder": "adapters"},
+    "image classes": {"head": "image head"},
 }
 WITH_TWO = {
     "plain": {"accumulation": 2},
@@ -35,6 +37,7 @@ WITH_TWO = {
     "1 image": {"steps": 1, "val": 1},
     "3 images": {"steps": 1, "val": 3},
     "adapters": {"encoder": "adapters"},
+    "image classes": {"head": "image head", "accumulation": 2},
     "the first's clock": {"save_seconds": [0, 1e9]},
     "the second's clock": {"save_seconds": [1e9, 0]},
     "undisturbed": {"evaluate_every": 4},
@@ -55,6 +58,7 @@ class Runs:
         self.folder = folder
         self.terrain = terrain.model_dump(mode="json")
         self.colors = write_folders(folder / "colors").model_dump(mode="json")
+        self.both = write_both_labels(folder / "both").model_dump(mode="json")
         self.device = device
 
     def train(self, processes, runs):
@@ -67,6 +71,8 @@ class Runs:
             common = {"name": name, "terrain": self.terrain, "device": self.device}
             if given.get("head") == "classifier":
                 common["terrain"] = self.colors
+            if given.get("head") == "image head":
+                common["terrain"] = self.both
             jobs.append(common | given | {"folder": str(place)} | store)
         code, output = launch(PROGRAM, json.dumps(jobs), processes=processes, seconds=240)
         assert code == 0, output[-3000:]

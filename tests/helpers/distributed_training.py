@@ -28,6 +28,7 @@ from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
+from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import ClassifierSpec
 from encoder_ablations.utils.seeding import torch_stream
@@ -72,6 +73,9 @@ def build(encoder, head):
         return build_segmenter(LinearSpec(name="linear"), built, 3, 0)
     if head == "classifier":
         return build_segmenter(ClassifierSpec(name="classifier"), built, 3, 0)
+    if head == "image head":
+        settings = load_segmenter({"base": "fpn", "image_head": {"weight": 2}})
+        return build_segmenter(settings, built, 2, 0, image_classes=3)
     with torch_stream(0, "head"):
         return Segmenter(built, PlainHead())
 

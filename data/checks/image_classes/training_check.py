@@ -79,16 +79,45 @@ def check_image_classes(
     label = f"dataset '{spec.name}'"
     for split, scan in scans.items():
         absent = list(compress(spec.classes, [not count for count in scan.pixels]))
-        if absent and split == "train":
-            raise InputError(
-                f"{label}: no training image is of the class {first_names(absent)}. Fill the "
-                "class's folder, or take the name out of classes in the dataset's YAML."
-            )
-        if absent:
-            yield f"{label}, split '{split}': no image is of the class {first_names(absent)}."
+        yield from _absent(
+            label, split, absent, "Fill the class's folder, or take the name out of classes"
+        )
     copies = list(find_copies(datasets, scans))
     _require_one_class(spec, copies)
     yield from _shared_images(label, copies)
+
+
+def absent_image_classes(
+    spec: DatasetSpec, datasets: Mapping[Split, FolderDataset]
+) -> Iterator[str]:
+    """Yield a sentence for each split beside training that lacks a class of whole images.
+
+    Args:
+        spec: a dataset with masks, and perhaps with classes of whole images.
+        datasets: by split.
+
+    Raises:
+        InputError: a class has no training image.
+    """
+    label = f"dataset '{spec.name}'"
+    for split, dataset in datasets.items():
+        found = set(dataset.image_classes or ())
+        names = enumerate(spec.image_classes or ())
+        absent = [name for number, name in names if number not in found]
+        yield from _absent(
+            label, split, absent, "Label one in the CSV, or take the name out of image_classes"
+        )
+
+
+def _absent(label: str, split: Split, absent: list[str], way_out: str) -> Iterator[str]:
+    """Yield a sentence if a split lacks classes; training must have all of them."""
+    if absent and split == "train":
+        raise InputError(
+            f"{label}: no training image is of the class {first_names(absent)}. {way_out} in the "
+            "dataset's YAML."
+        )
+    if absent:
+        yield f"{label}, split '{split}': no image is of the class {first_names(absent)}."
 
 
 def _require_one_class(spec: DatasetSpec, copies: list[Copies]) -> None:

@@ -30,7 +30,32 @@ def classes_of(spec: DatasetSpec, images: Sequence[Path]) -> list[int]:
     label = f"dataset '{spec.name}'"
     folder = (spec.folder / spec.images).resolve()
     listed = chain.from_iterable(list_images(folder, label).values())
-    known = read_labels(source, spec.classes, listed, spec.folder)
+    return _class_of_each(images, read_labels(source, spec.classes, listed, spec.folder), source)
+
+
+def classes_beside_masks(
+    spec: DatasetSpec, images: Sequence[Path], listed: Iterable[Path]
+) -> list[int] | None:
+    """Return the class id of each whole image of a dataset with masks; None if it has none.
+
+    Args:
+        spec: the dataset.
+        images: those of a split.
+        listed: the images of all splits, which the CSV may name.
+
+    Raises:
+        InputError: an image has no class, or the CSV names an unknown image or class.
+    """
+    source = labels_file(spec.folder, spec.labels)
+    if source is None or spec.image_classes is None:
+        return None
+    return _class_of_each(
+        images, read_labels(source, spec.image_classes, listed, spec.folder), source
+    )
+
+
+def _class_of_each(images: Sequence[Path], known: Mapping[Path, int], source: Path) -> list[int]:
+    """Return the class id of each image, by the lines of a CSV."""
     for image in images:
         if image not in known:
             raise InputError(f"{source} has no label for {image}. Add a line, or move the image.")

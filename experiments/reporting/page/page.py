@@ -53,6 +53,7 @@ OF_SETTINGS = (
     "deviations",
     "confidence",
     "worst_images",
+    "image_classes",
 )
 """Tables that the page shows setting by setting."""
 

@@ -18,6 +18,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     best_first,
     class_score,
 )
+from encoder_ablations.experiments.reporting.findings.image_classes import image_classes_table
 from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
 from encoder_ablations.experiments.reporting.findings.protocols import protocols_table
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
@@ -42,6 +43,7 @@ from encoder_ablations.utils.files import write_text
 LONG: Any = {
     "schema_version": True,
     "confusion_matrix": True,
+    "image_classes": {"confusion_matrix"},
     "curves": True,
     "pictures": True,
     "disclosures": True,
@@ -221,5 +223,6 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "folds": folds_table,
     "confidence": confidence_table,
     "worst_images": worst_images_table,
+    "image_classes": image_classes_table,
 }
 """File name -> function that makes the table; the ranking comes before them."""

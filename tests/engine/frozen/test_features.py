@@ -24,8 +24,8 @@ from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
-from encoder_ablations.segmenters.base import Features
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.features import Features
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.arithmetic import float32_products

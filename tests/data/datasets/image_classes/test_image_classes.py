@@ -154,7 +154,7 @@ def test_an_image_in_two_splits_is_a_warning(colors):
         ({"value_map": {0: 1}}, "value_map is about masks"),
         ({"mask_format": "matte"}, "mask_format is about masks"),
         ({"images": "{split}/*/{id}.png"}, "not a pattern"),
-        ({"task": "segmentation", "labels": "x.csv"}, "labels belongs to"),
+        ({"task": "segmentation", "labels": "x.csv"}, "labels and image_classes belong"),
         ({"task": "detection"}, "task"),
     ],
 )

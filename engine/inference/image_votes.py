@@ -1,0 +1,58 @@
+"""The class of a whole image, from several views, windows and models."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ImageClass:
+    """The class that is predicted for a whole image.
+
+    Attributes:
+        name: of the most probable class.
+        probability: of that class, 0..1.
+    """
+
+    name: str
+    probability: float
+
+
+class ImageVotes:
+    """Collects the class probabilities of one whole image.
+
+    The result is their mean over models, views and windows, in which models count by their weights.
+    """
+
+    def __init__(self) -> None:
+        self._sum = np.zeros(0)
+        self._weight = 0.0
+
+    def add(self, scores: Tensor | None, weight: float) -> None:
+        """Take what one pass says.
+
+        Args:
+            scores: B×K logits of B windows of the image; None = the model has no image head.
+            weight: of the model.
+        """
+        if scores is None:
+            return
+        probabilities = scores.double().softmax(dim=1).sum(dim=0).cpu().numpy()
+        if not self._weight:
+            self._sum = np.zeros_like(probabilities)
+        self._sum = self._sum + weight * probabilities
+        self._weight += weight * len(scores)
+
+    def decided(self, classes: Sequence[str] | None) -> ImageClass | None:
+        """Return the most probable of the classes; None where nothing has voted.
+
+        Args:
+            classes: their names; None = the models have none.
+        """
+        if classes is None or not self._weight:
+            return None
+        means = self._sum / self._weight
+        best = int(means.argmax())
+        return ImageClass(classes[best], float(means[best]))
