@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from encoder_ablations.experiments.prediction.cut_outs import CutOut
     from encoder_ablations.experiments.prediction.raster_output import Maps
 
+OUTPUTS = (
+    *("uncertainty", "heatmaps", "probabilities", "polygons", "range", "bands"),
+    *("cut_out", "invert", "transparent", "queries"),
+)
+"""Options that decide what is written."""
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
 
@@ -188,13 +193,11 @@ def _settings(
     runs: Sequence[TrainedRun], spec: InferenceSpec, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Return all that decides what is in the output folder."""
-    outputs = ("uncertainty", "heatmaps", "probabilities", "polygons", "range", "bands")
-    outputs += ("cut_out", "invert", "transparent", "queries")
     return {
         "runs": [run.record.run_id for run in runs],
         "weighting": arguments.weighting,
         "inference": spec.model_dump(mode="json"),
-        **{name: getattr(arguments, name) for name in outputs},
+        **{name: getattr(arguments, name) for name in OUTPUTS},
     }
 
 

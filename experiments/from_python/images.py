@@ -17,7 +17,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.experiments.runs.preparation import learnt_from
-from encoder_ablations.experiments.runs.tasks import refuse_other_task
+from encoder_ablations.experiments.runs.spec import refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.references import Reference
