@@ -164,8 +164,8 @@ class ScoreMaps:
         """Return the class probabilities B×Q×K of the queries."""
         if self.mixing is None:
             raise InputError(
-                "this head has no queries. Masks of single queries come from query_decoder and "
-                "mask2former."
+                "this head has no queries. Masks of single queries come from query_decoder, eomt "
+                "and mask2former."
             )
         return self.mixing.float().transpose(1, 2)
 

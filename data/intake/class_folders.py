@@ -39,8 +39,7 @@ def find_class_folders(root: Path, name: str = "") -> ClassFolders | None:
     """Return the dataset in a folder that holds one for each class; None for any other.
 
     The folders of classes lie below one for each split, or side by side. They hold images alone,
-    and none of them is called like images or masks. Side by side, no two of them share names of
-    files: those may be the parts of pairs.
+    and none of them is called like images or masks. Folders of pairs are looked for before.
 
     Args:
         root: the folder.
@@ -61,7 +60,7 @@ def find_class_folders(root: Path, name: str = "") -> ClassFolders | None:
         layout = f"a folder for each of {plural(len(classes), 'class')} in {', '.join(splits)}"
         return ClassFolders(_spec(root, name, classes, splits), layout, "ablate lint {}")
     classes = sorted(_classes_in(root))
-    if splits or not classes or _share_names(root, classes):
+    if splits or not classes:
         return None
     layout = f"a folder for each of {plural(len(classes), 'class')}, without splits"
     return ClassFolders(_spec(root, name, classes, LISTS), layout, "ablate split {}")
@@ -141,9 +140,3 @@ def _classes_in(folder: Path) -> set[str]:
         if spoken or _folders(each) or not _images(each):
             return set()
     return {each.name for each in folders}
-
-
-def _share_names(root: Path, classes: list[str]) -> bool:
-    """Whether two of the folders hold files of one name."""
-    stems = [path.stem for name in classes for path in _images(root / name)]
-    return len(set(stems)) < len(stems)

@@ -73,9 +73,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = Outputs(arguments.output, classes, colors, wanted)
     outcome = predict_files(files, predictor, outputs, maps)
     options.print_left_out(outcome.problems)
-    for path in [*write_summaries(outputs, outcome.done), write_gallery(outputs, outcome.done)]:
+    # the folder may hold images of an earlier call, too
+    names = outputs.complete()
+    for path in [*write_summaries(outputs, names), write_gallery(outputs, names, _named(runs))]:
         print(f"wrote {path}")
-    print(f"masks and overlays of {plural(len(outcome.done), 'image')}: {arguments.output}")
+    print(f"masks and overlays of {plural(len(names), 'image')}: {arguments.output}")
     if outcome.problems:
         return LEFT_OUT
     return 0
@@ -91,6 +93,13 @@ def _files(arguments: argparse.Namespace, run: TrainedRun) -> list[InputFile]:
         raise InputError("name images or folders to predict, or say --split; one of the two.")
     if arguments.split is not None:
         return files_of_split(run.record.spec.dataset, arguments.split)
+    output = arguments.output.resolve()
+    for folder in filter(Path.is_dir, map(Path, arguments.inputs)):
+        if output.is_relative_to(folder.resolve()):
+            raise InputError(
+                f"--output {arguments.output} lies in {folder}, whose images are predicted: its "
+                "masks would be predicted the next time. Choose a folder elsewhere."
+            )
     return input_files(arguments.inputs)
 
 

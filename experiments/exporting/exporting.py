@@ -9,6 +9,7 @@ from encoder_ablations.engine.export.onnx_file import load_onnx, save_onnx
 from encoder_ablations.engine.export.photo_model import PhotoModel
 from encoder_ablations.engine.export.runner import Runner
 from encoder_ablations.engine.export.spec import ExportSpec
+from encoder_ablations.engine.export.time_limit import time_limit
 from encoder_ablations.engine.export.tracing import load_program, save_program, trace
 from encoder_ablations.engine.export.transformers_folder import load_folder
 from encoder_ablations.engine.inference.predictor import Member, Predictor
@@ -21,6 +22,9 @@ from encoder_ablations.utils.files import as_json, write_text
 
 LIMITS = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}
 """Share of pixels that may have another label than the run gives them, for each precision."""
+
+MOST_SECONDS = 90.0
+"""After which a file for any size is given up, and one for a single size is written."""
 
 
 def write_model(
@@ -80,11 +84,12 @@ def _written(
         save_segmenter(member.segmenter, config, own.dataset.classes, folder)
         return load_folder(folder), Sized(None)
     sized = _size(member, spec, usual)
-    try:
+    if sized.size is not None:
         return _traced(run, member, spec, sized, path), sized
+    try:
+        with time_limit(MOST_SECONDS):
+            return _traced(run, member, spec, sized, path), sized
     except InputError as error:
-        if sized.size is not None:
-            raise
         sized = Sized(usual, f"a file for any size is impossible ({error})")
         return _traced(run, member, spec, sized, path), sized
 
@@ -103,7 +108,7 @@ def _traced(run: TrainedRun, member: Member, spec: ExportSpec, sized: Sized, pat
 def _size(member: Member, spec: ExportSpec, usual: tuple[int, int]) -> Sized:
     """Return the size that photos must have."""
     if spec.size is not None:
-        return Sized(spec.size, "--size")
+        return Sized(spec.size, "as --size says")
     if member.short_side is not None:
         reason = f"the run resizes photos to a short side of {member.short_side} pixels"
         return Sized(usual, reason)

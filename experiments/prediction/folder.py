@@ -100,7 +100,12 @@ def _predicted(
 
 
 def write_summaries(outputs: Outputs, names: Sequence[str]) -> list[Path]:
-    """Write ``predictions.json`` and ``areas.csv`` of the images; return both paths."""
+    """Write ``predictions.json`` and ``areas.csv``; return both paths.
+
+    Args:
+        outputs: the folder.
+        names: of images that are complete.
+    """
     described = [
         json.loads(outputs.description(name).read_text(encoding="utf-8")) for name in names
     ]

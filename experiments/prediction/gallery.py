@@ -20,7 +20,7 @@ SHOWN = 60
 """Most images that the page holds: more would make it too large to open."""
 
 
-def write_gallery(outputs: Outputs, names: Sequence[str]) -> Path:
+def write_gallery(outputs: Outputs, names: Sequence[str], source: str) -> Path:
     """Write ``index.html``, which needs no other file, about predicted images; return it.
 
     Images with masks are ordered by their score, the worst first; others by their mean uncertainty,
@@ -29,6 +29,7 @@ def write_gallery(outputs: Outputs, names: Sequence[str]) -> Path:
     Args:
         outputs: the folder, in which all images are complete.
         names: of the images.
+        source: what predicted them, in words.
     """
     described = [
         json.loads(outputs.description(name).read_text(encoding="utf-8")) for name in names
@@ -41,6 +42,7 @@ def write_gallery(outputs: Outputs, names: Sequence[str]) -> Path:
     page = render_page(
         Path(__file__).with_suffix(".html"),
         images=[_shown(outputs, image) for image in ordered[:SHOWN]],
+        source=source,
         hidden=max(0, len(ordered) - SHOWN),
         classes=classes,
         script=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),

@@ -76,6 +76,13 @@ class Outputs:
         """Return the file that describes an image."""
         return self.folder / "json" / f"{name}.json"
 
+    def complete(self) -> list[str]:
+        """Return the names of all images that are complete, in alphabetical order."""
+        folder = self.folder / "json"
+        return sorted(
+            path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json")
+        )
+
     def is_complete(self, name: str) -> bool:
         """Return whether everything about an image has been written."""
         return self.description(name).exists()

@@ -21,7 +21,7 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WAY_OUT = "restore it, or delete the file to run it again."
 RESULTS = ("data", "metrics", "confusion_matrix", "curves", "convergence", "cost")
 """What the record of a finished run always holds."""
@@ -149,7 +149,7 @@ class RunRecord(Part):
         checksum: of the file (see ``utils/checked_json.py``); set when it is written.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     task: Task = "segmentation"
     run_id: str
     status: Literal["finished", "failed"]

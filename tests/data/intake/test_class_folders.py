@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from image_classes import CLASSES, write_folders
@@ -114,3 +115,12 @@ def test_lint_refuses_what_is_for_masks(root, capsys):
     assert main(["lint", "colors.yaml", "--fix", "copy"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "classification" in line
+
+
+def test_names_of_files_may_repeat_across_classes(tree, capsys, monkeypatch):
+    monkeypatch.chdir(tree.parent)
+    for folder in filter(Path.is_dir, tree.iterdir()):
+        for number, path in enumerate(sorted(folder.iterdir())):
+            path.rename(folder / f"again{number}{path.suffix}")
+    assert main(["init", tree.name, "--output", "repeated.yaml"]) == 0
+    assert "a folder for each of" in capsys.readouterr().out

@@ -185,3 +185,17 @@ def test_wrong_cut_outs_are_one_line(study, photos, capsys, options, said, tmp_p
     assert run(study, photos / "a.png", "-o", tmp_path / "o", *options) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if "image" not in line[:10]]
     assert said in error[-1]
+
+
+def test_an_output_within_the_inputs_is_refused(study, photos, capsys):
+    assert run(study, photos, "-o", photos / "out") == 2
+    assert "lies in" in capsys.readouterr().err
+    assert not (photos / "out").exists()
+
+
+def test_a_second_call_describes_the_first_ones_images_too(study, photos, tmp_path):
+    out = tmp_path / "out"
+    assert run(study, photos / "a.png", "-o", out) == 0
+    assert run(study, photos / "more", "-o", out) == 0
+    described = json.loads((out / "predictions.json").read_text())
+    assert [image["name"] for image in described] == ["a", "b"]
