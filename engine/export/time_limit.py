@@ -27,7 +27,8 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise InputError(f"no result within {seconds:g} s")
 
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # again and again: the code in the block may catch any exception
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:

@@ -1,5 +1,8 @@
 """From a model to a program of plain operators, and programs as PyTorch's files."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,7 @@ def trace(model: PhotoModel) -> ExportedProgram:
         sides |= {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _quiet():
             photos = _black(2, model.size or EXAMPLE)
             program = torch.export.export(model, (photos,), dynamic_shapes=(sides,))
             if model.size is None:
@@ -41,6 +44,18 @@ def trace(model: PhotoModel) -> ExportedProgram:
             f"torch.export cannot trace the model ({body} with {head}): {first_line(error)}"
         ) from error
     return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch from writing pages of symbols to the terminal when a trace fails."""
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _black(images: int, size: tuple[int, int]) -> Tensor:
