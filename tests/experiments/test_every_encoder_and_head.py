@@ -20,7 +20,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import evaluate
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
-from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.build import build_segmenter, encoder_for
 from encoder_ablations.segmenters.registry import head_entry
 from encoder_ablations.segmenters.spec import BUILT_IN
 from encoder_ablations.utils.errors import InputError
@@ -129,8 +129,9 @@ def make_segmenter(encoder, head):
     elif NECKS[type(TABLE[encoder])] == ("none",) or entry.reads == "body":
         changes = {"weights": "random"}
     known = {key: value for key, value in SETTINGS.items() if key in entry.spec.model_fields}
-    built = build_encoder(load_encoder(encoder, changes))
-    return build_segmenter(entry.spec(name=head, **known), built, 2, seed=0)
+    spec = entry.spec(name=head, **known)
+    built = build_encoder(encoder_for(spec, load_encoder(encoder, changes)))
+    return build_segmenter(spec, built, 2, seed=0)
 
 
 def state_of(module):
