@@ -78,9 +78,7 @@ class DatasetSpec(Config):
     """CSV below ``root`` with the columns ``file`` and ``label``: the class of each whole image.
     Left out for ``task: classification``: an image's folder has the name of its class.
     """
-    image_classes: Names | None = Field(
-        default=None, min_length=2, exclude_if=lambda names: not names
-    )
+    image_classes: Names | None = Field(None, min_length=2, exclude_if=lambda names: not names)
     """Class names of whole images in id order, in a dataset with masks; it also needs ``labels``. A
     segmenter with ``image_head`` learns both.
     """

@@ -248,17 +248,23 @@ class AugmentationSpec(Config):
             raise ValueError(f"quarter_turns need square crops, not {self.crop[0]}×{self.crop[1]}")
         if self.resize_first and self.short_side is None:
             raise ValueError("resize_first resizes to short_side, which is not set")
-        if self.mix is not None and self.views is not None:
+        for name in self.custom:
+            if not is_reference(name):
+                raise ValueError(f"custom: write package.module:name, not '{name}'")
+        return self
+
+    @model_validator(mode="after")
+    def _views_repeat(self) -> "AugmentationSpec":
+        if self.views is None:
+            return self
+        if self.mix is not None:
             raise ValueError(
                 "mix makes a new crop at every visit, but views repeats the same ones; leave one "
                 "of them out"
             )
-        if self.views is not None and self.class_balance and self.class_balance.temperature:
+        if self.class_balance is not None and self.class_balance.temperature:
             raise ValueError(
                 "class_balance.temperature follows from the run's own training images, but views "
                 "are the same for all runs; leave one of them out"
             )
-        for name in self.custom:
-            if not is_reference(name):
-                raise ValueError(f"custom: write package.module:name, not '{name}'")
         return self

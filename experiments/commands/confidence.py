@@ -1,7 +1,6 @@
 """``ablate confidence``: how sure finished runs are, and how far that can be relied on."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -59,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = confidence_file([run.folder for run in runs])
         figure = save_confidence_figure(record, path)
         print(f"{confidence_table(record, path)}\n  figure: {figure}\n")
-    for line in problems:
-        print(f"left out: {line}", file=sys.stderr)
+    options.print_left_out(problems)
     if problems:
         return LEFT_OUT
     return 0

@@ -85,23 +85,26 @@ def chosen(specs: Sequence[RunSpec], encoder: str | None, segmenter: str | None)
     Raises:
         InputError: the study has no such encoder or head.
     """
-    heads = list(dict.fromkeys(str(spec.segmenter.name) for spec in specs))
-    titles = list(dict.fromkeys(spec.encoder.title for spec in specs))
-    if segmenter is not None and segmenter not in heads:
-        raise unknown("segmenter of the study", segmenter, heads)
-    if encoder is not None and encoder not in titles:
-        raise unknown("encoder of the study", encoder, titles)
+    _check_name("encoder", encoder, [spec.encoder.title for spec in specs])
+    _check_name("segmenter", segmenter, [spec.segmenter.name for spec in specs])
     if encoder is not None:
         specs = [spec for spec in specs if spec.encoder.title == encoder]
-    head = segmenter or str(specs[0].segmenter.name)
-    found: dict[str, RunSpec] = {}
-    for spec in (spec for spec in specs if spec.segmenter.name == head):
-        title = spec.encoder.title
-        if title not in found or spec.fraction > found[title].fraction:
-            found[title] = spec
-    if not found:
+    head = segmenter or specs[0].segmenter.name
+    with_head = [spec for spec in specs if spec.segmenter.name == head]
+    if not with_head:
         raise InputError(f"the study has no run of {encoder} with {head}.")
+    found: dict[str, RunSpec] = {}
+    for spec in with_head:
+        best = found.setdefault(spec.encoder.title, spec)
+        if spec.fraction > best.fraction:
+            found[spec.encoder.title] = spec
     return list(found.values())
+
+
+def _check_name(kind: str, name: str | None, allowed: Sequence[str]) -> None:
+    """Check that an option, if it is given, names what the study has."""
+    if name is not None and name not in allowed:
+        raise unknown(f"{kind} of the study", name, dict.fromkeys(allowed))
 
 
 def _find(

@@ -109,7 +109,7 @@ def _maps(
     """Return what writes maps of rasters; None where rasterio is neither installed nor needed.
 
     Raises:
-        InputError: maps are asked for, but rasterio is not installed or clean-up is asked for, too.
+        InputError: maps are asked for, but rasterio is not installed.
     """
     reading = read_reading(arguments)
     asked = arguments.polygons or reading != READ_AS_IT_IS

@@ -1,7 +1,6 @@
 """``ablate worst``: the images, classes and regions that fail most, and where encoders differ."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 1 <= arguments.images <= MOST_IMAGES:
         raise InputError(f"--images {arguments.images}: allowed are 1 to {MOST_IMAGES}.")
     compared = _compared(arguments.folder, arguments.against)
-    for line in compared.left_out:
-        print(f"left out: {line}", file=sys.stderr)
+    options.print_left_out(compared.left_out)
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
     from encoder_ablations.engine.inference.spec import InferenceSpec

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import rasterio
 from PIL import Image
-from rasterio.errors import NotGeoreferencedWarning
-from rasterio.windows import Window
 
 from encoder_ablations.data.datasets.palette import Color
 from encoder_ablations.data.datasets.sample import ignore_label
@@ -22,7 +19,15 @@ from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.outputs import overlaid, write_image
 from encoder_ablations.experiments.prediction.polygons import write_polygons
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.progress import Bar
+
+try:
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+    from rasterio.windows import Window
+except ImportError as error:
+    raise missing("rasterio", error) from error
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 """Names of files that may say where they lie on Earth end with one of these."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -137,40 +138,59 @@ def _parse(path: Path) -> Names:
     return names, {}
 
 
+@dataclass
+class _Rows:
+    """What the rows of a list hold.
+
+    Attributes:
+        names: in the order of the rows.
+        values: of rows with one number: the number -> the name.
+        colors: of rows with three numbers up to 255: the colour -> the name.
+        unnamed: numbers of the rows that have no name.
+        beyond: what is said of rows with larger numbers.
+    """
+
+    names: list[str] = field(default_factory=list)
+    values: dict[int, str] = field(default_factory=dict)
+    colors: dict[Color, str] = field(default_factory=dict)
+    unnamed: list[int] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
+
+    def add(self, row: int, name: str, numbers: tuple[int, ...]) -> None:
+        """Add a row, counted from 1."""
+        if name:
+            self.names.append(name)
+        elif numbers:
+            self.unnamed.append(row)
+        if name and len(numbers) == 1:
+            self.values[numbers[0]] = name
+        if max(numbers, default=0) > 255:
+            self.beyond.append(f"row {row}: the colour {first_names(numbers)} of '{name}'")
+        elif len(numbers) == 3:
+            red, green, blue = numbers
+            self.colors[red, green, blue] = name
+
+
 def _read_lines(text: str, path: Path) -> Names:
     """Read lines of a name and perhaps an id or a colour."""
-    names: list[str] = []
-    values: dict[int, str] = {}
-    colors: dict[Color, str] = {}
-    # without any name, or without any colour, the numbers mean something else: complain at the end
-    unnamed: list[int] = []
-    beyond: list[str] = []
-    for row, line in enumerate(text.splitlines(), start=1):
-        if _HEADER.match(line):
-            continue
-        name, numbers = _parse_line(line)
-        if name:
-            names.append(name)
-            if len(numbers) == 1:
-                values[numbers[0]] = name
-        elif numbers:
-            unnamed.append(row)
-        if max(numbers, default=0) > 255:
-            beyond.append(f"row {row}: the colour {first_names(numbers)} of '{name}'")
-        elif len(numbers) == 3:
-            colors[numbers] = name
-    if names and unnamed:
+    rows = _Rows()
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not _HEADER.match(line):
+            rows.add(number, *_parse_line(line))
+    # without any name, or without any colour, the numbers mean something else
+    if rows.names and rows.unnamed:
         raise InputError(
-            f"{path}, row {unnamed[0]}: a class has an empty name; give it one, or remove the row."
+            f"{path}, row {rows.unnamed[0]}: a class has an empty name; give it one, or remove the "
+            "row."
         )
-    if colors and beyond:
-        raise InputError(f"{path}, {beyond[0]} has a number over 255; correct it.")
+    if rows.colors and rows.beyond:
+        raise InputError(f"{path}, {rows.beyond[0]} has a number over 255; correct it.")
     # one number beside every name is its id, whatever the order of the rows
-    if names and len(values) == len(names):
+    if rows.names and len(rows.values) == len(rows.names):
         if path.name.lower() == ROBOFLOW:
-            _refuse_gaps(values, path)
-        names = [values[number] for number in sorted(values)]
-    return names, colors
+            _refuse_gaps(rows.values, path)
+        return [rows.values[number] for number in sorted(rows.values)], rows.colors
+    return rows.names, rows.colors
 
 
 def _refuse_gaps(names: Mapping[int, str], path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -59,16 +59,13 @@ def collect(folder: Path) -> Study:
         problems = [*damaged, _nothing_found(folder, len(unfinished))]
         raise InputError(problems[0])
     refuse_two_tasks([record.spec.dataset for record in records], str(folder))
-    # encoders do not compare when a dataset's files changed between their runs
-    seen = [(each.spec.dataset, each.data) for each in records]
-    damaged += changed_files((spec, data.dataset_sha256) for spec, data in seen if data)
-    damaged += changed_code(record.code for record in records)
+    damaged += _changes(records)
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _titles(records)
     published = _published(folder, damaged)
     transfers = {run_id: _transfers(folder / "runs" / run_id, damaged) for run_id in titles}
     ensembles = _ensembles(folder, damaged)
-    confidences = [_confidence(folder / "runs" / run_id, damaged) for run_id in titles]
+    confidences = chain(*(_confidence(folder / "runs" / run_id, damaged) for run_id in titles))
     return Study(
         name=folder.resolve().name,
         folder=folder,
@@ -77,10 +74,20 @@ def collect(folder: Path) -> Study:
         titles=titles,
         unfinished=unfinished,
         transfers=transfers,
-        confidences={each.run_ids[0]: each for own in confidences for each in own},
+        confidences={each.run_ids[0]: each for each in confidences},
         ensembles=ensembles,
         damaged=tuple(damaged),
     )
+
+
+def _changes(records: Sequence[RunRecord]) -> list[str]:
+    """Return a line for each dataset, and each code of the user's own, that changed between runs.
+
+    Encoders do not compare then.
+    """
+    seen = [(each.spec.dataset, each.data) for each in records]
+    lines = [*changed_files((spec, data.dataset_sha256) for spec, data in seen if data)]
+    return [*lines, *changed_code(record.code for record in records)]
 
 
 def _read_each(read: Callable[[Path], T], paths: Iterable[Path], damaged: list[str]) -> list[T]:

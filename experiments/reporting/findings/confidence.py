@@ -68,25 +68,35 @@ def confidence_of(study: Study, setting: Setting) -> Confidence | None:
     if not everything:
         return None
     usual = Counter(map(_way, everything)).most_common(1)[0][0]
-    kept = {name: [each for each in own if _way(each) == usual] for name, own in found.items()}
-    kept = {name: own for name, own in kept.items() if own}
+    alike = {name: [each for each in own if _way(each) == usual] for name, own in found.items()}
+    kept = {name: own for name, own in alike.items() if own}
+    first = next(iter(kept.values()))[0]
+    notes = _notes(first, [name for name in found if name not in kept])
+    return Confidence(kept, _ensembles(study, groups, usual), first.split, notes)
+
+
+def _notes(record: ConfidenceRecord, absent: Sequence[str]) -> list[str]:
+    """Return what a reader must know of records like this one, and of encoders without any."""
     notes = []
-    absent = [group.encoder for group in groups if group.encoder not in kept]
     if absent:
         notes.append(f"Not measured, or with other windows or views: {', '.join(absent)}.")
-    first = next(iter(kept.values()))[0]
-    if first.split == first.calibration_split:
+    if record.split == record.calibration_split:
         notes.append(
             f"The dataset has no test images: temperature and thresholds come from one half of "
-            f"{first.split}, the numbers from the other."
+            f"{record.split}, the numbers from the other."
         )
-    ensembles = {
-        group.encoder: record
-        for group in groups
-        for record in study.ensembles
-        if set(record.run_ids) == {run.run_id for run in group.runs} and _way(record) == usual
-    }
-    return Confidence(kept, ensembles, first.split, notes)
+    return notes
+
+
+def _ensembles(study: Study, groups: Sequence[RunGroup], way: str) -> dict[str, ConfidenceRecord]:
+    """Return encoder -> the record of all its seeds together, as far as it was measured so."""
+    by_runs = {frozenset(each.run_ids): each for each in study.ensembles if _way(each) == way}
+    found = {}
+    for group in groups:
+        record = by_runs.get(frozenset(run.run_id for run in group.runs))
+        if record is not None:
+            found[group.encoder] = record
+    return found
 
 
 def _records(study: Study, group: RunGroup) -> list[ConfidenceRecord]:
