@@ -1,5 +1,6 @@
 """The contract of a body whose blocks a head runs itself, one by one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -54,6 +55,30 @@ class Tokens:
         return found
 
 
+@dataclass(frozen=True)
+class AttentionInput:
+    """What the attention of a block is computed from.
+
+    Attributes:
+        queries: B×h×T×D, of h heads, after a model's own norm of queries and rotary embedding, not
+            yet scaled.
+        keys: B×h×T×D, likewise.
+        values: B×h×T×D.
+        scale: what the model multiplies products of queries and keys by, usually 1/√D.
+        tokens: before the block; they say where the patches are.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    scale: float
+    tokens: Tokens
+
+
+AttentionWeights = Callable[[AttentionInput], Tensor]
+"""Returns B×h×T×T: how much the token of a row takes of the values of each column."""
+
+
 class Blocks:
     """A vision transformer as a series of blocks: embed, run every block, apply the final norm.
 
@@ -92,4 +117,35 @@ class Blocks:
 
     def norm(self, tokens: Tokens) -> Tensor:
         """Return the values B×T×C after the final norm; as they are in a model without one."""
+        raise NotImplementedError
+
+    def attend(
+        self,
+        index: int,
+        tokens: Tokens,
+        weights: AttentionWeights,
+        residual: bool = True,
+        feedforward: bool = True,
+    ) -> Tokens:
+        """Return the tokens after a block whose attention weights are computed by a function.
+
+        With the softmax of the scaled products this is :meth:`run`.
+
+        Args:
+            index: of the block, 0..depth-1.
+            tokens: before it.
+            weights: replaces the block's own attention weights.
+            residual: whether the tokens are added to what the attention gives.
+            feedforward: whether the block's MLP follows, with its own residual.
+        """
+        raise NotImplementedError
+
+    def in_text_space(self, tokens: Tokens) -> Tensor:
+        """Return the tokens after the last block in the space of text features, B×T×D.
+
+        They are not normalised to length one.
+
+        Raises:
+            InputError: the model was not trained with texts.
+        """
         raise NotImplementedError
