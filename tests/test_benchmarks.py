@@ -20,7 +20,8 @@ import torch
 from simulated_study import Size
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
-IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_training]
+IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op]
+IN_SECONDS += [pytest.param(bench_training, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,7 @@ def test_data_without_camvid(monkeypatch):
     assert len(lines) == 2  # against the official mapper twice, or once and why not
 
 
+@pytest.mark.slow
 def test_report(monkeypatch):
     monkeypatch.setattr(bench_report, "SIZES", {1000: Size(encoders=2, fractions=1, seeds=1)})
     (line,) = bench_report.run(0.0)

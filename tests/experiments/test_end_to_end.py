@@ -313,6 +313,7 @@ def test_a_refused_checkpoint_names_the_way_out(study, capsys, monkeypatch):
     assert "repeats what failed" not in error
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_recorded_and_repeated_only_on_request(study, capsys, monkeypatch):
     arguments = ["run", str(study), "--device", "cpu", "fractions=[1.0]"]
     step = Trainer._step
@@ -375,6 +376,7 @@ def test_an_encoder_with_its_own_recipe_is_disclosed_and_compared(study):
     assert len(collect(Path("outputs/small")).settings) == 1
 
 
+@pytest.mark.slow
 def test_a_changed_study_is_not_mixed_with_the_old_one(finished_study, capsys):
     arguments = ["run", str(finished_study), "--device", "cpu", "fractions=[1.0]"]
     assert main(["run", "outputs/small/study.yaml", "--dry-run"]) == 0

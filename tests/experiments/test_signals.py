@@ -78,6 +78,7 @@ def test_a_signal_saves_the_step(studies, number, processes):
     assert main(["status", "out"]) == 0
 
 
+@pytest.mark.slow
 def test_all_processes_of_a_job_may_get_the_signal(studies):
     """Schedulers send it to each of them; children leave it to their parent."""
     study = studies.write(**ONE_RUN | {"seeds": [0, 1]})

@@ -1,5 +1,6 @@
 """Commands that compute nothing import nothing heavy, so that they answer at once."""
 
+import json
 import subprocess
 import sys
 
@@ -8,15 +9,30 @@ import pytest
 from encoder_ablations.experiments.cli import summaries
 
 HEAVY = ("torch", "timm", "transformers", "matplotlib", "pandas", "numba", "accelerate")
+# one process imports what every command imports, and forks for each command
 PROGRAM = f"""
-import sys
+import contextlib, io, json, os, sys
 from encoder_ablations.experiments.cli import main
-try:
-    code = main(sys.argv[1:])
-except SystemExit as exit_:
-    code = exit_.code
-found = [name for name in {HEAVY} if name in sys.modules]
-print(f"code {{code}}, imported {{found}}", file=sys.stderr)
+
+def loaded():
+    return [name for name in {HEAVY} if name in sys.modules]
+
+def answer(folder, words):
+    os.chdir(folder)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            code = main(words)
+        except BaseException as error:
+            code = getattr(error, "code", repr(error))
+    return code, loaded()
+
+print(json.dumps(loaded()), flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        print(json.dumps(answer(*json.loads(line))), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
 """
 
 HELP = [(f"{name} --help", 0) for name in summaries()]
@@ -73,14 +89,25 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("line", "code"), HELP + LISTINGS + REFUSALS)
-def test_nothing_heavy_is_imported(line, code, tmp_path):
-    (tmp_path / "study" / "runs").mkdir(parents=True)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *line.split()],
-        capture_output=True,
+@pytest.fixture(scope="module")
+def server():
+    """A process that runs commands, each in a copy of itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=True,
-        cwd=tmp_path,
     )
-    assert done.stderr.splitlines()[-1] == f"code {code}, imported []", done.stderr
+    with process:
+        assert json.loads(process.stdout.readline()) == []
+        yield process
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("line", "code"), HELP + LISTINGS + REFUSALS)
+def test_nothing_heavy_is_imported(line, code, tmp_path, server):
+    (tmp_path / "study" / "runs").mkdir(parents=True)
+    server.stdin.write(json.dumps([str(tmp_path), line.split()]) + "\n")
+    server.stdin.flush()
+    assert json.loads(server.stdout.readline()) == [code, []]

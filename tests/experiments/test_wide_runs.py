@@ -56,7 +56,13 @@ def specify(wide, segmenter):
     return build(RunSpec, content | {"seed": 0, "fraction": 1.0}, "test")
 
 
-@pytest.fixture(scope="module", params=[LINEAR, FORMER], ids=["linear", "mask2former"])
+HEADS = [
+    pytest.param(LINEAR, id="linear"),
+    pytest.param(FORMER, id="mask2former", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(scope="module", params=HEADS)
 def run(request, wide, tmp_path_factory):
     """A finished run, and the folder of its study."""
     spec = specify(wide, request.param)

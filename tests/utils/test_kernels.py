@@ -88,6 +88,7 @@ def test_a_forked_process_has_threads_of_its_own(two_threads):
     assert queue.get() == sum(range(1001))
 
 
+@pytest.mark.slow
 def test_compiled_code_is_kept_for_the_next_process(tmp_path):
     (tmp_path / "kernel.py").write_text(KERNEL)
     lines = [
@@ -99,6 +100,7 @@ def test_compiled_code_is_kept_for_the_next_process(tmp_path):
     assert [line.split()[-1] for line in lines] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_kernels_are_not_compiled_where_they_cannot_be_kept(tmp_path):
     (tmp_path / "__pycache__").write_text("")  # a file where the folder would be
     (tmp_path / "kernel.py").write_text(KERNEL)

@@ -81,6 +81,7 @@ def test_processes_and_kills_change_nothing(studies):
     )
 
 
+@pytest.mark.slow
 def test_two_commands_share_a_study_and_one_is_stopped(studies, capsys):
     """No run is computed twice; Ctrl-C saves; status tells running from interrupted."""
     study = studies.write(steps=100_000)  # it is stopped long before
@@ -222,6 +223,7 @@ def killed_at_its_record(run, job, advance):
     return compute(run, job, advance)
 
 
+@pytest.mark.slow
 def test_processes_killed_while_they_write_their_record(studies, warm, monkeypatch):
     """Nothing of it is left: no half file, no lock, no progress, no second computation."""
     monkeypatch.setattr(worker, "compute", killed_at_its_record)
