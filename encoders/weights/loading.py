@@ -12,6 +12,7 @@ from encoder_ablations.encoders.weights.efficientnet import LAYOUT, is_efficient
 from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.encoders.weights.fitting import Shape, fit_to_model
 from encoder_ablations.encoders.weights.formats import convert
+from encoder_ablations.encoders.weights.sources import find_weights
 from encoder_ablations.encoders.weights.timm_files import classifier_names, named_as_model
 from encoder_ablations.utils.torch_files import load_strictly
 
@@ -37,7 +38,31 @@ class LoadReport:
     resampled: tuple[tuple[str, Shape, Shape], ...]
 
 
-def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
+def load_asked(
+    model: nn.Module, weights: str, name: str, readout: bool = False
+) -> dict[str, str] | None:
+    """Load the weights that a specification asks for; "random" ones are there already.
+
+    Args:
+        model: what they are loaded into.
+        weights: "pretrained", "random", or a path.
+        name: timm's name of the pretrained ones.
+        readout: see :func:`load_weights`.
+
+    Returns:
+        What a run's record says of the file, see :attr:`~.base.Body.loaded`.
+
+    Raises:
+        InputError: they cannot be had, or do not fit.
+    """
+    file = find_weights(weights, name)
+    if file is None:
+        return None
+    load_weights(model, file.path, readout)
+    return file.facts()
+
+
+def load_weights(model: nn.Module, path: Path | str, readout: bool = False) -> LoadReport:
     """Load a local file into a model without head; every parameter is loaded, or none.
 
     Args:
@@ -45,6 +70,8 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
             ``layouts.py``), another model of timm (files in a layout that timm itself
             reads), or a module whose parameters are called as in the file.
         path: ``.safetensors``, ``.pth``, ``.pt`` or ``.bin``.
+        readout: whether the model, a vision transformer, has what leads into the space of texts,
+            and it is loaded, too.
 
     Raises:
         InputError: the file cannot be read without running code, or does not fit the model.
@@ -52,7 +79,7 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
     state = read_weights(path)
     where = f"weights: {path} does not fit the encoder {_name(model)}"
     if isinstance(model, TimmViT):
-        return _load_vision_transformer(model, state, path, where)
+        return _load_vision_transformer(model, state, path, where, readout)
     layout = "as the model"
     if isinstance(model, EfficientNet) and is_efficientnet(state):
         names = timm_names(state, model.state_dict(), where)
@@ -68,9 +95,9 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
 
 
 def _load_vision_transformer(
-    model: TimmViT, state: Mapping[str, Tensor], path: Path | str, where: str
+    model: TimmViT, state: Mapping[str, Tensor], path: Path | str, where: str, readout: bool
 ) -> LoadReport:
-    converted = convert(state, f"weights: {path}")
+    converted = convert(state, f"weights: {path}", readout)
     tensors = {name: _as_float(value) for name, value in converted.tensors.items()}
     resized, dropped = fit_to_model(model, tensors, where)
     load_strictly(model, resized, where, _advice(model, resized))
