@@ -10,7 +10,6 @@ from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
 from encoder_ablations.encoders.bodies.stages import prune, stage_maps
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS
-from encoder_ablations.encoders.bodies.text_readouts import no_text_space
 from encoder_ablations.encoders.bodies.unet import UNetBody
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.custom_encoder import fit_to_neck, make_custom_body, necks_of
@@ -28,8 +27,9 @@ from encoder_ablations.encoders.table.rows import (
     ViTRow,
     source_of,
 )
-from encoder_ablations.encoders.vit_encoder import make_vit_body
-from encoder_ablations.encoders.weights.loading import load_asked
+from encoder_ablations.encoders.vit_encoder import make_vit_body, no_text_space
+from encoder_ablations.encoders.weights.loading import load_weights
+from encoder_ablations.encoders.weights.sources import find_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
@@ -154,7 +154,9 @@ def _build_body(
         return _native_body(spec, row)
     if isinstance(row, HierarchicalRow):
         return _hierarchical_body(spec, row)
-    return make_vit_body(spec, row, neck, normalization_of(row), text)
+    vit = make_vit_body(spec, row, neck, normalization_of(row), text)
+    vit.loaded = _load(vit.model, spec.weights, row.model, readout=text)
+    return vit
 
 
 def normalization_of(row: EncoderRow) -> Normalization:
@@ -171,6 +173,27 @@ def normalization_of(row: EncoderRow) -> Normalization:
     return Normalization((red, green, blue), (red_std, green_std, blue_std))
 
 
+def _load(
+    model: nn.Module, weights: str, name: str, readout: bool = False
+) -> dict[str, str] | None:
+    """Load the weights that a specification asks for; "random" ones are there already.
+
+    Args:
+        model: what they are loaded into.
+        weights: "pretrained", "random", or a path.
+        name: timm's name of the pretrained ones.
+        readout: whether the model has what leads into the space of texts.
+
+    Returns:
+        ``Body.loaded``.
+    """
+    file = find_weights(weights, name)
+    if file is None:
+        return None
+    load_weights(model, file.path, readout)
+    return file.facts()
+
+
 def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalBody:
     normalization = normalization_of(row)
     architecture = row.model.partition(".")[0]
@@ -178,7 +201,7 @@ def _hierarchical_body(spec: EncoderSpec, row: HierarchicalRow) -> HierarchicalB
     model: nn.Module = timm.create_model(
         architecture, pretrained=False, num_classes=0, **maps.options
     )
-    loaded = load_asked(model, spec.weights, row.model)
+    loaded = _load(model, spec.weights, row.model)
     # what no map reads is removed after loading: a file holds it
     prune(model, maps.indices)
     body = HierarchicalBody(model, maps, normalization)
@@ -198,7 +221,7 @@ def _native_body(spec: EncoderSpec, row: DarkNetRow | UNetRow) -> Body:
             f"encoder {spec.name} has no pretrained weights. Use weights: random, a local file, "
             "or the encoder darknet53_in1k."
         )
-    body.loaded = load_asked(body, spec.weights, str(row.model))
+    body.loaded = _load(body, spec.weights, str(row.model))
     return body
 
 

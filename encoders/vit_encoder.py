@@ -1,4 +1,4 @@
-"""The body of an encoder that is a vision transformer of timm, with its weights."""
+"""The body of an encoder that is a vision transformer of timm."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import timm
 
 from encoder_ablations.encoders.base import Normalization
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
-from encoder_ablations.encoders.bodies.text_readouts import readout_options
+from encoder_ablations.encoders.bodies.text_readouts import readout_of
 from encoder_ablations.encoders.bodies.timm_vits import (
     accept_all_sizes,
     final_norm_of,
@@ -17,8 +17,8 @@ from encoder_ablations.encoders.bodies.timm_vits import (
 )
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.table.lookup import with_text_towers
 from encoder_ablations.encoders.table.rows import ViTRow, source_of
-from encoder_ablations.encoders.weights.loading import load_asked
 from encoder_ablations.utils.errors import InputError
 
 REGULAR_PATCH = 16
@@ -27,7 +27,7 @@ REGULAR_PATCH = 16
 def make_vit_body(
     spec: EncoderSpec, row: ViTRow, neck: str, normalization: Normalization, text: bool
 ) -> ViTBody:
-    """Return a body with its weights.
+    """Return a body with random weights.
 
     Args:
         spec: the settings.
@@ -37,8 +37,8 @@ def make_vit_body(
         text: whether the model keeps what leads into the space of texts.
 
     Raises:
-        InputError: a setting that this model does not have, weights that do not fit, or ``text``
-            for a model that was not trained with texts.
+        InputError: a setting that this model does not have, or ``text`` for one that was not
+            trained with texts.
     """
     shape = one_block_of(row.model)
     patch = patch_of(shape)
@@ -51,14 +51,13 @@ def make_vit_body(
         options |= {"patch_size": REGULAR_PATCH, "img_size": size}
     scale = patch / REGULAR_PATCH if spec.grid == "rescaled_input" else 1.0
     if text:
-        options |= readout_options(spec.name, row.model, source_of(row).num_classes)
+        options |= _readout_options(spec.name, row.model, source_of(row).num_classes)
     model = _timm_model(row, options)
-    loaded = load_asked(model, spec.weights, row.model, readout=text)
     _check_final_norm(spec, model)
     taps = tap_indices(spec.taps or DEFAULT_TAPS, len(model.blocks))
     if neck == "simple_feature_pyramid":
         taps = taps[-1:]
-    body = ViTBody(
+    return ViTBody(
         model,
         taps=taps,
         final_norm=spec.final_norm is not False,
@@ -67,8 +66,35 @@ def make_vit_body(
         position_rule=row.position_rule,
         text=text,
     )
-    body.loaded = loaded
-    return body
+
+
+def _readout_options(name: str, model: str, outputs: int) -> dict[str, Any]:
+    """Return the options of ``timm.create_model`` that keep the read-out.
+
+    Args:
+        name: of the encoder, for the message.
+        model: timm's name with tag.
+        outputs: of the projection, as timm's entry for the weights says.
+
+    Raises:
+        InputError: the model was not trained with texts.
+    """
+    kind = readout_of(model)
+    if kind is None:
+        raise no_text_space(name)
+    options: dict[str, dict[str, Any]] = {
+        "projection": {"num_classes": outputs},
+        "attention pool": {"global_pool": "map"},
+    }
+    return options.get(kind, {})
+
+
+def no_text_space(name: str) -> InputError:
+    """Return the error for an encoder that was not trained with texts."""
+    return InputError(
+        f"encoder {name} was not trained with texts, so a head cannot compare it with them. "
+        f"Encoders that were: {', '.join(with_text_towers())}."
+    )
 
 
 def _require_patch_14(spec: EncoderSpec, patch: int) -> None:

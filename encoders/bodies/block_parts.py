@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from timm.layers import Attention, AttentionRope, apply_rot_embed_cat
+from timm.layers.attention import Attention, AttentionRope
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.eva import EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -55,10 +56,10 @@ def after_attention(
     """
     attended = _attended(block.attn, block.norm1(values), tokens, rotary, weights)
     attended = block.drop_path1(_scaled(block, 1, attended))
-    if not residual:
-        return attended
-    total: Tensor = values + attended
-    return total
+    after: Tensor = attended
+    if residual:
+        after = values + attended
+    return after
 
 
 def after_feedforward(block: Any, values: Tensor) -> Tensor:

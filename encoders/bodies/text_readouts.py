@@ -2,12 +2,8 @@
 
 from typing import Any
 
-from timm.layers import AttentionPoolLatent
+from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor
-
-from encoder_ablations.encoders.bodies.timm_vits import TimmViT
-from encoder_ablations.encoders.table.lookup import with_text_towers
-from encoder_ablations.utils.errors import InputError
 
 READOUTS = {"_clip_": "projection", "_siglip_": "attention pool", "_tipsv2": "none"}
 """What stands between the final norm and the text space, by a part of timm's names.
@@ -18,51 +14,26 @@ SigLIP's models without their pool (``_siglip_gap_``) are no longer aligned with
 
 def readout_of(model: str) -> str | None:
     """Return the kind of read-out of a timm model's name; None if it has no text space."""
-    architecture = model.partition(".")[0]
-    if "_siglip_gap_" in architecture:
+    architecture, _, tag = model.partition(".")
+    # weights that were trained further on labels (``openai_ft_in1k``) have a classifier there
+    if "_siglip_gap_" in architecture or "_ft_" in tag:
         return None
     return next((kind for part, kind in READOUTS.items() if part in architecture), None)
 
 
-def readout_options(name: str, model: str, outputs: int) -> dict[str, Any]:
-    """Return the options of ``timm.create_model`` that keep the read-out.
-
-    Args:
-        name: of the encoder, for the message.
-        model: timm's name with tag.
-        outputs: of the projection, as timm's entry for the weights says.
-
-    Raises:
-        InputError: the model was not trained with texts.
-    """
-    kind = readout_of(model)
-    if kind is None:
-        raise no_text_space(name)
-    options: dict[str, dict[str, Any]] = {
-        "projection": {"num_classes": outputs},
-        "attention pool": {"global_pool": "map"},
-    }
-    return options.get(kind, {})
-
-
-def no_text_space(name: str) -> InputError:
-    """Return the error for an encoder that was not trained with texts."""
-    return InputError(
-        f"encoder {name} was not trained with texts, so a head cannot compare it with them. "
-        f"Encoders that were: {', '.join(with_text_towers())}."
-    )
-
-
-def read_out(model: TimmViT, values: Tensor) -> Tensor:
-    """Return B×T×D in text space, of B×T×C after the final norm; each token by itself.
+def read_out(model: Any, values: Tensor) -> Tensor:
+    """Return B×T×D in text space; each token is read by itself.
 
     CLIP projects. In SigLIP a token takes the way that it would take through the attention pool
     with all of the pool's attention: values, output projection, MLP. TIPSv2 has nothing there.
+
+    Args:
+        model: of timm, made with its read-out.
+        values: B×T×C after the final norm.
     """
-    own: Any = model
-    if own.attn_pool is not None:
-        values = _value_path(own.attn_pool, values)
-    projected: Tensor = own.head(own.fc_norm(values))
+    if model.attn_pool is not None:
+        values = _value_path(model.attn_pool, values)
+    projected: Tensor = model.head(model.fc_norm(values))
     return projected
 
 

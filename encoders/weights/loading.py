@@ -12,7 +12,6 @@ from encoder_ablations.encoders.weights.efficientnet import LAYOUT, is_efficient
 from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.encoders.weights.fitting import Shape, fit_to_model
 from encoder_ablations.encoders.weights.formats import convert
-from encoder_ablations.encoders.weights.sources import find_weights
 from encoder_ablations.encoders.weights.timm_files import classifier_names, named_as_model
 from encoder_ablations.utils.torch_files import load_strictly
 
@@ -36,30 +35,6 @@ class LoadReport:
     tensors: int
     dropped: tuple[str, ...]
     resampled: tuple[tuple[str, Shape, Shape], ...]
-
-
-def load_asked(
-    model: nn.Module, weights: str, name: str, readout: bool = False
-) -> dict[str, str] | None:
-    """Load the weights that a specification asks for; "random" ones are there already.
-
-    Args:
-        model: what they are loaded into.
-        weights: "pretrained", "random", or a path.
-        name: timm's name of the pretrained ones.
-        readout: see :func:`load_weights`.
-
-    Returns:
-        What a run's record says of the file, see :attr:`~.base.Body.loaded`.
-
-    Raises:
-        InputError: they cannot be had, or do not fit.
-    """
-    file = find_weights(weights, name)
-    if file is None:
-        return None
-    load_weights(model, file.path, readout)
-    return file.facts()
 
 
 def load_weights(model: nn.Module, path: Path | str, readout: bool = False) -> LoadReport:

@@ -14,6 +14,7 @@ from tests.encoders.bodies.test_vit_blocks import images_of, run
 from tests.encoders.small_vits import SIDE, create_small, randomise, small_encoder
 
 WITH_TEXTS = ["clip_b16", "siglip_b16", "siglip2_b16", "tipsv2_b14", "eva02_base_patch16_clip_224"]
+NO_TEXTS = ["vit_base_patch16_clip_224.openai_ft_in1k", "vit_base_patch16_siglip_gap_224.webli"]
 VISION = {
     "hidden_size": 64,
     "intermediate_size": 256,
@@ -112,7 +113,7 @@ def test_maps_and_blocks_are_those_of_the_encoder_without_texts(monkeypatch, nam
         without.as_blocks().in_text_space(without.as_blocks().embed(images_of((SIDE, SIDE))))
 
 
-@pytest.mark.parametrize("name", ["dinov2_b14", "resnet50", "unet_tiny", "vit_ti16"])
+@pytest.mark.parametrize("name", [*NO_TEXTS, "dinov2_b14", "resnet50", "unet_tiny"])
 def test_encoders_without_texts_are_refused(name):
     spec = EncoderSpec(name=name, weights="random", neck="none")
     with pytest.raises(InputError, match=f"{name} was not trained with texts.*clip_b16") as raised:
