@@ -1,11 +1,14 @@
 """Text towers with their tokenisers, by transformers: CLIP, SigLIP, SigLIP 2, TIPSv2."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from encoder_ablations.encoders.table.lookup import find_row, with_text_towers
@@ -13,6 +16,8 @@ from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.encoders.weights.hub import download_repository
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.progress import Bar
+from encoder_ablations.utils.texts import shortened
 
 FILES = ("*.json", "*.txt", "*.model")
 """Files of a repository that are read beside its weights."""
@@ -40,7 +45,7 @@ class TextTower:
         kind: a key of ``KINDS``.
         model: of transformers, in evaluation mode on the CPU.
         tokenizer: of transformers.
-        length: tokens of every text, with padding.
+        length: largest number of tokens of a text.
         digest: SHA-256 of all files that it was read from.
     """
 
@@ -58,20 +63,26 @@ class TextTower:
         Raises:
             InputError: a prompt has more tokens than the tower reads.
         """
-        found = [
-            self._batch(prompts[start : start + BATCH]) for start in range(0, len(prompts), BATCH)
-        ]
+        found = []
+        with Bar(total=len(prompts), desc="texts", unit="text") as bar:
+            for start in range(0, len(prompts), BATCH):
+                found.append(self._batch(prompts[start : start + BATCH]))
+                bar.update(len(found[-1]))
         return torch.cat(found)
 
     def _batch(self, prompts: list[str]) -> Tensor:
         """Return the features of a few prompts. All of these towers were trained in lower case."""
         lower = [prompt.lower() for prompt in prompts]
-        tokens = self.tokenizer(lower, padding="max_length", max_length=self.length)
+        # CLIP does not see what stands behind the last token; without it it is six times faster
+        padding = "max_length"
+        if self.kind == "clip":
+            padding = "longest"
+        tokens = self.tokenizer(lower, padding=padding, max_length=self.length)
         for prompt, ids in zip(prompts, tokens["input_ids"], strict=True):
             if len(ids) > self.length:
                 raise InputError(
-                    f"the text '{prompt}' has {len(ids)} tokens; {self.source} reads at most "
-                    f"{self.length}. Shorten it."
+                    f"the text '{shortened(prompt)}' has {len(ids)} tokens; {self.source} reads "
+                    f"at most {self.length}. Shorten it."
                 )
         inputs = {"input_ids": torch.tensor(tokens["input_ids"])}
         if self.kind in MASKED:
@@ -128,28 +139,51 @@ def load_tower(source: str) -> TextTower:
     Raises:
         InputError: it cannot be had, or is no text tower of a known kind.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
     folder = tower_folder(source)
     try:
-        config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
-        kind = _kind_of(config, source)
-        own = getattr(config, "text_config", config)
-        if own is not config and kind == "clip":
-            # the whole model's counts, whatever its text part says
-            own.projection_dim = config.projection_dim
-        model = _model(kind, own, folder, source)
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except ImportError as error:
-        raise missing("sentencepiece", error) from error
+        with _quiet():
+            return _read_tower(folder, source)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except ImportError as error:
+        raise missing("sentencepiece", error) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).partition("\n")[0][:160]
         raise InputError(
             f"text tower {source}: cannot be read ({first}). A folder in transformers' format is "
             "needed, with config.json, weights and tokeniser."
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let transformers report errors only: that the vision tower is not read is no news."""
+    from transformers.utils import logging
+
+    library: Any = logging  # without types
+    verbosity, bar = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity_error()
+    library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.set_verbosity(verbosity)
+        if bar:
+            library.enable_progress_bar()
+
+
+def _read_tower(folder: Path, source: str) -> TextTower:
+    """Return the tower of a folder."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True)
+    kind = _kind_of(config, source)
+    own = getattr(config, "text_config", config)
+    if own is not config and kind == "clip":
+        # the whole model's counts, whatever its text part says
+        own.projection_dim = config.projection_dim
+    model = _model(kind, own, folder, source)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     length = int(own.max_position_embeddings)
     return TextTower(source, kind, model.eval(), tokenizer, length, tower_digest(folder))
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from transformers import CLIPModel, Siglip2Model, SiglipModel, Tipsv2Model
+from transformers import AutoTokenizer, CLIPModel, Siglip2Model, SiglipModel, Tipsv2Model
 
 from encoder_ablations.encoders.table.lookup import ROWS
 from encoder_ablations.encoders.text.towers import load_tower, tower_digest, tower_source
@@ -90,6 +90,11 @@ def test_a_tower_alone_is_enough(folders, tmp_path):
     assert alone.digest != tower.digest == tower_digest(folders["clip"])
 
 
+def test_nothing_is_said_about_the_vision_tower(folders, capfd):
+    load_tower(str(folders["clip"])).features(PROMPTS)
+    assert capfd.readouterr() == ("", "")
+
+
 def openai_tokens(text, merges):
     """The tokens that OpenAI's ``simple_tokenizer.py`` gives, by its algorithm.
 
@@ -169,6 +174,20 @@ def test_what_is_no_tower_is_refused(folders, tmp_path):
     other.mkdir()
     (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
     assert "'bert' is no known kind" in refusal(other)
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    clip_folder(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    assert "cannot be read" in refusal(tmp_path)
+
+
+def test_a_tokeniser_that_needs_a_package_says_which(folders, monkeypatch):
+    def needs_more(*_, **__):
+        raise ImportError("no sentencepiece")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", needs_more)
+    assert "pip install sentencepiece" in refusal(folders["siglip"])
 
 
 def test_weights_without_a_projection_are_refused(folders, tmp_path):
