@@ -57,22 +57,20 @@ def load_vocabulary(source: Path | str | Mapping[str, Any] | Sequence[str]) -> V
         content, where = read_yaml_value(source), str(source)
     if isinstance(content, Mapping) and "root" in content and OF_DATASETS in content:
         content = content[OF_DATASETS]
+    if content is None or content in ([], {}):
+        raise InputError(f"{where}: the vocabulary is empty. {FORMS}")
     if not isinstance(content, Mapping | Sequence) or isinstance(content, str):
         raise InputError(f"{where}: a vocabulary is needed, not '{content}'. {FORMS}")
-    if not content:
-        raise InputError(f"{where}: the vocabulary is empty. {FORMS}")
-    if not isinstance(content, Mapping):
-        content = {name: [name] for name in _distinct(content, where)}
-    texts = {_word(name, where): _texts_of(name, given, where) for name, given in content.items()}
+    pairs = [(name, name) for name in content]
+    if isinstance(content, Mapping):
+        pairs = list(content.items())
+    texts: dict[str, list[str]] = {}
+    for name, given in pairs:
+        word = _word(name, where)
+        if word in texts:
+            raise InputError(f"{where}: the class '{word}' stands twice. Remove one.")
+        texts[word] = _texts_of(word, given, where)
     return Vocabulary(tuple(texts), _queries(texts, where))
-
-
-def _distinct(names: Sequence[Any], where: str) -> Sequence[Any]:
-    """Check that no class is named twice."""
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{where}: the class '{name}' stands twice. Remove one.")
-    return names
 
 
 def _texts_of(name: Any, given: Any, where: str) -> list[str]:

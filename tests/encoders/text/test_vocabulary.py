@@ -36,7 +36,10 @@ def test_ids_are_those_of_the_dataset():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "needed|empty"),
+        ("", "empty"),
+        ("- {a: b}", "is no text"),
+        ("[3]", "'3' is no text"),
+        ("water: [lake]\n' water': [sea]", "'water' stands twice"),
         ("[]", "empty"),
         ("{}", "empty"),
         ("water", "vocabulary is needed"),
