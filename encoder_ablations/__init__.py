@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from encoder_ablations.encoders.listing import list_encoders
     from encoder_ablations.encoders.references import load_encoder
     from encoder_ablations.encoders.spec import EncoderSpec
+    from encoder_ablations.encoders.text.creation import encode_texts
+    from encoder_ablations.encoders.text.vocabulary import load_vocabulary
     from encoder_ablations.engine.recipe import Recipe
     from encoder_ablations.experiments.from_python.finished_runs import load_run
     from encoder_ablations.experiments.from_python.finished_study import load_study
@@ -56,6 +58,7 @@ __all__ = [
     "build_segmenter",
     "create_encoder",
     "create_segmenter",
+    "encode_texts",
     "generate_terrain",
     "list_encoders",
     "load_dataset",
@@ -65,6 +68,7 @@ __all__ = [
     "load_segmenter",
     "load_study",
     "load_study_spec",
+    "load_vocabulary",
     "plan",
     "train",
 ]
@@ -83,6 +87,7 @@ _MODULES = {
     "build_segmenter": "encoder_ablations.segmenters.build",
     "create_encoder": "encoder_ablations.encoders.creation",
     "create_segmenter": "encoder_ablations.segmenters.creation",
+    "encode_texts": "encoder_ablations.encoders.text.creation",
     "generate_terrain": "encoder_ablations.data.synthetic.terrain",
     "list_encoders": "encoder_ablations.encoders.listing",
     "load_dataset": "encoder_ablations.data.references",
@@ -92,6 +97,7 @@ _MODULES = {
     "load_segmenter": "encoder_ablations.segmenters.references",
     "load_study": "encoder_ablations.experiments.from_python.finished_study",
     "load_study_spec": "encoder_ablations.experiments.studies.study",
+    "load_vocabulary": "encoder_ablations.encoders.text.vocabulary",
     "plan": "encoder_ablations.experiments.studies.study",
     "train": "encoder_ablations.experiments.from_python.training",
 }

@@ -1,7 +1,5 @@
 """From an :class:`EncoderSpec` to an :class:`Encoder`."""
 
-from typing import Any
-
 import timm
 from torch import nn
 
@@ -11,15 +9,7 @@ from encoder_ablations.encoders.batch_norm import statistics_of
 from encoder_ablations.encoders.bodies.darknet import IMAGENET, DarkNetBody
 from encoder_ablations.encoders.bodies.hierarchical import HierarchicalBody
 from encoder_ablations.encoders.bodies.stages import prune, stage_maps
-from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
-from encoder_ablations.encoders.bodies.timm_vits import (
-    accept_all_sizes,
-    final_norm_of,
-    one_block_of,
-    options_for_sizes,
-    options_without_head,
-    patch_of,
-)
+from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS
 from encoder_ablations.encoders.bodies.unet import UNetBody
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.custom_encoder import fit_to_neck, make_custom_body, necks_of
@@ -37,12 +27,12 @@ from encoder_ablations.encoders.table.rows import (
     ViTRow,
     source_of,
 )
+from encoder_ablations.encoders.vit_encoder import make_vit_body, no_text_space
 from encoder_ablations.encoders.weights.loading import load_weights
 from encoder_ablations.encoders.weights.sources import find_weights
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
-REGULAR_PATCH = 16
 NECKS = {
     ViTRow: ("tap_pyramid", "simple_feature_pyramid", "none"),
     DarkNetRow: ("fpn_additive", "fpn_concat", "none"),
@@ -54,19 +44,26 @@ VIT_SETTINGS = ("taps", "final_norm", "grid")
 """Settings that vision transformers alone have."""
 
 
-def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
+def build_encoder(spec: EncoderSpec, seed: int = 0, text: bool = False) -> Encoder:
     """Build an encoder and load its weights.
 
     Body, neck and adapters draw their random weights from three streams of ``seed``.
 
+    Args:
+        spec: the settings.
+        seed: of all random weights.
+        text: whether a head compares the body's features with texts. The body then holds what leads
+            into their space, see :meth:`.blocks.Blocks.in_text_space`. Its weights are in the same
+            checkpoint. Otherwise the body is built without it.
+
     Raises:
         InputError: an unknown name, a setting that this encoder does not have, weights that do not
-            fit or cannot be downloaded, or a stated fact (patch size, mean, …) that is not the
-            model's.
+            fit or cannot be downloaded, a stated fact (patch size, mean, …) that is not the
+            model's, or ``text`` for an encoder that was not trained with texts.
     """
     row = find_row(spec.name)
     with torch_stream(seed, "encoder", "body"):
-        body, neck_name = _body_and_neck(spec, row)
+        body, neck_name = _body_and_neck(spec, row, text)
     check_stated_facts(spec, body)
     with torch_stream(seed, "encoder", "neck"):
         neck = _build_neck(spec, neck_name, body)
@@ -77,8 +74,10 @@ def build_encoder(spec: EncoderSpec, seed: int = 0) -> Encoder:
     return encoder
 
 
-def _body_and_neck(spec: EncoderSpec, row: EncoderRow) -> tuple[Body, str]:
+def _body_and_neck(spec: EncoderSpec, row: EncoderRow, text: bool) -> tuple[Body, str]:
     """Return the body with its weights, and the name of its neck."""
+    if text and not isinstance(row, ViTRow):
+        raise no_text_space(spec.name)
     if isinstance(row, CustomRow):
         # its maps decide which necks fit
         body = make_custom_body(spec)
@@ -88,7 +87,7 @@ def _body_and_neck(spec: EncoderSpec, row: EncoderRow) -> tuple[Body, str]:
         return body, neck
     neck = _neck_name(spec, NECKS[type(row)])
     _check_settings(spec, row, neck)
-    return _build_body(spec, row, neck), neck
+    return _build_body(spec, row, neck, text), neck
 
 
 def _neck_name(spec: EncoderSpec, allowed: tuple[str, ...]) -> str:
@@ -146,49 +145,18 @@ def _changed_settings(spec: EncoderSpec) -> set[str]:
 
 
 def _build_body(
-    spec: EncoderSpec, row: ViTRow | DarkNetRow | UNetRow | HierarchicalRow, neck: str
+    spec: EncoderSpec,
+    row: ViTRow | DarkNetRow | UNetRow | HierarchicalRow,
+    neck: str,
+    text: bool,
 ) -> Body:
     if isinstance(row, DarkNetRow | UNetRow):
         return _native_body(spec, row)
     if isinstance(row, HierarchicalRow):
         return _hierarchical_body(spec, row)
-    return _vit_body(spec, row, neck)
-
-
-def _vit_body(spec: EncoderSpec, row: ViTRow, neck: str) -> ViTBody:
-    normalization = normalization_of(row)
-    shape = one_block_of(row.model)
-    patch = patch_of(shape)
-    if spec.grid != "native" and patch != 14:
-        raise InputError(
-            f"encoder {spec.name} has patch {patch}: grid is for patch 14. Allowed here: native."
-        )
-    options = options_without_head(shape) | options_for_sizes(shape, row.position_rule)
-    if spec.grid == "resampled_patch":
-        # the image size keeps the grid of the position embeddings
-        size = source_of(row).input_size[-1] // patch * REGULAR_PATCH
-        options |= {"patch_size": REGULAR_PATCH, "img_size": size}
-    scale = patch / REGULAR_PATCH if spec.grid == "rescaled_input" else 1.0
-    model = _timm_model(row, options)
-    loaded = _load(model, spec.weights, row.model)
-    if spec.final_norm and final_norm_of(model) is None:
-        raise InputError(
-            f"encoder {spec.name} has no final norm on the output of its blocks. "
-            "Remove final_norm, or set it to false."
-        )
-    taps = tap_indices(spec.taps or DEFAULT_TAPS, len(model.blocks))
-    if neck == "simple_feature_pyramid":
-        taps = taps[-1:]
-    body = ViTBody(
-        model,
-        taps=taps,
-        final_norm=spec.final_norm is not False,
-        normalization=normalization,
-        input_scale=scale,
-        position_rule=row.position_rule,
-    )
-    body.loaded = loaded
-    return body
+    vit = make_vit_body(spec, row, neck, normalization_of(row), text)
+    vit.loaded = _load(vit.model, spec.weights, row.model, readout=text)
+    return vit
 
 
 def normalization_of(row: EncoderRow) -> Normalization:
@@ -205,21 +173,16 @@ def normalization_of(row: EncoderRow) -> Normalization:
     return Normalization((red, green, blue), (red_std, green_std, blue_std))
 
 
-def _timm_model(row: ViTRow, options: dict[str, Any]) -> Any:
-    if row.activation:
-        options = {**options, "act_layer": row.activation}
-    model: Any = timm.create_model(row.model, pretrained=False, num_classes=0, **options)
-    accept_all_sizes(model, row.position_rule)
-    return model
-
-
-def _load(model: nn.Module, weights: str, name: str) -> dict[str, str] | None:
+def _load(
+    model: nn.Module, weights: str, name: str, readout: bool = False
+) -> dict[str, str] | None:
     """Load the weights that a specification asks for; "random" ones are there already.
 
     Args:
         model: what they are loaded into.
         weights: "pretrained", "random", or a path.
         name: timm's name of the pretrained ones.
+        readout: whether the model has what leads into the space of texts.
 
     Returns:
         ``Body.loaded``.
@@ -227,7 +190,7 @@ def _load(model: nn.Module, weights: str, name: str) -> dict[str, str] | None:
     file = find_weights(weights, name)
     if file is None:
         return None
-    load_weights(model, file.path)
+    load_weights(model, file.path, readout)
     return file.facts()
 
 

@@ -26,6 +26,7 @@ from encoder_ablations.data.views.augmentation import (
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
 from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
+from encoder_ablations.encoders.text.spec import TextSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import (
     CheckpointsSpec,
@@ -69,6 +70,7 @@ SPECS = [
     EncoderSpec,
     AdaptSpec,
     LoraSpec,
+    TextSpec,
     OptimizerSpec,
     ScheduleSpec,
     EmaSpec,

@@ -60,17 +60,26 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not YAML, says a key twice, or holds something else.
     """
-    path = Path(path)
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}.") from error
-    content = _parsed(text, str(path))
+    content = read_yaml_value(path)
     if content is None:
         content = {}
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected 'key: value' lines, found {type(content).__name__}.")
     return content
+
+
+def read_yaml_value(path: Path | str) -> Any:
+    """Return the content of a YAML file, whatever it is; None if it is empty.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or says a key twice.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}.") from error
+    return _parsed(text, str(path))
 
 
 def _parsed(text: str | bytes, source: str) -> Any:

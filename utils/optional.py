@@ -58,6 +58,11 @@ HINTS = {
         "Install it with  pip install 'encoder-ablations[ray]'  or  pip install ray. "
         "Without it studies run in one process, or in several on this machine with --processes.",
     ),
+    "sentencepiece": (
+        "sentencepiece",
+        "SigLIP's tokeniser needs it: pip install sentencepiece  (or encoder-ablations[text]). "
+        "CLIP, SigLIP 2 and TIPSv2 work without it.",
+    ),
     "wandb": (
         "Weights & Biases",
         "Install it with  pip install 'encoder-ablations[wandb]'  or  pip install wandb. "

@@ -41,6 +41,7 @@ class ViTBody(Body):
         input_scale: factor by which images are resized before the model sees them.
         position_rule: how position embeddings are resized: "timm" (by the model itself) or a key of
             :data:`encoder_ablations.encoders.bodies.positions.RULES`.
+        text: whether the model holds what leads from the final norm into the space of texts.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class ViTBody(Body):
         normalization: Normalization,
         input_scale: float = 1.0,
         position_rule: str = TIMM,
+        text: bool = False,
     ) -> None:
         super().__init__()
+        self.text = text
         self.taps = tuple(taps)
         self.final_norm = final_norm and final_norm_of(model) is not None
         self.normalization = normalization
@@ -86,7 +89,7 @@ class ViTBody(Body):
 
     def as_blocks(self) -> Blocks:
         """Return the blocks one by one, see :class:`Body`."""
-        return ViTBlocks(self, self.model, self.reduction, self._tokens_of)
+        return ViTBlocks(self, self.model, self.reduction, self._tokens_of, self.text)
 
     def _tokens_of(self, images: Tensor) -> Tokens:
         """Return the tokens before the first block, of B×3×H×W normalised images."""
@@ -167,7 +170,7 @@ class ViTBody(Body):
         name = parameter.removeprefix("reader.model.")
         if name.startswith("blocks."):
             return int(name.split(".")[1]) + 1
-        if name.startswith(("norm.", "fc_norm.", "neck.")):
+        if name.startswith(("norm.", "fc_norm.", "neck.", "head.", "attn_pool.")):
             return self.max_depth
         return 0
 
@@ -196,6 +199,8 @@ class ViTBody(Body):
             "prefix_tokens": self.prefix_tokens,
             "position_rule": self.position_rule,
         }
+        if self.text:
+            own["text_space"] = True
         return super().facts() | own
 
 

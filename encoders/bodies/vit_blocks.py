@@ -9,7 +9,13 @@ from typing import Any
 from timm.models import Eva, VisionTransformer
 from torch import Tensor, nn
 
-from encoder_ablations.encoders.blocks import Blocks, Tokens
+from encoder_ablations.encoders.blocks import AttentionWeights, Blocks, Tokens
+from encoder_ablations.encoders.bodies.block_parts import (
+    after_attention,
+    after_feedforward,
+    refuse_other_blocks,
+)
+from encoder_ablations.encoders.bodies.text_readouts import read_out
 from encoder_ablations.encoders.bodies.timm_vits import TimmViT, final_norm_of
 from encoder_ablations.utils.errors import InputError
 
@@ -43,6 +49,7 @@ class ViTBlocks(Blocks):
         model: TimmViT,
         reduction: float,
         embed: Callable[[Tensor], Tokens],
+        text: bool = False,
     ) -> None:
         """Take the blocks of a body.
 
@@ -51,6 +58,7 @@ class ViTBlocks(Blocks):
             model: its timm model.
             reduction: image pixels per patch.
             embed: makes tokens of B×3×H×W normalised images.
+            text: whether the model was made with what leads into the space of texts.
 
         Raises:
             InputError: the model is of a class whose blocks take no mask.
@@ -67,6 +75,7 @@ class ViTBlocks(Blocks):
         self.width = model.embed_dim
         self.reduction = reduction
         self._embed = embed
+        self._text = text
         # blocks of rope_mixed models have rotary embeddings of their own
         self._own_rotary = bool(getattr(model, "rope_mixed", False))
 
@@ -85,16 +94,67 @@ class ViTBlocks(Blocks):
         values: Tensor = self.body(tokens.values, self._norm)
         return values
 
+    def attend(
+        self,
+        index: int,
+        tokens: Tokens,
+        weights: AttentionWeights,
+        residual: bool = True,
+        feedforward: bool = True,
+    ) -> Tokens:
+        """See :class:`Blocks`.
+
+        Raises:
+            InputError: the model's blocks cannot be taken apart.
+        """
+        refuse_other_blocks(self.model)
+        step = partial(self._attend, index, tokens, weights, residual, feedforward)
+        return replace(tokens, values=self.body(tokens.values, step))
+
+    def in_text_space(self, tokens: Tokens) -> Tensor:
+        """See :class:`Blocks`."""
+        if not self._text:
+            raise InputError(
+                "the head compares the encoder's features with texts, but the encoder is built "
+                "without the way into their space. Build it with build_encoder(…, text=True)."
+            )
+        values: Tensor = self.body(tokens.values, self._read_out)
+        return values
+
     def _run(
         self, index: int, rotary: Tensor | None, mask: Tensor | None, values: Tensor
     ) -> Tensor:
         options: dict[str, Tensor] = {}
         if rotary is not None:
-            options["rope"] = rotary[index] if self._own_rotary else rotary
+            options["rope"] = self._rotary_of(index, rotary)
         if mask is not None:
             options[MASKED] = mask
         after: Tensor = self.model.blocks[index](values, **options)
         return after
+
+    def _attend(
+        self,
+        index: int,
+        tokens: Tokens,
+        weights: AttentionWeights,
+        residual: bool,
+        feedforward: bool,
+        values: Tensor,
+    ) -> Tensor:
+        block, rotary = self.model.blocks[index], tokens.rotary
+        if rotary is not None:
+            rotary = self._rotary_of(index, rotary)
+        after = after_attention(block, tokens, rotary, weights, residual, values)
+        if feedforward:
+            after = after_feedforward(block, after)
+        return after
+
+    def _rotary_of(self, index: int, rotary: Tensor) -> Tensor:
+        """Return the rotary embedding of a block."""
+        return rotary[index] if self._own_rotary else rotary
+
+    def _read_out(self, values: Tensor) -> Tensor:
+        return read_out(self.model, self._norm(values))
 
     def _norm(self, values: Tensor) -> Tensor:
         norm = final_norm_of(self.model)

@@ -52,6 +52,11 @@ def find_row(name: str) -> EncoderRow:
     return ViTRow(name, name, "timm", activation)
 
 
+def with_text_towers() -> list[str]:
+    """Return the names of the encoders whose text tower is known."""
+    return [row.name for row in vision_transformers.ROWS if row.text is not None]
+
+
 def _is_vision_transformer(name: str, architecture: str) -> bool:
     """Return what timm itself says of a model that was not known when its models were listed.
 

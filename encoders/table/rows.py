@@ -35,6 +35,8 @@ class ViTRow:
         activation: timm's name of the activation, where the weights were trained with another one
             than timm builds.
         grid: default of an encoder's ``grid``: patch-14 models get the token grid of patch 16.
+        text: the hub's repository of the text tower that was trained with the weights; None =
+            there is none, or transformers does not have it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ViTRow:
     family: str
     activation: str | None = None
     grid: str = "native"
+    text: str | None = None
 
     @property
     def position_rule(self) -> str:

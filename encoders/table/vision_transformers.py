@@ -4,26 +4,61 @@ from encoder_ablations.encoders.table.rows import ViTRow
 
 ROWS: tuple[ViTRow, ...] = (
     # CLIP: Radford et al., ICML 2021
-    ViTRow("clip_b32", "vit_base_patch32_clip_quickgelu_224.openai", "CLIP"),
-    ViTRow("clip_b16", "vit_base_patch16_clip_quickgelu_224.openai", "CLIP"),
     ViTRow(
-        "clip_l14", "vit_large_patch14_clip_quickgelu_224.openai", "CLIP", grid="resampled_patch"
+        "clip_b32",
+        "vit_base_patch32_clip_quickgelu_224.openai",
+        "CLIP",
+        text="openai/clip-vit-base-patch32",
+    ),
+    ViTRow(
+        "clip_b16",
+        "vit_base_patch16_clip_quickgelu_224.openai",
+        "CLIP",
+        text="openai/clip-vit-base-patch16",
+    ),
+    ViTRow(
+        "clip_l14",
+        "vit_large_patch14_clip_quickgelu_224.openai",
+        "CLIP",
+        grid="resampled_patch",
+        text="openai/clip-vit-large-patch14",
     ),
     ViTRow(
         "clip_l14_336",
         "vit_large_patch14_clip_quickgelu_336.openai",
         "CLIP",
         grid="resampled_patch",
+        text="openai/clip-vit-large-patch14-336",
     ),
     # SigLIP: Zhai et al., ICCV 2023
-    ViTRow("siglip_b16", "vit_base_patch16_siglip_224.webli", "SigLIP", activation="gelu_tanh"),
-    ViTRow("siglip_l16", "vit_large_patch16_siglip_256.webli", "SigLIP", activation="gelu_tanh"),
-    # SigLIP 2: Tschannen et al., 2025
     ViTRow(
-        "siglip2_b16", "vit_base_patch16_siglip_224.v2_webli", "SigLIP 2", activation="gelu_tanh"
+        "siglip_b16",
+        "vit_base_patch16_siglip_224.webli",
+        "SigLIP",
+        activation="gelu_tanh",
+        text="google/siglip-base-patch16-224",
     ),
     ViTRow(
-        "siglip2_l16", "vit_large_patch16_siglip_256.v2_webli", "SigLIP 2", activation="gelu_tanh"
+        "siglip_l16",
+        "vit_large_patch16_siglip_256.webli",
+        "SigLIP",
+        activation="gelu_tanh",
+        text="google/siglip-large-patch16-256",
+    ),
+    # SigLIP 2: Tschannen et al., 2025
+    ViTRow(
+        "siglip2_b16",
+        "vit_base_patch16_siglip_224.v2_webli",
+        "SigLIP 2",
+        activation="gelu_tanh",
+        text="google/siglip2-base-patch16-224",
+    ),
+    ViTRow(
+        "siglip2_l16",
+        "vit_large_patch16_siglip_256.v2_webli",
+        "SigLIP 2",
+        activation="gelu_tanh",
+        text="google/siglip2-large-patch16-256",
     ),
     # DINOv2: Oquab et al., TMLR 2024
     ViTRow("dinov2_s14", "vit_small_patch14_dinov2.lvd142m", "DINOv2", grid="resampled_patch"),
@@ -66,8 +101,20 @@ ROWS: tuple[ViTRow, ...] = (
     ViTRow("pe_core_b16", "vit_pe_core_base_patch16_224.fb", "PE core"),
     ViTRow("pe_spatial_b16", "vit_pe_spatial_base_patch16_512.fb", "PE spatial"),
     # TIPSv2, after TIPS: Maninis et al., ICLR 2025
-    ViTRow("tipsv2_b14", "vit_base_patch14_reg1_tipsv2.webli", "TIPSv2", grid="resampled_patch"),
-    ViTRow("tipsv2_l14", "vit_large_patch14_reg1_tipsv2.webli", "TIPSv2", grid="resampled_patch"),
+    ViTRow(
+        "tipsv2_b14",
+        "vit_base_patch14_reg1_tipsv2.webli",
+        "TIPSv2",
+        grid="resampled_patch",
+        text="google/tipsv2-b14",
+    ),
+    ViTRow(
+        "tipsv2_l14",
+        "vit_large_patch14_reg1_tipsv2.webli",
+        "TIPSv2",
+        grid="resampled_patch",
+        text="google/tipsv2-l14",
+    ),
     # EVA-02: Fang et al., Image and Vision Computing 2024; masked image modelling only
     ViTRow("eva02_b14", "eva02_base_patch14_224.mim_in22k", "EVA-02", grid="resampled_patch"),
     # AIMv2: Fini et al., CVPR 2025. timm's position rule, because the authors' code does not resize

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from encoder_ablations.encoders.weights.layouts import LAYOUTS, Layout
+from encoder_ablations.encoders.weights.readouts import readout_tensors
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names
 
@@ -27,7 +28,9 @@ class Converted:
     dropped: tuple[str, ...]
 
 
-def convert(state: Mapping[str, Tensor], source: str = "weights") -> Converted:
+def convert(
+    state: Mapping[str, Tensor], source: str = "weights", readout: bool = False
+) -> Converted:
     """Recognise the layout of ``state``, and bring it to timm's names and shapes.
 
     They are those of timm's VisionTransformer or Eva.
@@ -35,6 +38,7 @@ def convert(state: Mapping[str, Tensor], source: str = "weights") -> Converted:
     Args:
         state: tensors by the file's names.
         source: where ``state`` came from; it begins the error messages.
+        readout: whether to keep what leads from the body into the space of texts.
 
     Raises:
         InputError: an unknown layout, or a name that the layout's table does not have.
@@ -63,6 +67,10 @@ def convert(state: Mapping[str, Tensor], source: str = "weights") -> Converted:
     if not layout.open:
         _fit_tokens_to_timm(tensors)
         _fit_dinov3_to_timm(tensors)
+    if readout:
+        kept = readout_tensors(state, layout.name, root)
+        tensors |= kept.tensors
+        dropped = [name for name in dropped if name not in kept.names]
     return Converted(tensors, layout.name, tuple(dropped))
 
 

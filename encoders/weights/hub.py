@@ -8,6 +8,7 @@ from huggingface_hub import (
     get_hf_file_metadata,
     hf_hub_download,
     hf_hub_url,
+    snapshot_download,
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's
@@ -71,6 +72,43 @@ def download_weights(name: str) -> Path:
             f"{ALTERNATIVES}"
         )
     return downloaded
+
+
+def download_repository(repository: str, files: Sequence[str], weights: Sequence[str]) -> Path:
+    """Return the folder of a repository, downloaded if the Hugging Face cache lacks it.
+
+    Args:
+        repository: ``owner/name``.
+        files: patterns of the files that are needed beside the weights.
+        weights: patterns of weights; those of the first that is there are downloaded.
+
+    Raises:
+        InputError: it cannot be downloaded, or has no weights; the message says how to go on.
+    """
+    advice = "Give a folder in transformers' format, with model and tokeniser."
+    try:
+        found = Path(snapshot_download(repository, local_files_only=True))
+        if _holds(found, weights):
+            return found
+    except (OSError, ValueError):  # nothing of it is in the cache
+        pass
+    try:
+        # finds out quickly whether the hub can be reached, see _download
+        get_hf_file_metadata(hf_hub_url(repository, "config.json"), timeout=HUB_TIMEOUT)
+        for pattern in weights:
+            found = Path(snapshot_download(repository, allow_patterns=[*files, pattern]))
+            if _holds(found, [pattern]):
+                return found
+    except (HTTPError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"cannot download {repository} from the Hugging Face hub: {_reason(error)}. {advice}"
+        ) from error
+    raise InputError(f"the hub's repository {repository} has no weights. {advice}")
+
+
+def _holds(folder: Path, patterns: Sequence[str]) -> bool:
+    """Return whether a folder has a file of any pattern."""
+    return any(any(folder.glob(pattern)) for pattern in patterns)
 
 
 def _source(name: str) -> PretrainedCfg:

@@ -37,7 +37,7 @@ class LoadReport:
     resampled: tuple[tuple[str, Shape, Shape], ...]
 
 
-def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
+def load_weights(model: nn.Module, path: Path | str, readout: bool = False) -> LoadReport:
     """Load a local file into a model without head; every parameter is loaded, or none.
 
     Args:
@@ -45,6 +45,8 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
             ``layouts.py``), another model of timm (files in a layout that timm itself
             reads), or a module whose parameters are called as in the file.
         path: ``.safetensors``, ``.pth``, ``.pt`` or ``.bin``.
+        readout: whether the model, a vision transformer, has what leads into the space of texts,
+            and it is loaded, too.
 
     Raises:
         InputError: the file cannot be read without running code, or does not fit the model.
@@ -52,7 +54,7 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
     state = read_weights(path)
     where = f"weights: {path} does not fit the encoder {_name(model)}"
     if isinstance(model, TimmViT):
-        return _load_vision_transformer(model, state, path, where)
+        return _load_vision_transformer(model, state, path, where, readout)
     layout = "as the model"
     if isinstance(model, EfficientNet) and is_efficientnet(state):
         names = timm_names(state, model.state_dict(), where)
@@ -68,9 +70,9 @@ def load_weights(model: nn.Module, path: Path | str) -> LoadReport:
 
 
 def _load_vision_transformer(
-    model: TimmViT, state: Mapping[str, Tensor], path: Path | str, where: str
+    model: TimmViT, state: Mapping[str, Tensor], path: Path | str, where: str, readout: bool
 ) -> LoadReport:
-    converted = convert(state, f"weights: {path}")
+    converted = convert(state, f"weights: {path}", readout)
     tensors = {name: _as_float(value) for name, value in converted.tensors.items()}
     resized, dropped = fit_to_model(model, tensors, where)
     load_strictly(model, resized, where, _advice(model, resized))

@@ -49,12 +49,12 @@ def is_position(name):
     return any(part in name for part in ("pos_embed", "relative_position", "rel_pos"))
 
 
-def small_encoder(monkeypatch, name, **fields):
+def small_encoder(monkeypatch, name, text=False, **fields):
     """An encoder of the table, or of timm, whose body is small and has random weights."""
     monkeypatch.setattr(timm, "create_model", create_small)
     if fields.get("neck") != "none":
         fields = {"channels": 32} | fields
     fields = {"weights": "random"} | fields
-    encoder = build_encoder(EncoderSpec(name=name, **fields))
+    encoder = build_encoder(EncoderSpec(name=name, **fields), text=text)
     randomise(encoder.body)
     return encoder.eval()

@@ -1,0 +1,46 @@
+"""The way from the last block of a vision transformer to the space of text features."""
+
+from typing import Any
+
+from timm.layers.attention_pool import AttentionPoolLatent
+from torch import Tensor
+
+READOUTS = {"_clip_": "projection", "_siglip_": "attention pool", "_tipsv2": "none"}
+"""What stands between the final norm and the text space, by a part of timm's names.
+
+SigLIP's models without their pool (``_siglip_gap_``) are no longer aligned with texts.
+"""
+
+
+def readout_of(model: str) -> str | None:
+    """Return the kind of read-out of a timm model's name; None if it has no text space."""
+    architecture, _, tag = model.partition(".")
+    # weights that were trained further on labels (``openai_ft_in1k``) have a classifier there
+    if "_siglip_gap_" in architecture or "_ft_" in tag:
+        return None
+    return next((kind for part, kind in READOUTS.items() if part in architecture), None)
+
+
+def read_out(model: Any, values: Tensor) -> Tensor:
+    """Return B×T×D in text space; each token is read by itself.
+
+    CLIP projects. In SigLIP a token takes the way that it would take through the attention pool
+    with all of the pool's attention: values, output projection, MLP. TIPSv2 has nothing there.
+
+    Args:
+        model: of timm, made with its read-out.
+        values: B×T×C after the final norm.
+    """
+    if model.attn_pool is not None:
+        values = _value_path(model.attn_pool, values)
+    projected: Tensor = model.head(model.fc_norm(values))
+    return projected
+
+
+def _value_path(pool: AttentionPoolLatent, values: Tensor) -> Tensor:
+    """Return what the pool would give for each token alone, whose attention weight is 1."""
+    _, contents = pool.kv(values).chunk(2, dim=-1)
+    projected: Tensor = pool.proj_drop(pool.proj(contents))
+    if pool.mlp is not None:
+        projected = projected + pool.mlp(pool.norm(projected))
+    return projected

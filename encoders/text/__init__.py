@@ -1,0 +1,1 @@
+"""Texts: vocabularies, prompts, and the features that a text tower gives them."""
