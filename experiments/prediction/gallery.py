@@ -39,9 +39,11 @@ def write_gallery(outputs: Outputs, names: Sequence[str], source: str) -> Path:
         {"name": label, "color": "#{:02x}{:02x}{:02x}".format(*color)}
         for label, color in zip(outputs.classes, outputs.colors, strict=True)
     ]
+    shown = ordered[:SHOWN]
+    frames = _frames(shown)
     page = render_page(
         Path(__file__).with_suffix(".html"),
-        images=[_shown(outputs, image) for image in ordered[:SHOWN]],
+        images=[_shown(outputs, image, frames.get(image["name"])) for image in shown],
         source=source,
         hidden=max(0, len(ordered) - SHOWN),
         classes=classes,
@@ -61,15 +63,39 @@ def _order(image: dict[str, Any]) -> tuple[float, float]:
     return score, -image.get("mean_uncertainty", 0.0)
 
 
-def _shown(outputs: Outputs, image: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of an image."""
+def _frames(shown: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the pictures of those images that are frames of videos, by their names."""
+    names: dict[str, dict[int, str]] = {}
+    for image in shown:
+        if "frame" in image and Path(image["image"]).exists():
+            names.setdefault(image["image"], {})[image["frame"]] = image["name"]
+    pictures = {}
+    for path, wanted in names.items():
+        # imported here: images are predicted without PyAV
+        from encoder_ablations.experiments.prediction.video_files import chosen_frames
+
+        for frame in chosen_frames(Path(path), wanted):
+            pictures[wanted[frame.number]] = _jpeg(Image.fromarray(frame.image()))
+    return pictures
+
+
+def _shown(outputs: Outputs, image: dict[str, Any], frame: str | None) -> dict[str, Any]:
+    """Return what the page shows of an image.
+
+    Args:
+        outputs: the folder.
+        image: its description.
+        frame: its picture, if it is a frame of a video.
+    """
     name = image["name"]
     pictures = {"image": "", "mask": "", "truth": "", "uncertainty": ""}
     mask = outputs.path("masks", name, "png")
-    if mask.exists() and len(outputs.colors) < 256:
-        pictures["image"] = _jpeg(Image.fromarray(read_image(Path(image["image"]))))
+    original = Path(image["image"])
+    layered = mask.exists() and original.exists() and len(outputs.colors) < 256
+    if layered:
+        pictures["image"] = frame or _jpeg(Image.fromarray(read_image(original)))
         pictures["mask"] = _png(mask)
-    else:  # a map: its preview is all that is small enough
+    else:  # a map, or an image that is gone: its overlay is all that is small enough
         with Image.open(outputs.path("overlays", name, "jpg")) as preview:
             pictures["image"] = _jpeg(preview.convert("RGB"))
     truth, uncertainty = (outputs.path(kind, name, "png") for kind in ("truth", "uncertainty"))

@@ -2,9 +2,10 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.cut_outs import CutOut
-from encoder_ablations.utils.files import write_bytes, write_with
+from encoder_ablations.utils.files import write_bytes, write_json, write_with
 
 ALPHA = 0.5
 """Opacity of the classes' colours in an overlay."""
@@ -137,6 +138,30 @@ class Outputs:
     def path(self, kind: str, name: str, suffix: str) -> Path:
         """Return the file of one kind of output about an image."""
         return self.folder / kind / f"{name}.{suffix}"
+
+
+def predict_image(
+    name: str,
+    path: Path,
+    sample: Sample,
+    predictor: Predictor,
+    outputs: Outputs,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Predict one image and write everything about it, its description last.
+
+    Args:
+        name: of the files.
+        path: of the image, or of the video that it is a frame of.
+        sample: the image.
+        predictor: predicts it.
+        outputs: what is written.
+        facts: what the description says, too.
+    """
+    found = predictor.predict(sample.image, keep_probabilities=outputs.needs_probabilities)
+    outputs.write(name, sample, found, predictor)
+    description = described(name, path, found) | scored(sample, found) | dict(facts)
+    write_json(outputs.description(name), description)
 
 
 def heat_picture(values: np.ndarray) -> Image.Image:
