@@ -16,6 +16,7 @@ from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, cho
 from encoder_ablations.experiments.prediction.inputs import InputFile, files_of_split, input_files
 from encoder_ablations.experiments.prediction.options import (
     add_ensemble_options,
+    add_explanation_options,
     add_inference_options,
     read_inference,
 )
@@ -27,13 +28,14 @@ from encoder_ablations.utils.texts import plural
 if TYPE_CHECKING:
     from encoder_ablations.engine.inference.predictor import Predictor
     from encoder_ablations.experiments.prediction.cut_outs import CutOut
-    from encoder_ablations.experiments.prediction.outputs import Outputs
+    from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
     from encoder_ablations.experiments.prediction.raster_output import Maps
     from encoder_ablations.experiments.prediction.video_output import Videos
 
 OUTPUTS = (
     *("uncertainty", "heatmaps", "probabilities", "polygons", "range", "bands"),
     *("cut_out", "invert", "transparent", "queries", "every"),
+    *("grad_cam", "region", "level", "similarity"),
 )
 """Options that decide what is written."""
 RESUMES = True
@@ -63,16 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     from encoder_ablations.experiments.prediction.gallery import write_gallery
     from encoder_ablations.experiments.prediction.models import make_predictor
-    from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
+    from encoder_ablations.experiments.prediction.outputs import Outputs
 
     device = make_accelerator(arguments.device).device
     predictor = make_predictor(runs, spec, device, arguments.weighting)
     data = runs[0].record.spec.dataset
     classes, colors = data.classes, colors_of(data)
     maps = _maps(arguments, predictor, colors)
-    cut_out = _cut_out(arguments, classes)
-    wanted = Wanted(arguments.uncertainty, arguments.heatmaps, arguments.probabilities, cut_out)
-    outputs = Outputs(arguments.output, classes, colors, wanted)
+    outputs = Outputs(arguments.output, classes, colors, _wanted(arguments, predictor))
     others = Others(maps, _videos(files, predictor, outputs, arguments.every))
     begin(arguments.output, _settings(runs, spec, arguments))
     print(f"predicting {plural(len(files), 'file')} by {_named(runs)}")
@@ -82,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(line, file=sys.stderr)
     # the folder may hold images of an earlier call, too
     names = outputs.complete()
-    for path in [*write_summaries(outputs, names), write_gallery(outputs, names, _named(runs))]:
+    for path in write_summaries(outputs, names):
         print(f"wrote {path}")
+    gallery = write_gallery(outputs, names, _named(runs))
+    print(f"wrote {gallery} ({gallery.stat().st_size / 1e6:.1f} MB)")
     print(f"masks and overlays of {plural(len(names), 'image')}: {arguments.output}")
     if outcome.problems:
         return LEFT_OUT
@@ -183,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         "--every", type=int, default=1, metavar="N", help="of videos: each N-th frame (default 1)"
     )
     _add_cut_out_options(parser)
+    add_explanation_options(parser)
     add_raster_options(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     return parser
@@ -202,6 +205,27 @@ def _add_cut_out_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="cut out by queries that are sure of the class: score=0.7 share=0.5 "
         "(mask2former, eomt, query_decoder)",
+    )
+
+
+def _wanted(arguments: argparse.Namespace, predictor: "Predictor") -> "Wanted":
+    """Return what is written of each image beside mask and overlay.
+
+    Raises:
+        InputError: an option does not fit the model or the other options.
+    """
+    from encoder_ablations.experiments.prediction.explanation import read_grad_cam
+    from encoder_ablations.experiments.prediction.outputs import Wanted
+
+    if arguments.similarity:
+        predictor.only_member("--similarity")
+    return Wanted(
+        arguments.uncertainty,
+        arguments.heatmaps,
+        arguments.probabilities,
+        _cut_out(arguments, predictor.classes),
+        read_grad_cam(arguments, predictor.classes, predictor),
+        arguments.similarity,
     )
 
 
