@@ -231,7 +231,7 @@ class Predictor:
                 pixels = self._moved(member, images)
                 for view in self.views:
                     maps = _scores(member.segmenter, pixels, view)
-                    votes.add(maps.image_scores, member.weight)
+                    votes.add(maps.image_scores, member.weight, images)
                     found = view.undone(maps.probabilities(view.size((height, width))))
                     combined.add(found, member.weight)
         values = combined.values()

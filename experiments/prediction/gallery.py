@@ -59,9 +59,7 @@ def write_gallery(outputs: Outputs, names: Sequence[str], source: str) -> Path:
         classes=classes,
         script=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
         labelled=any("miou" in image for image in ordered),
-        layers=[
-            (kind, title) for kind, title in LAYERS.items() if any(each[kind] for each in cards)
-        ],
+        layers=[(kind, title) for kind, title in LAYERS.items() if _is_shown(kind, cards)],
     )
     path = outputs.folder / "index.html"
     write_text(path, page)

@@ -93,7 +93,7 @@ def test_a_single_run_fills_the_pages_width(study, tmp_path):
     text = page.read_text(encoding="utf-8")
     assert '<table class="pictures single">' in text
     assert ".pictures.single { width: 100%" in text
-    assert "On the left: the prediction" in text
+    assert "on the left the prediction" in text
 
 
 def test_a_run_that_cannot_be_used_is_named_and_left_out(study, tmp_path, capsys):
