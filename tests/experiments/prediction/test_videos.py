@@ -62,6 +62,18 @@ def test_each_frame_is_predicted_as_an_image(study, clip, tmp_path):
     assert [float(row["seconds"]) for row in rows if row["class"] == "crater"] == [0, 0.5, 1]
 
 
+def test_the_gallery_shows_frames_also_when_the_video_is_gone(study, clip, tmp_path):
+    out = tmp_path / "out"
+    assert run(study, clip, "-o", out, "--every", 5) == 0
+    assert (out / "index.html").read_text().count('data-kind="mask"') == 3
+    clip.unlink()
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "other.png")
+    assert run(study, tmp_path / "other.png", "-o", out, "--every", 5) == 0
+    page = (out / "index.html").read_text()
+    assert page.count("<figure>") == 4
+    assert page.count('data-kind="mask"') == 1  # of the others there are the overlays
+
+
 def test_overlays_are_a_video_of_the_same_times(study, clip, tmp_path):
     out = tmp_path / "out"
     assert run(study, clip, "-o", out) == 0
