@@ -79,6 +79,7 @@ setup(
             "peft>=0.21",  # the optional extra "lora"
             "rasterio>=1.3",  # rasters of any size
             "sentencepiece>=0.2",  # the optional extra "text"
+            "av>=14",  # the optional extra "video"
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
@@ -97,6 +98,9 @@ setup(
         ],
         "text": [
             "sentencepiece>=0.2",  # the tokeniser of SigLIP's text tower
+        ],
+        "video": [
+            "av>=14",  # frames of video files
         ],
         "mlflow": [
             "mlflow>=2.20",  # runs shown in MLflow (--tracker mlflow)

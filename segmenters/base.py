@@ -250,8 +250,8 @@ class Segmenter(nn.Module):
             return BodyInput(self.encoder.body.as_blocks(), self._normalized(images))
         if isinstance(images, Features):
             step = self.encoder.divisibility
-            # the sides of the padded images
-            height, width = (-(-side // step) * step for side in images.image_size)
+            # the sides of the padded images; ONNX would round the quotient of a negative number up
+            height, width = ((side + step - 1) // step * step for side in images.image_size)
             return self.encoder.pyramid(images.maps, (height, width))
         return self.encoder(self._normalized(images))
 

@@ -37,10 +37,18 @@ class ImageHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Return the logits B×K of B images; what is padding alone is not part of the mean."""
-        rows, columns = (math.ceil(side / self.reduction) for side in features.image_size)
+        rows, columns = (self._steps(side) for side in features.image_size)
         inside = features.maps[-1][..., :rows, :columns]
         logits: Tensor = self.classifier(inside.mean(dim=(2, 3)))
         return logits
+
+    def _steps(self, side: int) -> int:
+        """Return how many steps of the map cover ``side`` pixels of an image."""
+        if self.reduction == int(self.reduction):
+            # in whole numbers, which programs of torch.export know for any size
+            step = int(self.reduction)
+            return (side + step - 1) // step
+        return math.ceil(side / self.reduction)
 
     def loss(self, features: Features, image_classes: Tensor, total: Tensor) -> Tensor:
         """Return the weighted cross-entropy in float32, a scalar.

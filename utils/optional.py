@@ -3,6 +3,11 @@
 from encoder_ablations.utils.errors import InputError
 
 HINTS = {
+    "av": (
+        "PyAV",
+        "Videos are read with it: pip install av  (or encoder-ablations[video]). "
+        "Images are predicted without it.",
+    ),
     "detectron2": (
         "Detectron2",
         "Install it with  pip install --no-build-isolation "

@@ -99,7 +99,8 @@ def find_maps(model: nn.Module, name: str, options: Mapping[str, Any]) -> StageM
 
 def _rounded_up(side: int, step: int) -> int:
     """Return the next multiple of a step."""
-    return -(-side // step) * step
+    # ONNX would round the quotient of a negative number up
+    return (side + step - 1) // step * step
 
 
 def _reason(model: nn.Module, indices: Sequence[int]) -> str:

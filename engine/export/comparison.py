@@ -12,6 +12,7 @@ from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
 from encoder_ablations.engine.export.runner import Runner
+from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.predictor import Predictor
 
 REPEATS = 5
@@ -27,6 +28,7 @@ class Comparison:
         pixels: of all images.
         differing: pixels with another label.
         largest_difference: of two probabilities, 0..1.
+        differing_images: images as a whole with another class; None without an image head.
         miou: of PyTorch on these images, 0..1; None without masks.
         exported_miou: of the exported model.
         seconds: of PyTorch for the first image; the median.
@@ -37,6 +39,7 @@ class Comparison:
     pixels: int
     differing: int
     largest_difference: float
+    differing_images: int | None
     miou: float | None
     exported_miou: float | None
     seconds: float
@@ -66,6 +69,7 @@ def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> 
     own, exported = ConfusionMatrix.empty(classes), ConfusionMatrix.empty(classes)
     pixels = differing = 0
     largest = 0.0
+    votes = []
     for sample in samples:
         expected = predictor.predict(sample.image)
         found = runner(as_photos(sample.image))
@@ -76,6 +80,8 @@ def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> 
         difference = np.abs(found.probabilities[0] - expected.probabilities)
         # NaN counts as the largest difference that there can be
         largest = max(largest, float(np.nan_to_num(difference, nan=1.0).max()))
+        if found.image_probabilities is not None:
+            votes.append(_same_class(found.image_probabilities[0], expected, predictor))
         if sample.mask is not None:
             truth = torch.from_numpy(sample.mask.astype(np.int64))
             mask = torch.from_numpy(expected.mask.astype(np.int64))
@@ -87,11 +93,19 @@ def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> 
         pixels=pixels,
         differing=differing,
         largest_difference=largest,
+        differing_images=votes.count(False) if votes else None,
         miou=number_or_none(mean_iou(own)),
         exported_miou=number_or_none(mean_iou(exported)),
         seconds=times[0],
         exported_seconds=times[1],
     )
+
+
+def _same_class(found: np.ndarray, expected: Prediction, predictor: Predictor) -> bool:
+    """Return whether K' probabilities say of an image as a whole what the run says."""
+    assert predictor.image_classes is not None
+    assert expected.image_class is not None
+    return predictor.image_classes[int(found.argmax())] == expected.image_class.name
 
 
 def as_photos(image: np.ndarray) -> np.ndarray:

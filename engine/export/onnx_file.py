@@ -16,7 +16,9 @@ from encoder_ablations.engine.export.tracing import first_line
 from encoder_ablations.utils.errors import InputError
 
 OPSET = 20
-INPUT, LABELS, PROBABILITIES = "photos", "labels", "probabilities"
+INPUT = "photos"
+OUTPUTS = ("labels", "probabilities", "image_probabilities")
+"""Names of the outputs; only models with an image head have the last one."""
 
 
 def save_onnx(
@@ -41,7 +43,7 @@ def save_onnx(
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=[LABELS, PROBABILITIES],
+                output_names=list(OUTPUTS[: len(program.graph_signature.user_outputs)]),
                 verbose=False,
             )
     # operators of users may fail in any way
@@ -110,7 +112,7 @@ def load_onnx(path: Path) -> Runner:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(photos: np.ndarray) -> Outputs:
-        labels, probabilities = session.run([LABELS, PROBABILITIES], {INPUT: photos})
-        return Outputs(labels, probabilities)
+        # all outputs of the file, in its order
+        return Outputs(*session.run(None, {INPUT: photos}))
 
     return run

@@ -1,5 +1,7 @@
 """A trained model as one module: raw photos in, labels and probabilities out."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,8 +40,10 @@ class PhotoModel(nn.Module):
         if size is not None and short_side is not None and min(size) != short_side:
             self.resizing = Resizing(size, short_side / min(size))
 
-    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, photos: Tensor) -> tuple[Tensor, ...]:
         """Return labels B×H×W uint8 (int64 beyond 255 classes) and probabilities B×K×H×W.
+
+        A model with an image head also gives the probabilities B×K' of the photos' own classes.
 
         Args:
             photos: B×3×H×W uint8, RGB.
@@ -55,7 +59,9 @@ class PhotoModel(nn.Module):
         labels = probabilities.argmax(dim=1)
         if probabilities.shape[1] <= 255:
             labels = labels.to(torch.uint8)
-        return labels, probabilities
+        if maps.image_scores is None:
+            return labels, probabilities
+        return labels, probabilities, maps.image_scores.softmax(dim=1)
 
 
 class Resizing(nn.Module):
@@ -119,4 +125,4 @@ def _enlarged(maps: ScoreMaps) -> ScoreMaps:
     device = large.device
     cut = large.index_select(2, torch.arange(height, device=device))
     cut = cut.index_select(3, torch.arange(width, device=device))
-    return ScoreMaps(cut, maps.image_size, maps.mixing, stride=1)
+    return replace(maps, maps=cut, stride=1)

@@ -12,10 +12,13 @@ class Outputs(NamedTuple):
     Attributes:
         labels: B×H×W class ids, of an integer type.
         probabilities: B×K×H×W float32, with a sum of 1 over the classes.
+        image_probabilities: B×K' float32, of the classes of whole photos; None without an image
+            head.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
+    image_probabilities: np.ndarray | None = None
 
 
 Runner = Callable[[np.ndarray], Outputs]

@@ -89,7 +89,7 @@ def load_program(path: Path) -> Runner:
 
     def run(photos: np.ndarray) -> Outputs:
         with torch.no_grad():
-            labels, probabilities = module(torch.from_numpy(photos))
-        return Outputs(labels.numpy(), probabilities.numpy())
+            found = module(torch.from_numpy(photos))
+        return Outputs(*(each.numpy() for each in found))
 
     return run

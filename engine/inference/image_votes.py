@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -24,21 +25,32 @@ class ImageVotes:
     """Collects the class probabilities of one whole image.
 
     The result is their mean over models, views and windows, in which models count by their weights.
+
+    Args:
+        leave_out_black: whether windows do not count in which every pixel is black, as rasters are
+            where they have no data.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, leave_out_black: bool = False) -> None:
+        self._leave_out_black = leave_out_black
         self._sum = np.zeros(0)
         self._weight = 0.0
 
-    def add(self, scores: Tensor | None, weight: float) -> None:
+    def add(self, scores: Tensor | None, weight: float, windows: np.ndarray | None = None) -> None:
         """Take what one pass says.
 
         Args:
             scores: B×K logits of B windows of the image; None = the model has no image head.
             weight: of the model.
+            windows: B×h×w×3 uint8, where black ones are to be left out.
         """
         if scores is None:
             return
+        if self._leave_out_black and windows is not None:
+            seen = windows.any(axis=(1, 2, 3))
+            if not seen.any():
+                return
+            scores = scores[torch.from_numpy(seen).to(scores.device)]
         probabilities = scores.double().softmax(dim=1).sum(dim=0).cpu().numpy()
         if not self._weight:
             self._sum = np.zeros_like(probabilities)

@@ -134,20 +134,44 @@ class Predictor:
         Raises:
             InputError: the head has no queries, or there are several models, views or windows.
         """
-        if len(self.members) > 1 or len(self.views) > 1 or self.spec.window is not None:
-            raise InputError(
-                "queries are those of one model in one view of the whole image. Leave out --runs, "
-                "--tta and --window, or --queries."
-            )
-        source = Array(image)
-        member = self.members[0]
-        rows, columns = (slice(0, side) for side in source.size)
-        pixels = self._moved(member, source.block(rows, columns)[None])
+        member = self.only_member("--queries")
+        size = Array(image).size
+        pixels = self.pixels_for(member, image)
         with torch.inference_mode(), tensor_float32(False):
             maps = member.segmenter.predict(pixels)
-            inside = maps.object_masks(class_id, source.size, score, share)
+            inside = maps.object_masks(class_id, size, score, share)
         found: np.ndarray = inside[0].cpu().numpy()
         return found
+
+    def only_member(self, option: str) -> Member:
+        """Return the one model, which sees each image whole and in one view.
+
+        Args:
+            option: that needs it, for the message.
+
+        Raises:
+            InputError: there are several models, views or windows.
+        """
+        if len(self.members) > 1 or len(self.views) > 1 or self.spec.window is not None:
+            raise InputError(
+                f"{option} looks into one model in one view of the whole image. Leave out --runs, "
+                f"--tta and --window, or {option}."
+            )
+        return self.members[0]
+
+    def pixels_for(self, member: Member, image: np.ndarray) -> Tensor:
+        """Return an image as a model sees it: 1×3×h×w uint8 on its device, at its own size.
+
+        Args:
+            member: the model.
+            image: H×W×3 (RGB) or H×W (grey) uint8.
+
+        Raises:
+            InputError: it is no such array.
+        """
+        source = Array(image)
+        rows, columns = (slice(0, side) for side in source.size)
+        return self._moved(member, source.block(rows, columns)[None])
 
     def blocks(
         self,
@@ -207,7 +231,7 @@ class Predictor:
                 pixels = self._moved(member, images)
                 for view in self.views:
                     maps = _scores(member.segmenter, pixels, view)
-                    votes.add(maps.image_scores, member.weight)
+                    votes.add(maps.image_scores, member.weight, images)
                     found = view.undone(maps.probabilities(view.size((height, width))))
                     combined.add(found, member.weight)
         values = combined.values()

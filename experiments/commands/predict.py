@@ -1,6 +1,7 @@
 """``ablate predict``: masks of new images by a finished run, or by a study's best one."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, cho
 from encoder_ablations.experiments.prediction.inputs import InputFile, files_of_split, input_files
 from encoder_ablations.experiments.prediction.options import (
     add_ensemble_options,
+    add_explanation_options,
     add_inference_options,
     read_inference,
 )
@@ -26,11 +28,14 @@ from encoder_ablations.utils.texts import plural
 if TYPE_CHECKING:
     from encoder_ablations.engine.inference.predictor import Predictor
     from encoder_ablations.experiments.prediction.cut_outs import CutOut
+    from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
     from encoder_ablations.experiments.prediction.raster_output import Maps
+    from encoder_ablations.experiments.prediction.video_output import Videos
 
 OUTPUTS = (
     *("uncertainty", "heatmaps", "probabilities", "polygons", "range", "bands"),
-    *("cut_out", "invert", "transparent", "queries"),
+    *("cut_out", "invert", "transparent", "queries", "every"),
+    *("grad_cam", "region", "level", "similarity"),
 )
 """Options that decide what is written."""
 RESUMES = True
@@ -53,34 +58,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
     from encoder_ablations.experiments.prediction.folder import (
+        Others,
         begin,
         predict_files,
         write_summaries,
     )
     from encoder_ablations.experiments.prediction.gallery import write_gallery
     from encoder_ablations.experiments.prediction.models import make_predictor
-    from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
+    from encoder_ablations.experiments.prediction.outputs import Outputs
 
     device = make_accelerator(arguments.device).device
     predictor = make_predictor(runs, spec, device, arguments.weighting)
     data = runs[0].record.spec.dataset
     classes, colors = data.classes, colors_of(data)
     maps = _maps(arguments, predictor, colors)
-    cut_out = _cut_out(arguments, classes)
-    wanted = Wanted(arguments.uncertainty, arguments.heatmaps, arguments.probabilities, cut_out)
+    outputs = Outputs(arguments.output, classes, colors, _wanted(arguments, predictor))
+    others = Others(maps, _videos(files, predictor, outputs, arguments.every))
     begin(arguments.output, _settings(runs, spec, arguments))
-    print(f"predicting {plural(len(files), 'image')} by {_named(runs)}")
-    outputs = Outputs(arguments.output, classes, colors, wanted)
-    outcome = predict_files(files, predictor, outputs, maps)
+    print(f"predicting {plural(len(files), 'file')} by {_named(runs)}")
+    outcome = predict_files(files, predictor, outputs, others)
     options.print_left_out(outcome.problems)
+    for line in outcome.damaged:
+        print(line, file=sys.stderr)
     # the folder may hold images of an earlier call, too
     names = outputs.complete()
-    for path in [*write_summaries(outputs, names), write_gallery(outputs, names, _named(runs))]:
+    for path in write_summaries(outputs, names):
         print(f"wrote {path}")
+    gallery = write_gallery(outputs, names, _named(runs))
+    print(f"wrote {gallery} ({gallery.stat().st_size / 1e6:.1f} MB)")
     print(f"masks and overlays of {plural(len(names), 'image')}: {arguments.output}")
     if outcome.problems:
         return LEFT_OUT
-    return 0
+    # what was damaged is predicted in part
+    return int(bool(outcome.damaged))
 
 
 def _files(arguments: argparse.Namespace, run: TrainedRun) -> list[InputFile]:
@@ -121,6 +131,23 @@ def _maps(
     return Maps(arguments.output, predictor, colors, settings)
 
 
+def _videos(
+    files: Sequence[InputFile], predictor: "Predictor", outputs: "Outputs", every: int
+) -> "Videos | None":
+    """Return what predicts videos; None where no file is one.
+
+    Raises:
+        InputError: PyAV is not installed, or ``every`` is not at least 1.
+    """
+    if every < 1:
+        raise InputError(f"--every {every}: allowed are 1 (every frame) and more.")
+    if not any(file.is_video for file in files):
+        return None
+    from encoder_ablations.experiments.prediction.video_output import Videos
+
+    return Videos(predictor, outputs, every)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = options.make_parser(
         "predict", "Predicts the class of every pixel of new images.", EXAMPLES
@@ -132,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="images, folders (with sub-folders), patterns, or - for paths from stdin",
+        help="images, videos, folders (with sub-folders), patterns, or - for paths from stdin",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("predictions"), help="default: predictions"
@@ -154,7 +181,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--polygons", action="store_true", help="of rasters: write the classes' areas as GeoJSON"
     )
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="of videos: each N-th frame (default 1)"
+    )
     _add_cut_out_options(parser)
+    add_explanation_options(parser)
     add_raster_options(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     return parser
@@ -174,6 +205,27 @@ def _add_cut_out_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="cut out by queries that are sure of the class: score=0.7 share=0.5 "
         "(mask2former, eomt, query_decoder)",
+    )
+
+
+def _wanted(arguments: argparse.Namespace, predictor: "Predictor") -> "Wanted":
+    """Return what is written of each image beside mask and overlay.
+
+    Raises:
+        InputError: an option does not fit the model or the other options.
+    """
+    from encoder_ablations.experiments.prediction.explanation import read_grad_cam
+    from encoder_ablations.experiments.prediction.outputs import Wanted
+
+    if arguments.similarity:
+        predictor.only_member("--similarity")
+    return Wanted(
+        arguments.uncertainty,
+        arguments.heatmaps,
+        arguments.probabilities,
+        _cut_out(arguments, predictor.classes),
+        read_grad_cam(arguments, predictor.classes, predictor),
+        arguments.similarity,
     )
 
 

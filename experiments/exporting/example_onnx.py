@@ -6,6 +6,7 @@ It needs numpy, pillow and onnxruntime:
     python example.py photo.jpg
 
 The mask is a PNG of class ids in the classes' colours. Names of the classes are in classes.json.
+If the model also tells the class of the whole photo, that is printed first.
 """
 
 import json
@@ -19,8 +20,10 @@ from PIL import Image, ImageOps
 FOLDER = Path(__file__).resolve().parent
 
 
-def segment(photo: Image.Image, size: list[int] | None) -> Image.Image:
+def segment(photo: Image.Image, size: list[int] | None) -> tuple[Image.Image, np.ndarray | None]:
     """Return the class ids of a photo as an image of its size.
+
+    With it come the probabilities of the whole photo's classes; None if the model tells none.
 
     Args:
         photo: in RGB.
@@ -34,11 +37,15 @@ def segment(photo: Image.Image, size: list[int] | None) -> Image.Image:
         seen = photo.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     # raw RGB 0..255 as batch × channels × height × width; all else happens inside the model
     pixels = np.asarray(seen).transpose(2, 0, 1)[None]
-    (labels,) = session.run(["labels"], {"photos": np.ascontiguousarray(pixels)})
+    names = [each.name for each in session.get_outputs() if each.name != "probabilities"]
+    labels, *others = session.run(names, {"photos": np.ascontiguousarray(pixels)})
     ids = labels[0]
     if ids.dtype != np.uint8:
         ids = ids.astype(np.uint16)
-    return Image.fromarray(ids).resize(photo.size, Image.Resampling.NEAREST)
+    mask = Image.fromarray(ids).resize(photo.size, Image.Resampling.NEAREST)
+    if not others:
+        return mask, None
+    return mask, others[0][0]
 
 
 def main() -> None:
@@ -47,7 +54,10 @@ def main() -> None:
     facts = json.loads((FOLDER / "classes.json").read_text(encoding="utf-8"))
     colors = np.array([each["color"] for each in facts["classes"]], np.uint8)
     photo = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    mask = segment(photo, facts["size"])
+    mask, shares = segment(photo, facts["size"])
+    if shares is not None:
+        best = int(shares.argmax())
+        print(f"whole photo: {facts['image_classes'][best]} ({100 * shares[best]:.2f} %)")
     ids = np.asarray(mask)
     if mask.mode == "L":
         mask.putpalette(colors.tobytes())

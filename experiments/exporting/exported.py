@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from encoder_ablations.engine.export.comparison import Comparison
 from encoder_ablations.engine.export.spec import ExportSpec
+from encoder_ablations.utils.texts import plural
 
 FILES = {"onnx": "model.onnx", "torch": "model.pt2", "hf": "model.safetensors"}
 """The file of the weights in each format."""
@@ -44,10 +45,16 @@ class Exported:
     def agreement(self) -> str:
         """How far the exported model agrees with its run, in a sentence."""
         compared = self.comparison
+        whole = ""
+        if compared.differing_images is not None:
+            whole = (
+                f" The class of the whole image differs on {compared.differing_images} of "
+                f"{plural(compared.images, 'image')}."
+            )
         return (
             f"Labels differ from the run's on {compared.differing} of {compared.pixels} pixels "
             f"({100 * compared.share:.4f} %), probabilities by {compared.largest_difference:.1e} "
-            f"at most. They were compared on {self.source.removesuffix('.')}."
+            f"at most.{whole} They were compared on {self.source.removesuffix('.')}."
         )
 
     @property

@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from encoder_ablations.data.datasets.palette import colors_of
-from encoder_ablations.engine.export.comparison import compare
+from encoder_ablations.engine.export.comparison import Comparison, compare
 from encoder_ablations.engine.export.onnx_file import load_onnx, save_onnx
 from encoder_ablations.engine.export.photo_model import PhotoModel
 from encoder_ablations.engine.export.runner import Runner
@@ -44,24 +44,30 @@ def write_model(
         CannotContinue: it can, but predicts something else than the run.
     """
     (member,) = predictor.members
-    # files give masks alone
-    member.segmenter.image_head = None
+    if spec.format == "hf":
+        # models for semantic segmentation of transformers give masks alone
+        member.segmenter.image_head = None
     runner, sized = _written(run, member, spec, images.size, folder)
     compared = images.at(sized.size)
     comparison = compare(runner, predictor, compared.samples)
     path = folder / FILES[spec.format]
     exported = Exported(spec, sized, compared.source, comparison, path.stat().st_size)
     limit = LIMITS[spec.precision]
-    if comparison.share > limit:
+    if comparison.share > limit or _tells_other_images(comparison, spec):
         raise CannotContinue(
             f"the exported model is not that of the run, so nothing was kept. {exported.agreement} "
-            f"Allowed with {spec.precision} are {100 * limit:g} %."
+            f"Allowed with {spec.precision} are {100 * limit:g} % of the pixels."
         )
-    write_text(folder / "classes.json", as_json(_classes(run, sized)))
+    write_text(folder / "classes.json", as_json(_classes(run, member, sized)))
     if spec.format == "onnx":
         example = resources.files(__package__).joinpath("example_onnx.py")
         write_text(folder / "example.py", example.read_text(encoding="utf-8"))
     return exported
+
+
+def _tells_other_images(comparison: Comparison, spec: ExportSpec) -> bool:
+    """Return whether a file of full precision gives an image as a whole another class."""
+    return spec.precision == "fp32" and bool(comparison.differing_images)
 
 
 def _written(
@@ -97,7 +103,7 @@ def _written(
 def _traced(run: TrainedRun, member: Member, spec: ExportSpec, sized: Sized, path: Path) -> Runner:
     """Write the model as ONNX or a program of PyTorch; return what computes by it."""
     program = trace(PhotoModel(member.segmenter, sized.size, member.short_side))
-    metadata = {"run": run.record.run_id, "classes.json": as_json(_classes(run, sized))}
+    metadata = {"run": run.record.run_id, "classes.json": as_json(_classes(run, member, sized))}
     if spec.format == "torch":
         save_program(program, path, metadata)
         return load_program(path)
@@ -118,7 +124,7 @@ def _size(member: Member, spec: ExportSpec, usual: tuple[int, int]) -> Sized:
     return Sized(None)
 
 
-def _classes(run: TrainedRun, sized: Sized) -> dict[str, object]:
+def _classes(run: TrainedRun, member: Member, sized: Sized) -> dict[str, object]:
     """Return what a program must know of the model's input and output."""
     dataset = run.record.spec.dataset
     named = zip(dataset.classes, colors_of(dataset), strict=True)
@@ -126,4 +132,11 @@ def _classes(run: TrainedRun, sized: Sized) -> dict[str, object]:
         {"id": number, "name": name, "color": list(color)}
         for number, (name, color) in enumerate(named)
     ]
-    return {"run": run.record.run_id, "size": sized.size, "classes": classes}
+    facts: dict[str, object] = {
+        "run": run.record.run_id,
+        "size": sized.size,
+        "classes": classes,
+    }
+    if member.segmenter.image_head is not None:
+        facts["image_classes"] = list(dataset.image_classes or ())
+    return facts

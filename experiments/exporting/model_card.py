@@ -98,7 +98,27 @@ Nothing but PyTorch is needed.""",
 The classes of the model are in the package encoder-ablations. Without it transformers cannot load
 the folder.""",
 }
+OF_IMAGE = {
+    "onnx": """
+A third output, `image_probabilities` (batch × image classes), is of the classes of the whole photo.
+`classes.json` names them.""",
+    "torch": """
+The program gives a third output, the probabilities of the whole photo's classes (batch × image
+classes): `labels, probabilities, image_probabilities = model(photos)`. `classes.json` names
+them.""",
+    "hf": """
+The run also predicts the class of the whole photo, which these files do not.""",
+}
+"""What is added for a model with an image head."""
 LIBRARIES = {"onnx": "onnx", "torch": "pytorch", "hf": "transformers"}
+
+
+def _use(run: TrainedRun, exported: Exported) -> str:
+    """Return how the files are used."""
+    text = USE[exported.spec.format]
+    if run.record.image_classes is not None:
+        text += "\n" + OF_IMAGE[exported.spec.format]
+    return text
 
 
 def model_card(run: TrainedRun, exported: Exported) -> str:
@@ -113,7 +133,7 @@ def model_card(run: TrainedRun, exported: Exported) -> str:
         "encoder": spec.encoder.title,
         "head": spec.segmenter.name,
         "dataset": spec.dataset.name,
-        "use": USE[exported.spec.format],
+        "use": _use(run, exported),
         "size": _size(exported),
         "scores": _scores(run),
         "per_class": _per_class(run),

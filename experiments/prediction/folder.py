@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.inputs import InputFile
-from encoder_ablations.experiments.prediction.outputs import Outputs, described, scored
+from encoder_ablations.experiments.prediction.outputs import Outputs, predict_image
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError, as_json, write_json, write_text
 from encoder_ablations.utils.progress import Bar
+from encoder_ablations.utils.texts import plural
 
 if TYPE_CHECKING:
     from encoder_ablations.experiments.prediction.raster_output import Maps
+    from encoder_ablations.experiments.prediction.video_output import Videos
 
 SETTINGS = "prediction.json"
 """Which models and settings a folder's predictions were made with."""
@@ -27,10 +29,12 @@ class Outcome(NamedTuple):
     Attributes:
         done: names of all images that the folder now describes, of those that were asked for.
         problems: a line for each file that could not be used.
+        damaged: a line for each video of which only a part could be used.
     """
 
     done: list[str]
     problems: list[str]
+    damaged: list[str]
 
 
 def begin(folder: Path, settings: dict[str, Any]) -> None:
@@ -55,48 +59,74 @@ def begin(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
+class Others(NamedTuple):
+    """What writes of files that are no images; None = no file needs it.
+
+    Attributes:
+        maps: of rasters.
+        videos: of videos.
+    """
+
+    maps: "Maps | None" = None
+    videos: "Videos | None" = None
+
+
+NO_OTHERS = Others()
+
+
 def predict_files(
-    files: Sequence[InputFile], predictor: Predictor, outputs: Outputs, maps: "Maps | None" = None
+    files: Sequence[InputFile], predictor: Predictor, outputs: Outputs, others: Others = NO_OTHERS
 ) -> Outcome:
     """Predict every file that is not complete yet; go on behind one that cannot be used.
 
     Args:
-        files: images and rasters.
+        files: images, rasters and videos.
         predictor: for images.
         outputs: what is written of images.
-        maps: what is written of rasters; None = every file is an image.
+        others: what is written of rasters and videos.
 
     Raises:
         StorageError: nothing can be written any more.
     """
-    problems = []
-    done = []
+    outcome = Outcome([], [], [])
     with Bar(total=len(files), unit="image") as bar:
         for file in files:
             try:
-                if not outputs.is_complete(file.name):
-                    write_json(
-                        outputs.description(file.name), _predicted(file, predictor, outputs, maps)
-                    )
-                done.append(file.name)
+                if file.is_video:
+                    assert others.videos is not None
+                    _predict_video(file, others.videos, outcome)
+                else:
+                    _predict_picture(file, predictor, outputs, others.maps)
+                    outcome.done.append(file.name)
             except StorageError:
                 raise
             except InputError as error:
-                problems.append(str(error))
+                outcome.problems.append(str(error))
             bar.update()
-    return Outcome(done, problems)
+    return outcome
 
 
-def _predicted(
+def _predict_video(file: InputFile, videos: "Videos", outcome: Outcome) -> None:
+    """Predict the frames of a video."""
+    found = videos.write(file.name, file.path)
+    outcome.done.extend(found.names)
+    if found.damage is not None:
+        frames = plural(len(found.names), "frame")
+        outcome.damaged.append(
+            f"{file.path} is damaged: {found.damage}. {frames} of it have been predicted."
+        )
+
+
+def _predict_picture(
     file: InputFile, predictor: Predictor, outputs: Outputs, maps: "Maps | None"
-) -> dict[str, Any]:
-    """Write everything about one file but its description, which is returned."""
+) -> None:
+    """Predict an image or a raster, unless it is complete."""
+    if outputs.is_complete(file.name):
+        return
     if maps is not None and maps.takes(file.path):
-        return maps.write(file.name, file.path)
-    sample = file.read()
-    found = predictor.predict(sample.image, keep_probabilities=outputs.needs_probabilities)
-    outputs.write(file.name, sample, found, predictor)
-    return described(file.name, file.path, found) | scored(sample, found)
+        write_json(outputs.description(file.name), maps.write(file.name, file.path))
+        return
+    predict_image(file.name, file.path, file.read(), predictor, outputs)
 
 
 def write_summaries(outputs: Outputs, names: Sequence[str]) -> list[Path]:
@@ -116,11 +146,15 @@ def write_summaries(outputs: Outputs, names: Sequence[str]) -> list[Path]:
 
 
 def _areas(described: Sequence[dict[str, Any]]) -> str:
-    """Return a table of the pixels of each class in each image."""
+    """Return a table of the pixels of each class in each image.
+
+    Its last column is the time of a video's frame in seconds, and is empty for other images.
+    """
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["image", "class", "pixels", "share"])
+    writer.writerow(["image", "class", "pixels", "share", "seconds"])
     for image in described:
         for label, pixels in image["pixels"].items():
-            writer.writerow([image["name"], label, pixels, f"{image['share'][label]:.6f}"])
+            share = f"{image['share'][label]:.6f}"
+            writer.writerow([image["name"], label, pixels, share, image.get("seconds", "")])
     return text.getvalue()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from encoder_ablations.data.datasets.reading import read_image
@@ -16,6 +17,14 @@ from encoder_ablations.utils.pages.html_page import render_page
 
 LONGEST_SIDE = 560
 """Pixels of a picture in the page."""
+LAYERS = {
+    "mask": "prediction",
+    "truth": "truth",
+    "uncertainty": "uncertainty",
+    "grad_cam": "Grad-CAM",
+    "similarity": "similar patches",
+}
+"""What can be laid over an image, and its title in the page."""
 SHOWN = 60
 """Most images that the page holds: more would make it too large to open."""
 
@@ -39,14 +48,18 @@ def write_gallery(outputs: Outputs, names: Sequence[str], source: str) -> Path:
         {"name": label, "color": "#{:02x}{:02x}{:02x}".format(*color)}
         for label, color in zip(outputs.classes, outputs.colors, strict=True)
     ]
+    shown = ordered[:SHOWN]
+    frames = _frames(shown)
+    cards = [_shown(outputs, image, frames.get(image["name"])) for image in shown]
     page = render_page(
         Path(__file__).with_suffix(".html"),
-        images=[_shown(outputs, image) for image in ordered[:SHOWN]],
+        images=cards,
         source=source,
         hidden=max(0, len(ordered) - SHOWN),
         classes=classes,
         script=Path(__file__).with_suffix(".js").read_text(encoding="utf-8"),
         labelled=any("miou" in image for image in ordered),
+        layers=[(kind, title) for kind, title in LAYERS.items() if _is_shown(kind, cards)],
     )
     path = outputs.folder / "index.html"
     write_text(path, page)
@@ -61,24 +74,79 @@ def _order(image: dict[str, Any]) -> tuple[float, float]:
     return score, -image.get("mean_uncertainty", 0.0)
 
 
-def _shown(outputs: Outputs, image: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of an image."""
+def _is_shown(kind: str, cards: Sequence[dict[str, Any]]) -> bool:
+    """Return whether any image has this layer."""
+    return any(card[kind] is not None for card in cards)
+
+
+def _frames(shown: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the pictures of those images that are frames of videos, by their names."""
+    names: dict[str, dict[int, str]] = {}
+    for image in shown:
+        if "frame" in image and Path(image["image"]).exists():
+            names.setdefault(image["image"], {})[image["frame"]] = image["name"]
+    pictures = {}
+    for path, wanted in names.items():
+        # imported here: images are predicted without PyAV
+        from encoder_ablations.experiments.prediction.video_files import chosen_frames
+
+        for frame in chosen_frames(Path(path), wanted):
+            pictures[wanted[frame.number]] = _jpeg(Image.fromarray(frame.image()))
+    return pictures
+
+
+def _shown(outputs: Outputs, image: dict[str, Any], frame: str | None) -> dict[str, Any]:
+    """Return what the page shows of an image.
+
+    Args:
+        outputs: the folder.
+        image: its description.
+        frame: its picture, if it is a frame of a video.
+    """
     name = image["name"]
-    pictures = {"image": "", "mask": "", "truth": "", "uncertainty": ""}
+    pictures: dict[str, Any] = dict.fromkeys(("image", *LAYERS))
     mask = outputs.path("masks", name, "png")
-    if mask.exists() and len(outputs.colors) < 256:
-        pictures["image"] = _jpeg(Image.fromarray(read_image(Path(image["image"]))))
+    original = Path(image["image"])
+    layered = mask.exists() and original.exists() and len(outputs.colors) < 256
+    if layered:
+        pictures["image"] = frame or _jpeg(Image.fromarray(read_image(original)))
         pictures["mask"] = _png(mask)
-    else:  # a map: its preview is all that is small enough
-        with Image.open(outputs.path("overlays", name, "jpg")) as preview:
-            pictures["image"] = _jpeg(preview.convert("RGB"))
-    truth, uncertainty = (outputs.path(kind, name, "png") for kind in ("truth", "uncertainty"))
+    else:  # a map, or an image that is gone: its overlay is all that is small enough
+        pictures["image"] = _jpeg_file(outputs.path("overlays", name, "jpg"))
+    truth = outputs.path("truth", name, "png")
     if truth.exists():
         pictures["truth"] = _png(truth)
-    if uncertainty.exists():
-        pictures["uncertainty"] = _jpeg(Image.open(uncertainty))
+    for kind in ("uncertainty", "grad_cam"):
+        path = outputs.path(kind, name, "png")
+        if path.exists():
+            pictures[kind] = _jpeg_file(path)
+    similarity = outputs.path("similarity", name, "npz")
+    if similarity.exists():
+        pictures["similarity"] = _patches(similarity)
     shares = sorted(image["share"].items(), key=lambda entry: -entry[1])
     return image | pictures | {"largest": [entry for entry in shares if entry[1] > 0][:3]}
+
+
+def _patches(path: Path) -> dict[str, Any]:
+    """Return what the page computes the similarity of patches from, see :class:`PatchFeatures`."""
+    with np.load(path) as found:
+        rows, columns, rank = found["values"].shape
+        values = base64.b64encode(found["values"].tobytes()).decode("ascii")
+        height, width = found["covered"].tolist()
+    # the scale is left out: the script divides by the lengths of the vectors
+    return {
+        "values": values,
+        "rows": rows,
+        "columns": columns,
+        "rank": rank,
+        "height": 100 / height,
+        "width": 100 / width,
+    }
+
+
+def _jpeg_file(path: Path) -> str:
+    with Image.open(path) as picture:
+        return _jpeg(picture.convert("RGB"))
 
 
 def _jpeg(picture: Image.Image) -> str:

@@ -14,6 +14,8 @@ from encoder_ablations.utils.errors import InputError, unknown
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """Names of files that are looked for in folders end with one of these, in any case."""
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv")
+"""A file that is named is a video if its name ends with one of these, in any case."""
 STDIN = "-"
 
 
@@ -31,6 +33,11 @@ class InputFile:
     name: str
     path: Path
     labelled: tuple[FolderDataset, int] | None = None
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the file is a video, by its name."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
 
     def read(self) -> Sample:
         """Return the image, with its mask if it has one.
@@ -50,8 +57,8 @@ def input_files(arguments: Sequence[str], stdin: TextIO = sys.stdin) -> list[Inp
     """Return the files that the arguments name, in their order.
 
     Args:
-        arguments: files, folders (searched with their sub-folders), patterns with ``*``, or ``-``:
-            paths from ``stdin``, one a line.
+        arguments: files, folders (searched for images, with their sub-folders), patterns with
+            ``*``, or ``-``: paths from ``stdin``, one a line. Videos are files or of a pattern.
         stdin: where ``-`` reads.
 
     Raises:
@@ -92,7 +99,8 @@ def _files_of(path: Path) -> list[InputFile]:
         ]
         if not files:
             raise InputError(
-                f"{path} holds no image. Names of images end with {', '.join(SUFFIXES)}."
+                f"{path} holds no image. Names of images end with {', '.join(SUFFIXES)}. Name "
+                "videos themselves, e.g. by a pattern '*.mp4'."
             )
         return files
     if path.is_file():

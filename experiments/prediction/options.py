@@ -67,6 +67,29 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_explanation_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--grad-cam``, ``--region``, ``--level`` and ``--similarity``."""
+    parser.add_argument(
+        "--grad-cam", metavar="CLASS", help="write pictures of what speaks for the class, too"
+    )
+    parser.add_argument(
+        "--region",
+        metavar="X0,Y0,X1,Y1",
+        help="of --grad-cam: the pixels that are explained, or one pixel X,Y (default: where the "
+        "class is predicted)",
+    )
+    parser.add_argument(
+        "--level",
+        metavar="NAME",
+        help="of --grad-cam: a level of the encoder, e.g. p3 (default: the coarsest one)",
+    )
+    parser.add_argument(
+        "--similarity",
+        action="store_true",
+        help="the gallery shows which patches the encoder takes for similar to the clicked one",
+    )
+
+
 def read_inference(arguments: argparse.Namespace) -> InferenceSpec:
     """Return what the options say about windows and views.
 

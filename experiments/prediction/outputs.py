@@ -2,9 +2,10 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,10 @@ from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none, pixel_accuracy
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.predictor import Predictor
+from encoder_ablations.engine.inference.similarity import patch_features
 from encoder_ablations.experiments.prediction.cut_outs import CutOut
-from encoder_ablations.utils.files import write_bytes, write_with
+from encoder_ablations.experiments.prediction.explanation import GradCam
+from encoder_ablations.utils.files import write_bytes, write_json, write_with
 
 ALPHA = 0.5
 """Opacity of the classes' colours in an overlay."""
@@ -32,12 +35,16 @@ class Wanted(NamedTuple):
         heatmaps: a picture of each class's probability.
         probabilities: all probabilities as a compressed NumPy file of float16.
         cut_out: the pixels of one class; None = they are not cut out.
+        grad_cam: a heat map of what speaks for a class; None = none is made.
+        similarity: numbers by which the gallery shows similar patches.
     """
 
     uncertainty: bool = False
     heatmaps: bool = False
     probabilities: bool = False
     cut_out: CutOut | None = None
+    grad_cam: GradCam | None = None
+    similarity: bool = False
 
 
 MASK_AND_OVERLAY = Wanted()
@@ -99,8 +106,10 @@ class Outputs:
             predictor: that it is of.
 
         Raises:
-            InputError: queries are to tell what is cut out, and there are none.
+            InputError: queries are to tell what is cut out, and there are none; or a heat map is of
+                a region outside of the image.
         """
+        self._look_inside(name, sample.image, prediction, predictor)
         if self.wanted.cut_out is not None:
             picture = self.wanted.cut_out.of(sample.image, prediction, predictor)
             write_image(self.path("cut_outs", name, "png"), picture)
@@ -127,6 +136,21 @@ class Outputs:
                 lambda file: np.savez_compressed(file, probabilities=halves, classes=labels),
             )
 
+    def _look_inside(
+        self, name: str, image: np.ndarray, prediction: Prediction, predictor: Predictor
+    ) -> None:
+        """Write what needs the model's features: the heat map and the similarity of patches."""
+        if self.wanted.grad_cam is not None:
+            heated = self.wanted.grad_cam.picture(image, prediction, predictor)
+            if heated is not None:
+                write_image(self.path("grad_cam", name, "png"), heated)
+        if self.wanted.similarity:
+            found = patch_features(predictor, image)
+            write_with(
+                self.path("similarity", name, "npz"),
+                lambda file: np.savez_compressed(file, **found._asdict()),
+            )
+
     def _write_ids(self, kind: str, name: str, mask: np.ndarray) -> None:
         """Write class ids as a PNG: with the classes' colours as its palette, or in 16 bits."""
         ids = Image.fromarray(mask)
@@ -137,6 +161,30 @@ class Outputs:
     def path(self, kind: str, name: str, suffix: str) -> Path:
         """Return the file of one kind of output about an image."""
         return self.folder / kind / f"{name}.{suffix}"
+
+
+def predict_image(
+    name: str,
+    path: Path,
+    sample: Sample,
+    predictor: Predictor,
+    outputs: Outputs,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Predict one image and write everything about it, its description last.
+
+    Args:
+        name: of the files.
+        path: of the image, or of the video that it is a frame of.
+        sample: the image.
+        predictor: predicts it.
+        outputs: what is written.
+        facts: what the description says, too.
+    """
+    found = predictor.predict(sample.image, keep_probabilities=outputs.needs_probabilities)
+    outputs.write(name, sample, found, predictor)
+    description = described(name, path, found) | scored(sample, found) | dict(facts)
+    write_json(outputs.description(name), description)
 
 
 def heat_picture(values: np.ndarray) -> Image.Image:

@@ -4,6 +4,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from encoder_ablations.data.datasets.palette import Color
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.data.intake.raster import Raster, opened_raster
 from encoder_ablations.data.intake.raster_reading import READ_AS_IT_IS, Reading
+from encoder_ablations.engine.inference.image_votes import ImageVotes
 from encoder_ablations.engine.inference.prediction import decide
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.outputs import overlaid, write_image
@@ -102,9 +104,10 @@ class Maps:
             preview = _Preview(source.size)
             counts = np.zeros(self.ignore + 1, np.int64)
             predictor = self.predictor.windowed(WINDOW)
+            votes = ImageVotes(leave_out_black=True)
             total = predictor.windows(source.size)
             with self._opened(name, source) as files, Bar(total=total, unit="window") as bar:
-                for block in predictor.blocks(source, bar.update):
+                for block in predictor.blocks(source, bar.update, votes):
                     decided = decide(block.values)
                     void = source.void_block(block.rows, block.columns)
                     mask = np.where(void, self.ignore, decided.labels.numpy())
@@ -122,7 +125,11 @@ class Maps:
             write_polygons(self._path("masks", name, "tif"), self.predictor.classes, self.ignore)
         overlay = Image.fromarray(overlaid(preview.image, preview.mask, self.colors))
         write_image(self._path("overlays", name, "jpg"), overlay)
-        return self._described(name, path, preview.size, counts, area)
+        description = self._described(name, path, preview.size, counts, area)
+        found = votes.decided(predictor.image_classes)
+        if found is not None:
+            description["image_class"] = asdict(found)
+        return description
 
     def _path(self, kind: str, name: str, suffix: str) -> Path:
         return self.folder / kind / f"{name}.{suffix}"

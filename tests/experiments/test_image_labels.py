@@ -2,18 +2,27 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from image_labels import IMAGE_CLASSES, write_both_labels
+from image_labels import IMAGE_CLASSES, draw, write_both_labels
+from PIL import Image
 
 from encoder_ablations.data.checks.training_check import check_dataset
 from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.engine.export.comparison import as_photos
+from encoder_ablations.engine.export.onnx_file import load_onnx
+from encoder_ablations.engine.export.tracing import load_program
 from encoder_ablations.engine.inference.image_votes import ImageVotes
+from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
+from encoder_ablations.experiments.prediction.models import make_predictor
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 
@@ -118,10 +127,75 @@ def test_windows_are_averaged():
     assert ImageVotes().decided(("a", "b")) is None
 
 
-@pytest.mark.parametrize("format", ["torch", "hf"])
-def test_exports_give_masks_alone(outputs, tmp_path, format):
-    target = str(tmp_path / "model")
-    assert main(["export", str(run_of(outputs)), "--format", format, "-o", target]) == 0
+def test_windows_without_data_do_not_vote():
+    votes = ImageVotes(leave_out_black=True)
+    windows = np.zeros((2, 4, 4, 3), np.uint8)
+    windows[1, 2, 2] = 7
+    votes.add(torch.tensor([[9.0, 0.0], [0.0, math.log(3)]]), 1.0, windows)
+    votes.add(torch.tensor([[9.0, 0.0]]), 1.0, windows[:1])
+    found = votes.decided(("a", "b"))
+    assert (found.name, found.probability) == ("b", pytest.approx(0.75))
+
+
+def test_maps_say_the_class_of_the_raster(outputs, tmp_path):
+    """Of a raster of two images of one class and as much without data."""
+    rasterio = pytest.importorskip("rasterio", reason="the extra raster is not installed")
+    image = np.asarray(draw(2, np.random.default_rng(5))[0])
+    pixels = np.zeros((3, 64, 256), np.uint8)
+    pixels[:, :, :128] = np.concatenate([image, image], axis=1).transpose(2, 0, 1)
+    profile = {"driver": "GTiff", "height": 64, "width": 256, "count": 3, "dtype": "uint8"}
+    transform = rasterio.transform.from_origin(500000, 4100000, 1, 1)
+    path, out = tmp_path / "map.tif", tmp_path / "out"
+    with rasterio.open(
+        path, "w", **profile, crs="EPSG:32633", transform=transform, nodata=0
+    ) as file:
+        file.write(pixels)
+    options = ["--window", "64", "--overlap", "0", "-o", str(out)]
+    assert main(["predict", str(outputs), str(path), *options]) == 0
+    (described,) = json.loads((out / "predictions.json").read_text())
+    assert described["image_class"]["name"] == "blue"
+    Image.fromarray(image).save(tmp_path / "one.png")
+    assert main(["predict", str(outputs), str(tmp_path / "one.png"), "-o", str(out) + "1"]) == 0
+    (single,) = json.loads((tmp_path / "out1" / "predictions.json").read_text())
+    expected = single["image_class"]["probability"]
+    assert described["image_class"]["probability"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_exports_for_transformers_give_masks_alone(outputs, tmp_path):
+    assert main(["export", str(outputs), "--format", "hf", "-o", str(tmp_path / "model")]) == 0
+    assert "image_classes" not in json.loads((tmp_path / "model" / "classes.json").read_text())
+
+
+@pytest.mark.slow
+def test_onnx_files_tell_the_class_of_the_image(outputs, both, tmp_path, capsys):
+    pytest.importorskip("onnxscript", reason="the extra export is not installed")
+    folder = tmp_path / "model"
+    assert main(["export", str(outputs), "-o", str(folder)]) == 0
+    assert "differs on 0 of 4 images" in capsys.readouterr().out
+    facts = json.loads((folder / "classes.json").read_text())
+    assert facts["image_classes"] == list(IMAGE_CLASSES)
+    predictor = make_predictor(chosen_runs(outputs), InferenceSpec(), torch.device("cpu"))
+    images = FolderDataset(both, "test")
+    # two images of a size of their own
+    cut = [images[place].image[:50, :61] for place in (0, 1)]
+    found = load_onnx(folder / "model.onnx")(np.concatenate([as_photos(image) for image in cut]))
+    for image, shares in zip(cut, found.image_probabilities, strict=True):
+        expected = predictor.predict(image).image_class
+        assert IMAGE_CLASSES[shares.argmax()] == expected.name
+        assert shares.max() == pytest.approx(expected.probability, abs=1e-4)
+    command = [sys.executable, str(folder / "example.py"), str(images.image_file(0))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    whole = predictor.predict(images[0].image).image_class
+    said = f"whole photo: {whole.name} ({100 * whole.probability:.1f}"
+    assert done.stdout.startswith(said)
+
+
+def test_programs_of_pytorch_tell_it_too(outputs, tmp_path):
+    options = ["--format", "torch", "--size", "64x64", "-o", str(tmp_path / "model")]
+    assert main(["export", str(outputs), *options]) == 0
+    assert "image_probabilities" in (tmp_path / "model" / "README.md").read_text()
+    found = load_program(tmp_path / "model" / "model.pt2")(np.zeros((1, 3, 64, 64), np.uint8))
+    assert found.image_probabilities.sum() == pytest.approx(1)
 
 
 def test_evaluate_again_gives_the_same(outputs, capsys):

@@ -31,23 +31,29 @@ LEAST_SHARE = 1e-4
 def save_confidence_figure(record: ConfidenceRecord, path: Path) -> Path:
     """Draw a record beside its file, and return the PNG."""
     with style_context():
-        figure, (left, right) = new_figure(WIDTH, 4.4, 2)
-        _diagonal(left)
-        for name, found, color in (
-            ("as it is", record.before, COLORS[0]),
-            (f"temperature {record.temperature:.2f}", record.after, COLORS[1]),
-        ):
-            label = f"{name}: ECE {100 * found.ece:.1f} %"
-            confidence, accuracy = reliability([found])
-            left.plot(confidence, accuracy, color=color, marker="o", markersize=4, label=label)
-        left.legend(fontsize=8, loc="upper left")
-        _draw_risk(right, "by entropy", record.entropy, COLORS[0])
-        if record.disagreement is not None:
-            _draw_risk(right, "by disagreement", record.disagreement, COLORS[2])
-        _draw_ideal(right, record.entropy)
-        right.legend(fontsize=8, loc="upper left")
+        figure = record_figure(record)
         save_figure(figure, path.parent, path.stem, "Reliability, and risk against coverage.")
     return path.with_suffix(".png")
+
+
+def record_figure(record: ConfidenceRecord) -> Figure:
+    """Return the figure of one record, with and without its temperature."""
+    figure, (left, right) = new_figure(WIDTH, 4.6, 2)
+    _diagonal(left)
+    for name, found, color in (
+        ("as it is", record.before, COLORS[0]),
+        (f"temperature {record.temperature:.2f}", record.after, COLORS[1]),
+    ):
+        label = f"{name}: ECE {100 * found.ece:.1f} %"
+        confidence, accuracy = reliability([found])
+        left.plot(confidence, accuracy, color=color, marker="o", markersize=4, label=label)
+    _draw_risk(right, "by entropy", record.entropy, COLORS[0])
+    if record.disagreement is not None:
+        _draw_risk(right, "by disagreement", record.disagreement, COLORS[2])
+    _draw_ideal(right, record.entropy)
+    for axis in (left, right):
+        _legend_above(axis)
+    return figure
 
 
 def draw_confidence(
@@ -100,6 +106,11 @@ def reliability(records: Sequence[CalibrationRecord]) -> tuple[np.ndarray, np.nd
     sums = [np.nansum(pixels * values, axis=0)[filled] for values in (confidence, accuracy)]
     mean, share = (100 * values / total[filled] for values in sums)
     return mean, share
+
+
+def _legend_above(axis: Axes) -> None:
+    """Put the legend over the axes, where it hides no curve."""
+    axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
 
 
 def _diagonal(axis: Axes) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from encoder_ablations.engine.training.lr_range import RangeTest
 from encoder_ablations.experiments.reporting.figures.drawing import (
@@ -23,6 +24,8 @@ from encoder_ablations.utils.files import write_bytes
 
 HIGHEST = 1.3
 """The axis ends at so many times the loss at the start: what diverges would flatten the rest."""
+SHORT_RANGE = 100
+"""Below this ratio of the largest to the smallest rate more numbers are written."""
 
 
 def draw_range_tests(tests: Mapping[str, RangeTest], current: float, path: Path) -> None:
@@ -55,9 +58,22 @@ def range_figure(tests: Mapping[str, RangeTest], current: float) -> Figure:
     highest = HIGHEST * max(test.smoothed[0] for test in tests.values())
     axis.set_ylim(lowest - 0.1 * (highest - lowest), highest)
     axis.set_xscale("log")
-    # powers of ten are formulas to matplotlib, which our style shows as they are written
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _name_rates(axis, tests)
     axis.set_xlabel("learning rate (logarithmic); markers are the suggestions")
     axis.set_ylabel("training loss (thick: smoothed)")
     share_legend(figure, axis)
     return figure
+
+
+def _name_rates(axis: Axes, tests: Mapping[str, RangeTest]) -> None:
+    """Write plain numbers under the axis: powers of ten, and 2 and 5 times these in short ranges.
+
+    matplotlib would write powers of ten as formulas, and some of the numbers between them, too.
+    """
+    rates = [rate for test in tests.values() for rate in test.rates]
+    steps: tuple[float, ...] = (1.0,)
+    if max(rates) < SHORT_RANGE * min(rates):
+        steps = (1.0, 2.0, 5.0)
+    axis.xaxis.set_major_locator(LogLocator(subs=steps))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())

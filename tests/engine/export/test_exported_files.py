@@ -47,7 +47,7 @@ def build(case):
 def assert_equal(runner, predictor, images):
     """The images, all of one size, in one batch."""
     found = runner(np.concatenate([as_photos(image) for image in images]))
-    for image, labels, probabilities in zip(images, *found, strict=True):
+    for image, labels, probabilities in zip(images, found.labels, found.probabilities, strict=True):
         expected = predictor.predict(image)
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-5)
         # two probabilities may be equal up to rounding

@@ -88,6 +88,21 @@ def test_the_figure_shows_every_encoder_and_plain_numbers():
     assert shown == {"one", "two", "in the recipe"}
 
 
+@pytest.mark.parametrize(("lowest", "highest"), [(2e-4, 9e-4), (1e-4, 5e-3), (1e-6, 1.0)])
+def test_ticks_are_plain_numbers_on_every_range(lowest, highest):
+    rates = np.geomspace(lowest, highest, 20).tolist()
+    tests = {"one": RangeTest(rates, [1.0] * 20, [1.0] * 20)}
+    with style_context(tests):
+        figure = range_figure(tests, rates[9])
+        figure.canvas.draw()
+        axis = figure.axes[0].xaxis
+        every = [*axis.get_majorticklabels(), *axis.get_minorticklabels()]
+    low, high = figure.axes[0].get_xlim()
+    shown = {label.get_text() for label in every if low <= label.get_position()[0] <= high} - {""}
+    assert len(shown) >= 2
+    assert shown == {f"{float(label):g}" for label in shown}
+
+
 def model():
     encoder = build_encoder(EncoderSpec(**ENCODER), 0)
     return build_segmenter(LinearSpec(name="linear"), encoder, 3, 0)

@@ -86,6 +86,16 @@ def test_a_study_shows_its_encoders(study, capsys):
     (study / "worst.html").unlink()
 
 
+def test_a_single_run_fills_the_pages_width(study, tmp_path):
+    (first, _) = (str(run.folder) for run in encoders_of(study).runs)
+    page = tmp_path / "page.html"
+    assert main(["worst", first, "--images", "1", "-o", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert '<table class="pictures single">' in text
+    assert ".pictures.single { width: 100%" in text
+    assert "on the left the prediction" in text
+
+
 def test_a_run_that_cannot_be_used_is_named_and_left_out(study, tmp_path, capsys):
     shutil.copytree(study / "runs", tmp_path / "runs")
     gone = encoders_of(study).runs[1].folder.name
