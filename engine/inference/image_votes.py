@@ -30,15 +30,13 @@ class ImageVotes:
         self._sum = np.zeros(0)
         self._weight = 0.0
 
-    def add(self, scores: Tensor | None, weight: float) -> None:
+    def add(self, scores: Tensor, weight: float) -> None:
         """Take what one pass says.
 
         Args:
-            scores: B×K logits of B windows of the image; None = the model has no image head.
+            scores: B×K logits of B windows of the image.
             weight: of the model.
         """
-        if scores is None:
-            return
         probabilities = scores.double().softmax(dim=1).sum(dim=0).cpu().numpy()
         if not self._weight:
             self._sum = np.zeros_like(probabilities)
@@ -56,3 +54,17 @@ class ImageVotes:
         means = self._sum / self._weight
         best = int(means.argmax())
         return ImageClass(classes[best], float(means[best]))
+
+
+def share_out(votes: Sequence[ImageVotes], scores: Tensor | None, weight: float) -> None:
+    """Give the class scores of a batch to the images that they are of.
+
+    Args:
+        votes: of one image, of which the batch holds windows, or of each image of the batch.
+        scores: B×K logits; None = the model has no image head.
+        weight: of the model.
+    """
+    if scores is None:
+        return
+    for each, part in zip(votes, scores.chunk(len(votes)), strict=True):
+        each.add(part, weight)

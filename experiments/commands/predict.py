@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder_ablations.data.datasets.palette import Color, colors_of
 from encoder_ablations.data.intake.raster_reading import READ_AS_IT_IS
-from encoder_ablations.engine.inference.spec import InferenceSpec
+from encoder_ablations.engine.inference.spec import InferenceSpec, ViewsSpec
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, chosen_runs
@@ -19,6 +19,7 @@ from encoder_ablations.experiments.prediction.options import (
     read_inference,
 )
 from encoder_ablations.experiments.raster_options import add_raster_options, read_reading
+from encoder_ablations.segmenters.spec import BUILT_IN, SetLossSettings
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.texts import plural
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 
 OUTPUTS = (
     *("uncertainty", "heatmaps", "probabilities", "polygons", "range", "bands"),
-    *("cut_out", "invert", "transparent", "queries"),
+    *("cut_out", "invert", "transparent", "queries", "masks_only"),
 )
 """Options that decide what is written."""
+GPU_BATCH = 8
+"""Images or windows per forward pass on a GPU, unless another number is asked for."""
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
 
@@ -49,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_device_name(arguments.device)
     spec = read_inference(arguments)
     runs = chosen_runs(arguments.model, arguments.runs)
+    data = runs[0].record.spec.dataset
+    classes, colors = data.classes, colors_of(data)
+    cut_out = _cut_out(arguments, classes)
+    _check_options(arguments, spec, runs)
     files = _files(arguments, runs[0])
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
@@ -62,25 +69,61 @@ def main(argv: Sequence[str] | None = None) -> int:
     from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
 
     device = make_accelerator(arguments.device).device
+    if arguments.batch is None and device.type == "cuda":
+        spec = spec.model_copy(update={"batch": GPU_BATCH})
     predictor = make_predictor(runs, spec, device, arguments.weighting)
-    data = runs[0].record.spec.dataset
-    classes, colors = data.classes, colors_of(data)
     maps = _maps(arguments, predictor, colors)
-    cut_out = _cut_out(arguments, classes)
-    wanted = Wanted(arguments.uncertainty, arguments.heatmaps, arguments.probabilities, cut_out)
+    wanted = Wanted(
+        arguments.uncertainty,
+        arguments.heatmaps,
+        arguments.probabilities,
+        cut_out,
+        overlays=not arguments.masks_only,
+    )
     begin(arguments.output, _settings(runs, spec, arguments))
     print(f"predicting {plural(len(files), 'image')} by {_named(runs)}")
     outputs = Outputs(arguments.output, classes, colors, wanted)
-    outcome = predict_files(files, predictor, outputs, maps)
+    outcome = predict_files(files, predictor, outputs, maps, arguments.threads)
     options.print_left_out(outcome.problems)
     # the folder may hold images of an earlier call, too
     names = outputs.complete()
-    for path in [*write_summaries(outputs, names), write_gallery(outputs, names, _named(runs))]:
+    written = write_summaries(outputs, names)
+    if wanted.overlays:
+        written.append(write_gallery(outputs, names, _named(runs)))
+    for path in written:
         print(f"wrote {path}")
-    print(f"masks and overlays of {plural(len(names), 'image')}: {arguments.output}")
+    kinds = "masks and overlays" if wanted.overlays else "masks"
+    print(f"{kinds} of {plural(len(names), 'image')}: {arguments.output}")
     if outcome.problems:
         return LEFT_OUT
     return 0
+
+
+def _check_options(
+    arguments: argparse.Namespace, spec: InferenceSpec, runs: Sequence[TrainedRun]
+) -> None:
+    """Refuse options that do not fit together, before a model is loaded.
+
+    Raises:
+        InputError: queries are asked for where there are none, or of several models, views or
+            windows; or there is no thread.
+    """
+    if arguments.threads < 1:
+        raise InputError(f"--threads {arguments.threads}: allowed are 1 and more.")
+    if arguments.queries is None:
+        return
+    name = runs[0].record.spec.segmenter.name
+    with_queries = [key for key, head in BUILT_IN.items() if issubclass(head, SetLossSettings)]
+    if name in BUILT_IN and name not in with_queries:
+        raise InputError(
+            f"--queries: the head {name} of {runs[0].record.run_id} has no queries. Heads with "
+            f"queries are {', '.join(with_queries)}. Leave out --queries."
+        )
+    if len(runs) > 1 or spec.window is not None or spec.views != ViewsSpec():
+        raise InputError(
+            "--queries are those of one model in one view of the whole image. Leave out --runs, "
+            "--tta and --window, or --queries."
+        )
 
 
 def _files(arguments: argparse.Namespace, run: TrainedRun) -> list[InputFile]:
@@ -117,7 +160,9 @@ def _maps(
         return None
     from encoder_ablations.experiments.prediction.raster_output import Maps, MapSettings
 
-    settings = MapSettings(reading, arguments.probabilities, arguments.polygons)
+    settings = MapSettings(
+        reading, arguments.probabilities, arguments.polygons, overlays=not arguments.masks_only
+    )
     return Maps(arguments.output, predictor, colors, settings)
 
 
@@ -154,8 +199,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--polygons", action="store_true", help="of rasters: write the classes' areas as GeoJSON"
     )
+    parser.add_argument(
+        "--masks-only", action="store_true", help="write neither overlays nor the page"
+    )
     _add_cut_out_options(parser)
     add_raster_options(parser)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=2,
+        help="threads that read and write files beside the model (default 2)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     return parser
 
@@ -183,14 +237,14 @@ def _cut_out(arguments: argparse.Namespace, classes: Sequence[str]) -> "CutOut |
     Raises:
         InputError: an unknown class, or options without ``--cut-out``.
     """
-    from encoder_ablations.experiments.prediction.cut_outs import CutOut, read_rule
-
     if arguments.cut_out is None:
         if arguments.invert or arguments.transparent or arguments.queries is not None:
             raise InputError("--invert, --transparent and --queries need --cut-out CLASS.")
         return None
     if arguments.cut_out not in classes:
         raise unknown("class", arguments.cut_out, classes)
+    from encoder_ablations.experiments.prediction.cut_outs import CutOut, read_rule
+
     queries = None
     if arguments.queries is not None:
         queries = read_rule(arguments.queries)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.inputs import InputFile
-from encoder_ablations.experiments.prediction.outputs import Outputs, described, scored
+from encoder_ablations.experiments.prediction.outputs import Outputs
+from encoder_ablations.experiments.prediction.pipeline import THREADS, Pipeline
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import StorageError, as_json, write_json, write_text
+from encoder_ablations.utils.files import as_json, write_json, write_text
 from encoder_ablations.utils.progress import Bar
 
 if TYPE_CHECKING:
@@ -56,7 +57,11 @@ def begin(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def predict_files(
-    files: Sequence[InputFile], predictor: Predictor, outputs: Outputs, maps: "Maps | None" = None
+    files: Sequence[InputFile],
+    predictor: Predictor,
+    outputs: Outputs,
+    maps: "Maps | None" = None,
+    threads: int = THREADS,
 ) -> Outcome:
     """Predict every file that is not complete yet; go on behind one that cannot be used.
 
@@ -65,38 +70,20 @@ def predict_files(
         predictor: for images.
         outputs: what is written of images.
         maps: what is written of rasters; None = every file is an image.
+        threads: that read and write files while the model computes; they change no result.
 
     Raises:
         StorageError: nothing can be written any more.
     """
-    problems = []
-    done = []
-    with Bar(total=len(files), unit="image") as bar:
-        for file in files:
-            try:
-                if not outputs.is_complete(file.name):
-                    write_json(
-                        outputs.description(file.name), _predicted(file, predictor, outputs, maps)
-                    )
-                done.append(file.name)
-            except StorageError:
-                raise
-            except InputError as error:
-                problems.append(str(error))
-            bar.update()
-    return Outcome(done, problems)
-
-
-def _predicted(
-    file: InputFile, predictor: Predictor, outputs: Outputs, maps: "Maps | None"
-) -> dict[str, Any]:
-    """Write everything about one file but its description, which is returned."""
-    if maps is not None and maps.takes(file.path):
-        return maps.write(file.name, file.path)
-    sample = file.read()
-    found = predictor.predict(sample.image, keep_probabilities=outputs.needs_probabilities)
-    outputs.write(file.name, sample, found, predictor)
-    return described(file.name, file.path, found) | scored(sample, found)
+    # a file that is named twice is predicted once
+    named = {file.name: file for file in files}
+    missing = [file for name, file in named.items() if not outputs.is_complete(name)]
+    pipeline = Pipeline(predictor, outputs, maps, threads)
+    with Bar(total=len(named), initial=len(named) - len(missing), unit="image") as bar:
+        pipeline.run(missing, bar.update)
+    problems = pipeline.problems
+    done = [name for name in named if name not in problems]
+    return Outcome(done, [problems[name] for name in named if name in problems])
 
 
 def write_summaries(outputs: Outputs, names: Sequence[str]) -> list[Path]:

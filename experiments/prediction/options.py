@@ -36,7 +36,11 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap", type=float, default=0.5, help="share that windows overlap by (default 0.5)"
     )
-    parser.add_argument("--batch", type=int, default=1, help="windows per forward pass (default 1)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help="windows, or images of one size, per forward pass (default 1; predict on a GPU: 8)",
+    )
     parser.add_argument(
         "--tta",
         nargs="+",
@@ -76,11 +80,12 @@ def read_inference(arguments: argparse.Namespace) -> InferenceSpec:
     content = {
         "window": arguments.window,
         "overlap": arguments.overlap,
-        "batch": arguments.batch,
         "views": dict(_setting(text, VIEW_LISTS) for text in arguments.tta),
         "combine": arguments.combine,
         "postprocess": _nested(arguments.post),
     }
+    if arguments.batch is not None:
+        content["batch"] = arguments.batch
     if arguments.refine is not None:
         content["refine"] = dict(_setting(text) for text in arguments.refine)
     return build(InferenceSpec, content, "the options of the prediction")

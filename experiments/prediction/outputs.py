@@ -22,6 +22,8 @@ from encoder_ablations.utils.files import write_bytes, write_with
 
 ALPHA = 0.5
 """Opacity of the classes' colours in an overlay."""
+BAND = 64
+"""Rows of an overlay that are computed together."""
 
 
 class Wanted(NamedTuple):
@@ -32,12 +34,14 @@ class Wanted(NamedTuple):
         heatmaps: a picture of each class's probability.
         probabilities: all probabilities as a compressed NumPy file of float16.
         cut_out: the pixels of one class; None = they are not cut out.
+        overlays: the image under the classes' colours.
     """
 
     uncertainty: bool = False
     heatmaps: bool = False
     probabilities: bool = False
     cut_out: CutOut | None = None
+    overlays: bool = True
 
 
 MASK_AND_OVERLAY = Wanted()
@@ -87,8 +91,20 @@ class Outputs:
         """Return whether everything about an image has been written."""
         return self.description(name).exists()
 
+    def cut_out(
+        self, sample: Sample, prediction: Prediction, predictor: Predictor
+    ) -> Image.Image | None:
+        """Return what is cut out of an image; None = nothing is wanted.
+
+        Raises:
+            InputError: queries are to tell what is cut out, and there are none.
+        """
+        if self.wanted.cut_out is None:
+            return None
+        return self.wanted.cut_out.of(sample.image, prediction, predictor)
+
     def write(
-        self, name: str, sample: Sample, prediction: Prediction, predictor: Predictor
+        self, name: str, sample: Sample, prediction: Prediction, cut_out: Image.Image | None = None
     ) -> None:
         """Write the mask, the overlay, the truth if there is one, and what else is wanted.
 
@@ -96,19 +112,16 @@ class Outputs:
             name: of the files.
             sample: the image.
             prediction: of the image, with probabilities where they are needed.
-            predictor: that it is of.
-
-        Raises:
-            InputError: queries are to tell what is cut out, and there are none.
+            cut_out: see :meth:`cut_out`.
         """
-        if self.wanted.cut_out is not None:
-            picture = self.wanted.cut_out.of(sample.image, prediction, predictor)
-            write_image(self.path("cut_outs", name, "png"), picture)
+        if cut_out is not None:
+            write_image(self.path("cut_outs", name, "png"), cut_out)
         self._write_ids("masks", name, prediction.mask)
         if sample.mask is not None:
             self._write_ids("truth", name, sample.mask.astype(prediction.mask.dtype))
-        overlay = Image.fromarray(overlaid(sample.image, prediction.mask, self.colors))
-        write_image(self.path("overlays", name, "jpg"), overlay)
+        if self.wanted.overlays:
+            overlay = Image.fromarray(overlaid(sample.image, prediction.mask, self.colors))
+            write_image(self.path("overlays", name, "jpg"), overlay)
         if self.wanted.uncertainty:
             picture = heat_picture(prediction.uncertainty)
             write_image(self.path("uncertainty", name, "png"), picture)
@@ -164,8 +177,13 @@ def write_image(path: Path, image: Image.Image) -> None:
 
 def overlaid(image: np.ndarray, mask: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
     """Return an image H×W×3 uint8 under the classes' colours, which are half opaque."""
-    mixed = (1 - ALPHA) * image.astype(np.float32) + ALPHA * colorize(mask, colors)
-    return mixed.round().astype(np.uint8)
+    mixed = np.empty_like(image)
+    # few rows at a time: the numbers in between need several times the image's memory
+    for first in range(0, len(image), BAND):
+        rows = slice(first, first + BAND)
+        opaque = (1 - ALPHA) * image[rows].astype(np.float32) + ALPHA * colorize(mask[rows], colors)
+        mixed[rows] = opaque.round()
+    return mixed
 
 
 def described(name: str, path: Path, prediction: Prediction) -> dict[str, Any]:

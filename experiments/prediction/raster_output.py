@@ -37,6 +37,8 @@ PREVIEW = 2048
 """Longest side of a map's overlay in pixels."""
 SPARE = 1.1
 """Free space must exceed the estimate by this factor."""
+BLOCK_CACHE = 48
+"""MiB of decoded blocks that GDAL keeps: rows of tiles under a strip of windows."""
 LEVELS = 250
 """Uncertainty 0..1 is stored as 0..250, and 255 = no data."""
 
@@ -48,11 +50,13 @@ class MapSettings(NamedTuple):
         reading: how the raster is read.
         probabilities: whether a GeoTIFF of K bands of float32 is written.
         polygons: whether class areas are written as GeoJSON.
+        overlays: whether a small picture under the classes' colours is written.
     """
 
     reading: Reading = READ_AS_IT_IS
     probabilities: bool = False
     polygons: bool = False
+    overlays: bool = True
 
 
 class Maps:
@@ -99,11 +103,15 @@ class Maps:
         """
         with opened_raster(path, "images", self.settings.reading) as source:
             self._check_room(source)
-            preview = _Preview(source.size)
+            preview = _Preview(source.size, np.min_scalar_type(self.ignore))
             counts = np.zeros(self.ignore + 1, np.int64)
             predictor = self.predictor.windowed(WINDOW)
             total = predictor.windows(source.size)
-            with self._opened(name, source) as files, Bar(total=total, unit="window") as bar:
+            with (
+                rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE),
+                self._opened(name, source) as files,
+                Bar(total=total, unit="window") as bar,
+            ):
                 for block in predictor.blocks(source, bar.update):
                     decided = decide(block.values)
                     void = source.void_block(block.rows, block.columns)
@@ -120,8 +128,9 @@ class Maps:
             area = source.georeference.square_metres
         if self.settings.polygons:
             write_polygons(self._path("masks", name, "tif"), self.predictor.classes, self.ignore)
-        overlay = Image.fromarray(overlaid(preview.image, preview.mask, self.colors))
-        write_image(self._path("overlays", name, "jpg"), overlay)
+        if self.settings.overlays:
+            overlay = Image.fromarray(overlaid(preview.image, preview.mask, self.colors))
+            write_image(self._path("overlays", name, "jpg"), overlay)
         return self._described(name, path, preview.size, counts, area)
 
     def _path(self, kind: str, name: str, suffix: str) -> Path:
@@ -212,14 +221,18 @@ class _Preview:
         size: (H, W) of the raster.
         image: h×w×3 uint8.
         mask: h×w class ids.
+
+    Args:
+        size: (H, W) of the raster.
+        kind: the type of class ids.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], kind: np.dtype[Any]) -> None:
         self.size = size
         self._step = -(-max(size) // PREVIEW)
         small = [-(-side // self._step) for side in size]
         self.image = np.zeros((*small, 3), np.uint8)
-        self.mask = np.zeros(small, np.int64)
+        self.mask = np.zeros(small, kind)
 
     def add(self, source: Raster, rows: slice, columns: slice, mask: np.ndarray) -> None:
         """Keep what falls on every n-th row and column of a block."""
