@@ -11,7 +11,7 @@ from typing import Any
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.execution import Execution, follows_training
 from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -148,8 +148,11 @@ def _execute(spec: RunSpec, folder: Path, execution: Execution) -> RunRecord:
     with Bar(total=spec.recipe.steps, unit="step", delay=0, leave=True) as bar:
 
         def advance(step: int, status: str) -> None:
-            bar.set_postfix_str(status, refresh=False)
             bar.update(step - bar.n)
+            if follows_training(status):
+                bar.tell(status)
+            else:
+                bar.set_postfix_str(status, refresh=False)
 
         return execute_run(spec, folder, execution, advance)
 
