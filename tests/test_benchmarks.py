@@ -11,6 +11,7 @@ import bench_data
 import bench_evaluation
 import bench_op
 import bench_predict
+import bench_raster
 import bench_report
 import bench_startup
 import bench_timing
@@ -94,6 +95,15 @@ def test_report(monkeypatch):
     assert line.startswith("report of 1,000 runs: ")
     memory = float(line.split(" GB")[0].split()[-1])
     assert 0.05 < memory < 1
+
+
+@pytest.mark.slow
+def test_raster(monkeypatch):
+    """Twice as many rows need no more memory."""
+    monkeypatch.setattr(bench_raster, "SIDES", [700, 1400])
+    small, large = [float(line.split(" GB")[0].split()[-1]) for line in bench_raster.run(0.0)]
+    assert 0.3 < small < 1.1
+    assert large < small + 0.1
 
 
 def test_startup(monkeypatch):

@@ -94,9 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"wrote {path}")
     kinds = "masks and overlays" if wanted.overlays else "masks"
     print(f"{kinds} of {plural(len(names), 'image')}: {arguments.output}")
-    if outcome.problems:
-        return LEFT_OUT
-    return 0
+    return LEFT_OUT if outcome.problems else 0
 
 
 def _check_options(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.predictor import Predictor
+from encoder_ablations.experiments.prediction.ahead import ahead
 from encoder_ablations.experiments.prediction.inputs import InputFile
 from encoder_ablations.experiments.prediction.outputs import Outputs, described, scored
-from encoder_ablations.utils.ahead import ahead
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError, write_json
 

@@ -33,11 +33,11 @@ SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 """Names of files that may say where they lie on Earth end with one of these."""
 WINDOW = 512
 """Side of the windows in pixels, unless another one is asked for."""
-PREVIEW = 2048
+PREVIEW = 1600
 """Longest side of a map's overlay in pixels."""
 SPARE = 1.1
 """Free space must exceed the estimate by this factor."""
-BLOCK_CACHE = 48
+BLOCK_CACHE = 24
 """MiB of decoded blocks that GDAL keeps: rows of tiles under a strip of windows."""
 LEVELS = 250
 """Uncertainty 0..1 is stored as 0..250, and 255 = no data."""
