@@ -24,6 +24,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import shortened
 
+HERE = "the command line"
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
 
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--encoder", help=options.ENCODER_HELP)
     parser.add_argument("--segmenter", help="a name or a YAML (default mask2former)")
-    parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
+    parser.add_argument(
+        "--dataset", help="a name in configs/datasets, or a YAML ('ablate init FOLDER' writes one)"
+    )
     parser.add_argument(
         "--fraction", type=float, help="share of the training images, 0..1 (default 1)"
     )
@@ -95,11 +98,11 @@ def _saved_spec(arguments: argparse.Namespace, changes: dict[str, Any]) -> RunSp
 
 def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]) -> RunSpec:
     parts = {
-        "encoder": load_encoder(encoder, _settings("encoder", changes)),
-        "segmenter": load_segmenter(segmenter, _settings("segmenter", changes)),
-        "dataset": load_dataset(dataset, _settings("dataset", changes)),
+        "encoder": load_encoder(encoder, _settings("encoder", changes), HERE),
+        "segmenter": load_segmenter(segmenter, _settings("segmenter", changes), HERE),
+        "dataset": load_dataset(dataset, _settings("dataset", changes), HERE),
     }
-    return build(RunSpec, parts | changes, "the command line")
+    return build(RunSpec, parts | changes, HERE)
 
 
 def _settings(part: str, changes: dict[str, Any]) -> dict[str, Any]:

@@ -119,9 +119,11 @@ def divide(spec: DatasetSpec) -> Division:
     scenes = sorted(set(val.scenes))
     if len(scenes) < 2:
         raise InputError(
-            f"'{spec.name}' has no test images and a single val image (or scene); the temperature "
-            "is fitted on one half of val and evaluated on the other. Add images to val, or a test "
-            "split."
+            f"'{spec.name}' has no test images, and all val images are of one scene; the "
+            "temperature is fitted on some scenes of val and evaluated on the others. Add a test "
+            "split, or say by scene_pattern in the dataset's YAML which part of a name is its "
+            "scene (now: "
+            f"{spec.scene_pattern}); without scene_pattern each image is a scene of its own."
         )
     order = numpy_stream(0, "halves of val").permutation(len(scenes)).tolist()
     first = {scenes[place] for place in order[: len(scenes) // 2]}

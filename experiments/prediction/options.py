@@ -6,6 +6,7 @@ from typing import Any
 
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
 
 VIEW_LISTS = ("flips", "scales", "brightness", "contrast")
 """Keys of ``--tta`` whose value is a list."""
@@ -107,11 +108,17 @@ def _setting(text: str, lists: Sequence[str] = ()) -> tuple[str, Any]:
 
 
 def _nested(texts: Sequence[str]) -> dict[str, Any]:
-    """Return ``KEY.CLASS=NUMBER`` as {KEY: {CLASS: NUMBER}}."""
+    """Return ``KEY.CLASS=NUMBER`` as {KEY: {CLASS: NUMBER}}.
+
+    Raises:
+        InputError: a number is given to a key that takes classes.
+    """
     found: dict[str, Any] = {}
     for text in texts:
         path, value = _setting(text, ("largest_only",))
         key, dot, label = path.partition(".")
+        if dot and key == "largest_only":
+            raise InputError(f"--post {text}: write largest_only=CLASS, or several: CLASS,CLASS.")
         if dot:
             found.setdefault(key, {})[label] = value
         else:

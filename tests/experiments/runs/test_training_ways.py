@@ -61,9 +61,10 @@ def test_a_run_that_is_only_evaluated_says_so(terrain, tmp_path, monkeypatch):
     parts = {"encoder": ENCODER, "segmenter": {"name": "linear"}, "dataset": terrain}
     spec = RunSpec(**parts, recipe=RECIPE | {"early_stopping": None})
     folder = tmp_path / spec.run_id
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(run, "_evaluate", interrupted)
-        execute_run(spec, folder, Execution("cpu"))
+        with pytest.raises(KeyboardInterrupt):
+            execute_run(spec, folder, Execution("cpu"))
     said = []
     execute_run(spec, folder, Execution("cpu"), lambda *told: said.append(told))
     assert said == [(8, "evaluating"), (8, "measuring cost")]
