@@ -66,7 +66,7 @@ def test_no_neck_is_built(terrain):
         (VIT | {"final_norm": False}, {}, "final_norm is about maps"),
         (VIT | {"freeze": "body"}, {"feature_precision": "bf16"}, "bf16 rounds.*Use fp32"),
         ({"name": "test_resnet", "weights": "random"}, {}, "eomt.*plain vision"),
-        ({"name": "unet_tiny", "weights": "random"}, {}, "eomt.*UNetBody"),
+        ({"name": "unet_tiny", "weights": "random"}, {}, "eomt.*plain vision"),
     ],
 )
 def test_what_does_not_fit_is_one_line(terrain, encoder, recipe, words):
