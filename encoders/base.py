@@ -91,9 +91,8 @@ class Body(nn.Module):
             InputError: the body is no plain vision transformer, or one that takes no masks.
         """
         raise InputError(
-            "the head runs the encoder's blocks itself, which plain vision transformers have; this "
-            f"encoder's body is a {type(self).__name__}. Use one such as CLIP, SigLIP, DINOv2, "
-            "DINOv3, MAE or AIMv2."
+            "the head runs the encoder's blocks itself, which only plain vision transformers have; "
+            "this encoder is none. Use one such as CLIP, SigLIP, DINOv2, DINOv3, MAE or AIMv2."
         )
 
     def facts(self) -> dict[str, object]:

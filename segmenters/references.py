@@ -12,7 +12,9 @@ from encoder_ablations.utils.references import Reference, resolve
 
 
 def load_segmenter(
-    reference: Reference, overrides: Mapping[str, Any] | None = None
+    reference: Reference,
+    overrides: Mapping[str, Any] | None = None,
+    given: str = "the given settings",
 ) -> SegmenterSpec:
     """Return the head that a reference means, with all its settings.
 
@@ -21,6 +23,7 @@ def load_segmenter(
             ``package.module:Class`` for a head of one's own, or a mapping that may be a delta over
             one of these.
         overrides: settings over those of the reference.
+        given: where these come from, for messages.
 
     Raises:
         InputError: there is no such head, or it has no such setting or value.
@@ -28,7 +31,7 @@ def load_segmenter(
     content, source = resolve("segmenters", reference, _defaults)
     content = merge(content, overrides or {})
     spec, name = head_settings(str(content.get("name")))
-    settings = build(spec, content | {"name": name}, source)
+    settings = build(spec, content | {"name": name}, source, overrides, given)
     if isinstance(settings, DenseSpec):
         losses = checked_losses(settings.loss, source)
         resolved = {each: own.model_dump(mode="json") for each, own in losses.items()}

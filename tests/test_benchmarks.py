@@ -10,6 +10,8 @@ import bench_cache
 import bench_data
 import bench_evaluation
 import bench_op
+import bench_predict
+import bench_raster
 import bench_report
 import bench_startup
 import bench_timing
@@ -20,7 +22,7 @@ import torch
 from simulated_study import Size
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
-IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op]
+IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_predict]
 IN_SECONDS += [pytest.param(bench_training, marks=pytest.mark.slow)]
 
 
@@ -33,6 +35,8 @@ def _small(monkeypatch):
     monkeypatch.setattr(bench_cache, "MODEL", "vit_tiny_patch16_224")
     monkeypatch.setattr(bench_cache, "SIDE", 64)
     monkeypatch.setattr(bench_training, "SIDE", 64)
+    monkeypatch.setattr(bench_predict, "IMAGES", 2)
+    monkeypatch.setattr(bench_predict, "MODELS", [(bench_predict.REDUCED, 64)])
     monkeypatch.setattr(bench_data, "IMAGES", 8)
 
 
@@ -93,6 +97,15 @@ def test_report(monkeypatch):
     assert line.startswith("report of 1,000 runs: ")
     memory = float(line.split(" GB")[0].split()[-1])
     assert 0.05 < memory < 1
+
+
+@pytest.mark.slow
+def test_raster(monkeypatch):
+    """Twice as many rows need no more memory."""
+    monkeypatch.setattr(bench_raster, "SIDES", [700, 1400])
+    small, large = [float(line.split(" GB")[0].split()[-1]) for line in bench_raster.run(0.0)]
+    assert 0.3 < small < 1.1
+    assert large < small + 0.1
 
 
 def test_startup(monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from encoder_ablations.utils.errors import InputError, nearest
 from encoder_ablations.utils.texts import as_cell, shortened
@@ -35,6 +36,8 @@ class Config(BaseModel):
 Model = TypeVar("Model", bound=BaseModel)
 UNION_TAGS = ("str", "dict[str,any]")
 """What pydantic adds to the place of a value that may be of either kind."""
+OTHER_NAMES = {"learning_rate": "lr"}
+"""What settings are called elsewhere -> here."""
 Number = TypeVar("Number", int, float)
 
 
@@ -172,13 +175,21 @@ def parse_overrides(assignments: Sequence[str]) -> dict[str, Any]:
     return result
 
 
-def build(model: type[Model], content: Mapping[str, Any], source: Path | str) -> Model:
+def build(
+    model: type[Model],
+    content: Mapping[str, Any],
+    source: Path | str,
+    overrides: Mapping[str, Any] | None = None,
+    given: str = "the given settings",
+) -> Model:
     """Return a ``model`` of ``content``.
 
     Args:
         model: the kind of configuration.
         content: its keys and values.
         source: where ``content`` came from (a file, "the command line"), for the error message.
+        overrides: keys of ``content`` that came from elsewhere.
+        given: from where.
 
     Raises:
         InputError: the first key that is unknown or holds an impossible value.
@@ -186,18 +197,24 @@ def build(model: type[Model], content: Mapping[str, Any], source: Path | str) ->
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{source}: {_first_problem(model, error)}") from error
+        problem = _first_problem(error)
+        if problem["loc"] and problem["loc"][0] in (overrides or {}):
+            source = given
+        raise InputError(f"{source}: {_in_words(model, problem)}") from error
 
 
-def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> ErrorDetails:
     problems = error.errors()
     # a misspelt key that is required is reported as missing, too; the misspelling says more
-    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+    return next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
+
+
+def _in_words(model: type[BaseModel], problem: ErrorDetails) -> str:
     where = [str(part) for part in problem["loc"] if part not in UNION_TAGS]
     key = shortened(".".join(where)) or "the file"
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, where[:-1])
-        hint = nearest(where[-1], allowed)
+        hint = nearest(where[-1], allowed) or _below(model, where)
         return f"unknown key '{key}'.{hint} Allowed: {', '.join(sorted(allowed))}."
     if problem["type"] == "missing":
         given = ", ".join(shortened(str(each)) for each in problem["input"]) or "nothing"
@@ -206,11 +223,27 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
         least, found = problem["ctx"]["min_length"], problem["ctx"]["actual_length"]
         return f"'{key}' needs at least {least} entry, it has {found}."
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "model_type":
+        keys = ", ".join(_fields_at(model, where))
+        message = f"write a mapping {{key: value}}, whose keys may be {keys}"
+    if problem["type"] in ("tuple_type", "list_type"):
+        message = "write a list, e.g. [a, b]"
     given = problem["input"]
     shown = ""
     if isinstance(given, str | int | float | bool | None):
         shown = f" (given: {shortened(repr(given))})"
     return f"'{key}': {message[0].lower() + message[1:]}{shown}."
+
+
+def _below(model: type[BaseModel], where: Sequence[str]) -> str:
+    """Return a hint at the setting that an unknown key is called like, further down; or ""."""
+    *path, key = where
+    wanted = OTHER_NAMES.get(key, key)
+    for name in _fields_at(model, path):
+        if wanted in _fields_at(model, [*path, name]) and name != wanted:
+            full = ".".join([*path, name, wanted])
+            return f" Did you mean '{full}'?"
+    return ""
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:

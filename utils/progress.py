@@ -55,6 +55,12 @@ class Bar(tqdm):  # type: ignore[misc] # tqdm has no types
             self.delay = math.inf
         super().close()
 
+    def tell(self, text: str) -> None:
+        """Show at once what is being done, also where plain lines are printed."""
+        self.set_postfix_str(text, refresh=False)
+        self.next_line = time.monotonic()
+        self.refresh()
+
     def _print_line(self) -> None:
         self.next_line = time.monotonic() + LINE_SECONDS
         line = plain_line(self)
@@ -69,7 +75,7 @@ def plain_line(bar: Bar) -> str:
     rate = bar.format_dict["rate"]
     if bar.total:
         parts = [f"{bar.n} of {bar.total} {bar.unit}s", f"{bar.n / bar.total:.0%}"]
-    if bar.total and rate:
+    if bar.total and rate and bar.n < bar.total:
         parts.append(f"about {duration((bar.total - bar.n) / rate)} left")
     if bar.postfix:
         parts.append(bar.postfix)

@@ -48,8 +48,12 @@ class Combined:
         """
         assert self._sum is not None
         assert self._entropies is not None
-        probabilities = self._sum / self._sum.sum(dim=1, keepdim=True)
-        return torch.cat([probabilities, self._entropies[:, None] / self._weights], dim=1)
+        images, classes, height, width = self._sum.shape
+        values = self._sum.new_empty(images, classes + 1, height, width)
+        # written in place: the probabilities are too large to be copied once more
+        torch.div(self._sum, self._sum.sum(dim=1, keepdim=True), out=values[:, :classes])
+        torch.div(self._entropies, self._weights, out=values[:, classes])
+        return values
 
     def _counted(self, probabilities: Tensor, weight: float) -> Tensor:
         if self._how == "max":
@@ -58,10 +62,14 @@ class Combined:
             votes = torch.zeros_like(probabilities)
             votes.scatter_(1, probabilities.argmax(dim=1, keepdim=True), weight)
             return votes
+        if weight == 1:
+            return probabilities
         return weight * probabilities
 
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Return the entropy over the classes in nats, B×h×w of B×K×h×w."""
-    each: Tensor = torch.special.entr(probabilities)
-    return each.sum(dim=1)
+    # faster than torch.special.entr, and 0·log 0 is 0 as well
+    smallest = torch.finfo(probabilities.dtype).tiny
+    negative = probabilities.clamp_min(smallest).log_().mul_(probabilities).sum(dim=1)
+    return negative.neg_()

@@ -36,16 +36,14 @@ class ImageVotes:
         self._sum = np.zeros(0)
         self._weight = 0.0
 
-    def add(self, scores: Tensor | None, weight: float, windows: np.ndarray | None = None) -> None:
+    def add(self, scores: Tensor, weight: float, windows: np.ndarray | None = None) -> None:
         """Take what one pass says.
 
         Args:
-            scores: B×K logits of B windows of the image; None = the model has no image head.
+            scores: B×K logits of B windows of the image.
             weight: of the model.
             windows: B×h×w×3 uint8, where black ones are to be left out.
         """
-        if scores is None:
-            return
         if self._leave_out_black and windows is not None:
             seen = windows.any(axis=(1, 2, 3))
             if not seen.any():
@@ -68,3 +66,21 @@ class ImageVotes:
         means = self._sum / self._weight
         best = int(means.argmax())
         return ImageClass(classes[best], float(means[best]))
+
+
+def share_out(
+    votes: Sequence[ImageVotes], scores: Tensor | None, weight: float, windows: np.ndarray
+) -> None:
+    """Give the class scores of a batch to the images that they are of.
+
+    Args:
+        votes: of one image, of which the batch holds windows, or of each image of the batch.
+        scores: B×K logits; None = the model has no image head.
+        weight: of the model.
+        windows: B×h×w×3 uint8, the batch.
+    """
+    if scores is None:
+        return
+    parts = scores.chunk(len(votes))
+    for each, part, own in zip(votes, parts, np.split(windows, len(votes)), strict=True):
+        each.add(part, weight, own)

@@ -96,4 +96,6 @@ def decide(values: Tensor) -> Decided:
     # the largest entropy that K classes can have
     largest = math.log(max(2, len(probabilities)))
     disagreement = (whole - single).clamp_min(0) / largest
-    return Decided(probabilities.argmax(dim=0), whole / largest, disagreement, probabilities)
+    # on a CPU max is several times as fast as argmax, and also returns the first of equal ones
+    labels = probabilities.max(dim=0).indices
+    return Decided(labels, whole / largest, disagreement, probabilities)

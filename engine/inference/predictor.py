@@ -1,6 +1,6 @@
 """Predictions of images of any size by one trained model, or by several together."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from encoder_ablations.data.views.transforms import at_short_side
+from encoder_ablations.engine.inference.array_source import Array
 from encoder_ablations.engine.inference.combination import Combined
 from encoder_ablations.engine.inference.guided_filter import refined
-from encoder_ablations.engine.inference.image_votes import ImageVotes
+from encoder_ablations.engine.inference.image_votes import ImageVotes, share_out
 from encoder_ablations.engine.inference.postprocess import Postprocessing
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.spec import InferenceSpec, PostprocessSpec
@@ -28,6 +29,9 @@ from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.errors import InputError
 
+BATCH_PIXELS = 2**23
+"""Most pixels of images that go through the model together: 8 images of 1024×1024."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -43,34 +47,6 @@ class Member:
     segmenter: Segmenter
     short_side: int | None = None
     weight: float = 1.0
-
-
-class Array:
-    """An image in memory that is read piece by piece."""
-
-    def __init__(self, image: np.ndarray) -> None:
-        """Take an image H×W×3 (RGB) or H×W (grey) uint8.
-
-        Raises:
-            InputError: it has another shape or type.
-        """
-        shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-        if not shaped or image.dtype != np.uint8 or not image.size:
-            raise InputError(
-                f"an image is an array H×W×3 (RGB) or H×W (grey) of uint8, not one of shape "
-                f"{image.shape} and type {image.dtype}."
-            )
-        self._pixels = as_rgb(image)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W)."""
-        height, width = self._pixels.shape[:2]
-        return height, width
-
-    def block(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return a part of the image as h×w×3."""
-        return self._pixels[rows, columns]
 
 
 class Predictor:
@@ -116,9 +92,48 @@ class Predictor:
         source = Array(image)
         votes = ImageVotes()
         blocks = self.blocks(source, votes=votes)
-        found = Prediction.of(blocks, source.size, self.classes, keep_probabilities)
-        decided = votes.decided(self.image_classes)
-        return replace(found, mask=self.postprocessing.of(found.mask), image_class=decided)
+        return self._decided(blocks, source.size, votes, keep_probabilities)
+
+    def predict_batch(
+        self, images: Sequence[np.ndarray], keep_probabilities: bool = True
+    ) -> list[Prediction]:
+        """Return the predictions of several images of one size, by common forward passes.
+
+        Args:
+            images: each H×W×3 (RGB) or H×W (grey) uint8, and predicted without windows.
+            keep_probabilities: see :meth:`predict`.
+
+        Raises:
+            InputError: one is no such array.
+        """
+        sources = [Array(image) for image in images]
+        rows, columns = (slice(0, side) for side in sources[0].size)
+        votes = [ImageVotes() for _ in sources]
+        pixels = np.stack([source.block(rows, columns) for source in sources])
+        values = self._predicted(pixels, votes).cpu()
+        return [
+            self._decided([Block(rows, columns, each)], source.size, own, keep_probabilities)
+            for each, source, own in zip(values, sources, votes, strict=True)
+        ]
+
+    def takes_together(self, size: tuple[int, int]) -> int:
+        """Return how many images of (H, W) a forward pass takes; 1 for those that need windows."""
+        if self.windows(size) > 1:
+            return 1
+        most = BATCH_PIXELS // (size[0] * size[1])
+        return max(1, min(self.spec.batch, most))
+
+    def _decided(
+        self,
+        blocks: Iterable[Block],
+        size: tuple[int, int],
+        votes: ImageVotes,
+        keep_probabilities: bool,
+    ) -> Prediction:
+        """Return the prediction of an image (H, W) of which these are the blocks and votes."""
+        found = Prediction.of(blocks, size, self.classes, keep_probabilities)
+        whole = votes.decided(self.image_classes)
+        return replace(found, mask=self.postprocessing.of(found.mask), image_class=whole)
 
     def objects(
         self, image: np.ndarray, class_id: int, score: float = 0.7, share: float = 0.5
@@ -191,7 +206,7 @@ class Predictor:
             single predictions, see :class:`.combination.Combined`. They cover every pixel once.
         """
         spec = self.spec
-        predicted = partial(self._predicted, votes=votes or ImageVotes())
+        predicted = partial(self._predicted, votes=[votes or ImageVotes()])
         if spec.window is not None and max(source.size) > spec.window:
             yield from blended(source, spec.window, spec.overlap, spec.batch, predicted, advance)
             return
@@ -222,8 +237,11 @@ class Predictor:
             return 1
         return number_of_windows(size, self.spec.window, self.spec.overlap)
 
-    def _predicted(self, images: np.ndarray, votes: ImageVotes) -> Tensor:
-        """Return the values of :meth:`blocks` for images B×h×w×3 uint8, as B×(K+1)×h×w."""
+    def _predicted(self, images: np.ndarray, votes: Sequence[ImageVotes]) -> Tensor:
+        """Return the values of :meth:`blocks` for images B×h×w×3 uint8, as B×(K+1)×h×w.
+
+        Votes are collected as :func:`.image_votes.share_out` says.
+        """
         combined = Combined(self.spec.combine)
         height, width = images.shape[1:3]
         with torch.inference_mode(), tensor_float32(False):
@@ -231,7 +249,7 @@ class Predictor:
                 pixels = self._moved(member, images)
                 for view in self.views:
                     maps = _scores(member.segmenter, pixels, view)
-                    votes.add(maps.image_scores, member.weight, images)
+                    share_out(votes, maps.image_scores, member.weight, images)
                     found = view.undone(maps.probabilities(view.size((height, width))))
                     combined.add(found, member.weight)
         values = combined.values()

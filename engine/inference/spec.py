@@ -75,7 +75,7 @@ class InferenceSpec(Config):
     overlap: float = Field(default=0.5, ge=0, lt=1)
     """Share of a window that the next one covers, too."""
     batch: Annotated[int, Field(ge=1), at_most(1024, "all its windows lie in memory")] = 1
-    """Windows per forward pass."""
+    """Windows, or images of one size, per forward pass."""
     views: ViewsSpec = ViewsSpec()
     """Test-time augmentation."""
     combine: Combination = "mean"

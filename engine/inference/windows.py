@@ -14,8 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-STRIP = 4096
+STRIP = 1536
 """Columns that are predicted together: the sums of a row of windows need much memory."""
+
+
+BAND = 64
+"""Most rows of a block: what is done with a block needs several times its memory."""
 
 
 class Source(Protocol):
@@ -171,9 +175,12 @@ def _blended_strip(
         if carried is not None:
             found.add(carried)
         carried = found.below(bottom - top)
-        means = found.means(bottom - top)
-        del found  # while the consumer works, only its part lies in memory
-        yield Block(slice(top, bottom), columns, means[:, :, _within(strip)])
+        # few rows at a time, because the consumer needs several copies of what it gets
+        for first in range(0, bottom - top, BAND):
+            last = min(first + BAND, bottom - top)
+            means = found.means(first, last)
+            yield Block(slice(top + first, top + last), columns, means[:, :, _within(strip)])
+        del found
         top = bottom
 
 
@@ -194,9 +201,9 @@ class _Sums(NamedTuple):
         self.values[:, :rows] += above.values
         self.weights[:rows] += above.weights
 
-    def means(self, rows: int) -> Tensor:
-        """Return the weighted means of the first rows, C×rows×w; the sums are used up."""
-        return self.values[:, :rows].div_(self.weights[:rows]).clone()
+    def means(self, first: int, last: int) -> Tensor:
+        """Return the weighted means of the rows ``first`` to ``last - 1``, C×rows×w."""
+        return self.values[:, first:last] / self.weights[first:last]
 
     def below(self, rows: int) -> "_Sums":
         """Return a copy of all but the first rows."""

@@ -17,6 +17,7 @@ from encoder_ablations.utils.optional import missing
 if TYPE_CHECKING:
     from encoder_ablations.experiments.exporting.exported import Exported
 
+ALLOWED = {"format": ("onnx", "torch", "hf"), "precision": ("fp32", "fp16", "int8")}
 EXAMPLES = """  ablate export outputs/demo -o exported
   ablate export outputs/demo/runs/RUN --size 512x1024 -o exported
   ablate export outputs/demo --runs 'EfficientNet*seed0' --precision fp16 -o exported
@@ -79,10 +80,26 @@ def _read(arguments: argparse.Namespace) -> ExportSpec:
     Raises:
         InputError: a value is not allowed.
     """
+    for option, allowed in ALLOWED.items():
+        given = getattr(arguments, option)
+        if given not in allowed:
+            raise InputError(f"--{option} {given}: allowed are {', '.join(allowed)}.")
     content = {"format": arguments.format, "precision": arguments.precision}
     if arguments.size is not None:
-        content["size"] = arguments.size.lower().split("x")
+        content["size"] = _sides(arguments.size)
     return build(ExportSpec, content, "--format, --size or --precision")
+
+
+def _sides(text: str) -> list[str]:
+    """Return height and width, as they are written in ``HxW``.
+
+    Raises:
+        InputError: there are not two numbers.
+    """
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+        raise InputError(f"--size {text}: write height x width in pixels, e.g. 512x512.")
+    return sides
 
 
 def _only(runs: Sequence[TrainedRun]) -> TrainedRun:

@@ -11,7 +11,7 @@ from typing import Any
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.execution import Execution, follows_training
 from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -24,6 +24,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import shortened
 
+HERE = "the command line"
 RESUMES = True
 """The same command goes on where Ctrl-C has stopped it."""
 
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--encoder", help=options.ENCODER_HELP)
     parser.add_argument("--segmenter", help="a name or a YAML (default mask2former)")
-    parser.add_argument("--dataset", help="a name in configs/datasets, or a YAML")
+    parser.add_argument(
+        "--dataset", help="a name in configs/datasets, or a YAML ('ablate init FOLDER' writes one)"
+    )
     parser.add_argument(
         "--fraction", type=float, help="share of the training images, 0..1 (default 1)"
     )
@@ -95,11 +98,11 @@ def _saved_spec(arguments: argparse.Namespace, changes: dict[str, Any]) -> RunSp
 
 def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]) -> RunSpec:
     parts = {
-        "encoder": load_encoder(encoder, _settings("encoder", changes)),
-        "segmenter": load_segmenter(segmenter, _settings("segmenter", changes)),
-        "dataset": load_dataset(dataset, _settings("dataset", changes)),
+        "encoder": load_encoder(encoder, _settings("encoder", changes), HERE),
+        "segmenter": load_segmenter(segmenter, _settings("segmenter", changes), HERE),
+        "dataset": load_dataset(dataset, _settings("dataset", changes), HERE),
     }
-    return build(RunSpec, parts | changes, "the command line")
+    return build(RunSpec, parts | changes, HERE)
 
 
 def _settings(part: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -148,8 +151,11 @@ def _execute(spec: RunSpec, folder: Path, execution: Execution) -> RunRecord:
     with Bar(total=spec.recipe.steps, unit="step", delay=0, leave=True) as bar:
 
         def advance(step: int, status: str) -> None:
-            bar.set_postfix_str(status, refresh=False)
             bar.update(step - bar.n)
+            if follows_training(status):
+                bar.tell(status)
+            else:
+                bar.set_postfix_str(status, refresh=False)
 
         return execute_run(spec, folder, execution, advance)
 

@@ -11,8 +11,9 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.datasets.subsets import fingerprint
+from encoder_ablations.engine.inference.array_source import Array
 from encoder_ablations.engine.inference.prediction import decide
-from encoder_ablations.engine.inference.predictor import Array, Predictor
+from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import numpy_stream
 
@@ -119,9 +120,11 @@ def divide(spec: DatasetSpec) -> Division:
     scenes = sorted(set(val.scenes))
     if len(scenes) < 2:
         raise InputError(
-            f"'{spec.name}' has no test images and a single val image (or scene); the temperature "
-            "is fitted on one half of val and evaluated on the other. Add images to val, or a test "
-            "split."
+            f"'{spec.name}' has no test images, and all val images are of one scene; the "
+            "temperature is fitted on some scenes of val and evaluated on the others. Add a test "
+            "split, or say by scene_pattern in the dataset's YAML which part of a name is its "
+            "scene (now: "
+            f"{spec.scene_pattern}); without scene_pattern each image is a scene of its own."
         )
     order = numpy_stream(0, "halves of val").permutation(len(scenes)).tolist()
     first = {scenes[place] for place in order[: len(scenes) // 2]}

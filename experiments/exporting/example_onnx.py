@@ -1,9 +1,10 @@
-"""Segment a photo by model.onnx: write its mask and an overlay.
+"""Segment a photo by model.onnx: print which share each class has, and write mask and overlay.
 
 It needs numpy, pillow and onnxruntime:
 
     pip install numpy pillow onnxruntime
-    python example.py photo.jpg
+    python example.py photo.jpg            prints only
+    python example.py photo.jpg FOLDER     writes into the folder, too
 
 The mask is a PNG of class ids in the classes' colours. Names of the classes are in classes.json.
 If the model also tells the class of the whole photo, that is printed first.
@@ -59,11 +60,14 @@ def main() -> None:
         best = int(shares.argmax())
         print(f"whole photo: {facts['image_classes'][best]} ({100 * shares[best]:.2f} %)")
     ids = np.asarray(mask)
-    if mask.mode == "L":
-        mask.putpalette(colors.tobytes())
-    mask.save(f"{path.stem}.mask.png")
-    overlay = Image.blend(photo, Image.fromarray(colors[ids]), 0.5)
-    overlay.save(f"{path.stem}.overlay.png")
+    if len(sys.argv) > 2:
+        folder = Path(sys.argv[2])
+        folder.mkdir(parents=True, exist_ok=True)
+        if mask.mode == "L":
+            mask.putpalette(colors.tobytes())
+        mask.save(folder / f"{path.stem}.mask.png")
+        overlay = Image.blend(photo, Image.fromarray(colors[ids]), 0.5)
+        overlay.save(folder / f"{path.stem}.overlay.png")
     for each in facts["classes"]:
         share = float((ids == each["id"]).mean())
         if share > 0:

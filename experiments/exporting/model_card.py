@@ -78,8 +78,9 @@ USE = {
     "onnx": """    pip install numpy pillow onnxruntime
     python example.py photo.jpg
 
-`example.py` writes a mask and an overlay. Outputs are `labels` (batch × height × width) and, where
-you ask for it, `probabilities` (batch × classes × height × width).""",
+`example.py` prints the classes' shares. `python example.py photo.jpg FOLDER` also writes a mask and
+an overlay into that folder. Outputs are `labels` (batch × height × width) and, where you ask for
+it, `probabilities` (batch × classes × height × width).""",
     "torch": """    model = torch.export.load("model.pt2").module()
     labels, probabilities = model(photos)
 

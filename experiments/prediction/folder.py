@@ -5,19 +5,22 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.inputs import InputFile
-from encoder_ablations.experiments.prediction.outputs import Outputs, predict_image
+from encoder_ablations.experiments.prediction.outputs import Outputs
+from encoder_ablations.experiments.prediction.pipeline import (
+    NO_OTHERS,
+    THREADS,
+    Others,
+    Pipeline,
+    VideoOutcome,
+)
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import StorageError, as_json, write_json, write_text
+from encoder_ablations.utils.files import as_json, write_json, write_text
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import plural
-
-if TYPE_CHECKING:
-    from encoder_ablations.experiments.prediction.raster_output import Maps
-    from encoder_ablations.experiments.prediction.video_output import Videos
 
 SETTINGS = "prediction.json"
 """Which models and settings a folder's predictions were made with."""
@@ -59,23 +62,12 @@ def begin(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
-class Others(NamedTuple):
-    """What writes of files that are no images; None = no file needs it.
-
-    Attributes:
-        maps: of rasters.
-        videos: of videos.
-    """
-
-    maps: "Maps | None" = None
-    videos: "Videos | None" = None
-
-
-NO_OTHERS = Others()
-
-
 def predict_files(
-    files: Sequence[InputFile], predictor: Predictor, outputs: Outputs, others: Others = NO_OTHERS
+    files: Sequence[InputFile],
+    predictor: Predictor,
+    outputs: Outputs,
+    others: Others = NO_OTHERS,
+    threads: int = THREADS,
 ) -> Outcome:
     """Predict every file that is not complete yet; go on behind one that cannot be used.
 
@@ -84,49 +76,36 @@ def predict_files(
         predictor: for images.
         outputs: what is written of images.
         others: what is written of rasters and videos.
+        threads: that read and write files while the model computes; they change no result.
 
     Raises:
         StorageError: nothing can be written any more.
     """
+    # a file that is named twice is predicted once
+    named = {file.name: file for file in files}
+    missing = [file for name, file in named.items() if not outputs.is_complete(name)]
+    pipeline = Pipeline(predictor, outputs, others, threads)
+    with Bar(total=len(named), initial=len(named) - len(missing), unit="file") as bar:
+        pipeline.run(missing, bar.update)
     outcome = Outcome([], [], [])
-    with Bar(total=len(files), unit="image") as bar:
-        for file in files:
-            try:
-                if file.is_video:
-                    assert others.videos is not None
-                    _predict_video(file, others.videos, outcome)
-                else:
-                    _predict_picture(file, predictor, outputs, others.maps)
-                    outcome.done.append(file.name)
-            except StorageError:
-                raise
-            except InputError as error:
-                outcome.problems.append(str(error))
-            bar.update()
+    for name, file in named.items():
+        if name in pipeline.problems:
+            outcome.problems.append(pipeline.problems[name])
+        elif name in pipeline.videos:
+            _add_video(outcome, file, pipeline.videos[name])
+        else:
+            outcome.done.append(name)
     return outcome
 
 
-def _predict_video(file: InputFile, videos: "Videos", outcome: Outcome) -> None:
-    """Predict the frames of a video."""
-    found = videos.write(file.name, file.path)
+def _add_video(outcome: Outcome, file: InputFile, found: VideoOutcome) -> None:
+    """Add the frames of a video to what is done, and what is wrong with it."""
     outcome.done.extend(found.names)
     if found.damage is not None:
         frames = plural(len(found.names), "frame")
         outcome.damaged.append(
             f"{file.path} is damaged: {found.damage}. {frames} of it have been predicted."
         )
-
-
-def _predict_picture(
-    file: InputFile, predictor: Predictor, outputs: Outputs, maps: "Maps | None"
-) -> None:
-    """Predict an image or a raster, unless it is complete."""
-    if outputs.is_complete(file.name):
-        return
-    if maps is not None and maps.takes(file.path):
-        write_json(outputs.description(file.name), maps.write(file.name, file.path))
-        return
-    predict_image(file.name, file.path, file.read(), predictor, outputs)
 
 
 def write_summaries(outputs: Outputs, names: Sequence[str]) -> list[Path]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
 
 VIEW_LISTS = ("flips", "scales", "brightness", "contrast")
 """Keys of ``--tta`` whose value is a list."""
@@ -36,7 +37,11 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap", type=float, default=0.5, help="share that windows overlap by (default 0.5)"
     )
-    parser.add_argument("--batch", type=int, default=1, help="windows per forward pass (default 1)")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help="windows, or images of one size, per forward pass (default 1; predict on a GPU: 8)",
+    )
     parser.add_argument(
         "--tta",
         nargs="+",
@@ -99,11 +104,12 @@ def read_inference(arguments: argparse.Namespace) -> InferenceSpec:
     content = {
         "window": arguments.window,
         "overlap": arguments.overlap,
-        "batch": arguments.batch,
         "views": dict(_setting(text, VIEW_LISTS) for text in arguments.tta),
         "combine": arguments.combine,
         "postprocess": _nested(arguments.post),
     }
+    if arguments.batch is not None:
+        content["batch"] = arguments.batch
     if arguments.refine is not None:
         content["refine"] = dict(_setting(text) for text in arguments.refine)
     return build(InferenceSpec, content, "the options of the prediction")
@@ -125,11 +131,17 @@ def _setting(text: str, lists: Sequence[str] = ()) -> tuple[str, Any]:
 
 
 def _nested(texts: Sequence[str]) -> dict[str, Any]:
-    """Return ``KEY.CLASS=NUMBER`` as {KEY: {CLASS: NUMBER}}."""
+    """Return ``KEY.CLASS=NUMBER`` as {KEY: {CLASS: NUMBER}}.
+
+    Raises:
+        InputError: a number is given to a key that takes classes.
+    """
     found: dict[str, Any] = {}
     for text in texts:
         path, value = _setting(text, ("largest_only",))
         key, dot, label = path.partition(".")
+        if dot and key == "largest_only":
+            raise InputError(f"--post {text}: write largest_only=CLASS, or several: CLASS,CLASS.")
         if dot:
             found.setdefault(key, {})[label] = value
         else:

@@ -1,30 +1,35 @@
 """What is written about one predicted image."""
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
-from encoder_ablations.data.datasets.palette import Color, colorize
+from encoder_ablations.data.datasets.palette import Color
 from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none, pixel_accuracy
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.predictor import Predictor
-from encoder_ablations.engine.inference.similarity import patch_features
+from encoder_ablations.engine.inference.similarity import PatchFeatures, patch_features
 from encoder_ablations.experiments.prediction.cut_outs import CutOut
-from encoder_ablations.experiments.prediction.explanation import GradCam
-from encoder_ablations.utils.files import write_bytes, write_json, write_with
+from encoder_ablations.experiments.prediction.pictures import heat_picture, overlaid, write_image
+from encoder_ablations.utils.files import write_json, write_with
 
-ALPHA = 0.5
-"""Opacity of the classes' colours in an overlay."""
+
+class Explanation(Protocol):
+    """Makes a picture of what speaks for a class, see :class:`.explanation.GradCam`."""
+
+    def picture(
+        self, image: np.ndarray, prediction: Prediction, predictor: Predictor
+    ) -> Image.Image | None:
+        """Return the picture of an image H×W×3 uint8; None where there is nothing to explain."""
 
 
 class Wanted(NamedTuple):
@@ -37,17 +42,36 @@ class Wanted(NamedTuple):
         cut_out: the pixels of one class; None = they are not cut out.
         grad_cam: a heat map of what speaks for a class; None = none is made.
         similarity: numbers by which the gallery shows similar patches.
+        overlays: the image under the classes' colours.
     """
 
     uncertainty: bool = False
     heatmaps: bool = False
     probabilities: bool = False
     cut_out: CutOut | None = None
-    grad_cam: GradCam | None = None
+    grad_cam: Explanation | None = None
     similarity: bool = False
+    overlays: bool = True
 
 
 MASK_AND_OVERLAY = Wanted()
+
+
+class Insight(NamedTuple):
+    """What only the model can tell of an image; None = it is not wanted.
+
+    Attributes:
+        cut_out: the pixels of one class.
+        grad_cam: what speaks for a class; None also where the image has no pixel of it.
+        patches: by which the gallery shows similar patches.
+    """
+
+    cut_out: Image.Image | None = None
+    grad_cam: Image.Image | None = None
+    patches: PatchFeatures | None = None
+
+
+NO_INSIGHT = Insight()
 
 
 class Outputs:
@@ -94,8 +118,30 @@ class Outputs:
         """Return whether everything about an image has been written."""
         return self.description(name).exists()
 
+    def insight(self, sample: Sample, prediction: Prediction, predictor: Predictor) -> Insight:
+        """Return what is wanted of an image that only its model can tell.
+
+        Args:
+            sample: the image.
+            prediction: of the image.
+            predictor: that it is of.
+
+        Raises:
+            InputError: queries are to tell what is cut out, and there are none; or a heat map is of
+                a region outside of the image.
+        """
+        wanted, image = self.wanted, sample.image
+        cut_out, heated, patches = None, None, None
+        if wanted.cut_out is not None:
+            cut_out = wanted.cut_out.of(image, prediction, predictor)
+        if wanted.grad_cam is not None:
+            heated = wanted.grad_cam.picture(image, prediction, predictor)
+        if wanted.similarity:
+            patches = patch_features(predictor, image)
+        return Insight(cut_out, heated, patches)
+
     def write(
-        self, name: str, sample: Sample, prediction: Prediction, predictor: Predictor
+        self, name: str, sample: Sample, prediction: Prediction, insight: Insight = NO_INSIGHT
     ) -> None:
         """Write the mask, the overlay, the truth if there is one, and what else is wanted.
 
@@ -103,21 +149,15 @@ class Outputs:
             name: of the files.
             sample: the image.
             prediction: of the image, with probabilities where they are needed.
-            predictor: that it is of.
-
-        Raises:
-            InputError: queries are to tell what is cut out, and there are none; or a heat map is of
-                a region outside of the image.
+            insight: see :meth:`insight`.
         """
-        self._look_inside(name, sample.image, prediction, predictor)
-        if self.wanted.cut_out is not None:
-            picture = self.wanted.cut_out.of(sample.image, prediction, predictor)
-            write_image(self.path("cut_outs", name, "png"), picture)
+        self._write_insight(name, insight)
         self._write_ids("masks", name, prediction.mask)
         if sample.mask is not None:
             self._write_ids("truth", name, sample.mask.astype(prediction.mask.dtype))
-        overlay = Image.fromarray(overlaid(sample.image, prediction.mask, self.colors))
-        write_image(self.path("overlays", name, "jpg"), overlay)
+        if self.wanted.overlays:
+            overlay = Image.fromarray(overlaid(sample.image, prediction.mask, self.colors))
+            write_image(self.path("overlays", name, "jpg"), overlay)
         if self.wanted.uncertainty:
             picture = heat_picture(prediction.uncertainty)
             write_image(self.path("uncertainty", name, "png"), picture)
@@ -136,19 +176,17 @@ class Outputs:
                 lambda file: np.savez_compressed(file, probabilities=halves, classes=labels),
             )
 
-    def _look_inside(
-        self, name: str, image: np.ndarray, prediction: Prediction, predictor: Predictor
-    ) -> None:
-        """Write what needs the model's features: the heat map and the similarity of patches."""
-        if self.wanted.grad_cam is not None:
-            heated = self.wanted.grad_cam.picture(image, prediction, predictor)
-            if heated is not None:
-                write_image(self.path("grad_cam", name, "png"), heated)
-        if self.wanted.similarity:
-            found = patch_features(predictor, image)
+    def _write_insight(self, name: str, insight: Insight) -> None:
+        """Write the cut-out, the heat map and the features of patches, as far as there are any."""
+        if insight.cut_out is not None:
+            write_image(self.path("cut_outs", name, "png"), insight.cut_out)
+        if insight.grad_cam is not None:
+            write_image(self.path("grad_cam", name, "png"), insight.grad_cam)
+        if insight.patches is not None:
+            numbers = insight.patches._asdict()
             write_with(
                 self.path("similarity", name, "npz"),
-                lambda file: np.savez_compressed(file, **found._asdict()),
+                lambda file: np.savez_compressed(file, **numbers),
             )
 
     def _write_ids(self, kind: str, name: str, mask: np.ndarray) -> None:
@@ -182,38 +220,14 @@ def predict_image(
         facts: what the description says, too.
     """
     found = predictor.predict(sample.image, keep_probabilities=outputs.needs_probabilities)
-    outputs.write(name, sample, found, predictor)
+    outputs.write(name, sample, found, outputs.insight(sample, found, predictor))
     description = described(name, path, found) | scored(sample, found) | dict(facts)
     write_json(outputs.description(name), description)
-
-
-def heat_picture(values: np.ndarray) -> Image.Image:
-    """Return values H×W in 0..1 as a picture: dark = 0, yellow = 1 (matplotlib's viridis)."""
-    from matplotlib import colormaps
-
-    pixels = colormaps["viridis"](np.clip(values, 0, 1), bytes=True)
-    return Image.fromarray(np.ascontiguousarray(pixels[:, :, :3]))
 
 
 def _file_name(label: str) -> str:
     """Return a class's name as a part of a file's name."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", label)
-
-
-def write_image(path: Path, image: Image.Image) -> None:
-    """Write a JPEG or a PNG, by the file's name, whole or not at all."""
-    buffer = io.BytesIO()
-    if path.suffix == ".jpg":
-        image.save(buffer, "JPEG", quality=90)
-    else:
-        image.save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
-
-
-def overlaid(image: np.ndarray, mask: np.ndarray, colors: tuple[Color, ...]) -> np.ndarray:
-    """Return an image H×W×3 uint8 under the classes' colours, which are half opaque."""
-    mixed = (1 - ALPHA) * image.astype(np.float32) + ALPHA * colorize(mask, colors)
-    return mixed.round().astype(np.uint8)
 
 
 def described(name: str, path: Path, prediction: Prediction) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from encoder_ablations.data.intake.raster_reading import READ_AS_IT_IS, Reading
 from encoder_ablations.engine.inference.image_votes import ImageVotes
 from encoder_ablations.engine.inference.prediction import decide
 from encoder_ablations.engine.inference.predictor import Predictor
-from encoder_ablations.experiments.prediction.outputs import overlaid, write_image
+from encoder_ablations.experiments.prediction.pictures import overlaid, write_image
 from encoder_ablations.experiments.prediction.polygons import write_polygons
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
@@ -35,10 +35,12 @@ SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img")
 """Names of files that may say where they lie on Earth end with one of these."""
 WINDOW = 512
 """Side of the windows in pixels, unless another one is asked for."""
-PREVIEW = 2048
+PREVIEW = 1600
 """Longest side of a map's overlay in pixels."""
 SPARE = 1.1
 """Free space must exceed the estimate by this factor."""
+BLOCK_CACHE = 24
+"""MiB of decoded blocks that GDAL keeps: rows of tiles under a strip of windows."""
 LEVELS = 250
 """Uncertainty 0..1 is stored as 0..250, and 255 = no data."""
 
@@ -50,11 +52,13 @@ class MapSettings(NamedTuple):
         reading: how the raster is read.
         probabilities: whether a GeoTIFF of K bands of float32 is written.
         polygons: whether class areas are written as GeoJSON.
+        overlays: whether a small picture under the classes' colours is written.
     """
 
     reading: Reading = READ_AS_IT_IS
     probabilities: bool = False
     polygons: bool = False
+    overlays: bool = True
 
 
 class Maps:
@@ -101,12 +105,16 @@ class Maps:
         """
         with opened_raster(path, "images", self.settings.reading) as source:
             self._check_room(source)
-            preview = _Preview(source.size)
+            preview = _Preview(source.size, np.min_scalar_type(self.ignore))
             counts = np.zeros(self.ignore + 1, np.int64)
             predictor = self.predictor.windowed(WINDOW)
             votes = ImageVotes(leave_out_black=True)
             total = predictor.windows(source.size)
-            with self._opened(name, source) as files, Bar(total=total, unit="window") as bar:
+            with (
+                rasterio.Env(GDAL_CACHEMAX=BLOCK_CACHE),
+                self._opened(name, source) as files,
+                Bar(total=total, unit="window") as bar,
+            ):
                 for block in predictor.blocks(source, bar.update, votes):
                     decided = decide(block.values)
                     void = source.void_block(block.rows, block.columns)
@@ -123,8 +131,9 @@ class Maps:
             area = source.georeference.square_metres
         if self.settings.polygons:
             write_polygons(self._path("masks", name, "tif"), self.predictor.classes, self.ignore)
-        overlay = Image.fromarray(overlaid(preview.image, preview.mask, self.colors))
-        write_image(self._path("overlays", name, "jpg"), overlay)
+        if self.settings.overlays:
+            overlay = Image.fromarray(overlaid(preview.image, preview.mask, self.colors))
+            write_image(self._path("overlays", name, "jpg"), overlay)
         description = self._described(name, path, preview.size, counts, area)
         found = votes.decided(predictor.image_classes)
         if found is not None:
@@ -219,14 +228,18 @@ class _Preview:
         size: (H, W) of the raster.
         image: h×w×3 uint8.
         mask: h×w class ids.
+
+    Args:
+        size: (H, W) of the raster.
+        kind: the type of class ids.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], kind: np.dtype[Any]) -> None:
         self.size = size
         self._step = -(-max(size) // PREVIEW)
         small = [-(-side // self._step) for side in size]
         self.image = np.zeros((*small, 3), np.uint8)
-        self.mask = np.zeros(small, np.int64)
+        self.mask = np.zeros(small, kind)
 
     def add(self, source: Raster, rows: slice, columns: slice, mask: np.ndarray) -> None:
         """Keep what falls on every n-th row and column of a block."""

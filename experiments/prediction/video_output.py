@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,6 +11,7 @@ from PIL import Image
 from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.experiments.prediction.outputs import Outputs, predict_image
+from encoder_ablations.experiments.prediction.pipeline import VideoOutcome
 from encoder_ablations.experiments.prediction.video_files import (
     Frame,
     Video,
@@ -23,18 +24,6 @@ from encoder_ablations.utils.progress import Bar
 
 FOLDER = "videos"
 """Holds an overlay video and a description of each video."""
-
-
-class VideoOutcome(NamedTuple):
-    """What has been predicted of a video.
-
-    Attributes:
-        names: of its predicted frames.
-        damage: what is wrong with the file; None = it is whole.
-    """
-
-    names: list[str]
-    damage: str | None
 
 
 class Videos:
@@ -77,9 +66,10 @@ class Videos:
                 frames.append(frame._replace(decoded=None))
         if not frames:
             raise InputError(f"{path} is damaged: none of its frames can be decoded.")
-        overlays = self.outputs.path(FOLDER, name, "mp4")
-        rate = video.rate / self.every
-        write_with(overlays, lambda file: write_pictures(file, self._overlays(name, frames), rate))
+        if self.outputs.wanted.overlays:
+            overlays, rate = self._overlays(name, frames), video.rate / self.every
+            path_of_video = self.outputs.path(FOLDER, name, "mp4")
+            write_with(path_of_video, lambda file: write_pictures(file, overlays, rate))
         return {
             "name": name,
             "video": str(path),

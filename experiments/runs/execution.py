@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from encoder_ablations.engine.frozen.feature_store import FeatureStore
 
 Advance = Callable[[int, str], object]
-"""Called after every training step with the number of steps done and a short status."""
+"""Called after every training step with the number of steps done and a short status.
+
+After training the status says what is done then, see :func:`follows_training`.
+"""
+EVALUATING, MEASURING = "evaluating", "measuring cost"
+
+
+def follows_training(status: str) -> bool:
+    """Return whether a status says what is done after the last step."""
+    return status.endswith((EVALUATING, MEASURING))
 
 
 TRACKERS = ("mlflow", "wandb")

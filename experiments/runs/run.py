@@ -17,7 +17,12 @@ from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
 from encoder_ablations.experiments.runs.custom_code import code_of, refuse_other_code
-from encoder_ablations.experiments.runs.execution import Advance, Execution
+from encoder_ablations.experiments.runs.execution import (
+    EVALUATING,
+    MEASURING,
+    Advance,
+    Execution,
+)
 from encoder_ablations.experiments.runs.failure import failed_record
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
@@ -147,10 +152,15 @@ def _run(
         [trackers],
     )
     progress = trainer.run(advance)
+    ended = ""
+    if progress.stopped is not None:
+        ended = f"training ended early after step {progress.step}: {progress.stopped}; "
+    advance(progress.step, ended + EVALUATING)
     best = load_checkpoint(trainer.best, spec.run_id, progress.best_step)
     load_model(segmenter, best["model"], trainer.best)
     result = _evaluate(spec, data, execution, accelerator, segmenter, trainer)
     _save_images(spec, folder, accelerator, result)
+    advance(progress.step, MEASURING)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
     return finished_record(
         spec, data.record, segmenter, progress, result, started, environment, data.warnings

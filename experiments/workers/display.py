@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from encoder_ablations.experiments.runs.execution import follows_training
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.progress import read_progress
@@ -11,6 +12,9 @@ from encoder_ablations.utils.progress import Bar
 BAR = (
     "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone, about {remaining} left{postfix}"
 )
+
+BAR_AT_END = "{desc}{percentage:3.0f} % of the study |{bar}| {elapsed} gone{postfix}"
+"""When all steps are done, and the last run is evaluated: nobody knows how long that takes."""
 
 
 class Display:
@@ -52,8 +56,15 @@ class Display:
 
     def advance(self, run: PlannedRun, step: int, status: str) -> None:
         """Show that ``run`` has done ``step`` steps."""
-        self.bar.set_postfix_str(status, refresh=False)
-        self._move(run.spec.run_id, step)
+        if not follows_training(status):
+            self.bar.set_postfix_str(status, refresh=False)
+            self._move(run.spec.run_id, step)
+            return
+        # no step is left to do where training has ended early
+        self._move(run.spec.run_id, run.spec.recipe.steps)
+        if self.bar.n >= self.bar.total:
+            self.bar.bar_format = BAR_AT_END
+        self.bar.tell(status)
 
     def look(self, runs: Iterable[PlannedRun]) -> None:
         """Show what the progress files say of runs that other processes may be computing."""

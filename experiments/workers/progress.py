@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from encoder_ablations.experiments.runs.execution import follows_training
 from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.utils.files import write_json
 
@@ -47,7 +48,7 @@ class ProgressFile:
         now = time.monotonic()
         if self.first is None:
             self.first = (step, now)
-        if now < self.due:
+        if now < self.due and not follows_training(status):
             return
         done, seconds = step - self.first[0], now - self.first[1]
         speed = None

@@ -15,8 +15,8 @@ from bench_timing import HEADER
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.environment import processor, versions
 
-BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "startup", "training"]
-SLOW = ["lint", "report"]
+BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "predict", "startup", "training"]
+SLOW = ["lint", "raster", "report"]
 """Take minutes: only when asked for."""
 
 
@@ -28,6 +28,9 @@ def main(argv: Sequence[str]) -> int:
         "--seconds", type=float, default=10.0, help="for each row, at least five pairs (default 10)"
     )
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
+    parser.add_argument(
+        "--sides", type=int, nargs="+", metavar="PIXELS", help="of the rasters (raster only)"
+    )
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - {*BENCHMARKS, *SLOW}
     if unknown:
@@ -39,7 +42,10 @@ def main(argv: Sequence[str]) -> int:
     print(f"torch {installed['torch']}, timm {installed['timm']}")
     print(HEADER)
     for name in arguments.names or BENCHMARKS:
-        for line in importlib.import_module(f"bench_{name}").run(arguments.seconds):
+        benchmark = importlib.import_module(f"bench_{name}")
+        if name == "raster" and arguments.sides:
+            benchmark.SIDES = arguments.sides
+        for line in benchmark.run(arguments.seconds):
             print(line, flush=True)
     return 0
 

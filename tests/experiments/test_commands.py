@@ -57,6 +57,14 @@ RUN = ["run", "demo", "--dry-run"]
 TRAIN = ["train", "--encoder", "mae_b16", "--segmenter", "linear", "--dataset", "mars_terrain"]
 MISTAKES = [
     ([*TRAIN, "encoder=5"], "encoder=5"),
+    ([*TRAIN, "segmenter.lost=dice"], "the command line: unknown key 'lost'"),
+    ([*TRAIN, "recipe.learning_rate=1"], "Did you mean 'recipe.optimizer.lr'"),
+    ([*TRAIN, "recipe.mix=cutmix"], "Did you mean 'recipe.augmentation.mix'"),
+    ([*TRAIN, "recipe.augmentation.mix=cutmix"], "probability"),
+    ([*TRAIN[:-1], "/"], "ablate init /"),
+    (["export", "x", "-o", "y", "--size", "512"], "512x512"),
+    (["export", "x", "-o", "y", "--format", "coreml"], "onnx, torch, hf"),
+    (["predict", "x", "y", "--post", "largest_only.car"], "largest_only=CLASS"),
     ([*TRAIN[:4], ".:Head", *TRAIN[5:]], "package.module:name"),
     ([*RUN, "seeds=abc"], "'seeds'"),
     ([*RUN, f"seeds=[1{'0' * 300}]"], "'seed'"),

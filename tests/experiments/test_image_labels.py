@@ -120,7 +120,6 @@ def test_windows_are_averaged():
     votes = ImageVotes()
     votes.add(torch.tensor([[0.0, 0.0], [0.0, math.log(3)]]), 1.0)
     votes.add(torch.tensor([[math.log(9), 0.0]]), 2.0)
-    votes.add(None, 5.0)
     found = votes.decided(("a", "b"))
     # (1/2 + 1/4 + 2 · 9/10) / 4
     assert (found.name, found.probability) == ("a", pytest.approx(0.6375))

@@ -95,3 +95,12 @@ def test_a_clock_that_is_set_does_not_spoil_the_times(clock, monkeypatch, jump):
         work(bar, clock, 10, 1.0)
         assert bar.format_dict["elapsed"] == 20
         assert plain_line(bar) == "reading masks: 20 of 90 masks, 22%, about 1 min 10 s left"
+
+
+def test_what_follows_the_last_step_is_said_at_once(clock, capsys):
+    with Bar(unit="step", total=4, delay=0, leave=True) as bar:
+        work(bar, clock, 4, 1.0)
+        bar.tell("evaluating")
+        (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("evaluating")
+    assert "left" not in line

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoder_ablations.engine.inference import windows
-from encoder_ablations.engine.inference.predictor import Array
+from encoder_ablations.engine.inference.array_source import Array
 from encoder_ablations.engine.inference.windows import blended, number_of_windows, sides
 
 OVERLAPS = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.7, 0.9])
@@ -108,3 +108,13 @@ def test_strips_of_a_wide_image_change_nothing(monkeypatch):
             calls = number_of_windows((40, 150), 32, overlap)
         assert torch.equal(together, strips)
         assert calls >= number_of_windows((40, 150), 32, overlap)
+
+
+def test_blocks_have_few_rows():
+    """What is done with a block needs several times its memory."""
+    source = Array(np.zeros((300, 40, 3), np.uint8))
+    heights = [
+        block.rows.stop - block.rows.start for block in blended(source, 200, 0.25, 1, levels)
+    ]
+    assert max(heights) == windows.BAND
+    assert sum(heights) == 300

@@ -147,7 +147,7 @@ def test_scenes_are_not_divided(terrain):
     two = divide(data.model_copy(update={"scene_pattern": "(val(?=_0000[0-4])|al(?=_00005))"}))
     halves = [two.calibration.ids, two.evaluation.ids]
     assert sorted(halves, key=len)[0] == ["val_00005"]
-    with pytest.raises(InputError, match="single val image"):
+    with pytest.raises(InputError, match="scene_pattern"):
         divide(data.model_copy(update={"scene_pattern": "(val)"}))
 
 

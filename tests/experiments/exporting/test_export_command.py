@@ -105,12 +105,18 @@ def test_the_example_runs_without_this_package(
     # -I and -S: no environment variables, no site-packages
     command = [sys.executable, "-I", "-S", "-c", ISOLATED, isolated_packages]
     command += [onnx_folder / "example.py", "photo.png"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    for further in ([], ["masks"]):
+        done = subprocess.run(
+            [*command, *further], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        # nothing is written where no folder is named
+        written = {path.name for path in tmp_path.iterdir()} - {"packages"}
+        assert written == {"photo.png", *further}
     expected = predictor.predict(photo)
-    mask = read_ids(tmp_path / "photo.mask.png")
+    mask = read_ids(tmp_path / "masks" / "photo.mask.png")
     assert (mask == expected.mask).mean() > 0.999
-    assert Image.open(tmp_path / "photo.overlay.png").size == (64, 64)
+    assert Image.open(tmp_path / "masks" / "photo.overlay.png").size == (64, 64)
     common = max(expected.pixels, key=expected.pixels.get)
     assert f"{100 * expected.pixels[common] / 64**2:.2f} %" in done.stdout
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.reading import read_ids
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.prediction import models
 from encoder_ablations.experiments.prediction.inputs import input_files
 from encoder_ablations.utils.errors import InputError
 
@@ -178,13 +179,16 @@ def test_a_class_is_cut_out(study, photos, tmp_path):
         (["--invert"], "--cut-out"),
         (["--cut-out", "crater", "--queries", "score=2"], "score=2"),
         (["--cut-out", "crater", "--queries", "points=2"], "points"),
-        (["--cut-out", "crater", "--queries"], "no queries"),
+        (["--cut-out", "crater", "--queries"], "mask2former"),
+        (["--threads", 0], "--threads 0"),
     ],
 )
-def test_wrong_cut_outs_are_one_line(study, photos, capsys, options, said, tmp_path):
+def test_wrong_cut_outs_are_one_line(study, photos, capsys, options, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "load_best", lambda *_: pytest.fail("a model was loaded"))
     assert run(study, photos / "a.png", "-o", tmp_path / "o", *options) == 2
-    error = [line for line in capsys.readouterr().err.splitlines() if "image" not in line[:10]]
-    assert said in error[-1]
+    (error,) = capsys.readouterr().err.splitlines()
+    assert said in error
+    assert not (tmp_path / "o").exists()
 
 
 def test_an_output_within_the_inputs_is_refused(study, photos, capsys):

@@ -6,6 +6,7 @@ import pytest
 
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.runs import run
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.runs.run import execute_run
@@ -33,6 +34,11 @@ def record_of(folder):
 def test_a_run_that_stopped_early_is_finished_and_says_so(studies, capsys):
     studies.write(encoders=[ENCODER], recipe=RECIPE)
     assert main(COMMAND) == 0
+    said = capsys.readouterr().err.splitlines()
+    (evaluating,) = [line for line in said if line.endswith("evaluating")]
+    assert "ended early after step 4: validation pixel_accuracy" in evaluating
+    (measuring,) = [line for line in said if line.endswith("measuring cost")]
+    assert "left" not in evaluating + measuring
     record, folder = record_of("out")
     convergence = record.convergence
     assert (convergence.steps, convergence.metric) == (4, "mean_class_accuracy")
@@ -44,11 +50,28 @@ def test_a_run_that_stopped_early_is_finished_and_says_so(studies, capsys):
         assert words in told
     files = {path.name for path in (folder / "checkpoints").iterdir()}
     assert files == {"best.pt", "step-2.pt", "step-4.pt"}
-    assert "recipe.average.decay 0.9 is slow for 8 steps" in capsys.readouterr().err
+    assert "recipe.average.decay 0.9 is slow for 8 steps" in " ".join(said)
     before = (folder / "record.json").read_bytes()
     assert main(COMMAND) == 0
     assert "1 finished" in capsys.readouterr().out
     assert (folder / "record.json").read_bytes() == before
+
+
+def test_a_run_that_is_only_evaluated_says_so(terrain, tmp_path, monkeypatch):
+    parts = {"encoder": ENCODER, "segmenter": {"name": "linear"}, "dataset": terrain}
+    spec = RunSpec(**parts, recipe=RECIPE | {"early_stopping": None})
+    folder = tmp_path / spec.run_id
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execute_run(spec, folder, Execution("cpu"))
+    said = []
+    execute_run(spec, folder, Execution("cpu"), lambda *told: said.append(told))
+    assert said == [(8, "evaluating"), (8, "measuring cost")]
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def test_overfitting_says_so_and_works_with_all_of_it(terrain, tmp_path):
