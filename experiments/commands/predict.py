@@ -213,5 +213,8 @@ def _settings(
 def _named(runs: Sequence[TrainedRun]) -> str:
     if len(runs) > 1:
         return f"an ensemble of {len(runs)} runs"
+    record = runs[0].record
     score = f"{100 * runs[0].val_score:.1f} % mIoU on val"
-    return f"{runs[0].record.run_id} ({score})"
+    if record.convergence is None:
+        score = record.score
+    return f"{record.run_id} ({score})"
