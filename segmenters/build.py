@@ -104,6 +104,11 @@ def _refuse_body_reader(entry: HeadEntry) -> None:
     Raises:
         InputError: the head for masks reads the body itself.
     """
+    if not entry.learns:
+        raise InputError(
+            f"segmenter.image_head must be trained, but {entry.reference} does not learn by "
+            "gradients. Use another head, or leave image_head out."
+        )
     if entry.reads == "body":
         raise InputError(
             f"segmenter.image_head reads the encoder's maps, but {entry.reference} reads the body "

@@ -1,6 +1,6 @@
 """The built-in heads by name, and the settings of some of them."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from encoder_ablations.segmenters.spec import (
     Mask2FormerSpec,
     Norm,
     OfficialMask2FormerSpec,
+    Positive,
     SegFormerSpec,
     SetLossSettings,
     UNetPlainSpec,
@@ -25,6 +26,22 @@ from encoder_ablations.segmenters.spec import (
     UPerNetSpec,
     Width,
 )
+from encoder_ablations.utils.config import at_most
+
+
+class FewShotSpec(HeadSpec):
+    """Compares features of the body's last map with those of the labelled images; not trained."""
+
+    method: Literal["prototype", "knn"] = "prototype"
+    """"prototype": with each class's mean feature. "knn": with the nearest features of a memory, as
+    in Hummingbird (Balažević et al., NeurIPS 2023).
+    """
+    temperature: float = Field(default=0.02, gt=0)
+    """Cosines are divided by it before the softmax."""
+    neighbours: Annotated[Positive, at_most(1000, "each has a weight at every place")] = 30
+    """Features of the memory that decide about a place; read with "knn"."""
+    memory: Annotated[Positive, at_most(2**20, "each feature is kept in the checkpoint")] = 16384
+    """Features in the memory at most, drawn from all labelled places; read with "knn"."""
 
 
 class QueryDecoderSpec(SetLossSettings):
@@ -84,6 +101,7 @@ BUILT_IN: dict[str, type[HeadSpec]] = {
     "conv_transpose": ConvTransposeSpec,
     "deeplabv3plus": DeepLabV3PlusSpec,
     "eomt": EomtSpec,
+    "few_shot": FewShotSpec,
     "fpn": FPNSpec,
     "linear": LinearSpec,
     "mask2former": Mask2FormerSpec,
