@@ -73,7 +73,8 @@ def build_segmenter(
 def _settings(spec: SegmenterSpec | HeadSpec, entry: HeadEntry) -> HeadSpec:
     """Return a head's settings as its own model."""
     own = SegmenterSpec.model_validate(spec).settings()
-    return build(entry.spec, own, f"segmenter {spec.name}")
+    settings: HeadSpec = build(entry.spec, own, f"segmenter {spec.name}")
+    return settings
 
 
 def _image_head(spec: ImageHeadSpec, encoder: Encoder, num_classes: int, seed: int) -> ImageHead:

@@ -67,8 +67,8 @@ def _head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> SegmenterSpe
         raise InputError("--classes says the texts of the classes; leave them out of --set.")
     if load_segmenter(arguments.segmenter).learning != "nothing":
         raise InputError(
-            f"--segmenter {arguments.segmenter} learns from labels. Use a head that needs none (ablate "
-            "heads: learns nothing), or ablate train."
+            f"--segmenter {arguments.segmenter} learns from labels. Use a head that needs none "
+            "(ablate heads: learns nothing), or ablate train."
         )
     head = load_segmenter(arguments.segmenter, {**changes, "vocabulary": vocabulary})
     return with_queries(head, tuple(vocabulary))

@@ -7,6 +7,7 @@ from typing import Any
 from encoder_ablations.utils.config import read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.texts import shortened
+from encoder_ablations.utils.yaml_text import one_line
 
 Vocabulary = dict[str, list[str]]
 """Class → the texts that stand for it."""
@@ -80,3 +81,13 @@ def queries_of(vocabulary: Vocabulary | None, classes: Sequence[str]) -> dict[st
             f"{missing[0]}: [{missing[0]}]."
         )
     return {text: number for number, name in enumerate(classes) for text in vocabulary[name]}
+
+
+def vocabulary_yaml(classes: Sequence[str]) -> str:
+    """Return a first vocabulary: every class by its own name, without underscores."""
+    lines = [
+        "# The texts that stand for each class. Add synonyms; no text may stand for two classes.",
+        "# Use it:  segmenters: [{name: HEAD, vocabulary: THIS_FILE}]   or  ablate zero-shot",
+    ]
+    lines += [f"{one_line(name)}: {one_line([name.replace('_', ' ')])}" for name in classes]
+    return "\n".join([*lines, ""])

@@ -7,7 +7,11 @@ from toy_colors import HEAD
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.studies.saved_study import resolve_study
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
-from encoder_ablations.experiments.zero_labels.vocabulary import queries_of, read_vocabulary
+from encoder_ablations.experiments.zero_labels.vocabulary import (
+    queries_of,
+    read_vocabulary,
+    vocabulary_yaml,
+)
 from encoder_ablations.utils.errors import InputError
 
 WORDS = "red: [red, rose]\ngreen: [grass]\nblue: sky\n"
@@ -64,3 +68,10 @@ def test_train_uses_no_labels_either(write_study, squares, capsys):
     assert "100.00 %" in capsys.readouterr().out
     assert main(["train", *words, *options, "--fraction", "0.5"]) == 2
     assert "--fraction" in capsys.readouterr().err
+
+
+def test_a_first_vocabulary_can_be_read(tmp_path):
+    classes = ("road_side", "no: 1", "yes")
+    (tmp_path / "words.yaml").write_text(vocabulary_yaml(classes))
+    found = queries_of(read_vocabulary(tmp_path / "words.yaml"), classes)
+    assert found == {"road side": 0, "no: 1": 1, "yes": 2}
