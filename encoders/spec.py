@@ -2,19 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from encoder_ablations.utils.config import Config, at_most
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import refuse_unprintable
+from encoder_ablations.utils.texts import Label
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Channels = Annotated[int, at_most(8192, "every level has a map of each channel in memory")]
-Label = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
-    AfterValidator(refuse_unprintable),
-]
 Triple = tuple[float, float, float]
 Deviation = Annotated[float, Field(gt=0)]
 Statistics = Literal["estimate", "learn", "keep"]

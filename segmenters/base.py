@@ -1,7 +1,8 @@
 """The contract of a segmenter: raw images in, losses or class scores out."""
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,37 +10,11 @@ from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.sample import IGNORE, Task
 from encoder_ablations.encoders.base import Encoder
-from encoder_ablations.encoders.blocks import Blocks
-from encoder_ablations.segmenters.features import Features, size_of
+from encoder_ablations.segmenters.facts import Reads
+from encoder_ablations.segmenters.features import BodyInput, Example, Features, OtherMasks, size_of
 from encoder_ablations.segmenters.image_head import TERM, ImageHead
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import HeadSpec, Reads
-
-
-class OtherMasks(NamedTuple):
-    """The second masks of images that are each a blend of two (MixUp).
-
-    Attributes:
-        masks: B×H×W int64, of the images that were blended in.
-        totals: what their losses are divided by, see :meth:`Head.totals`.
-        share: which part of the loss is theirs, 0..1.
-    """
-
-    masks: Tensor
-    totals: dict[str, Tensor]
-    share: float
-
-
-class BodyInput(NamedTuple):
-    """What a head that reads the body gets in place of a pyramid.
-
-    Attributes:
-        blocks: of the body.
-        images: B×3×H×W, normalised and padded.
-    """
-
-    blocks: Blocks
-    images: Tensor
+from encoder_ablations.segmenters.spec import HeadSpec
 
 
 class Head(nn.Module):
@@ -49,6 +24,8 @@ class Head(nn.Module):
     """See :func:`encoder_ablations.data.datasets.sample.ignore_label`."""
     reads: ClassVar[Reads] = "pyramid"
     """What it reads, as it was registered."""
+    learns: ClassVar[bool] = True
+    """Whether it learns by gradients, as it was registered."""
     task: Task = "segmentation"
     """What it predicts; for "classification" masks are B×1×1: the class of each image."""
     levels: tuple[str, ...] | None = None
@@ -125,6 +102,18 @@ class Head(nn.Module):
             masks: as in :meth:`loss`.
             totals: as in :meth:`loss`.
             other: the masks of the images that were blended in.
+        """
+        raise NotImplementedError
+
+    def fit(self, examples: Iterator[Example]) -> None:
+        """Learn from one pass over the training images, without gradients.
+
+        Only for a head that is registered with ``learns=False``. Without this method it needs no
+        training image. What it learns must be in its parameters and buffers, whose shapes follow
+        from the settings. PyTorch's generator on the CPU is a named stream of the run's seed.
+
+        Args:
+            examples: the images in the order of the training set, without augmentation.
         """
         raise NotImplementedError
 
@@ -207,6 +196,17 @@ class Segmenter(nn.Module):
         assert isinstance(images, Features)
         assert image_classes is not None
         return losses | {TERM: self.image_head.loss(images, image_classes, totals[TERM])}
+
+    def fit(self, images: Iterator[tuple[Tensor | Features, Tensor]]) -> None:
+        """Let a head that does not learn by gradients read the training images, once.
+
+        Args:
+            images: 1×3×H×W each, RGB 0..255, or their features, with their masks H×W int64.
+        """
+        with torch.no_grad():
+            self.head.fit(
+                Example(self.pyramid(image), self._padded_masks(mask)) for image, mask in images
+            )
 
     def predict(self, images: Tensor | Features) -> ScoreMaps:
         """Return the class scores of pixels (and of whole images), to be brought to any size.

@@ -51,9 +51,10 @@ def build_segmenter(
         )
     if entry.reads == "body":
         _check_body(spec.name, encoder)
-    settings = build(entry.spec, spec.model_dump(), f"segmenter {spec.name}")
+    settings = _settings(spec, entry)
     if is_reference(entry.reference):
-        segmenter = build_with_custom_head(entry, settings, encoder, num_classes, seed)
+        own = (entry.head, entry.reference, settings)
+        segmenter = build_with_custom_head(*own, encoder, num_classes, seed)
     else:
         with torch_stream(seed, "head"):
             head = entry.head.build(settings, encoder, num_classes)
@@ -61,10 +62,19 @@ def build_segmenter(
     if settings.image_head is not None:
         _refuse_body_reader(entry)
         segmenter.image_head = _image_head(settings.image_head, encoder, image_classes, seed)
+    if not entry.learns:
+        segmenter.requires_grad_(False)
     if segmenter.head.levels is not None:
         freeze_unread(encoder, segmenter.head.levels, segmenter.image_head is not None)
     segmenter.class_names = tuple(map(str, range(num_classes)))
     return segmenter
+
+
+def _settings(spec: SegmenterSpec | HeadSpec, entry: HeadEntry) -> HeadSpec:
+    """Return a head's settings as its own model."""
+    own = SegmenterSpec.model_validate(spec).settings()
+    settings: HeadSpec = build(entry.spec, own, f"segmenter {spec.name}")
+    return settings
 
 
 def _image_head(spec: ImageHeadSpec, encoder: Encoder, num_classes: int, seed: int) -> ImageHead:
@@ -95,6 +105,11 @@ def _refuse_body_reader(entry: HeadEntry) -> None:
     Raises:
         InputError: the head for masks reads the body itself.
     """
+    if not entry.learns:
+        raise InputError(
+            f"segmenter.image_head must be trained, but {entry.reference} does not learn by "
+            "gradients. Use another head, or leave image_head out."
+        )
     if entry.reads == "body":
         raise InputError(
             f"segmenter.image_head reads the encoder's maps, but {entry.reference} reads the body "
@@ -103,12 +118,19 @@ def _refuse_body_reader(entry: HeadEntry) -> None:
 
 
 def encoder_for(head: SegmenterSpec | HeadSpec, encoder: EncoderSpec) -> EncoderSpec:
-    """Return the encoder as a head needs it: without a neck where the head reads the body itself.
+    """Return the encoder as a head needs it.
+
+    It has no neck where the head reads the body itself. It has neither a neck nor anything else
+    that would have to learn where the head does not learn by gradients.
 
     Raises:
-        InputError: the encoder has a setting that makes maps, which this head does not read.
+        InputError: the encoder has a setting that makes maps, which this head does not read, or one
+            that must learn.
     """
-    if head_entry(head.name).reads != "body":
+    entry = head_entry(head.name)
+    if not entry.learns:
+        encoder = _fixed(head.name, encoder)
+    if entry.reads != "body":
         return encoder
     fields = EncoderSpec.model_fields
     changed = [key for key in OF_MAPS if getattr(encoder, key) != fields[key].default]
@@ -120,6 +142,25 @@ def encoder_for(head: SegmenterSpec | HeadSpec, encoder: EncoderSpec) -> Encoder
             f"itself. Remove {changed[0]}, or use another head."
         )
     return encoder.model_copy(update={"neck": "none"})
+
+
+def _fixed(head: str, encoder: EncoderSpec) -> EncoderSpec:
+    """Return an encoder of which nothing learns: a frozen body, whose own maps are read.
+
+    Raises:
+        InputError: the encoder has a neck or adapters, which start from random numbers.
+    """
+    learning = []
+    if encoder.neck not in (None, "none"):
+        learning.append("neck")
+    if encoder.adapt is not None:
+        learning.append("adapt")
+    if learning:
+        raise InputError(
+            f"encoder {encoder.title}: {learning[0]} must be trained, but {head} does not learn by "
+            f"gradients. Remove {learning[0]}, or use another head."
+        )
+    return encoder.model_copy(update={"neck": "none", "freeze": "body"})
 
 
 def _check_body(head: str, encoder: Encoder) -> None:

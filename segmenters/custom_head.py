@@ -6,7 +6,6 @@ from torch import Tensor
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.segmenters.base import Head, Segmenter
-from encoder_ablations.segmenters.registry import HeadEntry
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import HeadSpec
 from encoder_ablations.utils.custom_code.failures import failing_in
@@ -18,12 +17,18 @@ SIDES = (64, 96)
 
 
 def build_with_custom_head(
-    entry: HeadEntry, settings: HeadSpec, encoder: Encoder, num_classes: int, seed: int
+    head_class: type[Head],
+    reference: str,
+    settings: HeadSpec,
+    encoder: Encoder,
+    num_classes: int,
+    seed: int,
 ) -> Segmenter:
     """Return a segmenter whose head is code of a user's own.
 
     Args:
-        entry: the head.
+        head_class: the head.
+        reference: its name, ``package.module:Class``.
         settings: of the head.
         encoder: becomes part of the segmenter.
         num_classes: number of classes, K.
@@ -32,9 +37,10 @@ def build_with_custom_head(
     Raises:
         InputError: the head cannot be built, or its losses or scores are not what they must be.
     """
-    where = f"segmenter '{entry.reference}'"
-    with failing_in(entry.head.__module__, f"{where}: build"), torch_stream(seed, "head"):
-        head: object = entry.head.build(settings, encoder, num_classes)
+    where = f"segmenter '{reference}'"
+    module = head_class.__module__
+    with failing_in(module, f"{where}: build"), torch_stream(seed, "head"):
+        head: object = head_class.build(settings, encoder, num_classes)
     if not isinstance(head, Head):
         raise InputError(f"{where}: build returned {type(head).__name__}, not a head.")
     if head.ignore != ignore_label(num_classes):
@@ -45,7 +51,7 @@ def build_with_custom_head(
     segmenter = Segmenter(encoder, head)
     # statistics of BatchNorms stay as they are
     segmenter.eval()
-    with failing_in(entry.head.__module__, f"{where}: a trial"), torch_stream(seed, "trial"):
+    with failing_in(module, f"{where}: a trial"), torch_stream(seed, "trial"):
         _try_out(segmenter, num_classes, where)
     segmenter.train()
     return segmenter
@@ -65,8 +71,9 @@ def _try_out(segmenter: Segmenter, num_classes: int, where: str) -> None:
     nothing = torch.full_like(masks, segmenter.head.ignore)
     # one row less than the masks have, at most
     masks[:, : min(8, masks.shape[1] - 1)] = segmenter.head.ignore
-    for labels, what in ((masks, "labels"), (nothing, "ignored pixels alone")):
-        _check_losses(segmenter.loss(images, labels), f"{where}: with {what}")
+    if segmenter.head.learns:
+        for labels, what in ((masks, "labels"), (nothing, "ignored pixels alone")):
+            _check_losses(segmenter.loss(images, labels), f"{where}: with {what}")
     with torch.no_grad():
         predicted: object = segmenter.predict(images)
         if not isinstance(predicted, ScoreMaps):

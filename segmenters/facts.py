@@ -1,9 +1,10 @@
 """Facts about the built-in heads, as a file that is read without importing any of them."""
 
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from encoder_ablations.segmenters.spec import Reads
+from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.utils.config import Config, build, read_yaml
 
 FILE = Path(__file__).parent / "facts.yaml"
@@ -17,17 +18,29 @@ WIDTH = 768
 """Width of the ViT that they read where they read no pyramid."""
 
 
+Reads = Literal["pyramid", "maps", "body"]
+"""What a head reads: a pyramid p2 to p5, whatever levels the encoder gives, or the body itself."""
+Learning = Literal["steps", "one pass", "nothing"]
+"""How a head learns: by gradients, step by step; by reading the training images once; or not at
+all, so that it needs no labels."""
+
+
 class HeadFacts(Config):
     """What a head of ``CLASSES`` classes says about itself."""
 
     reads: Reads
     """What the encoder must give it."""
+    task: Task = "segmentation"
+    """What it predicts."""
+    learns: Learning
+    """How it learns."""
     parameters: int | None
     """Numbers that it learns; None = it needs a package that is not always there."""
     counted_on: Literal["pyramid", "vit"] | None
     """The encoder it was built for: one with a pyramid, or a ViT without a neck."""
 
 
+@cache
 def read_facts() -> dict[str, HeadFacts]:
     """Return the facts of every built-in head, by its name."""
     return {name: build(HeadFacts, row, FILE) for name, row in read_yaml(FILE).items()}

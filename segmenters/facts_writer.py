@@ -1,6 +1,7 @@
 """Write ``facts.yaml`` from the heads themselves."""
 
 import sys
+from typing import Literal
 
 import torch
 import yaml
@@ -9,9 +10,10 @@ from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import CHANNELS, CLASSES, FILE, HeadFacts
-from encoder_ablations.segmenters.registry import head_entry
-from encoder_ablations.segmenters.spec import BUILT_IN, OfficialMask2FormerSpec
+from encoder_ablations.segmenters.registry import HeadEntry, head_entry
+from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 
@@ -33,14 +35,26 @@ def facts_of(name: str) -> HeadFacts:
     entry = head_entry(name)
     # its parameters are Detectron2's to tell
     if entry.spec is OfficialMask2FormerSpec:
-        return HeadFacts(reads=entry.reads, parameters=None, counted_on=None)
+        return _facts(entry, None, None)
     with torch.device("meta"):
         try:
             count = _parameters(name, build_encoder(PYRAMID))
-            return HeadFacts(reads=entry.reads, parameters=count, counted_on="pyramid")
+            return _facts(entry, count, "pyramid")
         except InputError:
             count = _parameters(name, build_encoder(VIT))
-    return HeadFacts(reads=entry.reads, parameters=count, counted_on="vit")
+    return _facts(entry, count, "vit")
+
+
+def _facts(
+    entry: HeadEntry, parameters: int | None, counted_on: Literal["pyramid", "vit"] | None
+) -> HeadFacts:
+    return HeadFacts(
+        reads=entry.reads,
+        task=entry.spec.task,
+        learns=entry.learning,
+        parameters=parameters,
+        counted_on=counted_on,
+    )
 
 
 def _parameters(name: str, encoder: Encoder) -> int:

@@ -33,6 +33,14 @@ class NamedClass:
     registered: type[Any]
     folder: str
 
+    def required(self, methods: tuple[str, ...]) -> tuple[str, ...]:
+        """Return which of its kind's methods the class must define itself: all of them.
+
+        Args:
+            methods: those of :class:`Kind`.
+        """
+        return methods
+
     @property
     def reference(self) -> str:
         """The name by which any other process finds this class."""
@@ -56,7 +64,7 @@ class Kind:
         base: returns the class that all are derived from; its ``spec_type`` is the class that
             their settings are derived from. It is called only when a class is registered, since it
             may import PyTorch.
-        methods: what every class defines itself.
+        methods: what every class defines itself, see :meth:`NamedClass.required`.
     """
 
     key: str
@@ -168,7 +176,7 @@ class Registry(Generic[Entry, Settings]):
         inherited = vars(base)
         missing = [
             each
-            for each in self.kind.methods
+            for each in entry.required(self.kind.methods)
             if inspect.getattr_static(entry.registered, each) is inherited[each]
         ]
         if missing:

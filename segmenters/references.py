@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from encoder_ablations.segmenters.built_in import BUILT_IN
+from encoder_ablations.segmenters.facts import Learning
 from encoder_ablations.segmenters.loss_registry import checked_losses
-from encoder_ablations.segmenters.registry import head_names, head_settings
+from encoder_ablations.segmenters.registry import head_entry, head_names, head_settings
 from encoder_ablations.segmenters.spec import DenseSpec, SegmenterSpec
 from encoder_ablations.utils.config import build, config_names, merge
-from encoder_ablations.utils.errors import unknown
+from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.references import Reference, resolve
 
 
@@ -31,12 +33,35 @@ def load_segmenter(
     content, source = resolve("segmenters", reference, _defaults)
     content = merge(content, overrides or {})
     spec, name = head_settings(str(content.get("name")))
+    noted = _noted_learning(content.pop("learns", None), name, source)
     settings = build(spec, content | {"name": name}, source, overrides, given)
     if isinstance(settings, DenseSpec):
         losses = checked_losses(settings.loss, source)
         resolved = {each: own.model_dump(mode="json") for each, own in losses.items()}
         settings = settings.model_copy(update={"loss": resolved})
-    return SegmenterSpec.model_validate(settings)
+    return SegmenterSpec.model_validate(settings).model_copy(update={"learns": noted})
+
+
+def _noted_learning(given: Any, name: str, source: str) -> Learning:
+    """Return how a head of one's own learns; "steps" for a built-in one, which is looked up.
+
+    Args:
+        given: what a saved run says about it; None = nothing.
+        name: of the head.
+        source: begins the message.
+
+    Raises:
+        InputError: the head says something else.
+    """
+    learning: Learning = "steps"
+    if name not in BUILT_IN:
+        learning = head_entry(name).learning
+    if given not in (None, learning):
+        raise InputError(
+            f"{source}: learns is '{given}', but {name} learns '{learning}'. Leave learns out: the "
+            "head itself says it (register_head)."
+        )
+    return learning
 
 
 def _defaults(name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Heads by name: one decorator gives a head its name, its settings and what it reads.
 
-This module imports no head. A built-in head is a row of ``spec.BUILT_IN`` and the file
+This module imports no head. A built-in head is a row of ``built_in.BUILT_IN`` and the file
 ``heads/<name>.py``, which is imported when the head itself is first asked for. A head of
 one's own is named by a reference, ``package.module:Class``, so that every process of a study finds
 it.
@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from encoder_ablations.segmenters import heads
+from encoder_ablations.segmenters.built_in import BUILT_IN
+from encoder_ablations.segmenters.facts import Learning, Reads
 from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.loss_spec import LossSpec
 from encoder_ablations.segmenters.named_classes import Kind, NamedClass, Registry
-from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec, Reads, SegmenterSpec
+from encoder_ablations.segmenters.spec import (
+    DenseSpec,
+    HeadSpec,
+    SegmenterSpec,
+)
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
@@ -22,6 +28,8 @@ if TYPE_CHECKING:
     from encoder_ablations.segmenters.base import Head
 
 HeadClass = TypeVar("HeadClass", bound="type[Head]")
+OF_TRAINING = ("totals", "loss")
+"""Methods that only a head which learns by gradients must define."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +38,31 @@ class HeadEntry(NamedClass):
 
     Attributes:
         reads: what the encoder must give it.
+        learns: whether it learns by gradients.
     """
 
     reads: Reads
+    learns: bool = True
 
     @property
     def head(self) -> "type[Head]":
         """The class, whose ``build`` makes a head."""
         return self.registered
+
+    @property
+    def learning(self) -> Learning:
+        """How the head learns; a head without gradients reads labels if it defines ``fit``."""
+        if self.learns:
+            return "steps"
+        if self.head.fit is not _head_class().fit:
+            return "one pass"
+        return "nothing"
+
+    def required(self, methods: tuple[str, ...]) -> tuple[str, ...]:
+        """Return which methods the head must define: no loss, if it does not learn by one."""
+        if self.learns:
+            return methods
+        return tuple(name for name in methods if name not in OF_TRAINING)
 
 
 def _head_class() -> "type[Head]":
@@ -64,7 +89,7 @@ HEADS: Registry[HeadEntry, HeadSpec] = Registry(
 
 
 def register_head(
-    name: str, spec: type[HeadSpec], reads: Reads = "pyramid"
+    name: str, spec: type[HeadSpec], reads: Reads = "pyramid", learns: bool = True
 ) -> Callable[[HeadClass], HeadClass]:
     """Return a decorator that makes a :class:`~.base.Head` known by ``name``.
 
@@ -73,6 +98,8 @@ def register_head(
         spec: its settings; ``ablate keys`` lists them with the docstrings below its fields.
         reads: "pyramid" if it needs the levels p2 to p5, "maps" if it takes whatever levels the
             encoder gives, "body" if it runs the blocks of a vision transformer itself.
+        learns: whether it learns by gradients. One that does not defines no losses. It may define
+            ``fit``, which reads the training images once; without it, it needs no labels at all.
 
     Raises:
         InputError: ``reads`` is something else.
@@ -83,8 +110,9 @@ def register_head(
         )
 
     def register(head: HeadClass) -> HeadClass:
-        HEADS.add(HeadEntry(name, spec, head, heads.__name__, reads))
+        HEADS.add(HeadEntry(name, spec, head, heads.__name__, reads, learns))
         head.reads = reads
+        head.learns = learns
         return head
 
     return register
@@ -125,4 +153,4 @@ def losses_of(spec: SegmenterSpec) -> dict[str, LossSpec]:
     if not issubclass(model, DenseSpec):
         return {}
     where = f"segmenter {spec.name}"
-    return checked_losses(build(model, spec.model_dump(), where).loss, where)
+    return checked_losses(build(model, spec.settings(), where).loss, where)

@@ -3,13 +3,15 @@
 They lie apart from the heads, so that reading a configuration does not import PyTorch.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from encoder_ablations.data.datasets.sample import Task
+from encoder_ablations.segmenters.facts import Learning, read_facts
 from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.utils.config import Config, at_most
+from encoder_ablations.utils.texts import Label
 
 Positive = Annotated[int, Field(ge=1)]
 Layers = Annotated[Positive, at_most(256, "every layer has weights of its own in memory")]
@@ -22,8 +24,6 @@ Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
 Norm = Literal["batch", "group"]
 Grid = Annotated[Positive, at_most(256, "every place of the grid has a position in memory")]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
-Reads = Literal["pyramid", "maps", "body"]
-"""What a head reads: a pyramid p2 to p5, whatever levels the encoder gives, or the body itself."""
 
 
 class HeadSpec(Config):
@@ -31,6 +31,8 @@ class HeadSpec(Config):
 
     task: ClassVar[Task] = "segmentation"
     name: str
+    label: Label | None = Field(default=None, exclude_if=lambda label: label is None)
+    """Name in reports; needed where a study has two heads of one name (and method)."""
     image_head: ImageHeadSpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
     """A second head, for the class of the whole image (``dataset.image_classes``); null = none."""
 
@@ -46,11 +48,45 @@ class SegmenterSpec(Config):
     model_config = ConfigDict(extra="allow")
 
     name: str
+    learns: Learning = Field(default="steps", exclude_if=lambda learns: learns == "steps")
+    """How a head of one's own learns. It is noted so that it is known where the head is not
+    installed; a built-in head is looked up.
+    """
+
+    def settings(self) -> dict[str, Any]:
+        """Return the head's own settings, by which it is built."""
+        return self.model_dump(exclude={"learns"})
+
+    @property
+    def learning(self) -> Learning:
+        """How the head learns; it is not imported."""
+        facts = read_facts().get(self.name)
+        if facts is None:
+            return self.learns
+        return facts.learns
+
+    @property
+    def title(self) -> str:
+        """Name in reports and run ids: ``label``, or the name and the method, if there is one."""
+        extra = self.__pydantic_extra__ or {}
+        words = [self.name, extra.get("method")]
+        return str(extra.get("label") or " ".join(word for word in words if word))
 
     @model_validator(mode="before")
     @classmethod
     def _from_own_settings(cls, content: Any) -> Any:
         return content.model_dump(mode="json") if isinstance(content, HeadSpec) else content
+
+
+class QueriesSpec(HeadSpec):
+    """Base of the settings of heads that find classes by texts."""
+
+    vocabulary: str | dict[str, list[str]] | None = None
+    """A YAML of lines ``class: [text, text]``, or its content: the texts that stand for each class
+    of the dataset. null: every class stands for itself.
+    """
+    queries: dict[str, int] | None = None
+    """Text → class id. A run fills it in from ``vocabulary`` and the dataset's classes."""
 
 
 class DenseSpec(HeadSpec):
@@ -227,73 +263,3 @@ class UNetPlainSpec(DecoderSpec):
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of channels that are dropped after every step."""
-
-
-class QueryDecoderSpec(SetLossSettings):
-    """A transformer decoder whose queries read the patches of p3, as in hybrids with DarkNet."""
-
-    hidden: Width = 384
-    """Width of patches and queries."""
-    heads: Heads = 6
-    """Attention heads; they divide ``hidden``."""
-    decoder_layers: Layers = 6
-    """Layers of the transformer decoder."""
-    decoder_feedforward: Width = 2048
-    """Inner width of these layers."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Dropout within these layers. With more than 0, accumulation drops other values than one large
-    batch would.
-    """
-    norm: Norm = "batch"
-    """The norm of the patches: "batch" (over the images of a micro-batch) or "group"."""
-    position_grid: Grid = 40
-    """Rows and columns of the learned positions, which are resized to the patches of an image. 40
-    fits images of 640×640.
-    """
-    assignment: Literal["fixed", "hungarian"] = "fixed"
-    """Which query answers for a class: "fixed" (query k for class k) or "hungarian" (the one that
-    fits best, by Mask2Former's matching and loss). Points are read by "hungarian" alone.
-    """
-    background: int | None = Field(default=None, ge=0)
-    """Id of a class that no query answers for: its pixels lie in no mask. It is predicted where no
-    other class scores more than one half. null: every class has masks.
-    """
-    class_weight: float = Field(default=1.0, ge=0)
-    """Weight of the classification in the loss."""
-    mask_weight: float = Field(default=1.0, ge=0)
-    """Weight of the masks' cross-entropy in the loss."""
-    dice_weight: float = Field(default=0.0, ge=0)
-    """Weight of the masks' dice loss in the loss."""
-    no_object_weight: float = Field(default=1.0, ge=0, le=1)
-    """Weight of the class "no object" within the classification."""
-
-    @model_validator(mode="after")
-    def _points_are_read(self) -> Self:
-        """Check that no setting of the matching is given where nothing is matched."""
-        fields = type(self).model_fields
-        keys = ("points", "oversample_ratio", "importance_ratio")
-        changed = [key for key in keys if getattr(self, key) != fields[key].default]
-        if self.assignment == "fixed" and changed:
-            raise ValueError(
-                f"{changed[0]} is read with assignment: hungarian only. Remove {changed[0]}, or "
-                "set that assignment"
-            )
-        return self
-
-
-BUILT_IN: dict[str, type[HeadSpec]] = {
-    "classifier": ClassifierSpec,
-    "conv_transpose": ConvTransposeSpec,
-    "deeplabv3plus": DeepLabV3PlusSpec,
-    "eomt": EomtSpec,
-    "fpn": FPNSpec,
-    "linear": LinearSpec,
-    "mask2former": Mask2FormerSpec,
-    "mask2former_official": OfficialMask2FormerSpec,
-    "query_decoder": QueryDecoderSpec,
-    "segformer": SegFormerSpec,
-    "unet": UNetSpec,
-    "unet_plain": UNetPlainSpec,
-    "upernet": UPerNetSpec,
-}
-"""The settings of every built-in head, by the name of the head and of its file."""

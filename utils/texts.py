@@ -3,6 +3,9 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
 
 LONGEST = 100
 """Characters of a person's own text that a message repeats."""
@@ -102,3 +105,11 @@ def first_names(names: Sequence[object], most: int = 3) -> str:
     if len(names) > most:
         shown.append("…")
     return ", ".join(shown)
+
+
+Label = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100),
+    AfterValidator(refuse_unprintable),
+]
+"""A name that users choose for reports."""

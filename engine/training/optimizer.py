@@ -9,6 +9,7 @@ from torch import nn
 from encoder_ablations.engine.optimizers import optimizer_class
 from encoder_ablations.engine.recipe_parts import OptimizerSpec
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.utils.errors import InputError
 
 UNDECAYED_NAMES = {
     *("cls_token", "reg_token", "dist_token", "mask_token", "level_embed"),
@@ -25,8 +26,13 @@ def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.Op
     ``base_lr`` of a group is its own base rate.
 
     Raises:
-        InputError: there is no such optimiser.
+        InputError: there is no such optimiser, or the head does not learn by gradients.
     """
+    if not segmenter.head.learns:
+        raise InputError(
+            f"the head {type(segmenter.head).__name__} does not learn by gradients, so there are "
+            "no training steps. Use it with ablate run or ablate train."
+        )
     # the classes have keyword arguments of their own, which the spec has checked
     make: Callable[..., torch.optim.Optimizer] = optimizer_class(spec.name)
     return make(parameter_groups(segmenter, spec), **spec.arguments())

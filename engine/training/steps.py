@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.segmenters.base import OtherMasks, Segmenter
-from encoder_ablations.segmenters.features import Features
+from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.features import Features, OtherMasks
 
 
 class MicroBatch(NamedTuple):

@@ -7,10 +7,11 @@ from pydantic import BaseModel
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.commands.keys import describe
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import CHANNELS, CLASSES, WIDTH, HeadFacts, read_facts
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
 from encoder_ablations.segmenters.registry import head_settings
-from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec
+from encoder_ablations.segmenters.spec import DenseSpec, HeadSpec
 from encoder_ablations.utils.config import in_yaml
 
 EXAMPLES = """  ablate heads                     all heads
@@ -18,7 +19,7 @@ EXAMPLES = """  ablate heads                     all heads
   ablate heads --losses            all losses of dense heads
   ablate heads --losses focal      the settings of one"""
 
-COLUMNS = "{:<22}{:<9}{:>8}  {:<8}{}"
+COLUMNS = "{:<22}{:<9}{:<10}{:>8}  {:<8}{}"
 INDENT = " " * 4
 LINE = 100
 """Columns of the lines of settings."""
@@ -55,12 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def all_heads() -> str:
     """Return a table of the built-in heads, two lines each or more."""
     facts = read_facts()
-    lines = [COLUMNS.format("name", "reads", "params", "loss", "what it is")]
+    lines = [COLUMNS.format("name", "reads", "learns", "params", "loss", "what it is")]
     for name, spec in BUILT_IN.items():
         lines += [_row(name, spec, facts[name]), _defaults(spec)]
     lines.append(
         f"\nParams are those of {CLASSES} classes on a pyramid of {CHANNELS} channels, or where *, "
         f"on a ViT of width {WIDTH}.\n"
+        "learns: by training steps, by one pass over the training images, or nothing (no labels).\n"
         "dense: takes the losses of 'ablate heads --losses'; own: has a loss of its own."
     )
     return "\n".join(lines)
@@ -87,7 +89,9 @@ def _row(name: str, spec: type[HeadSpec], facts: HeadFacts) -> str:
     loss = "own"
     if issubclass(spec, DenseSpec):
         loss = "dense"
-    return COLUMNS.format(name, facts.reads, parameters, loss, _summary(spec))
+    if facts.learns != "steps":
+        loss = "–"
+    return COLUMNS.format(name, facts.reads, facts.learns, parameters, loss, _summary(spec))
 
 
 def _summary(spec: type[BaseModel]) -> str:

@@ -18,6 +18,8 @@ from encoder_ablations.data.intake.layouts.recognition import propose
 from encoder_ablations.data.intake.ready_datasets import ready_dataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.studies.first_study import study_yaml
+from encoder_ablations.experiments.zero_labels.vocabulary import vocabulary_yaml
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
 from encoder_ablations.utils.progress import Bar
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     target = arguments.output or Path(f"{proposal.spec.name}.yaml")
     if target.suffix not in (".yaml", ".yml"):
         raise InputError(f"--output {target}: the dataset YAML's name ends with .yaml.")
-    paths = [target, target.with_suffix(".png"), target.with_name(f"{target.stem}_study.yaml")]
+    beside = [target.with_name(f"{target.stem}_{kind}.yaml") for kind in ("study", "vocabulary")]
+    paths = [target, target.with_suffix(".png"), *beside]
     for path in paths:
         if path.exists():
             raise InputError(f"{path} exists already. Choose another --output, or remove it.")
@@ -173,7 +176,7 @@ def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[Datas
     Args:
         proposal: what was recognised.
         prepared: the folder of converted masks, if any.
-        paths: of the dataset's YAML, the contact sheet and the study's YAML.
+        paths: of the dataset's YAML, the contact sheet, the study's YAML and the vocabulary.
     """
     spec = proposal.spec
     if not proposal.direct:
@@ -185,6 +188,7 @@ def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[Datas
         spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}"
     )
     write_text(paths[2], study_yaml(spec, paths[0]))
+    write_text(paths[3], vocabulary_yaml(spec.classes))
     return spec, unwritable
 
 
@@ -215,6 +219,7 @@ def _summary(
         f"dataset: {paths[0]}",
         f"contact sheet: {paths[1]}   look at it before you go on",
         f"study: {paths[2]}",
+        f"vocabulary: {paths[3]}   the texts of each class, for heads that need no labels",
     ]
     return "\n".join([*lines, f"next: ablate lint {paths[0]}", f"then: ablate run {paths[2]}"])
 
@@ -271,28 +276,3 @@ def _about_scenes(spec: DatasetSpec) -> list[str]:
         "# what images of one scene have in common in their names",
         f"scene_pattern: {one_line(spec.scene_pattern)}",
     ]
-
-
-def study_yaml(spec: DatasetSpec, dataset: Path) -> str:
-    """Return a first study's YAML: three encoders and an untrained one, at 10 % and 100 %."""
-    height, width = image_size(FolderDataset(spec, "train").pairs[0].image)
-    side = min(512, max(64, min(height, width) // 32 * 32))
-    return f"""# Which encoder is best on {spec.name}? Written by  ablate init; change it freely.
-# Run it:  ablate run {dataset.stem}_study.yaml
-# Try it:  ablate run {dataset.stem}_study.yaml recipe.steps=20 'seeds=[0]' 'fractions=[1.0]'
-name: {spec.name}
-encoders:
-  - dinov2_b14
-  - clip_b16
-  - mae_b16
-  - {{base: dinov2_b14, weights: random}}    # what pretraining is worth
-segmenters: [mask2former]
-datasets: [{one_line(str(dataset))}]
-fractions: [0.1, 1.0]
-seeds: [0, 1, 2]
-recipe:
-  steps: 5000
-  batch_size: 8
-  evaluate_every: 500
-  augmentation: {{crop: [{side}, {side}]}}
-"""

@@ -28,9 +28,10 @@ from encoder_ablations.engine.recipe_parts import (
 )
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
-from encoder_ablations.segmenters.registry import head_names, head_settings
+from encoder_ablations.segmenters.registry import head_settings
 from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.errors import unknown
 
@@ -118,7 +119,7 @@ def describe_sections(wanted: Sequence[str]) -> str:
 
 def all_sections() -> dict[str, type[BaseModel]]:
     """Return ``SECTIONS`` and one section for every head and loss of the registries."""
-    heads = {f"{HEADS} {name}": head_settings(name)[0] for name in head_names()}
+    heads = {f"{HEADS} {name}": head_settings(name)[0] for name in BUILT_IN}
     losses = {f"{LOSSES} {name}": loss_settings(name)[0] for name in loss_names()}
     return SECTIONS | heads | losses
 

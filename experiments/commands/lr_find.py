@@ -86,11 +86,11 @@ def chosen(specs: Sequence[RunSpec], encoder: str | None, segmenter: str | None)
         InputError: the study has no such encoder or head.
     """
     _check_name("encoder", encoder, [spec.encoder.title for spec in specs])
-    _check_name("segmenter", segmenter, [spec.segmenter.name for spec in specs])
+    _check_name("segmenter", segmenter, [spec.segmenter.title for spec in specs])
     if encoder is not None:
         specs = [spec for spec in specs if spec.encoder.title == encoder]
-    head = segmenter or specs[0].segmenter.name
-    with_head = [spec for spec in specs if spec.segmenter.name == head]
+    head = segmenter or specs[0].segmenter.title
+    with_head = [spec for spec in specs if spec.segmenter.title == head]
     if not with_head:
         raise InputError(f"the study has no run of {encoder} with {head}.")
     found: dict[str, RunSpec] = {}
@@ -116,7 +116,7 @@ def _find(
 
     settings = RangeSettings(arguments.low, arguments.high, arguments.steps)
     print(
-        f"head {specs[0].segmenter.name}, dataset {specs[0].dataset.name}, "
+        f"head {specs[0].segmenter.title}, dataset {specs[0].dataset.name}, "
         f"{specs[0].fraction:.0%} of the images, seed {specs[0].seed}"
     )
     tests: dict[str, RangeTest] = {}

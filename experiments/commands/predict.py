@@ -21,7 +21,8 @@ from encoder_ablations.experiments.prediction.output_options import (
     check_outputs,
     output_settings,
 )
-from encoder_ablations.segmenters.spec import BUILT_IN, SetLossSettings
+from encoder_ablations.segmenters.built_in import BUILT_IN
+from encoder_ablations.segmenters.spec import SetLossSettings
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError
 
@@ -130,5 +131,8 @@ def _settings(
 def _named(runs: Sequence[TrainedRun]) -> str:
     if len(runs) > 1:
         return f"an ensemble of {len(runs)} runs"
+    record = runs[0].record
     score = f"{100 * runs[0].val_score:.1f} % mIoU on val"
-    return f"{runs[0].record.run_id} ({score})"
+    if record.convergence is None:
+        score = record.score
+    return f"{record.run_id} ({score})"

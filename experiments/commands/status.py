@@ -88,6 +88,8 @@ def _running_line(run: PlannedRun) -> str:
     progress = read_progress(run.folder, run.spec.run_id)
     if progress is None:
         return f"  running      {run.spec.run_id}: starting"
+    if not progress.steps:
+        return f"  running      {run.spec.run_id}: {progress.status}"
     line = f"step {progress.step} of {progress.steps}, {progress.status}"
     seconds = _own_seconds(run)
     if seconds is not None:
@@ -97,6 +99,8 @@ def _running_line(run: PlannedRun) -> str:
 
 def _own_seconds(run: PlannedRun) -> float | None:
     """Return the seconds that a running run still needs; None if its speed is unknown."""
+    if not run.spec.steps:
+        return 0.0
     progress = read_progress(run.folder, run.spec.run_id)
     if progress is None or progress.seconds_per_step is None:
         return None

@@ -13,11 +13,14 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution, follows_training
 from encoder_ablations.experiments.runs.folder import discard_last
+from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import OUTPUTS
 from encoder_ablations.experiments.workers.locks import holding
+from encoder_ablations.experiments.zero_labels.grid import SEED, needs_labels
+from encoder_ablations.experiments.zero_labels.queries import with_queries
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
@@ -93,7 +96,7 @@ def _saved_spec(arguments: argparse.Namespace, changes: dict[str, Any]) -> RunSp
     content = merge(read_yaml(arguments.config), changes)
     if isinstance(content.get("segmenter"), dict):
         content["segmenter"] = load_segmenter(content["segmenter"])
-    return build(RunSpec, content, arguments.config)
+    return _without_labels(build(RunSpec, content, arguments.config), changes)
 
 
 def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]) -> RunSpec:
@@ -102,7 +105,27 @@ def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]
         "segmenter": load_segmenter(segmenter, _settings("segmenter", changes), HERE),
         "dataset": load_dataset(dataset, _settings("dataset", changes), HERE),
     }
-    return build(RunSpec, parts | changes, HERE)
+    return _without_labels(build(RunSpec, parts | changes, HERE), changes)
+
+
+def _without_labels(spec: RunSpec, changes: dict[str, Any]) -> RunSpec:
+    """Return the run with the texts of its head, and without labels if the head needs none.
+
+    Raises:
+        InputError: a fraction or seed was asked for that the head does not go with.
+    """
+    segmenter = with_queries(spec.segmenter, spec.dataset.classes)
+    spec = spec.model_copy(update={"segmenter": segmenter})
+    if not needs_labels(segmenter):
+        for key, only in (("fraction", 0.0), ("seed", SEED)):
+            if changes.get(key, only) != only:
+                raise InputError(
+                    f"{key} {changes[key]}: the head {segmenter.title} needs no labels and has one "
+                    f"run, of {key} {only:g}. Leave out --{key}."
+                )
+        spec = spec.model_copy(update={"fraction": 0.0, "seed": SEED})
+    refuse_other_fraction(spec)
+    return spec
 
 
 def _settings(part: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +171,7 @@ def _execute(spec: RunSpec, folder: Path, execution: Execution) -> RunRecord:
     """Compute the run below a progress bar."""
     from encoder_ablations.experiments.runs.run import execute_run
 
-    with Bar(total=spec.recipe.steps, unit="step", delay=0, leave=True) as bar:
+    with Bar(total=spec.steps, unit="step", delay=0, leave=True) as bar:
 
         def advance(step: int, status: str) -> None:
             bar.update(step - bar.n)

@@ -19,8 +19,12 @@ class TrainedRun:
 
     @property
     def val_score(self) -> float:
-        """The best score on the validation split, 0..1; -1 where nothing is labelled."""
-        assert self.record.convergence is not None
+        """The best score on the validation split, 0..1; -1 where nothing is labelled.
+
+        It is -1, too, where the head does not learn by steps, so that nothing was validated.
+        """
+        if self.record.convergence is None:
+            return -1.0
         score = self.record.convergence.best_val_miou
         if score is None:
             return -1.0

@@ -14,6 +14,7 @@ from encoder_ablations.engine.training.batch_norm_statistics import (
 from encoder_ablations.engine.training.statistic_images import statistic_batches
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.utils.errors import InputError
 
 Part = tuple[Samples, Sequence[int]]
 """A dataset, and the positions of some of its samples."""
@@ -23,8 +24,22 @@ def prepare_statistics(
     segmenter: Segmenter, spec: RunSpec, train: Part, accelerator: Accelerator, workers: int = 0
 ) -> None:
     """Estimate the body's BatchNorm statistics for a run, see :func:`estimate_for`."""
+    refuse_estimate(segmenter, spec)
     augmentation = spec.recipe.augmentation
     estimate_for(segmenter, augmentation, spec.seed, train, accelerator, workers)
+
+
+def refuse_estimate(segmenter: Segmenter, spec: RunSpec) -> None:
+    """Refuse to estimate statistics where a run reads no training image.
+
+    Raises:
+        InputError: the head needs no labels, and the encoder's statistics must be estimated.
+    """
+    if segmenter.encoder.batch_norm == "estimate" and not spec.fraction:
+        raise InputError(
+            f"encoder {spec.encoder.title}: its BatchNorm statistics would be estimated on "
+            f"training images, but {spec.segmenter.title} reads none. Use pretrained weights."
+        )
 
 
 def estimate_for(

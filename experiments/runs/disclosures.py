@@ -68,16 +68,20 @@ def disclosures(
         environment: what ``describe_environment`` gave during the run.
         statistics: ``RunRecord.images_per_statistic``.
     """
-    found = [*_about_images(spec, data), *_about_start(spec), *_about_ignored_pixels(spec)]
-    found += _about_unseen_classes(spec, data)
+    if progress.step:
+        found = [*_about_images(spec, data), *_about_start(spec), *_about_ignored_pixels(spec)]
+        found += _about_unseen_classes(spec, data)
+    else:
+        found = [*_about_fit(spec, data), *_about_start(spec)]
     for name, digest in code_of(spec).items():
         found.append(
             f"{name} is code from outside of this package (SHA-256 of its file: {digest[:16]}…)."
         )
     if device.type == "cuda":
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
-    found += about_training(spec.recipe, progress)
-    found += _about_precision(spec.recipe.precision, device)
+    if progress.step:
+        found += about_training(spec.recipe, progress)
+        found += _about_precision(spec.recipe.precision, device)
     if statistics is not None:
         found.append(of_micro_batches(statistics, spec.recipe))
     if FAILED in attention:
@@ -100,6 +104,17 @@ def _about_images(spec: RunSpec, data: DataRecord) -> list[str]:
             "images."
         ]
     return []
+
+
+def _about_fit(spec: RunSpec, data: DataRecord) -> list[str]:
+    """Say what a head that does not learn by gradients was given."""
+    if not data.n_train:
+        return ["The head needs no labels: no training image was read, and nothing was trained."]
+    images = plural(data.n_train, "training image")
+    found = [f"The head read {images} once, without gradients; nothing was trained."]
+    if spec.recipe.overfit:
+        found.append("It was evaluated on the same few images (overfit mode).")
+    return found
 
 
 def _about_start(spec: RunSpec) -> list[str]:

@@ -10,6 +10,26 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
 
+def refuse_other_fraction(spec: RunSpec) -> None:
+    """Refuse a share of the training images that a head does not go with.
+
+    Raises:
+        InputError: the fraction is 0 and the head learns from labels, or the head needs none and
+            the fraction is not 0.
+    """
+    needs_labels = spec.segmenter.learning != "nothing"
+    if needs_labels and not spec.fraction:
+        raise InputError(
+            f"fraction 0: the head {spec.segmenter.title} learns from labels. Give it more than 0, "
+            "or use a head that needs none (ablate heads: learns nothing)."
+        )
+    if spec.fraction and not needs_labels:
+        raise InputError(
+            f"fraction {spec.fraction:g}: the head {spec.segmenter.title} needs no labels. Write "
+            "fraction 0."
+        )
+
+
 def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
     """Return which runs would have no image, as far as the names of files tell: run id -> a line.
 
@@ -22,6 +42,8 @@ def impossible_fractions(specs: Sequence[RunSpec]) -> dict[str, str]:
         if images is None:
             continue
         for spec in same_data:
+            if not spec.fraction:
+                continue
             try:
                 subset(range(images), spec.fraction)
             except InputError as error:

@@ -64,6 +64,8 @@ def prepare_for(
             f"recipe.feature_precision {recipe.feature_precision} rounds the body's maps, but "
             f"{head} reads the body itself. Use fp32."
         )
+    if not segmenter.head.learns:
+        return
     check_images(segmenter, recipe)
     check_blends(segmenter, recipe)
     check_average(segmenter, recipe)

@@ -14,6 +14,7 @@ from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, 
 from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
@@ -56,6 +57,7 @@ def prepare_data(spec: RunSpec) -> RunData:
     Raises:
         InputError: anything wrong with the files, or a fraction that leaves no image.
     """
+    refuse_other_fraction(spec)
     checked = check_dataset(spec.dataset)
     train = _training_images(spec, checked)
     if spec.recipe.overfit:
@@ -72,6 +74,8 @@ def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
     """Return the run's fraction of the training images, of which fewer are left in overfit mode."""
     samples = for_training(checked.datasets["train"], spec.recipe.augmentation)
     present = checked.scans["train"].present
+    if not spec.fraction:
+        return Images("train", samples, [])
     indices = subset(training_order(spec.dataset.task, present, spec.seed), spec.fraction)
     indices = learnt_from(spec.recipe, spec.dataset.name, indices, present)
     return Images("train", samples, indices)
@@ -128,7 +132,9 @@ def _data_record(
     spec: RunSpec, checked: CheckedDataset, train: Images, val: Images, report: Images
 ) -> DataRecord:
     names = [train.samples.ids[index] for index in train.indices]
-    counts = [checked.scans["train"].counts[index].tolist() for index in train.indices]
+    counts: list[list[int]] = [
+        checked.scans["train"].counts[index].tolist() for index in train.indices
+    ]
     masks = [f"{name} {count}" for name, count in zip(names, counts, strict=True)]
     classes = checked.datasets["train"].image_classes
     if classes is not None:
@@ -145,8 +151,14 @@ def _data_record(
         n_test=n_test,
         fraction=spec.fraction,
         class_names=list(spec.dataset.classes),
-        class_pixels=np.sum(counts, axis=0).tolist(),
+        class_pixels=_pixels_of_classes(counts, len(spec.dataset.classes)),
         colors=colors_of(spec.dataset),
         report_split=report.split,
         dataset_sha256=checked.fingerprint,
     )
+
+
+def _pixels_of_classes(counts: list[list[int]], classes: int) -> list[int]:
+    """Return the pixels of each class in all images; zeros if there is no image."""
+    pixels: list[int] = np.sum([[0] * classes, *counts], axis=0).tolist()
+    return pixels

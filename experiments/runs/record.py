@@ -23,8 +23,8 @@ from encoder_ablations.utils.errors import InputError
 
 SCHEMA_VERSION = 2
 WAY_OUT = "restore it, or delete the file to run it again."
-RESULTS = ("data", "metrics", "confusion_matrix", "curves", "convergence", "cost")
-"""What the record of a finished run always holds."""
+RESULTS = ("data", "metrics", "confusion_matrix", "curves", "cost")
+"""What the record of a finished run always holds; that of a trained one also has convergence."""
 PER_IMAGE = "per_image.npz"
 """Beside the record: the confusion matrix of every image, which add up to the record's."""
 
@@ -62,7 +62,7 @@ class DataRecord(Part):
 
 
 class CurvesRecord(Part):
-    """Training loss and validation metrics by step.
+    """Training loss and validation metrics by step; empty without training steps.
 
     Attributes:
         loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
@@ -237,6 +237,8 @@ def _contradiction(record: RunRecord) -> str | None:
     if record.status == "failed":
         return _wrong_failure(record)
     missing = [name for name in RESULTS if getattr(record, name) is None]
+    if record.convergence is None and (record.curves is None or record.curves.val_steps):
+        missing.append("convergence")
     if missing:
         return f"the run is finished without {', '.join(missing)}"
     assert record.data is not None

@@ -93,14 +93,20 @@ def curves_record(progress: Progress) -> CurvesRecord:
     )
 
 
-def convergence_record(progress: Progress, recipe: Recipe, n_train: int) -> ConvergenceRecord:
+def convergence_record(
+    progress: Progress, recipe: Recipe, n_train: int
+) -> ConvergenceRecord | None:
     """Return when validation was best, and when mIoU first reached 95 % of its value there.
+
+    It is None where there was no training step.
 
     Args:
         progress: the curves.
         recipe: how it was trained.
         n_train: training images.
     """
+    if not progress.step:
+        return None
     best, epochs_per_step = progress.best_miou, recipe.batch_size / n_train
     kept: list[int] = []
     if recipe.checkpoints.keep > 1:

@@ -13,6 +13,7 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
+from encoder_ablations.engine.training.fitting import Fitting
 from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
@@ -139,7 +140,7 @@ def _run(
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (data.train.samples, data.train.indices)
         prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
-    trainer = Trainer(
+    trainer = trainer_of(segmenter)(
         segmenter,
         _training_data(spec, data),
         spec.recipe,
@@ -167,6 +168,13 @@ def _run(
     )
 
 
+def trainer_of(segmenter: Segmenter) -> type[Trainer] | type[Fitting]:
+    """Return what trains a model, or reads the training images once for it."""
+    if segmenter.head.learns:
+        return Trainer
+    return Fitting
+
+
 def _training_data(spec: RunSpec, data: RunData) -> TrainingData:
     train, val, pixels = data.train, data.val, data.record.class_pixels
     return TrainingData(
@@ -186,7 +194,7 @@ def _evaluate(
     execution: Execution,
     accelerator: Accelerator,
     segmenter: Segmenter,
-    trainer: Trainer,
+    trainer: Trainer | Fitting,
 ) -> Evaluation:
     """The best weights on the images that the run's number is measured on."""
     items = evaluation_items(

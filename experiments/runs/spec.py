@@ -12,7 +12,8 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
-from encoder_ablations.segmenters.spec import BUILT_IN, SegmenterSpec
+from encoder_ablations.segmenters.facts import read_facts
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError
 
@@ -26,8 +27,10 @@ class RunSpec(Config):
     encoder: EncoderSpec
     segmenter: SegmenterSpec
     dataset: DatasetSpec
-    fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the training images that is used, 0..1; subsets of one seed are nested."""
+    fraction: float = Field(default=1.0, ge=0, le=1)
+    """Share of the training images that is used, 0..1; subsets of one seed are nested. It is 0 for
+    a head that needs no labels, and for no other.
+    """
     seed: int = Field(default=0, ge=0, lt=MOST_SEEDS)
     """Decides the subset, the data order, the augmentation and all initial weights that are not
     loaded.
@@ -53,7 +56,7 @@ class RunSpec(Config):
 
     @model_validator(mode="after")
     def _head_fits_the_task(self) -> "RunSpec":
-        head = BUILT_IN.get(self.segmenter.name)
+        head = read_facts().get(self.segmenter.name)
         if head is not None:
             refuse_other_task(self.segmenter.name, head.task, self.dataset)
         return self
@@ -65,13 +68,20 @@ class RunSpec(Config):
         return self
 
     @property
+    def steps(self) -> int:
+        """Training steps of the run: those of its recipe, or 0 where the head does not learn."""
+        if self.segmenter.learning == "steps":
+            return self.recipe.steps
+        return 0
+
+    @property
     def run_id(self) -> str:
         """Readable slug and a hash of the resolved spec: equal specs, equal ids."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         percent = f"{self.fraction * 100:g}pct"
         words = [
             self.encoder.title,
-            self.segmenter.name,
+            self.segmenter.title,
             self.dataset.name,
             percent,
             f"seed{self.seed}",

@@ -151,15 +151,40 @@ def interval_over_seeds_and_images(
     if n < ENOUGH:
         return math.nan, math.nan
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    draws = np.mean([each.draws for each in others], axis=0)
-    left_out = np.mean([each.left_out for each in others], axis=0)
+    by_images = _by_images(
+        Resampled(
+            np.mean([each.draws for each in others], axis=0),
+            np.mean([each.left_out for each in others], axis=0),
+        )
+    )
+    by_seeds = spread / np.sqrt(n) * _student(n - 1, len(by_images))
+    return _middle_part(mean + by_images + by_seeds)
+
+
+def interval_over_images(value: float, other: Resampled) -> tuple[float, float]:
+    """Return the 95 % interval over images of a score in which nothing else is random.
+
+    For the difference of two encoders, give that of their scores and resampled scores.
+
+    Args:
+        value: the score on all images.
+        other: the same score on other images.
+    """
+    return _middle_part(value + _by_images(other))
+
+
+def _by_images(resampled: Resampled) -> np.ndarray:
+    """Return how far the score on other images may be from that on all, one value a draw."""
+    draws, left_out = resampled
     # about their own mean: resampled sums miss rare classes, which shifts all draws alike
     deviations = (draws - draws.mean()) * np.sqrt(len(left_out) / (len(left_out) - 1))
-    by_images = deviations * _root_of_chi_square(degrees_of_freedom(left_out), len(draws))
-    by_seeds = spread / np.sqrt(n) * _student(n - 1, len(draws))
-    low, high = np.quantile(
-        mean + by_images + by_seeds, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-    )
+    found: np.ndarray = deviations * _root_of_chi_square(degrees_of_freedom(left_out), len(draws))
+    return found
+
+
+def _middle_part(draws: np.ndarray) -> tuple[float, float]:
+    """Return the bounds between which 95 % of the draws lie."""
+    low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 

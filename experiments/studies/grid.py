@@ -70,7 +70,7 @@ def coordinates(run: RunSpec) -> dict[str, Any]:
     """Return where a run lies in the grid, by the keys of :class:`RunFilter`."""
     return {
         "encoder": run.encoder.title,
-        "segmenter": str(run.segmenter.name),
+        "segmenter": run.segmenter.title,
         "dataset": run.dataset.name,
         "fraction": run.fraction,
         "seed": run.seed,

@@ -28,8 +28,8 @@ class PublishedScore(Config):
     """Its name, as reports show it."""
     dataset: str
     """Its name, as reports show it."""
-    fraction: float = Field(default=1.0, gt=0, le=1)
-    """Share of the training images."""
+    fraction: float = Field(default=1.0, ge=0, le=1)
+    """Share of the training images; 0 for a head that needs no labels."""
     miou: float | None = Field(default=None, le=100, exclude_if=lambda miou: miou is None)
     """Percent."""
     accuracy: float | None = Field(default=None, le=100, exclude_if=lambda share: share is None)

@@ -8,7 +8,8 @@ import yaml
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.studies.published import STUDY_FILE, read_saved
 from encoder_ablations.experiments.studies.study import Entry, StudySpec, load_own_recipe
-from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import differences
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
@@ -18,7 +19,7 @@ SHOWN = 5
 
 def resolve_study(study: StudySpec) -> StudySpec:
     """Return the study with every name and path replaced by its content: the same runs anywhere."""
-    segmenters = [load_segmenter(entry).model_dump(mode="json") for entry in study.segmenters]
+    segmenters = [load_with_vocabulary(entry).model_dump(mode="json") for entry in study.segmenters]
     datasets = [load_dataset(entry).model_dump(mode="json") for entry in study.datasets]
     encoders = [_resolved_encoder(study, entry) for entry in study.encoders]
     return study.model_copy(
@@ -86,8 +87,9 @@ def _comparable(study: StudySpec) -> dict[str, Any]:
     content = study.model_dump(mode="json", exclude={"name", "published"})
     titles = [load_own_recipe(study, entry)[0].title for entry in study.encoders]
     content["encoders"] = dict(zip(titles, content["encoders"], strict=True))
-    for kind in ("segmenters", "datasets"):
-        content[kind] = {entry["name"]: entry for entry in content[kind]}
+    heads = [SegmenterSpec.model_validate(entry).title for entry in content["segmenters"]]
+    content["segmenters"] = dict(zip(heads, content["segmenters"], strict=True))
+    content["datasets"] = {entry["name"]: entry for entry in content["datasets"]}
     for kind in ("fractions", "seeds"):
         content[kind] = sorted(content[kind])
     for kind in ("include", "exclude"):

@@ -18,7 +18,8 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.studies.grid import RunFilter, select
 from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
-from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.experiments.zero_labels.grid import places_of, refuse_zero
+from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary, with_queries
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import (
     Config,
@@ -34,8 +35,10 @@ from encoder_ablations.utils.errors import InputError, unknown
 OUTPUTS = Path("outputs")
 YAML = (".yaml", ".yml")
 KINDS = ("encoders", "segmenters", "datasets")
-HINTS = {"encoders": " Give one of them a label."}
+HINTS = dict.fromkeys(("encoders", "segmenters"), " Give one of them a label.")
 """What to do about two entries of one name, by the list that they stand in."""
+FILES = ("base", "vocabulary")
+"""Keys of an entry that may name a file."""
 Entry = str | dict[str, Any]
 
 
@@ -51,9 +54,13 @@ class StudySpec(Config):
     datasets: list[Entry] = Field(min_length=1)
     """As ``encoders``."""
     fractions: list[float] = Field(default=[1.0], min_length=1)
-    """Shares of the training images."""
+    """Shares of the training images. 0 is for heads that need no labels, which have one run at 0
+    and no other, with or without it.
+    """
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
-    """Each decides subset, data order, augmentation and initial weights."""
+    """Each decides subset, data order, augmentation and initial weights. Heads that need no labels
+    have one run with the seed 0.
+    """
     recipe: Recipe = Recipe()
     """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
     it.
@@ -105,8 +112,9 @@ def _no_study(reference: str) -> InputError:
 
 def _beside(folder: Path, entry: Any) -> Any:
     """Return the entry of a study in ``folder``, with the path of a YAML that lies there."""
-    if isinstance(entry, dict) and "base" in entry:
-        return entry | {"base": _beside(folder, entry["base"])}
+    if isinstance(entry, dict):
+        files = {key: _beside(folder, entry[key]) for key in FILES if key in entry}
+        return entry | files
     if not isinstance(entry, str) or not entry.endswith(YAML):
         return entry
     beside = folder / entry
@@ -116,7 +124,7 @@ def _beside(folder: Path, entry: Any) -> Any:
 
 
 def plan(
-    study: StudySpec, load_head: Callable[[Entry], SegmenterSpec] = load_segmenter
+    study: StudySpec, load_head: Callable[[Entry], SegmenterSpec] = load_with_vocabulary
 ) -> list[RunSpec]:
     """Return all runs of a study.
 
@@ -135,7 +143,7 @@ def plan(
     datasets = [load_dataset(entry) for entry in study.datasets]
     names: dict[str, list[str]] = {
         "encoders": [encoder.title for encoder, _ in encoders],
-        "segmenters": [str(segmenter.name) for segmenter in segmenters],
+        "segmenters": [segmenter.title for segmenter in segmenters],
         "datasets": [dataset.name for dataset in datasets],
         "fractions": list(map(str, study.fractions)),
         "seeds": list(map(str, study.seeds)),
@@ -143,9 +151,12 @@ def plan(
     refuse_two_tasks(datasets, f"study {study.name}")
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
+    refuse_zero(study.fractions, segmenters, f"study {study.name}")
     grid = [
-        _run(study, *place)
-        for place in product(datasets, segmenters, study.seeds, study.fractions, encoders)
+        _run(study, dataset, segmenter, *place, encoder)
+        for dataset, segmenter in product(datasets, segmenters)
+        for place in places_of(segmenter, study.seeds, study.fractions)
+        for encoder in encoders
     ]
     _check_published(study, grid)
     return select(grid, study.include, study.exclude, study.name)
@@ -163,7 +174,7 @@ def _run(
     encoder, recipe = encoder_and_recipe
     content = {
         "encoder": encoder,
-        "segmenter": segmenter,
+        "segmenter": with_queries(segmenter, dataset.classes),
         "dataset": dataset,
         "fraction": fraction,
         "seed": seed,

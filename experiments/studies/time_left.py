@@ -29,12 +29,14 @@ def steps_left(run: PlannedRun) -> int:
     if run.state == "interrupted":
         progress = read_progress(run.folder, run.spec.run_id)
     if progress is None:
-        return run.spec.recipe.steps
-    return run.spec.recipe.steps - progress.step
+        return run.spec.steps
+    return run.spec.steps - progress.step
 
 
 def seconds_left(run: PlannedRun, speeds: Speeds) -> float | None:
     """Return the training time that an unfinished run still needs; None if no like run tells."""
+    if not run.spec.steps:
+        return 0.0
     speed = speeds.get(_kind(run.spec))
     if speed is None:
         return None

@@ -32,7 +32,7 @@ class Display:
         self.steps |= {id: before.step for id, before in self.before.items() if before}
         self.outcomes: list[Outcome] = []
         self.bar = Bar(
-            total=sum(run.spec.recipe.steps for run in runs),
+            total=sum(run.spec.steps for run in runs),
             initial=sum(self.steps.values()),
             smoothing=0.05,
             bar_format=BAR,
@@ -84,7 +84,7 @@ class Display:
         """Show that a run has ended."""
         self.outcomes.append(outcome)
         if outcome.state != "interrupted":
-            self._move(outcome.run_id, self.runs[outcome.run_id].spec.recipe.steps)
+            self._move(outcome.run_id, self.runs[outcome.run_id].spec.steps)
         if not self.bar.disable:
             self.bar.write(_line(outcome))
 

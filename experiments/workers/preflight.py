@@ -11,6 +11,7 @@ from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.description import average_warning
+from encoder_ablations.experiments.runs.batch_norm import refuse_estimate
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.disclosures import warning_of_micro_batches
 from encoder_ablations.experiments.runs.execution import Execution
@@ -103,7 +104,11 @@ class _Checks:
             try_custom(FolderDataset(spec.dataset, "train")[0], spec.recipe.augmentation)
 
     def check_model(self, spec: RunSpec) -> None:
-        warning = warning_of_micro_batches(build_model(spec), spec)
+        segmenter = build_model(spec)
+        refuse_estimate(segmenter, spec)
+        if not segmenter.head.learns:
+            return
+        warning = warning_of_micro_batches(segmenter, spec)
         if warning is not None:
             self.warnings.append(warning)
         average = average_warning(spec.recipe)

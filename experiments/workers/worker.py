@@ -44,7 +44,7 @@ def compute(run: PlannedRun, job: Job, advance: Advance = lambda step, status: N
             broadcast_object_list(settled)
         if settled[0] is not None:
             return settled[0]
-        progress = ProgressFile(run.folder, run.spec.run_id, run.spec.recipe.steps)
+        progress = ProgressFile(run.folder, run.spec.run_id, run.spec.steps)
 
         def report(step: int, status: str) -> None:
             if accelerator.is_main_process:

@@ -9,9 +9,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
-from encoder_ablations.segmenters.base import Head, OtherMasks
+from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.custom_loss import build_loss
 from encoder_ablations.segmenters.dense_loss import DenseLoss, divided
+from encoder_ablations.segmenters.features import OtherMasks
 from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import DenseSpec, HeadSpec

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.blocks import Blocks, Tokens
-from encoder_ablations.segmenters.base import BodyInput, Head
+from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.features import BodyInput
 from encoder_ablations.segmenters.losses.set_loss import SetLoss
 from encoder_ablations.segmenters.losses.targets import find_targets
 from encoder_ablations.segmenters.registry import register_head

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.base import Head
+from encoder_ablations.segmenters.built_in import QueryDecoderSpec
 from encoder_ablations.segmenters.heads.layers import norm_layer
 from encoder_ablations.segmenters.losses.fixed_assignment import FixedAssignmentLoss
 from encoder_ablations.segmenters.losses.set_loss import SetLoss, loss_totals
 from encoder_ablations.segmenters.losses.targets import Targets, find_targets
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
-from encoder_ablations.segmenters.spec import QueryDecoderSpec
 from encoder_ablations.utils.errors import InputError
 
 LEVEL = "p3"

@@ -21,8 +21,8 @@ from encoder_ablations.engine.evaluation.evaluate import evaluate
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
 from encoder_ablations.segmenters.build import build_segmenter, encoder_for
+from encoder_ablations.segmenters.facts import read_facts
 from encoder_ablations.segmenters.registry import head_entry
-from encoder_ablations.segmenters.spec import BUILT_IN
 from encoder_ablations.utils.errors import InputError
 from tests.encoders.small_vits import CREATE, options_of
 
@@ -62,7 +62,10 @@ ENCODERS = (
     "swin_b",
     "sam2_hiera_bplus",
 )
-HEADS = sorted(BUILT_IN.keys() - {"mask2former_official"})
+FEW_SHOT = "few_shot"
+"""The head that reads any encoder's last map once."""
+LEARNING = {name for name, facts in read_facts().items() if facts.learns == "steps"}
+HEADS = sorted(LEARNING - {"mask2former_official"})
 SETTINGS = {
     "queries": 5,
     "hidden": 32,
@@ -166,6 +169,21 @@ def test_trained_evaluated_and_costed(craters, tmp_path, encoder, head):
     assert cost.flops == sum(cost.flops_by_part.values())
     assert cost.flops_by_part["encoder.body"] > 0
     assert cost.flops_by_part["head"] > 0
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("method", ["prototype", "knn"])
+def test_few_shot_reads_every_encoder(encoder, method):
+    spec = head_entry(FEW_SHOT).spec(name=FEW_SHOT, method=method, memory=32)
+    built = build_encoder(encoder_for(spec, load_encoder(encoder, {"weights": "random"})))
+    segmenter = build_segmenter(spec, built, 2, seed=0).eval()
+    image = torch.randint(0, 256, (1, 3, 70, 90))
+    mask = (torch.arange(90) > 40).long().expand(70, 90)
+    segmenter.fit(iter([(image, mask)]))
+    with torch.no_grad():
+        predicted = segmenter.predict(image).labels((70, 90))
+    assert predicted.shape == (1, 70, 90)
+    assert set(predicted.unique().tolist()) <= {0, 1}
 
 
 @pytest.mark.parametrize(("encoder", "head"), [pair for pair in PAIRS if pair not in FITTING])

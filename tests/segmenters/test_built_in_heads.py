@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from encoder_ablations.segmenters import heads
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.registry import head_entry
-from encoder_ablations.segmenters.spec import BUILT_IN
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

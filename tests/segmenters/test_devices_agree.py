@@ -16,6 +16,7 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixe
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.built_in import QueryDecoderSpec
 from encoder_ablations.segmenters.features import Features
 from encoder_ablations.segmenters.heads import eomt, mask2former, query_decoder
 from encoder_ablations.segmenters.heads.linear import LinearSpec
@@ -29,7 +30,6 @@ from encoder_ablations.segmenters.spec import (
     EomtSpec,
     FPNSpec,
     Mask2FormerSpec,
-    QueryDecoderSpec,
     SegFormerSpec,
     UNetPlainSpec,
     UNetSpec,

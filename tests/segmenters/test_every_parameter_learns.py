@@ -11,6 +11,7 @@ from launching import launch
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.built_in import QueryDecoderSpec
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.segmenters.heads.mask2former_official import OfficialMask2FormerSpec
 from encoder_ablations.segmenters.spec import (
@@ -19,7 +20,6 @@ from encoder_ablations.segmenters.spec import (
     EomtSpec,
     FPNSpec,
     Mask2FormerSpec,
-    QueryDecoderSpec,
     SegFormerSpec,
     UNetPlainSpec,
     UNetSpec,

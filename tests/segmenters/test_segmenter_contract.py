@@ -37,7 +37,11 @@ def tiny(name, **settings):
     return spec(name=name, **known, **settings)
 
 
-SPECS = {name: tiny(name) for name in head_names() if head_entry(name).spec.task == "segmentation"}
+SPECS = {
+    name: tiny(name)
+    for name in head_names()
+    if head_entry(name).spec.task == "segmentation" and head_entry(name).learns
+}
 SPECS["mask2former-negative"] = tiny("mask2former", ignored_pixels="negative")
 SPECS["query_decoder-hungarian"] = tiny("query_decoder", assignment="hungarian")
 SPECS["query_decoder-background"] = tiny("query_decoder", background=1, dice_weight=1.0)

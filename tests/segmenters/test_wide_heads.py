@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.built_in import QueryDecoderSpec
 from encoder_ablations.segmenters.heads.linear import LinearHead, LinearSpec
 from encoder_ablations.segmenters.losses.set_loss import SetLoss
 from encoder_ablations.segmenters.losses.targets import find_targets
@@ -16,7 +17,6 @@ from encoder_ablations.segmenters.spec import (
     EomtSpec,
     FPNSpec,
     Mask2FormerSpec,
-    QueryDecoderSpec,
     SegFormerSpec,
     UNetPlainSpec,
     UNetSpec,

@@ -180,7 +180,7 @@ def _setting_titles(records: Sequence[RunRecord]) -> list[str]:
     return unique_titles(
         [
             (
-                f"{record.spec.dataset.name} · {record.spec.segmenter.name}",
+                f"{record.spec.dataset.name} · {record.spec.segmenter.title}",
                 _fixed_part(record, statistics.get(_model(record))),
             )
             for record in records
@@ -198,7 +198,7 @@ def _group(
     spec = records[0].spec
     finished = tuple(FinishedRun.of(record) for record in records if record.status == "finished")
     failed = tuple(record for record in records if record.status == "failed")
-    head, dataset = str(spec.segmenter.name), spec.dataset.name
+    head, dataset = spec.segmenter.title, spec.dataset.name
     cited = published.get((spec.encoder.title, head, dataset, fraction))
     return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited)
 

@@ -78,6 +78,8 @@ def training_target(setting: Setting) -> float:
 
 
 def _best(run: FinishedRun) -> float | None:
+    if run.convergence is None:
+        return None
     return run.convergence.best_val_miou
 
 

@@ -13,7 +13,6 @@ from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS, MainMe
 from encoder_ablations.experiments.reporting.text.titles import canonical
 from encoder_ablations.experiments.runs.metrics_record import TaskMetrics
 from encoder_ablations.experiments.runs.record import (
-    ConvergenceRecord,
     CostRecord,
     CurvesRecord,
     DataRecord,
@@ -35,7 +34,6 @@ class FinishedRun(RunRecord):
     metrics: TaskMetrics
     confusion_matrix: list[list[int]]
     curves: CurvesRecord
-    convergence: ConvergenceRecord
     cost: CostRecord
 
     @classmethod
@@ -121,8 +119,15 @@ class RunGroup:
         return canonical(content)
 
     @property
+    def without_labels(self) -> bool:
+        """Whether the head needs no labels: then there is one run, and nothing to repeat."""
+        return self.fraction == 0
+
+    @property
     def protocol(self) -> str:
         """Return what learns of the encoder's body, such as "frozen" or "fine-tuned"."""
+        if self.without_labels:
+            return "untrained"
         return self.spec.encoder.protocol
 
     @cached_property
@@ -187,6 +192,11 @@ class Setting:
     def fractions(self) -> list[float]:
         """Return the shares of the training images, smallest first."""
         return sorted({group.fraction for group in self.groups})
+
+    @property
+    def without_labels(self) -> bool:
+        """Whether the head needs no labels."""
+        return all(group.without_labels for group in self.groups)
 
     @cached_property
     def scored(self) -> list[RunGroup]:

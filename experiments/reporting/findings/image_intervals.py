@@ -20,6 +20,7 @@ from encoder_ablations.experiments.stats.bootstrap import (
     FEW_OCCURRENCES,
     Resampled,
     accuracy_of_sums,
+    interval_over_images,
     interval_over_seeds_and_images,
     miou_of_draws,
     miou_of_sums,
@@ -55,14 +56,18 @@ class Resampling:
         self._occurrences: dict[str, np.ndarray] = {}
 
     def interval(self, group: RunGroup) -> Interval:
-        """Return the 95 % interval of the group's mean score; NaN without enough data."""
-        return _interval(list(self._scores(group).values()))
+        """Return the 95 % interval of the group's mean score; NaN without enough data.
+
+        It is over seeds and images, or over images alone where the head needs no labels.
+        """
+        return _interval(list(self._scores(group).values()), group.without_labels)
 
     def difference(self, first: RunGroup, second: RunGroup) -> Interval:
         """Return the same for first minus second, over the seeds that both have."""
         scores, others = self._scores(first), self._scores(second)
         shared = sorted(scores.keys() & others.keys())
-        return _interval([_minus(scores[seed], others[seed]) for seed in shared])
+        alone = first.without_labels and second.without_labels
+        return _interval([_minus(scores[seed], others[seed]) for seed in shared], alone)
 
     def few(self, group: RunGroup) -> dict[str, int]:
         """Return the classes in too few test images (or scenes) for an interval: name -> number."""
@@ -110,11 +115,18 @@ class Resampling:
         )
 
 
-def _interval(scores: Sequence[Score | None]) -> Interval:
-    """Return the interval of the mean over seeds; NaN if the score of one of them is unknown."""
+def _interval(scores: Sequence[Score | None], without_labels: bool) -> Interval:
+    """Return the interval of the mean over seeds; NaN if the score of one of them is unknown.
+
+    Args:
+        scores: one per seed.
+        without_labels: there is one score, and no seed changes it.
+    """
     known = [score for score in scores if score is not None]
     if not scores or len(known) < len(scores):
         return UNKNOWN
+    if without_labels:
+        return interval_over_images(*known[0])
     values, resampled = zip(*known, strict=True)
     return interval_over_seeds_and_images(values, resampled)
 

@@ -33,8 +33,8 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import grids, views
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
-from encoder_ablations.experiments.reporting.sentences import method
-from encoder_ablations.experiments.reporting.sentences.answer import answer
+from encoder_ablations.experiments.reporting.sentences import method, zero_labels
+from encoder_ablations.experiments.reporting.sentences.answer import Answer, answer, scope_of
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences, front_sentence
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
@@ -144,7 +144,7 @@ def _section(
     return {
         "key": key,
         "setting": setting,
-        "answer": answer(setting, resampling, gain_headline(setting)),
+        "answer": _answer(setting, resampling),
         "said_of_gain": gain(setting),
         "said_of_cost": cost_sentences(ranked),
         "said_of_protocols": said_of_protocols(setting),
@@ -175,6 +175,20 @@ def _section(
         "pictures": picture_grid(study, setting, encoders),
         "protocol": method.protocol(setting),
     }
+
+
+def _answer(setting: Setting, resampling: Resampling) -> Answer:
+    """Return the answer; without labels there are no seeds to compare by."""
+    ranked = ranking(setting, setting.reference)
+    if not setting.without_labels or not ranked.standings:
+        return answer(setting, resampling, gain_headline(setting))
+    return Answer(
+        setting.title,
+        zero_labels.headline(ranked, resampling),
+        scope_of(setting, ranked),
+        zero_labels.scores(ranked, resampling),
+        zero_labels.certainty(setting),
+    )
 
 
 def _drawn(

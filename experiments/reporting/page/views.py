@@ -166,7 +166,12 @@ def convergence_rows(setting: Setting, encoders: Iterable[str]) -> list[list[str
     """Return encoder, fraction, steps and epochs to 95 % of the best score, best step, epochs."""
     places = product(reversed(setting.fractions), encoders)
     groups = [setting.group(encoder, fraction) for fraction, encoder in places]
-    return [_convergence(group) for group in groups if group.runs]
+    return [_convergence(group) for group in groups if _is_trained(group)]
+
+
+def _is_trained(group: RunGroup) -> bool:
+    """Return whether a group has runs, and these have training steps."""
+    return any(run.convergence is not None for run in group.runs)
 
 
 DIGITS = {"step_to_95_percent": 0, "epochs_to_95_percent": 1, "best_step": 0, "epochs": 1}

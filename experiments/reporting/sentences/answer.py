@@ -61,19 +61,21 @@ def answer(setting: Setting, resampling: Resampling, gained: Sequence[str]) -> A
     return Answer(
         setting.title,
         " ".join([*headline, *_other_protocol(ranked)]),
-        _scope(setting, ranked),
+        scope_of(setting, ranked),
         _scores(ranked),
         [*_sure(setting, ranked), *_other_images(ranked, resampling)],
     )
 
 
-def _scope(setting: Setting, ranked: Ranking) -> str:
+def scope_of(setting: Setting, ranked: Ranking) -> str:
+    """Return what an answer's numbers refer to: dataset, head, training images, split."""
     group = ranked.leader.group
     data = group.runs[0].data
-    return (
-        f"{setting.dataset}, head {setting.segmenter}, {formats.fraction(group.fraction)} of the "
-        f"training images ({data.n_train}), scored on the {SPLITS[data.report_split]}"
-    )
+    learnt = f"{formats.fraction(group.fraction)} of the training images ({data.n_train})"
+    if setting.without_labels:
+        learnt = "no training images"
+    scored = f"scored on the {SPLITS[data.report_split]}"
+    return f"{setting.dataset}, head {setting.segmenter}, {learnt}, {scored}"
 
 
 def _headline(ranked: Ranking) -> str:

@@ -61,7 +61,7 @@ def _alone_on_front(ranked: Ranking) -> str:
     told = "and scores more than all others"
     if level:
         told = f"{best}, but the seeds do not separate it from {formats.listing(level)}"
-    if fewest < ENOUGH:
+    if fewest < ENOUGH and not alone.group.without_labels:
         told = f"{best}; {formats.no_more(fewest)}"
     if fewest == 0:
         told = f"{best}; not all share a seed"

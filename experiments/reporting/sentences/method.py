@@ -19,6 +19,7 @@ from encoder_ablations.experiments.reporting.sentences.training import training_
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.texts import plural
 
 SELECTION = {
@@ -147,9 +148,11 @@ def _other_seeds(groups: list[RunGroup], fraction: float) -> Iterator[str]:
 def _other_steps(setting: Setting) -> Iterator[str]:
     """Warn of encoders whose training ended early, at different steps."""
     steps: dict[str, set[int]] = defaultdict(set)
-    for group in setting.groups:
-        steps[group.encoder] |= {run.convergence.steps for run in group.runs}
-    early = any(run.convergence.stopped is not None for run in setting.runs)
+    early = False
+    for run, encoder in ((run, group.encoder) for group in setting.groups for run in group.runs):
+        if run.convergence is not None:
+            steps[encoder].add(run.convergence.steps)
+            early = early or run.convergence.stopped is not None
     if early and len(set.union(*steps.values())) > 1:
         named = "; ".join(f"{name} {_listed(found)}" for name, found in steps.items())
         yield (
@@ -178,7 +181,16 @@ def protocol(setting: Setting) -> Protocol:
     parts = {"recipe": content["recipe"], "segmenter": content["segmenter"], "dataset": dataset}
     values = [(key, _written(value)) for key, value in flatten(parts).items()]
     data = chain.from_iterable(map(_data_sentences, finished))
-    return Protocol(setting.title, [*data, *training_sentences(spec)], values)
+    return Protocol(setting.title, [*data, *_of_training(setting, spec)], values)
+
+
+def _of_training(setting: Setting, spec: RunSpec) -> list[str]:
+    """Return how the runs of a setting were trained, if they were."""
+    if setting.without_labels:
+        return ["Nothing is trained: the head needs no labels."]
+    if spec.steps:
+        return training_sentences(spec)
+    return ["Nothing is trained by gradients: the head reads the training images once."]
 
 
 def _written(value: Any) -> str:
@@ -201,10 +213,11 @@ def _data_sentences(run: FinishedRun) -> list[str]:
     if run.data.n_test is not None:
         held += f", {run.data.n_test} for test"
     name = run.spec.dataset.name
-    return [
-        f"Dataset {name} has {plural(len(classes), 'class')}: {names}. It holds {held}.",
-        SELECTION[run.data.report_split].format(metric=metric_title(run.convergence.metric)),
-    ]
+    found = [f"Dataset {name} has {plural(len(classes), 'class')}: {names}. It holds {held}."]
+    if run.convergence is not None:
+        metric = metric_title(run.convergence.metric)
+        found.append(SELECTION[run.data.report_split].format(metric=metric))
+    return found
 
 
 def environment(study: Study) -> list[tuple[str, list[str]]]:

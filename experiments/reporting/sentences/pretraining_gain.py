@@ -65,6 +65,8 @@ def gain(setting: Setting) -> list[str]:
     They speak of the smallest and the largest share of the images with a comparison, and of the
     reference fraction.
     """
+    if setting.without_labels:
+        return []
     kinds = {group.random_weights for group in setting.scored}
     if len(kinds) == 1:
         return [ONE_KIND[kind] for kind in kinds]

@@ -18,8 +18,9 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.workers.preflight import find_problems
-from encoder_ablations.segmenters.base import OtherMasks, Segmenter
+from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.features import OtherMasks
 from encoder_ablations.segmenters.heads.dense import DenseHead
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.custom_head import build_with_custom_head
 from encoder_ablations.segmenters.heads.classifier import ClassifierHead
-from encoder_ablations.segmenters.registry import HeadEntry
 from encoder_ablations.segmenters.spec import ClassifierSpec
 
 CLASSES = 5
@@ -94,9 +93,8 @@ def test_a_head_of_ones_own_may_classify(make_encoder):
             shapes.add(tuple(masks.shape))
             return super().loss(pyramid, masks, totals)
 
-    entry = HeadEntry("own", ClassifierSpec, Own, __name__, "maps")
     spec = ClassifierSpec(name="own")
-    segmenter = build_with_custom_head(entry, spec, make_encoder(), CLASSES, seed=0)
+    segmenter = build_with_custom_head(Own, "own:Own", spec, make_encoder(), CLASSES, seed=0)
     assert segmenter.head.task == "classification"
     assert shapes == {(2, 1, 1)}
 

@@ -8,8 +8,8 @@ from transformers import EomtConfig, EomtForUniversalSegmentation
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.segmenters.base import BodyInput
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.features import BodyInput
 from encoder_ablations.segmenters.heads.eomt import EomtHead
 from encoder_ablations.segmenters.losses.point_sampling import Points
 from encoder_ablations.segmenters.losses.targets import find_targets

@@ -13,10 +13,10 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost.flops import count_flops
 from encoder_ablations.engine.training.optimizer import undecayed_names
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.built_in import QueryDecoderSpec
 from encoder_ablations.segmenters.heads.query_decoder import QueryDecoderHead
 from encoder_ablations.segmenters.losses.point_sampling import Points
 from encoder_ablations.segmenters.references import load_segmenter
-from encoder_ablations.segmenters.spec import QueryDecoderSpec
 from encoder_ablations.utils.errors import InputError
 
 HIDDEN, HEADS, QUERIES, GRID = 24, 6, 7, 5

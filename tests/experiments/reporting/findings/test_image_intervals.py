@@ -12,12 +12,14 @@ from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
+from encoder_ablations.experiments.reporting.findings.ranking import ranking
 from encoder_ablations.experiments.reporting.page import page
 from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.reporting.sentences import zero_labels
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 
 
-def write(factory, levels, images=40, seeds=3, spread=0.3):
+def write(factory, levels, images=40, seeds=3, spread=0.3, fraction=1.0):
     """A study whose runs have per-image counts; images differ in how hard they are, equally for
     all encoders.
     """
@@ -34,7 +36,11 @@ def write(factory, levels, images=40, seeds=3, spread=0.3):
             matrices = np.round(matrices * 1e4).astype(int)
             total = ConfusionMatrix(matrices.sum(axis=0))
             record = factory.record(
-                encoder, metrics.mean_iou(total), seed=seed, report_split="test"
+                encoder,
+                metrics.mean_iou(total),
+                seed=seed,
+                report_split="test",
+                fraction=fraction,
             )
             records.append(factory.counted(record, total.counts))
             counts = [ImageCounts.of(f"i{n}", ConfusionMatrix(m)) for n, m in enumerate(matrices)]
@@ -149,3 +155,22 @@ def test_many_rare_classes_are_counted():
         "In fewer than 3 test images or scenes: c0 (1), c1 (1), c2 (1), c3 (1), c4 (1) and 3 more."
     )
     assert caution({}) == ""
+
+
+def test_without_labels_the_interval_is_over_images_alone(factory):
+    study = collect(write(factory, {"a": 1.6, "b": 1.4}, seeds=1, fraction=0.0))
+    resampling = Resampling(study)
+    a, b = study.groups
+    low, high = resampling.interval(a)
+    assert low < a.score.mean < high
+    apart = resampling.difference(a, b)
+    assert 0 < apart[0] < a.score.mean - b.score.mean < apart[1]
+    ranked = ranking(study.settings[0], 0.0)
+    headline = zero_labels.headline(ranked, resampling)
+    assert headline.startswith("a is best without labels")
+    assert "seed" not in headline
+
+
+def test_one_seed_with_labels_has_no_interval(factory):
+    study = collect(write(factory, {"a": 1.6}, seeds=1))
+    assert np.isnan(Resampling(study).interval(study.groups[0])).all()

@@ -1,0 +1,101 @@
+"""``ablate zero-shot``: masks of images by a head that needs no labels, without any run."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from encoder_ablations.data.datasets.palette import palette
+from encoder_ablations.experiments import options
+from encoder_ablations.experiments.prediction.command import named_files, predict_into
+from encoder_ablations.experiments.prediction.options import add_inference_options, read_inference
+from encoder_ablations.experiments.prediction.output_options import (
+    add_output_options,
+    check_outputs,
+    output_settings,
+)
+from encoder_ablations.experiments.zero_labels.queries import with_queries
+from encoder_ablations.experiments.zero_labels.vocabulary import Vocabulary, read_vocabulary
+from encoder_ablations.segmenters.references import load_segmenter
+from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.utils.config import parse_overrides
+from encoder_ablations.utils.device_names import check_device_name
+from encoder_ablations.utils.errors import InputError
+
+RESUMES = True
+"""The same command goes on where Ctrl-C has stopped it."""
+EXAMPLES = """  ablate zero-shot photos/ --encoder clip_b16 --method naclip --classes classes.yaml
+  ablate zero-shot photo.jpg --encoder clip_b16 --classes classes.yaml --window 224"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See ``ablate zero-shot --help``."""
+    arguments = _parser().parse_args(argv)
+    check_device_name(arguments.device)
+    spec = read_inference(arguments)
+    if not arguments.inputs:
+        raise InputError("name images or folders to predict.")
+    vocabulary = read_vocabulary(arguments.classes)
+    check_outputs(arguments, tuple(vocabulary))
+    head = _head(arguments, vocabulary)
+    files = named_files(arguments)
+    # PyTorch is not needed to refuse what is above
+    from encoder_ablations.engine.devices import make_accelerator
+    from encoder_ablations.experiments.zero_labels.model import predictor_without_run
+
+    device = make_accelerator(arguments.device).device
+    predictor = predictor_without_run(arguments.encoder, head, tuple(vocabulary), spec, device)
+    settings: dict[str, Any] = {
+        "encoder": arguments.encoder,
+        "segmenter": head.model_dump(mode="json"),
+        "inference": spec.model_dump(mode="json"),
+        **output_settings(arguments),
+    }
+    named = f"{arguments.encoder} with {head.title}, without labels"
+    return predict_into(arguments, files, predictor, palette(len(vocabulary)), settings, named)
+
+
+def _head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> SegmenterSpec:
+    """Return the head and its texts.
+
+    Raises:
+        InputError: there is no such head or setting, or the head needs labels.
+    """
+    changes = parse_overrides(arguments.set)
+    if arguments.method is not None:
+        changes["method"] = arguments.method
+    if "vocabulary" in changes or "queries" in changes:
+        raise InputError("--classes says the texts of the classes; leave them out of --set.")
+    if load_segmenter(arguments.segmenter).learning != "nothing":
+        raise InputError(
+            f"--segmenter {arguments.segmenter} learns from labels. Use a head that needs none "
+            "(ablate heads: learns nothing), or ablate train."
+        )
+    head = load_segmenter(arguments.segmenter, {**changes, "vocabulary": vocabulary})
+    return with_queries(head, tuple(vocabulary))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = options.make_parser(
+        "zero-shot", "Predicts masks of images from the names of classes alone.", EXAMPLES
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="IMAGE",
+        help="images, folders (with sub-folders), patterns, or - for paths from stdin",
+    )
+    parser.add_argument("--encoder", required=True, help=options.ENCODER_HELP)
+    parser.add_argument(
+        "--classes", required=True, type=Path, help="a YAML of lines  class: [text, text]"
+    )
+    parser.add_argument("--method", help="of the head, as 'ablate heads zero_shot' lists them")
+    parser.add_argument(
+        "--segmenter", default="zero_shot", help="a head that needs no labels (default zero_shot)"
+    )
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="further settings of the head"
+    )
+    add_inference_options(parser)
+    add_output_options(parser)
+    return parser

@@ -1,0 +1,1 @@
+"""Heads that need no labels: their texts, their place in a study, use without a run."""
