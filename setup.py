@@ -78,6 +78,7 @@ setup(
             "datasets>=4",  # copies of hub datasets
             "peft>=0.21",  # the optional extra "lora"
             "rasterio>=1.3",  # rasters of any size
+            "scikit-image>=0.24",  # the optional extra "superpixels"
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
@@ -93,6 +94,9 @@ setup(
         ],
         "raster": [
             "rasterio>=1.3",  # rasters of any size
+        ],
+        "superpixels": [
+            "scikit-image>=0.24",  # superpixels as regions of the head zero_shot
         ],
         "mlflow": [
             "mlflow>=2.20",  # runs shown in MLflow (--tracker mlflow)

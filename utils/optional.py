@@ -58,6 +58,11 @@ HINTS = {
         "Install it with  pip install 'encoder-ablations[ray]'  or  pip install ray. "
         "Without it studies run in one process, or in several on this machine with --processes.",
     ),
+    "scikit-image": (
+        "scikit-image",
+        "Superpixels need it: pip install scikit-image  (or encoder-ablations[superpixels]). "
+        "Regions by SAM and from a folder work without it.",
+    ),
     "wandb": (
         "Weights & Biases",
         "Install it with  pip install 'encoder-ablations[wandb]'  or  pip install wandb. "
