@@ -25,7 +25,9 @@ class HeadFacts(Config):
     parameters: int | None
     """Numbers that it learns; None = it needs a package that is not always there."""
     counted_on: Literal["pyramid", "vit"] | None
-    """The encoder it was built for: one with a pyramid, or a ViT without a neck."""
+    """The encoder it was built for: one with a pyramid, or a ViT without a neck. None = it was not
+    built.
+    """
 
 
 def read_facts() -> dict[str, HeadFacts]:

@@ -9,9 +9,11 @@ from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.build import build_segmenter
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import CHANNELS, CLASSES, FILE, HeadFacts
 from encoder_ablations.segmenters.registry import head_entry
-from encoder_ablations.segmenters.spec import BUILT_IN, OfficialMask2FormerSpec
+from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 
@@ -34,6 +36,9 @@ def facts_of(name: str) -> HeadFacts:
     # its parameters are Detectron2's to tell
     if entry.spec is OfficialMask2FormerSpec:
         return HeadFacts(reads=entry.reads, parameters=None, counted_on=None)
+    # it learns nothing, and is built for texts alone
+    if entry.spec is ZeroShotSpec:
+        return HeadFacts(reads=entry.reads, parameters=0, counted_on=None)
     with torch.device("meta"):
         try:
             count = _parameters(name, build_encoder(PYRAMID))

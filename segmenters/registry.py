@@ -1,6 +1,6 @@
 """Heads by name: one decorator gives a head its name, its settings and what it reads.
 
-This module imports no head. A built-in head is a row of ``spec.BUILT_IN`` and the file
+This module imports no head. A built-in head is a row of ``built_in.BUILT_IN`` and the file
 ``heads/<name>.py``, which is imported when the head itself is first asked for. A head of
 one's own is named by a reference, ``package.module:Class``, so that every process of a study finds
 it.
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 from encoder_ablations.segmenters import heads
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.loss_spec import LossSpec
 from encoder_ablations.segmenters.named_classes import Kind, NamedClass, Registry
-from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec, Reads, SegmenterSpec
+from encoder_ablations.segmenters.spec import DenseSpec, HeadSpec, Reads, SegmenterSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from encoder_ablations.data.datasets.sample import Task
-from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.utils.config import Config, at_most
 
 Positive = Annotated[int, Field(ge=1)]
@@ -24,6 +23,15 @@ Grid = Annotated[Positive, at_most(256, "every place of the grid has a position 
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
 Reads = Literal["pyramid", "maps", "body"]
 """What a head reads: a pyramid p2 to p5, whatever levels the encoder gives, or the body itself."""
+CLASSIFIERS = ("classifier",)
+"""Built-in heads that predict the class of the whole image."""
+
+
+class ImageHeadSpec(Config):
+    """The mean of the body's last map and a linear layer, beside the head that makes masks."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Weight of its cross-entropy in the loss."""
 
 
 class HeadSpec(Config):
@@ -279,21 +287,3 @@ class QueryDecoderSpec(SetLossSettings):
                 "set that assignment"
             )
         return self
-
-
-BUILT_IN: dict[str, type[HeadSpec]] = {
-    "classifier": ClassifierSpec,
-    "conv_transpose": ConvTransposeSpec,
-    "deeplabv3plus": DeepLabV3PlusSpec,
-    "eomt": EomtSpec,
-    "fpn": FPNSpec,
-    "linear": LinearSpec,
-    "mask2former": Mask2FormerSpec,
-    "mask2former_official": OfficialMask2FormerSpec,
-    "query_decoder": QueryDecoderSpec,
-    "segformer": SegFormerSpec,
-    "unet": UNetSpec,
-    "unet_plain": UNetPlainSpec,
-    "upernet": UPerNetSpec,
-}
-"""The settings of every built-in head, by the name of the head and of its file."""

@@ -7,10 +7,11 @@ from pydantic import BaseModel
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.commands.keys import describe
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import CHANNELS, CLASSES, WIDTH, HeadFacts, read_facts
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
 from encoder_ablations.segmenters.registry import head_settings
-from encoder_ablations.segmenters.spec import BUILT_IN, DenseSpec, HeadSpec
+from encoder_ablations.segmenters.spec import DenseSpec, HeadSpec
 from encoder_ablations.utils.config import in_yaml
 
 EXAMPLES = """  ablate heads                     all heads

@@ -12,8 +12,9 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
-from encoder_ablations.segmenters.spec import BUILT_IN, SegmenterSpec
+from encoder_ablations.segmenters.spec import CLASSIFIERS, SegmenterSpec
 from encoder_ablations.utils.config import Config
+from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError
 
 LONGEST_SLUG = 180
@@ -53,9 +54,14 @@ class RunSpec(Config):
 
     @model_validator(mode="after")
     def _head_fits_the_task(self) -> "RunSpec":
-        head = BUILT_IN.get(self.segmenter.name)
-        if head is not None:
-            refuse_other_task(self.segmenter.name, head.task, self.dataset)
+        name = self.segmenter.name
+        # a head of one's own is asked when it is built
+        if is_reference(name):
+            return self
+        task: Task = "segmentation"
+        if name in CLASSIFIERS:
+            task = "classification"
+        refuse_other_task(name, task, self.dataset)
         return self
 
     @model_validator(mode="after")

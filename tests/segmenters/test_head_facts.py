@@ -2,10 +2,10 @@
 
 import pytest
 
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import FILE, read_facts
 from encoder_ablations.segmenters.facts_writer import as_yaml
 from encoder_ablations.segmenters.registry import head_entry
-from encoder_ablations.segmenters.spec import BUILT_IN
 
 
 def test_the_file_is_that_of_the_heads():

@@ -13,6 +13,7 @@ from encoder_ablations.segmenters.heads.eomt import EomtHead
 from encoder_ablations.segmenters.heads.query_decoder import QueryDecoderHead
 from encoder_ablations.segmenters.registry import head_entry, head_names
 from encoder_ablations.segmenters.spec import DecoderSpec
+from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 
 CLASSES = 4
 TINY = {
@@ -37,7 +38,8 @@ def tiny(name, **settings):
     return spec(name=name, **known, **settings)
 
 
-SPECS = {name: tiny(name) for name in head_names() if head_entry(name).spec.task == "segmentation"}
+TRAINED = [name for name in head_names() if head_entry(name).spec is not ZeroShotSpec]
+SPECS = {name: tiny(name) for name in TRAINED if head_entry(name).spec.task == "segmentation"}
 SPECS["mask2former-negative"] = tiny("mask2former", ignored_pixels="negative")
 SPECS["query_decoder-hungarian"] = tiny("query_decoder", assignment="hungarian")
 SPECS["query_decoder-background"] = tiny("query_decoder", background=1, dice_weight=1.0)

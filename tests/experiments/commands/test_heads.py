@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import read_facts
 from encoder_ablations.segmenters.loss_spec import BUILT_IN_LOSSES
-from encoder_ablations.segmenters.spec import BUILT_IN
 
 ROOT = Path(__file__).resolve().parents[3]
 
