@@ -52,7 +52,8 @@ def attention(
             # filled, not added to: a mask cast to numbers would only add 1
             logits = logits.masked_fill(~mask, BLOCKED)
         weights = weights + logits.softmax(dim=-1)
-    return weights.expand(*given.values.shape[:2], -1, -1)
+    # features of a second model may have another precision
+    return weights.to(given.values.dtype).expand(*given.values.shape[:2], -1, -1)
 
 
 def affinity_logits(affinity: Affinity, given: AttentionInput, guide: Guide) -> Sequence[Tensor]:

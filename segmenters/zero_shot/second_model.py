@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from encoder_ablations.encoders.base import Encoder, Normalization
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.pyramids.resize import scale_bilinear
-from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.encoders.table.rows import ViTRow
+from encoder_ablations.utils.errors import InputError
 
 
 class SecondModel(nn.Module):
@@ -18,8 +18,8 @@ class SecondModel(nn.Module):
     Of a vision transformer this is the output of the last block after the final norm.
     """
 
-    mean: Tensor
-    std: Tensor
+    factor: Tensor
+    offset: Tensor
 
     def __init__(self, encoder: Encoder, seen: Normalization) -> None:
         """Take an encoder.
@@ -37,9 +37,6 @@ class SecondModel(nn.Module):
         )
         self.register_buffer("factor", std / own_std, persistent=False)
         self.register_buffer("offset", (mean - own_mean) / own_std, persistent=False)
-
-    factor: Tensor
-    offset: Tensor
 
     def train(self, mode: bool = True) -> "SecondModel":
         """Stay in evaluation mode."""
@@ -65,15 +62,18 @@ def build_second_model(spec: EncoderSpec, seen: Normalization) -> SecondModel:
     """Return the second model of a method.
 
     Args:
-        spec: its settings; of a vision transformer only the last block is read.
+        spec: its settings; the last of its maps is read, by default that of the last block.
         seen: the normalisation of the windows that are given.
 
     Raises:
-        InputError: an unknown name, or weights that cannot be loaded.
+        InputError: an unknown name, a neck, or weights that cannot be loaded.
     """
+    if spec.neck not in (None, "none"):
+        raise InputError(
+            f"segmenter.vfm: {spec.name} has the neck {spec.neck}, but a second vision model is "
+            "read without one. Remove neck."
+        )
     changes: dict[str, object] = {"neck": "none"}
-    if isinstance(find_row(spec.name), ViTRow):
+    if isinstance(find_row(spec.name), ViTRow) and spec.taps is None:
         changes["taps"] = (1.0,)
-    given = spec.model_dump(exclude_unset=True, exclude={"name"})
-    complete = load_encoder(spec.name, given | changes)
-    return SecondModel(build_encoder(complete), seen)
+    return SecondModel(build_encoder(spec.model_copy(update=changes)), seen)

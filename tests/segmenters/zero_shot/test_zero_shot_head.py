@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads import zero_shot
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.segmenters.zero_shot.second_model import build_second_model
 from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 from encoder_ablations.utils.config import build
@@ -293,6 +294,7 @@ def test_settings_that_do_not_fit_together(settings, words):
         ({"queries": None}, "no texts"),
         ({"queries": {"red": 0, "green": 1}}, "class 2 has no text"),
         ({"method": "proxyclip", "vfm": "dinov2_b41"}, "dinov2_b14"),
+        ({"method": "proxyclip", "vfm": VFM | {"neck": "tap_pyramid"}}, "neck tap_pyramid"),
     ],
 )
 def test_settings_that_do_not_fit_the_encoder_or_the_classes(settings, words):
@@ -304,6 +306,19 @@ def test_settings_that_do_not_fit_the_encoder_or_the_classes(settings, words):
 def test_a_vfm_is_a_name_or_settings():
     assert spec_of(method="proxyclip", vfm="dinov2_b14").vfm.name == "dinov2_b14"
     assert spec_of(method="proxyclip", vfm=VFM).vfm.weights == "random"
+
+
+def test_a_saved_run_builds_the_same_head():
+    """Its settings are those with all defaults written out."""
+    settings = PLAIN | {"method": "corrclip", "vfm": VFM, "regions": [SUPERPIXELS]}
+    saved = SegmenterSpec.model_validate(spec_of(**settings))
+    assert build(ZeroShotSpec, saved.model_dump(mode="json"), "a run") == spec_of(**settings)
+    images = torch.randint(0, 256, (1, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    texts = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
+    again = build_segmenter(saved, encoder_of(TextViT()), 3, seed=1).eval()
+    again.head.take_texts(texts)
+    first = segmenter_of(TextViT(), texts, **settings)
+    assert torch.equal(first.scores(images), again.scores(images))
 
 
 def test_cosines_where_there_is_no_softmax():
