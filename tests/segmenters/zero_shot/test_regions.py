@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import SamConfig, SamImageProcessor, SamModel, SamVisionConfig
+from transformers import (
+    Sam2Config,
+    Sam2HieraDetConfig,
+    Sam2ImageProcessor,
+    Sam2Model,
+    Sam2VisionConfig,
+    SamConfig,
+    SamImageProcessor,
+    SamModel,
+    SamVisionConfig,
+)
 
 from encoder_ablations.segmenters.zero_shot.methods import (
     FolderSpec,
@@ -17,6 +27,14 @@ from encoder_ablations.segmenters.zero_shot.regions.sam import painted, without_
 from encoder_ablations.utils.errors import InputError
 
 CPU = torch.device("cpu")
+PROMPTS = {"hidden_size": 32, "image_size": 64, "patch_size": 16}
+DECODER = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "mlp_dim": 32,
+    "iou_head_hidden_dim": 16,
+}
 SUPERPIXELS = SuperpixelSpec(source="superpixels", count=9)
 
 
@@ -49,14 +67,12 @@ def tiny_sam(tmp_path_factory):
         mlp_dim=16,
         window_size=2,
     )
-    prompts = {"hidden_size": 32, "image_size": 64, "patch_size": 16, "image_embedding_size": 4}
-    decoder = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 32}
-    decoder |= {"iou_head_hidden_dim": 16}
+    prompts = PROMPTS | {"image_embedding_size": 4}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = SamModel(
             SamConfig(
-                vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=decoder
+                vision_config=vision, prompt_encoder_config=prompts, mask_decoder_config=DECODER
             )
         )
     model.save_pretrained(folder)
@@ -67,13 +83,46 @@ def tiny_sam(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def tiny_sam2(tmp_path_factory):
+    """A folder with a random SAM 2 of five narrow blocks."""
+    folder = tmp_path_factory.mktemp("sam2")
+    backbone = Sam2HieraDetConfig(
+        hidden_size=8,
+        image_size=[64, 64],
+        blocks_per_stage=[1, 1, 2, 1],
+        embed_dim_per_stage=[8, 16, 32, 64],
+        num_attention_heads_per_stage=[1, 1, 2, 2],
+        window_size_per_stage=[2, 2, 2, 2],
+        global_attention_blocks=[3],
+        window_positional_embedding_background_size=[2, 2],
+        mlp_ratio=2.0,
+    )
+    vision = Sam2VisionConfig(
+        backbone_config=backbone,
+        backbone_channel_list=[64, 32, 16, 8],
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]],
+        fpn_hidden_size=32,
+    )
+    config = Sam2Config(
+        vision_config=vision, prompt_encoder_config=PROMPTS, mask_decoder_config=DECODER
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Sam2Model(config).save_pretrained(folder)
+    square = {"height": 64, "width": 64}
+    Sam2ImageProcessor(size=square, mask_size={"height": 16, "width": 16}).save_pretrained(folder)
+    return folder
+
+
 def sam_spec(folder, **settings):
     loose = {"points_per_side": 2, "predicted_iou": 0.0, "stability": 0.0}
     return SamSpec(model=str(folder), **(loose | settings))
 
 
-def test_sam_gives_a_map_of_the_image(tiny_sam, image):
-    found = region_map(image, sam_spec(tiny_sam), CPU)
+@pytest.mark.parametrize("model", ["tiny_sam", "tiny_sam2"])
+def test_sam_gives_a_map_of_the_image(request, model, image):
+    found = region_map(image, sam_spec(request.getfixturevalue(model)), CPU)
     assert found.shape == image.shape[:2]
     assert found.dtype == np.int32
     assert found.max() >= 1
