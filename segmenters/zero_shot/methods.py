@@ -30,7 +30,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from encoder_ablations.utils.config import Config, at_most
-from encoder_ablations.utils.errors import unknown
 
 Affinity = Literal[
     "vanilla", "identity", "qq", "kk", "qq_kk", "qq_kk_vv", "kk_gaussian", "vfm", "vfm_in_regions"
@@ -189,11 +188,6 @@ def find_method(name: str, **changed: object) -> Method:
     Args:
         name: a key of :data:`METHODS`.
         changed: fields of :class:`Method`; None = the method's own.
-
-    Raises:
-        InputError: there is no such method.
     """
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
     given: dict[str, object] = {key: value for key, value in changed.items() if value is not None}
     return replace(METHODS[name], **given)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.spec import HeadSpec
 from encoder_ablations.segmenters.zero_shot.methods import (
+    METHODS,
     OF_SECOND_MODEL,
     Affinity,
     BlockRule,
@@ -15,6 +16,7 @@ from encoder_ablations.segmenters.zero_shot.methods import (
     find_method,
 )
 from encoder_ablations.utils.config import Config, at_most
+from encoder_ablations.utils.errors import unknown
 
 Pixels = Annotated[int, Field(ge=1), at_most(16384, "scores of every pixel are held in memory")]
 ClassId = Annotated[int, Field(ge=0)]
@@ -112,6 +114,23 @@ class ZeroShotSpec(HeadSpec):
             plan=self.plan,
             regions=self.regions,
         )
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in METHODS:
+            raise ValueError(str(unknown("method", name, METHODS)).removesuffix("."))
+        return name
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _with_sources(cls, given: Any) -> Any:
+        for entry in given or ():
+            if isinstance(entry, dict) and "source" not in entry:
+                raise ValueError(
+                    "an entry says how regions are found: source: sam, folder or superpixels"
+                )
+        return given
 
     @field_validator("vfm", mode="before")
     @classmethod

@@ -210,11 +210,6 @@ def test_kk_alone():
     assert torch.equal(attention("kk", qkv, Guide()), expected)
 
 
-def test_an_unknown_method_names_the_nearest():
-    with pytest.raises(InputError, match=r"nacclip.*'naclip'"):
-        find_method("nacclip")
-
-
 def test_a_body_without_class_token():
     with pytest.raises(InputError, match="class_token"):
         read_with("segearth", TextViT(prefix=0))

@@ -265,7 +265,8 @@ def test_without_features_of_texts():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"method": "nacclip"}, "nacclip.*'naclip'"),
+        ({"method": "nacclip"}, r"'method'.*nacclip.*'naclip'.*segearth"),
+        ({"regions": [{"count": 3}]}, "source: sam"),
         ({"method": "proxyclip"}, "vfm: dinov2_b14"),
         ({"vfm": "dinov2_b14"}, "reads no vfm"),
         ({"regions": [SUPERPIXELS]}, "no regions"),
