@@ -80,6 +80,7 @@ setup(
             "rasterio>=1.3",  # rasters of any size
             "sentencepiece>=0.2",  # the optional extra "text"
             "av>=14",  # the optional extra "video"
+            "scikit-image>=0.24",  # the optional extra "superpixels"
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
@@ -95,6 +96,9 @@ setup(
         ],
         "raster": [
             "rasterio>=1.3",  # rasters of any size
+        ],
+        "superpixels": [
+            "scikit-image>=0.24",  # superpixels as regions of the head zero_shot
         ],
         "text": [
             "sentencepiece>=0.2",  # the tokeniser of SigLIP's text tower

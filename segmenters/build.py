@@ -6,9 +6,8 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.custom_head import build_with_custom_head
 from encoder_ablations.segmenters.image_head import ImageHead
-from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.segmenters.registry import HeadEntry, head_entry
-from encoder_ablations.segmenters.spec import HeadSpec, SegmenterSpec
+from encoder_ablations.segmenters.spec import HeadSpec, ImageHeadSpec, SegmenterSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.custom_code.names import is_reference
 from encoder_ablations.utils.errors import InputError

@@ -26,6 +26,7 @@ from encoder_ablations.segmenters.spec import (
     UPerNetSpec,
     Width,
 )
+from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 from encoder_ablations.utils.config import at_most
 
 
@@ -111,5 +112,6 @@ BUILT_IN: dict[str, type[HeadSpec]] = {
     "unet": UNetSpec,
     "unet_plain": UNetPlainSpec,
     "upernet": UPerNetSpec,
+    "zero_shot": ZeroShotSpec,
 }
 """The settings of every built-in head, by the name of the head and of its file."""

@@ -1,11 +1,13 @@
 """Facts about the built-in heads, as a file that is read without importing any of them."""
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from encoder_ablations.data.datasets.sample import Task
-from encoder_ablations.utils.config import Config, build, read_yaml
 
 FILE = Path(__file__).parent / "facts.yaml"
 """Written by ``python -m encoder_ablations.segmenters.facts_writer``; a test compares it with the
@@ -25,22 +27,28 @@ Learning = Literal["steps", "one pass", "nothing"]
 all, so that it needs no labels."""
 
 
-class HeadFacts(Config):
-    """What a head of ``CLASSES`` classes says about itself."""
+@dataclass(frozen=True)
+class HeadFacts:
+    """What a head of ``CLASSES`` classes says about itself.
+
+    Attributes:
+        reads: what the encoder must give it.
+        task: what it predicts.
+        learns: how it learns.
+        parameters: numbers that it learns; None = it needs a package that is not always there.
+        counted_on: the encoder it was built for: one with a pyramid, or a ViT without a neck. None
+            = it was not built.
+    """
 
     reads: Reads
-    """What the encoder must give it."""
-    task: Task = "segmentation"
-    """What it predicts."""
+    task: Task
     learns: Learning
-    """How it learns."""
     parameters: int | None
-    """Numbers that it learns; None = it needs a package that is not always there."""
     counted_on: Literal["pyramid", "vit"] | None
-    """The encoder it was built for: one with a pyramid, or a ViT without a neck."""
 
 
 @cache
 def read_facts() -> dict[str, HeadFacts]:
     """Return the facts of every built-in head, by its name."""
-    return {name: build(HeadFacts, row, FILE) for name, row in read_yaml(FILE).items()}
+    rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return {name: HeadFacts(**row) for name, row in rows.items()}

@@ -1,6 +1,7 @@
 """Write ``facts.yaml`` from the heads themselves."""
 
 import sys
+from dataclasses import asdict
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import CHANNELS, CLASSES, FILE, HeadFacts
 from encoder_ablations.segmenters.registry import HeadEntry, head_entry
 from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
+from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
 
@@ -36,6 +38,9 @@ def facts_of(name: str) -> HeadFacts:
     # its parameters are Detectron2's to tell
     if entry.spec is OfficialMask2FormerSpec:
         return _facts(entry, None, None)
+    # it learns nothing, and is built for texts alone
+    if entry.spec is ZeroShotSpec:
+        return _facts(entry, 0, None)
     with torch.device("meta"):
         try:
             count = _parameters(name, build_encoder(PYRAMID))
@@ -64,7 +69,7 @@ def _parameters(name: str, encoder: Encoder) -> int:
 
 def as_yaml() -> str:
     """Return the content of ``facts.yaml``."""
-    facts = {name: facts_of(name).model_dump(mode="json") for name in BUILT_IN}
+    facts = {name: asdict(facts_of(name)) for name in BUILT_IN}
     lines = [
         f"{name}: {yaml.safe_dump(row, default_flow_style=True, sort_keys=False, width=1000)}"
         for name, row in facts.items()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoder_ablations.segmenters.features import Features
-from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
+from encoder_ablations.segmenters.spec import ImageHeadSpec
 
 TERM = "image_class"
 """Name of its loss, and of what that is divided by: the number of images."""

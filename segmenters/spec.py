@@ -9,7 +9,6 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.segmenters.facts import Learning, read_facts
-from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.utils.config import Config, at_most
 from encoder_ablations.utils.texts import Label
 
@@ -24,6 +23,13 @@ Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
 Norm = Literal["batch", "group"]
 Grid = Annotated[Positive, at_most(256, "every place of the grid has a position in memory")]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
+
+
+class ImageHeadSpec(Config):
+    """The mean of the body's last map and a linear layer, beside the head that makes masks."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Weight of its cross-entropy in the loss."""
 
 
 class HeadSpec(Config):

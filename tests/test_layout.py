@@ -38,10 +38,17 @@ from encoder_ablations.engine.recipe_parts import (
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
-from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.registry import head_entry, head_names
+from encoder_ablations.segmenters.spec import ImageHeadSpec
+from encoder_ablations.segmenters.zero_shot.methods import (
+    BlockRule,
+    FolderSpec,
+    SamSpec,
+    SuperpixelSpec,
+)
+from encoder_ablations.segmenters.zero_shot.spec import PamrSpec
 from encoder_ablations.utils.config import config_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,6 +74,11 @@ SPECS = [
     DatasetSpec,
     HubSource,
     ImageHeadSpec,
+    BlockRule,
+    FolderSpec,
+    PamrSpec,
+    SamSpec,
+    SuperpixelSpec,
     EncoderSpec,
     AdaptSpec,
     LoraSpec,

@@ -68,6 +68,11 @@ HINTS = {
         "SigLIP's tokeniser needs it: pip install sentencepiece  (or encoder-ablations[text]). "
         "CLIP, SigLIP 2 and TIPSv2 work without it.",
     ),
+    "scikit-image": (
+        "scikit-image",
+        "Superpixels need it: pip install scikit-image  (or encoder-ablations[superpixels]). "
+        "Regions by SAM and from a folder work without it.",
+    ),
     "wandb": (
         "Weights & Biases",
         "Install it with  pip install 'encoder-ablations[wandb]'  or  pip install wandb. "

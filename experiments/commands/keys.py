@@ -29,9 +29,16 @@ from encoder_ablations.engine.recipe_parts import (
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.built_in import BUILT_IN
-from encoder_ablations.segmenters.image_head_spec import ImageHeadSpec
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
 from encoder_ablations.segmenters.registry import head_settings
+from encoder_ablations.segmenters.spec import ImageHeadSpec
+from encoder_ablations.segmenters.zero_shot.methods import (
+    BlockRule,
+    FolderSpec,
+    SamSpec,
+    SuperpixelSpec,
+)
+from encoder_ablations.segmenters.zero_shot.spec import PamrSpec
 from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.errors import unknown
 
@@ -61,6 +68,11 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "dataset": DatasetSpec,
     "dataset.hub": HubSource,
     "segmenter.image_head": ImageHeadSpec,
+    "segmenter zero_shot.plan": BlockRule,
+    "segmenter zero_shot.regions sam": SamSpec,
+    "segmenter zero_shot.regions folder": FolderSpec,
+    "segmenter zero_shot.regions superpixels": SuperpixelSpec,
+    "segmenter zero_shot.refine": PamrSpec,
 }
 HEADS = "segmenter"
 """The section of all heads, each of which has one of its own, "segmenter NAME"."""

@@ -1,0 +1,1 @@
+"""Regions of an image: by SAM, from a folder of masks, or superpixels."""
