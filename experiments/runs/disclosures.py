@@ -10,6 +10,7 @@ from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.description import about_training
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
+from encoder_ablations.experiments.runs.privacy import about_privacy, privacy_record
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
@@ -77,6 +78,7 @@ def disclosures(
     if device.type == "cuda":
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
     found += about_training(spec.recipe, progress)
+    found += about_privacy(privacy_record(spec.recipe, progress, data.n_train))
     found += _about_precision(spec.recipe.precision, device)
     if statistics is not None:
         found.append(of_micro_batches(statistics, spec.recipe))

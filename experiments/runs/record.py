@@ -17,6 +17,7 @@ from encoder_ablations.experiments.runs.metrics_record import (
     task_metrics,
     wrong_metric,
 )
+from encoder_ablations.experiments.runs.privacy import PrivacyRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
@@ -68,6 +69,7 @@ class CurvesRecord(Part):
         loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
         terms: where several losses are added, the same of each, by name.
         val_metrics: the other metrics of the evaluations at ``val_steps``, by name.
+        epsilon: of private training, what had been spent by then.
     """
 
     loss_steps: list[int]
@@ -76,6 +78,7 @@ class CurvesRecord(Part):
     val_steps: list[int]
     val_miou: list[float | None]
     val_metrics: dict[str, list[float | None]] = {}
+    epsilon: list[float] = Field(default=[], exclude_if=lambda spent: not spent)
 
 
 class ConvergenceRecord(Part):
@@ -145,6 +148,7 @@ class RunRecord(Part):
         class_weights: of the losses that have any: loss -> weight of each class.
         code: the user's own encoder, head, losses and transforms: reference -> SHA-256 of the file
             of its module.
+        privacy: what private training has spent; None where it was not private.
         disclosures: sentences about what a reader must know to judge the number.
         checksum: of the file (see ``utils/checked_json.py``); set when it is written.
     """
@@ -170,6 +174,7 @@ class RunRecord(Part):
     images_per_statistic: int | None = None
     class_weights: dict[str, list[float]] = {}
     code: dict[str, str] = {}
+    privacy: PrivacyRecord | None = Field(default=None, exclude_if=lambda spent: spent is None)
     disclosures: list[str] = []
     error: ErrorRecord | None = None
     checksum: str | None = None
@@ -234,8 +239,10 @@ def _contradiction(record: RunRecord) -> str | None:
         )
     if record.task != record.spec.dataset.task:
         return f"it is of the task {record.task}, but its dataset is for {record.spec.dataset.task}"
+    if record.status == "failed" and record.error is None:
+        return "the run failed without an error"
     if record.status == "failed":
-        return _wrong_failure(record)
+        return None
     missing = [name for name in RESULTS if getattr(record, name) is None]
     if missing:
         return f"the run is finished without {', '.join(missing)}"
@@ -243,12 +250,6 @@ def _contradiction(record: RunRecord) -> str | None:
     if tuple(record.data.class_names) != tuple(record.spec.dataset.classes):
         return "its data have other classes than its dataset"
     return _wrong_result(record)
-
-
-def _wrong_failure(record: RunRecord) -> str | None:
-    if record.error is None:
-        return "the run failed without an error"
-    return None
 
 
 def _wrong_result(record: RunRecord) -> str | None:
