@@ -8,9 +8,9 @@ import torch
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.description import about_training
+from encoder_ablations.engine.training.private.statement import about_privacy, privacy_record
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
-from encoder_ablations.experiments.runs.privacy import about_privacy, privacy_record
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter

@@ -11,13 +11,13 @@ from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.engine.training.private.statement import PrivacyRecord
 from encoder_ablations.experiments.runs.metrics_record import (
     ImageClassesRecord,
     TaskMetrics,
     task_metrics,
     wrong_metric,
 )
-from encoder_ablations.experiments.runs.privacy import PrivacyRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError

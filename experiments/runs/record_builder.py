@@ -11,12 +11,12 @@ from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
+from encoder_ablations.engine.training.private.statement import privacy_record
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
 from encoder_ablations.experiments.runs.metrics_record import image_classes_record, task_metrics
-from encoder_ablations.experiments.runs.privacy import privacy_record
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
     CostRecord,

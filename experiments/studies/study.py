@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,7 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
@@ -37,10 +38,12 @@ KINDS = ("encoders", "segmenters", "datasets")
 HINTS = {"encoders": " Give one of them a label."}
 """What to do about two entries of one name, by the list that they stand in."""
 Entry = str | dict[str, Any]
+Privacy = Literal["none"] | PrivacySpec
+"""An entry of the list ``privacy``."""
 
 
 class StudySpec(Config):
-    """Encoders × fractions × seeds × datasets × segmenters under one recipe."""
+    """Encoders × fractions × seeds × datasets × segmenters under one recipe, each privacy."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     """Names the output folder."""
@@ -54,6 +57,12 @@ class StudySpec(Config):
     """Shares of the training images."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each decides subset, data order, augmentation and initial weights."""
+    privacy: list[Privacy] | None = Field(
+        default=None, min_length=1, exclude_if=lambda listed: listed is None
+    )
+    """Values of ``recipe.privacy``, such as [none, {epsilon: 10}, {epsilon: 3}]; "none" is training
+    without privacy. null = what the recipe says.
+    """
     recipe: Recipe = Recipe()
     """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
     it.
@@ -130,25 +139,54 @@ def plan(
         InputError: two entries that reports could not tell apart, a run that is asked for twice,
             a published score for something else, or no run at all.
     """
-    encoders = [load_own_recipe(study, entry) for entry in study.encoders]
+    levels = _levels(study)
     segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
     names: dict[str, list[str]] = {
-        "encoders": [encoder.title for encoder, _ in encoders],
+        "encoders": [encoder.title for encoder, _ in _encoders(study)],
         "segmenters": [str(segmenter.name) for segmenter in segmenters],
         "datasets": [dataset.name for dataset in datasets],
         "fractions": list(map(str, study.fractions)),
         "seeds": list(map(str, study.seeds)),
+        "privacy": list(map(str, study.privacy or ())),
     }
     refuse_two_tasks(datasets, f"study {study.name}")
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
     grid = [
-        _run(study, *place)
-        for place in product(datasets, segmenters, study.seeds, study.fractions, encoders)
+        _run(level, *place)
+        for level in levels
+        for place in product(datasets, segmenters, study.seeds, study.fractions, _encoders(level))
     ]
     _check_published(study, grid)
     return select(grid, study.include, study.exclude, study.name)
+
+
+def _levels(study: StudySpec) -> list[StudySpec]:
+    """Return the study with each value of ``privacy`` in its recipe.
+
+    Raises:
+        InputError: the recipe has a privacy of its own, or does not go with one of the list.
+    """
+    if study.privacy is None:
+        return [study]
+    if study.recipe.privacy is not None:
+        raise InputError(
+            f"study {study.name}: privacy is a list of the study and a key of its recipe, too. "
+            "Leave out one of the two."
+        )
+    found = []
+    for position, privacy in enumerate(study.privacy):
+        content = study.recipe.model_dump()
+        if privacy != "none":
+            content["privacy"] = privacy
+        recipe = build(Recipe, content, f"study {study.name}: privacy.{position}")
+        found.append(study.model_copy(update={"recipe": recipe}))
+    return found
+
+
+def _encoders(study: StudySpec) -> list[tuple[EncoderSpec, Recipe]]:
+    return [load_own_recipe(study, entry) for entry in study.encoders]
 
 
 def _run(
@@ -214,6 +252,11 @@ def load_own_recipe(study: StudySpec, entry: Entry) -> tuple[EncoderSpec, Recipe
         raise InputError(
             f"study {study.name}: the recipe of {encoder.title} must be a mapping, "
             "e.g. {steps: 100}."
+        )
+    if "privacy" in entry["recipe"]:
+        raise InputError(
+            f"study {study.name}: the recipe of {encoder.title} has a privacy of its own, which "
+            "would compare private with other training. Write privacy into the study."
         )
     content = merge(study.recipe.model_dump(), entry["recipe"])
     return encoder, build(Recipe, content, f"study {study.name}: recipe of {encoder.title}")
