@@ -125,7 +125,11 @@ class RecordFactory:
             ),
             fraction=fraction,
             seed=seed,
-            recipe=Recipe(steps=options.get("steps", STEPS), evaluate_every=40),
+            recipe=Recipe(
+                steps=options.get("steps", STEPS),
+                evaluate_every=40,
+                privacy=options.get("privacy"),
+            ),
         )
 
     def data(self, spec, options):
