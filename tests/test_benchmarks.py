@@ -10,6 +10,7 @@ import bench_cache
 import bench_data
 import bench_evaluation
 import bench_op
+import bench_private
 import bench_report
 import bench_startup
 import bench_timing
@@ -20,7 +21,7 @@ import torch
 from simulated_study import Size
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
-IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_training]
+IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_private, bench_training]
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,8 @@ def _small(monkeypatch):
     monkeypatch.setattr(bench_cache, "MODEL", "vit_tiny_patch16_224")
     monkeypatch.setattr(bench_cache, "SIDE", 64)
     monkeypatch.setattr(bench_training, "SIDE", 64)
+    monkeypatch.setattr(bench_private, "SIDE", 64)
+    monkeypatch.setattr(bench_private, "BATCH", 2)
     monkeypatch.setattr(bench_data, "IMAGES", 8)
 
 

@@ -15,7 +15,7 @@ from bench_timing import HEADER
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.environment import processor, versions
 
-BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "startup", "training"]
+BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "private", "startup", "training"]
 SLOW = ["lint", "report"]
 """Take minutes: only when asked for."""
 
