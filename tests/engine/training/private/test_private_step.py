@@ -92,6 +92,7 @@ def batch_of(count, seed=0):
     masks = torch.randint(0, 3, (count, 64, 64), generator=generator)
     masks[:, :8] = 255
     masks[:1, :40] = 255  # images differ in how many pixels count
+    masks[1:2] = 255  # nothing of this one does
     return MicroBatch(images, masks)
 
 
@@ -171,6 +172,15 @@ def test_an_empty_sample_is_noise_alone():
     found = torch.cat([each.flatten() for each in change_by(model_of(), empty, recipe).values()])
     assert found.std() == pytest.approx(2.0 * 0.5 / 3, rel=0.1)
     assert found.numel() > 300
+
+
+def test_every_step_has_noise_of_its_own():
+    model, empty = model_of(), batch_of(0)
+    step, states = step_of(model), []
+    for _ in range(3):
+        states.append(model.head.classifier.weight.detach().clone())
+        step.take([empty], float)
+    assert not torch.allclose(states[1] - states[0], states[2] - states[1])
 
 
 def test_noise_is_new_at_every_step_and_the_same_for_the_same_step():
@@ -267,6 +277,13 @@ def test_the_account_holds_every_step_that_was_taken(terrain, tmp_path):
     assert trainer.progress.privacy["taken"] == trainer.progress.step == 6
     assert load_checkpoint(trainer.folder / "checkpoints" / "last.pt")["step_state"]["taken"] == 6
     assert f'"epsilon": {epsilon[2]}' in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_stored_features_of_fixed_views_are_taken(terrain, tmp_path):
+    augmentation = {"crop": [64, 64], "views": 1}
+    trainer = trainer_of(terrain, tmp_path, recipe_of(augmentation=augmentation, steps=2))
+    trainer.run()
+    assert trainer.progress.privacy["taken"] == 2
 
 
 def test_noise_that_was_solved_once_stays(terrain, tmp_path):
