@@ -22,8 +22,8 @@ class PrivacySpec(Config):
     epsilon: Epsilon | None = None
     """ε of the whole training, for which the noise is solved. null: it follows from ``noise``."""
     noise: Noise | None = None
-    """Standard deviation of the noise on the sum of gradients, in units of ``clip``. null: it
-    follows from ``epsilon``.
+    """Standard deviation of the noise on the sum of gradients, in units of ``clip``; 0.3 or more,
+    because ε is in the hundreds below. null: it follows from ``epsilon``.
     """
     delta: Share = 1e-5
     """δ: less than 1 / number of training images, better much less."""

@@ -79,6 +79,7 @@ def noise_for(spec: PrivacySpec, rate: float, count: int) -> float:
     def is_enough(noise: float) -> bool:
         return epsilon_of(Steps(noise, rate, count), spec.delta, spec.accountant) <= target
 
+    # some noise that is enough, and half of it that is not
     high = 1.0
     while not is_enough(high):
         high *= 2
@@ -91,8 +92,9 @@ def noise_for(spec: PrivacySpec, rate: float, count: int) -> float:
     low = high / 2
     while low > LEAST_NOISE and is_enough(low):
         high, low = low, low / 2
-    # too little noise is avoided below LEAST_NOISE, where nothing is computed
+    # the accountants take minutes for less
     low = max(low, LEAST_NOISE)
+    # bisection: ``high`` is always enough
     while high - low > PRECISION * high:
         middle = (low + high) / 2
         if is_enough(middle):
