@@ -77,6 +77,7 @@ setup(
             "segmentation-models-pytorch==0.6.0",  # independent decoders and losses
             "datasets>=4",  # copies of hub datasets
             "peft>=0.21",  # the optional extra "lora"
+            "opacus>=1.5",  # the optional extra "privacy"
             "rasterio>=1.3",  # rasters of any size
             "sentencepiece>=0.2",  # the optional extra "text"
             "av>=14",  # the optional extra "video"
@@ -93,6 +94,9 @@ setup(
         ],
         "lora": [
             "peft>=0.21",  # adapters of low rank (LoRA) in encoders
+        ],
+        "privacy": [
+            "opacus>=1.5",  # accountants of private training (recipe.privacy)
         ],
         "raster": [
             "rasterio>=1.3",  # rasters of any size

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from encoder_ablations.data.views.augmentation import AugmentationSpec
+from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.recipe_parts import (
     CheckpointsSpec,
     EarlyStoppingSpec,
@@ -66,6 +67,9 @@ class Recipe(Config):
     first is the background; each epoch mixes others in accordingly. None = as the dataset has them.
     """
 
+    privacy: PrivacySpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
+    """Private training, such as {epsilon: 3}; null = off. What it promises: docs/private.md."""
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Recipe":
         if self.batch_size % self.accumulation:
@@ -78,4 +82,32 @@ class Recipe(Config):
             self.average.check_steps(self.steps)
         if self.early_stopping is not None:
             self.early_stopping.check_evaluations(math.ceil(self.steps / self.evaluate_every))
+        return self
+
+    @model_validator(mode="after")
+    def _fits_private_training(self) -> "Recipe":
+        if self.privacy is None:
+            return self
+        augmentation = self.augmentation
+        # setting -> whether it is used, and why it cannot be
+        refused = {
+            "accumulation": (
+                self.accumulation > 1,
+                "every image is a pass of its own already; set it to 1",
+            ),
+            "precision fp16": (
+                self.precision == "fp16",
+                "its loss scaling skips steps by what images hold; use bf16 or fp32",
+            ),
+            "augmentation.mix": (augmentation.mix is not None, "it shows two images in one"),
+            "augmentation.class_balance": (
+                augmentation.class_balance is not None,
+                "it follows from the private masks",
+            ),
+            "pos_ratio": (self.pos_ratio is not None, "it follows from the private masks"),
+            "overfit": (self.overfit > 0, "it reports a score of the private images"),
+        }
+        for key, (used, reason) in refused.items():
+            if used:
+                raise ValueError(f"{key} does not go with privacy: {reason}")
         return self

@@ -81,6 +81,19 @@ def balanced_losses(spec: SegmenterSpec) -> list[str]:
     return [name for name, given in _given(spec).items() if given == BALANCED]
 
 
+def refuse_balanced(spec: SegmenterSpec) -> None:
+    """Refuse class weights that follow from training images, which are private.
+
+    Raises:
+        InputError: a loss has balanced class weights.
+    """
+    for loss in balanced_losses(spec):
+        raise InputError(
+            f"recipe.privacy: class_weights balanced of the loss {loss} follow from the private "
+            "masks. Give numbers that do not, or leave class_weights out."
+        )
+
+
 def _given(spec: SegmenterSpec) -> dict[str, ClassWeights]:
     """Return the class weights as they are written, of the losses that have any."""
     found = {}

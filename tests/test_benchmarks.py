@@ -11,6 +11,7 @@ import bench_data
 import bench_evaluation
 import bench_op
 import bench_predict
+import bench_private
 import bench_raster
 import bench_report
 import bench_startup
@@ -23,7 +24,9 @@ from simulated_study import Size
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
 IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_predict]
-IN_SECONDS += [pytest.param(bench_training, marks=pytest.mark.slow)]
+IN_SECONDS += [
+    pytest.param(each, marks=pytest.mark.slow) for each in (bench_private, bench_training)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,8 @@ def _small(monkeypatch):
     monkeypatch.setattr(bench_training, "SIDE", 64)
     monkeypatch.setattr(bench_predict, "IMAGES", 2)
     monkeypatch.setattr(bench_predict, "MODELS", [(bench_predict.REDUCED, 64)])
+    monkeypatch.setattr(bench_private, "SIDE", 64)
+    monkeypatch.setattr(bench_private, "BATCH", 2)
     monkeypatch.setattr(bench_data, "IMAGES", 8)
 
 

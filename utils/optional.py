@@ -43,6 +43,11 @@ HINTS = {
         "it needs Detectron2 and opencv-python-headless, too (docs/setup.md). "
         "The segmenter 'mask2former' works without it.",
     ),
+    "opacus": (
+        "Opacus",
+        "Private training (recipe.privacy) needs its accountants: pip install opacus  (or "
+        "encoder-ablations[privacy]). Without privacy it is not needed.",
+    ),
     "peft": (
         "peft",
         "Adapters (encoder.adapt) need it: pip install peft  (or encoder-ablations[lora]). "

@@ -18,11 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples, ShrunkSamples
 from encoder_ablations.data.loading.mixing import mixer_of
-from encoder_ablations.data.loading.training_views import Order, TrainingViews, collate
+from encoder_ablations.data.loading.training_views import Key, Order, TrainingViews, collate
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.data.views.transforms import evaluation_view
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.interrupts import held_back, leave_to_parent
+from encoder_ablations.utils.seeding import numpy_stream
 
 Value = TypeVar("Value")
 
@@ -76,6 +77,51 @@ def training_batches(
     views = TrainingViews(dataset, augmentation, seed, mixer, class_pixels)
     micro_batches = _load(views, keys, collate, workers)
     return map(list, zip(*[micro_batches] * accumulation, strict=True))
+
+
+def poisson_batches(
+    dataset: Samples,
+    indices: Sequence[int],
+    augmentation: AugmentationSpec,
+    *,
+    seed: int,
+    batch_size: int,
+    steps: int,
+    start_step: int = 0,
+    workers: int = 0,
+) -> Iterator[list[Batch]]:
+    """Yield a Poisson sample of the images for each of the steps, as one batch that may be empty.
+
+    Each image is in the sample of step t with probability ``batch_size`` / n, whatever the others
+    do. The choice comes from the stream (seed, "poisson", t). The augmentation of an image depends
+    on the step and on the image alone.
+
+    Args:
+        dataset: where the samples come from.
+        indices: the n samples of ``dataset`` that are trained on.
+        augmentation: what is done to them.
+        seed: of the choice and the augmentation.
+        batch_size: the expected number of images.
+        steps: the steps of the whole run.
+        start_step: the first step, counted from 0.
+        workers: processes that read files for this one; 0 = none.
+
+    Raises:
+        InputError: while iterating: a file cannot be read.
+    """
+    count = len(indices)
+
+    def keys(step: int) -> list[Key]:
+        chosen = numpy_stream(seed, "poisson", step).random(count) < batch_size / count
+        epoch = step * batch_size // count
+        return [
+            Key(step * count + place, indices[place], epoch)
+            for place in np.flatnonzero(chosen).tolist()
+        ]
+
+    views = TrainingViews(dataset, augmentation, seed, None, None)
+    samples = _load(views, (keys(step) for step in range(start_step, steps)), collate, workers)
+    return ([sample] for sample in samples)
 
 
 def micro_batch(batch_size: int, accumulation: int, world: int) -> int:

@@ -140,10 +140,16 @@ class TrainingViews(Dataset[Any]):
 
 
 def collate(found: list[Viewed | InputError]) -> Batch | InputError:
-    """Return the images of a micro-batch together, or the first error."""
+    """Return the images of a micro-batch together, or the first error.
+
+    Without any image the tensors are 0×3×0×0 and 0×0×0.
+    """
     for each in found:
         if isinstance(each, InputError):
             return each
+    if not found:
+        empty = torch.zeros(0, 0, 0, dtype=torch.int64)
+        return Batch(torch.zeros(0, 3, 0, 0, dtype=torch.uint8), empty)
     images, masks, views, others, shares, classes = zip(*cast(list[Viewed], found), strict=True)
     batch = Batch(torch.from_numpy(np.stack(images)), _as_ids(masks), tuple(chain(*views)))
     # a mixed image shows two, of which neither class is that of the whole

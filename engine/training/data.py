@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from accelerate import Accelerator
 
 from encoder_ablations.data.datasets.sample import Labels
-from encoder_ablations.data.loading.batches import evaluation_items, training_batches
+from encoder_ablations.data.loading.batches import (
+    evaluation_items,
+    poisson_batches,
+    training_batches,
+)
 from encoder_ablations.data.loading.items import Batch, EvaluationItem, Samples
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.engine.recipe import Recipe
@@ -39,6 +43,8 @@ class TrainingData:
     ) -> Iterator[list[Batch]]:
         """Yield this process's micro-batches of each step, see :func:`training_batches`.
 
+        Private training takes Poisson samples, see :func:`poisson_batches`.
+
         Args:
             recipe: batches, steps and augmentation.
             seed: of order and augmentation.
@@ -46,6 +52,17 @@ class TrainingData:
             accelerator: the processes that share the run.
             workers: processes that load images for this one.
         """
+        if recipe.privacy is not None:
+            return poisson_batches(
+                self.train,
+                self.train_indices,
+                recipe.augmentation,
+                seed=seed,
+                batch_size=recipe.batch_size,
+                steps=recipe.steps,
+                start_step=start_step,
+                workers=workers,
+            )
         return training_batches(
             self.train,
             self.train_indices,

@@ -39,6 +39,7 @@ from encoder_ablations.engine.training.early_stopping import EarlyStopping
 from encoder_ablations.engine.training.logs.curves import MetricsFile
 from encoder_ablations.engine.training.logs.tensorboard import TensorBoard
 from encoder_ablations.engine.training.optimizer import build_optimizer
+from encoder_ablations.engine.training.private.step import PrivateStep
 from encoder_ablations.engine.training.schedule import rate_factor, set_rates
 from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.engine.training.statistic_images import statistic_batches
@@ -71,7 +72,7 @@ class Trainer:
         store: FeatureStore | None = None,
         run_id: str | None = None,
         callbacks: Sequence[Callback] = (),
-        make_step: Callable[[StepSetup], Step] = PlainStep,
+        make_step: Callable[[StepSetup], Step] | None = None,
     ) -> None:
         """Prepare everything; nothing is read from or written to ``folder`` before :meth:`run`.
 
@@ -86,7 +87,7 @@ class Trainer:
             store: where a frozen body's features are kept; None = computed every time.
             run_id: whose checkpoints ``folder`` holds; None = the run that the folder is named by.
             callbacks: called in this order, after the built-in ones, before a checkpoint is saved.
-            make_step: makes the way in which a batch becomes an optimiser step.
+            make_step: makes the way in which a batch becomes a step; None = the recipe's own.
         """
         self.segmenter = segmenter.to(accelerator.device)
         self.data = data
@@ -102,13 +103,22 @@ class Trainer:
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
         if accelerator.num_processes > 1:
             synchronise(segmenter)
-        self.step = make_step(StepSetup(segmenter, self.optimizer, recipe, accelerator))
+        self.step = self._make_step(make_step or self._usual_step)
         self.memory = PeakMemory(accelerator.device)
         self.agreement = Agreement(accelerator)
         self.log_every = max(1, recipe.steps // LOSS_POINTS)
         self.best = folder / "checkpoints" / "best.pt"
         self.callbacks = Callbacks([*self._own_callbacks(), *callbacks])
         self.checkpoint = self._last_checkpoint()
+
+    def _make_step(self, make_step: Callable[[StepSetup], Step]) -> Step:
+        parts = (self.segmenter, self.optimizer, self.recipe, self.accelerator)
+        return make_step(StepSetup(*parts))
+
+    def _usual_step(self, setup: StepSetup) -> Step:
+        if self.recipe.privacy is None:
+            return PlainStep(setup)
+        return PrivateStep(setup, self.seed, len(self.data.train_indices))
 
     def _statistic_images(self) -> Iterable[Tensor]:
         images = (self.data.train, self.data.train_indices)
@@ -246,6 +256,7 @@ class Trainer:
             result = self._predictions()
             values = validation_metrics(result.confusion, self.data.spec.task)
             best = self.progress.record_evaluation(values, self.recipe.checkpoints.metric)
+            self.progress.record_privacy(self.step.privacy())
             miou = MAIN_METRICS[self.data.spec.task].of(result.confusion)
             report = EvaluationReport(
                 self.progress.step, miou, best, result.confusion, result.pictures

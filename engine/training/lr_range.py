@@ -23,6 +23,7 @@ from encoder_ablations.engine.training.optimizer import build_optimizer
 from encoder_ablations.engine.training.schedule import set_rates
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, StepSetup
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import seed_global
 
 KEPT = 0.9
@@ -116,7 +117,7 @@ def range_test(
     """Train for some steps with growing rates; return what the loss did.
 
     Batches, optimiser and clipping are those of a training by the recipe; its schedule is not used.
-    Nothing is written.
+    Nothing is written. A private recipe is refused.
 
     Args:
         segmenter: with its initial weights; it is changed.
@@ -165,6 +166,11 @@ class _Steps:
         accelerator: Accelerator,
         store: FeatureStore | None,
     ) -> None:
+        if recipe.privacy is not None:
+            raise InputError(
+                "recipe.privacy: the range test learns from the training images without noise. "
+                "Leave privacy out, and use images that may be seen."
+            )
         self.data = data
         self.lr = recipe.optimizer.lr
         self.device = accelerator.device

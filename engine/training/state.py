@@ -26,6 +26,8 @@ class Progress:
         val_metrics: the other metrics of the same evaluations, by name.
         best_step, best_value, best_miou: the evaluation that the best checkpoint belongs to; the
             metric that it was chosen by, and its mIoU.
+        epsilon: of private training, what had been spent at each of ``val_steps``; else empty.
+        privacy: what :meth:`Step.privacy` said at the last of them.
         stopped: why training ended before its last step; None if it did not.
         pending_loss, pending_terms: losses since the last point of the curve.
     """
@@ -44,6 +46,8 @@ class Progress:
     best_step: int = 0
     best_value: float | None = None
     best_miou: float | None = None
+    epsilon: list[float] = field(default_factory=list)
+    privacy: dict[str, float] | None = None
     stopped: str | None = None
     pending_loss: list[float] = field(default_factory=list)
     pending_terms: dict[str, list[float]] = field(default_factory=dict)
@@ -68,6 +72,12 @@ class Progress:
         if best:
             self.best_step, self.best_value, self.best_miou = self.step, value, main
         return best
+
+    def record_privacy(self, spent: dict[str, float] | None) -> None:
+        """Add what private training has spent by the last evaluation; None = not private."""
+        self.privacy = spent
+        if spent is not None:
+            self.epsilon.append(spent["epsilon"])
 
     def validation(self, metric: str | None) -> list[float | None]:
         """Return a metric of every evaluation, at ``val_steps``; None = the main one."""
@@ -111,6 +121,8 @@ class Progress:
         for index, (step, miou) in enumerate(zip(self.val_steps, self.val_miou, strict=True)):
             point = {"step": step, f"val_{self.metric}": miou}
             point |= {f"val_{name}": curve[index] for name, curve in self.val_metrics.items()}
+            if self.epsilon:
+                point["epsilon"] = self.epsilon[index]
             found.append(point)
         # a stable sort: at the same step the loss stays before the evaluation
         return sorted(found, key=lambda point: point["step"] or 0)

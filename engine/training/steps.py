@@ -81,6 +81,15 @@ class Step(ABC):
             FloatingPointError: the loss is not finite.
         """
 
+    def privacy(self) -> dict[str, float] | None:
+        """Return what private training has spent so far; None for a step that is not private.
+
+        Returns:
+            "epsilon", and of the steps: "noise", "rate" (the probability of each image to be in a
+            sample) and "taken" (their number).
+        """
+        return None
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the next step depends on, beside model and optimiser, for a checkpoint."""
         return {}

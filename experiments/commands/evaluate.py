@@ -26,10 +26,10 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.folder import CONFIG, folder_name, load_run
 from encoder_ablations.experiments.runs.metrics_record import image_classes_record, task_metrics
 from encoder_ablations.experiments.runs.record import best_step, load_record
-from encoder_ablations.experiments.runs.score_table import score_table, transfer_table
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_transfer
 from encoder_ablations.experiments.runs.transfer.finished_runs import finished_runs
+from encoder_ablations.experiments.runs.transfer.score_table import score_table, transfer_table
 from encoder_ablations.utils.config import build, read_yaml
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.files import as_json, write_text

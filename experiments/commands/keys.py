@@ -17,6 +17,7 @@ from encoder_ablations.data.views.augmentation import (
     NoiseSpec,
 )
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
+from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import (
     CheckpointsSpec,
@@ -62,6 +63,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "recipe.average swa": SwaSpec,
     "recipe.early_stopping": EarlyStoppingSpec,
     "recipe.checkpoints": CheckpointsSpec,
+    "recipe.privacy": PrivacySpec,
     "encoder": EncoderSpec,
     "encoder.adapt": AdaptSpec,
     "encoder.adapt.lora": LoraSpec,

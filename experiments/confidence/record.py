@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.experiments.runs.record import Part
+from encoder_ablations.experiments.runs.record_parts import Part
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
 

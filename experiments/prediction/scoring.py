@@ -19,8 +19,8 @@ from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record
-from encoder_ablations.experiments.runs.record import Part
-from encoder_ablations.experiments.runs.score_table import score_table
+from encoder_ablations.experiments.runs.record_parts import Part
+from encoder_ablations.experiments.runs.transfer.score_table import score_table
 from encoder_ablations.utils.checked_json import write_checked
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import InputError

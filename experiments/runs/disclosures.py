@@ -8,9 +8,10 @@ import torch
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
 from encoder_ablations.engine.training.description import about_training
+from encoder_ablations.engine.training.private.statement import about_privacy, privacy_record
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
-from encoder_ablations.experiments.runs.record import DataRecord
+from encoder_ablations.experiments.runs.record_parts import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.class_weights import balanced_losses
@@ -81,6 +82,7 @@ def disclosures(
         found.append(_repeatability(bool(environment["deterministic_kernels"])))
     if progress.step:
         found += about_training(spec.recipe, progress)
+        found += about_privacy(privacy_record(spec.recipe, progress, data.n_train))
         found += _about_precision(spec.recipe.precision, device)
     if statistics is not None:
         found.append(of_micro_batches(statistics, spec.recipe))

@@ -4,7 +4,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from encoder_ablations.experiments.runs.record import ErrorRecord, RunRecord, save_record
+from encoder_ablations.experiments.runs.record import RunRecord, save_record
+from encoder_ablations.experiments.runs.record_parts import ErrorRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment

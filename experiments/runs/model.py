@@ -9,11 +9,12 @@ from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.checkpointing.averaging import check_average
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
+from encoder_ablations.engine.training.private.checks import check_private_model
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.spec import RunSpec, refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_segmenter, encoder_for
-from encoder_ablations.segmenters.class_weights import with_class_weights
+from encoder_ablations.segmenters.class_weights import refuse_balanced, with_class_weights
 from encoder_ablations.utils.errors import InputError
 
 
@@ -28,6 +29,8 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
     Raises:
         InputError: encoder, head and recipe do not fit together, or weights cannot be loaded.
     """
+    if spec.recipe.privacy is not None:
+        refuse_balanced(spec.segmenter)
     encoder = build_encoder(encoder_for(spec.segmenter, spec.encoder), spec.seed)
     classes = spec.dataset.classes
     settings = with_class_weights(spec.segmenter, classes, class_pixels)
@@ -69,6 +72,7 @@ def prepare_for(
     check_images(segmenter, recipe)
     check_blends(segmenter, recipe)
     check_average(segmenter, recipe)
+    check_private_model(segmenter, recipe)
 
 
 def load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter, int]:

@@ -14,8 +14,9 @@ from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, 
 from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.private.checks import check_private_images, large_delta
 from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
-from encoder_ablations.experiments.runs.record import DataRecord
+from encoder_ablations.experiments.runs.record_parts import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
@@ -67,7 +68,11 @@ def prepare_data(spec: RunSpec) -> RunData:
         if "test" in checked.datasets:
             report = _all_images(spec, checked, "test")
     record = _data_record(spec, checked, train, val, report)
-    return RunData(train, val, report, record, tuple(checked.warnings))
+    warnings = [*checked.warnings]
+    delta = large_delta(spec.recipe.privacy, record.n_train)
+    if delta is not None:
+        warnings.append(delta)
+    return RunData(train, val, report, record, tuple(warnings))
 
 
 def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
@@ -107,6 +112,7 @@ def learnt_from(recipe: Recipe, name: str, indices: list[int], present: np.ndarr
     if recipe.overfit:
         indices = indices[: recipe.overfit]
     check_partners(recipe.augmentation.mix, indices)
+    check_private_images(recipe, len(indices))
     return indices
 
 

@@ -8,14 +8,21 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoder_ablations.data.datasets.sample import Task
-from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.engine.training.private.statement import PrivacyRecord
 from encoder_ablations.experiments.runs.metrics_record import (
     ImageClassesRecord,
     TaskMetrics,
     task_metrics,
     wrong_metric,
+)
+from encoder_ablations.experiments.runs.record_parts import (
+    ConvergenceRecord,
+    CostRecord,
+    CurvesRecord,
+    DataRecord,
+    ErrorRecord,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
@@ -29,106 +36,7 @@ PER_IMAGE = "per_image.npz"
 """Beside the record: the confusion matrix of every image, which add up to the record's."""
 
 
-class Part(BaseModel):
-    """A part of a record: it cannot be changed, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataRecord(Part):
-    """What was trained and evaluated on.
-
-    Attributes:
-        train_ids_sha256: of the names of the training images.
-        train_masks_sha256: also of how many pixels of each class their masks hold, so that it
-            changes when labels do.
-        class_pixels: pixels of each class in the masks of the training images.
-        report_split: "test" where the dataset has one.
-        dataset_sha256: changes with anything in any split: names, sizes of images' files, the class
-            of a pixel.
-    """
-
-    train_ids_sha256: str
-    train_masks_sha256: str
-    n_train: int
-    n_val: int
-    n_test: int | None
-    fraction: float
-    class_names: list[str]
-    class_pixels: list[int]
-    colors: list[tuple[int, int, int]]
-    report_split: Literal["val", "test", "train"]
-    dataset_sha256: str
-
-
-class CurvesRecord(Part):
-    """Training loss and validation metrics by step; empty without training steps.
-
-    Attributes:
-        loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
-        terms: where several losses are added, the same of each, by name.
-        val_metrics: the other metrics of the evaluations at ``val_steps``, by name.
-    """
-
-    loss_steps: list[int]
-    loss: list[float]
-    terms: dict[str, list[float]] = {}
-    val_steps: list[int]
-    val_miou: list[float | None]
-    val_metrics: dict[str, list[float | None]] = {}
-
-
-class ConvergenceRecord(Part):
-    """When validation was best, and when mIoU first reached 95 % of its value there.
-
-    Attributes:
-        steps: that training took, fewer than the recipe's where it ended early.
-        stopped: why it ended early; None where it did not.
-        metric: of validation, by which the best checkpoint was chosen.
-        kept_steps: whose checkpoints are kept beside the best one, best first.
-        best_val_miou: mIoU at ``best_step``.
-    """
-
-    steps: int
-    stopped: str | None = None
-    metric: str = "miou"
-    kept_steps: list[int] = []
-    best_step: int
-    best_val_miou: float | None
-    step_to_95_percent: int | None
-    epochs_to_95_percent: float | None
-    epochs: float
-
-
-class CostRecord(ModelCost):
-    """What the model costs, and what its training took.
-
-    Attributes:
-        images_per_second: of the batch size that gives most.
-        peak_memory_bytes, peak_memory_of: the most memory that training held, and what that is:
-            on which device, in which phase, and of how many processes the largest.
-    """
-
-    images_per_second: float
-    train_seconds: float
-    peak_memory_bytes: int
-    peak_memory_of: str = ""
-
-
-class ErrorRecord(Part):
-    """The exception that ended a run."""
-
-    type: str
-    message: str
-    traceback: str
-
-    @property
-    def line(self) -> str:
-        """``type: message`` in one line."""
-        return f"{self.type}: {' '.join(self.message.split())}"
-
-
-class RunRecord(Part):
+class RunRecord(BaseModel):
     """One run.
 
     Attributes:
@@ -145,9 +53,12 @@ class RunRecord(Part):
         class_weights: of the losses that have any: loss -> weight of each class.
         code: the user's own encoder, head, losses and transforms: reference -> SHA-256 of the file
             of its module.
+        privacy: what private training has spent; None where it was not private.
         disclosures: sentences about what a reader must know to judge the number.
         checksum: of the file (see ``utils/checked_json.py``); set when it is written.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[2] = 2
     task: Task = "segmentation"
@@ -170,6 +81,7 @@ class RunRecord(Part):
     images_per_statistic: int | None = None
     class_weights: dict[str, list[float]] = {}
     code: dict[str, str] = {}
+    privacy: PrivacyRecord | None = Field(default=None, exclude_if=lambda spent: spent is None)
     disclosures: list[str] = []
     error: ErrorRecord | None = None
     checksum: str | None = None
@@ -234,8 +146,10 @@ def _contradiction(record: RunRecord) -> str | None:
         )
     if record.task != record.spec.dataset.task:
         return f"it is of the task {record.task}, but its dataset is for {record.spec.dataset.task}"
+    if record.status == "failed" and record.error is None:
+        return "the run failed without an error"
     if record.status == "failed":
-        return _wrong_failure(record)
+        return None
     missing = [name for name in RESULTS if getattr(record, name) is None]
     if record.convergence is None and (record.curves is None or record.curves.val_steps):
         missing.append("convergence")
@@ -245,12 +159,6 @@ def _contradiction(record: RunRecord) -> str | None:
     if tuple(record.data.class_names) != tuple(record.spec.dataset.classes):
         return "its data have other classes than its dataset"
     return _wrong_result(record)
-
-
-def _wrong_failure(record: RunRecord) -> str | None:
-    if record.error is None:
-        return "the run failed without an error"
-    return None
 
 
 def _wrong_result(record: RunRecord) -> str | None:

@@ -11,17 +11,18 @@ from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
+from encoder_ablations.engine.training.private.statement import privacy_record
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
 from encoder_ablations.experiments.runs.metrics_record import image_classes_record, task_metrics
-from encoder_ablations.experiments.runs.record import (
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.record_parts import (
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
     DataRecord,
-    RunRecord,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
@@ -53,9 +54,8 @@ def finished_record(
     """
     attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
-    about_run = disclosures(
-        spec, data, segmenter.mean.device, progress, attention, environment, statistics
-    )
+    device = segmenter.mean.device
+    about_run = disclosures(spec, data, device, progress, attention, environment, statistics)
     return RunRecord(
         run_id=spec.run_id,
         status="finished",
@@ -77,6 +77,7 @@ def finished_record(
         images_per_statistic=statistics,
         class_weights=class_weights_of(spec.segmenter, data.class_names, data.class_pixels),
         code=code_of(spec),
+        privacy=privacy_record(spec.recipe, progress, data.n_train),
         disclosures=[*about_run, *about_encoder(segmenter.encoder, spec.encoder.weights), *further],
     )
 
@@ -90,6 +91,7 @@ def curves_record(progress: Progress) -> CurvesRecord:
         val_steps=progress.val_steps,
         val_miou=progress.val_miou,
         val_metrics=progress.val_metrics,
+        epsilon=progress.epsilon,
     )
 
 

@@ -7,7 +7,7 @@ from encoder_ablations.encoders.spec import EncoderSpec, refuse_blocks
 from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.segmenters.class_weights import class_weights_of
+from encoder_ablations.segmenters.class_weights import class_weights_of, refuse_balanced
 from encoder_ablations.utils.errors import InputError
 
 
@@ -17,9 +17,11 @@ def impossible_settings(specs: Sequence[RunSpec]) -> dict[str, str]:
     Encoders that are not in the table are passed over: only their model tells.
     """
     problems: dict[str, str] = {}
-    for group in alike(specs, ("encoder", "segmenter", "dataset")):
+    for group in alike(specs, ("encoder", "segmenter", "dataset", "recipe")):
         spec = group[0]
         try:
+            if spec.recipe.privacy is not None:
+                refuse_balanced(spec.segmenter)
             _check_blocks(spec.encoder)
             class_weights_of(spec.segmenter, spec.dataset.classes, None)
         except InputError as error:

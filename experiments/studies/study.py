@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,12 +13,13 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.studies.grid import RunFilter, select
 from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
-from encoder_ablations.experiments.zero_labels.grid import places_of, refuse_zero
+from encoder_ablations.experiments.zero_labels.grid import needs_labels, places_of, refuse_zero
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary, with_queries
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import (
@@ -40,10 +41,12 @@ HINTS = dict.fromkeys(("encoders", "segmenters"), " Give one of them a label.")
 FILES = ("base", "vocabulary")
 """Keys of an entry that may name a file."""
 Entry = str | dict[str, Any]
+Privacy = Literal["none"] | PrivacySpec
+"""An entry of the list ``privacy``."""
 
 
 class StudySpec(Config):
-    """Encoders × fractions × seeds × datasets × segmenters under one recipe."""
+    """Encoders × fractions × seeds × datasets × segmenters under one recipe, each privacy."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     """Names the output folder."""
@@ -60,6 +63,12 @@ class StudySpec(Config):
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each decides subset, data order, augmentation and initial weights. Heads that need no labels
     have one run with the seed 0.
+    """
+    privacy: list[Privacy] | None = Field(
+        default=None, min_length=1, exclude_if=lambda listed: listed is None
+    )
+    """Values of ``recipe.privacy``, such as [none, {epsilon: 10}, {epsilon: 3}]; "none" is training
+    without privacy. null = what the recipe says.
     """
     recipe: Recipe = Recipe()
     """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
@@ -138,28 +147,68 @@ def plan(
         InputError: two entries that reports could not tell apart, a run that is asked for twice,
             a published score for something else, or no run at all.
     """
-    encoders = [load_own_recipe(study, entry) for entry in study.encoders]
+    levels = _levels(study)
     segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
     names: dict[str, list[str]] = {
-        "encoders": [encoder.title for encoder, _ in encoders],
+        "encoders": [encoder.title for encoder, _ in _encoders(study)],
         "segmenters": [segmenter.title for segmenter in segmenters],
         "datasets": [dataset.name for dataset in datasets],
         "fractions": list(map(str, study.fractions)),
         "seeds": list(map(str, study.seeds)),
+        "privacy": list(map(str, study.privacy or ())),
     }
     refuse_two_tasks(datasets, f"study {study.name}")
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
     refuse_zero(study.fractions, segmenters, f"study {study.name}")
-    grid = [
+    # without labels nothing is trained, so that these runs vary with nothing else
+    grid = _runs(study, datasets, [each for each in segmenters if not needs_labels(each)])
+    learning = [each for each in segmenters if needs_labels(each)]
+    for level in levels:
+        grid += _runs(level, datasets, learning)
+    _check_published(study, grid)
+    return select(grid, study.include, study.exclude, study.name)
+
+
+def _levels(study: StudySpec) -> list[StudySpec]:
+    """Return the study with each value of ``privacy`` in its recipe.
+
+    Raises:
+        InputError: the recipe has a privacy of its own, or does not go with one of the list.
+    """
+    if study.privacy is None:
+        return [study]
+    if study.recipe.privacy is not None:
+        raise InputError(
+            f"study {study.name}: privacy is a list of the study and a key of its recipe, too. "
+            "Leave out one of the two."
+        )
+    found = []
+    for position, privacy in enumerate(study.privacy):
+        content = study.recipe.model_dump()
+        if privacy != "none":
+            content["privacy"] = privacy
+        recipe = build(Recipe, content, f"study {study.name}: privacy.{position}")
+        found.append(study.model_copy(update={"recipe": recipe}))
+    return found
+
+
+def _runs(
+    study: StudySpec, datasets: Sequence[DatasetSpec], segmenters: Sequence[SegmenterSpec]
+) -> list[RunSpec]:
+    """Return the runs of some heads on some datasets, with the study's recipe."""
+    encoders = _encoders(study)
+    return [
         _run(study, dataset, segmenter, *place, encoder)
         for dataset, segmenter in product(datasets, segmenters)
         for place in places_of(segmenter, study.seeds, study.fractions)
         for encoder in encoders
     ]
-    _check_published(study, grid)
-    return select(grid, study.include, study.exclude, study.name)
+
+
+def _encoders(study: StudySpec) -> list[tuple[EncoderSpec, Recipe]]:
+    return [load_own_recipe(study, entry) for entry in study.encoders]
 
 
 def _run(
@@ -225,6 +274,11 @@ def load_own_recipe(study: StudySpec, entry: Entry) -> tuple[EncoderSpec, Recipe
         raise InputError(
             f"study {study.name}: the recipe of {encoder.title} must be a mapping, "
             "e.g. {steps: 100}."
+        )
+    if "privacy" in entry["recipe"]:
+        raise InputError(
+            f"study {study.name}: the recipe of {encoder.title} has a privacy of its own, which "
+            "would compare private with other training. Write privacy into the study."
         )
     content = merge(study.recipe.model_dump(), entry["recipe"])
     return encoder, build(Recipe, content, f"study {study.name}: recipe of {encoder.title}")

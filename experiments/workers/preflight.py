@@ -11,6 +11,7 @@ from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.description import average_warning
+from encoder_ablations.engine.training.private.checks import large_delta
 from encoder_ablations.experiments.runs.batch_norm import refuse_estimate
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.disclosures import warning_of_micro_batches
@@ -56,7 +57,7 @@ def find_problems(
     # each check, and the fields of a spec that it depends on
     plan: list[tuple[Callable[[RunSpec], object], tuple[str, ...]]] = [
         (checks.check_batch, ("recipe",)),
-        (checks.check_data, ("dataset", "fraction")),
+        (checks.check_data, ("dataset", "fraction", "recipe")),
         (checks.check_transforms, ("dataset", "recipe")),
         (checks.check_model, ("encoder", "segmenter", "dataset", "recipe")),
         (checks.check_code, ("encoder", "segmenter", "recipe")),
@@ -93,6 +94,9 @@ class _Checks:
 
     def check_data(self, spec: RunSpec) -> None:
         data = prepare_data(spec)
+        delta = large_delta(spec.recipe.privacy, data.record.n_train)
+        if delta is not None:
+            self.warnings.append(delta)
         refuse_other_files(spec.dataset, data.record.dataset_sha256, self.seen)
         for images in (data.train, data.val, data.report):
             samples = images.samples

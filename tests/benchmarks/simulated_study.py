@@ -18,14 +18,12 @@ from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage,
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.fingerprint import save_files
 from encoder_ablations.experiments.runs.metrics_record import metrics_record
-from encoder_ablations.experiments.runs.record import (
-    PER_IMAGE,
+from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save_record
+from encoder_ablations.experiments.runs.record_parts import (
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
     DataRecord,
-    RunRecord,
-    save_record,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.references import load_segmenter

@@ -13,7 +13,8 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs import run as runs
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.execution import Execution
-from encoder_ablations.experiments.runs.record import DataRecord, load_record
+from encoder_ablations.experiments.runs.record import load_record
+from encoder_ablations.experiments.runs.record_parts import DataRecord
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.segmenters.base import Segmenter

@@ -24,7 +24,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.ranking import pretraining
 from encoder_ablations.experiments.reporting.text import formats
-from encoder_ablations.experiments.runs.record import CurvesRecord
+from encoder_ablations.experiments.runs.record_parts import CurvesRecord
 from encoder_ablations.experiments.stats.seeds import Summary
 
 Points = list[tuple[int, float]]

@@ -19,7 +19,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
-from encoder_ablations.experiments.runs.record import DataRecord
+from encoder_ablations.experiments.runs.record_parts import DataRecord
 
 MOST_IMAGES = 4
 MOST_NAMED = 40

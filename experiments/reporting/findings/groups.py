@@ -12,12 +12,8 @@ import numpy as np
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS, MainMetric
 from encoder_ablations.experiments.reporting.text.titles import canonical
 from encoder_ablations.experiments.runs.metrics_record import TaskMetrics
-from encoder_ablations.experiments.runs.record import (
-    CostRecord,
-    CurvesRecord,
-    DataRecord,
-    RunRecord,
-)
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.record_parts import CostRecord, CurvesRecord, DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
 

@@ -15,7 +15,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     Setting,
     best_first,
 )
-from encoder_ablations.experiments.runs.record import CostRecord
+from encoder_ablations.experiments.runs.record_parts import CostRecord
 from encoder_ablations.experiments.stats.seeds import (
     ENOUGH,
     Difference,

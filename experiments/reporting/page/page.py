@@ -18,6 +18,7 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     EncoderStyle,
     encoder_styles,
 )
+from encoder_ablations.experiments.reporting.figures.privacy import draw_privacy
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
 from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.findings.collection import collect
@@ -26,6 +27,11 @@ from encoder_ablations.experiments.reporting.findings.cross_dataset import matri
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
+from encoder_ablations.experiments.reporting.findings.privacy import (
+    privacy_curves,
+    privacy_gain,
+    privacy_table,
+)
 from encoder_ablations.experiments.reporting.findings.published_scores import sources
 from encoder_ablations.experiments.reporting.findings.rank_stability import across
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
@@ -112,10 +118,12 @@ def report_of(study: Study) -> ReportFiles:
     tables = write_tables(study, resampling)
     problems = [*study.damaged, *resampling.problems]
     page = study.folder / "report.html"
-    write_text(page, _render(study, styles, sections, across(shared["stability"]), problems))
+    private = _private(study, styles)
+    between = across(shared["stability"])
+    write_text(page, _render(study, styles, sections, between, private, problems))
     headlines = [section["answer"].with_scope for section in sections]
     ranked = terminal_ranking(study.groups)
-    return ReportFiles(page, tables, _files(study, sections), ranked, headlines, problems)
+    return ReportFiles(page, tables, _files(study, sections + private), ranked, headlines, problems)
 
 
 def _files(study: Study, sections: Sequence[Mapping[str, Any]]) -> list[Path]:
@@ -206,11 +214,25 @@ def _drawn(
     return figures
 
 
+def _private(study: Study, styles: dict[str, EncoderStyle]) -> list[dict[str, Any]]:
+    """Return what the page shows of private trainings, a mapping for each data and head."""
+    table, folder = privacy_table(study), study.folder / "figures"
+    found = []
+    for number, curves in enumerate(privacy_curves(study), start=1):
+        figures = {}
+        if curves.is_curve:
+            figures["privacy"] = draw_privacy(curves, styles, folder, number)
+        part = {"title": curves.title, "table": table.only(curves.title), "figures": figures}
+        found.append(part | {"said": privacy_gain(curves)})
+    return found
+
+
 def _render(
     study: Study,
     styles: dict[str, EncoderStyle],
     sections: list[dict[str, Any]],
     between: Table,
+    private: list[dict[str, Any]],
     problems: list[str],
 ) -> str:
     return render_page(
@@ -221,6 +243,7 @@ def _render(
         task=study.task,
         metric=study.metric,
         between=between,
+        private=private,
         folds=folds_table(study),
         matrices=matrices(study),
         problems=problems,

@@ -20,6 +20,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 )
 from encoder_ablations.experiments.reporting.findings.image_classes import image_classes_table
 from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
+from encoder_ablations.experiments.reporting.findings.privacy import privacy_table
 from encoder_ablations.experiments.reporting.findings.protocols import protocols_table
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
 from encoder_ablations.experiments.reporting.findings.rank_stability import (
@@ -222,6 +223,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "transfer": transfer_table,
     "folds": folds_table,
     "confidence": confidence_table,
+    "privacy": privacy_table,
     "worst_images": worst_images_table,
     "image_classes": image_classes_table,
 }

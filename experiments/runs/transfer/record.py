@@ -14,7 +14,7 @@ from encoder_ablations.experiments.runs.metrics_record import (
     shared_metrics,
     wrong_metric,
 )
-from encoder_ablations.experiments.runs.record import Part
+from encoder_ablations.experiments.runs.record_parts import Part
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
 

@@ -17,14 +17,13 @@ from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.fingerprint import save_files
 from encoder_ablations.experiments.runs.metrics_record import metrics_record
-from encoder_ablations.experiments.runs.record import (
+from encoder_ablations.experiments.runs.record import RunRecord, save_record
+from encoder_ablations.experiments.runs.record_parts import (
     ConvergenceRecord,
     CostRecord,
     CurvesRecord,
     DataRecord,
     ErrorRecord,
-    RunRecord,
-    save_record,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.heads.linear import LinearSpec
@@ -125,7 +124,11 @@ class RecordFactory:
             ),
             fraction=fraction,
             seed=seed,
-            recipe=Recipe(steps=options.get("steps", STEPS), evaluate_every=40),
+            recipe=Recipe(
+                steps=options.get("steps", STEPS),
+                evaluate_every=40,
+                privacy=options.get("privacy"),
+            ),
         )
 
     def data(self, spec, options):

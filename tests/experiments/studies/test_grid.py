@@ -287,3 +287,52 @@ def test_a_damaged_study_in_an_output_folder_says_how_to_go_on(tmp_path, content
     with pytest.raises(InputError, match=r"study\.yaml.*--output .* --extend") as caught:
         read_study(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_privacy_is_an_axis(load):
+    runs = plan(load(privacy=["none", {"epsilon": 10}, {"noise": 1.5, "clip": 0.5}]))
+    plain = plan(load())
+    assert len(runs) == 3 * len(plain)
+    assert runs[: len(plain)] == plain, "the runs without privacy are those of any other study"
+    found = dict.fromkeys(run.recipe.privacy for run in runs)
+    assert [each and (each.epsilon, each.noise, each.clip) for each in found] == [
+        None,
+        (10, None, 1.0),
+        (None, 1.5, 0.5),
+    ]
+    assert {run.study_recipe for run in runs} == {None}, "settings differ in the recipe itself"
+    assert len({run.run_id for run in runs}) == len(runs)
+
+
+def test_an_encoders_own_recipe_keeps_the_privacy_of_the_level(load):
+    encoders = [{"name": "vit_ti16", "recipe": {"optimizer": {"lr": 0.01}}}, "darknet_tiny"]
+    runs = plan(load(encoders=encoders, privacy=["none", {"epsilon": 3}]))
+    own = [run for run in runs if run.study_recipe is not None]
+    assert {run.recipe.privacy for run in own} == {run.study_recipe.privacy for run in own}
+    assert len({run.recipe.privacy for run in own}) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"privacy": [{"epsilon": 3}, {"epsilon": 3}]}, "privacy lists.*twice"),
+        ({"privacy": ["off"]}, "privacy"),
+        ({"privacy": []}, "privacy.*at least 1"),
+        (
+            {"privacy": ["none"], "recipe": {"steps": 10, "privacy": {"epsilon": 3}}},
+            "privacy is a list of the study and a key",
+        ),
+        (
+            {"privacy": [{"epsilon": 3}], "recipe": {"steps": 10, "accumulation": 2}},
+            "accumulation does not go with privacy",
+        ),
+        (
+            {"encoders": [{"name": "vit_ti16", "recipe": {"privacy": {"epsilon": 3}}}]},
+            "privacy of its own",
+        ),
+    ],
+    ids=str,
+)
+def test_an_axis_that_is_not_one(load, changes, words):
+    with pytest.raises(InputError, match=words):
+        plan(load(**changes))

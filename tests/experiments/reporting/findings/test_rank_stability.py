@@ -13,7 +13,7 @@ from encoder_ablations.experiments.reporting.findings.rank_stability import (
     stability_table,
 )
 from encoder_ablations.experiments.reporting.page.tables import pretraining_table
-from encoder_ablations.experiments.runs.record import CurvesRecord
+from encoder_ablations.experiments.runs.record_parts import CurvesRecord
 
 
 def study(factory, seeds=3, **options):

@@ -1,0 +1,108 @@
+"""The parts of a run's record."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from encoder_ablations.engine.cost.model_cost import ModelCost
+
+
+class Part(BaseModel):
+    """A part of a record: it cannot be changed, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataRecord(Part):
+    """What was trained and evaluated on.
+
+    Attributes:
+        train_ids_sha256: of the names of the training images.
+        train_masks_sha256: also of how many pixels of each class their masks hold, so that it
+            changes when labels do.
+        class_pixels: pixels of each class in the masks of the training images.
+        report_split: "test" where the dataset has one.
+        dataset_sha256: changes with anything in any split: names, sizes of images' files, the class
+            of a pixel.
+    """
+
+    train_ids_sha256: str
+    train_masks_sha256: str
+    n_train: int
+    n_val: int
+    n_test: int | None
+    fraction: float
+    class_names: list[str]
+    class_pixels: list[int]
+    colors: list[tuple[int, int, int]]
+    report_split: Literal["val", "test", "train"]
+    dataset_sha256: str
+
+
+class CurvesRecord(Part):
+    """Training loss and validation metrics by step; empty without training steps.
+
+    Attributes:
+        loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
+        terms: where several losses are added, the same of each, by name.
+        val_metrics: the other metrics of the evaluations at ``val_steps``, by name.
+        epsilon: of private training, what had been spent by then.
+    """
+
+    loss_steps: list[int]
+    loss: list[float]
+    terms: dict[str, list[float]] = {}
+    val_steps: list[int]
+    val_miou: list[float | None]
+    val_metrics: dict[str, list[float | None]] = {}
+    epsilon: list[float] = Field(default=[], exclude_if=lambda spent: not spent)
+
+
+class ConvergenceRecord(Part):
+    """When validation was best, and when mIoU first reached 95 % of its value there.
+
+    Attributes:
+        steps: that training took, fewer than the recipe's where it ended early.
+        stopped: why it ended early; None where it did not.
+        metric: of validation, by which the best checkpoint was chosen.
+        kept_steps: whose checkpoints are kept beside the best one, best first.
+        best_val_miou: mIoU at ``best_step``.
+    """
+
+    steps: int
+    stopped: str | None = None
+    metric: str = "miou"
+    kept_steps: list[int] = []
+    best_step: int
+    best_val_miou: float | None
+    step_to_95_percent: int | None
+    epochs_to_95_percent: float | None
+    epochs: float
+
+
+class CostRecord(ModelCost):
+    """What the model costs, and what its training took.
+
+    Attributes:
+        images_per_second: of the batch size that gives most.
+        peak_memory_bytes, peak_memory_of: the most memory that training held, and what that is:
+            on which device, in which phase, and of how many processes the largest.
+    """
+
+    images_per_second: float
+    train_seconds: float
+    peak_memory_bytes: int
+    peak_memory_of: str = ""
+
+
+class ErrorRecord(Part):
+    """The exception that ended a run."""
+
+    type: str
+    message: str
+    traceback: str
+
+    @property
+    def line(self) -> str:
+        """``type: message`` in one line."""
+        return f"{self.type}: {' '.join(self.message.split())}"
