@@ -36,6 +36,7 @@ class TrainingData:
         start_step: int,
         accelerator: Accelerator,
         workers: int,
+        end_step: int | None = None,
     ) -> Iterator[list[Batch]]:
         """Yield this process's micro-batches of each step, see :func:`training_batches`.
 
@@ -45,6 +46,7 @@ class TrainingData:
             start_step: the first step, counted from 0.
             accelerator: the processes that share the run.
             workers: processes that load images for this one.
+            end_step: the step before which they end; None = the recipe's last.
         """
         return training_batches(
             self.train,
@@ -52,7 +54,7 @@ class TrainingData:
             recipe.augmentation,
             seed=seed,
             batch_size=recipe.batch_size,
-            steps=recipe.steps,
+            steps=end_step or recipe.steps,
             start_step=start_step,
             accumulation=recipe.accumulation,
             rank=accelerator.process_index,

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from accelerate import Accelerator
 from torch import Tensor
@@ -49,6 +50,9 @@ from encoder_ablations.utils.seeding import seed_global
 
 PICTURES = 4
 """Images of every evaluation that callbacks are shown."""
+Advance = Callable[[int, str], object]
+"""Called after every step with the number of steps done and a short status."""
+NOTHING: Mapping[str, Stateful] = MappingProxyType({})
 
 
 class Trainer:
@@ -125,16 +129,17 @@ class Trainer:
             found.append(EarlyStopping(self.recipe.early_stopping))
         return [*found, TensorBoard(self.data.spec), MetricsFile()]
 
-    def _last_checkpoint(self) -> LastCheckpoint:
+    def _last_checkpoint(self, further: Mapping[str, Stateful] = NOTHING) -> LastCheckpoint:
         parts: dict[str, Stateful] = {
             "optimizer": self.optimizer,
             "step_state": self.step,
             "progress": self.progress,
             "callbacks": self.callbacks,
+            **further,
         }
         return LastCheckpoint(self.best.with_name("last.pt"), self.run_id, self.segmenter, parts)
 
-    def run(self, advance: Callable[[int, str], object] = lambda step, status: None) -> Progress:
+    def run(self, advance: Advance = lambda step, status: None) -> Progress:
         """Train to the last step, from the last checkpoint if there is one.
 
         Args:
@@ -177,15 +182,15 @@ class Trainer:
         self.callbacks.on_start(training)
         self.checkpoint.on_start(training)
 
-    def _train(self, advance: Callable[[int, str], object]) -> None:
+    def _train(self, advance: Advance) -> None:
         self.agreement.restart()
         if self._finished:  # killed before the run was recorded
             return
         for batches in self.data.batches(
             self.recipe, self.seed, self.progress.step, self.accelerator, self.workers
         ):
-            loss = self._step(batches)
-            self._report(loss)
+            loss = self._step(batches, self.seed)
+            self._report(loss, self.step.terms)
             evaluated = self._evaluation_is_due()
             if evaluated:
                 self._evaluate()
@@ -197,13 +202,18 @@ class Trainer:
             if self._finished:
                 break
 
-    def _step(self, batches: list[Batch]) -> float:
-        """Make one optimiser step; return the loss of the whole batch."""
+    def _step(self, batches: list[Batch], seed: int) -> float:
+        """Make one optimiser step; return the loss of the whole batch.
+
+        Args:
+            batches: this process's micro-batches.
+            seed: of the random numbers that the step draws.
+        """
         started = time.perf_counter()
         step = self.progress.step
         set_rates(self.optimizer, rate_factor(step, self.recipe.steps, self.recipe.schedule))
         self.segmenter.head.progressed(step / self.recipe.steps)
-        seed_global(self.seed, "step", step, self.accelerator.process_index)
+        seed_global(seed, "step", step, self.accelerator.process_index)
         loss = self.step.take([self._moved(batch) for batch in batches], self._reduce)
         self.progress.step += 1
         self.progress.seconds += time.perf_counter() - started
@@ -228,8 +238,8 @@ class Trainer:
             )
         return total
 
-    def _report(self, loss: float) -> None:
-        new_point = self.progress.record_loss(loss, self.log_every, self.step.terms)
+    def _report(self, loss: float, terms: Mapping[str, float]) -> None:
+        new_point = self.progress.record_loss(loss, self.log_every, terms)
         mean_loss, mean_terms = None, {}
         if new_point:
             mean_loss = self.progress.loss[-1]
