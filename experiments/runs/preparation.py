@@ -1,6 +1,7 @@
 """The images of a run: which of them it learns from, and which its number is measured on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, 
 from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.experiments.runs.federated.division import Division, division_of
 from encoder_ablations.experiments.runs.record import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
@@ -41,6 +43,7 @@ class RunData:
         val: what its best checkpoint is chosen on.
         report: what its number is measured on.
         warnings: sentences about what is allowed but makes the result doubtful.
+        division: the training images of each client; None = central training.
     """
 
     train: Images
@@ -48,6 +51,7 @@ class RunData:
     report: Images
     record: DataRecord
     warnings: tuple[str, ...] = ()
+    division: Division | None = None
 
 
 def prepare_data(spec: RunSpec) -> RunData:
@@ -57,7 +61,7 @@ def prepare_data(spec: RunSpec) -> RunData:
         InputError: anything wrong with the files, or a fraction that leaves no image.
     """
     checked = check_dataset(spec.dataset)
-    train = _training_images(spec, checked)
+    train, division = _training_images(spec, checked)
     if spec.recipe.overfit:
         val = report = train
     else:
@@ -65,16 +69,26 @@ def prepare_data(spec: RunSpec) -> RunData:
         if "test" in checked.datasets:
             report = _all_images(spec, checked, "test")
     record = _data_record(spec, checked, train, val, report)
-    return RunData(train, val, report, record, tuple(checked.warnings))
+    return RunData(train, val, report, record, tuple(checked.warnings), division)
 
 
-def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
-    """Return the run's fraction of the training images, of which fewer are left in overfit mode."""
+def _training_images(spec: RunSpec, checked: CheckedDataset) -> tuple[Images, Division | None]:
+    """Return the images that the run learns from, and how they are divided among clients.
+
+    That is the run's fraction of the training images. A client that trains alone has its own part
+    of it, and in overfit mode fewer are left.
+    """
     samples = for_training(checked.datasets["train"], spec.recipe.augmentation)
     present = checked.scans["train"].present
     indices = subset(training_order(spec.dataset.task, present, spec.seed), spec.fraction)
-    indices = learnt_from(spec.recipe, spec.dataset.name, indices, present)
-    return Images("train", samples, indices)
+    chosen = partial(learnt_from, spec.recipe, spec.dataset.name, present=present)
+    division = None
+    if spec.federation is not None:
+        division = division_of(spec, spec.federation, checked, indices)
+        if spec.federation.alone is not None:
+            indices = division.clients[spec.federation.alone]
+        division = replace(division, clients=list(map(chosen, division.clients)))
+    return Images("train", samples, chosen(indices)), division
 
 
 def _all_images(spec: RunSpec, checked: CheckedDataset, split: Split) -> Images:

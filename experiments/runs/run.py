@@ -1,6 +1,7 @@
 """One run: data, model, training, evaluation, cost, record."""
 
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
+from encoder_ablations.engine.training.federated.record import FederationRecord
+from encoder_ablations.engine.training.federated.trainer import FederatedTrainer, Federation
 from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
 from encoder_ablations.experiments.runs.custom_code import code_of, refuse_other_code
 from encoder_ablations.experiments.runs.execution import Advance, Execution
 from encoder_ablations.experiments.runs.failure import failed_record
+from encoder_ablations.experiments.runs.federated.division import federation_record
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
@@ -134,27 +138,49 @@ def _run(
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (data.train.samples, data.train.indices)
         prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
-    trainer = Trainer(
-        segmenter,
-        _training_data(spec, data),
-        spec.recipe,
-        spec.seed,
-        folder,
-        accelerator,
-        execution.workers,
-        execution.store(),
-        spec.run_id,
-        [trackers],
-    )
+    trainer = _trainer(spec, data, segmenter, folder, accelerator, execution, trackers)
     progress = trainer.run(advance)
     best = load_checkpoint(trainer.best, spec.run_id, progress.best_step)
     load_model(segmenter, best["model"], trainer.best)
     result = _evaluate(spec, data, execution, accelerator, segmenter, trainer)
     _save_images(spec, folder, accelerator, result)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
-    return finished_record(
-        spec, data.record, segmenter, progress, result, started, environment, data.warnings
-    )
+    federation = _federation(data, trainer)
+    about_run = (started, environment, data.warnings, federation)
+    return finished_record(spec, data.record, segmenter, progress, result, *about_run)
+
+
+def _trainer(
+    spec: RunSpec,
+    data: RunData,
+    segmenter: Segmenter,
+    folder: Path,
+    accelerator: Accelerator,
+    execution: Execution,
+    trackers: Trackers,
+) -> Trainer:
+    """Return what trains the run: in rounds where there is a federation of several clients."""
+    place = (spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store())
+    whole, callbacks = _training_data(spec, data), [trackers]
+    if spec.federation is None or spec.federation.is_local or data.division is None:
+        return Trainer(segmenter, whole, *place, spec.run_id, callbacks)
+    parts = zip(data.division.clients, data.division.records, strict=True)
+    own = [
+        replace(whole, train_indices=indices, class_pixels=client.class_pixels)
+        for indices, client in parts
+    ]
+    federation = Federation(spec.federation, own)
+    return FederatedTrainer(segmenter, whole, federation, *place, spec.run_id, callbacks)
+
+
+def _federation(data: RunData, trainer: Trainer) -> FederationRecord | None:
+    """Return what the record says of the clients; None for central training."""
+    if data.division is None:
+        return None
+    rounds = None
+    if isinstance(trainer, FederatedTrainer):
+        rounds = trainer.rounds
+    return federation_record(data.division, rounds)
 
 
 def _training_data(spec: RunSpec, data: RunData) -> TrainingData:

@@ -12,6 +12,7 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.segmenters.spec import BUILT_IN, SegmenterSpec
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError
@@ -33,6 +34,8 @@ class RunSpec(Config):
     loaded.
     """
     recipe: Recipe = Recipe()
+    federation: FederationSpec | None = Field(default=None, exclude_if=lambda each: each is None)
+    """Clients that train on images which stay with them; null = central training."""
     detectron2: dict[str, Any] | None = None
     """None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what
     else its Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms
@@ -64,6 +67,15 @@ class RunSpec(Config):
         _refuse_image_head(self.segmenter, self.dataset, self.recipe)
         return self
 
+    @model_validator(mode="after")
+    def _recipe_fits_the_clients(self) -> "RunSpec":
+        if self.federation is None:
+            return self
+        if self.detectron2 is not None:
+            raise ValueError("federation is for our own loop; Detectron2's has no clients")
+        self.federation.check_recipe(self.recipe)
+        return self
+
     @property
     def run_id(self) -> str:
         """Readable slug and a hash of the resolved spec: equal specs, equal ids."""
@@ -76,6 +88,8 @@ class RunSpec(Config):
             percent,
             f"seed{self.seed}",
         ]
+        if self.federation is not None:
+            words.append(self.federation.title)
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
         slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"

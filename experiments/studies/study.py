@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.federated.spec import FederationSpec, Local
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
-from encoder_ablations.experiments.studies.grid import RunFilter, select
+from encoder_ablations.experiments.studies.grid import CENTRAL, RunFilter, select
 from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
@@ -40,7 +41,7 @@ Entry = str | dict[str, Any]
 
 
 class StudySpec(Config):
-    """Encoders × fractions × seeds × datasets × segmenters under one recipe."""
+    """Encoders × federation × fractions × seeds × datasets × segmenters under one recipe."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     """Names the output folder."""
@@ -54,6 +55,12 @@ class StudySpec(Config):
     """Shares of the training images."""
     seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
     """Each decides subset, data order, augmentation and initial weights."""
+    federation: list[FederationSpec | None] = Field(
+        default=[None], min_length=1, exclude_if=lambda listed: listed == [None]
+    )
+    """Settings of federated training; null is central training. "algorithm: local" without a client
+    stands for a run of each client.
+    """
     recipe: Recipe = Recipe()
     """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
     it.
@@ -133,22 +140,31 @@ def plan(
     encoders = [load_own_recipe(study, entry) for entry in study.encoders]
     segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
+    federations = list(chain.from_iterable(map(_each_client, study.federation)))
     names: dict[str, list[str]] = {
         "encoders": [encoder.title for encoder, _ in encoders],
         "segmenters": [str(segmenter.name) for segmenter in segmenters],
         "datasets": [dataset.name for dataset in datasets],
         "fractions": list(map(str, study.fractions)),
         "seeds": list(map(str, study.seeds)),
+        "federation": [each.title if each else CENTRAL for each in federations],
     }
     refuse_two_tasks(datasets, f"study {study.name}")
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
-    grid = [
-        _run(study, *place)
-        for place in product(datasets, segmenters, study.seeds, study.fractions, encoders)
-    ]
+    places = product(datasets, segmenters, study.seeds, study.fractions, federations, encoders)
+    grid = [_run(study, *place) for place in places]
     _check_published(study, grid)
     return select(grid, study.include, study.exclude, study.name)
+
+
+def _each_client(federation: FederationSpec | None) -> list[FederationSpec | None]:
+    """Return the settings of one entry of ``federation``: several where each client is alone."""
+    if federation is None or not federation.is_local or federation.alone is not None:
+        return [federation]
+    numbers = range(federation.clients)
+    local = [Local(kind="local", client=number) for number in numbers]
+    return [federation.model_copy(update={"algorithm": each}) for each in local]
 
 
 def _run(
@@ -157,6 +173,7 @@ def _run(
     segmenter: SegmenterSpec,
     seed: int,
     fraction: float,
+    federation: FederationSpec | None,
     encoder_and_recipe: tuple[EncoderSpec, Recipe],
 ) -> RunSpec:
     """Return one run of the grid."""
@@ -169,6 +186,8 @@ def _run(
         "seed": seed,
         "recipe": recipe,
     }
+    if federation is not None:
+        content["federation"] = federation
     if recipe != study.recipe:
         content["study_recipe"] = study.recipe
     return build(RunSpec, content, f"study {study.name}")

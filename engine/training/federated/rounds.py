@@ -54,6 +54,7 @@ class Rounds:
             step: makes their steps.
         """
         self.federation = federation
+        self.recipe = setup.recipe
         self.clients = clients
         self.seed = seed
         self.segmenter, self.optimizer, self.step = setup.segmenter, setup.optimizer, step

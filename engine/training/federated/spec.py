@@ -113,7 +113,8 @@ class FederationSpec(Config):
             if self.rounds is None:
                 raise ValueError("rounds is missing: how often the clients' models are combined")
             return self
-        said = [key for key in OF_ROUNDS if key in self.model_fields_set]
+        fields = FederationSpec.model_fields
+        said = [key for key in OF_ROUNDS if getattr(self, key) != fields[key].default]
         if said:
             raise ValueError(f"{said[0]} means nothing where clients train alone; leave it out")
         client = self.algorithm.client
