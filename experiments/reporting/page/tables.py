@@ -11,6 +11,7 @@ from encoder_ablations.experiments.reporting.findings.efficiency_tables import (
     efficiency_table,
     target_table,
 )
+from encoder_ablations.experiments.reporting.findings.federated import federated_table
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import (
     RunGroup,
@@ -49,6 +50,7 @@ LONG: Any = {
     "disclosures": True,
     "data": {"class_names", "colors"},
     "error": {"traceback"},
+    "federation": {"clients", "bytes_down", "bytes_up", "failures"},
 }
 """What ``runs.csv`` leaves out of a record: everything that is not a single value."""
 
@@ -221,6 +223,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "deviations": deviations_table,
     "transfer": transfer_table,
     "folds": folds_table,
+    "federated": federated_table,
     "confidence": confidence_table,
     "worst_images": worst_images_table,
     "image_classes": image_classes_table,
