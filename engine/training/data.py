@@ -63,6 +63,18 @@ class TrainingData:
             class_pixels=self.class_pixels,
         )
 
+    def batches_between(
+        self,
+        recipe: Recipe,
+        seed: int,
+        accelerator: Accelerator,
+        workers: int,
+        start_step: int,
+        end_step: int,
+    ) -> Iterator[list[Batch]]:
+        """Yield those of :meth:`batches` from one step to, but not including, another."""
+        return self.batches(recipe, seed, start_step, accelerator, workers, end_step)
+
     def validation(
         self, augmentation: AugmentationSpec, accelerator: Accelerator, workers: int
     ) -> Iterator[EvaluationItem]:

@@ -82,9 +82,10 @@ def _training_images(spec: RunSpec, checked: CheckedDataset) -> tuple[Images, Di
     present = checked.scans["train"].present
     indices = subset(training_order(spec.dataset.task, present, spec.seed), spec.fraction)
     chosen = partial(learnt_from, spec.recipe, spec.dataset.name, present=present)
+    train = (checked.datasets["train"], checked.scans["train"])
     division = None
     if spec.federation is not None:
-        division = division_of(spec, spec.federation, checked, indices)
+        division = division_of(spec, spec.federation, *train, indices)
         if spec.federation.alone is not None:
             indices = division.clients[spec.federation.alone]
         division = replace(division, clients=list(map(chosen, division.clients)))

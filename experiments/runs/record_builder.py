@@ -11,12 +11,10 @@ from encoder_ablations.engine.cost.model_cost import ModelCost
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
-from encoder_ablations.engine.training.federated.record import FederationRecord
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
 from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
-from encoder_ablations.experiments.runs.federated.disclosures import about_federation
 from encoder_ablations.experiments.runs.metrics_record import image_classes_record, task_metrics
 from encoder_ablations.experiments.runs.record import (
     ConvergenceRecord,
@@ -40,7 +38,6 @@ def finished_record(
     started: str,
     environment: dict[str, Any],
     further: Sequence[str] = (),
-    federation: FederationRecord | None = None,
 ) -> RunRecord:
     """Measure the cost of a trained run and return its record.
 
@@ -53,14 +50,12 @@ def finished_record(
         environment: what computed it, see ``describe_environment``.
         result: what its best weights gave on the split that is reported.
         further: disclosures besides those that follow from the other arguments.
-        federation: its clients and rounds; None for central training.
     """
     attention = sorted(segmenter.head.attention_paths())
     statistics = images_per_statistic(segmenter, spec.recipe)
     about_run = disclosures(
         spec, data, segmenter.mean.device, progress, attention, environment, statistics
     )
-    about_run += about_federation(spec, federation)
     return RunRecord(
         run_id=spec.run_id,
         status="finished",
@@ -74,8 +69,7 @@ def finished_record(
         confusion_matrix=result.confusion.counts.tolist(),
         image_classes=image_classes_record(result.image_classes, spec.dataset.image_classes),
         curves=curves_record(progress),
-        federation=federation,
-        convergence=convergence_record(progress, spec.recipe, data.n_train, _clients_at_once(spec)),
+        convergence=convergence_record(progress, spec.recipe, data.n_train),
         cost=cost_record(segmenter, spec, progress),
         encoder=encoder_facts(segmenter.encoder, data.n_train),
         pictures=[picture.id for picture in result.pictures],
@@ -85,13 +79,6 @@ def finished_record(
         code=code_of(spec),
         disclosures=[*about_run, *about_encoder(segmenter.encoder, spec.encoder.weights), *further],
     )
-
-
-def _clients_at_once(spec: RunSpec) -> int:
-    """Return how many clients take each step; 1 for central training."""
-    if spec.federation is None or spec.federation.is_local:
-        return 1
-    return spec.federation.participants()
 
 
 def curves_record(progress: Progress) -> CurvesRecord:
@@ -106,18 +93,15 @@ def curves_record(progress: Progress) -> CurvesRecord:
     )
 
 
-def convergence_record(
-    progress: Progress, recipe: Recipe, n_train: int, clients: int = 1
-) -> ConvergenceRecord:
+def convergence_record(progress: Progress, recipe: Recipe, n_train: int) -> ConvergenceRecord:
     """Return when validation was best, and when mIoU first reached 95 % of its value there.
 
     Args:
         progress: the curves.
         recipe: how it was trained.
         n_train: training images.
-        clients: how many take each step.
     """
-    best, epochs_per_step = progress.best_miou, clients * recipe.batch_size / n_train
+    best, epochs_per_step = progress.best_miou, recipe.batch_size / n_train
     kept: list[int] = []
     if recipe.checkpoints.keep > 1:
         kept = progress.ranking(recipe.checkpoints.metric)[: recipe.checkpoints.keep]

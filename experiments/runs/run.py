@@ -14,15 +14,16 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
-from encoder_ablations.engine.training.federated.record import FederationRecord
-from encoder_ablations.engine.training.federated.trainer import FederatedTrainer, Federation
+from encoder_ablations.engine.training.federated.clients import Client, client_seeds, client_step
+from encoder_ablations.engine.training.federated.course import FederatedCourse
 from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
 from encoder_ablations.experiments.runs.custom_code import code_of, refuse_other_code
 from encoder_ablations.experiments.runs.execution import Advance, Execution
 from encoder_ablations.experiments.runs.failure import failed_record
-from encoder_ablations.experiments.runs.federated.division import federation_record
+from encoder_ablations.experiments.runs.federated.division import Division
+from encoder_ablations.experiments.runs.federated.outcome import with_federation
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
@@ -145,9 +146,13 @@ def _run(
     result = _evaluate(spec, data, execution, accelerator, segmenter, trainer)
     _save_images(spec, folder, accelerator, result)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
-    federation = _federation(data, trainer)
-    about_run = (started, environment, data.warnings, federation)
-    return finished_record(spec, data.record, segmenter, progress, result, *about_run)
+    record = finished_record(
+        spec, data.record, segmenter, progress, result, started, environment, data.warnings
+    )
+    rounds = None
+    if isinstance(trainer.course, FederatedCourse):
+        rounds = trainer.course.rounds
+    return with_federation(record, data.division, rounds)
 
 
 def _trainer(
@@ -164,23 +169,27 @@ def _trainer(
     whole, callbacks = _training_data(spec, data), [trackers]
     if spec.federation is None or spec.federation.is_local or data.division is None:
         return Trainer(segmenter, whole, *place, spec.run_id, callbacks)
-    parts = zip(data.division.clients, data.division.records, strict=True)
-    own = [
-        replace(whole, train_indices=indices, class_pixels=client.class_pixels)
-        for indices, client in parts
-    ]
-    federation = Federation(spec.federation, own)
-    return FederatedTrainer(segmenter, whole, federation, *place, spec.run_id, callbacks)
+    clients = _clients(spec, whole, data.division, accelerator, execution.workers)
+    course = partial(FederatedCourse, spec.federation, clients, spec.seed)
+    step = client_step(spec.federation)
+    return Trainer(segmenter, whole, *place, spec.run_id, callbacks, step, course)
 
 
-def _federation(data: RunData, trainer: Trainer) -> FederationRecord | None:
-    """Return what the record says of the clients; None for central training."""
-    if data.division is None:
-        return None
-    rounds = None
-    if isinstance(trainer, FederatedTrainer):
-        rounds = trainer.rounds
-    return federation_record(data.division, rounds)
+def _clients(
+    spec: RunSpec,
+    whole: TrainingData,
+    division: Division,
+    accelerator: Accelerator,
+    workers: int,
+) -> list[Client]:
+    """Return the clients of a run, each with its own images in its own order."""
+    found = []
+    for number, seed in enumerate(client_seeds(len(division.clients), spec.seed)):
+        indices, pixels = division.clients[number], division.records[number].class_pixels
+        data = replace(whole, train_indices=indices, class_pixels=pixels)
+        batches = partial(data.batches_between, spec.recipe, seed, accelerator, workers)
+        found.append(Client(number, len(indices), seed, batches))
+    return found
 
 
 def _training_data(spec: RunSpec, data: RunData) -> TrainingData:

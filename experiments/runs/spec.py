@@ -73,7 +73,8 @@ class RunSpec(Config):
             return self
         if self.detectron2 is not None:
             raise ValueError("federation is for our own loop; Detectron2's has no clients")
-        self.federation.check_recipe(self.recipe)
+        _refuse_clients(self.federation, self.recipe)
+        self.federation.check_steps(self.recipe.steps, self.recipe.evaluate_every)
         return self
 
     @property
@@ -120,6 +121,29 @@ def _refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:
         raise InputError(
             f"recipe.augmentation.mix: {mix.kind} mixes masks, and the dataset '{dataset.name}' is "
             "for classification. Use mixup."
+        )
+
+
+def _refuse_clients(federation: FederationSpec, recipe: Recipe) -> None:
+    """Refuse a recipe that clients cannot be trained by.
+
+    Raises:
+        InputError: it averages over steps or overfits, or a client alone has no number.
+    """
+    if recipe.overfit:
+        raise InputError(
+            f"recipe.overfit {recipe.overfit} trains on a few images, and federation divides them "
+            "among clients. Leave out one of the two."
+        )
+    if federation.is_local and federation.alone is None:
+        raise InputError(
+            "federation.algorithm local needs the client of this run, such as {kind: local, "
+            "client: 0}; a study may leave it out."
+        )
+    if recipe.average is not None and not federation.is_local:
+        raise InputError(
+            f"recipe.average {recipe.average.kind} averages the weights after each step, but in a "
+            "federation the server has weights after each round only. Leave it out."
         )
 
 

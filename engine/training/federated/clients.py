@@ -1,12 +1,11 @@
 """The clients of a federated training, and how one of them takes its steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from encoder_ablations.engine.training.data import TrainingData
+from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.training.federated.aggregation import State
-from encoder_ablations.engine.training.federated.exchange import read
 from encoder_ablations.engine.training.federated.spec import FederationSpec, FedProx
 from encoder_ablations.engine.training.steps import PlainStep, Step, StepSetup
 from encoder_ablations.utils.seeding import derive, numpy_stream
@@ -18,32 +17,28 @@ class Client:
 
     Attributes:
         number: counted from 0.
-        data: its own training images, and the validation images that are common.
+        images: how many training images it has: its weight in the mean.
         seed: of its data order, its augmentation and its steps.
+        batches: yields the micro-batches of each of its steps, from a step to another.
     """
 
     number: int
-    data: TrainingData
+    images: int
     seed: int
-
-    @property
-    def images(self) -> int:
-        """How many training images it has: its weight in the mean."""
-        return len(self.data.train_indices)
+    batches: Callable[[int, int], Iterator[list[Batch]]]
 
 
-def make_clients(data: Sequence[TrainingData], seed: int) -> list[Client]:
-    """Return the clients of a run.
+def client_seeds(clients: int, seed: int) -> list[int]:
+    """Return the seed of each client.
 
     The first one has the run's own random streams, so that a federation of one client is central
     training. Each of the others has streams of its own.
 
     Args:
-        data: the images of each client.
+        clients: how many there are.
         seed: of the run.
     """
-    seeds = [seed, *(derive(seed, "client", number) for number in range(1, len(data)))]
-    return [Client(number, own, seeds[number]) for number, own in enumerate(data)]
+    return [seed, *(derive(seed, "client", number) for number in range(1, clients))]
 
 
 def participants(federation: FederationSpec, seed: int, number: int) -> list[int]:
@@ -74,10 +69,8 @@ class ProximalStep(PlainStep):
 
     def begin_round(self) -> None:
         """Keep the global model, which the segmenter has now."""
-        self.anchor = read(self.segmenter, self._learnt())
-
-    def _learnt(self) -> list[str]:
-        return [name for group in self.optimizer.param_groups for name in group["names"]]
+        parameters = self.segmenter.named_parameters()
+        self.anchor = {name: each.detach().clone() for name, each in parameters}
 
     def update(self) -> None:
         """See :class:`PlainStep`."""
@@ -86,7 +79,7 @@ class ProximalStep(PlainStep):
         for group in self.optimizer.param_groups:
             for name, parameter in zip(group["names"], group["params"], strict=True):
                 if parameter.grad is not None:
-                    away = parameter.detach() - self.anchor[name].to(parameter.device)
+                    away = parameter.detach() - self.anchor[name]
                     parameter.grad.add_(away, alpha=factor)
         super().update()
 

@@ -5,9 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.data.partitions.spec import PartitionSpec, partition_title
-from encoder_ablations.engine.recipe import Recipe, Steps
 from encoder_ablations.utils.config import Config, at_most
-from encoder_ablations.utils.errors import InputError
 
 Rate = Annotated[float, Field(gt=0)]
 Average = Annotated[float, Field(ge=0, lt=1)]
@@ -94,7 +92,7 @@ class FederationSpec(Config):
     """
     rounds: Annotated[int, Field(ge=1)] | None = None
     """How often the models are combined."""
-    local_steps: Steps | None = None
+    local_steps: Annotated[int, Field(ge=1)] | None = None
     """Optimiser steps of a client in each round. None = recipe.steps divided by ``rounds``."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the clients that take part in a round, drawn anew for each; at least one does."""
@@ -155,55 +153,31 @@ class FederationSpec(Config):
             words.append(f"client {self.alone}")
         return " ".join(words)
 
-    def steps_per_round(self, recipe: Recipe) -> int:
-        """Return the optimiser steps of a client in each round."""
+    def steps_per_round(self, steps: int) -> int:
+        """Return the optimiser steps of a client in each round, of ``recipe.steps`` in all."""
         assert self.rounds is not None
-        return self.local_steps or recipe.steps // self.rounds
+        return self.local_steps or steps // self.rounds
 
     def participants(self) -> int:
         """Return how many clients take part in each round."""
         return max(1, round(self.share * self.clients))
 
-    def check_recipe(self, recipe: Recipe) -> None:
-        """Check that clients can be trained by a recipe.
+    def check_steps(self, steps: int, evaluate_every: int) -> None:
+        """Check that rounds and evaluations fit the steps of a recipe.
 
         Raises:
-            InputError: they cannot.
+            ValueError: they do not.
         """
-        if recipe.overfit:
-            raise InputError(
-                f"recipe.overfit {recipe.overfit} trains on a few images, and federation divides "
-                "them among clients. Leave out one of the two."
-            )
         if self.is_local:
-            if self.alone is None:
-                raise InputError(
-                    "federation.algorithm local needs the client of this run, such as {kind: "
-                    "local, client: 0}; a study may leave it out."
-                )
             return
-        if recipe.average is not None:
-            raise InputError(
-                f"recipe.average {recipe.average.kind} averages the weights after each step, but "
-                "in a federation the server has weights after each round only. Leave it out."
-            )
-        self._check_steps(recipe)
-
-    def _check_steps(self, recipe: Recipe) -> None:
-        """Check that rounds and evaluations fit the steps.
-
-        Raises:
-            InputError: they do not.
-        """
-        own = self.steps_per_round(recipe)
-        if own * (self.rounds or 0) != recipe.steps:
-            raise InputError(
+        own = self.steps_per_round(steps)
+        if own * (self.rounds or 0) != steps:
+            raise ValueError(
                 f"federation: {self.rounds} rounds of {own} local_steps are not recipe.steps "
-                f"{recipe.steps}. Each client takes recipe.steps: choose rounds × local_steps "
-                "equal to it."
+                f"{steps}. Each client takes recipe.steps: choose rounds × local_steps equal to it"
             )
-        if recipe.evaluate_every % own and recipe.evaluate_every < recipe.steps:
-            raise InputError(
-                f"recipe.evaluate_every {recipe.evaluate_every} must be a multiple of the "
-                f"{own} local_steps of a round: between rounds there is no global model."
+        if evaluate_every % own and evaluate_every < steps:
+            raise ValueError(
+                f"recipe.evaluate_every {evaluate_every} must be a multiple of the {own} "
+                "local_steps of a round: between rounds there is no global model"
             )

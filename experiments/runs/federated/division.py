@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from encoder_ablations.data.checks.training_check import CheckedDataset
+from encoder_ablations.data.datasets.folder import FolderDataset
+from encoder_ablations.data.datasets.pixel_counts import MaskScan
 from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.data.partitions.partition import (
     DividedImages,
     divide,
     partition_fingerprint,
 )
-from encoder_ablations.engine.training.federated.record import ClientRecord, FederationRecord
-from encoder_ablations.engine.training.federated.rounds import Rounds
+from encoder_ablations.engine.training.federated.record import ClientRecord
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 
@@ -31,20 +31,24 @@ class Division:
 
 
 def division_of(
-    spec: RunSpec, federation: FederationSpec, checked: CheckedDataset, indices: list[int]
+    spec: RunSpec,
+    federation: FederationSpec,
+    folder: FolderDataset,
+    scan: MaskScan,
+    indices: list[int],
 ) -> Division:
     """Divide a run's training images among its clients.
 
     Args:
         spec: the run.
         federation: its settings.
-        checked: the dataset.
+        folder: the training split.
+        scan: of its masks.
         indices: of the images of the training split that the run may learn from.
 
     Raises:
         InputError: the images cannot be divided so.
     """
-    folder, scan = checked.datasets["train"], checked.scans["train"]
     scenes = None
     if spec.dataset.scene_pattern is not None:
         scenes = [folder.scenes[index] for index in indices]
@@ -61,24 +65,3 @@ def division_of(
         for own, names in zip(clients, ids, strict=True)
     ]
     return Division(clients, records, partition_fingerprint(ids))
-
-
-def federation_record(division: Division, rounds: Rounds | None) -> FederationRecord:
-    """Return what a run's record says of its clients and rounds.
-
-    Args:
-        division: the images of each client.
-        rounds: after training; None where one client has trained alone.
-    """
-    if rounds is None:
-        return FederationRecord(partition_sha256=division.sha256, clients=division.records)
-    losses = zip(division.records, rounds.losses, strict=True)
-    content = {
-        "partition_sha256": division.sha256,
-        "clients": [client.model_copy(update={"loss": loss}) for client, loss in losses],
-        "steps_per_round": rounds.federation.steps_per_round(rounds.recipe),
-        "bytes_down": rounds.bytes_down,
-        "bytes_up": rounds.bytes_up,
-        "failures": rounds.failures,
-    }
-    return FederationRecord.model_validate(content)

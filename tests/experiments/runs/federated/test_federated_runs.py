@@ -6,6 +6,8 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.utils.config import build
+from encoder_ablations.utils.errors import InputError
 
 ENCODER = {
     "name": "test_resnet",
@@ -103,3 +105,28 @@ def test_what_cannot_be_federated(terrain, tmp_path, federation, changes, words)
 
     with pytest.raises(ValueError, match=words):
         attempt()
+
+
+@pytest.mark.parametrize(
+    ("settings", "recipe", "words"),
+    [
+        ({"rounds": 3}, {}, "3 rounds.*steps 4"),
+        ({"rounds": 2, "local_steps": 4}, {}, "2 rounds of 4.*steps 4"),
+        ({"rounds": 1}, {"evaluate_every": 2}, "evaluate_every 2.*4 local_steps"),
+        ({"rounds": 2}, {"average": {"kind": "ema"}}, "average ema"),
+        ({"rounds": 2}, {"overfit": 2}, "overfit 2"),
+        ({}, {}, "rounds is missing"),
+        ({"algorithm": "local", "rounds": 2}, {}, "rounds means nothing"),
+        ({"algorithm": "local"}, {}, "needs the client"),
+        ({"algorithm": {"kind": "local", "client": 3}}, {}, "client 3 .* 0..2"),
+        ({"rounds": 2, "algorithm": "fedsgd"}, {}, "fedavg"),
+        ({"rounds": 2, "share": 0}, {}, "share"),
+    ],
+    ids=str,
+)
+def test_impossible_settings(terrain, settings, recipe, words):
+    parts = {"encoder": ENCODER, "segmenter": {"name": "linear"}, "dataset": terrain}
+    federation = {"clients": 3, **settings}
+    with pytest.raises(InputError, match=words) as error:
+        build(RunSpec, {**parts, "recipe": {**RECIPE, **recipe}, "federation": federation}, "x")
+    assert "\n" not in str(error.value)
