@@ -70,7 +70,10 @@ class DenseSpec(HeadSpec):
 
 
 class LinearSpec(DenseSpec):
-    """BatchNorm and a 1×1 convolution on the concatenated levels, at the size of the first."""
+    """A norm and a 1×1 convolution on the concatenated levels, at the size of the first."""
+
+    norm: Norm = Field(default="batch", exclude_if=lambda norm: norm == "batch")
+    """The norm: "batch" (over the images of a micro-batch) or "group" (each image by itself)."""
 
 
 class ClassifierSpec(DenseSpec):
@@ -83,9 +86,7 @@ class ClassifierSpec(DenseSpec):
     pooled: Literal["last", "all"] = "last"
     """Maps whose means are read: the "last" one, or "all", concatenated."""
     normalize: bool = True
-    """BatchNorm without weights of its own before the linear layer, as MAE's linear probe. It
-    needs two images or more at a time.
-    """
+    """BatchNorm without weights before the linear layer, as in MAE; it needs two images or more."""
 
 
 class SetLossSettings(HeadSpec):

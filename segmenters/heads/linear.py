@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.heads.dense import DenseHead, resized
+from encoder_ablations.segmenters.heads.layers import norm_layer
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.spec import LinearSpec
 
 
 @register_head("linear", LinearSpec, reads="maps")
 class LinearHead(DenseHead):
-    """All levels at the first one's stride, concatenated, BatchNorm, 1×1 convolution.
+    """All levels at the first one's stride, concatenated, BatchNorm or GroupNorm, 1×1 convolution.
 
     On the bare taps of a frozen encoder (``neck: none``) this is how DINOv2 (Oquab et al., 2023)
     evaluates. The levels are resized before the BatchNorm, although a linear map commutes with
@@ -27,7 +28,7 @@ class LinearHead(DenseHead):
         self.names = [level.name for level in levels]
         self.stride = levels[0].stride
         channels = sum(level.channels for level in levels)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = norm_layer(spec.norm, channels)
         self.classifier = nn.Conv2d(channels, num_classes, kernel_size=1)
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.get_parameter("bias"))
