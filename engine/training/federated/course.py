@@ -9,7 +9,7 @@ from encoder_ablations.engine.training.federated.rounds import Rounds
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.engine.training.schedule import rate_factor, set_rates
 from encoder_ablations.engine.training.steps import Step, StepSetup
-from encoder_ablations.utils.errors import CannotContinue, InputError
+from encoder_ablations.utils.errors import CannotContinue
 from encoder_ablations.utils.files import StorageError
 
 
@@ -46,12 +46,7 @@ class FederatedCourse(Course):
         Raises:
             InputError: several processes, or a setting that this model or recipe does not allow.
         """
-        processes = setup.accelerator.num_processes
-        if processes > 1:
-            raise InputError(
-                f"federation: {processes} processes share this run, but clients are computed by "
-                "one process. Start it without torchrun."
-            )
+        federation.check_processes(setup.accelerator.num_processes)
         self.recipe, self.optimizer, self.step = setup.recipe, setup.optimizer, step
         self.local_steps = federation.steps_per_round(setup.recipe.steps)
         self.rounds = Rounds(federation, clients, seed, setup, step)

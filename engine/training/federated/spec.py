@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.data.partitions.spec import PartitionSpec, partition_title
 from encoder_ablations.utils.config import Config, at_most
+from encoder_ablations.utils.errors import InputError
 
 Rate = Annotated[float, Field(gt=0)]
 Average = Annotated[float, Field(ge=0, lt=1)]
@@ -161,6 +162,18 @@ class FederationSpec(Config):
     def participants(self) -> int:
         """Return how many clients take part in each round."""
         return max(1, round(self.share * self.clients))
+
+    def check_processes(self, processes: int) -> None:
+        """Check that so many processes can share a run.
+
+        Raises:
+            InputError: several cannot, because clients are computed by one.
+        """
+        if processes > 1 and not self.is_local:
+            raise InputError(
+                f"federation: {processes} processes share a run, but clients are computed by one "
+                "process. Start it without torchrun."
+            )
 
     def check_steps(self, steps: int, evaluate_every: int) -> None:
         """Check that rounds and evaluations fit the steps of a recipe.

@@ -2,10 +2,12 @@
 
 import pytest
 
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.workers.preflight import find_problems
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 
@@ -88,23 +90,37 @@ def test_a_client_alone_learns_from_its_own_images(record_of):
     assert "Client 1 of 3 trained alone" in " ".join(record.disclosures)
 
 
-@pytest.mark.parametrize(
-    ("federation", "changes", "words"),
-    [
-        ({"clients": 2, "partition": "scenes", "rounds": 2}, {}, "scene_pattern"),
-        ({"clients": 30, "rounds": 2}, {}, "24 training images"),
-        ({"clients": 2, "rounds": 3}, {}, "3 rounds"),
-        ({"clients": 2, "rounds": 2}, {"detectron2": {}}, "Detectron2"),
-    ],
-    ids=str,
-)
-def test_what_cannot_be_federated(terrain, tmp_path, federation, changes, words):
-    def attempt():
-        spec = spec_of(terrain, federation, **changes)
-        execute_run(spec, tmp_path / spec.run_id, Execution("cpu"))
+def test_what_cannot_be_federated_is_found_before_the_first_run(terrain):
+    """Also where central runs, or another seed, can be computed."""
+    dealt = {"clients": 20, "rounds": 2, "partition": {"dirichlet": 5.0}}
+    group = {"name": "linear", "norm": "group"}
+    cases = [
+        (spec_of(terrain, None), None),
+        (spec_of(terrain, {"clients": 2, "partition": "scenes", "rounds": 2}), "scene_pattern"),
+        (spec_of(terrain, {"clients": 30, "rounds": 2}), "24 training images"),
+        (spec_of(terrain, {"clients": 2, "rounds": 2}), None),
+        (spec_of(terrain, dealt), "dirichlet 5"),
+        (
+            spec_of(terrain, {**FEDERATION, "local_batch_norm": True}, segmenter=group),
+            "local_batch_norm",
+        ),
+    ]
+    problems = find_problems([spec for spec, _ in cases], Execution("cpu"))
+    for spec, words in cases:
+        assert (words or "") in problems.get(spec.run_id, "")
+        assert (words is None) == (spec.run_id not in problems)
 
-    with pytest.raises(ValueError, match=words):
-        attempt()
+
+def test_detectron2_has_no_clients(terrain):
+    with pytest.raises(ValueError, match="Detectron2"):
+        spec_of(terrain, FEDERATION, detectron2={})
+
+
+def test_several_processes_cannot_share_the_clients():
+    federation = FederationSpec(clients=2, rounds=2)
+    federation.check_processes(1)
+    with pytest.raises(InputError, match="2 processes"):
+        federation.check_processes(2)
 
 
 @pytest.mark.parametrize(
