@@ -12,6 +12,7 @@ import pytest
 
 import encoder_ablations
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
+from encoder_ablations.data.partitions.spec import DirichletSpec, LabelSkewSpec
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.views.augmentation import (
     AugmentationSpec,
@@ -36,6 +37,13 @@ from encoder_ablations.engine.recipe_parts import (
     OptimizerSpec,
     ScheduleSpec,
     SwaSpec,
+)
+from encoder_ablations.engine.training.federated.spec import (
+    FedAdam,
+    FedAvgM,
+    FederationSpec,
+    FedProx,
+    Local,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
@@ -91,6 +99,13 @@ SPECS = [
     EarlyStoppingSpec,
     CheckpointsSpec,
     PrivacySpec,
+    DirichletSpec,
+    LabelSkewSpec,
+    FederationSpec,
+    FedProx,
+    FedAvgM,
+    FedAdam,
+    Local,
     Recipe,
     RunSpec,
     StudySpec,

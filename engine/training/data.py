@@ -40,6 +40,7 @@ class TrainingData:
         start_step: int,
         accelerator: Accelerator,
         workers: int,
+        end_step: int | None = None,
     ) -> Iterator[list[Batch]]:
         """Yield this process's micro-batches of each step, see :func:`training_batches`.
 
@@ -51,6 +52,7 @@ class TrainingData:
             start_step: the first step, counted from 0.
             accelerator: the processes that share the run.
             workers: processes that load images for this one.
+            end_step: the step before which they end; None = the recipe's last.
         """
         if recipe.privacy is not None:
             return poisson_batches(
@@ -69,7 +71,7 @@ class TrainingData:
             recipe.augmentation,
             seed=seed,
             batch_size=recipe.batch_size,
-            steps=recipe.steps,
+            steps=end_step or recipe.steps,
             start_step=start_step,
             accumulation=recipe.accumulation,
             rank=accelerator.process_index,
@@ -77,6 +79,18 @@ class TrainingData:
             workers=workers,
             class_pixels=self.class_pixels,
         )
+
+    def batches_between(
+        self,
+        recipe: Recipe,
+        seed: int,
+        accelerator: Accelerator,
+        workers: int,
+        start_step: int,
+        end_step: int,
+    ) -> Iterator[list[Batch]]:
+        """Yield those of :meth:`batches` from one step to, but not including, another."""
+        return self.batches(recipe, seed, start_step, accelerator, workers, end_step)
 
     def validation(
         self, augmentation: AugmentationSpec, accelerator: Accelerator, workers: int

@@ -1,8 +1,7 @@
 """The training loop: any segmenter, one data order, resumable bit for bit."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from encoder_ablations.engine.training.checkpointing.saving import (
     Stateful,
 )
 from encoder_ablations.engine.training.checkpointing.top_checkpoints import TopCheckpoints
+from encoder_ablations.engine.training.course import Advance, Course, Loop
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.early_stopping import EarlyStopping
 from encoder_ablations.engine.training.logs.curves import MetricsFile
@@ -73,6 +73,7 @@ class Trainer:
         run_id: str | None = None,
         callbacks: Sequence[Callback] = (),
         make_step: Callable[[StepSetup], Step] | None = None,
+        make_course: Callable[[StepSetup, Step], Course] | None = None,
     ) -> None:
         """Prepare everything; nothing is read from or written to ``folder`` before :meth:`run`.
 
@@ -88,22 +89,21 @@ class Trainer:
             run_id: whose checkpoints ``folder`` holds; None = the run that the folder is named by.
             callbacks: called in this order, after the built-in ones, before a checkpoint is saved.
             make_step: makes the way in which a batch becomes a step; None = the recipe's own.
+            make_course: makes the order of the steps; None = one after the other.
         """
         self.segmenter = segmenter.to(accelerator.device)
         self.data = data
         self.recipe = recipe
-        self.seed = seed
-        self.folder = folder
+        self.seed, self.folder = seed, folder
         self.run_id = run_id or folder.name
-        self.accelerator = accelerator
-        self.workers = workers
+        self.accelerator, self.workers = accelerator, workers
         self.features = FeatureSource(self.segmenter, recipe, store)
         self.average = make_average(self.segmenter, recipe, self._statistic_images)
         self.progress = Progress(metric=MAIN_METRICS[data.spec.task].key)
         self.optimizer = build_optimizer(segmenter, recipe.optimizer)
-        if accelerator.num_processes > 1:
-            synchronise(segmenter)
-        self.step = self._make_step(make_step or self._usual_step)
+        setup = self._step_setup()
+        self.step = (make_step or self._usual_step)(setup)
+        self.course = make_course and make_course(setup, self.step)
         self.memory = PeakMemory(accelerator.device)
         self.agreement = Agreement(accelerator)
         self.log_every = max(1, recipe.steps // LOSS_POINTS)
@@ -111,9 +111,10 @@ class Trainer:
         self.callbacks = Callbacks([*self._own_callbacks(), *callbacks])
         self.checkpoint = self._last_checkpoint()
 
-    def _make_step(self, make_step: Callable[[StepSetup], Step]) -> Step:
-        parts = (self.segmenter, self.optimizer, self.recipe, self.accelerator)
-        return make_step(StepSetup(*parts))
+    def _step_setup(self) -> StepSetup:
+        if self.accelerator.num_processes > 1:
+            synchronise(self.segmenter)
+        return StepSetup(self.segmenter, self.optimizer, self.recipe, self.accelerator)
 
     def _usual_step(self, setup: StepSetup) -> Step:
         if self.recipe.privacy is None:
@@ -142,9 +143,11 @@ class Trainer:
             "progress": self.progress,
             "callbacks": self.callbacks,
         }
+        if self.course is not None:
+            parts["course"] = self.course
         return LastCheckpoint(self.best.with_name("last.pt"), self.run_id, self.segmenter, parts)
 
-    def run(self, advance: Callable[[int, str], object] = lambda step, status: None) -> Progress:
+    def run(self, advance: Advance = lambda step, status: None) -> Progress:
         """Train to the last step, from the last checkpoint if there is one.
 
         Args:
@@ -187,19 +190,19 @@ class Trainer:
         self.callbacks.on_start(training)
         self.checkpoint.on_start(training)
 
-    def _train(self, advance: Callable[[int, str], object]) -> None:
+    def _train(self, advance: Advance) -> None:
         self.agreement.restart()
         if self._finished:  # killed before the run was recorded
+            return
+        if self.course is not None:
+            self.course.train(self._loop(), advance)
             return
         for batches in self.data.batches(
             self.recipe, self.seed, self.progress.step, self.accelerator, self.workers
         ):
             loss = self._step(batches)
-            self._report(loss)
-            evaluated = self._evaluation_is_due()
-            if evaluated:
-                self._evaluate()
-                self.memory.restart()
+            self._report(loss, self.step.terms)
+            evaluated = self._evaluate_if_due()
             # whoever is told may ask for an interruption, which saves this step, too
             advance(self.progress.step, f"loss {loss:.3f}")
             if evaluated or self.agreement.due:
@@ -207,14 +210,22 @@ class Trainer:
             if self._finished:
                 break
 
-    def _step(self, batches: list[Batch]) -> float:
-        """Make one optimiser step; return the loss of the whole batch."""
+    def _loop(self) -> Loop:
+        asked = (lambda: self.agreement.due, lambda: self.agreement.interrupt.requested)
+        actions = (self._step, self._report, self._evaluate_if_due, self._save)
+        return Loop(self.progress, *actions, *asked, lambda: self._finished)
+
+    def _step(self, batches: list[Batch], seed: int | None = None) -> float:
+        """Make one optimiser step, by default with the run's seed; return the batch's loss."""
+        if seed is None:
+            seed = self.seed
         started = time.perf_counter()
         step = self.progress.step
         set_rates(self.optimizer, rate_factor(step, self.recipe.steps, self.recipe.schedule))
         self.segmenter.head.progressed(step / self.recipe.steps)
-        seed_global(self.seed, "step", step, self.accelerator.process_index)
-        loss = self.step.take([self._moved(batch) for batch in batches], self._reduce)
+        seed_global(seed, "step", step, self.accelerator.process_index)
+        reduce = partial(self.agreement.reduce, step=step)
+        loss = self.step.take([self._moved(batch) for batch in batches], reduce)
         self.progress.step += 1
         self.progress.seconds += time.perf_counter() - started
         self.progress.peak_memory_bytes = max(self.progress.peak_memory_bytes, self.memory.read())
@@ -225,21 +236,8 @@ class Trainer:
         images = self.features.training(self.data.train, batch, batch.images.to(device))
         return MicroBatch.of(batch, images, device)
 
-    def _reduce(self, loss: Tensor) -> float:
-        """Return the sum of all processes' losses.
-
-        Raises:
-            FloatingPointError: it is not finite.
-        """
-        total = self.agreement.reduce(loss)
-        if not math.isfinite(total):
-            raise FloatingPointError(
-                f"the loss is {total} at step {self.progress.step}; a lower learning rate may help"
-            )
-        return total
-
-    def _report(self, loss: float) -> None:
-        new_point = self.progress.record_loss(loss, self.log_every, self.step.terms)
+    def _report(self, loss: float, terms: Mapping[str, float]) -> None:
+        new_point = self.progress.record_loss(loss, self.log_every, terms)
         mean_loss, mean_terms = None, {}
         if new_point:
             mean_loss = self.progress.loss[-1]
@@ -247,9 +245,14 @@ class Trainer:
         rate = self.optimizer.param_groups[0]["lr"]
         self.callbacks.on_step(StepReport(self.progress.step, loss, mean_loss, rate, mean_terms))
 
-    def _evaluation_is_due(self) -> bool:
+    def _evaluate_if_due(self) -> bool:
+        """Evaluate after the last step and at the recipe's intervals; return whether it did."""
         step = self.progress.step
-        return step == self.recipe.steps or step % self.recipe.evaluate_every == 0
+        if step < self.recipe.steps and step % self.recipe.evaluate_every:
+            return False
+        self._evaluate()
+        self.memory.restart()
+        return True
 
     def _evaluate(self) -> None:
         with averaged(self.average):

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
+from encoder_ablations.data.partitions.spec import DirichletSpec, LabelSkewSpec
 from encoder_ablations.data.views.augmentation import (
     AugmentationSpec,
     BlurSpec,
@@ -26,6 +27,13 @@ from encoder_ablations.engine.recipe_parts import (
     OptimizerSpec,
     ScheduleSpec,
     SwaSpec,
+)
+from encoder_ablations.engine.training.federated.spec import (
+    FedAdam,
+    FedAvgM,
+    FederationSpec,
+    FedProx,
+    Local,
 )
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.study import StudySpec
@@ -67,6 +75,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "encoder": EncoderSpec,
     "encoder.adapt": AdaptSpec,
     "encoder.adapt.lora": LoraSpec,
+    "federation": FederationSpec,
+    "federation.partition dirichlet": DirichletSpec,
+    "federation.partition label_skew": LabelSkewSpec,
+    "federation.algorithm fedprox": FedProx,
+    "federation.algorithm fedavgm": FedAvgM,
+    "federation.algorithm fedadam": FedAdam,
+    "federation.algorithm local": Local,
     "dataset": DatasetSpec,
     "dataset.hub": HubSource,
     "segmenter.image_head": ImageHeadSpec,

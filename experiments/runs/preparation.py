@@ -1,6 +1,7 @@
 """The images of a run: which of them it learns from, and which its number is measured on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.private.checks import check_private_images, large_delta
+from encoder_ablations.experiments.runs.federated.division import Division, division_of
 from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
 from encoder_ablations.experiments.runs.record_parts import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -43,6 +45,7 @@ class RunData:
         val: what its best checkpoint is chosen on.
         report: what its number is measured on.
         warnings: sentences about what is allowed but makes the result doubtful.
+        division: the training images of each client; None = central training.
     """
 
     train: Images
@@ -50,6 +53,7 @@ class RunData:
     report: Images
     record: DataRecord
     warnings: tuple[str, ...] = ()
+    division: Division | None = None
 
 
 def prepare_data(spec: RunSpec) -> RunData:
@@ -60,7 +64,7 @@ def prepare_data(spec: RunSpec) -> RunData:
     """
     refuse_other_fraction(spec)
     checked = check_dataset(spec.dataset)
-    train = _training_images(spec, checked)
+    train, division = _training_images(spec, checked)
     if spec.recipe.overfit:
         val = report = train
     else:
@@ -72,18 +76,29 @@ def prepare_data(spec: RunSpec) -> RunData:
     delta = large_delta(spec.recipe.privacy, record.n_train)
     if delta is not None:
         warnings.append(delta)
-    return RunData(train, val, report, record, tuple(warnings))
+    return RunData(train, val, report, record, tuple(warnings), division)
 
 
-def _training_images(spec: RunSpec, checked: CheckedDataset) -> Images:
-    """Return the run's fraction of the training images, of which fewer are left in overfit mode."""
+def _training_images(spec: RunSpec, checked: CheckedDataset) -> tuple[Images, Division | None]:
+    """Return the images that the run learns from, and how they are divided among clients.
+
+    That is the run's fraction of the training images. A client that trains alone has its own part
+    of it, and in overfit mode fewer are left.
+    """
     samples = for_training(checked.datasets["train"], spec.recipe.augmentation)
     present = checked.scans["train"].present
     if not spec.fraction:
-        return Images("train", samples, [])
+        return Images("train", samples, []), None
     indices = subset(training_order(spec.dataset.task, present, spec.seed), spec.fraction)
-    indices = learnt_from(spec.recipe, spec.dataset.name, indices, present)
-    return Images("train", samples, indices)
+    chosen = partial(learnt_from, spec.recipe, spec.dataset.name, present=present)
+    train = (checked.datasets["train"], checked.scans["train"])
+    division = None
+    if spec.federation is not None:
+        division = division_of(spec, spec.federation, *train, indices)
+        if spec.federation.alone is not None:
+            indices = division.clients[spec.federation.alone]
+        division = replace(division, clients=list(map(chosen, division.clients)))
+    return Images("train", samples, chosen(indices)), division
 
 
 def _all_images(spec: RunSpec, checked: CheckedDataset, split: Split) -> Images:

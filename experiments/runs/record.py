@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.engine.training.federated.record import FederationRecord
 from encoder_ablations.engine.training.private.statement import PrivacyRecord
 from encoder_ablations.experiments.runs.metrics_record import (
     ImageClassesRecord,
@@ -43,19 +44,19 @@ class RunRecord(BaseModel):
         task: that of the dataset.
         status: "finished", or "failed" with an ``error`` (then only the first fields are set).
         image_classes: quality of the classes of whole images, where a run predicts them, too.
+        federation: clients and rounds, where there are clients.
         pictures: ids of images for which the run's folder ``pictures/`` holds ``ID.image.jpg``,
             ``ID.truth.png`` and ``ID.prediction.png``. The latter two hold class ids in one channel
             of 8 bits (255 = ignore), or of 16 with more than 255 classes (65535 = ignore).
-        deformable_attention: what computed it ("numba", "triton", "pytorch" or "compiled";
-            "failed" = the official code hid an error and computed slowly). Empty without it.
-        images_per_statistic: how many images BatchNorm's statistics in training were of, where
-            that was fewer than the batch (accumulation). None = the whole batch, or no BatchNorm.
+        deformable_attention: "numba", "triton", "pytorch" or "compiled"; "failed" = the official
+            code hid an error and computed slowly. Empty without it.
+        images_per_statistic: of how many images BatchNorm's statistics were, where these were
+            fewer than the batch (accumulation). None = the whole batch, or no BatchNorm.
         class_weights: of the losses that have any: loss -> weight of each class.
-        code: the user's own encoder, head, losses and transforms: reference -> SHA-256 of the file
-            of its module.
+        code: the user's own encoder, head, losses, transforms: reference -> SHA-256 of its file.
         privacy: what private training has spent; None where it was not private.
         disclosures: sentences about what a reader must know to judge the number.
-        checksum: of the file (see ``utils/checked_json.py``); set when it is written.
+        checksum: of the file, set when it is written.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +74,7 @@ class RunRecord(BaseModel):
     confusion_matrix: list[list[int]] | None = None
     image_classes: ImageClassesRecord | None = Field(default=None, exclude_if=lambda r: r is None)
     curves: CurvesRecord | None = None
+    federation: FederationRecord | None = Field(default=None, exclude_if=lambda each: each is None)
     convergence: ConvergenceRecord | None = None
     cost: CostRecord | None = None
     encoder: dict[str, Any] | None = None

@@ -1,6 +1,7 @@
 """One run: data, model, training, evaluation, cost, record."""
 
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_ima
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
+from encoder_ablations.engine.training.federated.clients import Client, client_seeds, client_step
+from encoder_ablations.engine.training.federated.course import FederatedCourse
 from encoder_ablations.engine.training.fitting import Fitting
 from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
@@ -25,6 +28,8 @@ from encoder_ablations.experiments.runs.execution import (
     Execution,
 )
 from encoder_ablations.experiments.runs.failure import failed_record
+from encoder_ablations.experiments.runs.federated.division import Division
+from encoder_ablations.experiments.runs.federated.outcome import with_federation
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
@@ -140,18 +145,7 @@ def _run(
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (data.train.samples, data.train.indices)
         prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
-    trainer = trainer_of(segmenter)(
-        segmenter,
-        _training_data(spec, data),
-        spec.recipe,
-        spec.seed,
-        folder,
-        accelerator,
-        execution.workers,
-        execution.store(),
-        spec.run_id,
-        [trackers],
-    )
+    trainer = _trainer(spec, data, segmenter, folder, accelerator, execution, trackers)
     progress = trainer.run(advance)
     ended = ""
     if progress.stopped is not None:
@@ -163,9 +157,50 @@ def _run(
     _save_images(spec, folder, accelerator, result)
     advance(progress.step, MEASURING)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
-    return finished_record(
+    record = finished_record(
         spec, data.record, segmenter, progress, result, started, environment, data.warnings
     )
+    rounds = None
+    if isinstance(trainer, Trainer) and isinstance(trainer.course, FederatedCourse):
+        rounds = trainer.course.rounds
+    return with_federation(record, data.division, rounds)
+
+
+def _trainer(
+    spec: RunSpec,
+    data: RunData,
+    segmenter: Segmenter,
+    folder: Path,
+    accelerator: Accelerator,
+    execution: Execution,
+    trackers: Trackers,
+) -> Trainer | Fitting:
+    """Return what trains the run: in rounds where there is a federation of several clients."""
+    place = (spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store())
+    whole, callbacks = _training_data(spec, data), [trackers]
+    if spec.federation is None or spec.federation.is_local or data.division is None:
+        return trainer_of(segmenter)(segmenter, whole, *place, spec.run_id, callbacks)
+    clients = _clients(spec, whole, data.division, accelerator, execution.workers)
+    course = partial(FederatedCourse, spec.federation, clients, spec.seed)
+    step = client_step(spec.federation)
+    return Trainer(segmenter, whole, *place, spec.run_id, callbacks, step, course)
+
+
+def _clients(
+    spec: RunSpec,
+    whole: TrainingData,
+    division: Division,
+    accelerator: Accelerator,
+    workers: int,
+) -> list[Client]:
+    """Return the clients of a run, each with its own images in its own order."""
+    found = []
+    for number, seed in enumerate(client_seeds(len(division.clients), spec.seed)):
+        indices, pixels = division.clients[number], division.records[number].class_pixels
+        data = replace(whole, train_indices=indices, class_pixels=pixels)
+        batches = partial(data.batches_between, spec.recipe, seed, accelerator, workers)
+        found.append(Client(number, len(indices), seed, batches))
+    return found
 
 
 def trainer_of(segmenter: Segmenter) -> type[Trainer] | type[Fitting]:

@@ -12,6 +12,7 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.segmenters.facts import read_facts
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import Config
@@ -36,6 +37,8 @@ class RunSpec(Config):
     loaded.
     """
     recipe: Recipe = Recipe()
+    federation: FederationSpec | None = Field(default=None, exclude_if=lambda each: each is None)
+    """Clients that train on images which stay with them; null = central training."""
     detectron2: dict[str, Any] | None = None
     """None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what
     else its Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms
@@ -67,6 +70,16 @@ class RunSpec(Config):
         _refuse_image_head(self.segmenter, self.dataset, self.recipe)
         return self
 
+    @model_validator(mode="after")
+    def _recipe_fits_the_clients(self) -> "RunSpec":
+        if self.federation is None:
+            return self
+        if self.detectron2 is not None:
+            raise ValueError("federation is for our own loop; Detectron2's has no clients")
+        _refuse_clients(self.federation, self.recipe)
+        self.federation.check_steps(self.recipe.steps, self.recipe.evaluate_every)
+        return self
+
     @property
     def steps(self) -> int:
         """Training steps of the run: those of its recipe, or 0 where the head does not learn."""
@@ -86,6 +99,8 @@ class RunSpec(Config):
             percent,
             f"seed{self.seed}",
         ]
+        if self.federation is not None:
+            words.append(self.federation.title)
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
         slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
@@ -116,6 +131,34 @@ def _refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:
         raise InputError(
             f"recipe.augmentation.mix: {mix.kind} mixes masks, and the dataset '{dataset.name}' is "
             "for classification. Use mixup."
+        )
+
+
+def _refuse_clients(federation: FederationSpec, recipe: Recipe) -> None:
+    """Refuse a recipe that clients cannot be trained by.
+
+    Raises:
+        InputError: it is private, averages over steps or overfits, or a client alone has no number.
+    """
+    if recipe.overfit:
+        raise InputError(
+            f"recipe.overfit {recipe.overfit} trains on a few images, and federation divides them "
+            "among clients. Leave out one of the two."
+        )
+    if federation.is_local and federation.alone is None:
+        raise InputError(
+            "federation.algorithm local needs the client of this run, such as {kind: local, "
+            "client: 0}; a study may leave it out."
+        )
+    if recipe.privacy is not None and not federation.is_local:
+        raise InputError(
+            "recipe.privacy protects the images of one training, and the clients of a federation "
+            "train without it. Leave out one of the two."
+        )
+    if recipe.average is not None and not federation.is_local:
+        raise InputError(
+            f"recipe.average {recipe.average.kind} averages the weights after each step, but in a "
+            "federation the server has weights after each round only. Leave it out."
         )
 
 

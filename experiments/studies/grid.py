@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import Config
@@ -18,6 +18,8 @@ def _listed(value: Any) -> Any:
     return value
 
 
+CENTRAL = "central"
+"""What a run without clients is called."""
 Names = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
 Fractions = Annotated[tuple[float, ...] | None, BeforeValidator(_listed)]
 Seeds = Annotated[tuple[int, ...] | None, BeforeValidator(_listed)]
@@ -36,6 +38,8 @@ class RunFilter(Config):
     """Fractions that the study lists."""
     seed: Seeds = None
     """Seeds that the study lists."""
+    federation: Names = Field(default=None, exclude_if=lambda each: each is None)
+    """Titles, as reports show them; "central" for central training."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "RunFilter":
@@ -74,7 +78,15 @@ def coordinates(run: RunSpec) -> dict[str, Any]:
         "dataset": run.dataset.name,
         "fraction": run.fraction,
         "seed": run.seed,
+        "federation": federation_title(run),
     }
+
+
+def federation_title(run: RunSpec) -> str:
+    """Return the federation of a run in words, or "central"."""
+    if run.federation is None:
+        return CENTRAL
+    return run.federation.title
 
 
 def select(

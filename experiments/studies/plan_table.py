@@ -15,7 +15,12 @@ from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.utils.texts import duration, plural
 
 ORDER = ("finished", "failed", "running", "interrupted", "new", "unreadable")
-COLUMNS = ("state", "encoder", "segmenter", "dataset", "images", "seed", "training left")
+COLUMNS = (
+    *("state", "encoder", "segmenter", "dataset", "images", "seed"),
+    *("federation", "training left"),
+)
+FEDERATION = COLUMNS.index("federation")
+"""Column that is left out where no run has clients."""
 
 
 class Standing:
@@ -39,6 +44,8 @@ class Standing:
     def table(self) -> str:
         """Return a line for every run, below a header."""
         rows = [COLUMNS, *map(self._row, self.runs, self.states)]
+        if all(run.spec.federation is None for run in self.runs):
+            rows = [(*row[:FEDERATION], *row[FEDERATION + 1 :]) for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
         return "\n".join(map(str.rstrip, lines))

@@ -1,5 +1,6 @@
 """The study that a folder holds, kept so that a changed YAML does not silently mix two studies."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def _comparable(study: StudySpec) -> dict[str, Any]:
     content["datasets"] = {entry["name"]: entry for entry in content["datasets"]}
     for kind in ("fractions", "seeds"):
         content[kind] = sorted(content[kind])
+    content["federation"] = sorted(content.get("federation", [None]), key=json.dumps)
     for kind in ("include", "exclude"):
         content[kind] = list(map(_as_written, content[kind]))
     return content

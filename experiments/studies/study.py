@@ -15,9 +15,10 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
-from encoder_ablations.experiments.studies.grid import RunFilter, select
+from encoder_ablations.experiments.studies.grid import CENTRAL, RunFilter, select
 from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
 from encoder_ablations.experiments.zero_labels.grid import needs_labels, places_of, refuse_zero
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary, with_queries
@@ -46,7 +47,7 @@ Privacy = Literal["none"] | PrivacySpec
 
 
 class StudySpec(Config):
-    """Encoders × fractions × seeds × datasets × segmenters under one recipe, each privacy."""
+    """Encoders × fractions × seeds × datasets × segmenters × privacy × federation, one recipe."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     """Names the output folder."""
@@ -69,6 +70,12 @@ class StudySpec(Config):
     )
     """Values of ``recipe.privacy``, such as [none, {epsilon: 10}, {epsilon: 3}]; "none" is training
     without privacy. null = what the recipe says.
+    """
+    federation: list[FederationSpec | None] = Field(
+        default=[None], min_length=1, exclude_if=lambda listed: listed == [None]
+    )
+    """Settings of federated training; null is central training. "algorithm: local" without a client
+    stands for a run of each client.
     """
     recipe: Recipe = Recipe()
     """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
@@ -150,6 +157,9 @@ def plan(
     levels = _levels(study)
     segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
+    federations: list[FederationSpec | None] = []
+    for each in study.federation:
+        federations += [None] if each is None else each.by_client()
     names: dict[str, list[str]] = {
         "encoders": [encoder.title for encoder, _ in _encoders(study)],
         "segmenters": [segmenter.title for segmenter in segmenters],
@@ -157,16 +167,17 @@ def plan(
         "fractions": list(map(str, study.fractions)),
         "seeds": list(map(str, study.seeds)),
         "privacy": list(map(str, study.privacy or ())),
+        "federation": [each.title if each else CENTRAL for each in federations],
     }
     refuse_two_tasks(datasets, f"study {study.name}")
     for kind, listed in names.items():
         _refuse_twice(study.name, kind, listed)
     refuse_zero(study.fractions, segmenters, f"study {study.name}")
     # without labels nothing is trained, so that these runs vary with nothing else
-    grid = _runs(study, datasets, [each for each in segmenters if not needs_labels(each)])
+    grid = _runs(study, datasets, [each for each in segmenters if not needs_labels(each)], [None])
     learning = [each for each in segmenters if needs_labels(each)]
     for level in levels:
-        grid += _runs(level, datasets, learning)
+        grid += _runs(level, datasets, learning, federations)
     _check_published(study, grid)
     return select(grid, study.include, study.exclude, study.name)
 
@@ -195,15 +206,18 @@ def _levels(study: StudySpec) -> list[StudySpec]:
 
 
 def _runs(
-    study: StudySpec, datasets: Sequence[DatasetSpec], segmenters: Sequence[SegmenterSpec]
+    study: StudySpec,
+    datasets: Sequence[DatasetSpec],
+    segmenters: Sequence[SegmenterSpec],
+    federations: Sequence[FederationSpec | None],
 ) -> list[RunSpec]:
     """Return the runs of some heads on some datasets, with the study's recipe."""
     encoders = _encoders(study)
     return [
-        _run(study, dataset, segmenter, *place, encoder)
+        _run(study, dataset, segmenter, *place, federation, encoder)
         for dataset, segmenter in product(datasets, segmenters)
         for place in places_of(segmenter, study.seeds, study.fractions)
-        for encoder in encoders
+        for federation, encoder in product(federations, encoders)
     ]
 
 
@@ -217,6 +231,7 @@ def _run(
     segmenter: SegmenterSpec,
     seed: int,
     fraction: float,
+    federation: FederationSpec | None,
     encoder_and_recipe: tuple[EncoderSpec, Recipe],
 ) -> RunSpec:
     """Return one run of the grid."""
@@ -229,6 +244,8 @@ def _run(
         "seed": seed,
         "recipe": recipe,
     }
+    if federation is not None:
+        content["federation"] = federation
     if recipe != study.recipe:
         content["study_recipe"] = study.recipe
     return build(RunSpec, content, f"study {study.name}")
@@ -243,10 +260,8 @@ def _check_published(study: StudySpec, runs: Sequence[RunSpec]) -> None:
     metric = MAIN_METRICS[runs[0].dataset.task].key
     for position, score in enumerate(study.published):
         if getattr(score, metric) is None:
-            raise InputError(
-                f"study {study.name}: published.{position}: this study is judged by {metric}; give "
-                f"that, in percent."
-            )
+            where = f"study {study.name}: published.{position}"
+            raise InputError(f"{where}: this study is judged by {metric}; give that, in percent.")
         wanted = score.model_dump(include=set(RunFilter.model_fields))
         problem = RunFilter.model_validate(wanted).unknown_value(runs)
         if problem is not None:

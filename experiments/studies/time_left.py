@@ -3,6 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -45,6 +46,13 @@ def seconds_left(run: PlannedRun, speeds: Speeds) -> float | None:
 
 def _kind(spec: RunSpec) -> str:
     recipe = {"batch_size", "accumulation", "precision", "augmentation"}
-    return spec.model_dump_json(
-        include={"encoder": True, "segmenter": True, "dataset": {"name"}, "recipe": recipe}
-    )
+    included: dict[str, Any] = {
+        "encoder": True,
+        "segmenter": True,
+        "dataset": {"name"},
+        "recipe": recipe,
+    }
+    # several clients take each step; one alone takes it as central training does
+    if spec.federation is not None and not spec.federation.is_local:
+        included["federation"] = True
+    return spec.model_dump_json(include=included)

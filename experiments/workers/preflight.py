@@ -11,6 +11,7 @@ from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.description import average_warning
+from encoder_ablations.engine.training.federated.exchange import Exchange
 from encoder_ablations.engine.training.private.checks import large_delta
 from encoder_ablations.experiments.runs.batch_norm import refuse_estimate
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
@@ -61,6 +62,8 @@ def find_problems(
         (checks.check_transforms, ("dataset", "recipe")),
         (checks.check_model, ("encoder", "segmenter", "dataset", "recipe")),
         (checks.check_code, ("encoder", "segmenter", "recipe")),
+        (checks.check_clients, ("dataset", "fraction", "federation", "seed")),
+        (checks.check_exchange, ("encoder", "segmenter", "dataset", "federation")),
     ]
     problems: dict[str, str] = {}
     for check, fields in plan:
@@ -121,6 +124,15 @@ class _Checks:
 
     def check_code(self, spec: RunSpec) -> None:
         refuse_other_code(spec, self.earlier)
+
+    def check_clients(self, spec: RunSpec) -> None:
+        if spec.federation is not None:
+            spec.federation.check_processes(self.processes)
+            prepare_data(spec)
+
+    def check_exchange(self, spec: RunSpec) -> None:
+        if spec.federation is not None and spec.federation.local_batch_norm:
+            Exchange.of(build_model(spec), local_batch_norm=True)
 
     def print_notes(self) -> None:
         for text in dict.fromkeys(self.warnings):

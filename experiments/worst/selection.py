@@ -75,10 +75,10 @@ def encoders_of(folder: Path) -> Compared:
     return Compared(found, _names(found), notes, problems)
 
 
-def _place(spec: RunSpec) -> tuple[str, str, float]:
+def _place(spec: RunSpec) -> tuple[str, str, float, str]:
     """Return what runs have in common that are compared."""
     head, data = spec.segmenter.model_dump_json(), spec.dataset.model_dump_json()
-    return head, data, spec.fraction
+    return head, data, spec.fraction, spec.model_dump_json(include={"federation"})
 
 
 def _check_images(runs: Sequence[TrainedRun]) -> None:

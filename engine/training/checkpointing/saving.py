@@ -1,5 +1,6 @@
 """Checkpoints of a training: the best one, the last one, and when the last one is due."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -161,15 +162,23 @@ class Agreement:
         """Start the clock anew, as after a checkpoint."""
         self.saved = time.monotonic()
 
-    def reduce(self, loss: Tensor) -> float:
+    def reduce(self, loss: Tensor, step: int) -> float:
         """Return the sum of all processes' losses; the wish to save travels with it.
 
         Args:
             loss: scalar, this process's share of the loss.
+            step: whose loss it is, counted from 0.
+
+        Raises:
+            FloatingPointError: the sum is not finite.
         """
         wish = torch.tensor(float(self._wishes()), device=loss.device)
         total, wishes = self.accelerator.reduce(torch.stack([loss, wish]), "sum").tolist()
         self.agreed = wishes > 0
+        if not math.isfinite(total):
+            raise FloatingPointError(
+                f"the loss is {total} at step {step}; a lower learning rate may help"
+            )
         return float(total)
 
     def _wishes(self) -> bool:

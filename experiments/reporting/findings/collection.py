@@ -32,6 +32,7 @@ from encoder_ablations.experiments.runs.transfer.record import (
     load_transfer,
     transfer_files,
 )
+from encoder_ablations.experiments.studies.grid import federation_title
 from encoder_ablations.experiments.studies.published import Place, read_published
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -70,7 +71,7 @@ def collect(folder: Path) -> Study:
         name=folder.resolve().name,
         folder=folder,
         records=tuple(records),
-        settings=tuple(_settings(records, titles, published)),
+        settings=tuple(_settings(_compared(records), titles, published)),
         titles=titles,
         unfinished=unfinished,
         transfers=transfers,
@@ -154,6 +155,20 @@ def _titles(records: Sequence[RunRecord]) -> dict[str, str]:
     return dict(zip(map(attrgetter("run_id"), records), titles, strict=True))
 
 
+def _compared(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the records that encoders are compared by.
+
+    Clients that have trained alone each have other images. They are compared with a federation
+    only, unless the study has nothing else.
+    """
+    together = []
+    for record in records:
+        federation = record.spec.federation
+        if federation is None or not federation.is_local:
+            together.append(record)
+    return together or list(records)
+
+
 def _settings(
     records: Sequence[RunRecord], titles: dict[str, str], published: Mapping[Place, Published]
 ) -> list[Setting]:
@@ -199,7 +214,9 @@ def _group(
     finished = tuple(FinishedRun.of(record) for record in records if record.status == "finished")
     failed = tuple(record for record in records if record.status == "failed")
     head, dataset = spec.segmenter.title, spec.dataset.name
-    cited = published.get((spec.encoder.title, head, dataset, fraction))
+    cited = None
+    if spec.federation is None:
+        cited = published.get((spec.encoder.title, head, dataset, fraction))
     return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited)
 
 
@@ -226,6 +243,7 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         "images_per_statistic": canonical(statistics),
         "detectron2": canonical(spec.detectron2),
         "loop": canonical(loop),
+        "federation": canonical(federation_title(spec)),
     }
     content = ", ".join(f'"{name}": {part}' for name, part in parts.items())
     return f"{{{content}}}"

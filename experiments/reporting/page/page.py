@@ -24,6 +24,7 @@ from encoder_ablations.experiments.reporting.figures.results import PANELS, draw
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.confidence import Confidence, confidence_of
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
+from encoder_ablations.experiments.reporting.findings.federated import federated_table
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
@@ -42,6 +43,7 @@ from encoder_ablations.experiments.reporting.page.terminal import terminal_ranki
 from encoder_ablations.experiments.reporting.sentences import method, zero_labels
 from encoder_ablations.experiments.reporting.sentences.answer import Answer, answer, scope_of
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences, front_sentence
+from encoder_ablations.experiments.reporting.sentences.federated import said_of_federation
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
 from encoder_ablations.experiments.reporting.text import formats
@@ -245,6 +247,8 @@ def _render(
         between=between,
         private=private,
         folds=folds_table(study),
+        federated=federated_table(study),
+        said_of_federation=said_of_federation(study),
         matrices=matrices(study),
         problems=problems,
         facts=_facts(study),

@@ -11,6 +11,7 @@ from encoder_ablations.experiments.reporting.findings.efficiency_tables import (
     efficiency_table,
     target_table,
 )
+from encoder_ablations.experiments.reporting.findings.federated import federated_table
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import (
     RunGroup,
@@ -50,6 +51,7 @@ LONG: Any = {
     "disclosures": True,
     "data": {"class_names", "colors"},
     "error": {"traceback"},
+    "federation": {"clients", "bytes_down", "bytes_up", "failures"},
 }
 """What ``runs.csv`` leaves out of a record: everything that is not a single value."""
 
@@ -222,6 +224,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "deviations": deviations_table,
     "transfer": transfer_table,
     "folds": folds_table,
+    "federated": federated_table,
     "confidence": confidence_table,
     "privacy": privacy_table,
     "worst_images": worst_images_table,

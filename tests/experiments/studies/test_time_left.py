@@ -8,6 +8,7 @@ import pytest
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands.status import describe
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
@@ -56,6 +57,20 @@ def test_time_left_is_steps_times_the_measured_seconds_per_step(make):
     assert seconds_left(make(seed=4, batch_size=32), speeds) is None, (
         "another batch takes another time"
     )
+
+
+def test_a_step_of_several_clients_takes_longer_than_one_of_a_client_alone(make):
+    def with_clients(run, **settings):
+        federation = FederationSpec(clients=2, **settings)
+        spec = run.spec.model_copy(update={"federation": federation})
+        return PlannedRun(spec, run.folder, run.record)
+
+    alone = {"algorithm": {"kind": "local", "client": 1}}
+    central = measured_speeds([make(seed=0, seconds=200.0)])
+    assert seconds_left(with_clients(make(seed=1), **alone), central) == pytest.approx(200.0)
+    assert seconds_left(with_clients(make(seed=1), rounds=5), central) is None
+    federated = measured_speeds([with_clients(make(seed=0, seconds=400.0), rounds=5)])
+    assert seconds_left(with_clients(make(seed=1), rounds=5), federated) == pytest.approx(400.0)
 
 
 def test_a_training_that_ended_early_took_fewer_steps(make):

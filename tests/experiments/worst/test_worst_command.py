@@ -1,6 +1,7 @@
 """``ablate worst`` on small finished runs."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ import torch
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.engine.evaluation.per_image import image_ious, load_per_image
 from encoder_ablations.engine.inference.spec import InferenceSpec
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
 from encoder_ablations.experiments.prediction.models import make_predictor
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.worst_images import worst_images_table
+from encoder_ablations.experiments.worst import selection
 from encoder_ablations.experiments.worst.findings import look_through, predicted_mask
 from encoder_ablations.experiments.worst.selection import encoders_of
 
@@ -94,6 +97,16 @@ def test_a_single_run_fills_the_pages_width(study, tmp_path):
     assert '<table class="pictures single">' in text
     assert ".pictures.single { width: 100%" in text
     assert "on the left the prediction" in text
+
+
+def test_only_runs_of_one_federation_are_compared(study, monkeypatch):
+    best, other = encoders_of(study).runs
+    federation = FederationSpec(clients=2, rounds=2)
+    spec = other.record.spec.model_copy(update={"federation": federation})
+    record = other.record.model_copy(update={"spec": spec})
+    runs = [best, SimpleNamespace(record=record, val_score=best.val_score - 0.1)]
+    monkeypatch.setattr(selection, "usable_runs", lambda _folder: (runs, []))
+    assert encoders_of(study).runs == [best]
 
 
 def test_a_run_that_cannot_be_used_is_named_and_left_out(study, tmp_path, capsys):

@@ -1,0 +1,1 @@
+"""Which images belong to which client of a federated training."""

@@ -1,0 +1,180 @@
+"""The state of a federated training: the global model, its clients and the rounds so far."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from encoder_ablations.engine.training.federated.aggregation import (
+    State,
+    make_server,
+    weighted_mean,
+)
+from encoder_ablations.engine.training.federated.clients import Client, ProximalStep, participants
+from encoder_ablations.engine.training.federated.exchange import (
+    Exchange,
+    read,
+    size_in_bytes,
+    write,
+)
+from encoder_ablations.engine.training.federated.spec import FederationSpec
+from encoder_ablations.engine.training.steps import Step, StepSetup
+
+Plain = dict[str, Any]
+"""Tensors and plain values, as a checkpoint holds them."""
+
+
+class Rounds:
+    """Everything that the next client's steps, and the end of the round, depend on.
+
+    Attributes:
+        global_model: the tensors that are exchanged, as the present round began.
+        local: client -> its own BatchNorms, where these stay with the clients.
+        kept: client -> the state of its optimiser, where it is kept.
+        done: client -> its model and losses, of the clients that have finished the present round.
+        losses: client -> mean loss of each round; None where there is none.
+        failures: clients that failed: round, client, error.
+        bytes_down, bytes_up: of each round.
+    """
+
+    def __init__(
+        self,
+        federation: FederationSpec,
+        clients: Sequence[Client],
+        seed: int,
+        setup: StepSetup,
+        step: Step,
+    ) -> None:
+        """Begin with the model as it is.
+
+        Args:
+            federation: the settings.
+            clients: all of them, by number.
+            seed: of the run.
+            setup: the model and the optimiser that all clients use in turn.
+            step: makes their steps.
+        """
+        self.federation = federation
+        self.recipe = setup.recipe
+        self.clients = clients
+        self.seed = seed
+        self.segmenter, self.optimizer, self.step = setup.segmenter, setup.optimizer, step
+        self.exchange = Exchange.of(self.segmenter, federation.local_batch_norm)
+        self.server = make_server(federation.algorithm)
+        self.global_model = read(self.segmenter, self.exchange.shared)
+        self.first_local = read(self.segmenter, self.exchange.local)
+        self.first_optimizer = self._optimizer_state()
+        self.local: dict[int, State] = {}
+        self.kept: dict[int, Plain] = {}
+        self.done: dict[int, Plain] = {}
+        self.losses: list[list[float | None]] = [[] for _ in clients]
+        self.failures: list[Plain] = []
+        self.bytes_down: list[int] = []
+        self.bytes_up: list[int] = []
+
+    @property
+    def number(self) -> int:
+        """Return the number of the present round, from 0."""
+        return len(self.bytes_down)
+
+    def participants(self) -> list[int]:
+        """Return the clients of the present round, in the order in which they are computed."""
+        return participants(self.federation, self.seed, self.number)
+
+    def waiting(self) -> list[Client]:
+        """Return the clients of the present round that have neither finished nor failed."""
+        ended = {*self.done, *self._failed()}
+        return [self.clients[each] for each in self.participants() if each not in ended]
+
+    def _failed(self) -> list[int]:
+        return [each["client"] for each in self.failures if each["round"] == self.number]
+
+    def _optimizer_state(self) -> Plain:
+        """Return a copy of the state of the optimiser and of the step."""
+        state = {"optimizer": self.optimizer.state_dict(), "step": self.step.state_dict()}
+        return copy.deepcopy(state)
+
+    def begin(self, client: Client) -> None:
+        """Give a client the global model, its own BatchNorms and its optimiser."""
+        write(self.segmenter, self.global_model)
+        write(self.segmenter, self.local.get(client.number, self.first_local))
+        # a client that failed may have left gradients
+        self.optimizer.zero_grad(set_to_none=True)
+        # the optimiser would go on working in the tensors that it is given
+        kept = copy.deepcopy(self.kept.get(client.number, self.first_optimizer))
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.step.load_state_dict(kept["step"])
+        if isinstance(self.step, ProximalStep):
+            self.step.begin_round()
+
+    def finish(self, client: Client, losses: list[float], terms: list[dict[str, float]]) -> None:
+        """Take over what a client has learnt.
+
+        Args:
+            client: whose model the segmenter is.
+            losses: of its steps.
+            terms: of each step, the losses that it is the sum of, by name.
+        """
+        model = read(self.segmenter, self.exchange.shared)
+        self.done[client.number] = {"model": model, "losses": losses, "terms": terms}
+        if self.exchange.local:
+            self.local[client.number] = read(self.segmenter, self.exchange.local)
+        if self.federation.local_optimizer == "keep":
+            self.kept[client.number] = self._optimizer_state()
+
+    def fail(self, client: Client, error: Exception) -> None:
+        """Leave a client out of the present round.
+
+        Raises:
+            Exception: ``error``, where it was the last one and no other has finished.
+        """
+        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        failure = {"round": self.number, "client": client.number, "error": line}
+        self.failures.append(failure)
+        if not self.waiting() and not self.done:
+            raise error
+
+    def images(self) -> dict[int, int]:
+        """Return how many images each client of the present round has that has finished."""
+        return {each: self.clients[each].images for each in sorted(self.done)}
+
+    def aggregate(self) -> None:
+        """Make the next global model and end the round; the segmenter becomes that model."""
+        models = {each: done["model"] for each, done in self.done.items()}
+        mean = weighted_mean(models, self.images())
+        sent = size_in_bytes(self.global_model)
+        for client in self.clients:
+            done = self.done.get(client.number)
+            loss = None
+            if done is not None:
+                loss = sum(done["losses"]) / len(done["losses"])
+            self.losses[client.number].append(loss)
+        down, up = sent * len(self.participants()), sent * len(self.done)
+        self.global_model = self.server.update(self.global_model, mean, self.exchange.learnt)
+        self.bytes_down.append(down)
+        self.bytes_up.append(up)
+        self.done = {}
+        self.restore()
+
+    def restore(self) -> None:
+        """Make the segmenter the global model, as it is evaluated.
+
+        Of BatchNorms that stay with the clients it has the mean of all clients so far.
+        """
+        write(self.segmenter, self.global_model)
+        local = self.first_local
+        if self.local:
+            images = {each: self.clients[each].images for each in self.local}
+            local = weighted_mean(self.local, images)
+        write(self.segmenter, local)
+
+    def state_dict(self) -> Plain:
+        """Return everything, for a checkpoint."""
+        names = ("global_model", "local", "kept", "done", "losses", "failures")
+        found = {name: getattr(self, name) for name in (*names, "bytes_down", "bytes_up")}
+        return found | {"server": self.server.state_dict()}
+
+    def load_state_dict(self, state: Plain) -> None:
+        """Take over what ``state_dict`` returned."""
+        own = dict(state)
+        self.server.load_state_dict(own.pop("server"))
+        vars(self).update(own)

@@ -1,0 +1,1 @@
+"""Federated runs: which images each client has, and what their records say."""
