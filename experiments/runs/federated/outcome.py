@@ -4,7 +4,8 @@ from encoder_ablations.engine.training.federated.record import FederationRecord
 from encoder_ablations.engine.training.federated.rounds import Rounds
 from encoder_ablations.experiments.runs.federated.disclosures import about_federation
 from encoder_ablations.experiments.runs.federated.division import Division
-from encoder_ablations.experiments.runs.record import ConvergenceRecord, RunRecord
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.record_parts import ConvergenceRecord
 
 
 def with_federation(

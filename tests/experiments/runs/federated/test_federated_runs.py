@@ -130,6 +130,7 @@ def test_several_processes_cannot_share_the_clients():
         ({"rounds": 2, "local_steps": 4}, {}, "2 rounds of 4.*steps 4"),
         ({"rounds": 1}, {"evaluate_every": 2}, "evaluate_every 2.*4 local_steps"),
         ({"rounds": 2}, {"average": {"kind": "ema"}}, "average ema"),
+        ({"rounds": 2}, {"privacy": {"epsilon": 3, "delta": 1e-5}}, "privacy"),
         ({"rounds": 2}, {"overfit": 2}, "overfit 2"),
         ({}, {}, "rounds is missing"),
         ({"algorithm": "local", "rounds": 2}, {}, "rounds means nothing"),
