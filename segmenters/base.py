@@ -42,6 +42,9 @@ class Head(nn.Module):
     ``torch.export`` makes of it takes images of one size.
     """
 
+    needs_whole_images: bool = False
+    """Whether it knows an image by its content, so that it must see all of it, unchanged."""
+
     @classmethod
     def build(cls, spec: Any, encoder: Encoder, num_classes: int) -> Self:
         """Return a new head for an encoder, its weights drawn from PyTorch's global generator.

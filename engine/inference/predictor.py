@@ -59,7 +59,8 @@ class Predictor:
         image_classes: names of the classes of whole images; None = the models predict none.
 
     Raises:
-        InputError: there is no member.
+        InputError: there is no member, or a head needs whole images, unchanged, and would see
+            others.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class Predictor:
         self.spec = spec or InferenceSpec()
         self.views = views_of(self.spec.views)
         self.postprocessing = Postprocessing(self.spec.postprocess, self.classes)
+        for member in self.members:
+            _check_whole(member, self.spec, len(self.views))
 
     def predict(self, image: np.ndarray, keep_probabilities: bool = True) -> Prediction:
         """Return the prediction of an image.
@@ -272,3 +275,24 @@ def _scores(segmenter: Segmenter, images: Tensor, view: View) -> ScoreMaps:
     if view != View():
         seen = view.of(images)
     return segmenter.predict(seen)
+
+
+def _check_whole(member: Member, spec: InferenceSpec, views: int) -> None:
+    """Check that a head which needs whole images, unchanged, sees such.
+
+    Args:
+        member: the model.
+        spec: windows.
+        views: number of views of each image.
+
+    Raises:
+        InputError: it would see windows, resized images, or other views.
+    """
+    if not member.segmenter.head.needs_whole_images:
+        return
+    if spec.window is not None or views > 1 or member.short_side is not None:
+        raise InputError(
+            "regions from a folder are found by the content of whole images, which windows, --tta "
+            "and short_side change. Leave out --window, --tta and augmentation.short_side, or take "
+            "regions from another source (superpixels, sam)."
+        )

@@ -20,6 +20,7 @@ from encoder_ablations.segmenters.features import BodyInput
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.zero_shot.affinity import Guide
+from encoder_ablations.segmenters.zero_shot.methods import FolderSpec, SamSpec, SuperpixelSpec
 from encoder_ablations.segmenters.zero_shot.pamr import refine
 from encoder_ablations.segmenters.zero_shot.queries import (
     check_queries,
@@ -94,6 +95,7 @@ class ZeroShotHead(Head):
             scale=spec.vfm_scale,
             region_scale=spec.region_scale,
         )
+        self.needs_whole_images = any(isinstance(each, FolderSpec) for each in self._read_sets)
         self.register_buffer("texts", None, persistent=False)
         ids = torch.tensor(list(spec.queries.values()))
         self.register_buffer("class_ids", ids, persistent=False)
@@ -217,12 +219,17 @@ class ZeroShotHead(Head):
             return self._probabilities(found)
         return found
 
+    @property
+    def _read_sets(self) -> tuple[SamSpec | FolderSpec | SuperpixelSpec, ...]:
+        """The entries of ``regions`` that a rule or the affinity reads."""
+        return self.method.regions[: self.method.region_sets]
+
     def _regions(self, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
         """Return the region ids h×w of an image 3×H×W for every entry of ``regions`` that is read.
 
         They are found in the image as it is, and then resized to ``size`` (nearest neighbour).
         """
-        read_sets = self.method.regions[: self.method.region_sets]
+        read_sets = self._read_sets
         if not read_sets:
             return []
         colours = (image.float() * self.std + self.mean).round().clamp(0, 255)

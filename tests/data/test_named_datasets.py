@@ -85,6 +85,44 @@ def test_voc(root, name, masks, train):
     assert read(name, "val")[0] == ["2007_000033"]
 
 
+def test_voc_without_background(root):
+    voc = root / "VOCdevkit/VOC2012"
+    for split in ("train", "val"):
+        photo(voc / f"JPEGImages/{split}.jpg")
+        mask(voc / f"SegmentationClass/{split}.png", [0, 1, 20, 255])
+        lines(voc / f"ImageSets/Segmentation/{split}.txt", split)
+    assert read("voc2012_20", "val", 0, 0, 0, 0) == [
+        ["val"],
+        [None, "aeroplane", "tvmonitor", None],
+    ]
+
+
+@pytest.mark.parametrize(("name", "first"), [("60", "background"), ("59", None)])
+def test_pascal_context(root, name, first):
+    voc = root / "VOCdevkit/VOC2010"
+    for split in ("train", "val"):
+        photo(voc / f"JPEGImages/{split}.jpg")
+        mask(voc / f"SegmentationClassContext/{split}.png", [0, 1, 30, 59])
+        lines(voc / f"ImageSets/SegmentationContext/{split}.txt", split)
+    assert read(f"pascal_context_{name}", "val", 0, 0, 0, 0) == [
+        ["val"],
+        [first, "aeroplane", "ground", "wood"],
+    ]
+
+
+def test_open_earth_map(root):
+    tree = root / "OpenEarthMap_wo_xBD"
+    for split, region in (("train", "aachen"), ("val", "tokyo")):
+        photo(tree / region / f"images/{region}_1.tif")
+        mask(tree / region / f"labels/{region}_1.tif", [0, 1, 5, 8])
+        lines(tree / f"{split}.txt", f"{region}_1.tif")
+    assert read("openearthmap", "val", 0, 0, 0, 0) == [
+        ["tokyo_1"],
+        ["background", "bareland", "tree", "building"],
+    ]
+    assert FolderDataset(load_dataset("openearthmap"), "train").scenes == ["aachen"]
+
+
 def test_ade20k(root):
     for split, stem in (("training", "ADE_train_00000001"), ("validation", "ADE_val_00000001")):
         photo(root / f"ADEChallengeData2016/images/{split}/{stem}.jpg")

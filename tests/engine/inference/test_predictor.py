@@ -11,6 +11,7 @@ from encoder_ablations.engine.inference.combination import Combined
 from encoder_ablations.engine.inference.predictor import Member, Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec, ViewsSpec
 from encoder_ablations.engine.inference.views import View, views_of
+from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
@@ -61,6 +62,7 @@ class Colours(torch.nn.Module):
     """A segmenter whose class scores are the colours, at full resolution."""
 
     mean = torch.zeros(3, 1, 1)
+    head = Head()
 
     def predict(self, images):
         return ScoreMaps(images.float() / 32, tuple(images.shape[-2:]), stride=1)
@@ -202,6 +204,7 @@ def test_objects_are_those_of_sure_queries(image):
 
     class Queries(torch.nn.Module):
         mean = torch.zeros(3, 1, 1)
+        head = Head()
 
         def predict(self, images):
             height, width = images.shape[-2:]

@@ -13,6 +13,7 @@ from encoder_ablations.experiments.prediction import pipeline
 from encoder_ablations.experiments.prediction.folder import predict_files
 from encoder_ablations.experiments.prediction.inputs import InputFile, input_files
 from encoder_ablations.experiments.prediction.outputs import Outputs, Wanted
+from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.utils.files import StorageError
 
@@ -25,6 +26,7 @@ class Colours(torch.nn.Module):
     """A segmenter whose class scores are the colours; it notes how many images it sees at once."""
 
     mean = torch.zeros(3, 1, 1)
+    head = Head()
 
     def __init__(self):
         super().__init__()

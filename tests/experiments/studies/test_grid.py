@@ -270,7 +270,8 @@ def test_published_scores_that_make_no_sense(load, published, message):
 
 
 def test_the_published_scores_of_our_studies_belong_to_their_runs():
-    found = {name: load_study_spec(name).published for name in config_names("studies")}
+    trained = [name for name in config_names("studies") if not name.startswith("zero_shot_")]
+    found = {name: load_study_spec(name).published for name in trained}
     assert {(name, score.miou) for name, scores in found.items() for score in scores} == {
         ("ade20k_linear_probe", 47.3),
         ("voc2012_linear_probe", 82.5),
