@@ -26,11 +26,13 @@ from encoder_ablations.experiments.reporting.findings.cross_dataset import matri
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
+from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
 from encoder_ablations.experiments.reporting.findings.published_scores import sources
 from encoder_ablations.experiments.reporting.findings.rank_stability import across
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import grids, views
+from encoder_ablations.experiments.reporting.page.labels import LabelPart, label_parts
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 from encoder_ablations.experiments.reporting.sentences import method, zero_labels
@@ -109,18 +111,24 @@ def report_of(study: Study) -> ReportFiles:
     for number, setting in enumerate(study.settings, start=1):
         section = _section(study, setting, styles, f"s{number}", resampling)
         sections.append(section | {name: shared[name].only(setting.title) for name in shared})
-    tables = write_tables(study, resampling)
+    curves = label_curves(study.groups, resampling.scores, resampling.interval)
+    labels = label_parts(curves, study.folder / "figures")
+    tables = write_tables(study, resampling, curves)
     problems = [*study.damaged, *resampling.problems]
     page = study.folder / "report.html"
-    write_text(page, _render(study, styles, sections, across(shared["stability"]), problems))
+    between = across(shared["stability"])
+    write_text(page, _render(study, styles, sections, labels, between, problems))
     headlines = [section["answer"].with_scope for section in sections]
     ranked = terminal_ranking(study.groups)
-    return ReportFiles(page, tables, _files(study, sections), ranked, headlines, problems)
+    return ReportFiles(page, tables, _files(study, sections, labels), ranked, headlines, problems)
 
 
-def _files(study: Study, sections: Sequence[Mapping[str, Any]]) -> list[Path]:
+def _files(
+    study: Study, sections: Sequence[Mapping[str, Any]], labels: Sequence[LabelPart]
+) -> list[Path]:
     """Return the files of all figures."""
     figures = [figure.name for section in sections for figure in section["figures"].values()]
+    figures += [figure.name for part in labels for figure in part.figures.values()]
     names = map("".join, product(figures, (".png", ".pdf")))
     return [study.folder / "figures" / name for name in names]
 
@@ -210,6 +218,7 @@ def _render(
     study: Study,
     styles: dict[str, EncoderStyle],
     sections: list[dict[str, Any]],
+    labels: list[LabelPart],
     between: Table,
     problems: list[str],
 ) -> str:
@@ -220,6 +229,7 @@ def _render(
         study=study,
         task=study.task,
         metric=study.metric,
+        labels=labels,
         between=between,
         folds=folds_table(study),
         matrices=matrices(study),
