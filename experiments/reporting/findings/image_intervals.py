@@ -71,11 +71,9 @@ class Resampling:
 
     def scores(self, group: RunGroup) -> dict[int, tuple[float, Resampled | None]]:
         """Return seed -> the score, and the same on other images; None without their counts."""
-        return {
-            run.spec.seed: (value, self._of(run))
-            for run in group.runs
-            if (value := main_score(run)) is not None
-        }
+        runs = {run.spec.seed: run for run in group.runs}
+        values = group.values().items()
+        return {seed: (value, self._of(runs[seed])) for seed, value in values}
 
     def few(self, group: RunGroup) -> dict[str, int]:
         """Return the classes in too few test images (or scenes) for an interval: name -> number."""

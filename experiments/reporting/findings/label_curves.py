@@ -158,7 +158,9 @@ def _curves(arms: dict[str, list[RunGroup]], scores: Scores, bounds: Bounds) -> 
 
 def _needed(without: Arm, labelled: Arm, scores: Scores) -> Needed | None:
     """Return how many labels score the same as none; None where the seeds do not fit."""
-    (target,) = scores(without.largest).values()
+    targets = scores(without.largest)
+    # a study has one run without labels; of several that were trained by hand, the first
+    target = targets[min(targets)]
     curve = {float(images_of(group)): scores(group) for group in labelled.groups}
     result = labels_needed(curve, target)
     if result is None:

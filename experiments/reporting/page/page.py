@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class ReportFiles:
         tables: their files.
         figures: their files.
         ranking: a small table.
-        headlines: the shortest answer of every setting.
+        headlines: the shortest answer of every setting, and how many labels score as none.
         problems: files that could not be used, one line each.
     """
 
@@ -119,6 +119,7 @@ def report_of(study: Study) -> ReportFiles:
     between = across(shared["stability"])
     write_text(page, _render(study, styles, sections, labels, between, problems))
     headlines = [section["answer"].with_scope for section in sections]
+    headlines += chain.from_iterable(part.sentences for part in labels)
     ranked = terminal_ranking(study.groups)
     return ReportFiles(page, tables, _files(study, sections, labels), ranked, headlines, problems)
 

@@ -128,6 +128,8 @@ def test_the_page_has_the_part_where_a_head_needs_no_labels(factory):
     assert "How many labels are needed?" in files.page.read_text()
     assert all(path.exists() for path in files.figures)
     assert "d1-labels.png" in {path.name for path in files.figures}
+    # said in the terminal, too
+    assert "32 labelled images" in files.headlines[-1]
 
 
 def test_other_studies_have_no_such_part(realistic):
