@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy
@@ -55,9 +55,10 @@ def label_efficiency(
     mean = over.mean(axis=0)
     fraction = float(np.exp(_crossing(grid, mean)))
     at_most = bool(mean[0] >= 0)
-    if len(shared) < ENOUGH:
-        return Efficiency(fraction, at_most, len(shared))
-    return Efficiency(fraction, at_most, len(shared), *_interval(grid, over, fraction))
+    found = Efficiency(fraction, at_most, len(shared))
+    if found.n < ENOUGH:
+        return found
+    return _with_interval(grid, over, found)
 
 
 def _over_target(
@@ -72,29 +73,45 @@ def _over_target(
     return grid, np.array(over) - [[target[seed]] for seed in seeds]
 
 
-def _interval(
-    grid: np.ndarray, over: np.ndarray, fraction: float
-) -> tuple[float, float, bool, bool]:
-    """Return the 95 % interval of the fraction, and whether its low and its high end are open.
+def _with_interval(grid: np.ndarray, over: np.ndarray, found: Efficiency) -> Efficiency:
+    """Return what was found with its 95 % interval from the paired t intervals at every place.
 
-    It holds every fraction at which the paired t interval of curve minus target includes 0
-    (Fieller, 1954), and what lies between them. It is exact where differences are normal and the
-    mean crosses the target once.
+    It is exact where differences are normal and the mean crosses the target once.
     """
-    seeds = len(over)
-    mean = over.mean(axis=0)
+    seeds, mean = len(over), over.mean(axis=0)
     half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * scipy.stats.sem(over, axis=0)
+    return efficiency_of_bounds(grid, mean - half, mean + half, found)
+
+
+def efficiency_of_bounds(
+    grid: np.ndarray, low: np.ndarray, high: np.ndarray, found: Efficiency
+) -> Efficiency:
+    """Return what was found with the 95 % interval of the fraction.
+
+    It holds every fraction at which the interval of curve minus target includes 0 (Fieller, 1954),
+    and what lies between them.
+
+    Args:
+        grid: logarithms of the fractions, (G,).
+        low: lower end of the interval of curve minus target there, (G,).
+        high: upper end, (G,).
+        found: the fraction at which the mean reaches the target.
+    """
     # Fieller: the places at which a difference of 0 is possible
-    possible = np.flatnonzero((mean - half <= 0) & (mean + half >= 0))
+    possible = np.flatnonzero((low <= 0) & (high >= 0))
     if not len(possible):
         # certainly above or below the target everywhere, or it crosses between two grid points
-        possible = np.array([np.argmin(np.abs(mean))])
+        possible = np.array([np.argmin(np.abs(low + high))])
     first, last = possible[0], possible[-1]
-    low_open = first == 0 and mean[0] + half[0] >= 0
-    high_open = last == len(grid) - 1 and mean[-1] - half[-1] <= 0
     # the fraction itself may lie between two points of the grid
-    ends = [*np.exp(grid[[first, last]]), fraction]
-    return float(np.nanmin(ends)), float(np.nanmax(ends)), bool(low_open), bool(high_open)
+    ends = [*np.exp(grid[[first, last]]), found.fraction]
+    return replace(
+        found,
+        low=float(np.nanmin(ends)),
+        high=float(np.nanmax(ends)),
+        low_open=bool(first == 0 and high[0] >= 0),
+        high_open=bool(last == len(grid) - 1 and low[-1] <= 0),
+    )
 
 
 def steps_to_reach(steps: Sequence[float], scores: Sequence[float | None], target: float) -> float:

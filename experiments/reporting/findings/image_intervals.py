@@ -69,6 +69,12 @@ class Resampling:
         alone = first.without_labels and second.without_labels
         return _interval([_minus(scores[seed], others[seed]) for seed in shared], alone)
 
+    def scores(self, group: RunGroup) -> dict[int, tuple[float, Resampled | None]]:
+        """Return seed -> the score, and the same on other images; None without their counts."""
+        runs = {run.spec.seed: run for run in group.runs}
+        values = group.values().items()
+        return {seed: (value, self._of(runs[seed])) for seed, value in values}
+
     def few(self, group: RunGroup) -> dict[str, int]:
         """Return the classes in too few test images (or scenes) for an interval: name -> number."""
         # all runs of a group were tested on the same images

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from encoder_ablations.experiments.reporting.findings.federated import federated
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
+from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
 from encoder_ablations.experiments.reporting.findings.privacy import (
     privacy_curves,
     privacy_gain,
@@ -38,6 +39,7 @@ from encoder_ablations.experiments.reporting.findings.rank_stability import acro
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import grids, views
+from encoder_ablations.experiments.reporting.page.labels import LabelPart, label_parts
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 from encoder_ablations.experiments.reporting.sentences import method, zero_labels
@@ -75,7 +77,7 @@ class ReportFiles:
         tables: their files.
         figures: their files.
         ranking: a small table.
-        headlines: the shortest answer of every setting.
+        headlines: the shortest answer of every setting, and how many labels score as none.
         problems: files that could not be used, one line each.
     """
 
@@ -117,20 +119,27 @@ def report_of(study: Study) -> ReportFiles:
     for number, setting in enumerate(study.settings, start=1):
         section = _section(study, setting, styles, f"s{number}", resampling)
         sections.append(section | {name: shared[name].only(setting.title) for name in shared})
-    tables = write_tables(study, resampling)
+    curves = label_curves(study.groups, resampling.scores, resampling.interval)
+    labels = label_parts(curves, study.folder / "figures")
+    tables = write_tables(study, resampling, curves)
     problems = [*study.damaged, *resampling.problems]
     page = study.folder / "report.html"
     private = _private(study, styles)
     between = across(shared["stability"])
-    write_text(page, _render(study, styles, sections, between, private, problems))
+    write_text(page, _render(study, styles, sections, labels, between, private, problems))
     headlines = [section["answer"].with_scope for section in sections]
+    headlines += chain.from_iterable(part.sentences for part in labels)
     ranked = terminal_ranking(study.groups)
-    return ReportFiles(page, tables, _files(study, sections + private), ranked, headlines, problems)
+    files = _files(study, sections + private, labels)
+    return ReportFiles(page, tables, files, ranked, headlines, problems)
 
 
-def _files(study: Study, sections: Sequence[Mapping[str, Any]]) -> list[Path]:
+def _files(
+    study: Study, sections: Sequence[Mapping[str, Any]], labels: Sequence[LabelPart]
+) -> list[Path]:
     """Return the files of all figures."""
     figures = [figure.name for section in sections for figure in section["figures"].values()]
+    figures += [figure.name for part in labels for figure in part.figures.values()]
     names = map("".join, product(figures, (".png", ".pdf")))
     return [study.folder / "figures" / name for name in names]
 
@@ -233,6 +242,7 @@ def _render(
     study: Study,
     styles: dict[str, EncoderStyle],
     sections: list[dict[str, Any]],
+    labels: list[LabelPart],
     between: Table,
     private: list[dict[str, Any]],
     problems: list[str],
@@ -244,6 +254,7 @@ def _render(
         study=study,
         task=study.task,
         metric=study.metric,
+        labels=labels,
         between=between,
         private=private,
         folds=folds_table(study),

@@ -1,6 +1,6 @@
 """The tables that are written beside the report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,12 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 )
 from encoder_ablations.experiments.reporting.findings.image_classes import image_classes_table
 from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
+from encoder_ablations.experiments.reporting.findings.label_curves import LabelCurves
+from encoder_ablations.experiments.reporting.findings.label_tables import (
+    labels_cost_table,
+    labels_per_class_table,
+    labels_table,
+)
 from encoder_ablations.experiments.reporting.findings.privacy import privacy_table
 from encoder_ablations.experiments.reporting.findings.protocols import protocols_table
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
@@ -56,9 +62,17 @@ LONG: Any = {
 """What ``runs.csv`` leaves out of a record: everything that is not a single value."""
 
 
-def write_tables(study: Study, resampling: Resampling) -> list[Path]:
-    """Write ``tables/NAME.{csv,md,tex}`` for all ``TABLES``, and ``runs.csv``; return the paths."""
+def write_tables(study: Study, resampling: Resampling, curves: Sequence[LabelCurves]) -> list[Path]:
+    """Write ``tables/NAME.{csv,md,tex}`` for all tables, and ``runs.csv``; return the paths.
+
+    Args:
+        study: whose tables they are.
+        resampling: its intervals over test images.
+        curves: its scores from 0 labelled images on; () where no head does without labels.
+    """
     tables = {"ranking": ranking_table(study, resampling)}
+    if curves:
+        tables |= {name: make(curves) for name, make in LABEL_TABLES.items()}
     tables |= {name: make(study) for name, make in TABLES.items()}
     contents = {study.folder / "runs.csv": runs_table(study).csv()}
     for name, table in tables.items():
@@ -231,3 +245,9 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "image_classes": image_classes_table,
 }
 """File name -> function that makes the table; the ranking comes before them."""
+LABEL_TABLES: dict[str, Callable[[Sequence[LabelCurves]], Table]] = {
+    "labels": labels_table,
+    "labels_per_class": labels_per_class_table,
+    "labels_cost": labels_cost_table,
+}
+"""The same for tables of curves from 0 labelled images on."""

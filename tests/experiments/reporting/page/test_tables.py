@@ -10,7 +10,7 @@ from encoder_ablations.experiments.reporting.page.tables import Table, write_tab
 
 def write(folder):
     study = collect(folder)
-    write_tables(study, Resampling(study))
+    write_tables(study, Resampling(study), [])
 
 
 def read(path):

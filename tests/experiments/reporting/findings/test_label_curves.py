@@ -1,0 +1,137 @@
+"""The curve from no label on, with constructed records of which the answer is known."""
+
+import numpy as np
+import pytest
+
+from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
+from encoder_ablations.experiments.reporting.figures.label_curves import label_figure
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
+from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
+from encoder_ablations.experiments.reporting.findings.label_tables import (
+    labels_cost_table,
+    labels_per_class_table,
+    labels_table,
+)
+from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.reporting.sentences.label_curves import label_sentences
+from encoder_ablations.experiments.runs.record import PER_IMAGE
+
+RISING = {0.05: 0.2, 0.5: 0.4, 1.0: 0.6}
+"""Fraction of 200 images -> mIoU."""
+
+
+def write(factory, zero, rising=None, seeds=3, images=0):
+    """A study of "text" without labels and "learner" with them; counts of ``images`` images."""
+    random = np.random.default_rng(0)
+    hard = random.normal(0, 0.05, max(images, 1))
+    wanted = [("text", 0.0, 0, zero)]
+    for fraction, score in (rising or RISING).items():
+        wanted += [("learner", fraction, seed, score) for seed in range(seeds)]
+    records, kept = [], {}
+    for encoder, fraction, seed, score in wanted:
+        record = factory.record(encoder, score, fraction, seed, report_split="test")
+        if not fraction:
+            data = record.data.model_copy(update={"n_train": 0})
+            record = record.model_copy(update={"data": data})
+        if images:
+            matrices = [_matrix(score + shift) for shift in hard]
+            record = factory.counted(record, np.sum(matrices, axis=0))
+            counts = [ImageCounts.of(f"i{n}", ConfusionMatrix(m)) for n, m in enumerate(matrices)]
+            kept[record.run_id] = PerImage.of(counts, 3)
+        records.append(record)
+    folder = factory.write(records)
+    for run_id, counts in kept.items():
+        save_per_image(counts, folder / "runs" / run_id / PER_IMAGE, run_id)
+    return folder
+
+
+def _matrix(iou):
+    """Counts of an image in which every class has about that IoU."""
+    share = 2 * iou / (1 + iou)
+    matrix = np.eye(3) * share + (1 - np.eye(3)) * (1 - share) / 2
+    return np.round(1e4 * matrix).astype(int)
+
+
+def curves_of(folder):
+    study = collect(folder)
+    resampling = Resampling(study)
+    return label_curves(study.groups, resampling.scores, resampling.interval)
+
+
+def sentences(folder):
+    (curves,) = curves_of(folder)
+    return label_sentences(curves)
+
+
+def test_the_number_of_images_is_interpolated_in_the_logarithm(factory):
+    # 0.3 lies half way between 10 and 100 images, which is 31.6
+    without, labelled = sentences(write(factory, 0.3))
+    assert "text" in without
+    assert "30.0 %" in without
+    assert "from 32 labelled images on" in labelled
+    assert "seeds alone" in labelled
+
+
+@pytest.mark.parametrize(
+    ("zero", "told"), [(0.1, "fewer than the 10 images"), (0.9, "all 200 labelled images")]
+)
+def test_curves_that_never_cross_say_so(factory, zero, told):
+    assert told in sentences(write(factory, zero))[1]
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_make_no_claim(factory, seeds):
+    labelled = sentences(write(factory, 0.3, seeds=seeds))[1]
+    assert "32" in labelled
+    assert "single estimate" in labelled
+    assert "95 %" not in labelled
+
+
+def test_intervals_cover_the_images_where_these_were_counted(factory):
+    without, labelled = sentences(write(factory, 0.3, images=40))
+    assert "95 % interval over test images" in without
+    assert "seeds and test images" in labelled
+
+
+def test_tables_name_images_classes_and_cost(factory):
+    curves = curves_of(write(factory, 0.3))
+    (row,) = labels_table(curves).rows
+    assert row[3] == "32"
+    per_class = labels_per_class_table(curves).rows
+    assert [each[3] for each in per_class] == ["background", "crater", "boulder"]
+    assert {each[5] for each in per_class} == {"32"}
+    cost = labels_cost_table(curves).rows
+    assert [each[2] for each in cost] == ["0", "200"]
+
+
+def test_classes_that_labels_never_match_are_named(factory):
+    curves = curves_of(write(factory, 0.9))
+    assert {row[5] for row in labels_per_class_table(curves).rows} == {"not with 200"}
+
+
+def test_the_figure_shows_zero_beside_a_broken_axis(factory):
+    (curves,) = curves_of(write(factory, 0.3, images=40))
+    figure, alt = label_figure(curves)
+    (axis,) = figure.axes
+    assert [tick.get_text().split("\n")[0] for tick in axis.get_xticklabels()][:2] == ["0", "10"]
+    assert "//" in [text.get_text() for text in axis.texts]
+    zero = axis.lines[0]
+    assert zero.get_xdata()[0] < 10
+    assert zero.get_ydata()[0] == pytest.approx(30, abs=1)
+    assert "% with 0 images" in alt
+
+
+def test_the_page_has_the_part_where_a_head_needs_no_labels(factory):
+    files = write_report(write(factory, 0.3))
+    assert "How many labels are needed?" in files.page.read_text()
+    assert all(path.exists() for path in files.figures)
+    assert "d1-labels.png" in {path.name for path in files.figures}
+    # said in the terminal, too
+    assert "32 labelled images" in files.headlines[-1]
+
+
+def test_other_studies_have_no_such_part(realistic):
+    assert curves_of(realistic) == []
+    assert "How many labels are needed?" not in write_report(realistic).page.read_text()
