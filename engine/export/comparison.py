@@ -91,10 +91,8 @@ def compare(
         if found.image_probabilities is not None:
             votes.append(_same_class(found.image_probabilities[0], expected, predictor))
         if sample.mask is not None:
-            truth = torch.from_numpy(sample.mask.astype(np.int64))
-            mask = torch.from_numpy(expected.mask.astype(np.int64))
-            own = own + ConfusionMatrix.of(mask, truth, classes)
-            exported = exported + ConfusionMatrix.of(torch.from_numpy(labels), truth, classes)
+            own = own + _confusion(expected.mask, sample.mask, classes)
+            exported = exported + _confusion(labels, sample.mask, classes)
     tell("timing it")
     times = _times(runner, predictor, samples[0].image)
     return Comparison(
@@ -108,6 +106,12 @@ def compare(
         seconds=times[0],
         exported_seconds=times[1],
     )
+
+
+def _confusion(mask: np.ndarray, truth: np.ndarray, classes: int) -> ConfusionMatrix:
+    """Return the confusion matrix of two masks H×W."""
+    found, true = (torch.from_numpy(each.astype(np.int64)) for each in (mask, truth))
+    return ConfusionMatrix.of(found, true, classes)
 
 
 def _same_class(found: np.ndarray, expected: Prediction, predictor: Predictor) -> bool:
