@@ -1,7 +1,7 @@
 """An exported model against the run that it comes from."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -14,6 +14,7 @@ from encoder_ablations.engine.evaluation.metrics import mean_iou, number_or_none
 from encoder_ablations.engine.export.runner import Runner
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.predictor import Predictor
+from encoder_ablations.utils.texts import plural
 
 REPEATS = 5
 """Times that both are timed, in turn."""
@@ -56,7 +57,12 @@ class Comparison:
         return self.seconds / self.exported_seconds
 
 
-def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> Comparison:
+def compare(
+    runner: Runner,
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    tell: Callable[[str], object] = print,
+) -> Comparison:
     """Return how the exported model differs from the predictor.
 
     Args:
@@ -64,7 +70,9 @@ def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> 
         predictor: of the run itself.
         samples: at least one; of the size that the exported model takes. Without masks no mIoU is
             computed.
+        tell: takes a line about what is done now.
     """
+    tell(f"checking it on {plural(len(samples), 'image')}")
     classes = len(predictor.classes)
     own, exported = ConfusionMatrix.empty(classes), ConfusionMatrix.empty(classes)
     pixels = differing = 0
@@ -83,10 +91,9 @@ def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> 
         if found.image_probabilities is not None:
             votes.append(_same_class(found.image_probabilities[0], expected, predictor))
         if sample.mask is not None:
-            truth = torch.from_numpy(sample.mask.astype(np.int64))
-            mask = torch.from_numpy(expected.mask.astype(np.int64))
-            own = own + ConfusionMatrix.of(mask, truth, classes)
-            exported = exported + ConfusionMatrix.of(torch.from_numpy(labels), truth, classes)
+            own = own + _confusion(expected.mask, sample.mask, classes)
+            exported = exported + _confusion(labels, sample.mask, classes)
+    tell("timing it")
     times = _times(runner, predictor, samples[0].image)
     return Comparison(
         images=len(samples),
@@ -99,6 +106,12 @@ def compare(runner: Runner, predictor: Predictor, samples: Sequence[Sample]) -> 
         seconds=times[0],
         exported_seconds=times[1],
     )
+
+
+def _confusion(mask: np.ndarray, truth: np.ndarray, classes: int) -> ConfusionMatrix:
+    """Return the confusion matrix of two masks H×W."""
+    found, true = (torch.from_numpy(each.astype(np.int64)) for each in (mask, truth))
+    return ConfusionMatrix.of(found, true, classes)
 
 
 def _same_class(found: np.ndarray, expected: Prediction, predictor: Predictor) -> bool:

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
+from encoder_ablations.engine.export.errors import ExportError
 from encoder_ablations.engine.export.runner import Outputs, Runner
 from encoder_ablations.engine.export.spec import Precision
-from encoder_ablations.engine.export.tracing import first_line
-from encoder_ablations.utils.errors import InputError
 
 OPSET = 20
 INPUT = "photos"
@@ -34,7 +33,7 @@ def save_onnx(
             of matrix products, whose other factor is rounded when it is known.
 
     Raises:
-        InputError: an operator has no counterpart in ONNX.
+        ExportError: an operator has no counterpart in ONNX.
     """
     try:
         with _without_advice():
@@ -48,8 +47,8 @@ def save_onnx(
             )
     # operators of users may fail in any way
     except Exception as error:
-        raise InputError(
-            f"the traced model cannot be written as ONNX: {first_line(error)}"
+        raise ExportError(
+            "one of this model's operations cannot be written as ONNX.", error
         ) from error
     exported.model.metadata_props.update(metadata)
     exported.save(path)
@@ -61,7 +60,7 @@ def convert(path: Path, precision: Precision) -> None:
     """Replace a file by one of a smaller precision.
 
     Raises:
-        InputError: ONNX Runtime's tool fails for this model.
+        ExportError: ONNX Runtime's tool fails for this model.
     """
     try:
         if precision == "fp16":
@@ -70,9 +69,10 @@ def convert(path: Path, precision: Precision) -> None:
             _to_int8(path)
     # the tools raise what they like
     except Exception as error:
-        raise InputError(
-            f"ONNX Runtime cannot convert this model to {precision}: {first_line(error)}. "
-            "Export it without --precision."
+        raise ExportError(
+            f"ONNX Runtime cannot convert this model to {precision}. "
+            "Export it without --precision.",
+            error,
         ) from error
 
 

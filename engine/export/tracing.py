@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from encoder_ablations.engine.export.errors import ExportError
 from encoder_ablations.engine.export.photo_model import PhotoModel
 from encoder_ablations.engine.export.runner import Outputs, Runner
-from encoder_ablations.utils.errors import InputError
 
 EXAMPLE, OTHER = (70, 100), (33, 161)
 """Sizes of the photos by which a program for any size is traced and tried; no side fits a stride.
@@ -23,7 +23,7 @@ def trace(model: PhotoModel) -> ExportedProgram:
     """Return the model as a program for any number of photos, of any size where it has none.
 
     Raises:
-        InputError: a part of it cannot be traced.
+        ExportError: a part of it cannot be traced.
     """
     sides = {0: Dim.DYNAMIC}
     if model.size is None:
@@ -40,10 +40,17 @@ def trace(model: PhotoModel) -> ExportedProgram:
     except Exception as error:
         head = type(model.segmenter.head).__name__
         body = type(model.segmenter.encoder.body).__name__
-        raise InputError(
-            f"torch.export cannot trace the model ({body} with {head}): {first_line(error)}"
+        raise ExportError(
+            f"PyTorch cannot export this model ({body} with {head}) {_for_size(model)}.", error
         ) from error
     return program
+
+
+def _for_size(model: PhotoModel) -> str:
+    """Return the size of photos that a program was to be for, in words."""
+    if model.size is None:
+        return "for photos of any size"
+    return f"for photos of {model.size[0]}×{model.size[1]} pixels"
 
 
 @contextmanager
@@ -62,24 +69,20 @@ def _black(images: int, size: tuple[int, int]) -> Tensor:
     return torch.zeros(images, 3, *size, dtype=torch.uint8)
 
 
-def first_line(error: Exception) -> str:
-    """Return the type of an error and the first line of its message."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-
-
 def save_program(program: ExportedProgram, path: Path, metadata: dict[str, str]) -> None:
     """Write a program as a ``.pt2`` file; the metadata lie in it as files of text.
 
     Raises:
-        InputError: PyTorch has no way to write down one of its operations.
+        ExportError: PyTorch has no way to write down one of its operations.
     """
     try:
-        torch.export.save(program, path, extra_files=dict(metadata))
+        with _quiet():
+            torch.export.save(program, path, extra_files=dict(metadata))
     # its errors have no common class
     except Exception as error:
         path.unlink(missing_ok=True)  # half a file
-        raise InputError(
-            f"the traced model cannot be written as a program of PyTorch: {first_line(error)}"
+        raise ExportError(
+            "PyTorch cannot write one of this model's operations into a .pt2 file.", error
         ) from error
 
 

@@ -259,7 +259,8 @@ class Predictor:
         refine = self.spec.refine
         if refine is None:
             return values
-        guide = torch.from_numpy(images).to(values.device).permute(0, 3, 1, 2)
+        # a copy: pixels that a library has decoded may be read-only, of which PyTorch warns
+        guide = torch.tensor(images).to(values.device).permute(0, 3, 1, 2)
         probabilities = refined(values[:, :-1], guide, refine.radius, refine.epsilon)
         return torch.cat([probabilities, values[:, -1:]], dim=1)
 

@@ -127,6 +127,7 @@ def _export(run: TrainedRun, spec: ExportSpec, output: Path) -> "Exported":
     """Write the whole folder, or nothing."""
     import torch
 
+    from encoder_ablations.engine.export.errors import ExportError, write_log
     from encoder_ablations.engine.inference.spec import InferenceSpec
     from encoder_ablations.experiments.exporting.check_images import check_images
     from encoder_ablations.experiments.exporting.exporting import write_model
@@ -136,9 +137,14 @@ def _export(run: TrainedRun, spec: ExportSpec, output: Path) -> "Exported":
     predictor = make_predictor([run], InferenceSpec(), torch.device("cpu"))
     images = check_images(run.record.spec)
     print(f"exporting {run.record.run_id} ({run.record.score})", flush=True)
-    with new_folder(output) as folder:
-        exported = write_model(run, predictor, spec, images, folder)
-        write_text(folder / "README.md", model_card(run, exported))
+    log = output.with_name(f"{output.name}.log")
+    try:
+        with new_folder(output) as folder:
+            exported = write_model(run, predictor, spec, images, folder, log)
+            write_text(folder / "README.md", model_card(run, exported))
+    except ExportError as error:
+        write_log(error, log)
+        raise InputError(f"{error} Details: {log}") from error
     size = exported.sized.size
     if size is not None:
         print(

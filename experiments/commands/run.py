@@ -160,7 +160,7 @@ def _not_started(problems: dict[str, str]) -> list[str]:
 
 def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]:
     """Return what is to be computed; runs that another process seems to compute come last."""
-    states = {"new", "interrupted"}
+    states = {"not begun", "interrupted"}
     if retry_failed:
         states.add("failed")
     return sorted((run for run in runs if run.state in states), key=lambda run: is_held(run.folder))

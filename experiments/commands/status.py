@@ -109,7 +109,7 @@ def _own_seconds(run: PlannedRun) -> float | None:
 
 def _time_left(standing: Standing) -> str:
     """Return the last line: how long it takes until every run has ended."""
-    running, waiting = standing.of("running"), standing.of("new", "interrupted")
+    running, waiting = standing.of("running"), standing.of("not begun", "interrupted")
     if not running:
         return _time_without_workers(standing, waiting)
     needed = [_own_seconds(run) for run in running]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from encoder_ablations.data.datasets.palette import colors_of
 from encoder_ablations.engine.export.comparison import Comparison, compare
+from encoder_ablations.engine.export.errors import write_log
 from encoder_ablations.engine.export.onnx_file import load_onnx, save_onnx
 from encoder_ablations.engine.export.photo_model import PhotoModel
 from encoder_ablations.engine.export.runner import Runner
@@ -26,9 +27,16 @@ LIMITS = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}
 MOST_SECONDS = 90.0
 """After which a file for any size is given up, and one for a single size is written."""
 
+NOT_ANY_SIZE = "PyTorch could not export this model for photos of any size"
+
 
 def write_model(
-    run: TrainedRun, predictor: Predictor, spec: ExportSpec, images: CheckImages, folder: Path
+    run: TrainedRun,
+    predictor: Predictor,
+    spec: ExportSpec,
+    images: CheckImages,
+    folder: Path,
+    log: Path,
 ) -> Exported:
     """Write the model of a run into a folder and compare it with the run.
 
@@ -38,6 +46,7 @@ def write_model(
         spec: the settings.
         images: for the comparison.
         folder: exists.
+        log: the file for the words of a library that cannot export the model for any size.
 
     Raises:
         InputError: the model cannot be written in this format.
@@ -47,7 +56,7 @@ def write_model(
     if spec.format == "hf":
         # models for semantic segmentation of transformers give masks alone
         member.segmenter.image_head = None
-    runner, sized = _written(run, member, spec, images.size, folder)
+    runner, sized = _written(run, member, spec, images.size, folder, log)
     compared = images.at(sized.size)
     comparison = compare(runner, predictor, compared.samples)
     path = folder / FILES[spec.format]
@@ -76,6 +85,7 @@ def _written(
     spec: ExportSpec,
     usual: tuple[int, int],
     folder: Path,
+    log: Path,
 ) -> tuple[Runner, Sized]:
     """Write the model's file; return what computes by it, and the size that it takes."""
     path = folder / FILES[spec.format]
@@ -96,7 +106,9 @@ def _written(
         with time_limit(MOST_SECONDS):
             return _traced(run, member, spec, sized, path), sized
     except InputError as error:
-        sized = Sized(usual, f"a file for any size is impossible ({error})")
+        sized = Sized(usual, NOT_ANY_SIZE)
+        write_log(error, log)
+        print(f"{NOT_ANY_SIZE} (details: {log}); exporting it for one size", flush=True)
         return _traced(run, member, spec, sized, path), sized
 
 

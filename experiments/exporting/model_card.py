@@ -162,7 +162,7 @@ def _size(exported: Exported) -> str:
     if size is None:
         return "Photos may have any size, and several of one size may be given together."
     return (
-        f"Photos must be {size[0]} × {size[1]} pixels (height × width), because of: "
+        f"Photos must be {size[0]} × {size[1]} pixels (height × width): "
         f"{exported.sized.reason}. Several may be given together."
     )
 
@@ -173,10 +173,11 @@ def _scores(run: TrainedRun) -> str:
     group = _group(run)
     if group is not None and group.score.n > 1:
         score = group.score
-        lines.append(
-            f"- {plural(score.n, 'seed')} of the same settings: mIoU {score.text()} % "
-            f"({score.spread})."
-        )
+        kind = ""
+        if score.spread != "range":  # which the numbers name themselves
+            kind = f" ({score.spread})"
+        seeds = plural(score.n, "seed")
+        lines.append(f"- {seeds} of the same settings: mIoU in % {score.text()}{kind}.")
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
-RunState = Literal["finished", "failed", "interrupted", "new", "unreadable"]
+RunState = Literal["finished", "failed", "interrupted", "not begun", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PlannedRun:
             return self.record.status
         if (self.folder / LAST).exists():
             return "interrupted"
-        return "new"
+        return "not begun"
 
 
 def locate(specs: Sequence[RunSpec], study_folder: Path) -> list[PlannedRun]:

@@ -14,7 +14,7 @@ from encoder_ablations.experiments.studies.time_left import (
 from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.utils.texts import duration, plural
 
-ORDER = ("finished", "failed", "running", "interrupted", "new", "unreadable")
+ORDER = ("finished", "failed", "running", "interrupted", "not begun", "unreadable")
 COLUMNS = (
     *("state", "encoder", "segmenter", "dataset", "images", "seed"),
     *("federation", "training left"),
@@ -36,7 +36,7 @@ class Standing:
         return [run for run, state in zip(self.runs, self.states, strict=True) if state in states]
 
     def counts(self) -> str:
-        """``8 runs: 3 finished, 1 failed, 4 new``."""
+        """``8 runs: 3 finished, 1 failed, 4 not begun``."""
         counts = Counter(self.states)
         parts = [f"{counts[state]} {state}" for state in ORDER if counts[state]]
         return f"{plural(len(self.runs), 'run')}: {', '.join(parts)}"
@@ -59,7 +59,7 @@ class Standing:
 
     def estimate(self, retry_failed: bool = False) -> str:
         """Say what is to be done, and how long that takes as far as finished runs tell."""
-        todo = self.of("new", "interrupted", "running")
+        todo = self.of("not begun", "interrupted", "running")
         if retry_failed:
             todo += self.of("failed")
         if not todo:

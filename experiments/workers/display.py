@@ -50,9 +50,10 @@ class Display:
 
     def begin(self, run: PlannedRun) -> None:
         """Show which run is computed now, where it is one at a time."""
-        number, spec = len(self.outcomes) + 1, run.spec
+        spec = run.spec
+        ended = sum(outcome.state != "elsewhere" for outcome in self.outcomes)
         which = f"{spec.encoder.title} {spec.fraction:.0%} seed {spec.seed}"
-        self.bar.set_description(f"run {number}/{len(self.runs)} {which}")
+        self.bar.set_description(f"run {ended + 1}/{self._count()} {which}")
 
     def advance(self, run: PlannedRun, step: int, status: str) -> None:
         """Show that ``run`` has done ``step`` steps."""
@@ -75,7 +76,7 @@ class Display:
                 running += 1
                 self._move(id, found.step)
         counts = Counter(outcome.state for outcome in self.outcomes)
-        text = f"{counts['finished']} of {len(self.runs)} done"
+        text = f"{counts['finished']} of {self._count()} done"
         if counts["failed"]:
             text += f", {counts['failed']} failed"
         self.bar.set_description(f"{text}, {running} running")
@@ -83,10 +84,20 @@ class Display:
     def done(self, outcome: Outcome) -> None:
         """Show that a run has ended."""
         self.outcomes.append(outcome)
-        if outcome.state != "interrupted":
-            self._move(outcome.run_id, self.runs[outcome.run_id].spec.steps)
+        steps = self.runs[outcome.run_id].spec.steps
+        if outcome.state == "elsewhere":
+            # its steps are not ours: counted as done, they would make the rest look fast
+            self._move(outcome.run_id, 0)
+            self.bar.total -= steps
+        elif outcome.state != "interrupted":
+            self._move(outcome.run_id, steps)
         if not self.bar.disable:
             self.bar.write(_line(outcome))
+
+    def _count(self) -> int:
+        """Return the number of runs that are computed here, as far as is known."""
+        elsewhere = sum(outcome.state == "elsewhere" for outcome in self.outcomes)
+        return len(self.runs) - elsewhere
 
     def _move(self, run_id: str, step: int) -> None:
         self.bar.update(step - self.steps[run_id])

@@ -474,7 +474,7 @@ def test_dry_run_sees_that_a_fraction_leaves_no_image(study, capsys):
         assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {line}")
     assert main(["run", str(study), "--dry-run", "fractions=[0.0001, 1.0]"]) == 2
     out, error = capsys.readouterr()
-    assert "4 runs: 4 new" in out
+    assert "4 runs: 4 not begun" in out
     assert error == f"not started (2 runs): {line}\n"
     assert not Path("outputs").exists()
 
@@ -488,7 +488,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(study, finished_study, capsy
     arguments = ["run", str(study), "--dry-run", "--extend", "fractions=[1.0]"]
     assert main([*arguments, "seeds=[0,1]"]) == 0
     out = capsys.readouterr().out
-    assert "4 runs: 2 finished, 2 new" in out
+    assert "4 runs: 2 finished, 2 not begun" in out
     assert re.search(r"to do: 2 runs, 8 steps; about [\d.]+ s of training", out)
     assert sum(line.startswith("new ") for line in out.splitlines()) == 2
     assert main([*arguments, "recipe.batch_size=4"]) == 0

@@ -48,7 +48,7 @@ def test_a_read_only_study_is_looked_at_but_not_run(studies, read_only, capsys):
     assert main(["status", "out"]) == 0
     out = capsys.readouterr().out
     assert "1 finished" in out
-    assert "1 new" in out
+    assert "1 not begun" in out
     assert main(arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert "Read-only file system" in lines[-1]

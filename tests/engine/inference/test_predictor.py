@@ -194,6 +194,15 @@ def test_what_is_no_image_is_refused(segmenter):
         Predictor([], CLASSES)
 
 
+@pytest.mark.filterwarnings("error")
+def test_refinement_takes_read_only_pixels(segmenter, image):
+    """Pillow's arrays are read-only, of which PyTorch warned in the middle of the output."""
+    pixels = image.copy()
+    pixels.flags.writeable = False
+    spec = InferenceSpec(refine={"radius": 4})
+    assert Predictor([Member(segmenter)], CLASSES, spec).predict(pixels).mask.shape == (70, 90)
+
+
 def test_windows_that_do_not_move_are_refused():
     with pytest.raises(ValidationError, match="no step"):
         InferenceSpec(window=32, overlap=0.99)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from encoder_ablations.data.datasets.reading import read_ids
+from encoder_ablations.engine.export.errors import ExportError
 from encoder_ablations.engine.export.photo_model import PhotoModel
 from encoder_ablations.engine.export.spec import ExportSpec
 from encoder_ablations.engine.export.tracing import trace
@@ -24,7 +25,6 @@ from encoder_ablations.experiments.exporting import exporting, hub
 from encoder_ablations.experiments.exporting.check_images import check_images
 from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
 from encoder_ablations.experiments.prediction.models import make_predictor
-from encoder_ablations.utils.errors import InputError
 
 ISOLATED = """
 import runpy, sys
@@ -136,6 +136,7 @@ def test_the_folder_describes_the_model(onnx_folder, run, capsys):
     assert run.record.run_id in card
     assert f"{100 * run.record.metrics.miou:.2f} %" in card
     assert "2 seeds" in card
+    assert card.count("range") == 1
     assert "short_side: 48" in card
     assert "4 validation images" in card
     assert "random weights" in card
@@ -201,10 +202,12 @@ def test_the_snippets_of_the_guide_run(
         assert (np.asarray(found).reshape(64, 64) == expected).mean() > 0.999
 
 
-def test_what_cannot_be_of_any_size_is_of_one_and_says_why(run, predictor, tmp_path, monkeypatch):
+def test_what_cannot_be_of_any_size_is_of_one_and_says_why(
+    run, predictor, tmp_path, monkeypatch, capsys
+):
     def trace_one_size(model):
         if model.size is None:
-            raise InputError("planted")
+            raise ExportError("cannot", RuntimeError("planted"))
         return trace(model)
 
     monkeypatch.setattr(exporting, "trace", trace_one_size)
@@ -212,10 +215,32 @@ def test_what_cannot_be_of_any_size_is_of_one_and_says_why(run, predictor, tmp_p
     unresized = Predictor([Member(member.segmenter)], predictor.classes)
     images = check_images(run.record.spec)
     spec = ExportSpec(format="torch")
-    exported = exporting.write_model(run, unresized, spec, images, tmp_path)
+    log = tmp_path / "out.log"
+    exported = exporting.write_model(run, unresized, spec, images, tmp_path, log)
     assert exported.sized.size == (64, 64)
-    assert "planted" in exported.sized.reason
+    # the library's words are in the log alone
+    assert "any size" in exported.sized.reason
+    assert "planted" not in exported.sized.reason
+    assert "planted" in log.read_text()
+    out = capsys.readouterr().out
+    assert str(log) in out
+    assert "planted" not in out
+    assert out.index("any size") < out.index("checking") < out.index("timing")
     assert json.loads((tmp_path / "classes.json").read_text())["size"] == [64, 64]
+
+
+def test_what_cannot_be_exported_leaves_a_log_alone(study, tmp_path, monkeypatch, capsys):
+    def broken(model):
+        raise ExportError("this model is impossible.", RuntimeError("s0 is\nguarded"))
+
+    monkeypatch.setattr(exporting, "trace", broken)
+    assert export(study, "-o", tmp_path / "out", "--format", "torch") == 2
+    error = capsys.readouterr().err
+    assert "this model is impossible." in error
+    assert "out.log" in error
+    assert "s0" not in error
+    (log,) = tmp_path.iterdir()
+    assert "s0 is\nguarded" in log.read_text()
 
 
 def test_a_model_that_predicts_something_else_is_not_kept(study, tmp_path, monkeypatch, capsys):

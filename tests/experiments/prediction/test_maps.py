@@ -62,6 +62,12 @@ def test_a_map_lies_where_the_raster_lies(study, raster, tmp_path):
         levels = file.read(1)
     assert (levels[:40, :40] == 255).all()
     assert levels[40:].max() <= 250
+    # a map has no layers to choose from, but its classes have colours
+    page = (out / "index.html").read_text()
+    assert "1 image." in page
+    assert "<select" not in page
+    assert "<script" not in page
+    assert page.count('class="swatch"') == 3
     (described,) = json.loads((out / "predictions.json").read_text())
     counts = np.bincount(ids[ids < 255], minlength=3)
     assert list(described["pixels"].values()) == counts.tolist()

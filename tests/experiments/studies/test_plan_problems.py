@@ -32,6 +32,15 @@ def test_what_no_model_is_needed_for(spec_of):
     assert "'crater'" in found[unknown.run_id]
 
 
+def test_weights_that_timm_does_not_have(spec_of):
+    """Vision transformers outside of the table are not built by a dry run."""
+    good = spec_of(name="vit_tiny_patch16_224.augreg_in21k")
+    wrong = spec_of(name="vit_tiny_patch16_224.bogus")
+    found = impossible_settings([good, wrong])
+    assert found.keys() == {wrong.run_id}
+    assert "augreg_in21k" in found[wrong.run_id]
+
+
 def test_a_plan_of_which_nothing_can_start_is_refused_without_a_table(studies, capsys):
     studies.write(encoders=[SMALL | {"freeze": 99}])
     assert main(["run", "tiny.yaml", "--dry-run"]) == 2
@@ -44,5 +53,5 @@ def test_a_plan_of_which_a_part_can_start_is_shown(studies, capsys):
     studies.write(encoders=[SMALL | {"label": "good"}, SMALL | {"freeze": 99, "label": "deep"}])
     assert main(["run", "tiny.yaml", "--dry-run"]) == 2
     shown = capsys.readouterr()
-    assert "2 new" in shown.out
+    assert "2 not begun" in shown.out
     assert "not started (1 run): freeze: 99" in shown.err

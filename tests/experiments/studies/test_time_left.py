@@ -130,12 +130,12 @@ def test_status_tells_running_from_waiting(make, tmp_path):
         write_json(run.folder / "progress.json", progress.model_dump())
     with holding(runs[1].folder, 1), holding(runs[2].folder, 1):
         text = describe("mine", tmp_path, Standing(runs))
-    assert "study mine: 4 runs: 1 finished, 2 running, 1 new" in text
+    assert "study mine: 4 runs: 1 finished, 2 running, 1 not begun" in text
     assert f"{runs[1].spec.run_id}: step 20 of 100, loss 0.5, about 2 min 40 s left" in text
     # (80 + 60) × 2 s under way and 100 × 1 s waiting, two at a time
     assert "time left: about 3 min 10 s with 2 runs at a time" in text
     text = describe("mine", tmp_path, Standing(runs))
-    assert "1 finished, 3 new" in text
+    assert "1 finished, 3 not begun" in text
     assert "nobody computes it; about 5 min 00 s of training" in text
 
 
@@ -161,4 +161,4 @@ def test_status_of_something_else(tmp_path, capsys, monkeypatch):
     assert main(["status", "demmo"]) == 2
     assert "Did you mean 'demo'?" in capsys.readouterr().err
     assert main(["status", "demo"]) == 0
-    assert "18 runs: 18 new" in capsys.readouterr().out
+    assert "18 runs: 18 not begun" in capsys.readouterr().out

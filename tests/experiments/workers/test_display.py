@@ -1,0 +1,38 @@
+"""The counts of a study's display."""
+
+import pytest
+
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.workers.outcome import Outcome
+
+
+@pytest.fixture
+def runs(terrain, tmp_path):
+    """Three runs of ten steps."""
+    content = {
+        "encoder": {"name": "darknet_tiny", "weights": "random"},
+        "segmenter": {"name": "linear"},
+        "dataset": terrain,
+        "recipe": {"steps": 10},
+    }
+    specs = [RunSpec(**content, seed=seed) for seed in range(3)]
+    return [PlannedRun(spec, tmp_path / spec.run_id, None) for spec in specs]
+
+
+def test_runs_of_other_processes_are_not_counted(runs):
+    """A study of three runs, the first of which another process computes, is two runs here."""
+    first, second, _ = [run.spec.run_id for run in runs]
+    with Display(runs) as display:
+        display.begin(runs[0])
+        assert display.bar.desc.startswith("run 1/3 ")
+        display.done(Outcome(first, "elsewhere"))
+        display.begin(runs[1])
+        assert display.bar.desc.startswith("run 1/2 ")
+        assert (display.bar.n, display.bar.total) == (0, 20)
+        display.advance(runs[1], 4, "loss 0.5")
+        display.done(Outcome(second, "finished"))
+        assert (display.bar.n, display.bar.total) == (10, 20)
+        display.look([])
+        assert display.bar.desc.startswith("1 of 2 done")
