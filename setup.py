@@ -41,6 +41,7 @@ setup(
         "numba>=0.63",  # fused CPU kernels without a compiler at install time
         "numpy>=1.26",  # arrays
         "scipy>=1.11",  # assignment and statistics
+        "pandas>=2.2",  # a study's results as a table in Python
         "pillow>=10",  # reading images and masks
         "opencv-python-headless>=5",  # colours and warps; earlier ones warp to 1/32 of a pixel
         "pydantic>=2.12",  # configuration and records with checked keys

@@ -1,7 +1,7 @@
 """The results of a study."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from encoder_ablations.experiments.from_python.finished_runs import Ensemble, Run
 from encoder_ablations.experiments.prediction.chosen_runs import (
@@ -13,6 +13,9 @@ from encoder_ablations.experiments.prediction.models import Weighting
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page.tables import runs_table
 from encoder_ablations.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class StudyResults:
@@ -27,21 +30,21 @@ class StudyResults:
         self.folder = folder
         self._device = device
 
-    def results(self) -> list[dict[str, Any]]:
+    def results(self) -> "DataFrame":
         """Return a row for every run, failed ones too, as in ``runs.csv``.
 
-        ``pandas.DataFrame(study.results())`` is a table of them. Scores such as ``metrics.miou``
-        are 0..1. A run without a value, such as the score of a failed one, has None there.
+        Scores such as ``metrics.miou`` are 0..1. A run without a value, such as the score of a
+        failed one, has None there.
 
         Raises:
             InputError: there is no record that can be read.
         """
+        # imported here: it takes a second, and only this function needs it
+        from pandas import DataFrame
+
         table = runs_table(collect(self.folder))
-        rows = []
-        for cells in table.rows:
-            values = [None if cell == "" else cell for cell in cells]
-            rows.append(dict(zip(table.header, values, strict=True)))
-        return rows
+        rows = [[None if cell == "" else cell for cell in cells] for cells in table.rows]
+        return DataFrame(rows, columns=list(table.header))
 
     def runs(self) -> list[Run]:
         """Return the finished runs that can predict, by their folders' names.

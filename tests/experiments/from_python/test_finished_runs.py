@@ -73,9 +73,9 @@ def test_what_cannot_be_predicted_is_one_line(run, image, settings, message):
     assert "\n" not in str(raised.value)
 
 
-def test_the_results_of_a_study_are_rows(study):
-    results = ea.load_study(study).results()
-    table = pandas.DataFrame(results)
+def test_the_results_of_a_study_are_a_table(study):
+    table = ea.load_study(study).results()
+    assert isinstance(table, pandas.DataFrame)
     scores = {run.record.run_id: run.record.metrics.miou for run in ea.load_study(study).runs()}
     assert dict(zip(table["run_id"], table["metrics.miou"], strict=True)) == scores
     assert set(table["seed"]) == {0, 1}
