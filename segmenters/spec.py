@@ -20,6 +20,7 @@ Heads = Annotated[Positive, at_most(1024, "every head has an attention map in me
 Queries = Annotated[Positive, at_most(10000, "every query has a mask in memory")]
 Points = Annotated[Positive, at_most(2**20, "every mask of every query is sampled at each point")]
 Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
+ClassId = Annotated[int, Field(ge=0)]
 Norm = Literal["batch", "group"]
 Grid = Annotated[Positive, at_most(256, "every place of the grid has a position in memory")]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
@@ -91,7 +92,7 @@ class QueriesSpec(HeadSpec):
     """A YAML of lines ``class: [text, text]``, or its content: the texts that stand for each class
     of the dataset. null: every class stands for itself.
     """
-    queries: dict[str, int] | None = None
+    queries: dict[str, ClassId] | None = Field(default=None, min_length=1)
     """Text → class id. A run fills it in from ``vocabulary`` and the dataset's classes."""
 
 
