@@ -37,6 +37,10 @@ class HeadSpec(Config):
     """Base of every head's own settings. A key that the head does not have is an error."""
 
     task: ClassVar[Task] = "segmentation"
+    in_text_space: ClassVar[bool] = False
+    """Whether the head compares patches with texts: the encoder then keeps its way into their
+    space, and the head is given features of its ``queries`` by ``take_texts``.
+    """
     name: str
     label: Label | None = Field(default=None, exclude_if=lambda label: label is None)
     """Name in reports; needed where a study has two heads of one name (and method)."""
@@ -90,7 +94,7 @@ class QueriesSpec(HeadSpec):
 
     vocabulary: str | dict[str, list[str]] | None = None
     """A YAML of lines ``class: [text, text]``, or its content: the texts that stand for each class
-    of the dataset. null: every class stands for itself.
+    of the dataset. null: the text of a class is its name, with blanks for underscores.
     """
     queries: dict[str, ClassId] | None = Field(default=None, min_length=1)
     """Text → class id. A run fills it in from ``vocabulary`` and the dataset's classes."""

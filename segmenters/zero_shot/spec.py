@@ -1,6 +1,6 @@
 """Settings of the head that segments by texts; reading them imports no PyTorch."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -35,6 +35,7 @@ class PamrSpec(Config):
 class ZeroShotSpec(QueriesSpec):
     """Segmentation by texts, without training, on a ViT that was trained with texts."""
 
+    in_text_space: ClassVar[bool] = True
     text: TextSpec = TextSpec()
     """How texts become features."""
     method: str = "naclip"
