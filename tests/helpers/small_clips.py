@@ -10,11 +10,11 @@ TINY = {"embed_dim": 32, "depth": 4, "num_heads": 2, "img_size": 32}
 CREATE = timm.create_model
 
 
-def make_small(monkeypatch):
+def make_small(monkeypatch, **changes):
     """Let timm make small models of every name of a vision transformer."""
 
     def create(name, **options):
-        return CREATE(name, **(TINY | options))
+        return CREATE(name, **(TINY | changes | options))
 
     monkeypatch.setattr(timm, "create_model", create)
 
