@@ -43,3 +43,17 @@ def test_the_command(squares, tmp_path, monkeypatch):
     truth = np.asarray(Image.open(f"{squares.root}/masks/test/test_0.png"))
     # red, green, blue in the dataset
     assert (predicted[:, :-1] == 2 - truth[:, :-1]).all()
+
+
+class NoBlocks(toy_text_colors.ColorsWithBlocks):
+    def as_blocks(self):
+        return [self]
+
+
+def test_blocks_of_ones_own_must_be_blocks(write_study, monkeypatch, capsys):
+    monkeypatch.setattr(toy_text_colors, "ColorsWithBlocks", NoBlocks)
+    path = write_study(
+        encoders=[toy_text_colors.ENCODER], segmenters=[{"name": "zero_shot", **HEAD}]
+    )
+    assert main(["run", path, "--device", "cpu"]) == 2
+    assert "as_blocks() returned list" in capsys.readouterr().err
