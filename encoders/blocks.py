@@ -89,11 +89,13 @@ class Blocks:
         depth: number of blocks.
         width: channels of a token, C.
         reduction: image pixels per patch; not always an integer.
+        text_width: numbers of a token in the space of texts, D; None = there is no way into it.
     """
 
     depth: int
     width: int
     reduction: float
+    text_width: int | None = None
 
     def embed(self, images: Tensor) -> Tokens:
         """Return what the first block is given.

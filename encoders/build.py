@@ -76,11 +76,13 @@ def build_encoder(spec: EncoderSpec, seed: int = 0, text: bool = False) -> Encod
 
 def _body_and_neck(spec: EncoderSpec, row: EncoderRow, text: bool) -> tuple[Body, str]:
     """Return the body with its weights, and the name of its neck."""
-    if text and not isinstance(row, ViTRow):
+    if text and not isinstance(row, ViTRow | CustomRow):
         raise no_text_space(spec.name)
     if isinstance(row, CustomRow):
         # its maps decide which necks fit
         body = make_custom_body(spec)
+        if text and body.as_blocks().text_width is None:
+            raise no_text_space(spec.name)
         neck = _neck_name(spec, necks_of(body))
         _check_settings(spec, row, neck)
         fit_to_neck(body, neck)

@@ -1,12 +1,13 @@
 """From a specification to a segmenter."""
 
 from encoder_ablations.encoders.base import STRIDES, Encoder
+from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.freezing import freeze_unread
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.custom_head import build_with_custom_head
 from encoder_ablations.segmenters.image_head import ImageHead
-from encoder_ablations.segmenters.registry import HeadEntry, head_entry
+from encoder_ablations.segmenters.registry import HeadEntry, head_entry, head_settings
 from encoder_ablations.segmenters.spec import HeadSpec, ImageHeadSpec, SegmenterSpec
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.custom_code.names import is_reference
@@ -141,6 +142,21 @@ def encoder_for(head: SegmenterSpec | HeadSpec, encoder: EncoderSpec) -> Encoder
             f"itself. Remove {changed[0]}, or use another head."
         )
     return encoder.model_copy(update={"neck": "none"})
+
+
+def build_encoder_for(head: SegmenterSpec | HeadSpec, encoder: EncoderSpec, seed: int) -> Encoder:
+    """Return a new encoder as a head needs it, with the way into the space of texts if it does.
+
+    Args:
+        head: will read it.
+        encoder: its settings.
+        seed: of its random weights.
+
+    Raises:
+        InputError: encoder and head do not fit together, or see :func:`build_encoder`.
+    """
+    settings, _ = head_settings(head.name)
+    return build_encoder(encoder_for(head, encoder), seed, text=settings.in_text_space)
 
 
 def _fixed(head: str, encoder: EncoderSpec) -> EncoderSpec:

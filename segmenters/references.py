@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.text.sources import check_source
 from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.facts import Learning
 from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.registry import head_entry, head_names, head_settings
-from encoder_ablations.segmenters.spec import DenseSpec, SegmenterSpec
+from encoder_ablations.segmenters.spec import DenseSpec, HeadSpec, SegmenterSpec
 from encoder_ablations.utils.config import build, config_names, merge
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.references import Reference, resolve
@@ -69,3 +71,16 @@ def _defaults(name: str) -> dict[str, Any]:
     if ":" not in name and name not in head_names():
         raise unknown("segmenter", name, {*config_names("segmenters"), *head_names()})
     return {"name": name}
+
+
+def check_texts(segmenter: SegmenterSpec, encoder: EncoderSpec) -> None:
+    """Check that an encoder can be compared with texts, if its head does that.
+
+    A head of one's own is not imported for this. It is checked when it is built.
+
+    Raises:
+        InputError: see :func:`check_source`.
+    """
+    if BUILT_IN.get(segmenter.name, HeadSpec).in_text_space:
+        text = getattr(segmenter, "text", None) or {}
+        check_source(encoder, text.get("tower"))

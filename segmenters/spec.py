@@ -20,6 +20,7 @@ Heads = Annotated[Positive, at_most(1024, "every head has an attention map in me
 Queries = Annotated[Positive, at_most(10000, "every query has a mask in memory")]
 Points = Annotated[Positive, at_most(2**20, "every mask of every query is sampled at each point")]
 Rate = Annotated[Positive, at_most(1024, "maps are padded by it on every side")]
+ClassId = Annotated[int, Field(ge=0)]
 Norm = Literal["batch", "group"]
 Grid = Annotated[Positive, at_most(256, "every place of the grid has a position in memory")]
 Ratio = Annotated[float, at_most(100, "all candidates are held in memory")]
@@ -36,6 +37,10 @@ class HeadSpec(Config):
     """Base of every head's own settings. A key that the head does not have is an error."""
 
     task: ClassVar[Task] = "segmentation"
+    in_text_space: ClassVar[bool] = False
+    """Whether the head compares patches with texts: the encoder then keeps its way into their
+    space, and the head is given features of its ``queries`` by ``take_texts``.
+    """
     name: str
     label: Label | None = Field(default=None, exclude_if=lambda label: label is None)
     """Name in reports; needed where a study has two heads of one name (and method)."""
@@ -89,9 +94,9 @@ class QueriesSpec(HeadSpec):
 
     vocabulary: str | dict[str, list[str]] | None = None
     """A YAML of lines ``class: [text, text]``, or its content: the texts that stand for each class
-    of the dataset. null: every class stands for itself.
+    of the dataset. null: the text of a class is its name, with blanks for underscores.
     """
-    queries: dict[str, int] | None = None
+    queries: dict[str, ClassId] | None = Field(default=None, min_length=1)
     """Text → class id. A run fills it in from ``vocabulary`` and the dataset's classes."""
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder_ablations.encoders.base import Body, Normalization
+from encoder_ablations.encoders.blocks import Blocks
 from encoder_ablations.utils.errors import InputError
 
 PROBES = ((2, 3), (5, 3))
@@ -20,7 +21,8 @@ class CustomBody(Body):
 
     The module has the attributes ``widths`` and ``reductions`` of a :class:`~..base.Body`, and
     ``mean`` and ``std`` for R, G, B in 0..1 (or ``normalization``). With ``depth_of(name)`` and
-    ``max_depth`` it also says in which block a parameter lies; otherwise it has no blocks.
+    ``max_depth`` it also says in which block a parameter lies; otherwise it has no blocks. With
+    ``as_blocks()`` it gives :class:`~..blocks.Blocks` for the heads that run them.
 
     Args:
         module: the user's.
@@ -72,6 +74,18 @@ class CustomBody(Body):
         if self.only_last:
             return maps[-1:]
         return maps
+
+    def as_blocks(self) -> Blocks:
+        """Return the module's own blocks, see :class:`~..base.Body`."""
+        if not hasattr(self.model, "as_blocks"):
+            return super().as_blocks()
+        blocks = self.model.as_blocks()
+        if not isinstance(blocks, Blocks):
+            raise InputError(
+                f"{self.where}: as_blocks() returned {type(blocks).__name__}; it must return "
+                "encoder_ablations.encoders.blocks.Blocks."
+            )
+        return blocks
 
     def tokens(self, height: int, width: int) -> None:
         """Return None: nothing tells how many tokens the module has."""

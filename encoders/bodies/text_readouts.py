@@ -37,6 +37,15 @@ def read_out(model: Any, values: Tensor) -> Tensor:
     return projected
 
 
+def text_width_of(model: Any) -> int:
+    """Return how many numbers :func:`read_out` gives for a token, D.
+
+    Args:
+        model: of timm, made with its read-out.
+    """
+    return int(getattr(model.head, "out_features", model.num_features))
+
+
 def _value_path(pool: AttentionPoolLatent, values: Tensor) -> Tensor:
     """Return what the pool would give for each token alone, whose attention weight is 1."""
     _, contents = pool.kv(values).chunk(2, dim=-1)

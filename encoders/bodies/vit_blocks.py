@@ -15,7 +15,7 @@ from encoder_ablations.encoders.bodies.block_parts import (
     after_feedforward,
     refuse_other_blocks,
 )
-from encoder_ablations.encoders.bodies.text_readouts import read_out
+from encoder_ablations.encoders.bodies.text_readouts import read_out, text_width_of
 from encoder_ablations.encoders.bodies.timm_vits import TimmViT, final_norm_of
 from encoder_ablations.utils.errors import InputError
 
@@ -75,7 +75,8 @@ class ViTBlocks(Blocks):
         self.width = model.embed_dim
         self.reduction = reduction
         self._embed = embed
-        self._text = text
+        if text:
+            self.text_width = text_width_of(model)
         # blocks of rope_mixed models have rotary embeddings of their own
         self._own_rotary = bool(getattr(model, "rope_mixed", False))
 
@@ -113,7 +114,7 @@ class ViTBlocks(Blocks):
 
     def in_text_space(self, tokens: Tokens) -> Tensor:
         """See :class:`Blocks`."""
-        if not self._text:
+        if self.text_width is None:
             raise InputError(
                 "the head compares the encoder's features with texts, but the encoder is built "
                 "without the way into their space. Build it with build_encoder(…, text=True)."

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from encoder_ablations.encoders.text.sources import tower_source
 from encoder_ablations.encoders.text.spec import TextSpec
 from encoder_ablations.encoders.text.templates import prompts_of, templates_of
 from encoder_ablations.encoders.text.towers import (
@@ -17,7 +18,6 @@ from encoder_ablations.encoders.text.towers import (
     load_tower,
     tower_digest,
     tower_folder,
-    tower_source,
 )
 from encoder_ablations.utils.cache_folder import cache_folder
 from encoder_ablations.utils.errors import InputError
@@ -52,6 +52,24 @@ def text_features(encoder: str, texts: Sequence[str], spec: TextSpec) -> Tensor:
         kept = mean_features(load_tower(str(folder)), texts, templates)
         write_bytes(path, save({NAME: kept}))
     return kept
+
+
+def text_facts(encoder: str, spec: TextSpec) -> dict[str, object]:
+    """Return what a record says of the texts' features: tower, SHA-256 of its files, templates.
+
+    Args:
+        encoder: name of the encoder whose text tower is used, unless ``spec`` names one.
+        spec: prompts and tower.
+
+    Raises:
+        InputError: there is no tower, or it cannot be had.
+    """
+    source = tower_source(encoder, spec.tower)
+    return {
+        "tower": source,
+        "tower_sha256": tower_digest(tower_folder(source)),
+        "templates": list(templates_of(spec.templates)),
+    }
 
 
 def mean_features(tower: TextTower, texts: Sequence[str], templates: tuple[str, ...]) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from encoder_ablations.encoders.table.lookup import find_row, with_text_towers
 from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.encoders.weights.hub import download_repository
 from encoder_ablations.utils.errors import InputError
@@ -90,28 +89,6 @@ class TextTower:
         output = self.model(**inputs)
         found: Tensor = output.text_embeds if self.kind == "clip" else output.pooler_output
         return found.float()
-
-
-def tower_source(encoder: str, given: str | None) -> str:
-    """Return the folder or repository of the text tower of an encoder.
-
-    Args:
-        encoder: its name.
-        given: a tower that is asked for; None = the one that was trained with the encoder.
-
-    Raises:
-        InputError: no tower is known for the encoder.
-    """
-    if given is not None:
-        return given
-    source = getattr(find_row(encoder), "text", None)
-    if source is None:
-        raise InputError(
-            f"encoder {encoder} has no known text tower. Encoders that have one: "
-            f"{', '.join(with_text_towers())}. For other weights that were trained with texts, "
-            "name the tower: a folder in transformers' format or a repository of the hub."
-        )
-    return str(source)
 
 
 def tower_folder(source: str) -> Path:

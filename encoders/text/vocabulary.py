@@ -7,6 +7,7 @@ from typing import Any
 
 from encoder_ablations.utils.config import read_yaml_value
 from encoder_ablations.utils.errors import InputError, unknown
+from encoder_ablations.utils.yaml_text import one_line
 
 FORMS = "Write lines 'class: [text, other text]', or a list of class names."
 OF_DATASETS = "classes"
@@ -25,6 +26,14 @@ class Vocabulary:
     names: tuple[str, ...]
     queries: dict[str, int]
 
+    @property
+    def texts(self) -> dict[str, list[str]]:
+        """Class -> its texts, as :func:`load_vocabulary` reads them."""
+        found: dict[str, list[str]] = {name: [] for name in self.names}
+        for text, own in self.queries.items():
+            found[self.names[own]].append(text)
+        return found
+
     def queries_for(self, class_names: Sequence[str], where: str = "vocabulary") -> dict[str, int]:
         """Return text -> id among the classes of a dataset; a class may have no text.
 
@@ -42,17 +51,22 @@ class Vocabulary:
         return {text: ids[own] for text, own in self.queries.items()}
 
 
-def load_vocabulary(source: Path | str | Mapping[str, Any] | Sequence[str]) -> Vocabulary:
+def load_vocabulary(
+    source: Path | str | Mapping[str, Any] | Sequence[str], where: str = "vocabulary"
+) -> Vocabulary:
     """Return the classes and texts of a YAML file, of a mapping, or of a list of names.
 
     A mapping has lines ``class: [text, other text]``, and a list has names that are their own
     texts. The YAML of a dataset, as ``ablate init`` writes it, is read as the list of its classes.
 
+    Args:
+        source: of these.
+        where: begins messages about what is no file.
+
     Raises:
         InputError: there are no classes, a class has no texts, or a text stands for two classes.
     """
     content: Any = source
-    where = "vocabulary"
     if isinstance(source, str | Path):
         content, where = read_yaml_value(source), str(source)
     if isinstance(content, Mapping) and "root" in content and OF_DATASETS in content:
@@ -103,3 +117,19 @@ def _queries(texts: Mapping[str, Sequence[str]], where: str) -> dict[str, int]:
                 )
             queries[text] = number
     return queries
+
+
+def texts_of_names(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return class -> its name, with blanks in place of underscores, as its only text."""
+    return {name: [name.replace("_", " ")] for name in names}
+
+
+def vocabulary_yaml(names: Sequence[str]) -> str:
+    """Return a first vocabulary as YAML: every class by its own name."""
+    lines = [
+        "# The texts that stand for each class. Add synonyms; no text may stand for two classes.",
+        "# Use it:  segmenters: [{name: zero_shot, vocabulary: THIS_FILE}]   or  ablate zero-shot",
+    ]
+    for name, texts in texts_of_names(names).items():
+        lines.append(f"{one_line(name)}: {one_line(texts)}")
+    return "\n".join([*lines, ""])

@@ -14,10 +14,6 @@ from encoder_ablations.encoders.weights.checkpoints import Checkpoint
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names
 
-LIMIT = 0.5
-"""Largest relative distance to the first checkpoint. Two of independent trainings, whose weights
-are unrelated, are about √2 apart; further training on other data usually stays below 0.3."""
-
 
 def check_compatible(checkpoints: Sequence[Checkpoint]) -> None:
     """Check that checkpoints are of one network.

@@ -5,25 +5,14 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors.torch import save, save_file
-
-from encoder_ablations.encoders.weights.averaging import (
-    LIMIT,
-    average,
-    check_compatible,
-    check_distances,
-    distances,
-    shares,
-)
-from encoder_ablations.encoders.weights.checkpoints import (
-    ACTIVATION,
-    Checkpoint,
-    read_checkpoint,
-)
 from encoder_ablations.experiments import options
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free, write_bytes
+
+if TYPE_CHECKING:
+    from encoder_ablations.encoders.weights.checkpoints import Checkpoint
 
 EXAMPLES = """  ablate average remote_clip.pt geo_clip.pt -o averaged.safetensors
   ablate average clip_a clip_b --by 0.7 0.3 -o averaged     folders of transformers, with text tower
@@ -36,11 +25,22 @@ too far apart to come from one training. Which weights (--by) are best is not ch
 or take equal ones. The checks and the limit are this program's own, not from a paper."""
 
 SAFETENSORS = "model.safetensors"
+LIMIT = 0.5
+"""Largest relative distance to the first checkpoint. Two of independent trainings, whose weights
+are unrelated, are about √2 apart; further training on other data usually stays below 0.3."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate average --help``."""
     arguments = _parser().parse_args(argv)
+    # PyTorch is not needed to show the help
+    from encoder_ablations.encoders.weights.averaging import (
+        check_compatible,
+        check_distances,
+        distances,
+        shares,
+    )
+
     by = shares(arguments.by, len(arguments.checkpoints))
     output: Path = arguments.output
     _check_output(output, arguments.checkpoints)
@@ -109,8 +109,10 @@ def _check_output(output: Path, given: Sequence[Path]) -> None:
     require_free(output)
 
 
-def _read_all(paths: Sequence[Path], activations: Sequence[str] | None) -> list[Checkpoint]:
+def _read_all(paths: Sequence[Path], activations: Sequence[str] | None) -> "list[Checkpoint]":
     """Return the checkpoints, with what a person says about their activations."""
+    from encoder_ablations.encoders.weights.checkpoints import read_checkpoint
+
     said: list[str | None] = [None] * len(paths)
     if activations is not None:
         said = list(activations)
@@ -120,9 +122,14 @@ def _read_all(paths: Sequence[Path], activations: Sequence[str] | None) -> list[
 
 
 def _write(
-    checkpoints: Sequence[Checkpoint], by: Sequence[float], apart: Sequence[float], output: Path
+    checkpoints: "Sequence[Checkpoint]", by: Sequence[float], apart: Sequence[float], output: Path
 ) -> None:
     """Write the average, with what it was made of as remarks in the file."""
+    from safetensors.torch import save, save_file
+
+    from encoder_ablations.encoders.weights.averaging import average
+    from encoder_ablations.encoders.weights.checkpoints import ACTIVATION
+
     first = checkpoints[0]
     rows = zip(checkpoints, by, apart, strict=True)
     parts = [

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.commands.keys import describe
@@ -99,10 +100,18 @@ def _summary(spec: type[BaseModel]) -> str:
     return " ".join((spec.__doc__ or "").partition("\n\n")[0].split())
 
 
+def _default(field: FieldInfo) -> object:
+    """Return the default of a setting as plain values."""
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return value
+
+
 def _defaults(spec: type[BaseModel]) -> str:
     """Return the settings with their defaults, as on the command line, in indented lines."""
     fields = spec.model_fields.items()
-    found = [f"{key}={in_yaml(field.get_default())}" for key, field in fields if key != TAG]
+    found = [f"{key}={in_yaml(_default(field))}" for key, field in fields if key != TAG]
     # lines are broken between settings alone
     words = "  ".join(each.replace(" ", UNBROKEN) for each in found)
     lines = textwrap.fill(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from encoder_ablations.data.datasets.palette import palette
+from encoder_ablations.encoders.text.vocabulary import Vocabulary, load_vocabulary
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.prediction.command import named_files, predict_into
 from encoder_ablations.experiments.prediction.options import add_inference_options, read_inference
@@ -15,7 +16,6 @@ from encoder_ablations.experiments.prediction.output_options import (
     output_settings,
 )
 from encoder_ablations.experiments.zero_labels.queries import with_queries
-from encoder_ablations.experiments.zero_labels.vocabulary import Vocabulary, read_vocabulary
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import parse_overrides
@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     spec = read_inference(arguments)
     if not arguments.inputs:
         raise InputError("name images or folders to predict.")
-    vocabulary = read_vocabulary(arguments.classes)
-    check_outputs(arguments, tuple(vocabulary))
+    vocabulary = load_vocabulary(arguments.classes)
+    check_outputs(arguments, vocabulary.names)
     head = _head(arguments, vocabulary)
     files = named_files(arguments)
     # PyTorch is not needed to refuse what is above
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from encoder_ablations.experiments.zero_labels.model import predictor_without_run
 
     device = make_accelerator(arguments.device).device
-    predictor = predictor_without_run(arguments.encoder, head, tuple(vocabulary), spec, device)
+    predictor = predictor_without_run(arguments.encoder, head, vocabulary.names, spec, device)
     settings: dict[str, Any] = {
         "encoder": arguments.encoder,
         "segmenter": head.model_dump(mode="json"),
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         **output_settings(arguments),
     }
     named = f"{arguments.encoder} with {head.title}, without labels"
-    return predict_into(arguments, files, predictor, palette(len(vocabulary)), settings, named)
+    return predict_into(
+        arguments, files, predictor, palette(len(vocabulary.names)), settings, named
+    )
 
 
 def _head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> SegmenterSpec:
@@ -71,8 +73,8 @@ def _head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> SegmenterSpe
             f"--segmenter {arguments.segmenter} learns from labels. Use a head that needs none "
             "(ablate heads: learns nothing), or ablate train."
         )
-    head = load_segmenter(arguments.segmenter, {**changes, "vocabulary": vocabulary})
-    return with_queries(head, tuple(vocabulary))
+    head = load_segmenter(arguments.segmenter, {**changes, "vocabulary": vocabulary.texts})
+    return with_queries(head, vocabulary.names)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--encoder", required=True, help=options.ENCODER_HELP)
     parser.add_argument(
-        "--classes", required=True, type=Path, help="a YAML of lines  class: [text, text]"
+        "--classes",
+        required=True,
+        type=Path,
+        help="a YAML of lines  class: [text, text], or a list",
     )
     parser.add_argument("--method", help="of the head, as 'ablate heads zero_shot' lists them")
     parser.add_argument(

@@ -1,5 +1,6 @@
 """Which finished runs predict: one that is named, a study's best one, or several together."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -85,10 +86,20 @@ def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
 def best_of_study(folder: Path) -> TrainedRun:
     """Return the finished run of a study with the best validation score; the first of equals.
 
+    Runs without training have no such score: a line says so if others are preferred to them.
+
     Raises:
         InputError: no run has finished.
     """
     runs, _ = usable_runs(folder)
+    unranked = [run for run in runs if run.record.convergence is None]
+    if 0 < len(unranked) < len(runs):
+        heads = dict.fromkeys(run.record.spec.segmenter.title for run in unranked)
+        print(
+            f"note: {', '.join(heads)} had no training and so no validation score; the best of the "
+            "other runs is taken. --runs names one.",
+            file=sys.stderr,
+        )
     return max(runs, key=lambda run: run.val_score)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
@@ -13,8 +12,10 @@ from encoder_ablations.engine.training.private.checks import check_private_model
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
 from encoder_ablations.experiments.runs.spec import RunSpec, refuse_other_task
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.build import build_segmenter, encoder_for
+from encoder_ablations.segmenters.build import build_encoder_for, build_segmenter
 from encoder_ablations.segmenters.class_weights import refuse_balanced, with_class_weights
+from encoder_ablations.segmenters.references import check_texts
+from encoder_ablations.segmenters.zero_shot.texts import give_texts
 from encoder_ablations.utils.errors import InputError
 
 
@@ -27,11 +28,20 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
             classes; None for a model that will not be trained.
 
     Raises:
-        InputError: encoder, head and recipe do not fit together, or weights cannot be loaded.
+        InputError: encoder, head and recipe do not fit together, or weights or the text tower of
+            a head that compares with texts cannot be loaded.
     """
     if spec.recipe.privacy is not None:
         refuse_balanced(spec.segmenter)
-    encoder = build_encoder(encoder_for(spec.segmenter, spec.encoder), spec.seed)
+    check_texts(spec.segmenter, spec.encoder)
+    segmenter = _without_texts(spec, class_pixels)
+    give_texts(segmenter.head, spec.encoder.name)
+    return segmenter
+
+
+def _without_texts(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Segmenter:
+    """Return the segmenter as :func:`build_model` does; features of texts are still missing."""
+    encoder = build_encoder_for(spec.segmenter, spec.encoder, spec.seed)
     classes = spec.dataset.classes
     settings = with_class_weights(spec.segmenter, classes, class_pixels)
     image_classes = len(spec.dataset.image_classes or ())
@@ -90,8 +100,22 @@ def load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter,
     refuse_other_code(spec, [folder])
     path = folder / "checkpoints" / "best.pt"
     checkpoint = load_checkpoint(path, spec.run_id, step)
-    # the checkpoint replaces all weights, so that none need be downloaded
-    encoder = spec.encoder.model_copy(update={"weights": "random"})
-    segmenter = build_model(spec.model_copy(update={"encoder": encoder}))
+    segmenter = _without_texts(_without_files(spec))
     load_model(segmenter, checkpoint["model"], path)
     return segmenter, checkpoint["step"]
+
+
+def _without_files(spec: RunSpec) -> RunSpec:
+    """Return the run with random weights everywhere, so that none need be downloaded.
+
+    The checkpoint replaces all of them, those of a second vision model and the features of texts,
+    too.
+    """
+    encoder = spec.encoder.model_copy(update={"weights": "random"})
+    changes: dict[str, object] = {"encoder": encoder}
+    second = getattr(spec.segmenter, "vfm", None)
+    if second is not None:
+        changes["segmenter"] = spec.segmenter.model_copy(
+            update={"vfm": {**second, "weights": "random"}}
+        )
+    return spec.model_copy(update=changes)

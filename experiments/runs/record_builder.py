@@ -27,6 +27,7 @@ from encoder_ablations.experiments.runs.record_parts import (
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.class_weights import class_weights_of
+from encoder_ablations.segmenters.zero_shot.texts import facts_of_texts
 from encoder_ablations.utils.clock import now
 
 
@@ -71,7 +72,7 @@ def finished_record(
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe, data.n_train),
         cost=cost_record(segmenter, spec, progress),
-        encoder=encoder_facts(segmenter.encoder, data.n_train),
+        encoder=_facts(segmenter, spec, data),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
         images_per_statistic=statistics,
@@ -80,6 +81,12 @@ def finished_record(
         privacy=privacy_record(spec.recipe, progress, data.n_train),
         disclosures=[*about_run, *about_encoder(segmenter.encoder, spec.encoder.weights), *further],
     )
+
+
+def _facts(segmenter: Segmenter, spec: RunSpec, data: DataRecord) -> dict[str, object]:
+    """Return what the record says of the encoder, and of the texts that it is compared with."""
+    texts = facts_of_texts(segmenter.head, spec.encoder.name)
+    return encoder_facts(segmenter.encoder, data.n_train) | texts
 
 
 def curves_record(progress: Progress) -> CurvesRecord:

@@ -64,7 +64,8 @@ def _about_averages(specs: Iterable[RunSpec]) -> list[str]:
 
 
 def _about_micro_batches(specs: Sequence[RunSpec]) -> list[str]:
-    divided = [spec for spec in specs if spec.recipe.accumulation > 1]
+    learning = [spec for spec in specs if spec.segmenter.learning == "steps"]
+    divided = [spec for spec in learning if spec.recipe.accumulation > 1]
     if not divided:
         return []
     import torch

@@ -22,6 +22,7 @@ from encoder_ablations.experiments.studies.grid import CENTRAL, RunFilter, selec
 from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
 from encoder_ablations.experiments.zero_labels.grid import needs_labels, places_of, refuse_zero
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary, with_queries
+from encoder_ablations.segmenters.references import check_texts
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import (
     Config,
@@ -236,6 +237,7 @@ def _run(
 ) -> RunSpec:
     """Return one run of the grid."""
     encoder, recipe = encoder_and_recipe
+    check_texts(segmenter, encoder)
     content = {
         "encoder": encoder,
         "segmenter": with_queries(segmenter, dataset.classes),

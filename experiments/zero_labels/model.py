@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import torch
 
-from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.engine.inference.predictor import Member, Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments.prediction.models import check_window
 from encoder_ablations.experiments.zero_labels.grid import SEED
-from encoder_ablations.segmenters.build import build_segmenter, encoder_for
+from encoder_ablations.segmenters.build import build_encoder_for, build_segmenter
+from encoder_ablations.segmenters.references import check_texts
 from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.segmenters.zero_shot.texts import give_texts
 from encoder_ablations.utils.references import Reference
 
 
@@ -32,10 +33,14 @@ def predictor_without_run(
         device: where the model computes.
 
     Raises:
-        InputError: encoder and head do not fit together, or a window is too small.
+        InputError: encoder and head do not fit together, texts cannot be read, or a window is too
+            small.
     """
-    built = build_encoder(encoder_for(head, load_encoder(encoder)), SEED)
+    settings = load_encoder(encoder)
+    check_texts(head, settings)
+    built = build_encoder_for(head, settings, SEED)
     segmenter = build_segmenter(head, built, len(classes), SEED)
+    give_texts(segmenter.head, settings.name)
     segmenter.class_names = tuple(classes)
     check_window(spec, segmenter.encoder.divisibility)
     return Predictor([Member(segmenter.to(device).eval())], classes, spec)

@@ -1,16 +1,15 @@
 """The settings of heads that find classes by texts, filled in for a dataset."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from encoder_ablations.experiments.zero_labels.vocabulary import (
+from encoder_ablations.encoders.text.vocabulary import (
     Vocabulary,
-    checked_vocabulary,
-    queries_of,
-    read_vocabulary,
+    load_vocabulary,
+    texts_of_names,
 )
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import HeadSpec, QueriesSpec, SegmenterSpec
+from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.references import Reference
 
 
@@ -32,7 +31,9 @@ def with_vocabulary(segmenter: SegmenterSpec) -> SegmenterSpec:
     if not _takes_queries(segmenter):
         return segmenter
     vocabulary = _vocabulary(segmenter)
-    return SegmenterSpec.model_validate(segmenter.model_dump() | {"vocabulary": vocabulary})
+    if vocabulary is None:
+        return segmenter
+    return SegmenterSpec.model_validate(segmenter.model_dump() | {"vocabulary": vocabulary.texts})
 
 
 def with_queries(segmenter: SegmenterSpec, classes: Sequence[str]) -> SegmenterSpec:
@@ -45,14 +46,41 @@ def with_queries(segmenter: SegmenterSpec, classes: Sequence[str]) -> SegmenterS
         classes: names of the dataset's classes in id order.
 
     Raises:
-        InputError: its vocabulary does not fit the classes.
+        InputError: its vocabulary does not fit the classes, or a class has no text and is not the
+            head's background.
     """
     if not _takes_queries(segmenter):
         return segmenter
     content = segmenter.model_dump()
     if content.get("queries") is None:
-        content["queries"] = queries_of(_vocabulary(segmenter), classes)
+        content["queries"] = _queries(segmenter, classes, content.get("background"))
     return SegmenterSpec.model_validate(content | {"vocabulary": None})
+
+
+def _queries(
+    segmenter: SegmenterSpec, classes: Sequence[str], background: int | None
+) -> dict[str, int]:
+    """Return text → class id of every text; by default each class has its name as text.
+
+    Args:
+        segmenter: the head.
+        classes: names in id order.
+        background: id of the class that needs no text.
+    """
+    where = f"segmenter {segmenter.name}: vocabulary"
+    vocabulary = _vocabulary(segmenter)
+    if vocabulary is None:
+        vocabulary = load_vocabulary(texts_of_names(classes), where)
+    queries = vocabulary.queries_for(classes, where)
+    found = {*queries.values(), background}
+    missing = [name for number, name in enumerate(classes) if number not in found]
+    if missing:
+        raise InputError(
+            f"{where}: there are no texts for {', '.join(missing)}. Add lines such as  "
+            f"{missing[0]}: [{missing[0]}]."
+        )
+    # in the order of the ids, so that equal vocabularies are equal runs
+    return dict(sorted(queries.items(), key=lambda query: query[1]))
 
 
 def _takes_queries(segmenter: SegmenterSpec) -> bool:
@@ -67,8 +95,6 @@ def _takes_queries(segmenter: SegmenterSpec) -> bool:
 def _vocabulary(segmenter: SegmenterSpec) -> Vocabulary | None:
     """Return what a head's setting says, or the content of the file that it names."""
     given = getattr(segmenter, "vocabulary", None)
-    if isinstance(given, str):
-        return read_vocabulary(Path(given))
     if given is None:
         return None
-    return checked_vocabulary(given, f"segmenter {segmenter.name}: vocabulary")
+    return load_vocabulary(given, f"segmenter {segmenter.name}: vocabulary")

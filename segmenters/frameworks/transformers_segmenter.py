@@ -30,11 +30,10 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SemanticSegmenterOutput
 
 from encoder_ablations.data.views.resampling import antialiased, whole_span
-from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.frameworks.transformers_backbone import copy_tensors
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.segmenters.base import Segmenter
-from encoder_ablations.segmenters.build import build_segmenter, encoder_for
+from encoder_ablations.segmenters.build import build_encoder_for, build_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import build
 
@@ -112,8 +111,7 @@ def _build(config: PhotoSegmenterConfig) -> Segmenter:
     """Return the segmenter with random weights."""
     spec = build(EncoderSpec, config.encoder or {}, "the model's encoder")
     head = build(SegmenterSpec, config.segmenter or {}, "the model's segmenter")
-    spec = encoder_for(head, spec.model_copy(update={"weights": "random"}))
-    encoder = build_encoder(spec, 0)
+    encoder = build_encoder_for(head, spec.model_copy(update={"weights": "random"}), 0)
     encoder.round_maps(config.feature_precision)  # type: ignore[arg-type]
     return build_segmenter(head, encoder, config.num_labels or 0, 0).eval()
 

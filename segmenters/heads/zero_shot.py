@@ -6,7 +6,7 @@ texts. The scores of a pixel are the cosines of its features and the texts' feat
 
 import math
 from collections.abc import Sequence
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import torch
@@ -50,11 +50,13 @@ class ZeroShotHead(Head):
     """Classes by texts.
 
     Attributes:
-        texts: Q×D features of the texts, of unit length; None until :meth:`take_texts`.
+        texts: Q×D features of the texts, of unit length. They are in checkpoints, so that a
+            finished run needs no text tower.
+        has_texts: whether ``texts`` were given, or read from a checkpoint.
         class_ids: Q int64, the class of each text.
     """
 
-    texts: Tensor | None
+    texts: Tensor
     class_ids: Tensor
     mean: Tensor
     std: Tensor
@@ -64,6 +66,7 @@ class ZeroShotHead(Head):
         spec: ZeroShotSpec,
         num_classes: int,
         normalization: Normalization,
+        text_width: int,
         second: SecondModel | None = None,
     ) -> None:
         """Take the settings; nothing is drawn at random.
@@ -72,6 +75,7 @@ class ZeroShotHead(Head):
             spec: the settings, with queries.
             num_classes: number of classes, K.
             normalization: that of the images which the head is given.
+            text_width: numbers of a text's features, D.
             second: the second vision model; None = the method reads none.
 
         Raises:
@@ -96,7 +100,10 @@ class ZeroShotHead(Head):
             region_scale=spec.region_scale,
         )
         self.needs_whole_images = any(isinstance(each, FolderSpec) for each in self._read_sets)
-        self.register_buffer("texts", None, persistent=False)
+        self.has_texts = False
+        self.register_buffer("texts", torch.zeros(len(spec.queries), text_width))
+        post_hook: Any = self.register_load_state_dict_post_hook  # without types
+        post_hook(_texts_are_read)
         ids = torch.tensor(list(spec.queries.values()))
         self.register_buffer("class_ids", ids, persistent=False)
         mean, std = (torch.tensor(each) for each in (normalization.mean, normalization.std))
@@ -108,14 +115,20 @@ class ZeroShotHead(Head):
         """Return a head for the encoder's body; the features of its texts are given afterwards.
 
         Raises:
-            InputError: there are no queries, a window is smaller than a patch, or the second model
-                cannot be built.
+            InputError: there are no queries, a window is smaller than a patch, the second model
+                cannot be built, or the encoder is built without the way into the space of texts.
         """
-        _check_sizes(spec, encoder.body.as_blocks())
+        blocks = encoder.body.as_blocks()
+        _check_sizes(spec, blocks)
+        if blocks.text_width is None:
+            raise InputError(
+                "zero_shot compares the encoder's features with texts, but the encoder is built "
+                "without the way into their space. Build it with build_encoder(…, text=True)."
+            )
         second = None
         if spec.vfm is not None:
             second = build_second_model(spec.vfm, encoder.normalization)
-        return cls(spec, num_classes, encoder.normalization, second)
+        return cls(spec, num_classes, encoder.normalization, blocks.text_width, second)
 
     def take_texts(self, features: Tensor) -> None:
         """Take the features of the texts.
@@ -124,15 +137,21 @@ class ZeroShotHead(Head):
             features: Q×D in the order of ``queries``; they are brought to unit length.
 
         Raises:
-            InputError: there are more or fewer than queries.
+            InputError: there are more or fewer than queries, or D is not that of the encoder.
         """
         if features.shape[0] != len(self.class_ids):
             raise InputError(
                 f"zero_shot has {len(self.class_ids)} queries, but features of "
                 f"{features.shape[0]} texts are given."
             )
-        unit = torch.nn.functional.normalize(features.float(), dim=1)
-        self.texts = unit.to(self.class_ids.device)
+        if features.shape[1] != self.texts.shape[1]:
+            raise InputError(
+                f"zero_shot: the features of texts have {features.shape[1]} numbers, those of the "
+                f"encoder {self.texts.shape[1]}. Use the text tower that was trained with the "
+                "encoder (segmenter.text.tower)."
+            )
+        self.texts.copy_(torch.nn.functional.normalize(features.float(), dim=1))
+        self.has_texts = True
 
     def totals(self, masks: Tensor) -> NoReturn:
         """Refuse training, see :meth:`loss`."""
@@ -197,7 +216,7 @@ class ZeroShotHead(Head):
 
     def _window_scores(self, blocks: Blocks, images: Tensor, regions: Sequence[Tensor]) -> Tensor:
         """Return the scores W×Q×h×w of windows W×3×h×w, whose regions are W×h×w each."""
-        if self.texts is None:
+        if not self.has_texts:
             raise InputError("zero_shot: its texts have no features yet; give them to take_texts.")
         height, width = images.shape[-2:]
         features = None
@@ -236,6 +255,11 @@ class ZeroShotHead(Head):
         rgb = colours.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         maps = [region_map(np.ascontiguousarray(rgb), spec, image.device) for spec in read_sets]
         return [_nearest(torch.from_numpy(each).long(), size) for each in maps]
+
+
+def _texts_are_read(head: ZeroShotHead, _keys: object) -> None:
+    """Note that the texts' features come from a checkpoint, which always holds them."""
+    head.has_texts = True
 
 
 def _nearest(ids: Tensor, size: tuple[int, int]) -> Tensor:

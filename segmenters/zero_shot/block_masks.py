@@ -82,7 +82,10 @@ def _with_prefix(patches: Tensor, tokens: Tokens, free: bool) -> Tensor:
         free: whether prefix tokens attend to all and all to them; otherwise only to themselves.
     """
     count = tokens.values.shape[1]
-    mask = patches.new_full((*patches.shape[:-2], count, count), free)
+    mask = patches.new_zeros((*patches.shape[:-2], count, count))
+    # new_full takes no bool where PyTorch's tracer counts operations
+    if free:
+        mask = ~mask
     mask |= torch.eye(count, dtype=torch.bool, device=patches.device)
     mask[..., tokens.patches, tokens.patches] = patches
     return mask

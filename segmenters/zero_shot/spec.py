@@ -1,12 +1,12 @@
 """Settings of the head that segments by texts; reading them imports no PyTorch."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.text.spec import TextSpec
-from encoder_ablations.segmenters.spec import QueriesSpec
+from encoder_ablations.segmenters.spec import ClassId, QueriesSpec
 from encoder_ablations.segmenters.zero_shot.methods import (
     METHODS,
     OF_SECOND_MODEL,
@@ -20,7 +20,6 @@ from encoder_ablations.utils.config import Config, at_most
 from encoder_ablations.utils.errors import unknown
 
 Pixels = Annotated[int, Field(ge=1), at_most(16384, "scores of every pixel are held in memory")]
-ClassId = Annotated[int, Field(ge=0)]
 Dilation = Annotated[int, Field(ge=1), at_most(1024, "images are padded by it on every side")]
 
 
@@ -36,6 +35,7 @@ class PamrSpec(Config):
 class ZeroShotSpec(QueriesSpec):
     """Segmentation by texts, without training, on a ViT that was trained with texts."""
 
+    in_text_space: ClassVar[bool] = True
     text: TextSpec = TextSpec()
     """How texts become features."""
     method: str = "naclip"

@@ -11,7 +11,8 @@ import torch
 from transformers import AutoTokenizer, CLIPModel, Siglip2Model, SiglipModel, Tipsv2Model
 
 from encoder_ablations.encoders.table.lookup import ROWS
-from encoder_ablations.encoders.text.towers import load_tower, tower_digest, tower_source
+from encoder_ablations.encoders.text.sources import tower_source
+from encoder_ablations.encoders.text.towers import load_tower, tower_digest
 from encoder_ablations.encoders.weights import hub
 from encoder_ablations.utils.errors import InputError
 from tests.helpers.small_text_towers import (

@@ -3,6 +3,7 @@
 import pytest
 
 from encoder_ablations import load_vocabulary
+from encoder_ablations.encoders.text.vocabulary import vocabulary_yaml
 from encoder_ablations.utils.errors import InputError
 
 
@@ -66,3 +67,10 @@ def test_bad_vocabularies_are_one_line(tmp_path, text, message):
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot read"):
         load_vocabulary(tmp_path / "none.yaml")
+
+
+def test_a_first_vocabulary_can_be_read(tmp_path):
+    names = ("road_side", "no: 1", "yes")
+    found = load_vocabulary(written(tmp_path, vocabulary_yaml(names)))
+    assert found.texts == {"road_side": ["road side"], "no: 1": ["no: 1"], "yes": ["yes"]}
+    assert load_vocabulary(found.texts) == found

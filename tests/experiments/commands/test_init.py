@@ -16,10 +16,10 @@ from planted import read, save
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import palette
 from encoder_ablations.data.references import load_dataset
+from encoder_ablations.encoders.text.vocabulary import load_vocabulary
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands import init
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
-from encoder_ablations.experiments.zero_labels.vocabulary import read_vocabulary
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.pages import fonts
 
@@ -56,8 +56,8 @@ def test_from_a_folder_to_a_study_in_three_commands(folder, terrain, tmp_path, c
     assert "next: ablate lint mine.yaml" in out
     assert main(["lint", "mine.yaml"]) == 0
     capsys.readouterr()
-    vocabulary = read_vocabulary(Path("mine_vocabulary.yaml"))
-    assert vocabulary == {name: [name] for name in ("ground", "crater", "boulder")}
+    vocabulary = load_vocabulary(Path("mine_vocabulary.yaml"))
+    assert vocabulary.texts == {name: [name] for name in ("ground", "crater", "boulder")}
     assert main(["run", "mine_study.yaml", "--device", "cpu", *TRY]) == 0
     assert (tmp_path / "outputs/mine/report.html").exists()
     spec = load_dataset("mine.yaml")

@@ -119,3 +119,15 @@ def test_a_run_is_exported(mixed, nearest, tmp_path):
     options = ["--format", "torch", "--size", "32x48", "-o", str(output)]
     assert main(["export", str(folder), *options]) == 0
     assert "100.0" in (output / "README.md").read_text()
+
+
+def test_predictions_of_a_study_say_which_runs_are_not_ranked(mixed, nearest, squares, capsys):
+    image = f"{squares.root}/images/test/test_0.png"
+    options = [image, "--device", "cpu", "-o"]
+    assert main(["predict", str(mixed), *options, str(mixed.parent / "of_study")]) == 0
+    told = capsys.readouterr().err
+    assert f"{HEAD} nearest" in told
+    assert "no validation score" in told
+    run = str(mixed / "runs" / nearest.run_id)
+    assert main(["predict", run, *options, str(mixed.parent / "of_run")]) == 0
+    assert "no validation score" not in capsys.readouterr().err

@@ -43,6 +43,7 @@ class TextViT(nn.Module, Blocks):
     """Patches of 4 pixels, a class token, three blocks, a projection to the space of texts."""
 
     depth, width, reduction = DEPTH, WIDTH, float(PATCH)
+    text_width = TEXT
 
     def __init__(self, prefix=1, seed=0):
         super().__init__()
@@ -94,7 +95,7 @@ class TextViT(nn.Module, Blocks):
 class ColourBlocks(Blocks):
     """A body whose patch features are the mean normalised colours, and whose blocks do nothing."""
 
-    depth, width = 2, 3
+    depth, width, text_width = 2, 3, 3
 
     def __init__(self, patch=4):
         self.reduction = float(patch)

@@ -1,0 +1,177 @@
+"""Runs of zero_shot on a tiny random CLIP: from texts on disk to a record, and without them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_clips import NAME, make_small, tower
+
+from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.runs.model import load_best
+from encoder_ablations.experiments.runs.record import load_record
+from tests.experiments.zero_labels.conftest import write
+
+WORDS = {"red": ["tree", "road"], "green": ["small lakes"], "blue": ["rivers"]}
+ENCODER = {"name": NAME, "weights": "random", "label": "tiny"}
+SMALL = {"short_side": 32, "window": 32, "stride": 16}
+SECOND = {"name": "test_vit", "weights": "random"}
+
+
+def head(folder, **settings):
+    text = {"tower": folder, "templates": "aerial"}
+    return {"name": "zero_shot", "vocabulary": WORDS, "text": text, **SMALL, **settings}
+
+
+@pytest.fixture(scope="module")
+def small_clip():
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tower_folder(tmp_path_factory):
+    return tower(tmp_path_factory.mktemp("towers") / "clip")
+
+
+@pytest.fixture(scope="module")
+def finished(small_clip, squares, tower_folder, tmp_path_factory):
+    """The folder of a finished study: two methods, and a head that learns."""
+    folder = tmp_path_factory.mktemp("texts")
+    heads = [head(tower_folder, method=name) for name in ("naclip", "sclip")]
+    heads.append(head(tower_folder, method="proxyclip", vfm=SECOND))
+    changes = {"segmenters": [*heads, "linear"], "fractions": [0, 0.5, 1]}
+    study = write(folder, squares, encoders=[ENCODER], **changes)
+    output = folder / "texts"
+    assert main(["run", str(study), "--output", str(output), "--device", "cpu"]) == 0
+    return output
+
+
+def records(folder):
+    return [load_record(path.parent) for path in sorted(folder.glob("runs/*/record.json"))]
+
+
+def zero_shot(folder, method="naclip"):
+    (found,) = [
+        each for each in records(folder) if each.spec.segmenter.title == f"zero_shot {method}"
+    ]
+    return found, folder / "runs" / found.run_id
+
+
+def test_one_run_per_method_and_one_per_seed_and_fraction(finished):
+    found = [(each.spec.segmenter.title, each.spec.fraction) for each in records(finished)]
+    assert len(found) == 3 + 4
+    methods = ("naclip", "proxyclip", "sclip")
+    assert sorted(found)[4:] == [(f"zero_shot {name}", 0) for name in methods]
+
+
+def test_the_record_says_what_read_the_texts(finished, tower_folder):
+    record, _ = zero_shot(finished)
+    assert record.encoder["text_space"] is True
+    texts = record.encoder["texts"]
+    assert texts["tower"] == tower_folder
+    assert texts["templates"] == ["Aerial photo of {} in the city"]
+    assert len(texts["tower_sha256"]) == 64
+    assert any("random weights" in sentence for sentence in record.disclosures)
+
+
+@pytest.mark.parametrize("method", ["naclip", "proxyclip"])
+def test_a_finished_run_needs_no_tower_and_no_weights(finished, monkeypatch, method):
+    record, folder = zero_shot(finished, method)
+
+    def refuse(*args, **options):
+        raise AssertionError("the tower was asked for")
+
+    monkeypatch.setattr("encoder_ablations.segmenters.zero_shot.texts.text_features", refuse)
+    model, _ = load_best(folder, record.spec, None)
+    best = torch.load(folder / "checkpoints/best.pt", weights_only=True)["model"]
+    assert torch.equal(model.head.texts, best["head.texts"])
+    assert model.head.texts.norm(dim=1).allclose(torch.ones(4))
+    second = {name for name in best if name.startswith("head.second.encoder.")}
+    assert bool(second) == (method == "proxyclip")
+    assert not [name for name in best if name.startswith("encoder.")]
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [(["status", "--table"], "7 runs: 7 finished"), (["report"], "without labels")],
+)
+def test_commands_on_the_study(finished, capsys, command, told):
+    name, *options = command
+    assert main([name, str(finished), *options]) == 0
+    assert told in capsys.readouterr().out
+
+
+def test_a_run_is_evaluated_and_predicts_as_in_the_study(
+    finished, tower_folder, squares, tmp_path, capsys
+):
+    record, folder = zero_shot(finished)
+    # the tower is gone: a finished run needs it no more
+    hidden = tmp_path / "hidden"
+    shutil.move(tower_folder, hidden)
+    try:
+        assert main(["evaluate", str(folder), "--device", "cpu"]) == 0
+        image = f"{squares.root}/images/test/test_0.png"
+        output = tmp_path / "out"
+        assert main(["predict", str(folder), image, "-o", str(output), "--device", "cpu"]) == 0
+    finally:
+        shutil.move(hidden, tower_folder)
+    assert f"{100 * record.metrics.miou:.2f}" in capsys.readouterr().out
+    truth = np.asarray(Image.open(f"{squares.root}/masks/test/test_0.png"))
+    assert np.asarray(Image.open(output / "masks/test_0.png")).shape == truth.shape
+
+
+def test_a_run_whose_record_is_gone_is_computed_again_with_the_same_score(finished, capsys):
+    record, folder = zero_shot(finished)
+    (folder / "record.json").unlink()
+    study = finished.parent / "colors.yaml"
+    assert main(["run", str(study), "--output", str(finished), "--device", "cpu"]) == 0
+    again = load_record(folder)
+    assert again.confusion_matrix == record.confusion_matrix
+    assert again.encoder == record.encoder
+
+
+def test_the_command_gives_what_a_run_gives(finished, squares, tower_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.yaml").write_text(json.dumps(WORDS))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(ENCODER))
+    image = f"{squares.root}/images/test/test_0.png"
+    text = json.dumps({"tower": tower_folder, "templates": "aerial"})
+    settings = [f"{key}={value}" for key, value in SMALL.items()] + [f"text={text}"]
+    model = ["--encoder", "tiny.yaml", "--classes", "words.yaml", "--method", "naclip"]
+    options = ["-o", "out", "--device", "cpu", "--set", *settings]
+    assert main(["zero-shot", image, *model, *options]) == 0
+    _, folder = zero_shot(finished)
+    assert main(["predict", str(folder), image, "-o", "run", "--device", "cpu"]) == 0
+    one, other = (np.asarray(Image.open(f"{each}/masks/test_0.png")) for each in ("out", "run"))
+    assert (one == other).all()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "settings", "told"),
+    [
+        (ENCODER, {"text": {}}, "no known text tower"),
+        ({"name": "clip_b16", "weights": "random"}, {"text": {}}, "random weights"),
+        ({"name": "dinov2_b14"}, {"text": {}}, "no known text tower"),
+        (ENCODER, {"vocabulary": {"red": ["rose"]}}, "no texts for green, blue"),
+        (ENCODER, {"vocabulary": {}}, "empty"),
+    ],
+)
+def test_bad_studies_are_refused_before_anything_is_computed(
+    write_study, tower_folder, capsys, encoder, settings, told
+):
+    path = write_study(segmenters=[head(tower_folder, **settings)], encoders=[encoder])
+    assert main(["run", path, "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert told in line
+
+
+def test_a_tower_of_another_width_is_refused(small_clip, write_study, tmp_path, capsys):
+    other = tower(tmp_path / "narrow", width=16)
+    path = write_study(segmenters=[head(other)], encoders=[ENCODER])
+    assert main(["run", path, "--device", "cpu"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert "have 16 numbers" in line
