@@ -155,7 +155,6 @@ def plan(
         InputError: two entries that reports could not tell apart, a run that is asked for twice,
             a published score for something else, or no run at all.
     """
-    levels = _levels(study)
     segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
     federations: list[FederationSpec | None] = []
@@ -177,7 +176,7 @@ def plan(
     # without labels nothing is trained, so that these runs vary with nothing else
     grid = _runs(study, datasets, [each for each in segmenters if not needs_labels(each)], [None])
     learning = [each for each in segmenters if needs_labels(each)]
-    for level in levels:
+    for level in _levels(study):
         grid += _runs(level, datasets, learning, federations)
     _check_published(study, grid)
     return select(grid, study.include, study.exclude, study.name)
@@ -193,8 +192,7 @@ def _levels(study: StudySpec) -> list[StudySpec]:
         return [study]
     if study.recipe.privacy is not None:
         raise InputError(
-            f"study {study.name}: privacy is a list of the study and a key of its recipe, too. "
-            "Leave out one of the two."
+            f"study {study.name}: privacy stands in the recipe, too. Leave out one of them."
         )
     found = []
     for position, privacy in enumerate(study.privacy):

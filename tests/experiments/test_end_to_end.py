@@ -490,7 +490,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(study, finished_study, capsy
     out = capsys.readouterr().out
     assert "4 runs: 2 finished, 2 not begun" in out
     assert re.search(r"to do: 2 runs, 8 steps; about [\d.]+ s of training", out)
-    assert sum(line.startswith("new ") for line in out.splitlines()) == 2
+    assert sum(line.startswith("not begun ") for line in out.splitlines()) == 2
     assert main([*arguments, "recipe.batch_size=4"]) == 0
     out = capsys.readouterr().out
     assert "time unknown: no run like them has finished yet" in out

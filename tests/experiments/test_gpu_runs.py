@@ -138,9 +138,12 @@ def test_the_command_line_asks_for_deterministic_kernels(studies, monkeypatch, d
 
 
 def disclosed(spec, device, deterministic):
-    data = DataRecord.model_construct(report_split="test", class_names=[], class_pixels=[])
+    known = {"report_split": "test", "class_names": [], "class_pixels": [], "n_train": 4}
+    data = DataRecord.model_construct(**known)
     environment = {"deterministic_kernels": deterministic}
-    return " ".join(disclosures(spec, data, torch.device(device), Progress(), (), environment))
+    return " ".join(
+        disclosures(spec, data, torch.device(device), Progress(step=1), (), environment)
+    )
 
 
 def test_what_a_run_on_a_gpu_discloses(studies):

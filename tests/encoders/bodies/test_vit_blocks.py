@@ -70,7 +70,7 @@ def test_blocks_without_masks_are_refused(monkeypatch, name):
 @pytest.mark.parametrize("name", ["darknet_tiny", "test_resnet", "unet_tiny"])
 def test_other_bodies_are_refused(name):
     body = build_encoder(EncoderSpec(name=name, weights="random", neck="none")).body
-    with pytest.raises(InputError, match=rf"plain vision transformers.*{type(body).__name__}"):
+    with pytest.raises(InputError, match="only plain vision transformers"):
         body.as_blocks()
 
 

@@ -28,4 +28,4 @@ def test_the_code_of_the_page_runs(study, tmp_path, monkeypatch):
     assert (tmp_path / "outputs" / "squares" / "metrics.jsonl").exists()
     assert names["prediction"].mask.shape == (200, 300)
     assert names["mask"].shape == (60, 80)
-    assert len(names["rows"]) == 2
+    assert len(names["table"]) == 2

@@ -321,7 +321,7 @@ def test_an_encoders_own_recipe_keeps_the_privacy_of_the_level(load):
         ({"privacy": []}, "privacy.*at least 1"),
         (
             {"privacy": ["none"], "recipe": {"steps": 10, "privacy": {"epsilon": 3}}},
-            "privacy is a list of the study and a key",
+            "privacy stands in the recipe, too",
         ),
         (
             {"privacy": [{"epsilon": 3}], "recipe": {"steps": 10, "accumulation": 2}},
