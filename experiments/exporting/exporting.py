@@ -18,6 +18,7 @@ from encoder_ablations.experiments.exporting.check_images import CheckImages
 from encoder_ablations.experiments.exporting.exported import FILES, Exported, Sized
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
 from encoder_ablations.segmenters.frameworks.transformers_segmenter import save_segmenter
+from encoder_ablations.segmenters.zero_shot.texts import ReadsTexts
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import as_json, write_text
 from encoder_ablations.utils.library_output import no_transformers_bars
@@ -54,6 +55,11 @@ def write_model(
         CannotContinue: it can, but predicts something else than the run.
     """
     (member,) = predictor.members
+    if isinstance(member.segmenter.head, ReadsTexts):
+        raise InputError(
+            f"{run.record.spec.segmenter.name} finds classes by texts and cannot be exported. "
+            "Predict with it by ablate predict, or from Python by load_run."
+        )
     if spec.format == "hf":
         # models for semantic segmentation of transformers give masks alone
         member.segmenter.image_head = None
