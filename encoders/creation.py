@@ -8,7 +8,9 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.utils.references import Reference
 
 
-def create_encoder(name: Reference, *, seed: int = 0, **settings: Any) -> Encoder:
+def create_encoder(
+    name: Reference, *, seed: int = 0, text: bool = False, **settings: Any
+) -> Encoder:
     """Return an encoder: images to a pyramid of features.
 
     It takes images B×3×H×W, normalised with its ``normalization``, whose sides are multiples of its
@@ -19,10 +21,13 @@ def create_encoder(name: Reference, *, seed: int = 0, **settings: Any) -> Encode
         name: a name of :func:`~.listing.list_encoders`, a model of timm, the path of a YAML,
             ``package.module:function``, or a mapping with a ``base``.
         seed: of random weights. Each of body, neck and adapters has a random stream of its own.
+        text: whether a head, such as zero_shot, compares its features with texts. It then needs
+            ``neck="none"``.
         settings: keys of :class:`~.spec.EncoderSpec`, such as ``weights="random"``,
             ``neck="tap_pyramid"``, ``channels=128`` or ``freeze="body"``.
 
     Raises:
-        InputError: an unknown name or setting, or weights that cannot be had.
+        InputError: an unknown name or setting, weights that cannot be had, or ``text`` for an
+            encoder that was not trained with texts.
     """
-    return build_encoder(load_encoder(name, settings), seed)
+    return build_encoder(load_encoder(name, settings), seed, text)

@@ -22,7 +22,8 @@ def tower_source(encoder: str, given: str | None) -> str:
         raise InputError(
             f"encoder {encoder} has no known text tower. Encoders that have one: "
             f"{', '.join(with_text_towers())}. For other weights that were trained with texts, "
-            "name the tower: a folder in transformers' format or a repository of the hub."
+            "name the tower by text.tower: a folder in transformers' format or a repository of the "
+            "hub."
         )
     return str(source)
 

@@ -1,8 +1,6 @@
 """Text towers with their tokenisers, by transformers: CLIP, SigLIP, SigLIP 2, TIPSv2."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor
 from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.encoders.weights.hub import download_repository
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.library_output import transformers_errors_only
 from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import shortened
@@ -118,7 +117,8 @@ def load_tower(source: str) -> TextTower:
     """
     folder = tower_folder(source)
     try:
-        with _quiet():
+        # that the vision tower is not read is no news
+        with transformers_errors_only():
             return _read_tower(folder, source)
     except InputError:
         raise
@@ -130,23 +130,6 @@ def load_tower(source: str) -> TextTower:
             f"text tower {source}: cannot be read ({first}). A folder in transformers' format is "
             "needed, with config.json, weights and tokeniser."
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let transformers report errors only: that the vision tower is not read is no news."""
-    from transformers.utils import logging
-
-    library: Any = logging  # without types
-    verbosity, bar = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity_error()
-    library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library.set_verbosity(verbosity)
-        if bar:
-            library.enable_progress_bar()
 
 
 def _read_tower(folder: Path, source: str) -> TextTower:

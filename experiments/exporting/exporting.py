@@ -18,8 +18,10 @@ from encoder_ablations.experiments.exporting.check_images import CheckImages
 from encoder_ablations.experiments.exporting.exported import FILES, Exported, Sized
 from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
 from encoder_ablations.segmenters.frameworks.transformers_segmenter import save_segmenter
+from encoder_ablations.segmenters.zero_shot.texts import ReadsTexts
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import as_json, write_text
+from encoder_ablations.utils.library_output import no_transformers_bars
 
 LIMITS = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}
 """Share of pixels that may have another label than the run gives them, for each precision."""
@@ -53,6 +55,11 @@ def write_model(
         CannotContinue: it can, but predicts something else than the run.
     """
     (member,) = predictor.members
+    if isinstance(member.segmenter.head, ReadsTexts):
+        raise InputError(
+            f"{run.record.spec.segmenter.name} finds classes by texts and cannot be exported. "
+            "Predict with it by ablate predict, or from Python by load_run."
+        )
     if spec.format == "hf":
         # models for semantic segmentation of transformers give masks alone
         member.segmenter.image_head = None
@@ -97,8 +104,9 @@ def _written(
             "short_side": member.short_side,
             "feature_precision": own.recipe.feature_precision,
         }
-        save_segmenter(member.segmenter, config, own.dataset.classes, folder)
-        return load_folder(folder), Sized(None)
+        with no_transformers_bars():
+            save_segmenter(member.segmenter, config, own.dataset.classes, folder)
+            return load_folder(folder), Sized(None)
     sized = _size(member, spec, usual)
     if sized.size is not None:
         return _traced(run, member, spec, sized, path), sized

@@ -255,6 +255,11 @@ def test_a_model_that_predicts_something_else_is_not_kept(study, tmp_path, monke
     assert not list(tmp_path.iterdir())
 
 
+def test_transformers_shows_no_bars_of_its_own(study, tmp_path, capfd):
+    assert export(study, "-o", tmp_path / "out", "--format", "hf") == 0
+    assert "%|" not in capfd.readouterr().err
+
+
 def test_without_the_dataset_random_images_are_compared(run, tmp_path, terrain_folder, capsys):
     away = terrain_folder.with_name("away")
     terrain_folder.rename(away)

@@ -124,6 +124,17 @@ def test_a_run_is_evaluated_and_predicts_as_in_the_study(
     assert np.asarray(Image.open(output / "masks/test_0.png")).shape == truth.shape
 
 
+@pytest.mark.parametrize("kind", ["onnx", "torch", "hf"])
+def test_a_run_cannot_be_exported_and_says_so(finished, tmp_path, capsys, kind):
+    _, folder = zero_shot(finished)
+    if kind == "onnx":
+        pytest.importorskip("onnxscript", reason="the extra export is not installed")
+    assert main(["export", str(folder), "--format", kind, "-o", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "cannot be exported" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_whose_record_is_gone_is_computed_again_with_the_same_score(finished, capsys):
     record, folder = zero_shot(finished)
     (folder / "record.json").unlink()
