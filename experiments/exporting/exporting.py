@@ -4,6 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.encoders.frameworks.transformers_output import no_transformers_bars
 from encoder_ablations.engine.export.comparison import Comparison, compare
 from encoder_ablations.engine.export.errors import write_log
 from encoder_ablations.engine.export.onnx_file import load_onnx, save_onnx
@@ -21,7 +22,6 @@ from encoder_ablations.segmenters.frameworks.transformers_segmenter import save_
 from encoder_ablations.segmenters.zero_shot.texts import ReadsTexts
 from encoder_ablations.utils.errors import CannotContinue, InputError
 from encoder_ablations.utils.files import as_json, write_text
-from encoder_ablations.utils.library_output import no_transformers_bars
 
 LIMITS = {"fp32": 0.001, "fp16": 0.01, "int8": 0.05}
 """Share of pixels that may have another label than the run gives them, for each precision."""

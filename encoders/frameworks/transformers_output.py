@@ -1,4 +1,4 @@
-"""What libraries write to the terminal beside this package's own lines."""
+"""What transformers writes to the terminal beside this package's own lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
