@@ -11,9 +11,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.encoders.weights.hub import download_repository
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import sha256_of
 from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import shortened
