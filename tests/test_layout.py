@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import encoder_ablations
+from encoder_ablations.data.datasets.pseudo_labels.spec import PseudoLabelSpec
 from encoder_ablations.data.datasets.spec import DatasetSpec, HubSource
 from encoder_ablations.data.partitions.spec import DirichletSpec, LabelSkewSpec
 from encoder_ablations.data.references import load_dataset
@@ -46,6 +47,7 @@ from encoder_ablations.engine.training.federated.spec import (
     Local,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
 from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
 from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
 from encoder_ablations.segmenters.references import load_segmenter
@@ -107,6 +109,8 @@ SPECS = [
     FedAdam,
     Local,
     Recipe,
+    PseudoLabelSpec,
+    PseudoLabelChoice,
     RunSpec,
     StudySpec,
 ]

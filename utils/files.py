@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -154,3 +155,13 @@ def ensure_writable(folder: Path | str) -> Path:
             "Choose another one with --output."
         ) from error
     return folder
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,9 +10,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from encoder_ablations.encoders.frameworks.transformers_output import transformers_errors_only
-from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.encoders.weights.hub import download_repository
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import sha256_of
 from encoder_ablations.utils.optional import missing
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import shortened

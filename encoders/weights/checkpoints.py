@@ -9,9 +9,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from encoder_ablations.encoders.weights.files import read_weights, sha256_of
+from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.encoders.weights.torchscript import is_torchscript
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import sha256_of
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """Files of weights in a folder of transformers, in the order of preference."""

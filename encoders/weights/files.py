@@ -1,7 +1,6 @@
 """Reading local weight files as names and tensors. Code in a file is never executed."""
 
 import argparse
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,13 +127,3 @@ def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             shorter = {name.removeprefix(prefix): value for name, value in tensors.items()}
             return _strip_prefixes(shorter)
     return tensors
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

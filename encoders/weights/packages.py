@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import sha256_of
 from encoder_ablations.utils.optional import missing
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoder_ablations.encoders.weights.files import sha256_of
 from encoder_ablations.encoders.weights.hub import download_weights
 from encoder_ablations.encoders.weights.packages import PACKAGED
+from encoder_ablations.utils.files import sha256_of
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from encoder_ablations.engine.export.spec import ExportSpec
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, chosen_runs
+from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
+from encoder_ablations.experiments.runs.trained.run import TrainedRun
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import new_folder, require_free, write_text

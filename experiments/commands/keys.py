@@ -36,6 +36,7 @@ from encoder_ablations.engine.training.federated.spec import (
     Local,
 )
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
@@ -75,6 +76,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "encoder": EncoderSpec,
     "encoder.adapt": AdaptSpec,
     "encoder.adapt.lora": LoraSpec,
+    "pseudo_labels": PseudoLabelChoice,
     "federation": FederationSpec,
     "federation.partition dirichlet": DirichletSpec,
     "federation.partition label_skew": LabelSkewSpec,

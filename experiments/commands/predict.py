@@ -8,7 +8,7 @@ from typing import Any
 from encoder_ablations.data.datasets.palette import colors_of
 from encoder_ablations.engine.inference.spec import InferenceSpec, ViewsSpec
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, chosen_runs
+from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
 from encoder_ablations.experiments.prediction.command import named_files, predict_into
 from encoder_ablations.experiments.prediction.inputs import InputFile, files_of_split
 from encoder_ablations.experiments.prediction.options import (
@@ -21,6 +21,7 @@ from encoder_ablations.experiments.prediction.output_options import (
     check_outputs,
     output_settings,
 )
+from encoder_ablations.experiments.runs.trained.run import TrainedRun
 from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.spec import SetLossSettings
 from encoder_ablations.utils.device_names import check_device_name

@@ -29,7 +29,7 @@ from encoder_ablations.experiments.confidence.record import (
     load_confidence,
     save_confidence,
 )
-from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
+from encoder_ablations.experiments.runs.trained.run import TrainedRun
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.progress import Bar

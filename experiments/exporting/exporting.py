@@ -17,7 +17,7 @@ from encoder_ablations.engine.export.transformers_folder import load_folder
 from encoder_ablations.engine.inference.predictor import Member, Predictor
 from encoder_ablations.experiments.exporting.check_images import CheckImages
 from encoder_ablations.experiments.exporting.exported import FILES, Exported, Sized
-from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
+from encoder_ablations.experiments.runs.trained.run import TrainedRun
 from encoder_ablations.segmenters.frameworks.transformers_segmenter import save_segmenter
 from encoder_ablations.segmenters.zero_shot.texts import ReadsTexts
 from encoder_ablations.utils.errors import CannotContinue, InputError

@@ -7,10 +7,10 @@ import yaml
 
 from encoder_ablations.encoders.facts import read_facts
 from encoder_ablations.experiments.exporting.exported import FILES, Exported
-from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord
+from encoder_ablations.experiments.runs.trained.run import TrainedRun
 from encoder_ablations.utils.environment import git_revision, versions
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import as_cell, plural

@@ -13,9 +13,10 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.inference.prediction import Prediction
 from encoder_ablations.engine.inference.predictor import Member, Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec
-from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun, trained_run
-from encoder_ablations.experiments.prediction.models import Weighting, check_window, member_of
+from encoder_ablations.experiments.prediction.models import check_window
+from encoder_ablations.experiments.runs.model import Weighting, member_of
 from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError

@@ -9,9 +9,9 @@ from encoder_ablations.experiments.prediction.chosen_runs import (
     chosen_runs,
     usable_runs,
 )
-from encoder_ablations.experiments.prediction.models import Weighting
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page.tables import runs_table
+from encoder_ablations.experiments.runs.model import Weighting
 from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.evaluate import count_image
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec
-from encoder_ablations.experiments.prediction.chosen_runs import TrainedRun
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record
 from encoder_ablations.experiments.runs.record_parts import Part
+from encoder_ablations.experiments.runs.trained.run import TrainedRun
 from encoder_ablations.experiments.runs.transfer.score_table import score_table
 from encoder_ablations.utils.checked_json import write_checked
 from encoder_ablations.utils.clock import now

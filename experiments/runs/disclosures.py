@@ -112,7 +112,7 @@ def _about_fit(spec: RunSpec, data: DataRecord) -> list[str]:
     """Say what a head that does not learn by gradients was given."""
     if not data.n_train:
         return ["The head needs no labels: no training image was read, and nothing was trained."]
-    images = plural(data.n_train, "training image")
+    images = plural(data.n_learned, "training image")
     found = [f"The head read {images} once, without gradients; nothing was trained."]
     if spec.recipe.overfit:
         found.append("It was evaluated on the same few images (overfit mode).")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
@@ -29,6 +29,7 @@ class SeenFiles(BaseModel):
         dataset: digest of the dataset's specification.
         dataset_sha256: digest of all of its files, as in :class:`DataRecord`.
         code: SHA-256 of the files of the user's own modules, as in ``RunRecord``.
+        pseudo_labels: SHA-256 of the predicted masks that it learns from; None = there are none.
         checksum: of the file.
     """
 
@@ -38,6 +39,7 @@ class SeenFiles(BaseModel):
     dataset: str
     dataset_sha256: str
     code: dict[str, str] = {}
+    pseudo_labels: str | None = Field(default=None, exclude_if=lambda digest: digest is None)
     checksum: str | None = None
 
 
@@ -47,6 +49,7 @@ def save_files(
     dataset_sha256: str,
     folder: Path,
     code: Mapping[str, str] | None = None,
+    pseudo_labels: str | None = None,
 ) -> None:
     """Write ``data.json``, as a run begins: which files it sees."""
     seen = SeenFiles(
@@ -54,6 +57,7 @@ def save_files(
         dataset=_digest(dataset),
         dataset_sha256=dataset_sha256,
         code=dict(code or {}),
+        pseudo_labels=pseudo_labels,
     )
     write_checked(folder / NAME, seen.model_dump())
 
@@ -147,6 +151,23 @@ def refuse_other_files(dataset: DatasetSpec, dataset_sha256: str, runs: FilesOfR
                 "compared. Restore the files, or choose another --output, or delete the folders of "
                 "the old runs."
             )
+
+
+def refuse_other_masks(folder: Path, pseudo_labels: str | None) -> None:
+    """Check that a run which goes on learns from the same predicted masks as before.
+
+    Args:
+        folder: of the run.
+        pseudo_labels: SHA-256 of the masks; None = there are none.
+
+    Raises:
+        InputError: they are others.
+    """
+    if has_learnt(folder) and read_files(folder).pseudo_labels != pseudo_labels:
+        raise InputError(
+            f"the predicted masks (pseudo_labels) are others than those that {folder.name} has "
+            "learned from. Delete the run's folder to run it again."
+        )
 
 
 def changed_files(runs: Iterable[Files]) -> list[str]:

@@ -1,8 +1,12 @@
-"""The segmenter of a run, new or trained."""
+"""The segmenter of a run, new, trained, or as one that predicts."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import torch
+
+from encoder_ablations.engine.inference.predictor import Member
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import check_images
 from encoder_ablations.engine.training.blends import check_blends
@@ -10,13 +14,18 @@ from encoder_ablations.engine.training.checkpointing.averaging import check_aver
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.private.checks import check_private_model
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
+from encoder_ablations.experiments.runs.record import best_step
 from encoder_ablations.experiments.runs.spec import RunSpec, refuse_other_task
+from encoder_ablations.experiments.runs.trained.run import TrainedRun
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.build import build_encoder_for, build_segmenter
 from encoder_ablations.segmenters.class_weights import refuse_balanced, with_class_weights
 from encoder_ablations.segmenters.references import check_texts
 from encoder_ablations.segmenters.zero_shot.texts import give_texts
 from encoder_ablations.utils.errors import InputError
+
+Weighting = Literal["equal", "validation"]
+"""How much the models of an ensemble count: all the same, or by their validation scores."""
 
 
 def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Segmenter:
@@ -103,6 +112,28 @@ def load_best(folder: Path, spec: RunSpec, step: int | None) -> tuple[Segmenter,
     segmenter = _without_texts(_without_files(spec))
     load_model(segmenter, checkpoint["model"], path)
     return segmenter, checkpoint["step"]
+
+
+def member_of(run: TrainedRun, device: torch.device, weighting: Weighting = "equal") -> Member:
+    """Return a run's model with its best weights, and how it counts among others.
+
+    Args:
+        run: a finished run.
+        device: where the model computes.
+        weighting: "equal", or "validation": it counts by its best validation score.
+
+    Raises:
+        InputError: the checkpoint cannot be used.
+    """
+    own = run.record.spec
+    segmenter, _ = load_best(run.folder, own, best_step(run.record))
+    segmenter.class_names = own.dataset.classes
+    weight = 1.0
+    if weighting == "validation":
+        # a model that has learnt nothing at all still has a weight
+        weight = max(run.val_score, 1e-6)
+    short_side = own.recipe.augmentation.short_side
+    return Member(segmenter.to(device).eval(), short_side, weight)
 
 
 def _without_files(spec: RunSpec) -> RunSpec:

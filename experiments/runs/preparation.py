@@ -1,26 +1,38 @@
 """The images of a run: which of them it learns from, and which its number is measured on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from encoder_ablations.data.checks.training_check import CheckedDataset, check_dataset
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import colors_of
+from encoder_ablations.data.datasets.pseudo_labels.dataset import PseudoLabelled
 from encoder_ablations.data.datasets.spec import Split
 from encoder_ablations.data.datasets.subsets import fingerprint, subset, training_order
 from encoder_ablations.data.loading.balancing import Mixed
 from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
 from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
+from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.private.checks import check_private_images, large_delta
 from encoder_ablations.experiments.runs.federated.division import Division, division_of
 from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
+from encoder_ablations.experiments.runs.pseudo_labels.masks import (
+    describe_masks,
+    left_out,
+    mask_file,
+    masks_folder,
+    write_masks,
+)
 from encoder_ablations.experiments.runs.record_parts import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import plural
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class RunData:
         train: what it learns from.
         val: what its best checkpoint is chosen on.
         report: what its number is measured on.
+        checked: the dataset, all splits.
         warnings: sentences about what is allowed but makes the result doubtful.
         division: the training images of each client; None = central training.
     """
@@ -52,12 +65,13 @@ class RunData:
     val: Images
     report: Images
     record: DataRecord
+    checked: CheckedDataset
     warnings: tuple[str, ...] = ()
     division: Division | None = None
 
 
 def prepare_data(spec: RunSpec) -> RunData:
-    """Check the dataset and pick the run's images.
+    """Check the dataset and pick the run's images, those with labels.
 
     Raises:
         InputError: anything wrong with the files, or a fraction that leaves no image.
@@ -76,7 +90,48 @@ def prepare_data(spec: RunSpec) -> RunData:
     delta = large_delta(spec.recipe.privacy, record.n_train)
     if delta is not None:
         warnings.append(delta)
-    return RunData(train, val, report, record, tuple(warnings), division)
+    return RunData(train, val, report, record, checked, tuple(warnings), division)
+
+
+def with_pseudo_labels(
+    data: RunData, spec: RunSpec, study: Path, load: Callable[[], Predictor]
+) -> RunData:
+    """Return a run's data with predicted masks for all other training images.
+
+    Nothing changes without ``pseudo_labels``. A set on disk that ``ablate cache`` wrote is not
+    read for training, because it holds the masks of all images.
+
+    Args:
+        data: the images with labels.
+        spec: the run.
+        study: folder of the study, which keeps the masks.
+        load: returns the teacher's predictor; called if a mask is missing.
+
+    Raises:
+        InputError: a predicted mask is damaged.
+    """
+    labels = spec.pseudo_labels
+    if labels is None:
+        return data
+    train = FolderDataset(spec.dataset, "train")
+    others = left_out(len(train), data.train.indices)
+    folder = masks_folder(study, labels, train, data.record.dataset_sha256)
+    write_masks(folder, labels.threshold, train, others, load)
+    predicted = {index: mask_file(folder, index) for index in others}
+    about = describe_masks(predicted.values(), spec.dataset.ignore_label)
+    samples = CachedDataset(PseudoLabelled(spec.dataset, predicted))
+    indices = sorted([*data.train.indices, *others])
+    disclosure = (
+        f"{plural(about.n_images, 'training image')} without labels had masks that the run "
+        f"{labels.run_id} predicted; {100 * about.share_of_pixels:.1f} % of their pixels reached "
+        f"the threshold {labels.threshold:g}. Balanced class weights count labelled images only."
+    )
+    return replace(
+        data,
+        train=Images("train", samples, indices),
+        record=data.record.model_copy(update={"pseudo_labels": about}),
+        warnings=(*data.warnings, disclosure),
+    )
 
 
 def _training_images(spec: RunSpec, checked: CheckedDataset) -> tuple[Images, Division | None]:

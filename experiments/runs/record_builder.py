@@ -70,7 +70,7 @@ def finished_record(
         confusion_matrix=result.confusion.counts.tolist(),
         image_classes=image_classes_record(result.image_classes, spec.dataset.image_classes),
         curves=curves_record(progress),
-        convergence=convergence_record(progress, spec.recipe, data.n_train),
+        convergence=convergence_record(progress, spec.recipe, data.n_learned),
         cost=cost_record(segmenter, spec, progress),
         encoder=_facts(segmenter, spec, data),
         pictures=[picture.id for picture in result.pictures],
@@ -86,7 +86,7 @@ def finished_record(
 def _facts(segmenter: Segmenter, spec: RunSpec, data: DataRecord) -> dict[str, object]:
     """Return what the record says of the encoder, and of the texts that it is compared with."""
     texts = facts_of_texts(segmenter.head, spec.encoder.name)
-    return encoder_facts(segmenter.encoder, data.n_train) | texts
+    return encoder_facts(segmenter.encoder, data.n_learned) | texts
 
 
 def curves_record(progress: Progress) -> CurvesRecord:

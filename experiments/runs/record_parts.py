@@ -13,17 +13,32 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class PseudoLabelsRecord(Part):
+    """Training images whose masks a finished run predicted.
+
+    Attributes:
+        share_of_pixels: 0..1, of their pixels that reached the threshold; the others are ignored.
+        masks_sha256: of all these masks.
+    """
+
+    n_images: int
+    share_of_pixels: float
+    masks_sha256: str
+
+
 class DataRecord(Part):
     """What was trained and evaluated on.
 
     Attributes:
-        train_ids_sha256: of the names of the training images.
+        train_ids_sha256: of the names of the training images, those without labels not included.
         train_masks_sha256: also of how many pixels of each class their masks hold, so that it
             changes when labels do.
+        n_train: training images with labels.
         class_pixels: pixels of each class in the masks of the training images.
         report_split: "test" where the dataset has one.
         dataset_sha256: changes with anything in any split: names, sizes of images' files, the class
             of a pixel.
+        pseudo_labels: training images without labels; None = they were not used.
     """
 
     train_ids_sha256: str
@@ -37,6 +52,23 @@ class DataRecord(Part):
     colors: list[tuple[int, int, int]]
     report_split: Literal["val", "test", "train"]
     dataset_sha256: str
+    pseudo_labels: PseudoLabelsRecord | None = Field(
+        default=None, exclude_if=lambda each: each is None
+    )
+
+    @property
+    def n_learned(self) -> int:
+        """Return the number of training images, with those that have predicted masks."""
+        if self.pseudo_labels is None:
+            return self.n_train
+        return self.n_train + self.pseudo_labels.n_images
+
+    @property
+    def predicted_masks(self) -> str | None:
+        """Return the SHA-256 of the predicted masks; None if there are none."""
+        if self.pseudo_labels is None:
+            return None
+        return self.pseudo_labels.masks_sha256
 
 
 class CurvesRecord(Part):

@@ -5,12 +5,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 
 from encoder_ablations.data.loading.batches import evaluation_items
 from encoder_ablations.engine.devices import computing, make_accelerator
 from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate, gather_images
 from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_image
+from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.processes import in_contact
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
@@ -33,6 +35,7 @@ from encoder_ablations.experiments.runs.federated.outcome import with_federation
 from encoder_ablations.experiments.runs.fingerprint import (
     files_of_runs,
     refuse_other_files,
+    refuse_other_masks,
     save_files,
 )
 from encoder_ablations.experiments.runs.folder import (
@@ -42,9 +45,10 @@ from encoder_ablations.experiments.runs.folder import (
     save_config,
 )
 from encoder_ablations.experiments.runs.metrics_record import scalars
-from encoder_ablations.experiments.runs.model import build_model
+from encoder_ablations.experiments.runs.model import build_model, member_of
 from encoder_ablations.experiments.runs.pictures import PICTURES, save_pictures
-from encoder_ablations.experiments.runs.preparation import RunData, prepare_data
+from encoder_ablations.experiments.runs.preparation import RunData, prepare_data, with_pseudo_labels
+from encoder_ablations.experiments.runs.pseudo_labels.teacher import check_teacher
 from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save_record
 from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -138,9 +142,13 @@ def _run(
     data = prepare_data(spec)
     refuse_other_files(spec.dataset, data.record.dataset_sha256, files_of_runs([folder]))
     refuse_other_code(spec, [folder])
+    data = with_teacher(data, spec, folder.absolute().parent.parent, accelerator.device)
+    masks = data.record.predicted_masks
+    refuse_other_masks(folder, masks)
     if accelerator.is_main_process:
         save_config(spec, folder)
-        save_files(spec.run_id, spec.dataset, data.record.dataset_sha256, folder, code_of(spec))
+        seen = data.record.dataset_sha256
+        save_files(spec.run_id, spec.dataset, seen, folder, code_of(spec), masks)
     segmenter = build_model(spec, data.record.class_pixels)
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (data.train.samples, data.train.indices)
@@ -164,6 +172,28 @@ def _run(
     if isinstance(trainer, Trainer) and isinstance(trainer.course, FederatedCourse):
         rounds = trainer.course.rounds
     return with_federation(record, data.division, rounds)
+
+
+def with_teacher(data: RunData, spec: RunSpec, study: Path, device: torch.device) -> RunData:
+    """Return a run's data with the masks that its teacher predicts, if it has one.
+
+    Args:
+        data: the images with labels.
+        spec: the run.
+        study: folder of the study, which keeps the masks.
+        device: where the teacher computes.
+
+    Raises:
+        InputError: the teacher cannot be used, or a predicted mask is damaged.
+    """
+    if spec.pseudo_labels is None:
+        return data
+    teacher = check_teacher(spec, spec.pseudo_labels, data.checked, data.train.indices)
+
+    def load() -> Predictor:
+        return Predictor([member_of(teacher, device)], spec.dataset.classes)
+
+    return with_pseudo_labels(data, spec, study, load)
 
 
 def _trainer(

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from encoder_ablations.data.datasets.pseudo_labels.spec import PseudoLabelSpec
 from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -39,6 +40,12 @@ class RunSpec(Config):
     recipe: Recipe = Recipe()
     federation: FederationSpec | None = Field(default=None, exclude_if=lambda each: each is None)
     """Clients that train on images which stay with them; null = central training."""
+    pseudo_labels: PseudoLabelSpec | None = Field(
+        default=None, exclude_if=lambda each: each is None
+    )
+    """The run that predicts masks for the training images that ``fraction`` leaves out; null = they
+    are not used.
+    """
     detectron2: dict[str, Any] | None = None
     """None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what
     else its Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms
@@ -80,6 +87,12 @@ class RunSpec(Config):
         self.federation.check_steps(self.recipe.steps, self.recipe.evaluate_every)
         return self
 
+    @model_validator(mode="after")
+    def _pseudo_labels_fit(self) -> "RunSpec":
+        if self.pseudo_labels is not None:
+            _refuse_pseudo_labels(self)
+        return self
+
     @property
     def steps(self) -> int:
         """Training steps of the run: those of its recipe, or 0 where the head does not learn."""
@@ -101,6 +114,8 @@ class RunSpec(Config):
         ]
         if self.federation is not None:
             words.append(self.federation.title)
+        if self.pseudo_labels is not None:
+            words.append(f"pseudo{self.pseudo_labels.threshold:g}")
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
         slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
@@ -132,6 +147,38 @@ def _refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:
             f"recipe.augmentation.mix: {mix.kind} mixes masks, and the dataset '{dataset.name}' is "
             "for classification. Use mixup."
         )
+
+
+def _refuse_pseudo_labels(spec: RunSpec) -> None:
+    """Refuse predicted masks where they cannot be used, or would need the labels that are missing.
+
+    Raises:
+        InputError: what does not go with them.
+    """
+    if not 0 < spec.fraction < 1:
+        raise InputError(
+            f"pseudo_labels is for images that a fraction leaves without labels, and fraction is "
+            f"{spec.fraction:g}. Choose one between 0 and 1."
+        )
+    if spec.dataset.task == "classification":
+        raise InputError(
+            f"pseudo_labels are masks, and the dataset '{spec.dataset.name}' is for "
+            "classification. Leave them out."
+        )
+    others = {
+        "detectron2": spec.detectron2 is not None,
+        "federation": spec.federation is not None,
+        "recipe.privacy": spec.recipe.privacy is not None,
+        "recipe.overfit": bool(spec.recipe.overfit),
+        "recipe.pos_ratio": spec.recipe.pos_ratio is not None,
+        "segmenter.image_head": getattr(spec.segmenter, "image_head", None) is not None,
+    }
+    for key, given in others.items():
+        if given:
+            raise InputError(
+                f"pseudo_labels does not go with {key}, which is about images with labels only. "
+                "Leave out one of the two."
+            )
 
 
 def _refuse_clients(federation: FederationSpec, recipe: Recipe) -> None:

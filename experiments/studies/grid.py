@@ -1,10 +1,12 @@
 """Which runs of a study's full grid are wanted: ``include`` and ``exclude``."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError, nearest
@@ -20,6 +22,10 @@ def _listed(value: Any) -> Any:
 
 CENTRAL = "central"
 """What a run without clients is called."""
+HINTS = dict.fromkeys(("encoders", "segmenters"), " Give one of them a label.")
+"""What to do about two entries of one name, by the list that they stand in."""
+NO_TEACHER = "none"
+"""What is said of a run without pseudo-labels."""
 Names = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
 Fractions = Annotated[tuple[float, ...] | None, BeforeValidator(_listed)]
 Seeds = Annotated[tuple[int, ...] | None, BeforeValidator(_listed)]
@@ -40,6 +46,8 @@ class RunFilter(Config):
     """Seeds that the study lists."""
     federation: Names = Field(default=None, exclude_if=lambda each: each is None)
     """Titles, as reports show them; "central" for central training."""
+    pseudo_labels: Names = Field(default=None, exclude_if=lambda each: each is None)
+    """Teachers and thresholds, as ``ablate run --dry-run`` shows them; "none" for runs without."""
 
     @model_validator(mode="after")
     def _says_something(self) -> "RunFilter":
@@ -79,7 +87,23 @@ def coordinates(run: RunSpec) -> dict[str, Any]:
         "fraction": run.fraction,
         "seed": run.seed,
         "federation": federation_title(run),
+        "pseudo_labels": teacher_title(run),
     }
+
+
+def federations_of(listed: Sequence[FederationSpec | None]) -> list[FederationSpec | None]:
+    """Return the federations of a study, with clients that train alone one by one.
+
+    Args:
+        listed: what the study says; None is central training.
+    """
+    found: list[FederationSpec | None] = []
+    for each in listed:
+        if each is None:
+            found.append(None)
+        else:
+            found += each.by_client()
+    return found
 
 
 def federation_title(run: RunSpec) -> str:
@@ -87,6 +111,13 @@ def federation_title(run: RunSpec) -> str:
     if run.federation is None:
         return CENTRAL
     return run.federation.title
+
+
+def teacher_title(run: RunSpec) -> str:
+    """Return the teacher and the threshold of a run in words, or "none"."""
+    if run.pseudo_labels is None:
+        return NO_TEACHER
+    return run.pseudo_labels.title
 
 
 def select(
@@ -135,3 +166,15 @@ def _check_values(
 
 def _matches_any(run: RunSpec, filters: Sequence[RunFilter]) -> bool:
     return any(each.matches(run) for each in filters)
+
+
+def refuse_twice(study: str, kind: str, names: Sequence[str]) -> None:
+    """Check that the entries of a list have different names.
+
+    Raises:
+        InputError: two of them have one name.
+    """
+    for name, count in Counter(names).items():
+        if count > 1:
+            hint = HINTS.get(kind, "")
+            raise InputError(f"study {study}: {kind} lists '{name}' twice.{hint}")

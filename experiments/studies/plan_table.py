@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.studies.grid import coordinates
+from encoder_ablations.experiments.studies.grid import CENTRAL, NO_TEACHER, coordinates
 from encoder_ablations.experiments.studies.time_left import (
     Speeds,
     measured_speeds,
@@ -17,10 +17,10 @@ from encoder_ablations.utils.texts import duration, plural
 ORDER = ("finished", "failed", "running", "interrupted", "not begun", "unreadable")
 COLUMNS = (
     *("state", "encoder", "segmenter", "dataset", "images", "seed"),
-    *("federation", "training left"),
+    *("federation", "pseudo-labels", "training left"),
 )
-FEDERATION = COLUMNS.index("federation")
-"""Column that is left out where no run has clients."""
+OPTIONAL = {"federation": CENTRAL, "pseudo-labels": NO_TEACHER}
+"""Columns that are left out where every run has this value."""
 
 
 class Standing:
@@ -44,8 +44,10 @@ class Standing:
     def table(self) -> str:
         """Return a line for every run, below a header."""
         rows = [COLUMNS, *map(self._row, self.runs, self.states)]
-        if all(run.spec.federation is None for run in self.runs):
-            rows = [(*row[:FEDERATION], *row[FEDERATION + 1 :]) for row in rows]
+        for name, usual in OPTIONAL.items():
+            position = rows[0].index(name)
+            if all(row[position] == usual for row in rows[1:]):
+                rows = [(*row[:position], *row[position + 1 :]) for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
         return "\n".join(map(str.rstrip, lines))

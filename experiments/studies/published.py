@@ -6,6 +6,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.grid import RunFilter
 from encoder_ablations.utils.config import Config, build, read_yaml
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import refuse_unprintable
@@ -126,3 +129,25 @@ def refuse_second(scores: Sequence[PublishedScore]) -> None:
             raise ValueError(
                 f"entries {first} and {position} are both for {where}; keep one of them"
             )
+
+
+def check_published(study: str, scores: Sequence[PublishedScore], runs: Sequence[RunSpec]) -> None:
+    """Check that every published score is for something that a study compares.
+
+    Args:
+        study: its name.
+        scores: from the literature.
+        runs: of the study.
+
+    Raises:
+        InputError: no run has what a score is for, or it is of another metric.
+    """
+    metric = MAIN_METRICS[runs[0].dataset.task].key
+    for position, score in enumerate(scores):
+        where = f"study {study}: published.{position}"
+        if getattr(score, metric) is None:
+            raise InputError(f"{where}: this study is judged by {metric}; give that, in percent.")
+        wanted = score.model_dump(include=set(RunFilter.model_fields))
+        problem = RunFilter.model_validate(wanted).unknown_value(runs)
+        if problem is not None:
+            raise InputError(f"{where}: {problem}")

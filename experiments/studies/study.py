@@ -1,6 +1,5 @@
 """A study: the grid of runs that one YAML describes, and where it is kept."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -8,18 +7,30 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from encoder_ablations.data.datasets.pseudo_labels.spec import PseudoLabelSpec
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
-from encoder_ablations.experiments.studies.grid import CENTRAL, RunFilter, select
-from encoder_ablations.experiments.studies.published import PublishedScore, refuse_second
+from encoder_ablations.experiments.studies.grid import (
+    CENTRAL,
+    NO_TEACHER,
+    RunFilter,
+    federations_of,
+    refuse_twice,
+    select,
+)
+from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice, teachers_of
+from encoder_ablations.experiments.studies.published import (
+    PublishedScore,
+    check_published,
+    refuse_second,
+)
 from encoder_ablations.experiments.zero_labels.grid import needs_labels, places_of, refuse_zero
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary, with_queries
 from encoder_ablations.segmenters.references import check_texts
@@ -38,13 +49,13 @@ from encoder_ablations.utils.errors import InputError, unknown
 OUTPUTS = Path("outputs")
 YAML = (".yaml", ".yml")
 KINDS = ("encoders", "segmenters", "datasets")
-HINTS = dict.fromkeys(("encoders", "segmenters"), " Give one of them a label.")
-"""What to do about two entries of one name, by the list that they stand in."""
 FILES = ("base", "vocabulary")
 """Keys of an entry that may name a file."""
 Entry = str | dict[str, Any]
 Privacy = Literal["none"] | PrivacySpec
 """An entry of the list ``privacy``."""
+Arm = tuple[FederationSpec | None, PseudoLabelSpec | None]
+"""Clients and teacher of a run."""
 
 
 class StudySpec(Config):
@@ -77,6 +88,12 @@ class StudySpec(Config):
     )
     """Settings of federated training; null is central training. "algorithm: local" without a client
     stands for a run of each client.
+    """
+    pseudo_labels: list[PseudoLabelChoice | None] = Field(
+        default=[None], min_length=1, exclude_if=lambda listed: listed == [None]
+    )
+    """Finished runs that predict masks for the training images that a fraction leaves out; null is
+    training without these. At fraction 1 there are none, so that it has only the runs of null.
     """
     recipe: Recipe = Recipe()
     """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
@@ -157,9 +174,9 @@ def plan(
     """
     segmenters = [load_head(entry) for entry in study.segmenters]
     datasets = [load_dataset(entry) for entry in study.datasets]
-    federations: list[FederationSpec | None] = []
-    for each in study.federation:
-        federations += [None] if each is None else each.by_client()
+    federations = federations_of(study.federation)
+    where = f"study {study.name}"
+    teachers = teachers_of(study.pseudo_labels, study.fractions, where)
     names: dict[str, list[str]] = {
         "encoders": [encoder.title for encoder, _ in _encoders(study)],
         "segmenters": [segmenter.title for segmenter in segmenters],
@@ -168,17 +185,19 @@ def plan(
         "seeds": list(map(str, study.seeds)),
         "privacy": list(map(str, study.privacy or ())),
         "federation": [each.title if each else CENTRAL for each in federations],
+        "pseudo_labels": [each.title if each else NO_TEACHER for each in teachers],
     }
-    refuse_two_tasks(datasets, f"study {study.name}")
+    refuse_two_tasks(datasets, where)
     for kind, listed in names.items():
-        _refuse_twice(study.name, kind, listed)
-    refuse_zero(study.fractions, segmenters, f"study {study.name}")
+        refuse_twice(study.name, kind, listed)
+    refuse_zero(study.fractions, segmenters, where)
     # without labels nothing is trained, so that these runs vary with nothing else
-    grid = _runs(study, datasets, [each for each in segmenters if not needs_labels(each)], [None])
+    unlearned = [each for each in segmenters if not needs_labels(each)]
+    grid = _runs(study, datasets, unlearned, [(None, None)])
     learning = [each for each in segmenters if needs_labels(each)]
     for level in _levels(study):
-        grid += _runs(level, datasets, learning, federations)
-    _check_published(study, grid)
+        grid += _runs(level, datasets, learning, list(product(federations, teachers)))
+    check_published(study.name, study.published, grid)
     return select(grid, study.include, study.exclude, study.name)
 
 
@@ -208,16 +227,18 @@ def _runs(
     study: StudySpec,
     datasets: Sequence[DatasetSpec],
     segmenters: Sequence[SegmenterSpec],
-    federations: Sequence[FederationSpec | None],
+    arms: Sequence[Arm],
 ) -> list[RunSpec]:
     """Return the runs of some heads on some datasets, with the study's recipe."""
     encoders = _encoders(study)
-    return [
-        _run(study, dataset, segmenter, *place, federation, encoder)
-        for dataset, segmenter in product(datasets, segmenters)
-        for place in places_of(segmenter, study.seeds, study.fractions)
-        for federation, encoder in product(federations, encoders)
-    ]
+    found = []
+    for dataset, segmenter in product(datasets, segmenters):
+        for seed, fraction in places_of(segmenter, study.seeds, study.fractions):
+            # with all labels there is nothing left for a teacher
+            fitting = [arm for arm in arms if fraction < 1 or arm[1] is None]
+            for arm, encoder in product(fitting, encoders):
+                found.append(_run(study, dataset, segmenter, seed, fraction, arm, encoder))
+    return found
 
 
 def _encoders(study: StudySpec) -> list[tuple[EncoderSpec, Recipe]]:
@@ -230,7 +251,7 @@ def _run(
     segmenter: SegmenterSpec,
     seed: int,
     fraction: float,
-    federation: FederationSpec | None,
+    arm: Arm,
     encoder_and_recipe: tuple[EncoderSpec, Recipe],
 ) -> RunSpec:
     """Return one run of the grid."""
@@ -244,40 +265,14 @@ def _run(
         "seed": seed,
         "recipe": recipe,
     }
+    federation, teacher = arm
     if federation is not None:
         content["federation"] = federation
+    if teacher is not None:
+        content["pseudo_labels"] = teacher
     if recipe != study.recipe:
         content["study_recipe"] = study.recipe
     return build(RunSpec, content, f"study {study.name}")
-
-
-def _check_published(study: StudySpec, runs: Sequence[RunSpec]) -> None:
-    """Check that every published score is for something that the study compares.
-
-    Raises:
-        InputError: no run has what a score is for, or it is of another metric.
-    """
-    metric = MAIN_METRICS[runs[0].dataset.task].key
-    for position, score in enumerate(study.published):
-        if getattr(score, metric) is None:
-            where = f"study {study.name}: published.{position}"
-            raise InputError(f"{where}: this study is judged by {metric}; give that, in percent.")
-        wanted = score.model_dump(include=set(RunFilter.model_fields))
-        problem = RunFilter.model_validate(wanted).unknown_value(runs)
-        if problem is not None:
-            raise InputError(f"study {study.name}: published.{position}: {problem}")
-
-
-def _refuse_twice(study: str, kind: str, names: Sequence[str]) -> None:
-    """Check that the entries of a list have different names.
-
-    Raises:
-        InputError: two of them have one name.
-    """
-    for name, count in Counter(names).items():
-        if count > 1:
-            hint = HINTS.get(kind, "")
-            raise InputError(f"study {study}: {kind} lists '{name}' twice.{hint}")
 
 
 def load_own_recipe(study: StudySpec, entry: Entry) -> tuple[EncoderSpec, Recipe]:

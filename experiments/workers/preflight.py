@@ -24,6 +24,7 @@ from encoder_ablations.experiments.runs.fingerprint import (
 from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.preparation import prepare_data
+from encoder_ablations.experiments.runs.pseudo_labels.teacher import check_teacher
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
 
@@ -63,6 +64,7 @@ def find_problems(
         (checks.check_model, ("encoder", "segmenter", "dataset", "recipe")),
         (checks.check_code, ("encoder", "segmenter", "recipe")),
         (checks.check_clients, ("dataset", "fraction", "federation", "seed")),
+        (checks.check_teacher, ("dataset", "fraction", "seed", "pseudo_labels")),
         (checks.check_exchange, ("encoder", "segmenter", "dataset", "federation")),
     ]
     problems: dict[str, str] = {}
@@ -129,6 +131,11 @@ class _Checks:
         if spec.federation is not None:
             spec.federation.check_processes(self.processes)
             prepare_data(spec)
+
+    def check_teacher(self, spec: RunSpec) -> None:
+        if spec.pseudo_labels is not None:
+            data = prepare_data(spec)
+            check_teacher(spec, spec.pseudo_labels, data.checked, data.train.indices)
 
     def check_exchange(self, spec: RunSpec) -> None:
         if spec.federation is not None and spec.federation.local_batch_norm:

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from encoder_ablations.experiments.prediction.chosen_runs import (
-    TrainedRun,
-    check_classes,
-    trained_run,
-    usable_runs,
-)
+from encoder_ablations.experiments.prediction.chosen_runs import check_classes, usable_runs
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
 from encoder_ablations.utils.errors import InputError
 
 MOST_ENCODERS = 6

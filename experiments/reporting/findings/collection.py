@@ -32,7 +32,7 @@ from encoder_ablations.experiments.runs.transfer.record import (
     load_transfer,
     transfer_files,
 )
-from encoder_ablations.experiments.studies.grid import federation_title
+from encoder_ablations.experiments.studies.grid import federation_title, teacher_title
 from encoder_ablations.experiments.studies.published import Place, read_published
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -215,7 +215,7 @@ def _group(
     failed = tuple(record for record in records if record.status == "failed")
     head, dataset = spec.segmenter.title, spec.dataset.name
     cited = None
-    if spec.federation is None:
+    if spec.federation is None and spec.pseudo_labels is None:
         cited = published.get((spec.encoder.title, head, dataset, fraction))
     return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited)
 
@@ -244,6 +244,7 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         "detectron2": canonical(spec.detectron2),
         "loop": canonical(loop),
         "federation": canonical(federation_title(spec)),
+        "pseudo_labels": canonical(teacher_title(spec)),
     }
     content = ", ".join(f'"{name}": {part}' for name, part in parts.items())
     return f"{{{content}}}"

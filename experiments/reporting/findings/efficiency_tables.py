@@ -91,7 +91,7 @@ def _until(runs: list[FinishedRun], target: float) -> list[str]:
     steps = np.array([_steps_to(run, target) for run in runs])
     # an epoch shows every training image once
     shown = steps * [run.spec.recipe.batch_size for run in runs]
-    epochs = shown / [run.data.n_train for run in runs]
+    epochs = shown / [run.data.n_learned for run in runs]
     reached = np.count_nonzero(~np.isnan(steps))
     texts = [formats.DASH, formats.DASH]
     if reached == len(runs):

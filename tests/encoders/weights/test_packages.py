@@ -15,10 +15,11 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.weights.efficientnet import timm_names
-from encoder_ablations.encoders.weights.files import read_weights, sha256_of
+from encoder_ablations.encoders.weights.files import read_weights
 from encoder_ablations.encoders.weights.loading import load_weights
 from encoder_ablations.encoders.weights.packages import PACKAGED, PackagedWeights
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.files import sha256_of
 
 MODEL = "tf_efficientnet_lite0.in1k"
 LITE0 = PACKAGED[MODEL]

@@ -1,0 +1,1 @@
+"""Masks that a trained model predicted for images without labels."""
