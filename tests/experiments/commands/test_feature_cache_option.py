@@ -100,7 +100,7 @@ def test_bad_input(command, capsys, name):
     assert len(error.splitlines()) == 1
 
 
-LEFT_OUT = {"task", "labels", "image_classes", "privacy", "federation"}
+LEFT_OUT = {"task", "labels", "image_classes", "privacy", "federation", "pseudo_labels"}
 
 
 def test_the_specification_of_a_run_holds_every_setting():
@@ -116,7 +116,7 @@ def test_the_specification_of_a_run_holds_every_setting():
         (spec.recipe, content["recipe"]),
         (spec.recipe.augmentation, content["recipe"]["augmentation"]),
     ):
-        # what is for classification, privacy or federation is left out where it is the default
+        # what has its own part of the documentation is left out where it is the default
         assert set(written) == set(type(part).model_fields) - LEFT_OUT
     assert RunSpec.model_validate(content).run_id == spec.run_id
     views = spec.recipe.augmentation.model_copy(update={"views": 1})

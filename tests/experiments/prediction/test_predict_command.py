@@ -11,8 +11,8 @@ from PIL import Image
 
 from encoder_ablations.data.datasets.reading import read_ids
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.prediction import models
 from encoder_ablations.experiments.prediction.inputs import input_files
+from encoder_ablations.experiments.runs import model
 from encoder_ablations.utils.errors import InputError
 
 
@@ -184,7 +184,7 @@ def test_a_class_is_cut_out(study, photos, tmp_path):
     ],
 )
 def test_wrong_cut_outs_are_one_line(study, photos, capsys, options, said, tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "load_best", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(model, "load_best", lambda *_: pytest.fail("a model was loaded"))
     assert run(study, photos / "a.png", "-o", tmp_path / "o", *options) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert said in error
