@@ -222,17 +222,22 @@ def _in_words(model: type[BaseModel], problem: ErrorDetails) -> str:
     if problem["type"] == "too_short":
         least, found = problem["ctx"]["min_length"], problem["ctx"]["actual_length"]
         return f"'{key}' needs at least {least} entry, it has {found}."
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "model_type":
-        keys = ", ".join(_fields_at(model, where))
-        message = f"write a mapping {{key: value}}, whose keys may be {keys}"
-    if problem["type"] in ("tuple_type", "list_type"):
-        message = "write a list, e.g. [a, b]"
+    message = _what_to_write(model, problem, where)
     given = problem["input"]
     shown = ""
     if isinstance(given, str | int | float | bool | None):
         shown = f" (given: {shortened(repr(given))})"
     return f"'{key}': {message[0].lower() + message[1:]}{shown}."
+
+
+def _what_to_write(model: type[BaseModel], problem: ErrorDetails, where: Sequence[str]) -> str:
+    """Return what is wrong with the value at ``where``, or what kind of value belongs there."""
+    if problem["type"] == "model_type":
+        keys = ", ".join(_fields_at(model, where))
+        return f"write a mapping {{key: value}}, whose keys may be {keys}"
+    if problem["type"] in ("tuple_type", "list_type"):
+        return "write a list, e.g. [a, b]"
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def _below(model: type[BaseModel], where: Sequence[str]) -> str:

@@ -69,22 +69,30 @@ def load_vocabulary(
     content: Any = source
     if isinstance(source, str | Path):
         content, where = read_yaml_value(source), str(source)
-    if isinstance(content, Mapping) and "root" in content and OF_DATASETS in content:
-        content = content[OF_DATASETS]
-    if content is None or content in ([], {}):
-        raise InputError(f"{where}: the vocabulary is empty. {FORMS}")
-    if not isinstance(content, Mapping | Sequence) or isinstance(content, str):
-        raise InputError(f"{where}: a vocabulary is needed, not '{content}'. {FORMS}")
-    pairs = [(name, name) for name in content]
-    if isinstance(content, Mapping):
-        pairs = list(content.items())
     texts: dict[str, list[str]] = {}
-    for name, given in pairs:
+    for name, given in _pairs(content, where):
         word = _word(name, where)
         if word in texts:
             raise InputError(f"{where}: the class '{word}' stands twice. Remove one.")
         texts[word] = _texts_of(word, given, where)
     return Vocabulary(tuple(texts), _queries(texts, where))
+
+
+def _pairs(content: Any, where: str) -> list[tuple[Any, Any]]:
+    """Return each class and what is given for it; a class of a list stands for itself.
+
+    Raises:
+        InputError: there is no class, or this is neither a mapping nor a list.
+    """
+    if isinstance(content, Mapping) and "root" in content and OF_DATASETS in content:
+        content = content[OF_DATASETS]
+    if content is None or content in ([], {}):
+        raise InputError(f"{where}: the vocabulary is empty. {FORMS}")
+    if isinstance(content, Mapping):
+        return list(content.items())
+    if isinstance(content, str) or not isinstance(content, Sequence):
+        raise InputError(f"{where}: a vocabulary is needed, not '{content}'. {FORMS}")
+    return [(name, name) for name in content]
 
 
 def _texts_of(name: Any, given: Any, where: str) -> list[str]:

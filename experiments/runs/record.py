@@ -148,19 +148,25 @@ def _contradiction(record: RunRecord) -> str | None:
         )
     if record.task != record.spec.dataset.task:
         return f"it is of the task {record.task}, but its dataset is for {record.spec.dataset.task}"
-    if record.status == "failed" and record.error is None:
-        return "the run failed without an error"
     if record.status == "failed":
-        return None
-    missing = [name for name in RESULTS if getattr(record, name) is None]
-    if record.convergence is None and (record.curves is None or record.curves.val_steps):
-        missing.append("convergence")
+        return "the run failed without an error" if record.error is None else None
+    missing = _missing_results(record)
     if missing:
         return f"the run is finished without {', '.join(missing)}"
     assert record.data is not None
     if tuple(record.data.class_names) != tuple(record.spec.dataset.classes):
         return "its data have other classes than its dataset"
     return _wrong_result(record)
+
+
+def _missing_results(record: RunRecord) -> list[str]:
+    """Return what the record of a finished run lacks."""
+    missing = [name for name in RESULTS if getattr(record, name) is None]
+    # nothing converges where nothing was trained
+    untrained = record.curves is not None and not record.curves.val_steps
+    if record.convergence is None and not untrained:
+        missing.append("convergence")
+    return missing
 
 
 def _wrong_result(record: RunRecord) -> str | None:

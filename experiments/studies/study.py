@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -12,7 +12,6 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -25,6 +24,7 @@ from encoder_ablations.experiments.studies.grid import (
     refuse_twice,
     select,
 )
+from encoder_ablations.experiments.studies.privacy import Privacy, recipes_of
 from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice, teachers_of
 from encoder_ablations.experiments.studies.published import (
     PublishedScore,
@@ -52,8 +52,6 @@ KINDS = ("encoders", "segmenters", "datasets")
 FILES = ("base", "vocabulary")
 """Keys of an entry that may name a file."""
 Entry = str | dict[str, Any]
-Privacy = Literal["none"] | PrivacySpec
-"""An entry of the list ``privacy``."""
 Arm = tuple[FederationSpec | None, PseudoLabelSpec | None]
 """Clients and teacher of a run."""
 
@@ -177,50 +175,44 @@ def plan(
     federations = federations_of(study.federation)
     where = f"study {study.name}"
     teachers = teachers_of(study.pseudo_labels, study.fractions, where)
-    names: dict[str, list[str]] = {
+    refuse_two_tasks(datasets, where)
+    names: dict[str, Sequence[object]] = {
         "encoders": [encoder.title for encoder, _ in _encoders(study)],
         "segmenters": [segmenter.title for segmenter in segmenters],
         "datasets": [dataset.name for dataset in datasets],
-        "fractions": list(map(str, study.fractions)),
-        "seeds": list(map(str, study.seeds)),
-        "privacy": list(map(str, study.privacy or ())),
-        "federation": [each.title if each else CENTRAL for each in federations],
-        "pseudo_labels": [each.title if each else NO_TEACHER for each in teachers],
+        "fractions": study.fractions,
+        "seeds": study.seeds,
+        "privacy": study.privacy or (),
+        "federation": _titles(federations, CENTRAL),
+        "pseudo_labels": _titles(teachers, NO_TEACHER),
     }
-    refuse_two_tasks(datasets, where)
     for kind, listed in names.items():
-        refuse_twice(study.name, kind, listed)
+        refuse_twice(study.name, kind, list(map(str, listed)))
     refuse_zero(study.fractions, segmenters, where)
-    # without labels nothing is trained, so that these runs vary with nothing else
-    unlearned = [each for each in segmenters if not needs_labels(each)]
-    grid = _runs(study, datasets, unlearned, [(None, None)])
-    learning = [each for each in segmenters if needs_labels(each)]
-    for level in _levels(study):
-        grid += _runs(level, datasets, learning, list(product(federations, teachers)))
+    grid = _grid(study, datasets, segmenters, list(product(federations, teachers)))
     check_published(study.name, study.published, grid)
     return select(grid, study.include, study.exclude, study.name)
 
 
-def _levels(study: StudySpec) -> list[StudySpec]:
-    """Return the study with each value of ``privacy`` in its recipe.
+def _titles(arms: Sequence[FederationSpec | PseudoLabelSpec | None], without: str) -> list[str]:
+    """Return what the entries of an axis are called; ``without`` names the entry null."""
+    return [without if each is None else each.title for each in arms]
 
-    Raises:
-        InputError: the recipe has a privacy of its own, or does not go with one of the list.
-    """
-    if study.privacy is None:
-        return [study]
-    if study.recipe.privacy is not None:
-        raise InputError(
-            f"study {study.name}: privacy stands in the recipe, too. Leave out one of them."
-        )
-    found = []
-    for position, privacy in enumerate(study.privacy):
-        content = study.recipe.model_dump()
-        if privacy != "none":
-            content["privacy"] = privacy
-        recipe = build(Recipe, content, f"study {study.name}: privacy.{position}")
-        found.append(study.model_copy(update={"recipe": recipe}))
-    return found
+
+def _grid(
+    study: StudySpec,
+    datasets: Sequence[DatasetSpec],
+    segmenters: Sequence[SegmenterSpec],
+    arms: Sequence[Arm],
+) -> list[RunSpec]:
+    """Return the runs of all heads. Without labels nothing is trained, and nothing else varies."""
+    unlearned = [each for each in segmenters if not needs_labels(each)]
+    learning = [each for each in segmenters if needs_labels(each)]
+    grid = _runs(study, datasets, unlearned, [(None, None)])
+    for recipe in recipes_of(study.recipe, study.privacy, f"study {study.name}"):
+        level = study.model_copy(update={"recipe": recipe})
+        grid += _runs(level, datasets, learning, arms)
+    return grid
 
 
 def _runs(

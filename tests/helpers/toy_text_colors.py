@@ -1,14 +1,15 @@
 """The world of colours for zero_shot: patches and texts are vectors of colours."""
 
 import torch
+from still_blocks import StillBlocks
 from toy_colors import COLORS, PATCH, Colors
 
-from encoder_ablations.encoders.blocks import Blocks, Tokens
+from encoder_ablations.encoders.blocks import Tokens
 
 ENCODER = {"name": "toy_text_colors:colors", "label": "eye", "neck": "none"}
 
 
-class ColorBlocks(Blocks):
+class ColorBlocks(StillBlocks):
     """Patches are mean colours; the blocks do nothing."""
 
     depth, width, reduction, text_width = 2, 3, float(PATCH), 3
@@ -20,18 +21,6 @@ class ColorBlocks(Blocks):
         (maps,) = self.module(images)
         values = maps.flatten(2).transpose(1, 2)
         return Tokens(values, 0, tuple(maps.shape[-2:]))
-
-    def run(self, index, tokens, mask=None):
-        return tokens
-
-    def attend(self, index, tokens, weights, residual=True, feedforward=True):
-        return tokens
-
-    def norm(self, tokens):
-        return tokens.values
-
-    def in_text_space(self, tokens):
-        return tokens.values
 
 
 class ColorsWithBlocks(Colors):

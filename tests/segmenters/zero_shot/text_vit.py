@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 import torch
+from still_blocks import StillBlocks
 from torch import nn
 from torch.nn import functional as F
 
@@ -92,7 +93,7 @@ class TextViT(nn.Module, Blocks):
         return self.projection(self.norm(tokens))
 
 
-class ColourBlocks(Blocks):
+class ColourBlocks(StillBlocks):
     """A body whose patch features are the mean normalised colours, and whose blocks do nothing."""
 
     depth, width, text_width = 2, 3, 3
@@ -108,18 +109,6 @@ class ColourBlocks(Blocks):
         maps = F.avg_pool2d(F.pad(images, (0, right, 0, below), mode="replicate"), patch)
         values = maps.flatten(2).transpose(1, 2)
         return Tokens(values, 0, tuple(maps.shape[-2:]))
-
-    def run(self, index, tokens, mask=None):
-        return tokens
-
-    def attend(self, index, tokens, weights, residual=True, feedforward=True):
-        return tokens
-
-    def norm(self, tokens):
-        return tokens.values
-
-    def in_text_space(self, tokens):
-        return tokens.values
 
 
 class BlocksBody(Body):
