@@ -62,7 +62,7 @@ class Display:
             self._move(run.spec.run_id, step)
             return
         # no step is left to do where training has ended early
-        self._move(run.spec.run_id, run.spec.recipe.steps)
+        self._move(run.spec.run_id, run.spec.steps)
         if self.bar.n >= self.bar.total:
             self.bar.bar_format = BAR_AT_END
         self.bar.tell(status)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from encoder_ablations.experiments.runs.execution import EVALUATING
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.workers.display import Display
@@ -36,3 +37,19 @@ def test_runs_of_other_processes_are_not_counted(runs):
         assert (display.bar.n, display.bar.total) == (10, 20)
         display.look([])
         assert display.bar.desc.startswith("1 of 2 done")
+
+
+def test_a_run_that_learns_in_no_steps_moves_nothing(runs, terrain, tmp_path):
+    """Its recipe has ten steps, which nobody takes; the bar must not run ahead of the others."""
+    spec = RunSpec(
+        encoder={"name": "darknet_tiny", "weights": "random"},
+        segmenter={"name": "few_shot"},
+        dataset=terrain,
+        recipe={"steps": 10},
+    )
+    unlearned = PlannedRun(spec, tmp_path / spec.run_id, None)
+    with Display([*runs, unlearned]) as display:
+        display.advance(unlearned, 0, EVALUATING)
+        assert (display.bar.n, display.bar.total) == (0, 30)
+        display.done(Outcome(spec.run_id, "finished"))
+        assert (display.bar.n, display.bar.total) == (0, 30)
