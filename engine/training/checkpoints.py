@@ -17,7 +17,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_with
 from encoder_ablations.utils.torch_files import DAMAGED, load_strictly, save
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 DIGEST = "sha256"
 """Key of a checkpoint's digest: of everything else that it holds."""
 BODY = "body"

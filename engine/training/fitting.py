@@ -123,7 +123,7 @@ class Fitting:
             yield self.features.evaluation(self.data.train, item), mask
 
     def _save(self) -> None:
-        content = {"run_id": self.run_id, "step": 0, "val_miou": None}
+        content = {"run_id": self.run_id, "step": 0, "val_score": None}
         save_model(self.best, self.segmenter, {**content, "progress": self.progress.state_dict()})
 
 

@@ -19,13 +19,12 @@ class Progress:
         peak_memory_of: which memory that is, in words.
         loss_steps, loss: points of the loss curve; each is the mean since the point before.
         terms: where several losses are added, the same curve of each, by name.
-        metric: the task's main metric, by its name in records; what is called mIoU below is the
-            accuracy for classification.
-        val_steps, val_miou: evaluations on the validation split; mIoU in 0..1, None where no pixel
-            is labelled.
+        metric: the task's main metric, by its name in records.
+        val_steps, val_score: the main metric of the evaluations on the validation split, in 0..1;
+            None where no pixel is labelled.
         val_metrics: the other metrics of the same evaluations, by name.
-        best_step, best_value, best_miou: the evaluation that the best checkpoint belongs to; the
-            metric that it was chosen by, and its mIoU.
+        best_step, best_value, best_score: the evaluation that the best checkpoint belongs to; the
+            metric that it was chosen by, and its main metric.
         epsilon: of private training, what had been spent at each of ``val_steps``; else empty.
         privacy: what :meth:`Step.privacy` said at the last of them.
         stopped: why training ended before its last step; None if it did not.
@@ -41,11 +40,11 @@ class Progress:
     terms: dict[str, list[float]] = field(default_factory=dict)
     metric: str = "miou"
     val_steps: list[int] = field(default_factory=list)
-    val_miou: list[float | None] = field(default_factory=list)
+    val_score: list[float | None] = field(default_factory=list)
     val_metrics: dict[str, list[float | None]] = field(default_factory=dict)
     best_step: int = 0
     best_value: float | None = None
-    best_miou: float | None = None
+    best_score: float | None = None
     epsilon: list[float] = field(default_factory=list)
     privacy: dict[str, float] | None = None
     stopped: str | None = None
@@ -64,13 +63,13 @@ class Progress:
         main = values[self.metric]
         first = not self.val_steps
         self.val_steps.append(self.step)
-        self.val_miou.append(main)
+        self.val_score.append(main)
         for name in sorted(values.keys() - {self.metric}):
             self.val_metrics.setdefault(name, []).append(values[name])
         value = values[metric or self.metric]
         best = first or _score(value) > _score(self.best_value)
         if best:
-            self.best_step, self.best_value, self.best_miou = self.step, value, main
+            self.best_step, self.best_value, self.best_score = self.step, value, main
         return best
 
     def record_privacy(self, spent: dict[str, float] | None) -> None:
@@ -82,7 +81,7 @@ class Progress:
     def validation(self, metric: str | None) -> list[float | None]:
         """Return a metric of every evaluation, at ``val_steps``; None = the main one."""
         if metric in (None, self.metric):
-            return self.val_miou
+            return self.val_score
         return self.val_metrics.get(str(metric), [])
 
     def ranking(self, metric: str | None) -> list[int]:
@@ -118,8 +117,8 @@ class Progress:
             point: dict[str, float | None] = {"step": step, "loss": loss}
             point |= {f"loss/{name}": curve[index] for name, curve in self.terms.items()}
             found.append(point)
-        for index, (step, miou) in enumerate(zip(self.val_steps, self.val_miou, strict=True)):
-            point = {"step": step, f"val_{self.metric}": miou}
+        for index, (step, score) in enumerate(zip(self.val_steps, self.val_score, strict=True)):
+            point = {"step": step, f"val_{self.metric}": score}
             point |= {f"val_{name}": curve[index] for name, curve in self.val_metrics.items()}
             if self.epsilon:
                 point["epsilon"] = self.epsilon[index]

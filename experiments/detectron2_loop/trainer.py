@@ -207,7 +207,7 @@ class Recorder(HookBase):
                 "encoder": self.encoder,
                 "run_id": self.run_id,
                 "step": progress.step,
-                "val_miou": miou,
+                "val_score": miou,
             }
             save_checkpoint(self.best, content)
 

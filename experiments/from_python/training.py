@@ -56,7 +56,7 @@ def train(
         workers: processes that load images; 0 = this one.
 
     Returns:
-        ``loss`` at ``loss_steps``, ``val_miou`` (0..1) at ``val_steps``, ``best_miou``, ….
+        ``loss`` at ``loss_steps``, ``val_score`` (0..1) at ``val_steps``, ``best_score``, ….
 
     Raises:
         InputError: images, masks or settings that do not fit, or a folder of another training.

@@ -29,7 +29,7 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.checked_json import check_text, write_checked
 from encoder_ablations.utils.errors import InputError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 WAY_OUT = "restore it, or delete the file to run it again."
 RESULTS = ("data", "metrics", "confusion_matrix", "curves", "cost")
 """What the record of a finished run always holds; that of a trained one also has convergence."""
@@ -61,7 +61,7 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     task: Task = "segmentation"
     run_id: str
     status: Literal["finished", "failed"]

@@ -90,13 +90,13 @@ def _facts(segmenter: Segmenter, spec: RunSpec, data: DataRecord) -> dict[str, o
 
 
 def curves_record(progress: Progress) -> CurvesRecord:
-    """Return training loss and validation mIoU by step."""
+    """Return training loss and validation scores by step."""
     return CurvesRecord(
         loss_steps=progress.loss_steps,
         loss=progress.loss,
         terms=progress.terms,
         val_steps=progress.val_steps,
-        val_miou=progress.val_miou,
+        val_score=progress.val_score,
         val_metrics=progress.val_metrics,
         epsilon=progress.epsilon,
     )
@@ -105,7 +105,7 @@ def curves_record(progress: Progress) -> CurvesRecord:
 def convergence_record(
     progress: Progress, recipe: Recipe, n_train: int
 ) -> ConvergenceRecord | None:
-    """Return when validation was best, and when mIoU first reached 95 % of its value there.
+    """Return when validation was best, and when its score first reached 95 % of that value.
 
     It is None where there was no training step.
 
@@ -116,14 +116,14 @@ def convergence_record(
     """
     if not progress.step:
         return None
-    best, epochs_per_step = progress.best_miou, recipe.batch_size / n_train
+    best, epochs_per_step = progress.best_score, recipe.batch_size / n_train
     kept: list[int] = []
     if recipe.checkpoints.keep > 1:
         kept = progress.ranking(recipe.checkpoints.metric)[: recipe.checkpoints.keep]
     reached = epochs_to_reached = None
     if best is not None:
-        pairs = zip(progress.val_steps, progress.val_miou, strict=True)
-        reached = next(step for step, miou in pairs if miou is not None and miou >= 0.95 * best)
+        pairs = zip(progress.val_steps, progress.val_score, strict=True)
+        reached = next(step for step, score in pairs if score is not None and score >= 0.95 * best)
         epochs_to_reached = reached * epochs_per_step
     return ConvergenceRecord(
         steps=progress.step,
@@ -131,7 +131,7 @@ def convergence_record(
         metric=recipe.checkpoints.metric or progress.metric,
         kept_steps=kept,
         best_step=progress.best_step,
-        best_val_miou=best,
+        best_val_score=best,
         step_to_95_percent=reached,
         epochs_to_95_percent=epochs_to_reached,
         epochs=progress.step * epochs_per_step,

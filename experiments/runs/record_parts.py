@@ -77,6 +77,8 @@ class CurvesRecord(Part):
     Attributes:
         loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
         terms: where several losses are added, the same of each, by name.
+        val_score: the task's main metric of the evaluations at ``val_steps``, 0..1; None where no
+            pixel is labelled.
         val_metrics: the other metrics of the evaluations at ``val_steps``, by name.
         epsilon: of private training, what had been spent by then.
     """
@@ -85,20 +87,20 @@ class CurvesRecord(Part):
     loss: list[float]
     terms: dict[str, list[float]] = {}
     val_steps: list[int]
-    val_miou: list[float | None]
+    val_score: list[float | None]
     val_metrics: dict[str, list[float | None]] = {}
     epsilon: list[float] = Field(default=[], exclude_if=lambda spent: not spent)
 
 
 class ConvergenceRecord(Part):
-    """When validation was best, and when mIoU first reached 95 % of its value there.
+    """When validation was best, and when the main metric first reached 95 % of its value there.
 
     Attributes:
         steps: that training took, fewer than the recipe's where it ended early.
         stopped: why it ended early; None where it did not.
         metric: of validation, by which the best checkpoint was chosen.
         kept_steps: whose checkpoints are kept beside the best one, best first.
-        best_val_miou: mIoU at ``best_step``.
+        best_val_score: the task's main metric at ``best_step``.
     """
 
     steps: int
@@ -106,7 +108,7 @@ class ConvergenceRecord(Part):
     metric: str = "miou"
     kept_steps: list[int] = []
     best_step: int
-    best_val_miou: float | None
+    best_val_score: float | None
     step_to_95_percent: int | None
     epochs_to_95_percent: float | None
     epochs: float

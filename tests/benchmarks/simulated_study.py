@@ -151,7 +151,7 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         convergence=ConvergenceRecord(
             steps=STEPS,
             best_step=STEPS,
-            best_val_miou=miou,
+            best_val_score=miou,
             step_to_95_percent=round(STEPS * 3 / rate),
             epochs_to_95_percent=epochs * 3 / rate,
             epochs=epochs,
@@ -190,7 +190,7 @@ def _curves(random: np.random.Generator, miou: float, rate: float) -> CurvesReco
         float(miou * (1 - np.exp(-rate * step / STEPS))) for step in val_steps
     ]
     return CurvesRecord(
-        loss_steps=loss_steps, loss=[float(x) for x in loss], val_steps=val_steps, val_miou=val
+        loss_steps=loss_steps, loss=[float(x) for x in loss], val_steps=val_steps, val_score=val
     )
 
 

@@ -108,7 +108,7 @@ def test_two_processes_equal_one(one, two, name):
     losses = [torch.tensor(run["progress"]["loss"]) for run in (first, second)]
     assert torch.allclose(losses[0], losses[1], atol=1e-5)
     assert first["progress"]["val_steps"] == second["progress"]["val_steps"]
-    scores = [torch.tensor(run["progress"]["val_miou"]) for run in (first, second)]
+    scores = [torch.tensor(run["progress"]["val_score"]) for run in (first, second)]
     assert torch.allclose(scores[0], scores[1], atol=1e-3)
     for parameter, value in first["model"].items():
         assert torch.allclose(value, second["model"][parameter], atol=1e-4), parameter

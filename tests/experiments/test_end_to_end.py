@@ -248,7 +248,7 @@ def test_bad_input_is_one_line_and_exit_code_2(name, study, capsys):
 
 DAMAGE = {
     "older schema": (
-        lambda text: text.replace('"schema_version": 2', '"schema_version": 0'),
+        lambda text: text.replace('"schema_version": 3', '"schema_version": 0'),
         "has schema version 0",
     ),
     "truncated": (lambda text: text[: len(text) // 2], "is damaged (JSONDecodeError)"),

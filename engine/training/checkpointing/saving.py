@@ -84,15 +84,15 @@ class BestCheckpoint(Callback):
             f"step {progress.step}.",
             file=sys.stderr,
         )
-        self._save(progress.best_step, progress.best_miou)
+        self._save(progress.best_step, progress.best_score)
 
     def on_evaluation(self, report: EvaluationReport) -> None:
-        """Save the model, its step and its mIoU."""
+        """Save the model, its step and its score."""
         if report.best and self.training.writes:
             self._save(report.step, number_or_none(report.miou))
 
-    def _save(self, step: int, miou: float | None) -> None:
-        content = {"run_id": self.training.run_id, "step": step, "val_miou": miou}
+    def _save(self, step: int, score: float | None) -> None:
+        content = {"run_id": self.training.run_id, "step": step, "val_score": score}
         save_model(self.path, self.training.segmenter, content)
 
 

@@ -39,7 +39,7 @@ class TopCheckpoints(Callback):
         content = {
             "run_id": self.training.run_id,
             "step": report.step,
-            "val_miou": number_or_none(report.miou),
+            "val_score": number_or_none(report.miou),
         }
         save_model(path, self.training.segmenter, content)
 

@@ -154,7 +154,7 @@ def loss_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[
 
 
 def _validation(curves: CurvesRecord) -> Points:
-    pairs = zip(curves.val_steps, curves.val_miou, strict=True)
+    pairs = zip(curves.val_steps, curves.val_score, strict=True)
     return [(step, 100 * value) for step, value in pairs if value is not None]
 
 

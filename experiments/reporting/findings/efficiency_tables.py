@@ -80,7 +80,7 @@ def training_target(setting: Setting) -> float:
 def _best(run: FinishedRun) -> float | None:
     if run.convergence is None:
         return None
-    return run.convergence.best_val_miou
+    return run.convergence.best_val_score
 
 
 def _until(runs: list[FinishedRun], target: float) -> list[str]:
@@ -100,4 +100,4 @@ def _until(runs: list[FinishedRun], target: float) -> list[str]:
 
 
 def _steps_to(run: FinishedRun, target: float) -> float:
-    return steps_to_reach(run.curves.val_steps, run.curves.val_miou, target)
+    return steps_to_reach(run.curves.val_steps, run.curves.val_score, target)

@@ -23,7 +23,7 @@ class TrainedRun:
         """
         if self.record.convergence is None:
             return -1.0
-        score = self.record.convergence.best_val_miou
+        score = self.record.convergence.best_val_score
         if score is None:
             return -1.0
         return score

@@ -80,7 +80,7 @@ def train(terrain, folder, store, recipe=RECIPE, encoder=VIT, head=LINEAR, seed=
     trainer = Trainer(built, data, recipe, seed, folder, make_accelerator("cpu"), store=store)
     progress = trainer.run()
     best = load_checkpoint(trainer.best)
-    outcome = (progress.loss, progress.val_miou, progress.best_step, best["step"])
+    outcome = (progress.loss, progress.val_score, progress.best_step, best["step"])
     return outcome, built.state_dict(), best["model"], trainer.features
 
 

@@ -58,7 +58,7 @@ def test_resumed_in_the_middle_of_annealing_the_same_bits(terrain, tmp_path):
     parts = trainer_of(terrain, tmp_path / "parts")
     parts.run()
     assert parts.progress.loss == whole.progress.loss
-    assert parts.progress.val_miou == whole.progress.val_miou
+    assert parts.progress.val_score == whole.progress.val_score
     for name, value in whole.segmenter.state_dict().items():
         assert torch.equal(value, parts.segmenter.state_dict()[name]), name
 

@@ -61,7 +61,7 @@ def test_what_is_not_a_checkpoint(tmp_path):
     with pytest.raises(InputError, match=r"cut\.pt is damaged"):
         load_checkpoint(tmp_path / "cut.pt")
     torch.save({"schema_version": 99}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match="schema version 99, this program reads 2"):
+    with pytest.raises(InputError, match="schema version 99, this program reads 3"):
         load_checkpoint(tmp_path / "other.pt")
 
 
@@ -142,7 +142,7 @@ class Payload:
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
-    torch.save({"schema_version": 2, "model": Payload()}, tmp_path / "evil.pt")
+    torch.save({"schema_version": 3, "model": Payload()}, tmp_path / "evil.pt")
     with pytest.raises(InputError):
         load_checkpoint(tmp_path / "evil.pt")
     assert "never" not in capsys.readouterr().out

@@ -69,7 +69,7 @@ def test_interrupted_and_resumed_same_bits(colors, tmp_path):
     lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
     last = [line for line in map(json.loads, lines) if "val_accuracy" in line][-1]
     assert last["step"] == 6
-    assert last["val_accuracy"] == whole.progress.val_miou[-1]
+    assert last["val_accuracy"] == whole.progress.val_score[-1]
     assert last["val_balanced_accuracy"] == whole.progress.validation("balanced_accuracy")[-1]
 
 
@@ -92,4 +92,4 @@ def test_stored_features_of_a_frozen_body_change_no_bit(colors, tmp_path):
         stored = trainer(colors, tmp_path / name, freeze="body", store=store)
         stored.run()
         assert stored.progress.loss == plain.progress.loss
-        assert stored.progress.val_miou == plain.progress.val_miou
+        assert stored.progress.val_score == plain.progress.val_score

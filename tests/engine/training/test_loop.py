@@ -66,7 +66,7 @@ def result(trainer):
     return (
         digest(trainer.segmenter.state_dict().values()),
         progress.loss,
-        progress.val_miou,
+        progress.val_score,
         progress.best_step,
     )
 

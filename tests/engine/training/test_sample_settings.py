@@ -76,7 +76,7 @@ def result(trainer):
     digest = hashlib.sha256()
     for tensor in trainer.segmenter.state_dict().values():
         digest.update(tensor.detach().contiguous().numpy().tobytes())
-    return digest.hexdigest(), trainer.progress.loss, trainer.progress.val_miou
+    return digest.hexdigest(), trainer.progress.loss, trainer.progress.val_score
 
 
 class Killed(Exception):

@@ -108,8 +108,8 @@ def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
     record = load_record(folder)
     lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
     theirs = [line["sem_seg/mIoU"] / 100 for line in lines if "sem_seg/mIoU" in line]
-    assert record.curves.val_miou[-1] == pytest.approx(theirs[-1], rel=1e-9)
-    assert max(record.curves.val_miou) == record.convergence.best_val_miou
+    assert record.curves.val_score[-1] == pytest.approx(theirs[-1], rel=1e-9)
+    assert max(record.curves.val_score) == record.convergence.best_val_score
 
     assert (
         record.convergence.best_step < 4
@@ -118,7 +118,7 @@ def test_numbers_are_those_of_detectron2s_evaluator(finished, dataset):
     model = trainer_class().build_model(setup.cfg)
     model.load_state_dict(torch.load(folder / "model_best.pth", weights_only=True)["model"])
     for split, expected in (
-        ("val", record.convergence.best_val_miou),
+        ("val", record.convergence.best_val_score),
         ("test", record.metrics.miou),
     ):
         name = f"mars_terrain_{split}"
@@ -745,7 +745,7 @@ def test_300_classes_are_counted_as_the_files_say(wide, wide_run):
         model, trainer_class().build_test_loader(cfg, "wide_test"), evaluator
     )
     assert 100 * record.metrics.miou == pytest.approx(result["sem_seg"]["mIoU"], rel=1e-9)
-    assert len(record.curves.val_miou) == 2
+    assert len(record.curves.val_score) == 2
     assert command(report.main, [str(folder.parent.parent)]) == 0
 
 

@@ -29,7 +29,7 @@ def test_the_code_of_the_page_runs(study, tmp_path, monkeypatch):
     assert names["shapes"] == eval(stated)
     assert names["names"][:2] == ["dinov3_b16", "dinov3_convnext_b"]
     assert names["scores"].shape == (2, 3, 128, 192)
-    assert names["progress"].best_miou > 0.5
+    assert names["progress"].best_score > 0.5
     assert (tmp_path / "outputs" / "squares" / "metrics.jsonl").exists()
     assert names["prediction"].mask.shape == (200, 300)
     assert names["mask"].shape == (60, 80)

@@ -71,7 +71,7 @@ def test_a_model_learns_from_any_dataset(terrain, tmp_path):
     train, val = Own(terrain, "train"), Own(terrain, "val")
     progress = ea.train(model, train, ea.Recipe.model_validate(recipe), tmp_path, val=val)
     assert sum(progress.loss[-5:]) < 0.8 * sum(progress.loss[:5])
-    assert progress.best_miou == max(progress.val_miou)
+    assert progress.best_score == max(progress.val_score)
     assert progress.val_steps == [10, 20, 30]
     assert not model.training
     image, _ = val[0]
@@ -84,7 +84,7 @@ def test_the_bits_are_those_of_a_folder_and_of_a_run(trained, terrain, tmp_path)
     found = ea.train(other, terrain, RECIPE, tmp_path / "folder", device="cpu")
     assert same(model, other)
     assert found.loss == progress.loss
-    assert found.val_miou == progress.val_miou
+    assert found.val_score == progress.val_score
     spec = ea.RunSpec(
         encoder=ea.load_encoder("darknet_tiny", {"weights": "random", "channels": 32}),
         segmenter=ea.load_segmenter("linear"),
@@ -119,7 +119,7 @@ def test_a_finished_training_is_loaded(trained, terrain):
     train, val = Own(terrain, "train"), Own(terrain, "val")
     found = ea.train(again, train, RECIPE, folder, val=val, device="cpu")
     assert same(again, model)
-    assert found.val_miou == progress.val_miou
+    assert found.val_score == progress.val_score
     assert train.reads == len(train)  # nothing was trained on
 
 

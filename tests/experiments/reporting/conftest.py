@@ -63,7 +63,7 @@ class RecordFactory:
             convergence=ConvergenceRecord(
                 steps=spec.recipe.steps,
                 best_step=360,
-                best_val_miou=miou,
+                best_val_score=miou,
                 step_to_95_percent=200 + 40 * seed,
                 epochs_to_95_percent=8.5,
                 epochs=17.0,
@@ -158,7 +158,7 @@ class RecordFactory:
         val = [
             float(miou * (1 - np.exp(-6 * s / steps)) + 0.006 * noise.normal()) for s in val_steps
         ]
-        return CurvesRecord(loss_steps=loss_steps, loss=loss, val_steps=val_steps, val_miou=val)
+        return CurvesRecord(loss_steps=loss_steps, loss=loss, val_steps=val_steps, val_score=val)
 
     def cost(self, gflops, latency, train_seconds, trainable):
         return CostRecord(

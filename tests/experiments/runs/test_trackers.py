@@ -118,7 +118,7 @@ def test_losses_rate_and_scores_are_logged(noted, terrain, tmp_path):
     )
     assert [step for step, _ in curve(logged, "train/lr")] == [1, 2, 3, 4]
     assert curve(logged, "val/miou") == list(
-        zip(record.curves.val_steps, record.curves.val_miou, strict=True)
+        zip(record.curves.val_steps, record.curves.val_score, strict=True)
     )
     assert curve(logged, "final/miou") == [(None, record.metrics.miou)]
 

@@ -61,7 +61,7 @@ def trainer_of(data, folder, federation, places=None, frozen="none", kind=Federa
 def result(trainer):
     """Return what must be equal to the bit: weights and curves."""
     progress = trainer.progress
-    curves = (progress.loss, progress.val_miou, progress.val_metrics, progress.best_step)
+    curves = (progress.loss, progress.val_score, progress.val_metrics, progress.best_step)
     return digest(trainer.segmenter.state_dict().values()), curves
 
 

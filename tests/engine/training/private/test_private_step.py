@@ -244,7 +244,7 @@ def trainer_of(terrain, folder, recipe=None, head=LINEAR):
 def result(trainer):
     progress = trainer.progress
     weights = [each.clone() for each in trainer.segmenter.state_dict().values()]
-    return weights, progress.loss, progress.val_miou, progress.epsilon, progress.privacy
+    return weights, progress.loss, progress.val_score, progress.epsilon, progress.privacy
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4])

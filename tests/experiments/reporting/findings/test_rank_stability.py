@@ -86,7 +86,7 @@ def test_share_of_the_images_with_its_interval(factory):
 
 def test_training_until_the_same_score(factory):
     def curve(values):
-        return CurvesRecord(loss_steps=[], loss=[], val_steps=[100, 200], val_miou=values)
+        return CurvesRecord(loss_steps=[], loss=[], val_steps=[100, 200], val_score=values)
 
     slow, fast = factory.record("a", 0.5), factory.record("b", 0.6)
     records = [
