@@ -1,6 +1,6 @@
 """Federated training on the loop of central training: clients take their steps one by one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from encoder_ablations.engine.training.course import Advance, Course, Loop
@@ -63,11 +63,15 @@ class FederatedCourse(Course):
         """See :class:`Course`."""
         while not loop.finished():
             start = loop.progress.step
-            for client in self.rounds.waiting():
-                self._client(client, start, loop, advance)
+            self._take_part(start, loop, advance)
             self._end_round(start, loop)
             if loop.evaluate() or loop.save_is_due():
                 loop.save()
+
+    def _take_part(self, start: int, loop: Loop, advance: Advance) -> None:
+        """Let the clients of a round that are still waiting take their steps."""
+        for client in self.rounds.waiting():
+            self._client(client, start, loop, advance)
 
     def _client(self, client: Client, start: int, loop: Loop, advance: Advance) -> None:
         """Let a client take the steps of a round; one that fails is left out of it.
@@ -75,26 +79,25 @@ class FederatedCourse(Course):
         Raises:
             Stopped: the process was interrupted; what the client has learnt is discarded.
         """
-        loop.progress.step = start
         self.rounds.begin(client)
-        batches = iter(client.batches(start, start + self.local_steps))
+        taken = client_steps(client, start, self.local_steps, loop, self.step)
         losses, terms = [], []
         for _ in range(self.local_steps):
             try:
-                losses.append(loop.step(next(batches), client.seed))
+                loss, parts = next(taken)
             except (CannotContinue, StorageError):
                 raise
             except Exception as error:  # noqa: BLE001 - recorded; the other clients go on
                 loop.progress.step = start
                 self.rounds.fail(client, error)
                 return
-            terms.append(dict(self.step.terms))
-            status = f"client {client.number} loss {losses[-1]:.3f}"
-            advance(self._shown(start, len(losses)), status)
+            losses.append(loss)
+            terms.append(parts)
+            advance(self._shown(start, len(losses)), f"client {client.number} loss {loss:.3f}")
             if loop.interrupted():
                 self._save_between_clients(start, loop)
         # ends the processes that load images
-        next(batches, None)
+        next(taken, None)
         self.rounds.finish(client, losses, terms)
         if loop.save_is_due():
             self._save_between_clients(start, loop)
@@ -127,6 +130,29 @@ class FederatedCourse(Course):
             losses = {each: {"": done[each]["losses"][index]} for each in shares}
             terms = {each: done[each]["terms"][index] for each in shares}
             loop.report(_mean(losses, shares)[""], _mean(terms, shares))
+
+
+def client_steps(
+    client: Client, start: int, steps: int, loop: Loop, step: Step
+) -> Iterator[tuple[float, dict[str, float]]]:
+    """Let a client take the steps of a round, and yield the loss of each.
+
+    Args:
+        client: has been given the global model.
+        start: the first step, counted from 0.
+        steps: how many it takes.
+        loop: makes the steps.
+        step: what the loop makes them with.
+
+    Yields:
+        A step's loss, and the losses that it is the sum of, by name.
+    """
+    loop.progress.step = start
+    batches = iter(client.batches(start, start + steps))
+    for _ in range(steps):
+        yield loop.step(next(batches), client.seed), dict(step.terms)
+    # ends the processes that load images
+    next(batches, None)
 
 
 def _mean(
