@@ -12,11 +12,12 @@ from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution, follows_training
-from encoder_ablations.experiments.runs.folder import discard_last, load_config
+from encoder_ablations.experiments.runs.folder import discard_last
 from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.trained.config_file import load_config
 from encoder_ablations.experiments.studies.study import OUTPUTS
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.zero_labels.grid import SEED, needs_labels

@@ -2,17 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from encoder_ablations.experiments.runs.fingerprint import check_files, has_learnt
 from encoder_ablations.experiments.runs.record import RunRecord, load_record
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.segmenters.references import load_segmenter
-from encoder_ablations.utils.config import build, merge, read_yaml
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import StorageError, write_text
 
@@ -31,18 +27,6 @@ def save_config(spec: RunSpec, folder: Path) -> None:
     """
     text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
     write_text(folder / CONFIG, f"{_header(spec.run_id, text)}\n{text}")
-
-
-def load_config(path: Path, changes: Mapping[str, Any]) -> RunSpec:
-    """Return the run of a ``config.yaml``, with some settings changed.
-
-    Raises:
-        InputError: the file cannot be read, or does not describe a run.
-    """
-    content = merge(read_yaml(path), changes)
-    if isinstance(content.get("segmenter"), dict):
-        content["segmenter"] = load_segmenter(content["segmenter"])
-    return build(RunSpec, content, path)
 
 
 def load_run(folder: Path) -> RunRecord | None:
