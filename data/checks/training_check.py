@@ -1,6 +1,6 @@
 """Check a dataset before anything is trained on it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from filecmp import cmp
 from itertools import combinations, compress
@@ -63,19 +63,31 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
         InputError: the first thing that is wrong with the files, or a training split that shows a
             single class, or more classes than can be trained on here.
     """
+    checked = check_splits(spec, spec.splits)
+    if spec.task == "segmentation":
+        require_two_classes(spec, checked.scans["train"].pixels)
+    return checked
+
+
+def check_splits(spec: DatasetSpec, splits: Collection[Split]) -> CheckedDataset:
+    """Read every mask of some splits; the others need not be there.
+
+    Raises:
+        InputError: the first thing that is wrong with the files, or more classes than can be
+            trained on here.
+    """
     if len(spec.classes) > MOST_CLASSES:
         raise InputError(
             f"dataset '{spec.name}' has {len(spec.classes)} classes; training here takes up to "
             f"{MOST_CLASSES}. Join rare ones with value_map, or ignore them with ignore_others."
         )
     prepare_dataset(spec)
-    datasets = {split: FolderDataset(spec, split) for split in spec.splits}
+    datasets = {split: FolderDataset(spec, split) for split in splits}
     scans = {split: scan_masks(dataset) for split, dataset in datasets.items()}
     warnings: list[str] = []
     if spec.task == "classification":
         warnings += check_image_classes(spec, datasets, scans)
         return CheckedDataset(datasets, scans, warnings)
-    _require_two_classes(spec, scans["train"])
     for first, second in combinations(datasets.values(), 2):
         warnings += _overlap(first, second)
     warnings += absent_image_classes(spec, datasets)
@@ -85,9 +97,17 @@ def check_dataset(spec: DatasetSpec) -> CheckedDataset:
     return CheckedDataset(datasets, scans, warnings)
 
 
-def _require_two_classes(spec: DatasetSpec, scan: MaskScan) -> None:
-    """Refuse training masks of a single class, such as masks of 0 and 255 where 255 is ignored."""
-    seen = list(compress(spec.classes, scan.pixels))
+def require_two_classes(spec: DatasetSpec, pixels: Sequence[int]) -> None:
+    """Refuse training masks of a single class, such as masks of 0 and 255 where 255 is ignored.
+
+    Args:
+        spec: the dataset.
+        pixels: of each class in all training masks together.
+
+    Raises:
+        InputError: only one class has pixels.
+    """
+    seen = list(compress(spec.classes, pixels))
     if len(seen) < 2 <= len(spec.classes):
         ignored = ", ".join(map(str, spec.ignore_ids))
         shown = "".join(f"only the class {name!r}" for name in seen) or "no class"

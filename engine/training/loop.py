@@ -195,7 +195,7 @@ class Trainer:
         if self._finished:  # killed before the run was recorded
             return
         if self.course is not None:
-            self.course.train(self._loop(), advance)
+            self.course.train(self.loop(), advance)
             return
         for batches in self.data.batches(
             self.recipe, self.seed, self.progress.step, self.accelerator, self.workers
@@ -210,7 +210,8 @@ class Trainer:
             if self._finished:
                 break
 
-    def _loop(self) -> Loop:
+    def loop(self) -> Loop:
+        """Return what a course uses of this loop."""
         asked = (lambda: self.agreement.due, lambda: self.agreement.interrupt.requested)
         actions = (self._step, self._report, self._evaluate_if_due, self._save)
         return Loop(self.progress, *actions, *asked, lambda: self._finished)

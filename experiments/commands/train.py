@@ -17,12 +17,13 @@ from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.trained.config_file import load_config
 from encoder_ablations.experiments.studies.study import OUTPUTS
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.zero_labels.grid import SEED, needs_labels
 from encoder_ablations.experiments.zero_labels.queries import with_queries
 from encoder_ablations.segmenters.references import load_segmenter
-from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
+from encoder_ablations.utils.config import build, parse_overrides
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.progress import Bar
 from encoder_ablations.utils.texts import shortened
@@ -93,10 +94,7 @@ def _saved_spec(arguments: argparse.Namespace, changes: dict[str, Any]) -> RunSp
                 f"--config already says which {key}; leave out --{key}, or change it with "
                 f"{key}.KEY=VALUE."
             )
-    content = merge(read_yaml(arguments.config), changes)
-    if isinstance(content.get("segmenter"), dict):
-        content["segmenter"] = load_segmenter(content["segmenter"])
-    return _without_labels(build(RunSpec, content, arguments.config), changes)
+    return _without_labels(load_config(arguments.config, changes), changes)
 
 
 def _compose(encoder: str, segmenter: str, dataset: str, changes: dict[str, Any]) -> RunSpec:

@@ -19,6 +19,7 @@ from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.federated.remote import RemoteClients
 from encoder_ablations.engine.training.private.checks import check_private_images, large_delta
 from encoder_ablations.experiments.runs.federated.division import Division, division_of
 from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
@@ -59,6 +60,7 @@ class RunData:
         checked: the dataset, all splits.
         warnings: sentences about what is allowed but makes the result doubtful.
         division: the training images of each client; None = central training.
+        remote: the clients, where they are processes of their own.
     """
 
     train: Images
@@ -68,6 +70,7 @@ class RunData:
     checked: CheckedDataset
     warnings: tuple[str, ...] = ()
     division: Division | None = None
+    remote: RemoteClients | None = None
 
 
 def prepare_data(spec: RunSpec) -> RunData:
@@ -82,9 +85,9 @@ def prepare_data(spec: RunSpec) -> RunData:
     if spec.recipe.overfit:
         val = report = train
     else:
-        val = report = _all_images(spec, checked, "val")
+        val = report = all_images(spec, checked, "val")
         if "test" in checked.datasets:
-            report = _all_images(spec, checked, "test")
+            report = all_images(spec, checked, "test")
     record = _data_record(spec, checked, train, val, report)
     warnings = [*checked.warnings]
     delta = large_delta(spec.recipe.privacy, record.n_train)
@@ -156,7 +159,8 @@ def _training_images(spec: RunSpec, checked: CheckedDataset) -> tuple[Images, Di
     return Images("train", samples, chosen(indices)), division
 
 
-def _all_images(spec: RunSpec, checked: CheckedDataset, split: Split) -> Images:
+def all_images(spec: RunSpec, checked: CheckedDataset, split: Split) -> Images:
+    """Return a split that a run is validated or measured on."""
     # validation images are read again and again
     folder, keep = checked.datasets[split], split == "val"
     samples = for_evaluation(folder, spec.recipe.augmentation, keep=keep)

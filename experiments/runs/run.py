@@ -1,5 +1,6 @@
 """One run: data, model, training, evaluation, cost, record."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -64,12 +65,15 @@ def execute_run(
     folder: Path,
     execution: Execution,
     advance: Advance = lambda step, status: None,
+    prepare: Callable[[RunSpec], RunData] = prepare_data,
 ) -> RunRecord:
     """Train (or go on training), evaluate and record one run in ``folder``.
 
     A failure inside is recorded as such and returned; bad input is raised. If several processes
     share the run, the one that fails records it and ends, because the others wait for it. Whoever
     started them (torchrun) then ends these, too.
+
+    ``prepare`` returns the run's images. By default all of them are read here.
 
     Raises:
         InputError: something that the user can put right.
@@ -86,7 +90,8 @@ def execute_run(
         environment = describe_environment(str(accelerator.device))
         try:
             with in_contact(), closing(_trackers(spec, folder, execution)) as trackers:
-                record = _run(spec, folder, execution, accelerator, advance, started, trackers)
+                place = (folder, execution, accelerator)
+                record = _run(spec, prepare, *place, advance, started, trackers)
                 if accelerator.is_main_process:
                     _conclude(record, folder, execution)
                 trackers.log_scores(scalars(record.metrics))
@@ -131,6 +136,7 @@ def end_with_others(failed: RunRecord, accelerator: Accelerator) -> None:
 
 def _run(
     spec: RunSpec,
+    prepare: Callable[[RunSpec], RunData],
     folder: Path,
     execution: Execution,
     accelerator: Accelerator,
@@ -139,7 +145,7 @@ def _run(
     trackers: Trackers,
 ) -> RunRecord:
     check_run_files(folder, spec.run_id)
-    data = prepare_data(spec)
+    data = prepare(spec)
     refuse_other_files(spec.dataset, data.record.dataset_sha256, files_of_runs([folder]))
     refuse_other_code(spec, [folder])
     data = with_teacher(data, spec, folder.absolute().parent.parent, accelerator.device)
@@ -211,7 +217,8 @@ def _trainer(
     if spec.federation is None or spec.federation.is_local or data.division is None:
         return trainer_of(segmenter)(segmenter, whole, *place, spec.run_id, callbacks)
     clients = _clients(spec, whole, data.division, accelerator, execution.workers)
-    course = partial(FederatedCourse, spec.federation, clients, spec.seed)
+    settings = (spec.federation, clients, spec.seed)
+    course = partial(FederatedCourse, *settings, remote=data.remote)
     step = client_step(spec.federation)
     return Trainer(segmenter, whole, *place, spec.run_id, callbacks, step, course)
 

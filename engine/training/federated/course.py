@@ -1,10 +1,11 @@
 """Federated training on the loop of central training: clients take their steps one by one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from encoder_ablations.engine.training.course import Advance, Course, Loop
 from encoder_ablations.engine.training.federated.clients import Client
+from encoder_ablations.engine.training.federated.remote import ClientLost, RemoteClients, Task
 from encoder_ablations.engine.training.federated.rounds import Rounds
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.engine.training.schedule import rate_factor, set_rates
@@ -33,6 +34,7 @@ class FederatedCourse(Course):
         seed: int,
         setup: StepSetup,
         step: Step,
+        remote: RemoteClients | None = None,
     ) -> None:
         """Begin with the model as it is.
 
@@ -42,14 +44,20 @@ class FederatedCourse(Course):
             seed: of the run.
             setup: the model and the optimiser that all clients use in turn.
             step: makes their steps.
+            remote: the clients, where they are processes of their own; None = they are simulated.
 
         Raises:
-            InputError: several processes, or a setting that this model or recipe does not allow.
+            InputError: several processes, a setting that this model or recipe does not allow, or a
+                remote client that has another model.
+            ClientLost: a remote client does not answer.
         """
         federation.check_processes(setup.accelerator.num_processes)
         self.recipe, self.optimizer, self.step = setup.recipe, setup.optimizer, step
         self.local_steps = federation.steps_per_round(setup.recipe.steps)
         self.rounds = Rounds(federation, clients, seed, setup, step)
+        self.remote = remote
+        if remote is not None:
+            remote.agree(setup.segmenter, self.rounds.exchange.shared)
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`Course`."""
@@ -63,11 +71,31 @@ class FederatedCourse(Course):
         """See :class:`Course`."""
         while not loop.finished():
             start = loop.progress.step
-            for client in self.rounds.waiting():
-                self._client(client, start, loop, advance)
+            self._take_part(start, loop, advance)
             self._end_round(start, loop)
-            if loop.evaluate() or loop.save_is_due():
+            # remote clients may be gone when a round would have to be repeated
+            if loop.evaluate() or loop.save_is_due() or self.remote is not None:
                 loop.save()
+
+    def _take_part(self, start: int, loop: Loop, advance: Advance) -> None:
+        """Let the clients of a round that are still waiting take their steps."""
+        if self.remote is not None:
+            self._take_part_elsewhere(self.remote, start, advance)
+            return
+        for client in self.rounds.waiting():
+            self._client(client, start, loop, advance)
+
+    def _take_part_elsewhere(self, remote: RemoteClients, start: int, advance: Advance) -> None:
+        """Let remote clients take their steps; those that are lost are left out of the round."""
+        waiting = {client.number: client for client in self.rounds.waiting()}
+        task = Task(self.rounds.number, start, self.rounds.global_model)
+        for number, result in remote.train(task, list(waiting)):
+            if isinstance(result, ClientLost):
+                self.rounds.fail(waiting[number], result)
+                continue
+            self.rounds.done[number] = dict(vars(result))
+            status = f"round {task.number} client {number} loss {result.losses[-1]:.3f}"
+            advance(self._shown(start, 0), status)
 
     def _client(self, client: Client, start: int, loop: Loop, advance: Advance) -> None:
         """Let a client take the steps of a round; one that fails is left out of it.
@@ -75,26 +103,25 @@ class FederatedCourse(Course):
         Raises:
             Stopped: the process was interrupted; what the client has learnt is discarded.
         """
-        loop.progress.step = start
         self.rounds.begin(client)
-        batches = iter(client.batches(start, start + self.local_steps))
+        taken = client_steps(client, start, self.local_steps, loop, self.step)
         losses, terms = [], []
         for _ in range(self.local_steps):
             try:
-                losses.append(loop.step(next(batches), client.seed))
+                loss, parts = next(taken)
             except (CannotContinue, StorageError):
                 raise
             except Exception as error:  # noqa: BLE001 - recorded; the other clients go on
                 loop.progress.step = start
                 self.rounds.fail(client, error)
                 return
-            terms.append(dict(self.step.terms))
-            status = f"client {client.number} loss {losses[-1]:.3f}"
-            advance(self._shown(start, len(losses)), status)
+            losses.append(loss)
+            terms.append(parts)
+            advance(self._shown(start, len(losses)), f"client {client.number} loss {loss:.3f}")
             if loop.interrupted():
                 self._save_between_clients(start, loop)
         # ends the processes that load images
-        next(batches, None)
+        next(taken, None)
         self.rounds.finish(client, losses, terms)
         if loop.save_is_due():
             self._save_between_clients(start, loop)
@@ -127,6 +154,29 @@ class FederatedCourse(Course):
             losses = {each: {"": done[each]["losses"][index]} for each in shares}
             terms = {each: done[each]["terms"][index] for each in shares}
             loop.report(_mean(losses, shares)[""], _mean(terms, shares))
+
+
+def client_steps(
+    client: Client, start: int, steps: int, loop: Loop, step: Step
+) -> Iterator[tuple[float, dict[str, float]]]:
+    """Let a client take the steps of a round, and yield the loss of each.
+
+    Args:
+        client: has been given the global model.
+        start: the first step, counted from 0.
+        steps: how many it takes.
+        loop: makes the steps.
+        step: what the loop makes them with.
+
+    Yields:
+        A step's loss, and the losses that it is the sum of, by name.
+    """
+    loop.progress.step = start
+    batches = iter(client.batches(start, start + steps))
+    for _ in range(steps):
+        yield loop.step(next(batches), client.seed), dict(step.terms)
+    # ends the processes that load images
+    next(batches, None)
 
 
 def _mean(

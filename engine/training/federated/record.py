@@ -1,6 +1,6 @@
 """What a federated training leaves in its record, beside what every training leaves."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Part(BaseModel):
@@ -50,6 +50,8 @@ class FederationRecord(Part):
         bytes_down: what the server sent in each round, to all clients together.
         bytes_up: what the clients sent in each round, those that failed left out.
         failures: clients that were left out of a round.
+        deployed: whether the clients were processes of their own, each with its own images;
+            otherwise they were simulated.
     """
 
     partition_sha256: str
@@ -58,6 +60,7 @@ class FederationRecord(Part):
     bytes_down: list[int] = []
     bytes_up: list[int] = []
     failures: list[ClientFailure] = []
+    deployed: bool = Field(default=False, exclude_if=lambda each: not each)
 
     @property
     def worst_client(self) -> int | None:

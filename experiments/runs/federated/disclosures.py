@@ -26,14 +26,38 @@ def about_federation(spec: RunSpec, found: FederationRecord | None) -> list[str]
             f"Client {federation.alone} of {federation.clients} trained alone, on {own} of "
             f"{plural(everyone, 'image')}. The validation images are common to all clients."
         ]
+    if found.deployed:
+        return [*_about_deployment(spec, federation), *_about_failures(found)]
     return [*_about_rounds(federation), *_about_shared_knowledge(spec), *_about_failures(found)]
+
+
+def _about_steps(how: str) -> str:
+    return (
+        f"Federated training, {how}. Each client takes the recipe's steps, so all of them together "
+        "see more images than central training does."
+    )
+
+
+def _about_deployment(spec: RunSpec, federation: FederationSpec) -> Iterator[str]:
+    kind = federation.algorithm.kind
+    yield _about_steps(
+        f"with {kind} and {plural(federation.clients, 'client')} that are processes of their own"
+    )
+    yield (
+        "Each client read the images in its own folder, so federation.partition has no meaning. "
+        "The validation images are the server's."
+    )
+    for loss in balanced_losses(spec.segmenter):
+        yield (
+            f"The class weights of the loss {loss} follow from the numbers of pixels that the "
+            "clients told the server."
+        )
 
 
 def _about_rounds(federation: FederationSpec) -> Iterator[str]:
     yield (
-        f"Federated training, simulated: {federation.title}. Each client takes the recipe's steps, "
-        "so all of them together see more images than central training does. The validation "
-        "images are common to all clients."
+        f"{_about_steps(f'simulated: {federation.title}')} The validation images are common to all "
+        "clients."
     )
     if federation.local_batch_norm:
         yield (

@@ -23,11 +23,14 @@ class Division:
         clients: indices of each client's images in the training split.
         records: what a record says of each client, without losses.
         sha256: fingerprint of the partition.
+        deployed: whether the clients are processes of their own, each with its own images; then
+            ``clients`` are indices in each one's own training split.
     """
 
     clients: list[list[int]]
     records: list[ClientRecord]
     sha256: str
+    deployed: bool = False
 
 
 def division_of(

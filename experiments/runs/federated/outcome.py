@@ -49,5 +49,6 @@ def _federation(division: Division, rounds: Rounds | None) -> FederationRecord:
         "bytes_down": rounds.bytes_down,
         "bytes_up": rounds.bytes_up,
         "failures": rounds.failures,
+        "deployed": division.deployed,
     }
     return FederationRecord.model_validate(content)
