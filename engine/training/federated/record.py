@@ -1,6 +1,8 @@
 """What a federated training leaves in its record, beside what every training leaves."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from encoder_ablations.engine.training.private.record import PrivacyRecord
 
 
 class Part(BaseModel):
@@ -50,6 +52,8 @@ class FederationRecord(Part):
         bytes_down: what the server sent in each round, to all clients together.
         bytes_up: what the clients sent in each round, those that failed left out.
         failures: clients that were left out of a round.
+        privacy: what protecting the clients has spent; None where they are not protected.
+        epsilon: the same after each round; empty where they are not protected.
     """
 
     partition_sha256: str
@@ -58,6 +62,8 @@ class FederationRecord(Part):
     bytes_down: list[int] = []
     bytes_up: list[int] = []
     failures: list[ClientFailure] = []
+    privacy: PrivacyRecord | None = Field(default=None, exclude_if=lambda spent: spent is None)
+    epsilon: list[float] = Field(default=[], exclude_if=lambda spent: not spent)
 
     @property
     def worst_client(self) -> int | None:
