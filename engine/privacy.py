@@ -47,17 +47,17 @@ class PrivacySpec(Config):
 
     @property
     def title(self) -> str:
-        """Return the budget in words, such as "eps 3", with what else is not the default."""
+        """Return the budget in words, such as "eps3", with what else is not the default."""
         words = []
         if self.epsilon is not None:
-            words.append(f"eps {self.epsilon:g}")
+            words.append(f"eps{self.epsilon:g}")
         if self.noise is not None:
-            words.append(f"noise {self.noise:g}")
+            words.append(f"noise{self.noise:g}")
         fields = type(self).model_fields
         for key in ("delta", "clip"):
             value = getattr(self, key)
             if value != fields[key].default:
-                words.append(f"{key} {value:g}")
+                words.append(f"{key}{value:g}")
         if self.accountant != fields["accountant"].default:
             words.append(self.accountant)
         return " ".join(words)

@@ -118,6 +118,8 @@ class RunSpec(Config):
             percent,
             f"seed{self.seed}",
         ]
+        if self.recipe.privacy is not None:
+            words.append(self.recipe.privacy.title)
         if self.federation is not None:
             words.append(self.federation.title)
         if self.pseudo_labels is not None:

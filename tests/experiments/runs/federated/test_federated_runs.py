@@ -84,7 +84,7 @@ def test_the_record_says_that_clients_are_protected(terrain, tmp_path):
     assert "removing one client" in spent.protected
     told = " ".join(record.disclosures)
     assert f"epsilon {spent.epsilon:.3g}" in told
-    assert "private-clients-noise-2" in spec.run_id
+    assert "private-clients-noise2" in spec.run_id
     assert any("1 / 3 clients" in each for each in record.disclosures)
 
 
