@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from encoder_ablations.experiments.runs.federated.arms import (
+    NO_PRIVACY,
+    federation_title,
+    privacy_title,
+)
 from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
-from encoder_ablations.experiments.studies.grid import federation_title
 from encoder_ablations.utils.errors import InputError
-
-NO_PROMISE = "none"
-"""What runs without privacy are called."""
 
 
 def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
@@ -61,25 +62,15 @@ def best_of_study(folder: Path) -> TrainedRun:
     return best
 
 
-def promise_of(run: TrainedRun) -> str:
-    """Return what a run promises about its images or clients, such as "eps3"; "none" if nothing."""
-    spec = run.record.spec
-    if spec.recipe.privacy is not None:
-        return spec.recipe.privacy.title
-    if spec.federation is not None and spec.federation.privacy is not None:
-        return f"private clients {spec.federation.privacy.title}"
-    return NO_PROMISE
-
-
 def _check_promises(folder: Path, runs: Sequence[TrainedRun]) -> None:
     """Refuse to choose among runs that promise different things: the best one promises least.
 
     Raises:
         InputError: they do.
     """
-    promises = list(dict.fromkeys(promise_of(run) for run in runs))
+    promises = list(dict.fromkeys(privacy_title(run.record.spec) for run in runs))
     if len(promises) > 1:
-        private = next(each for each in promises if each != NO_PROMISE)
+        private = next(each for each in promises if each != NO_PRIVACY)
         raise InputError(
             f"{folder} has runs with different privacy ({', '.join(promises)}), and the best score "
             "is no reason to choose the weakest. Name runs by --runs, such as --runs "
@@ -107,7 +98,7 @@ def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:
         return [best_of_study(folder)]
     runs = [trained_run(path) for path in _named(folder, names)]
     check_classes(runs)
-    promises = dict.fromkeys(promise_of(run) for run in runs)
+    promises = dict.fromkeys(privacy_title(run.record.spec) for run in runs)
     if len(promises) > 1:
         print(
             f"note: these runs have different privacy ({', '.join(promises)}); together they "

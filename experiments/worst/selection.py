@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from encoder_ablations.experiments.prediction.chosen_runs import check_classes, usable_runs
+from encoder_ablations.experiments.runs.federated.arms import federation_title, privacy_title
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
-from encoder_ablations.experiments.studies.grid import federation_title
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
@@ -88,10 +88,7 @@ def _place(spec: RunSpec) -> tuple[str, str, float, str]:
 
 def _arm(spec: RunSpec) -> str:
     """Return the privacy and the federation of a run in words."""
-    privacy = "not private"
-    if spec.recipe.privacy is not None:
-        privacy = spec.recipe.privacy.title
-    return f"{privacy}, {federation_title(spec)}"
+    return f"privacy {privacy_title(spec)}, {federation_title(spec)}"
 
 
 def _check_images(runs: Sequence[TrainedRun]) -> None:

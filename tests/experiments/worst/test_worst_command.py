@@ -110,7 +110,7 @@ def test_only_runs_of_one_federation_are_compared(study, monkeypatch):
     compared = encoders_of(study)
     assert compared.runs == [best]
     [note] = compared.notes
-    assert "not private, central" in note
+    assert "privacy none, central" in note
     assert "1 other arm" in note
 
 
