@@ -44,3 +44,40 @@ class PrivacySpec(Config):
                 "epsilon), such as {epsilon: 3}"
             )
         return self
+
+    @property
+    def title(self) -> str:
+        """Return the budget in words, such as "eps3", with what else is not the default."""
+        words = []
+        if self.epsilon is not None:
+            words.append(f"eps{self.epsilon:g}")
+        if self.noise is not None:
+            words.append(f"noise{self.noise:g}")
+        fields = type(self).model_fields
+        for key in ("delta", "clip"):
+            value = getattr(self, key)
+            if value != fields[key].default:
+                words.append(f"{key}{value:g}")
+        if self.accountant != fields["accountant"].default:
+            words.append(self.accountant)
+        return " ".join(words)
+
+
+class ClientPrivacySpec(PrivacySpec):
+    """Federated training that protects whole clients: DP-FedAvg (McMahan et al., ICLR 2018).
+
+    The update of every client is clipped, and noise is added to their sum once a round. Of
+    ``epsilon`` and ``noise`` one is given; the other one follows from it, the share of the clients
+    and the rounds.
+    """
+
+    noise: Noise | None = None
+    """Standard deviation of the noise on the sum of updates, in units of ``clip``; 0.3 or more.
+    null: it follows from ``epsilon``.
+    """
+    delta: Share = 1e-5
+    """δ: less than 1 / number of clients, better much less."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of a client's update over all tensors that it sends; larger ones are scaled down
+    to it.
+    """

@@ -89,7 +89,7 @@ def refuse_balanced(spec: SegmenterSpec) -> None:
     """
     for loss in balanced_losses(spec):
         raise InputError(
-            f"recipe.privacy: class_weights balanced of the loss {loss} follow from the private "
+            f"privacy: class_weights balanced of the loss {loss} follow from the private "
             "masks. Give numbers that do not, or leave class_weights out."
         )
 

@@ -29,7 +29,7 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
 from encoder_ablations.encoders.table.lookup import ALIASES, ROWS, find_row
 from encoder_ablations.encoders.text.spec import TextSpec
-from encoder_ablations.engine.privacy import PrivacySpec
+from encoder_ablations.engine.privacy import ClientPrivacySpec, PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import (
     CheckpointsSpec,
@@ -101,6 +101,7 @@ SPECS = [
     EarlyStoppingSpec,
     CheckpointsSpec,
     PrivacySpec,
+    ClientPrivacySpec,
     DirichletSpec,
     LabelSkewSpec,
     FederationSpec,

@@ -49,6 +49,10 @@ class Course(ABC):
             Stopped: the process was interrupted.
         """
 
+    def privacy(self) -> dict[str, float] | None:
+        """Return what a course that protects more than steps do has spent: see :class:`Step`."""
+        return None
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """Return the state, for a checkpoint: tensors and plain values."""

@@ -260,7 +260,8 @@ class Trainer:
             result = self._predictions()
             values = validation_metrics(result.confusion, self.data.spec.task)
             best = self.progress.record_evaluation(values, self.recipe.checkpoints.metric)
-            self.progress.record_privacy(self.step.privacy())
+            spent = self.course and self.course.privacy()
+            self.progress.record_privacy(spent or self.step.privacy())
             miou = MAIN_METRICS[self.data.spec.task].of(result.confusion)
             report = EvaluationReport(
                 self.progress.step, miou, best, result.confusion, result.pictures

@@ -27,6 +27,8 @@ class Progress:
             metric that it was chosen by, and its main metric.
         epsilon: of private training, what had been spent at each of ``val_steps``; else empty.
         privacy: what :meth:`Step.privacy` said at the last of them.
+        epsilon_by_round: of a federation that protects clients, what had been spent after each
+            round, by its last step; else empty.
         stopped: why training ended before its last step; None if it did not.
         pending_loss, pending_terms: losses since the last point of the curve.
     """
@@ -47,6 +49,7 @@ class Progress:
     best_score: float | None = None
     epsilon: list[float] = field(default_factory=list)
     privacy: dict[str, float] | None = None
+    epsilon_by_round: dict[int, float] = field(default_factory=dict)
     stopped: str | None = None
     pending_loss: list[float] = field(default_factory=list)
     pending_terms: dict[str, list[float]] = field(default_factory=dict)
@@ -123,6 +126,9 @@ class Progress:
             if self.epsilon:
                 point["epsilon"] = self.epsilon[index]
             found.append(point)
+        for step, epsilon in self.epsilon_by_round.items():
+            if step not in self.val_steps:
+                found.append({"step": step, "epsilon": epsilon})
         # a stable sort: at the same step the loss stays before the evaluation
         return sorted(found, key=lambda point: point["step"] or 0)
 

@@ -18,7 +18,7 @@ from encoder_ablations.data.views.augmentation import (
     NoiseSpec,
 )
 from encoder_ablations.encoders.spec import AdaptSpec, EncoderSpec, LoraSpec
-from encoder_ablations.engine.privacy import PrivacySpec
+from encoder_ablations.engine.privacy import ClientPrivacySpec, PrivacySpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import (
     CheckpointsSpec,
@@ -84,6 +84,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "federation.algorithm fedavgm": FedAvgM,
     "federation.algorithm fedadam": FedAdam,
     "federation.algorithm local": Local,
+    "federation.privacy": ClientPrivacySpec,
     "dataset": DatasetSpec,
     "dataset.hub": HubSource,
     "segmenter.image_head": ImageHeadSpec,

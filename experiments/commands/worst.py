@@ -1,6 +1,7 @@
 """``ablate worst``: the images, classes and regions that fail most, and where encoders differ."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError(f"--images {arguments.images}: allowed are 1 to {MOST_IMAGES}.")
     compared = _compared(arguments.folder, arguments.against)
     options.print_left_out(compared.left_out)
+    for note in compared.notes:
+        print(f"note: {note}", file=sys.stderr)
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
     from encoder_ablations.engine.inference.spec import InferenceSpec

@@ -5,6 +5,11 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from encoder_ablations.experiments.runs.federated.arms import (
+    NO_PRIVACY,
+    federation_title,
+    privacy_title,
+)
 from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
 from encoder_ablations.utils.errors import InputError
 
@@ -30,12 +35,14 @@ def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
 def best_of_study(folder: Path) -> TrainedRun:
     """Return the finished run of a study with the best validation score; the first of equals.
 
-    Runs without training have no such score: a line says so if others are preferred to them.
+    Runs without training have no such score: a line says so if others are preferred to them. A line
+    also names the federation of the run, if the study has several.
 
     Raises:
-        InputError: no run has finished.
+        InputError: no run has finished, or some promise privacy that others do not.
     """
     runs, _ = usable_runs(folder)
+    _check_promises(folder, runs)
     unranked = [run for run in runs if run.record.convergence is None]
     if 0 < len(unranked) < len(runs):
         heads = dict.fromkeys(run.record.spec.segmenter.title for run in unranked)
@@ -44,7 +51,31 @@ def best_of_study(folder: Path) -> TrainedRun:
             "other runs is taken. --runs names one.",
             file=sys.stderr,
         )
-    return max(runs, key=lambda run: run.val_score)
+    best = max(runs, key=lambda run: run.val_score)
+    arms = dict.fromkeys(federation_title(run.record.spec) for run in runs)
+    if len(arms) > 1:
+        print(
+            f"note: the best run is of the arm '{federation_title(best.record.spec)}' of "
+            f"{len(arms)} federations. --runs names another.",
+            file=sys.stderr,
+        )
+    return best
+
+
+def _check_promises(folder: Path, runs: Sequence[TrainedRun]) -> None:
+    """Refuse to choose among runs that promise different things: the best one promises least.
+
+    Raises:
+        InputError: they do.
+    """
+    promises = list(dict.fromkeys(privacy_title(run.record.spec) for run in runs))
+    if len(promises) > 1:
+        private = next(each for each in promises if each != NO_PRIVACY)
+        raise InputError(
+            f"{folder} has runs with different privacy ({', '.join(promises)}), and the best score "
+            "is no reason to choose the weakest. Name runs by --runs, such as --runs "
+            f"'*-{private.replace(' ', '-')}-*'."
+        )
 
 
 def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:
@@ -56,7 +87,8 @@ def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:
             letters; they become one ensemble. () = the run itself, or the study's best one.
 
     Raises:
-        InputError: a run is missing or unusable, or the runs have different classes.
+        InputError: a run is missing or unusable, the runs have different classes, or a study has
+            runs with different privacy and none is named.
     """
     if not (folder / "runs").is_dir():
         if names:
@@ -66,6 +98,13 @@ def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:
         return [best_of_study(folder)]
     runs = [trained_run(path) for path in _named(folder, names)]
     check_classes(runs)
+    promises = dict.fromkeys(privacy_title(run.record.spec) for run in runs)
+    if len(promises) > 1:
+        print(
+            f"note: these runs have different privacy ({', '.join(promises)}); together they "
+            "promise no more than the weakest.",
+            file=sys.stderr,
+        )
     return runs
 
 

@@ -40,7 +40,7 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
         InputError: encoder, head and recipe do not fit together, or weights or the text tower of
             a head that compares with texts cannot be loaded.
     """
-    if spec.recipe.privacy is not None:
+    if spec.is_private:
         refuse_balanced(spec.segmenter)
     check_texts(spec.segmenter, spec.encoder)
     segmenter = _without_texts(spec, class_pixels)

@@ -19,6 +19,7 @@ from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.federated.private import large_client_delta
 from encoder_ablations.engine.training.federated.remote import RemoteClients
 from encoder_ablations.engine.training.private.checks import check_private_images, large_delta
 from encoder_ablations.experiments.runs.federated.division import Division, division_of
@@ -90,9 +91,12 @@ def prepare_data(spec: RunSpec) -> RunData:
             report = all_images(spec, checked, "test")
     record = _data_record(spec, checked, train, val, report)
     warnings = [*checked.warnings]
-    delta = large_delta(spec.recipe.privacy, record.n_train)
-    if delta is not None:
-        warnings.append(delta)
+    for delta in (
+        large_delta(spec.recipe.privacy, record.n_train),
+        large_client_delta(spec.federation),
+    ):
+        if delta is not None:
+            warnings.append(delta)
     return RunData(train, val, report, record, checked, tuple(warnings), division)
 
 

@@ -11,7 +11,7 @@ from encoder_ablations.data.datasets.sample import Task
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.training.federated.record import FederationRecord
-from encoder_ablations.engine.training.private.statement import PrivacyRecord
+from encoder_ablations.engine.training.private.record import PrivacyRecord
 from encoder_ablations.experiments.runs.metrics_record import (
     ImageClassesRecord,
     TaskMetrics,

@@ -101,6 +101,12 @@ class RunSpec(Config):
         return 0
 
     @property
+    def is_private(self) -> bool:
+        """Whether images or clients are protected, so that nothing may follow from all masks."""
+        clients = self.federation is not None and self.federation.privacy is not None
+        return clients or self.recipe.privacy is not None
+
+    @property
     def run_id(self) -> str:
         """Readable slug and a hash of the resolved spec: equal specs, equal ids."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
@@ -112,6 +118,8 @@ class RunSpec(Config):
             percent,
             f"seed{self.seed}",
         ]
+        if self.recipe.privacy is not None:
+            words.append(self.recipe.privacy.title)
         if self.federation is not None:
             words.append(self.federation.title)
         if self.pseudo_labels is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.engine.training.federated.spec import FederationSpec
+from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError, nearest
@@ -20,8 +21,6 @@ def _listed(value: Any) -> Any:
     return value
 
 
-CENTRAL = "central"
-"""What a run without clients is called."""
 HINTS = dict.fromkeys(("encoders", "segmenters"), " Give one of them a label.")
 """What to do about two entries of one name, by the list that they stand in."""
 NO_TEACHER = "none"
@@ -104,13 +103,6 @@ def federations_of(listed: Sequence[FederationSpec | None]) -> list[FederationSp
         else:
             found += each.by_client()
     return found
-
-
-def federation_title(run: RunSpec) -> str:
-    """Return the federation of a run in words, or "central"."""
-    if run.federation is None:
-        return CENTRAL
-    return run.federation.title
 
 
 def teacher_title(run: RunSpec) -> str:

@@ -18,10 +18,10 @@ def impossible_settings(specs: Sequence[RunSpec]) -> dict[str, str]:
     Of encoders that are not in the table only the weights' tag is checked: their model tells more.
     """
     problems: dict[str, str] = {}
-    for group in alike(specs, ("encoder", "segmenter", "dataset", "recipe")):
+    for group in alike(specs, ("encoder", "segmenter", "dataset", "recipe", "federation")):
         spec = group[0]
         try:
-            if spec.recipe.privacy is not None:
+            if spec.is_private:
                 refuse_balanced(spec.segmenter)
             _check_tag(spec.encoder)
             _check_blocks(spec.encoder)

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from encoder_ablations.experiments.runs.federated.arms import CENTRAL
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.studies.grid import CENTRAL, NO_TEACHER, coordinates
+from encoder_ablations.experiments.studies.grid import NO_TEACHER, coordinates
 from encoder_ablations.experiments.studies.time_left import (
     Speeds,
     measured_speeds,

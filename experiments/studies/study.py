@@ -14,10 +14,10 @@ from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.federated.spec import FederationSpec
+from encoder_ablations.experiments.runs.federated.arms import CENTRAL
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.studies.grid import (
-    CENTRAL,
     NO_TEACHER,
     RunFilter,
     federations_of,

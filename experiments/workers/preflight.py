@@ -11,7 +11,8 @@ from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.description import average_warning
-from encoder_ablations.engine.training.federated.exchange import Exchange
+from encoder_ablations.engine.training.federated.exchange import Exchange, check_private_exchange
+from encoder_ablations.engine.training.federated.private import check_budget, large_client_delta
 from encoder_ablations.engine.training.private.checks import large_delta
 from encoder_ablations.experiments.runs.batch_norm import refuse_estimate
 from encoder_ablations.experiments.runs.custom_code import refuse_other_code
@@ -131,6 +132,11 @@ class _Checks:
         if spec.federation is not None:
             spec.federation.check_processes(self.processes)
             prepare_data(spec)
+            if spec.federation.privacy is not None:
+                check_budget(spec.federation.privacy, spec.federation)
+            delta = large_client_delta(spec.federation)
+            if delta is not None:
+                self.warnings.append(delta)
 
     def check_teacher(self, spec: RunSpec) -> None:
         if spec.pseudo_labels is not None:
@@ -138,8 +144,14 @@ class _Checks:
             check_teacher(spec, spec.pseudo_labels, data.checked, data.train.indices)
 
     def check_exchange(self, spec: RunSpec) -> None:
-        if spec.federation is not None and spec.federation.local_batch_norm:
-            Exchange.of(build_model(spec), local_batch_norm=True)
+        federation = spec.federation
+        if federation is None or federation.is_local:
+            return
+        if federation.local_batch_norm or federation.privacy is not None:
+            segmenter = build_model(spec)
+            exchange = Exchange.of(segmenter, federation.local_batch_norm)
+            if federation.privacy is not None:
+                check_private_exchange(segmenter, exchange)
 
     def print_notes(self) -> None:
         for text in dict.fromkeys(self.warnings):

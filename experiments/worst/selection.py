@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from encoder_ablations.experiments.prediction.chosen_runs import check_classes, usable_runs
+from encoder_ablations.experiments.runs.federated.arms import federation_title, privacy_title
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import plural
 
 MOST_ENCODERS = 6
 """Most encoders side by side: the best ones on validation."""
@@ -47,8 +49,8 @@ def one_or_two(folder: Path, against: Path | None) -> Compared:
 def encoders_of(folder: Path) -> Compared:
     """Return one run of every encoder of a study, best on validation first.
 
-    They have the dataset, the head and the share of the training images of the study's best run,
-    and one seed: the one that most encoders have.
+    They have the dataset, the head, the privacy, the federation and the share of the training
+    images of the study's best run, and one seed: the one that most encoders have.
 
     Raises:
         InputError: no run has finished.
@@ -63,6 +65,13 @@ def encoders_of(folder: Path) -> Compared:
     with_seed = [run for run in comparable if run.record.spec.seed == seed]
     found = sorted(with_seed, key=lambda run: -run.val_score)
     notes = []
+    left_out = len({_arm(run.record.spec) for run in runs}) - 1
+    if left_out:
+        notes.append(
+            f"The encoders are those of the arm '{_arm(best.record.spec)}', which has the best "
+            f"score; {plural(left_out, 'other arm')} (privacy or federation) of the study are left "
+            "out."
+        )
     if len(found) > MOST_ENCODERS:
         notes.append(
             f"{len(found) - MOST_ENCODERS} more encoders: the page has the {MOST_ENCODERS} best."
@@ -74,7 +83,12 @@ def encoders_of(folder: Path) -> Compared:
 def _place(spec: RunSpec) -> tuple[str, str, float, str]:
     """Return what runs have in common that are compared."""
     head, data = spec.segmenter.model_dump_json(), spec.dataset.model_dump_json()
-    return head, data, spec.fraction, spec.model_dump_json(include={"federation"})
+    return head, data, spec.fraction, _arm(spec)
+
+
+def _arm(spec: RunSpec) -> str:
+    """Return the privacy and the federation of a run in words."""
+    return f"privacy {privacy_title(spec)}, {federation_title(spec)}"
 
 
 def _check_images(runs: Sequence[TrainedRun]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.training.federated.aggregation import State
 from encoder_ablations.engine.training.federated.spec import FederationSpec, FedProx
@@ -44,11 +46,17 @@ def client_seeds(clients: int, seed: int) -> list[int]:
 def participants(federation: FederationSpec, seed: int, number: int) -> list[int]:
     """Return the clients that take part in a round, by their numbers.
 
+    Where clients are protected each is drawn by itself, with the probability ``share`` (a Poisson
+    sample, which may be empty): the accountants assume so.
+
     Args:
         federation: how many clients there are, and the share of them.
         seed: of the run.
         number: of the round, from 0.
     """
+    if federation.privacy is not None:
+        chances = numpy_stream(seed, "participants", number).random(federation.clients)
+        return np.flatnonzero(chances < federation.share).tolist()
     if federation.participants() == federation.clients:
         return list(range(federation.clients))
     rng = numpy_stream(seed, "participants", number)

@@ -67,6 +67,12 @@ class FederatedCourse(Course):
         """See :class:`Course`."""
         self.rounds.load_state_dict(state)
 
+    def privacy(self) -> dict[str, float] | None:
+        """Return what the rounds so far have spent; None where clients are not protected."""
+        if self.rounds.private is None:
+            return None
+        return self.rounds.private.spent(self.rounds.number)
+
     def train(self, loop: Loop, advance: Advance) -> None:
         """See :class:`Course`."""
         while not loop.finished():
@@ -142,9 +148,15 @@ class FederatedCourse(Course):
         loop.save()
 
     def _end_round(self, start: int, loop: Loop) -> None:
-        """Combine the models, and report every step's mean loss, weighted by images."""
+        """Combine the models, and report every step's mean loss, weighted by images.
+
+        A round without clients, as there may be where these are protected, has the loss 0.
+        """
         done, images = dict(self.rounds.done), self.rounds.images()
         self.rounds.aggregate()
+        spent = self.privacy()
+        if spent is not None:
+            loop.progress.epsilon_by_round[start + self.local_steps] = spent["epsilon"]
         total = sum(images.values())
         shares = {client: count / total for client, count in images.items()}
         for index in range(self.local_steps):
@@ -153,7 +165,7 @@ class FederatedCourse(Course):
             loop.progress.step = step + 1
             losses = {each: {"": done[each]["losses"][index]} for each in shares}
             terms = {each: done[each]["terms"][index] for each in shares}
-            loop.report(_mean(losses, shares)[""], _mean(terms, shares))
+            loop.report(_mean(losses, shares).get("", 0.0), _mean(terms, shares))
 
 
 def client_steps(

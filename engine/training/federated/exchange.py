@@ -56,6 +56,33 @@ class Exchange:
         return cls(tuple(shared), tuple(local), frozenset(parameters).difference(local))
 
 
+def check_private_exchange(segmenter: Segmenter, exchange: Exchange) -> None:
+    """Check that clients send nothing but parameters, which can be clipped and noised.
+
+    Args:
+        segmenter: the model.
+        exchange: what is sent of it.
+
+    Raises:
+        InputError: statistics of BatchNorms would leave the clients, or nothing is sent.
+    """
+    statistics = [name for name in exchange.shared if name not in exchange.learnt]
+    if statistics:
+        raise InputError(
+            f"federation.privacy: the BatchNorm statistics {statistics[0]} ({len(statistics)} "
+            "tensors in all) would leave the clients without noise. For a head set "
+            "segmenter.norm: group (classifier: normalize: false), for an encoder freeze: body; or "
+            "keep BatchNorms with the clients (local_batch_norm: true)."
+        )
+    if segmenter.encoder.batch_norm == "estimate":
+        raise InputError(
+            "federation.privacy: encoder.batch_norm estimate (the default for random weights) "
+            "takes statistics of all clients' images without noise. Set encoder.batch_norm: keep."
+        )
+    if not exchange.shared:
+        raise InputError("federation.privacy: clients send no parameter of this model.")
+
+
 def _of_norms(segmenter: Segmenter) -> Iterator[str]:
     """Yield the names of parameters and buffers of the BatchNorms that learn."""
     learning = {id(module) for module in learning_norms(segmenter)}

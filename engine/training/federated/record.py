@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from encoder_ablations.engine.training.private.record import PrivacyRecord
+
 
 class Part(BaseModel):
     """A part of a record: it cannot be changed, and unknown keys are refused."""
@@ -52,6 +54,8 @@ class FederationRecord(Part):
         failures: clients that were left out of a round.
         deployed: whether the clients were processes of their own, each with its own images;
             otherwise they were simulated.
+        privacy: what protecting the clients has spent; None where they are not protected.
+        epsilon: the same after each round; empty where they are not protected.
     """
 
     partition_sha256: str
@@ -61,6 +65,8 @@ class FederationRecord(Part):
     bytes_up: list[int] = []
     failures: list[ClientFailure] = []
     deployed: bool = Field(default=False, exclude_if=lambda each: not each)
+    privacy: PrivacyRecord | None = Field(default=None, exclude_if=lambda spent: spent is None)
+    epsilon: list[float] = Field(default=[], exclude_if=lambda spent: not spent)
 
     @property
     def worst_client(self) -> int | None:

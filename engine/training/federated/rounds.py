@@ -12,11 +12,14 @@ from encoder_ablations.engine.training.federated.aggregation import (
 from encoder_ablations.engine.training.federated.clients import Client, ProximalStep, participants
 from encoder_ablations.engine.training.federated.exchange import (
     Exchange,
+    check_private_exchange,
     read,
     size_in_bytes,
     write,
 )
+from encoder_ablations.engine.training.federated.private import PrivateMean, is_finite
 from encoder_ablations.engine.training.federated.spec import FederationSpec
+from encoder_ablations.engine.training.private.checks import check_buffers
 from encoder_ablations.engine.training.steps import Step, StepSetup
 
 Plain = dict[str, Any]
@@ -34,6 +37,7 @@ class Rounds:
         losses: client -> mean loss of each round; None where there is none.
         failures: clients that failed: round, client, error.
         bytes_down, bytes_up: of each round.
+        private: combines the models where clients are protected; else None.
     """
 
     def __init__(
@@ -52,6 +56,9 @@ class Rounds:
             seed: of the run.
             setup: the model and the optimiser that all clients use in turn.
             step: makes their steps.
+
+        Raises:
+            InputError: a setting that this model does not allow, or ``privacy`` that does not fit.
         """
         self.federation = federation
         self.recipe = setup.recipe
@@ -60,6 +67,11 @@ class Rounds:
         self.segmenter, self.optimizer, self.step = setup.segmenter, setup.optimizer, step
         self.exchange = Exchange.of(self.segmenter, federation.local_batch_norm)
         self.server = make_server(federation.algorithm)
+        self.private: PrivateMean | None = None
+        if federation.privacy is not None:
+            check_private_exchange(self.segmenter, self.exchange)
+            self.private = PrivateMean(federation.privacy, federation, seed)
+        self.first_buffers = self._buffers()
         self.global_model = read(self.segmenter, self.exchange.shared)
         self.first_local = read(self.segmenter, self.exchange.local)
         self.first_optimizer = self._optimizer_state()
@@ -93,6 +105,13 @@ class Rounds:
         state = {"optimizer": self.optimizer.state_dict(), "step": self.step.state_dict()}
         return copy.deepcopy(state)
 
+    def _buffers(self) -> State:
+        """Return copies of the buffers that no client may change where clients are protected."""
+        if self.private is None:
+            return {}
+        names = [name for name, _ in self.segmenter.named_buffers()]
+        return read(self.segmenter, set(names).difference(self.exchange.local))
+
     def begin(self, client: Client) -> None:
         """Give a client the global model, its own BatchNorms and its optimiser."""
         write(self.segmenter, self.global_model)
@@ -113,8 +132,16 @@ class Rounds:
             client: whose model the segmenter is.
             losses: of its steps.
             terms: of each step, the losses that it is the sum of, by name.
+
+        Raises:
+            InputError: clients are protected, and images have changed a buffer of the model.
         """
         model = read(self.segmenter, self.exchange.shared)
+        if self.private is not None:
+            check_buffers(self.first_buffers, self._buffers())
+            if not is_finite(model):
+                self.fail(client, FloatingPointError("a number of the client's model"))
+                return
         self.done[client.number] = {"model": model, "losses": losses, "terms": terms}
         if self.exchange.local:
             self.local[client.number] = read(self.segmenter, self.exchange.local)
@@ -125,12 +152,15 @@ class Rounds:
         """Leave a client out of the present round.
 
         Raises:
-            Exception: ``error``, where it was the last one and no other has finished.
+            Exception: ``error``, where it was the last one and no other has finished. Where clients
+                are protected the round goes on without any of them, unless none has ever finished.
         """
         line = f"{type(error).__name__}: {' '.join(str(error).split())}"
         failure = {"round": self.number, "client": client.number, "error": line}
         self.failures.append(failure)
-        if not self.waiting() and not self.done:
+        if self.waiting() or self.done:
+            return
+        if self.private is None or not any(self.bytes_up):
             raise error
 
     def images(self) -> dict[int, int]:
@@ -139,8 +169,7 @@ class Rounds:
 
     def aggregate(self) -> None:
         """Make the next global model and end the round; the segmenter becomes that model."""
-        models = {each: done["model"] for each, done in self.done.items()}
-        mean = weighted_mean(models, self.images())
+        mean = self._mean({each: done["model"] for each, done in self.done.items()})
         sent = size_in_bytes(self.global_model)
         for client in self.clients:
             done = self.done.get(client.number)
@@ -154,6 +183,12 @@ class Rounds:
         self.bytes_up.append(up)
         self.done = {}
         self.restore()
+
+    def _mean(self, models: dict[int, State]) -> State:
+        """Return the mean of the clients' models, with noise where clients are protected."""
+        if self.private is not None:
+            return self.private.of(self.global_model, models, self.number)
+        return weighted_mean(models, self.images())
 
     def restore(self) -> None:
         """Make the segmenter the global model, as it is evaluated.
@@ -171,10 +206,14 @@ class Rounds:
         """Return everything, for a checkpoint."""
         names = ("global_model", "local", "kept", "done", "losses", "failures")
         found = {name: getattr(self, name) for name in (*names, "bytes_down", "bytes_up")}
+        if self.private is not None:
+            found["private"] = self.private.state_dict()
         return found | {"server": self.server.state_dict()}
 
     def load_state_dict(self, state: Plain) -> None:
         """Take over what ``state_dict`` returned."""
         own = dict(state)
         self.server.load_state_dict(own.pop("server"))
+        if self.private is not None:
+            self.private.load_state_dict(own.pop("private"))
         vars(self).update(own)

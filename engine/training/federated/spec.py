@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.data.partitions.spec import PartitionSpec, partition_title
+from encoder_ablations.engine.privacy import ClientPrivacySpec
 from encoder_ablations.utils.config import Config, at_most
 from encoder_ablations.utils.errors import InputError
 
 Rate = Annotated[float, Field(gt=0)]
 Average = Annotated[float, Field(ge=0, lt=1)]
 Clients = Annotated[int, Field(ge=1), at_most(10**5, "each is trained in turn")]
-OF_ROUNDS = ("rounds", "local_steps", "share", "local_batch_norm", "local_optimizer")
+OF_ROUNDS = ("rounds", "local_steps", "share", "local_batch_norm", "local_optimizer", "privacy")
 """Settings that a client that trains alone does not have."""
 
 
@@ -96,7 +97,9 @@ class FederationSpec(Config):
     local_steps: Annotated[int, Field(ge=1)] | None = None
     """Optimiser steps of a client in each round. None = recipe.steps divided by ``rounds``."""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the clients that take part in a round, drawn anew for each; at least one does."""
+    """Share of the clients that take part in a round, drawn anew for each; at least one does. With
+    ``privacy`` it is the probability that each client does, whatever the others do.
+    """
     local_batch_norm: bool = False
     """Whether each client keeps the BatchNorms that learn, statistics and affine parameters, for
     itself (FedBN: Li et al., ICLR 2021; SiloBN keeps the statistics only).
@@ -104,6 +107,10 @@ class FederationSpec(Config):
     local_optimizer: Literal["reset", "keep"] = "reset"
     """Whether the state of a client's optimiser begins anew in every round, as in McMahan et al.,
     or is kept by the client.
+    """
+    privacy: ClientPrivacySpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
+    """Protects whole clients, such as {epsilon: 8}; null = off. What it promises:
+    docs/federated.md.
     """
 
     @model_validator(mode="after")
@@ -157,6 +164,8 @@ class FederationSpec(Config):
             words.append("local BatchNorm")
         if self.local_optimizer == "keep":
             words.append("optimiser kept")
+        if self.privacy is not None:
+            words.append(f"private clients {self.privacy.title}")
         if self.alone is not None:
             words.append(f"client {self.alone}")
         return " ".join(words)

@@ -19,7 +19,8 @@ class Steps(NamedTuple):
 
     Attributes:
         noise: standard deviation of the noise on the sum of gradients, in units of the clip.
-        rate: probability with which each image is in the sample of a step, 0..1.
+        rate: probability with which each image is in the sample of a step, 0..1. In a federation
+            that protects clients it is that of each client, and the steps are rounds.
         taken: how many steps.
     """
 
@@ -31,7 +32,7 @@ class Steps(NamedTuple):
 def epsilon_of(steps: Steps, delta: float, accountant: str) -> float:
     """Return the ε of some steps at ``delta``; 0 before the first one.
 
-    Neighbouring datasets differ in one image, which is added or removed.
+    Neighbouring datasets differ in one image (or client), which is added or removed.
 
     Args:
         steps: those that were taken.
@@ -60,13 +61,14 @@ def _epsilon(steps: Steps, delta: float, accountant: str) -> float:
         return float(account.get_epsilon(delta))
 
 
-def noise_for(spec: PrivacySpec, rate: float, count: int) -> float:
+def noise_for(spec: PrivacySpec, rate: float, count: int, where: str = "recipe.privacy") -> float:
     """Return the noise of a training: as given, or the least that keeps ``epsilon``.
 
     Args:
         spec: gives one of ``noise`` and ``epsilon``.
-        rate: probability with which each image is in the sample of a step.
-        count: steps of the whole training.
+        rate: probability with which each image, or client, is in the sample of a step.
+        count: steps of the whole training, or rounds.
+        where: the setting, for the message.
 
     Raises:
         InputError: no noise is enough, or Opacus is not installed.
@@ -85,7 +87,7 @@ def noise_for(spec: PrivacySpec, rate: float, count: int) -> float:
         high *= 2
         if high > MOST_NOISE:
             raise InputError(
-                f"recipe.privacy: no noise keeps epsilon {target:g} at delta {spec.delta:g} by the "
+                f"{where}: no noise keeps epsilon {target:g} at delta {spec.delta:g} by the "
                 f"accountant {spec.accountant} in {count} steps. Allow a larger epsilon, or take "
                 "fewer steps."
             )

@@ -96,6 +96,6 @@ def check_buffers(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> 
     for name, buffer in after.items():
         if not buffer.equal(before[name]):
             raise InputError(
-                f"recipe.privacy: training changes the buffer {name} by what images hold, without "
+                f"privacy: training changes the buffer {name} by what images hold, without "
                 "clipping or noise. Use a model without running statistics."
             )

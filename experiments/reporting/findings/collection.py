@@ -23,6 +23,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
 from encoder_ablations.experiments.runs.custom_code import changed_code
+from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -32,7 +33,7 @@ from encoder_ablations.experiments.runs.transfer.record import (
     load_transfer,
     transfer_files,
 )
-from encoder_ablations.experiments.studies.grid import federation_title, teacher_title
+from encoder_ablations.experiments.studies.grid import teacher_title
 from encoder_ablations.experiments.studies.published import Place, read_published
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural

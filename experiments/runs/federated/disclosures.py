@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from encoder_ablations.engine.training.federated.record import FederationRecord
 from encoder_ablations.engine.training.federated.spec import FederationSpec
+from encoder_ablations.experiments.runs.federated.client_privacy import about_client_privacy
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.class_weights import balanced_losses
 from encoder_ablations.utils.texts import plural
@@ -27,8 +28,14 @@ def about_federation(spec: RunSpec, found: FederationRecord | None) -> list[str]
             f"{plural(everyone, 'image')}. The validation images are common to all clients."
         ]
     if found.deployed:
-        return [*_about_deployment(spec, federation), *_about_failures(found)]
-    return [*_about_rounds(federation), *_about_shared_knowledge(spec), *_about_failures(found)]
+        told = [*_about_deployment(spec, federation), *_about_failures(found)]
+    else:
+        told = [
+            *_about_rounds(federation),
+            *_about_shared_knowledge(spec),
+            *_about_failures(found),
+        ]
+    return [*told, *about_client_privacy(found.privacy)]
 
 
 def _about_steps(how: str) -> str:

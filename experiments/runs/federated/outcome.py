@@ -2,6 +2,11 @@
 
 from encoder_ablations.engine.training.federated.record import FederationRecord
 from encoder_ablations.engine.training.federated.rounds import Rounds
+from encoder_ablations.engine.training.private.record import PrivacyRecord
+from encoder_ablations.experiments.runs.federated.client_privacy import (
+    LOCAL_NORMS,
+    NOT_PROTECTED,
+)
 from encoder_ablations.experiments.runs.federated.disclosures import about_federation
 from encoder_ablations.experiments.runs.federated.division import Division
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -42,7 +47,7 @@ def _federation(division: Division, rounds: Rounds | None) -> FederationRecord:
     if rounds is None:
         return FederationRecord(partition_sha256=division.sha256, clients=division.records)
     losses = zip(division.records, rounds.losses, strict=True)
-    content = {
+    content: dict[str, object] = {
         "partition_sha256": division.sha256,
         "clients": [client.model_copy(update={"loss": loss}) for client, loss in losses],
         "steps_per_round": rounds.federation.steps_per_round(rounds.recipe.steps),
@@ -50,5 +55,30 @@ def _federation(division: Division, rounds: Rounds | None) -> FederationRecord:
         "bytes_up": rounds.bytes_up,
         "failures": rounds.failures,
         "deployed": division.deployed,
+        "privacy": _privacy(rounds),
     }
+    if rounds.private is not None:
+        content["epsilon"] = [rounds.private.epsilon(each + 1) for each in range(rounds.number)]
     return FederationRecord.model_validate(content)
+
+
+def _privacy(rounds: Rounds) -> PrivacyRecord | None:
+    """Return what a training has spent; None where clients are not protected."""
+    private = rounds.private
+    if private is None:
+        return None
+    open_to_all = list(NOT_PROTECTED)
+    if rounds.exchange.local:
+        open_to_all.append(LOCAL_NORMS)
+    return PrivacyRecord(
+        epsilon=private.epsilon(rounds.number),
+        delta=private.spec.delta,
+        accountant=private.spec.accountant,
+        noise=private.noise,
+        clip=private.spec.clip,
+        rate=private.rate,
+        steps=rounds.number,
+        protected=f"each of the {private.clients} clients with all its images: adding or removing "
+        "one client",
+        not_protected=open_to_all,
+    )

@@ -1,6 +1,7 @@
 """Which runs predict, and one line about those that cannot."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ import torch
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.engine.inference.spec import InferenceSpec
+from encoder_ablations.engine.privacy import ClientPrivacySpec, PrivacySpec
+from encoder_ablations.engine.training.federated.spec import FederationSpec
+from encoder_ablations.experiments.prediction import chosen_runs as choice
 from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
 from encoder_ablations.experiments.prediction.models import check_window, make_predictor
 from encoder_ablations.experiments.runs.execution import Execution
@@ -38,6 +42,49 @@ def test_a_study_means_its_best_run_on_validation(study):
     scores = {run.record.run_id: run.val_score for run in chosen_runs(study, ["*"])}
     assert len(scores) == 2
     assert best.val_score == max(scores.values())
+
+
+def arms(study, monkeypatch, **changes):
+    """Make the second run of a study one of another arm, also for who names both."""
+    first, second = chosen_runs(study, ["*"])
+    spec = second.record.spec.model_copy(update=changes)
+    second = replace(second, record=second.record.model_copy(update={"spec": spec}))
+    by_folder = {run.folder: run for run in (first, second)}
+    monkeypatch.setattr(choice, "trained_run", by_folder.__getitem__)
+
+
+def test_runs_with_different_privacy_are_not_chosen_among(study, monkeypatch, capsys):
+    recipe = chosen_runs(study)[0].record.spec.recipe
+    private = recipe.model_copy(update={"privacy": PrivacySpec(epsilon=3)})
+    arms(study, monkeypatch, recipe=private)
+    with pytest.raises(InputError, match=r"none, eps3.*'\*-eps3-\*'") as error:
+        chosen_runs(study)
+    assert "\n" not in str(error.value)
+    assert len(chosen_runs(study, ["*seed0"])) == 1
+    assert "privacy" not in capsys.readouterr().err
+    assert len(chosen_runs(study, ["*"])) == 2
+    assert "none, eps3" in capsys.readouterr().err
+
+
+def test_protected_clients_are_a_promise_too(study, monkeypatch):
+    privacy = ClientPrivacySpec(noise=2)
+    arms(study, monkeypatch, federation=FederationSpec(clients=2, rounds=1, privacy=privacy))
+    with pytest.raises(InputError, match=r"'\*-private-clients-noise2-\*'"):
+        chosen_runs(study)
+
+
+def test_the_federation_of_the_chosen_run_is_said(study, monkeypatch, capsys):
+    arms(study, monkeypatch, federation=FederationSpec(clients=2, rounds=1))
+    assert len(chosen_runs(study)) == 1
+    assert "of 2 federations" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_private_run_names_its_budget(make_spec):
+    plain = make_spec(0)
+    recipe = plain.recipe.model_copy(update={"privacy": PrivacySpec(epsilon=3, clip=0.5)})
+    private = plain.model_copy(update={"recipe": recipe}).run_id
+    assert private.startswith(plain.run_id[:-10] + "eps3-clip0.5-")
+    assert plain.run_id.endswith("seed0-" + plain.run_id[-10:])
 
 
 def test_named_runs_become_one_ensemble(study, terrain):

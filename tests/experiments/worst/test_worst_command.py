@@ -10,6 +10,7 @@ import torch
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.engine.evaluation.per_image import image_ious, load_per_image
 from encoder_ablations.engine.inference.spec import InferenceSpec
+from encoder_ablations.engine.privacy import PrivacySpec
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
@@ -106,7 +107,23 @@ def test_only_runs_of_one_federation_are_compared(study, monkeypatch):
     record = other.record.model_copy(update={"spec": spec})
     runs = [best, SimpleNamespace(record=record, val_score=best.val_score - 0.1)]
     monkeypatch.setattr(selection, "usable_runs", lambda _folder: (runs, []))
-    assert encoders_of(study).runs == [best]
+    compared = encoders_of(study)
+    assert compared.runs == [best]
+    [note] = compared.notes
+    assert "privacy none, central" in note
+    assert "1 other arm" in note
+
+
+def test_private_runs_are_not_mixed_with_others(study, monkeypatch):
+    best, other = encoders_of(study).runs
+    recipe = other.record.spec.recipe.model_copy(update={"privacy": PrivacySpec(epsilon=3)})
+    spec = other.record.spec.model_copy(update={"recipe": recipe})
+    record = other.record.model_copy(update={"spec": spec})
+    private = SimpleNamespace(record=record, val_score=best.val_score + 0.1)
+    monkeypatch.setattr(selection, "usable_runs", lambda _folder: ([best, private], []))
+    compared = encoders_of(study)
+    assert compared.runs == [private]
+    assert "eps3, central" in compared.notes[0]
 
 
 def test_a_run_that_cannot_be_used_is_named_and_left_out(study, tmp_path, capsys):

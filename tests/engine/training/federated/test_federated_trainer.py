@@ -2,73 +2,36 @@
 
 import copy
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
-from tiny_training import digest, model_of
+from tiny_federation import (
+    CONTENT,
+    STEPS,
+    THREE,
+    Killed,
+    killed_after,
+    result,
+    trained,
+    trainer_of,
+)
+from tiny_training import model_of
 
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.engine.devices import make_accelerator
-from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.federated.clients import (
-    Client,
-    client_seeds,
-    client_step,
     participants,
 )
 from encoder_ablations.engine.training.federated.course import FederatedCourse
 from encoder_ablations.engine.training.federated.exchange import Exchange
 from encoder_ablations.engine.training.federated.spec import FederationSpec
-from encoder_ablations.engine.training.loop import Trainer
-from encoder_ablations.utils.config import build
 from encoder_ablations.utils.errors import InputError
-
-STEPS = 4
-CONTENT = {
-    "steps": STEPS,
-    "batch_size": 2,
-    "evaluate_every": 2,
-    "augmentation": {"crop": [64, 64]},
-    "optimizer": {"lr": 0.1, "encoder_lr_multiplier": 1.0, "clip_norm": None},
-}
-THREE = [[0, 1, 2], [3, 4], [5, 6, 7, 8]]
 
 
 @pytest.fixture(scope="module")
 def data(terrain):
     train, val = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
     return TrainingData(terrain, train, list(range(9)), val, [0, 1])
-
-
-def trainer_of(data, folder, federation, places=None, frozen="none", kind=FederatedCourse):
-    recipe, accelerator = Recipe.model_validate(CONTENT), make_accelerator("cpu")
-    place = (recipe, 0, folder, accelerator)
-    if federation is None:
-        return Trainer(model_of(frozen), data, *place)
-    places = places or THREE
-    spec = build(FederationSpec, {"clients": len(places), **federation}, "x")
-    clients = []
-    for number, seed in enumerate(client_seeds(len(places), 0)):
-        own = replace(data, train_indices=places[number])
-        batches = partial(own.batches_between, recipe, seed, accelerator, 0)
-        clients.append(Client(number, len(places[number]), seed, batches))
-    parts = {"make_step": client_step(spec), "make_course": partial(kind, spec, clients, 0)}
-    return Trainer(model_of(frozen), data, *place, **parts)
-
-
-def result(trainer):
-    """Return what must be equal to the bit: weights and curves."""
-    progress = trainer.progress
-    curves = (progress.loss, progress.val_score, progress.val_metrics, progress.best_step)
-    return digest(trainer.segmenter.state_dict().values()), curves
-
-
-def trained(data, folder, federation, **further):
-    trainer = trainer_of(data, folder, federation, **further)
-    trainer.run()
-    return trainer
 
 
 KEPT = {"rounds": 2, "local_optimizer": "keep"}
@@ -142,27 +105,16 @@ def test_the_order_of_clients_changes_nothing(data, tmp_path, undisturbed, way):
     assert result(backwards) == undisturbed[way]
 
 
-class Killed(BaseException):
-    """As by a signal: nothing can be saved."""
-
-
 @pytest.mark.parametrize("way", ["all", "fedadam"])
 @pytest.mark.parametrize("stop_at", [3, 8, 11])
 def test_killed_and_resumed_same_bits(data, tmp_path, monkeypatch, undisturbed, way, stop_at):
     monkeypatch.setattr(
         "encoder_ablations.engine.training.checkpointing.saving.CHECKPOINT_SECONDS", -1
     )
-    calls = []
-
-    def stop(_step, _status):
-        calls.append(1)
-        if len(calls) == stop_at:
-            raise Killed
-
     first = trainer_of(data, tmp_path, WAYS[way])
     if way == "all" or stop_at <= 8:  # two of three clients take part in a round of "fedadam"
         with pytest.raises(Killed):
-            first.run(stop)
+            first.run(killed_after(stop_at))
     second = trainer_of(data, tmp_path, WAYS[way])
     second.run()
     assert result(second) == undisturbed[way]

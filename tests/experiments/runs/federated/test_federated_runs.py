@@ -70,6 +70,54 @@ def test_the_record_tells_clients_rounds_and_bytes(record_of):
         assert words in told
 
 
+def test_the_record_says_that_clients_are_protected(terrain, tmp_path):
+    pytest.importorskip("opacus", reason="Opacus (the extra privacy) is not installed")
+    spec = protected(terrain)
+    record = execute_run(spec, tmp_path / spec.run_id, Execution("cpu"))
+    assert record.status == "finished", record.error
+    found = load_record(tmp_path / spec.run_id).federation
+    assert len(found.epsilon) == 2
+    assert found.epsilon == record.curves.epsilon
+    spent = found.privacy
+    assert (spent.epsilon, spent.steps, spent.rate) == (found.epsilon[1], 2, 1.0)
+    assert "3 clients" in spent.protected
+    assert "removing one client" in spent.protected
+    told = " ".join(record.disclosures)
+    assert f"epsilon {spent.epsilon:.3g}" in told
+    assert "private-clients-noise2" in spec.run_id
+    assert any("1 / 3 clients" in each for each in record.disclosures)
+
+
+def protected(terrain, head=None, encoder=None, **privacy):
+    given = {"noise": 2.0, "delta": 0.5, "accountant": "rdp"} | privacy
+    changes = {
+        "segmenter": head or {"name": "linear", "norm": "group"},
+        "encoder": ENCODER | {"batch_norm": "keep"} | (encoder or {}),
+    }
+    return spec_of(terrain, {**FEDERATION, "privacy": given}, **changes)
+
+
+def test_what_cannot_be_protected_is_found_before_the_first_run(terrain, capsys):
+    pytest.importorskip("opacus", reason="Opacus (the extra privacy) is not installed")
+    loss = {"cross_entropy": {"weight": 1, "class_weights": "balanced"}}
+    cases = [
+        (protected(terrain), None),
+        (protected(terrain, {"name": "linear"}), "BatchNorm"),
+        (protected(terrain, encoder={"batch_norm": "estimate"}), "estimate"),
+        (protected(terrain, {"name": "linear", "norm": "group", "loss": loss}), "balanced"),
+        (protected(terrain, epsilon=3), "gives epsilon"),
+    ]
+    problems = find_problems([spec for spec, _ in cases], Execution("cpu"))
+    for spec, words in cases:
+        assert (words or "") in problems.get(spec.run_id, "")
+        assert (words is None) == (spec.run_id not in problems)
+    assert "1 / 3 clients" in capsys.readouterr().err
+
+
+def test_protection_changes_no_other_id(terrain):
+    assert "privacy" not in spec_of(terrain, FEDERATION).model_dump(mode="json")["federation"]
+
+
 def test_one_client_has_the_metrics_of_central_training(record_of):
     one = record_of({"clients": 1, "rounds": 2, "local_optimizer": "keep"})
     central = record_of(None)
