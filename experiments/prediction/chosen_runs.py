@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
+from encoder_ablations.experiments.runs.trained.run import TrainedRun, ranked, trained_run
 from encoder_ablations.utils.errors import InputError
 
 
@@ -30,21 +30,16 @@ def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
 def best_of_study(folder: Path) -> TrainedRun:
     """Return the finished run of a study with the best validation score; the first of equals.
 
-    Runs without training have no such score: a line says so if others are preferred to them.
+    A line on stderr names runs without such a score.
 
     Raises:
         InputError: no run has finished.
     """
     runs, _ = usable_runs(folder)
-    unranked = [run for run in runs if run.record.convergence is None]
-    if 0 < len(unranked) < len(runs):
-        heads = dict.fromkeys(run.record.spec.segmenter.title for run in unranked)
-        print(
-            f"note: {', '.join(heads)} had no training and so no validation score; the best of the "
-            "other runs is taken. --runs names one.",
-            file=sys.stderr,
-        )
-    return max(runs, key=lambda run: run.val_score)
+    in_order, note = ranked(runs)
+    if note is not None:
+        print(f"note: {note} --runs names one.", file=sys.stderr)
+    return in_order[0]
 
 
 def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:

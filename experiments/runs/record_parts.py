@@ -72,7 +72,9 @@ class DataRecord(Part):
 
 
 class CurvesRecord(Part):
-    """Training loss and validation metrics by step; empty without training steps.
+    """Training loss and validation metrics by step.
+
+    Without training steps there is no loss, and one evaluation, at step 0.
 
     Attributes:
         loss: mean of the steps up to ``loss_steps[i]`` since the entry before.
