@@ -126,9 +126,11 @@ class Fitting:
 
     def _validate(self) -> None:
         """Evaluate the head as a :class:`~.loop.Trainer` evaluates; its score is that of step 0."""
-        place = (self.recipe, self.accelerator, self.workers, self.pictures)
-        self.validation = validate(self.segmenter, self.data, self.features, *place)
-        report = record_validation(self.validation, self.progress, self.data, self.recipe)
+        data, accelerator = self.data, self.accelerator
+        items = data.validation(self.recipe.augmentation, accelerator, self.workers)
+        found = validate(self.features, data.val, items, data.spec, accelerator, self.pictures)
+        self.validation = found
+        report = record_validation(found, self.progress, data.spec.task, self.recipe)
         self.callbacks.on_evaluation(report)
 
     def _images(self) -> Iterator[tuple[Tensor | Features, Tensor]]:

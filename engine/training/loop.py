@@ -251,9 +251,10 @@ class Trainer:
 
     def _evaluate(self) -> None:
         with averaged(self.average):
-            place = (self.recipe, self.accelerator, self.workers)
-            result = validate(self.segmenter, self.data, self.features, *place)
-            report = record_validation(result, self.progress, self.data, self.recipe)
+            data, accelerator = self.data, self.accelerator
+            items = data.validation(self.recipe.augmentation, accelerator, self.workers)
+            result = validate(self.features, data.val, items, data.spec, accelerator)
+            report = record_validation(result, self.progress, data.spec.task, self.recipe)
             self.progress.record_privacy(self.step.privacy())
             self.callbacks.on_evaluation(report)
         if self.progress.step < self.recipe.steps:
