@@ -6,6 +6,8 @@ no model. The checks here are our own.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +15,21 @@ from torch import Tensor
 from encoder_ablations.encoders.weights.checkpoints import Checkpoint
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import first_names
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """The weight of each checkpoint, and where it comes from.
+
+    Attributes:
+        by: of each, together 1.
+        facts: what the written file says of the rule.
+        entropies: of each in nats, where images decide; None otherwise.
+    """
+
+    by: list[float]
+    facts: dict[str, Any]
+    entropies: list[float] | None = None
 
 
 def check_compatible(checkpoints: Sequence[Checkpoint]) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Latency(BaseModel):
@@ -17,6 +17,23 @@ class Latency(BaseModel):
     median_by_part: dict[str, float]
 
 
+class RegionsCost(BaseModel):
+    """What finding regions takes, for heads that read some; latencies include it.
+
+    It is measured in test images that are resized to ``input_size``, without regions that were kept
+    from an earlier start. Regions from a folder are only looked up.
+
+    Attributes:
+        milliseconds: of one image, the median.
+        images: in how many images it was measured.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    milliseconds: float
+    images: int
+
+
 class ModelCost(BaseModel):
     """Parameters, FLOPs and latencies of a segmenter.
 
@@ -26,6 +43,7 @@ class ModelCost(BaseModel):
         parameters: "total" and "trainable".
         flops: multiply-adds, each counted as one, as fvcore and the literature do.
         latency_ms: by batch size, in ``precision`` and with the fastest kernels.
+        regions: what finding regions takes; None where the head reads none.
         precision: of the latencies, whatever training was in; "fp32" is float32 without TF32.
     """
 
@@ -38,4 +56,5 @@ class ModelCost(BaseModel):
     flops: int
     flops_by_part: dict[str, int]
     latency_ms: list[Latency] = []
+    regions: RegionsCost | None = Field(default=None, exclude_if=lambda each: each is None)
     precision: Literal["fp32"] = "fp32"

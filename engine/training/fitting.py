@@ -10,6 +10,7 @@ from torch import Tensor
 
 from encoder_ablations.data.loading.batches import evaluation_items
 from encoder_ablations.engine.cost.memory import PeakMemory
+from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
@@ -19,6 +20,7 @@ from encoder_ablations.engine.training.checkpointing.frozen_body import save_mod
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.state import Progress
+from encoder_ablations.engine.training.validation import PICTURES, record_validation, validate
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features
 from encoder_ablations.utils.arithmetic import tensor_float32
@@ -28,8 +30,13 @@ from encoder_ablations.utils.seeding import torch_stream
 class Fitting:
     """Takes the place of a :class:`~.loop.Trainer`: no optimiser, no steps, no schedule.
 
-    The head reads the training images once, or nothing at all. The best checkpoint is what it is
-    then. A run that was killed afterwards goes on from that checkpoint.
+    The head reads the training images once, or nothing at all. It is then evaluated once on the
+    validation images. The best checkpoint is what it is then. A run that was killed afterwards goes
+    on from that checkpoint.
+
+    Attributes:
+        validation: what the head predicted on the validation images; None where an earlier start
+            evaluated it.
     """
 
     def __init__(
@@ -44,12 +51,13 @@ class Fitting:
         store: FeatureStore | None = None,
         run_id: str | None = None,
         callbacks: Sequence[Callback] = (),
+        pictures: int = PICTURES,
     ) -> None:
         """Prepare everything; nothing is read from or written to ``folder`` before :meth:`run`.
 
         Args:
             segmenter: the model; its head is changed in place.
-            data: images to read; those of validation are not needed.
+            data: images to read, and those to validate on.
             recipe: gives the size at which images are read.
             seed: of everything that is random.
             folder: where the checkpoint lies.
@@ -57,7 +65,8 @@ class Fitting:
             workers: processes that load data; 0 = this one.
             store: where the body's features are kept; None = computed every time.
             run_id: whose checkpoint ``folder`` holds; None = the run that the folder is named by.
-            callbacks: told when it begins and ends.
+            callbacks: told when it begins, of the evaluation, and when it ends.
+            pictures: how many images of the evaluation are kept as pictures.
         """
         self.segmenter = segmenter.to(accelerator.device)
         self.data = data
@@ -71,12 +80,17 @@ class Fitting:
         self.progress = Progress(metric=MAIN_METRICS[data.spec.task].key)
         self.best = folder / "checkpoints" / "best.pt"
         self.callbacks = Callbacks(list(callbacks))
+        self.pictures = pictures
+        self.validation: Evaluation | None = None
 
     def run(self, advance: Callable[[int, str], object] = lambda step, status: None) -> Progress:
-        """Let the head read the images, unless an earlier start has done so; return the time taken.
+        """Let the head read the images and evaluate it, unless an earlier start has done so.
 
         Args:
             advance: called once, with 0 steps and a short status.
+
+        Returns:
+            The time that reading took, and the score on the validation images.
 
         Raises:
             CheckpointError: the checkpoint of an earlier start is damaged or another run's.
@@ -90,6 +104,7 @@ class Fitting:
             self.progress.load_state_dict(load_checkpoint(self.best, self.run_id)["progress"])
         else:
             self._fit()
+            self._validate()
             if writes:
                 self._save()
         self.accelerator.wait_for_everyone()
@@ -109,6 +124,15 @@ class Fitting:
         self.progress.seconds = time.perf_counter() - started
         self.progress.peak_memory_bytes = memory.read()
 
+    def _validate(self) -> None:
+        """Evaluate the head as a :class:`~.loop.Trainer` evaluates; its score is that of step 0."""
+        data, accelerator = self.data, self.accelerator
+        items = data.validation(self.recipe.augmentation, accelerator, self.workers)
+        found = validate(self.features, data.val, items, data.spec, accelerator, self.pictures)
+        self.validation = found
+        report = record_validation(found, self.progress, data.spec.task, self.recipe)
+        self.callbacks.on_evaluation(report)
+
     def _images(self) -> Iterator[tuple[Tensor | Features, Tensor]]:
         """Yield every training image once, as evaluation sees it, with its mask at its size."""
         items = evaluation_items(
@@ -123,7 +147,7 @@ class Fitting:
             yield self.features.evaluation(self.data.train, item), mask
 
     def _save(self) -> None:
-        content = {"run_id": self.run_id, "step": 0, "val_score": None}
+        content = {"run_id": self.run_id, "step": 0, "val_score": self.progress.best_score}
         save_model(self.best, self.segmenter, {**content, "progress": self.progress.state_dict()})
 
 

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.engine.cost.memory import PeakMemory
-from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
-from encoder_ablations.engine.evaluation.metrics import validation_metrics
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
 from encoder_ablations.engine.frozen.features import FeatureSource
 from encoder_ablations.engine.recipe import Recipe
@@ -21,7 +19,6 @@ from encoder_ablations.engine.training.blends import check_blends
 from encoder_ablations.engine.training.callbacks import (
     Callback,
     Callbacks,
-    EvaluationReport,
     StepReport,
     Training,
 )
@@ -44,12 +41,10 @@ from encoder_ablations.engine.training.schedule import rate_factor, set_rates
 from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.engine.training.statistic_images import statistic_batches
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, Step, StepSetup
+from encoder_ablations.engine.training.validation import record_validation, validate
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.interrupts import deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
-
-PICTURES = 4
-"""Images of every evaluation that callbacks are shown."""
 
 
 class Trainer:
@@ -257,31 +252,15 @@ class Trainer:
 
     def _evaluate(self) -> None:
         with averaged(self.average):
-            result = self._predictions()
-            values = validation_metrics(result.confusion, self.data.spec.task)
-            best = self.progress.record_evaluation(values, self.recipe.checkpoints.metric)
+            data, accelerator = self.data, self.accelerator
+            items = data.validation(self.recipe.augmentation, accelerator, self.workers)
+            result = validate(self.features, data.val, items, data.spec, accelerator)
+            report = record_validation(result, self.progress, data.spec.task, self.recipe)
             spent = self.course and self.course.privacy()
             self.progress.record_privacy(spent or self.step.privacy())
-            miou = MAIN_METRICS[self.data.spec.task].of(result.confusion)
-            report = EvaluationReport(
-                self.progress.step, miou, best, result.confusion, result.pictures
-            )
             self.callbacks.on_evaluation(report)
         if self.progress.step < self.recipe.steps:
             self.progress.stopped = self.callbacks.reason_to_stop()
-
-    def _predictions(self) -> Evaluation:
-        """Return what the model predicts on the validation images."""
-        augmentation = self.recipe.augmentation
-        items = self.data.validation(augmentation, self.accelerator, self.workers)
-        return evaluate(
-            self.segmenter,
-            items,
-            len(self.data.spec.classes),
-            self.accelerator,
-            keep_pictures=PICTURES,
-            read=partial(self.features.evaluation, self.data.val),
-        )
 
     def _save(self) -> None:
         """Save a checkpoint, together with all processes.

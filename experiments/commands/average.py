@@ -1,30 +1,40 @@
 """``ablate average``: the weighted average of several checkpoints of one network."""
 
 import argparse
-import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from encoder_ablations.data.datasets.subsets import fingerprint
+from encoder_ablations.encoders.references import load_encoder
+from encoder_ablations.encoders.text.vocabulary import load_vocabulary
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.prediction.inputs import input_files
+from encoder_ablations.experiments.zero_labels.head_options import add_head_options, read_head
+from encoder_ablations.utils.device_names import ALLOWED, check_device_name
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import new_folder, require_free, write_bytes
+from encoder_ablations.utils.files import require_free, sha256_of
 
 if TYPE_CHECKING:
+    from encoder_ablations.encoders.weights.averaging import Weighting
     from encoder_ablations.encoders.weights.checkpoints import Checkpoint
+
+    Weigh = Callable[[Sequence[Checkpoint]], Weighting]
 
 EXAMPLES = """  ablate average remote_clip.pt geo_clip.pt -o averaged.safetensors
   ablate average clip_a clip_b --by 0.7 0.3 -o averaged     folders of transformers, with text tower
+  ablate average clip_a clip_b --images tiles/ --encoder clip_b16 --classes classes.yaml -o averaged
   ablate run … encoder.weights=averaged.safetensors         use it as an encoder's weights"""
 
 ABOUT = """Averages the weights of checkpoints that were trained further from the same ones, such as
 several CLIPs for aerial images. Files must have the same names and shapes. Checkpoints are refused
 if their activations (GELU or QuickGELU) or image normalisations are known to differ, or if they are
-too far apart to come from one training. Which weights (--by) are best is not chosen here: say them,
-or take equal ones. The checks and the limit are this program's own, not from a paper."""
+too far apart to come from one training. Weights are equal, or yours (--by), or come from unlabelled
+images (--images): each checkpoint predicts these images by the names of classes, and the less
+entropy its predictions have, the more it weighs (softmax over the checkpoints of minus the mean
+entropy in nats). This rule, the checks and the limit are this program's own, not from a paper. A
+checkpoint that is surely wrong weighs much, too: look at its masks (ablate zero-shot)."""
 
-SAFETENSORS = "model.safetensors"
 LIMIT = 0.5
 """Largest relative distance to the first checkpoint. Two of independent trainings, whose weights
 are unrelated, are about √2 apart; further training on other data usually stays below 0.3."""
@@ -33,28 +43,110 @@ are unrelated, are about √2 apart; further training on other data usually stay
 def main(argv: Sequence[str] | None = None) -> int:
     """See ``ablate average --help``."""
     arguments = _parser().parse_args(argv)
+    _check_rule(arguments)
     # PyTorch is not needed to show the help
+    from encoder_ablations.encoders.weights.average_files import (
+        part_line,
+        parts_of,
+        write_average,
+    )
     from encoder_ablations.encoders.weights.averaging import (
         check_compatible,
         check_distances,
         distances,
-        shares,
     )
 
-    by = shares(arguments.by, len(arguments.checkpoints))
     output: Path = arguments.output
     _check_output(output, arguments.checkpoints)
+    weigh = _by_images(arguments) if arguments.images else _by_hand(arguments)
     checkpoints = _read_all(arguments.checkpoints, arguments.activations)
     check_compatible(checkpoints)
     apart = distances(checkpoints)
-    for checkpoint, share, distance in zip(checkpoints, by, apart, strict=True):
-        activation = checkpoint.activation or "unknown activation"
-        print(f"{checkpoint.path}: weight {share:.3g}, {activation}, distance {distance:.3g}")
     if not arguments.force:
         check_distances(checkpoints, apart, arguments.limit)
-    _write(checkpoints, by, apart, output)
+    weighting = weigh(checkpoints)
+    parts = parts_of(checkpoints, weighting, apart)
+    for checkpoint, part in zip(checkpoints, parts, strict=True):
+        print(f"{checkpoint.path}: {part_line(checkpoint, part)}")
+    write_average(checkpoints, weighting, parts, output)
     print(f"wrote {output}")
     return 0
+
+
+def _check_rule(arguments: argparse.Namespace) -> None:
+    """Check that weights come from one place, and that images have a model and classes.
+
+    Raises:
+        InputError: they do not.
+    """
+    if arguments.images and arguments.by:
+        raise InputError("--by and --images both say the weights. Leave out one.")
+    lacking = [f"--{name}" for name in ("encoder", "classes") if getattr(arguments, name) is None]
+    if arguments.images and lacking:
+        raise InputError(
+            f"--images also needs {' and '.join(lacking)}: the checkpoints predict the images by "
+            "the names of classes."
+        )
+    if not arguments.images and len(lacking) < 2:
+        raise InputError("--encoder and --classes are read with --images only. Add it.")
+
+
+def _by_hand(arguments: argparse.Namespace) -> "Weigh":
+    """Return what gives checkpoints the weights that were said, or equal ones."""
+    from encoder_ablations.encoders.weights.averaging import Weighting, shares
+
+    by = shares(arguments.by, len(arguments.checkpoints))
+    rule = "equal weights"
+    if arguments.by:
+        rule = "weights by hand"
+    return lambda checkpoints: Weighting(by, {"rule": rule})
+
+
+def _by_images(arguments: argparse.Namespace) -> "Weigh":
+    """Return what gives checkpoints weights by their entropy on images.
+
+    Raises:
+        InputError: an option is wrong, or there are no images.
+    """
+    from encoder_ablations.encoders.weights.averaging import Weighting
+    from encoder_ablations.experiments.zero_labels.composition import (
+        RULE,
+        mean_entropy,
+        shares_by_entropy,
+        with_own_tower,
+    )
+
+    check_device_name(arguments.device)
+    vocabulary = load_vocabulary(arguments.classes)
+    head = read_head(arguments, vocabulary)
+    files = input_files(arguments.images)
+    if any(file.is_video for file in files):
+        raise InputError("--images takes images, no videos. Leave them out.")
+    encoder = load_encoder(arguments.encoder).model_dump(mode="json", exclude_unset=True)
+
+    def weigh(checkpoints: "Sequence[Checkpoint]") -> "Weighting":
+        from encoder_ablations.engine.devices import make_accelerator
+        from encoder_ablations.engine.inference.spec import InferenceSpec
+        from encoder_ablations.experiments.zero_labels.model import predictor_without_run
+
+        device = make_accelerator(arguments.device).device
+        entropies = []
+        for each in checkpoints:
+            own = with_own_tower(head, str(each.path)) if each.path.is_dir() else head
+            body = {**encoder, "weights": str(each.file)}
+            place = (vocabulary.names, InferenceSpec(), device)
+            predictor = predictor_without_run(body, own, *place)
+            entropies.append(mean_entropy(predictor, files, each.path.name))
+        facts = {
+            "rule": RULE,
+            "images": len(files),
+            "images_sha256": fingerprint([sha256_of(file.path) for file in files]),
+            "encoder": encoder,
+            "segmenter": head.model_dump(mode="json"),
+        }
+        return Weighting(shares_by_entropy(entropies), facts, entropies)
+
+    return weigh
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +161,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--by", nargs="+", type=float, metavar="W", help="weight of each (default: equal ones)"
     )
+    images = parser.add_argument_group("weights by unlabelled images")
+    images.add_argument(
+        "--images",
+        nargs="+",
+        metavar="IMAGE",
+        help="images or folders that each checkpoint predicts; less entropy weighs more",
+    )
+    add_head_options(images, required=False)
+    images.add_argument("--device", default="auto", help=f"{ALLOWED} (default auto)")
     parser.add_argument(
         "--activations",
         nargs="+",
@@ -119,33 +220,3 @@ def _read_all(paths: Sequence[Path], activations: Sequence[str] | None) -> "list
     if len(said) != len(paths):
         raise InputError(f"--activations has {len(said)} names for {len(paths)} checkpoints.")
     return [read_checkpoint(path, own) for path, own in zip(paths, said, strict=True)]
-
-
-def _write(
-    checkpoints: "Sequence[Checkpoint]", by: Sequence[float], apart: Sequence[float], output: Path
-) -> None:
-    """Write the average, with what it was made of as remarks in the file."""
-    from safetensors.torch import save, save_file
-
-    from encoder_ablations.encoders.weights.averaging import average
-    from encoder_ablations.encoders.weights.checkpoints import ACTIVATION
-
-    first = checkpoints[0]
-    rows = zip(checkpoints, by, apart, strict=True)
-    parts = [
-        {"file": each.path.name, "sha256": each.sha256, "weight": share, "distance": distance}
-        for each, share, distance in rows
-    ]
-    remarks = {"format": "pt", "average": json.dumps(parts)}
-    known = [each.activation for each in checkpoints if each.activation]
-    if known:
-        remarks[ACTIVATION] = known[0]
-    tensors = {name: value.contiguous() for name, value in average(checkpoints, by).items()}
-    if not first.path.is_dir():
-        write_bytes(output, save(tensors, remarks))
-        return
-    with new_folder(output) as folder:
-        for path in sorted(first.path.iterdir()):
-            if path.is_file() and path.suffix in (".json", ".txt", ".model"):
-                shutil.copy(path, folder)
-        save_file(tensors, folder / SAFETENSORS, remarks)

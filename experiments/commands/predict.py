@@ -133,7 +133,7 @@ def _named(runs: Sequence[TrainedRun]) -> str:
     if len(runs) > 1:
         return f"an ensemble of {len(runs)} runs"
     record = runs[0].record
-    score = f"{100 * runs[0].val_score:.1f} % mIoU on val"
-    if record.convergence is None:
-        score = record.score
+    score = record.score
+    if runs[0].val_score is not None:
+        score = f"{100 * runs[0].val_score:.1f} % mIoU on val"
     return f"{record.run_id} ({score})"

@@ -2,11 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from encoder_ablations.data.datasets.palette import palette
-from encoder_ablations.encoders.text.vocabulary import Vocabulary, load_vocabulary
+from encoder_ablations.encoders.text.vocabulary import load_vocabulary
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.prediction.command import named_files, predict_into
 from encoder_ablations.experiments.prediction.options import add_inference_options, read_inference
@@ -15,10 +14,7 @@ from encoder_ablations.experiments.prediction.output_options import (
     check_outputs,
     output_settings,
 )
-from encoder_ablations.experiments.zero_labels.queries import with_queries
-from encoder_ablations.segmenters.references import load_segmenter
-from encoder_ablations.segmenters.spec import SegmenterSpec
-from encoder_ablations.utils.config import parse_overrides
+from encoder_ablations.experiments.zero_labels.head_options import add_head_options, read_head
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError
 
@@ -37,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise InputError("name images or folders to predict.")
     vocabulary = load_vocabulary(arguments.classes)
     check_outputs(arguments, vocabulary.names)
-    head = _head(arguments, vocabulary)
+    head = read_head(arguments, vocabulary)
     files = named_files(arguments)
     # PyTorch is not needed to refuse what is above
     from encoder_ablations.engine.devices import make_accelerator
@@ -57,26 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def _head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> SegmenterSpec:
-    """Return the head and its texts.
-
-    Raises:
-        InputError: there is no such head or setting, or the head needs labels.
-    """
-    changes = parse_overrides(arguments.set)
-    if arguments.method is not None:
-        changes["method"] = arguments.method
-    if "vocabulary" in changes or "queries" in changes:
-        raise InputError("--classes says the texts of the classes; leave them out of --set.")
-    if load_segmenter(arguments.segmenter).learning != "nothing":
-        raise InputError(
-            f"--segmenter {arguments.segmenter} learns from labels. Use a head that needs none "
-            "(ablate heads: learns nothing), or ablate train."
-        )
-    head = load_segmenter(arguments.segmenter, {**changes, "vocabulary": vocabulary.texts})
-    return with_queries(head, vocabulary.names)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = options.make_parser(
         "zero-shot", "Predicts masks of images from the names of classes alone.", EXAMPLES
@@ -87,20 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="IMAGE",
         help="images, folders (with sub-folders), patterns, or - for paths from stdin",
     )
-    parser.add_argument("--encoder", required=True, help=options.ENCODER_HELP)
-    parser.add_argument(
-        "--classes",
-        required=True,
-        type=Path,
-        help="a YAML of lines  class: [text, text], or a list",
-    )
-    parser.add_argument("--method", help="of the head, as 'ablate heads zero_shot' lists them")
-    parser.add_argument(
-        "--segmenter", default="zero_shot", help="a head that needs no labels (default zero_shot)"
-    )
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="further settings of the head"
-    )
+    add_head_options(parser)
     add_inference_options(parser)
     add_output_options(parser)
     return parser

@@ -10,7 +10,7 @@ from encoder_ablations.experiments.runs.federated.arms import (
     federation_title,
     privacy_title,
 )
-from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
+from encoder_ablations.experiments.runs.trained.run import TrainedRun, ranked, trained_run
 from encoder_ablations.utils.errors import InputError
 
 
@@ -35,23 +35,18 @@ def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
 def best_of_study(folder: Path) -> TrainedRun:
     """Return the finished run of a study with the best validation score; the first of equals.
 
-    Runs without training have no such score: a line says so if others are preferred to them. A line
-    also names the federation of the run, if the study has several.
+    Lines on stderr name runs without such a score, and the federation of the run if the study has
+    several.
 
     Raises:
         InputError: no run has finished, or some promise privacy that others do not.
     """
     runs, _ = usable_runs(folder)
     _check_promises(folder, runs)
-    unranked = [run for run in runs if run.record.convergence is None]
-    if 0 < len(unranked) < len(runs):
-        heads = dict.fromkeys(run.record.spec.segmenter.title for run in unranked)
-        print(
-            f"note: {', '.join(heads)} had no training and so no validation score; the best of the "
-            "other runs is taken. --runs names one.",
-            file=sys.stderr,
-        )
-    best = max(runs, key=lambda run: run.val_score)
+    in_order, note = ranked(runs)
+    if note is not None:
+        print(f"note: {note} --runs names one.", file=sys.stderr)
+    best = in_order[0]
     arms = dict.fromkeys(federation_title(run.record.spec) for run in runs)
     if len(arms) > 1:
         print(

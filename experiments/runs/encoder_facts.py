@@ -2,6 +2,8 @@
 
 from encoder_ablations.encoders.base import Encoder
 from encoder_ablations.encoders.batch_norm import MOST_IMAGES, sentence_about
+from encoder_ablations.engine.training.checkpoints import body_digest
+from encoder_ablations.segmenters.base import Head
 from encoder_ablations.utils.texts import plural
 
 
@@ -22,6 +24,26 @@ def encoder_facts(encoder: Encoder, n_train: int) -> dict[str, object]:
     if encoder.adapters:
         facts["adapters"] = _adapter_facts(encoder)
     return facts
+
+
+def second_model_facts(head: Head) -> dict[str, object]:
+    """Return what a record says of the second vision model of a head; empty if it has none.
+
+    ``weights`` names the file that its weights came from, as those of the encoder; random ones have
+    none. ``weights_sha256`` is of all of its numbers, which lie in ``best.pt``.
+
+    Args:
+        head: of the run, with its best weights.
+    """
+    second: Encoder | None = getattr(getattr(head, "second", None), "encoder", None)
+    if second is None:
+        return {}
+    body = second.body
+    facts = body.facts()
+    if body.loaded is not None:
+        facts["weights"] = body.loaded
+    facts["weights_sha256"] = body_digest(second.state_dict())
+    return {"vfm": facts}
 
 
 def _adapter_facts(encoder: Encoder) -> dict[str, int]:

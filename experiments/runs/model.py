@@ -123,13 +123,18 @@ def member_of(run: TrainedRun, device: torch.device, weighting: Weighting = "equ
         weighting: "equal", or "validation": it counts by its best validation score.
 
     Raises:
-        InputError: the checkpoint cannot be used.
+        InputError: the checkpoint cannot be used, or there is no validation score to weight by.
     """
     own = run.record.spec
     segmenter, _ = load_best(run.folder, own, best_step(run.record))
     segmenter.class_names = own.dataset.classes
     weight = 1.0
     if weighting == "validation":
+        if run.val_score is None:
+            raise InputError(
+                f"{run.record.run_id} has no validation score: no pixel of val is labelled. "
+                "Use --weighting equal."
+            )
         # a model that has learnt nothing at all still has a weight
         weight = max(run.val_score, 1e-6)
     short_side = own.recipe.augmentation.short_side

@@ -31,6 +31,11 @@ from encoder_ablations.experiments.runs.pseudo_labels.masks import (
     masks_folder,
     write_masks,
 )
+from encoder_ablations.experiments.runs.pseudo_labels.threshold import (
+    of_threshold,
+    threshold_from_val,
+    threshold_of,
+)
 from encoder_ablations.experiments.runs.record_parts import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
@@ -123,15 +128,19 @@ def with_pseudo_labels(
     train = FolderDataset(spec.dataset, "train")
     others = left_out(len(train), data.train.indices)
     folder = masks_folder(study, labels, train, data.record.dataset_sha256)
-    write_masks(folder, labels.threshold, train, others, load)
+    chosen = threshold_from_val(folder, labels, data.checked.datasets["val"], load)
+    threshold = threshold_of(labels, chosen)
+    write_masks(folder, threshold, train, others, load)
     predicted = {index: mask_file(folder, index) for index in others}
     about = describe_masks(predicted.values(), spec.dataset.ignore_label)
+    about = about.model_copy(update={"chosen": chosen})
     samples = CachedDataset(PseudoLabelled(spec.dataset, predicted))
     indices = sorted([*data.train.indices, *others])
     disclosure = (
         f"{plural(about.n_images, 'training image')} without labels had masks that the run "
         f"{labels.run_id} predicted; {100 * about.share_of_pixels:.1f} % of their pixels reached "
-        f"the threshold {labels.threshold:g}. Balanced class weights count labelled images only."
+        f"the threshold {threshold:g}. {of_threshold(chosen, data.report.split)}Balanced class "
+        "weights count labelled images only."
     )
     return replace(
         data,

@@ -162,8 +162,8 @@ def _contradiction(record: RunRecord) -> str | None:
 def _missing_results(record: RunRecord) -> list[str]:
     """Return what the record of a finished run lacks."""
     missing = [name for name in RESULTS if getattr(record, name) is None]
-    # nothing converges where nothing was trained
-    untrained = record.curves is not None and not record.curves.val_steps
+    # nothing converges where nothing was trained; the one evaluation is that of step 0
+    untrained = record.curves is not None and not any(record.curves.val_steps)
     if record.convergence is None and not untrained:
         missing.append("convergence")
     return missing

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from encoder_ablations.encoders.adaptation import merge_adapters
-from encoder_ablations.engine.cost.measure import count_parameters, measure_cost
+from encoder_ablations.engine.cost.measure import count_parameters
 from encoder_ablations.engine.cost.model_cost import ModelCost
+from encoder_ablations.engine.cost.regions import measure_with_regions
 from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.training.batch_norm import images_per_statistic
@@ -15,7 +17,11 @@ from encoder_ablations.engine.training.private.statement import privacy_record
 from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.disclosures import disclosures
-from encoder_ablations.experiments.runs.encoder_facts import about_encoder, encoder_facts
+from encoder_ablations.experiments.runs.encoder_facts import (
+    about_encoder,
+    encoder_facts,
+    second_model_facts,
+)
 from encoder_ablations.experiments.runs.metrics_record import image_classes_record, task_metrics
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.record_parts import (
@@ -71,7 +77,7 @@ def finished_record(
         image_classes=image_classes_record(result.image_classes, spec.dataset.image_classes),
         curves=curves_record(progress),
         convergence=convergence_record(progress, spec.recipe, data.n_learned),
-        cost=cost_record(segmenter, spec, progress),
+        cost=cost_record(segmenter, spec, progress, [each.image for each in result.pictures]),
         encoder=_facts(segmenter, spec, data),
         pictures=[picture.id for picture in result.pictures],
         deformable_attention=attention,
@@ -84,9 +90,10 @@ def finished_record(
 
 
 def _facts(segmenter: Segmenter, spec: RunSpec, data: DataRecord) -> dict[str, object]:
-    """Return what the record says of the encoder, and of the texts that it is compared with."""
+    """Return what the record says of the encoder, of a second vision model, and of texts."""
+    own = encoder_facts(segmenter.encoder, data.n_learned)
     texts = facts_of_texts(segmenter.head, spec.encoder.name)
-    return encoder_facts(segmenter.encoder, data.n_learned) | texts
+    return own | second_model_facts(segmenter.head) | texts
 
 
 def curves_record(progress: Progress) -> CurvesRecord:
@@ -138,9 +145,18 @@ def convergence_record(
     )
 
 
-def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> CostRecord:
-    """Return the model's cost at the size of the training crops, and what its training took."""
-    cost = _model_cost(segmenter, spec)
+def cost_record(
+    segmenter: Segmenter, spec: RunSpec, progress: Progress, images: Sequence[Tensor] = ()
+) -> CostRecord:
+    """Return the model's cost at the size of the training crops, and what its training took.
+
+    Args:
+        segmenter: with its best weights.
+        spec: the run.
+        progress: of its training.
+        images: of the reported split, 3×h×w uint8, for heads whose cost depends on them.
+    """
+    cost = _model_cost(segmenter, spec, images)
     speeds = [1000 * latency.batch_size / latency.median for latency in cost.latency_ms]
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -153,13 +169,14 @@ def cost_record(segmenter: Segmenter, spec: RunSpec, progress: Progress) -> Cost
     )
 
 
-def _model_cost(segmenter: Segmenter, spec: RunSpec) -> ModelCost:
+def _model_cost(segmenter: Segmenter, spec: RunSpec, images: Sequence[Tensor]) -> ModelCost:
     """Return parameters as trained, and FLOPs and latency with merged adapters if asked for."""
     size, batch_sizes = spec.recipe.augmentation.crop, tuple(sorted({1, spec.recipe.batch_size}))
     adapt = spec.encoder.adapt
     if adapt is None or not adapt.lora.merge:
-        return measure_cost(segmenter, size, batch_sizes)
+        return measure_with_regions(segmenter, size, batch_sizes, images)
     merged = Segmenter(merge_adapters(segmenter.encoder), segmenter.head)
     merged.image_head = segmenter.image_head
-    cost = measure_cost(merged.to(segmenter.mean.device), size, batch_sizes)
+    merged = merged.to(segmenter.mean.device)
+    cost = measure_with_regions(merged, size, batch_sizes, images)
     return cost.model_copy(update=count_parameters(segmenter))

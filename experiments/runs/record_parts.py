@@ -13,17 +13,40 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ThresholdRecord(Part):
+    """A confidence threshold that was chosen on the validation images.
+
+    Attributes:
+        threshold: the lowest one with the wanted precision, 0..1.
+        precision: share of the kept pixels whose class is right, 0..1.
+        share_of_pixels: share of the labelled pixels that are kept, 0..1.
+        n_pixels: labelled pixels of the validation images.
+        thresholds, precisions, shares_of_pixels: the same of every threshold that keeps a pixel.
+    """
+
+    threshold: float
+    wanted_precision: float
+    precision: float
+    share_of_pixels: float
+    n_pixels: int
+    thresholds: list[float]
+    precisions: list[float]
+    shares_of_pixels: list[float]
+
+
 class PseudoLabelsRecord(Part):
     """Training images whose masks a finished run predicted.
 
     Attributes:
         share_of_pixels: 0..1, of their pixels that reached the threshold; the others are ignored.
         masks_sha256: of all these masks.
+        chosen: the threshold, where validation images gave it; None = the study states it.
     """
 
     n_images: int
     share_of_pixels: float
     masks_sha256: str
+    chosen: ThresholdRecord | None = Field(default=None, exclude_if=lambda each: each is None)
 
 
 class DataRecord(Part):
@@ -72,7 +95,9 @@ class DataRecord(Part):
 
 
 class CurvesRecord(Part):
-    """Training loss and validation metrics by step; empty without training steps.
+    """Training loss and validation metrics by step.
+
+    Without training steps there is no loss, and one evaluation, at step 0.
 
     Attributes:
         loss: mean of the steps up to ``loss_steps[i]`` since the entry before.

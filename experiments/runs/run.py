@@ -240,11 +240,11 @@ def _clients(
     return found
 
 
-def trainer_of(segmenter: Segmenter) -> type[Trainer] | type[Fitting]:
+def trainer_of(segmenter: Segmenter) -> Callable[..., Trainer | Fitting]:
     """Return what trains a model, or reads the training images once for it."""
     if segmenter.head.learns:
         return Trainer
-    return Fitting
+    return partial(Fitting, pictures=PICTURES)
 
 
 def _training_data(spec: RunSpec, data: RunData) -> TrainingData:
@@ -269,6 +269,9 @@ def _evaluate(
     trainer: Trainer | Fitting,
 ) -> Evaluation:
     """The best weights on the images that the run's number is measured on."""
+    # without training there is one evaluation on val, and the number may be of the same images
+    if isinstance(trainer, Fitting) and trainer.validation and data.report is data.val:
+        return trainer.validation
     items = evaluation_items(
         data.report.samples,
         data.report.indices,

@@ -123,7 +123,7 @@ class RunSpec(Config):
         if self.federation is not None:
             words.append(self.federation.title)
         if self.pseudo_labels is not None:
-            words.append(f"pseudo{self.pseudo_labels.threshold:g}")
+            words.append(f"pseudo{self.pseudo_labels.short_title}")
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
         slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"

@@ -3,14 +3,21 @@
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, model_validator
 
-from encoder_ablations.data.datasets.pseudo_labels.spec import PseudoLabelSpec
+from encoder_ablations.data.datasets.pseudo_labels.spec import (
+    Precision,
+    PseudoLabelSpec,
+    Threshold,
+)
 from encoder_ablations.experiments.runs.pseudo_labels.weights import weights_digest
 from encoder_ablations.utils.config import Config
 from encoder_ablations.utils.errors import InputError
+
+PRECISION = 0.9
+"""Of the kept validation pixels, where a study says ``threshold: val`` and no more."""
 
 
 def _absolute(path: Path) -> Path:
@@ -22,8 +29,25 @@ class PseudoLabelChoice(Config):
 
     run: Annotated[Path, AfterValidator(_absolute)]
     """Folder of a finished run of the same classes."""
-    threshold: float = Field(ge=0, le=1)
-    """Least probability of a pixel's class, 0..1. Other pixels are ignored in training."""
+    threshold: Threshold
+    """Least probability of a pixel's class, 0..1. Other pixels are ignored in training. "val" = the
+    lowest threshold at which the kept pixels of the validation images have ``precision``.
+    """
+    precision: Precision | None = None
+    """With ``threshold: val``: share of the kept pixels that must be right, 0..1; null = 0.9."""
+
+    @model_validator(mode="after")
+    def _precision_fits(self) -> Self:
+        if self.precision is not None and self.threshold != "val":
+            raise ValueError("precision is read with threshold: val only. Leave out one of them")
+        return self
+
+    @property
+    def wanted_precision(self) -> float | None:
+        """Return the precision that validation images must have; None with a number."""
+        if self.threshold != "val":
+            return None
+        return self.precision or PRECISION
 
 
 def teachers_of(
@@ -68,5 +92,6 @@ def _teacher(choice: PseudoLabelChoice) -> PseudoLabelSpec:
         run_id=choice.run.name,
         checkpoint_sha256=weights_digest(choice.run),
         threshold=choice.threshold,
+        precision=choice.wanted_precision,
         folder=choice.run,
     )

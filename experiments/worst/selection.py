@@ -8,7 +8,7 @@ from typing import NamedTuple
 from encoder_ablations.experiments.prediction.chosen_runs import check_classes, usable_runs
 from encoder_ablations.experiments.runs.federated.arms import federation_title, privacy_title
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.runs.trained.run import TrainedRun, trained_run
+from encoder_ablations.experiments.runs.trained.run import TrainedRun, ranked, trained_run
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
@@ -56,14 +56,14 @@ def encoders_of(folder: Path) -> Compared:
         InputError: no run has finished.
     """
     runs, problems = usable_runs(folder)
-    best = max(runs, key=lambda run: run.val_score)
+    in_order, note = ranked(runs)
+    best = in_order[0]
     place = _place(best.record.spec)
-    comparable = [run for run in runs if _place(run.record.spec) == place]
+    comparable = [run for run in in_order if _place(run.record.spec) == place]
     seeds = Counter(run.record.spec.seed for run in comparable)
     # of seeds with equally many encoders, that of the best run
     seed = max(sorted(seeds), key=lambda each: (seeds[each], each == best.record.spec.seed))
-    with_seed = [run for run in comparable if run.record.spec.seed == seed]
-    found = sorted(with_seed, key=lambda run: -run.val_score)
+    found = [run for run in comparable if run.record.spec.seed == seed]
     notes = []
     left_out = len({_arm(run.record.spec) for run in runs}) - 1
     if left_out:
@@ -72,6 +72,8 @@ def encoders_of(folder: Path) -> Compared:
             f"score; {plural(left_out, 'other arm')} (privacy or federation) of the study are left "
             "out."
         )
+    if note is not None:
+        notes.append(note)
     if len(found) > MOST_ENCODERS:
         notes.append(
             f"{len(found) - MOST_ENCODERS} more encoders: the page has the {MOST_ENCODERS} best."

@@ -20,7 +20,6 @@ from encoder_ablations.segmenters.features import BodyInput
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.zero_shot.affinity import Guide
-from encoder_ablations.segmenters.zero_shot.methods import FolderSpec, SamSpec, SuperpixelSpec
 from encoder_ablations.segmenters.zero_shot.pamr import refine
 from encoder_ablations.segmenters.zero_shot.queries import (
     check_queries,
@@ -28,7 +27,7 @@ from encoder_ablations.segmenters.zero_shot.queries import (
     with_background,
 )
 from encoder_ablations.segmenters.zero_shot.reading import WindowBatch, read
-from encoder_ablations.segmenters.zero_shot.regions.maps import region_map
+from encoder_ablations.segmenters.zero_shot.regions.reader import RegionReader
 from encoder_ablations.segmenters.zero_shot.second_model import SecondModel, build_second_model
 from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 from encoder_ablations.segmenters.zero_shot.text_scores import text_scores
@@ -52,6 +51,7 @@ class ZeroShotHead(Head):
     Attributes:
         texts: Q×D features of the texts, of unit length. They are in checkpoints, so that a
             finished run needs no text tower.
+        regions: gives the regions of images that are read.
         has_texts: whether ``texts`` were given, or read from a checkpoint.
         class_ids: Q int64, the class of each text.
     """
@@ -99,7 +99,9 @@ class ZeroShotHead(Head):
             scale=spec.vfm_scale,
             region_scale=spec.region_scale,
         )
-        self.needs_whole_images = any(isinstance(each, FolderSpec) for each in self._read_sets)
+        # those entries that a rule or the affinity reads
+        self.regions = RegionReader(self.method.regions[: self.method.region_sets])
+        self.needs_whole_images = self.regions.needs_whole_images
         self.has_texts = False
         self.register_buffer("texts", torch.zeros(len(spec.queries), text_width))
         post_hook: Any = self.register_load_state_dict_post_hook  # without types
@@ -238,37 +240,21 @@ class ZeroShotHead(Head):
             return self._probabilities(found)
         return found
 
-    @property
-    def _read_sets(self) -> tuple[SamSpec | FolderSpec | SuperpixelSpec, ...]:
-        """The entries of ``regions`` that a rule or the affinity reads."""
-        return self.method.regions[: self.method.region_sets]
-
     def _regions(self, image: Tensor, size: tuple[int, int]) -> list[Tensor]:
         """Return the region ids h×w of an image 3×H×W for every entry of ``regions`` that is read.
 
         They are found in the image as it is, and then resized to ``size`` (nearest neighbour).
         """
-        read_sets = self._read_sets
-        if not read_sets:
+        if not self.regions.sets:
             return []
         colours = (image.float() * self.std + self.mean).round().clamp(0, 255)
         rgb = colours.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-        maps = [region_map(np.ascontiguousarray(rgb), spec, image.device) for spec in read_sets]
-        return [_nearest(torch.from_numpy(each).long(), size) for each in maps]
+        return self.regions.maps(np.ascontiguousarray(rgb), size, image.device)
 
 
 def _texts_are_read(head: ZeroShotHead, _keys: object) -> None:
     """Note that the texts' features come from a checkpoint, which always holds them."""
     head.has_texts = True
-
-
-def _nearest(ids: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return ids H×W at another size, by the pixel that lies nearest to each one's middle."""
-    rows, columns = (
-        ((torch.arange(new) + 0.5) * old / new).long()
-        for new, old in zip(size, ids.shape, strict=True)
-    )
-    return ids[rows[:, None], columns]
 
 
 def _check_sizes(spec: ZeroShotSpec, blocks: Blocks) -> None:

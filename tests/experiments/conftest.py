@@ -8,9 +8,8 @@ import yaml
 from warm_processes import start_ablate
 
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.cost.measure import measure_cost
+from encoder_ablations.engine.cost import regions
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.experiments.runs import record_builder
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -74,7 +73,8 @@ class Studies:
 def _quick_latencies():
     """Runs would measure how long a forward pass takes for two seconds each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record_builder, "measure_cost", partial(measure_cost, seconds=0.0))
+        quick = partial(regions.measure_cost, seconds=0.0)
+        patch.setattr(regions, "measure_cost", quick)
         yield
 
 

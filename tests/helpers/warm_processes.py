@@ -99,11 +99,10 @@ def start_program(path, *arguments, **environment):
 
 
 def _ablate(*arguments):
-    from encoder_ablations.engine.cost.measure import measure_cost
+    from encoder_ablations.engine.cost import regions
     from encoder_ablations.experiments.cli import main
-    from encoder_ablations.experiments.runs import record_builder
 
-    record_builder.measure_cost = partial(measure_cost, seconds=0.0)
+    regions.measure_cost = partial(regions.measure_cost, seconds=0.0)
     return main(arguments)
 
 

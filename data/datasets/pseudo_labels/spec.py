@@ -1,10 +1,16 @@
 """Which finished run predicts the masks of the images that a fraction leaves out."""
 
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from encoder_ablations.utils.config import Config
+
+Threshold = Annotated[float, Field(ge=0, le=1)] | Literal["val"]
+"""A probability, or "val": the validation images give it."""
+Precision = Annotated[float, Field(gt=0, le=1)]
+"""A share of pixels whose class is right."""
 
 
 class PseudoLabelSpec(Config):
@@ -14,14 +20,32 @@ class PseudoLabelSpec(Config):
     """Name of the finished run that predicts the masks."""
     checkpoint_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """SHA-256 of that run's ``checkpoints/best.pt``."""
-    threshold: float = Field(ge=0, le=1)
-    """Least probability of a pixel's class, 0..1. Other pixels are ignored in training."""
+    threshold: Threshold
+    """Least probability of a pixel's class, 0..1, or "val". Other pixels are ignored in training.
+    """
+    precision: Precision | None = Field(default=None, exclude_if=lambda each: each is None)
+    """Given with ``threshold: val``: the precision that kept pixels of val must have, 0..1."""
     folder: Path | None = Field(default=None, exclude=True)
     """Folder of that run. It decides no result and is not kept: ``ablate train --config`` needs it
     again.
     """
 
+    @model_validator(mode="after")
+    def _precision_fits(self) -> Self:
+        if (self.threshold == "val") != (self.precision is not None):
+            raise ValueError("precision goes with threshold: val, and only with that")
+        return self
+
+    @property
+    def short_title(self) -> str:
+        """Return the threshold in a word: 0.7, or val0.9 for one with the precision 0.9 on val."""
+        if self.precision is None:
+            return f"{self.threshold:g}"
+        return f"val{self.precision:g}"
+
     @property
     def title(self) -> str:
         """Return the teacher and the threshold in words."""
-        return f"{self.run_id} from {self.threshold:g}"
+        if self.precision is None:
+            return f"{self.run_id} from {self.threshold:g}"
+        return f"{self.run_id} with a precision of {self.precision:g} on val"

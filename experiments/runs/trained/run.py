@@ -1,11 +1,13 @@
 """A finished run with its folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoder_ablations.experiments.runs.folder import CONFIG, load_run
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import first_names
 
 
 @dataclass(frozen=True)
@@ -16,17 +18,33 @@ class TrainedRun:
     record: RunRecord
 
     @property
-    def val_score(self) -> float:
-        """The best score on the validation split, 0..1; -1 where nothing is labelled.
+    def val_score(self) -> float | None:
+        """The best score on the validation split, 0..1; None where nothing is labelled there.
 
-        It is -1, too, where the head does not learn by steps, so that nothing was validated.
+        Of a head that takes no training steps it is the only one.
         """
-        if self.record.convergence is None:
-            return -1.0
-        score = self.record.convergence.best_val_score
-        if score is None:
-            return -1.0
-        return score
+        if self.record.convergence is not None:
+            return self.record.convergence.best_val_score
+        assert self.record.curves is not None
+        return next(iter(self.record.curves.val_score), None)
+
+
+def ranked(runs: Sequence[TrainedRun]) -> tuple[list[TrainedRun], str | None]:
+    """Return runs with the best validation score first, and what to say of those without one.
+
+    Runs without a score follow in their order. Of equals the first one stays first.
+
+    Args:
+        runs: finished ones.
+    """
+    scored = [run for run in runs if run.val_score is not None]
+    others = [run for run in runs if run.val_score is None]
+    in_order = sorted(scored, key=lambda run: -(run.val_score or 0.0))
+    if not others:
+        return in_order, None
+    names = first_names([run.record.run_id for run in others])
+    note = f"{names}: no validation score, because no pixel of val is labelled; ranked last."
+    return in_order + others, note
 
 
 def trained_run(folder: Path) -> TrainedRun:

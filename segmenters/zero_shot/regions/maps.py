@@ -23,7 +23,10 @@ from encoder_ablations.utils.files import write_with
 
 
 def region_map(
-    image: np.ndarray, spec: SamSpec | FolderSpec | SuperpixelSpec, device: torch.device
+    image: np.ndarray,
+    spec: SamSpec | FolderSpec | SuperpixelSpec,
+    device: torch.device,
+    keep: bool = True,
 ) -> np.ndarray:
     """Return the region of every pixel, H×W int32; 0 = in no region.
 
@@ -34,20 +37,22 @@ def region_map(
         image: H×W×3 uint8, RGB.
         spec: how regions are found.
         device: where SAM computes.
+        keep: whether the cache folder is read and written.
 
     Raises:
         InputError: a model or a package is missing, or the folder has no regions of this image.
     """
     if isinstance(spec, FolderSpec):
         return folder_regions(image, spec)
-    path = cache_folder("regions") / f"{_key(image, spec)}.npz"
 
     def compute() -> np.ndarray:
         if isinstance(spec, SamSpec):
             return sam_regions(image, spec, device)
         return superpixel_regions(image, spec)
 
-    return _kept(path, compute)
+    if not keep:
+        return compute()
+    return _kept(cache_folder("regions") / f"{_key(image, spec)}.npz", compute)
 
 
 def _kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:

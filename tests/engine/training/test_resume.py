@@ -13,7 +13,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.evaluation.metrics import VALIDATION
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import MetricName
-from encoder_ablations.engine.training import loop
+from encoder_ablations.engine.training import validation
 from encoder_ablations.engine.training.batch_norm_statistics import estimate_learnt_statistics
 from encoder_ablations.engine.training.callbacks import Callback
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
@@ -307,7 +307,7 @@ def test_what_the_last_checkpoint_counts_on_is_there_after_a_kill(
     def better_each_time(_matrix, _task):
         return dict.fromkeys(VALIDATION["segmentation"], next(rising) / 100)
 
-    monkeypatch.setattr(loop, "validation_metrics", better_each_time)
+    monkeypatch.setattr(validation, "validation_metrics", better_each_time)
     settings = {"checkpoints": {"metric": "pixel_accuracy", "keep": 2}, "evaluate_every": 1}
 
     trainer = trainer_of(terrain, tmp_path, settings)

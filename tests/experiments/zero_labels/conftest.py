@@ -7,6 +7,7 @@ import yaml
 from toy_colors import ENCODER, HEAD, make_squares
 
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.runs.folder import load_run
 
 RECIPE = {
     "steps": 2,
@@ -54,3 +55,38 @@ def mixed(squares, tmp_path_factory):
     output = folder / "colors"
     assert main(["run", str(study), "--output", str(output), "--device", "cpu"]) == 0
     return output
+
+
+TEACHING = RECIPE | {"steps": 4}
+
+
+@pytest.fixture(scope="module")
+def teachers(squares, tmp_path_factory):
+    """Folders of finished runs: without labels always right and always wrong, and a linear head."""
+    folder = tmp_path_factory.mktemp("teachers")
+    heads = [{"name": HEAD}, {"name": HEAD, "method": "farthest"}, {"name": "linear"}]
+    changes = {"segmenters": heads, "fractions": [0, 0.5], "seeds": [0], "recipe": TEACHING}
+    output = folder / "teachers"
+    study = str(write(folder, squares, **changes))
+    assert main(["run", study, "--output", str(output), "--device", "cpu"]) == 0
+    titles = {f"{HEAD} nearest": "right", f"{HEAD} farthest": "wrong", "linear": "linear"}
+    runs = {load_run(run).spec.segmenter.title: run for run in output.glob("runs/*")}
+    return {titles[title]: run for title, run in runs.items()}
+
+
+@pytest.fixture
+def arms(write_study, teachers):
+    """arms(teacher, threshold, **changes) -> a study's YAML with and without that teacher.
+
+    ``recipe`` holds only what differs; ``precision`` goes with ``threshold``.
+    """
+
+    def write(teacher="right", threshold=0.3, precision=None, recipe=(), **changes):
+        choice = {"run": str(teachers[teacher]), "threshold": threshold}
+        if precision is not None:
+            choice["precision"] = precision
+        settings = {"segmenters": ["linear"], "fractions": [0.5], "seeds": [0]}
+        settings |= {"recipe": TEACHING | dict(recipe), "pseudo_labels": [None, choice]}
+        return write_study(**settings | changes)
+
+    return write

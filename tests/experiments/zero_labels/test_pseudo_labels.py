@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
-from toy_colors import ENCODER, HEAD
+from toy_colors import HEAD
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.subsets import fingerprint
@@ -24,50 +23,6 @@ from encoder_ablations.experiments.runs.pseudo_labels.teacher import check_teach
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def teachers(squares, tmp_path_factory):
-    """Folders of finished runs: one without labels that is always right, and a linear head."""
-    folder = tmp_path_factory.mktemp("teachers")
-    study = {
-        "name": "teachers",
-        "encoders": [ENCODER],
-        "segmenters": [HEAD, "linear"],
-        "datasets": [squares.model_dump(mode="json")],
-        "fractions": [0, 0.5],
-        "seeds": [0],
-        "recipe": RECIPE,
-    }
-    path = folder / "teachers.yaml"
-    path.write_text(yaml.safe_dump(study))
-    output = folder / "teachers"
-    assert main(["run", str(path), "--output", str(output), "--device", "cpu"]) == 0
-    found = {}
-    for run in output.glob("runs/*"):
-        found[load_run(run).spec.segmenter.name] = run
-    return {"right": found[HEAD], "linear": found["linear"]}
-
-
-RECIPE = {
-    "steps": 4,
-    "batch_size": 2,
-    "evaluate_every": 2,
-    "augmentation": {"crop": [32, 32]},
-    "schedule": {"warmup_steps": 1},
-}
-
-
-@pytest.fixture
-def arms(write_study, teachers):
-    """arms(teacher, threshold, **changes) -> a study's YAML with and without that teacher."""
-
-    def write(teacher="right", threshold=0.3, **changes):
-        settings = {"segmenters": ["linear"], "fractions": [0.5], "seeds": [0], "recipe": RECIPE}
-        choice = {"run": str(teachers[teacher]), "threshold": threshold}
-        return write_study(**settings | {"pseudo_labels": [None, choice]} | changes)
-
-    return write
 
 
 def checked(spec):
@@ -262,8 +217,8 @@ def test_a_teacher_on_the_same_files_under_another_name_is_refused(arms, squares
         ({"threshold": 1.5}, "threshold"),
         ({"fractions": [1.0]}, "between 0 and 1"),
         ({"pseudo_labels": [{"run": "nowhere", "threshold": 0.5}]}, "nowhere"),
-        ({"recipe": RECIPE | {"overfit": 1}}, "recipe.overfit"),
-        ({"recipe": RECIPE | {"pos_ratio": 0.5}}, "recipe.pos_ratio"),
+        ({"recipe": {"overfit": 1}}, "recipe.overfit"),
+        ({"recipe": {"pos_ratio": 0.5}}, "recipe.pos_ratio"),
         ({"federation": [{"clients": 2}]}, "federation"),
     ],
 )

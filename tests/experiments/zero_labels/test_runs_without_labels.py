@@ -1,5 +1,7 @@
 """Runs of a head that needs no labels: one each, without training, and readable by everything."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,15 @@ from PIL import Image
 from toy_colors import HEAD
 
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.prediction.chosen_runs import best_of_study
+from encoder_ablations.experiments.runs import run as runs
+from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.runs.model import member_of
 from encoder_ablations.experiments.runs.record import load_record
+from encoder_ablations.experiments.runs.trained.run import ranked, trained_run
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
+from encoder_ablations.experiments.worst.selection import encoders_of
+from encoder_ablations.utils.errors import InputError
 
 
 def records(folder):
@@ -35,7 +45,7 @@ def test_a_head_without_labels_has_one_run_per_method(mixed):
 def test_the_record_says_that_nothing_was_trained(nearest, mixed):
     assert nearest.spec.segmenter.queries == {"red": 0, "green": 1, "blue": 2}
     assert nearest.convergence is None
-    assert nearest.curves.loss_steps == nearest.curves.val_steps == []
+    assert nearest.curves.loss_steps == []
     assert nearest.data.n_train == 0
     assert nearest.data.class_pixels == [0, 0, 0]
     assert nearest.cost.parameters["trainable"] == 0
@@ -121,13 +131,73 @@ def test_a_run_is_exported(mixed, nearest, tmp_path):
     assert "100.0" in (output / "README.md").read_text()
 
 
-def test_predictions_of_a_study_say_which_runs_are_not_ranked(mixed, nearest, squares, capsys):
+def test_a_run_without_training_is_scored_once_on_validation(mixed):
+    found = records(mixed)
+    for method, score in (("nearest", 1), ("farthest", 0)):
+        record = found[f"{HEAD} {method}", 0, 0]
+        assert (record.curves.val_steps, record.curves.val_score) == ([0], [score])
+        folder = mixed / "runs" / record.run_id
+        assert trained_run(folder).val_score == score
+        best = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+        assert best["val_score"] == score
+
+
+def test_runs_without_training_are_ranked_among_the_others(mixed, nearest, squares, capsys):
+    folders = [mixed / "runs" / record.run_id for record in records(mixed).values()]
+    in_order, note = ranked([trained_run(folder) for folder in folders])
+    assert note is None
+    assert in_order[0].record.run_id == nearest.run_id
+    assert in_order[-1].record.spec.segmenter.title == f"{HEAD} farthest"
+    assert best_of_study(mixed).record.run_id == nearest.run_id
     image = f"{squares.root}/images/test/test_0.png"
-    options = [image, "--device", "cpu", "-o"]
-    assert main(["predict", str(mixed), *options, str(mixed.parent / "of_study")]) == 0
-    told = capsys.readouterr().err
-    assert f"{HEAD} nearest" in told
-    assert "no validation score" in told
-    run = str(mixed / "runs" / nearest.run_id)
-    assert main(["predict", run, *options, str(mixed.parent / "of_run")]) == 0
-    assert "no validation score" not in capsys.readouterr().err
+    output = str(mixed.parent / "of_study")
+    assert main(["predict", str(mixed), image, "--device", "cpu", "-o", output]) == 0
+    told = capsys.readouterr()
+    assert "100.0 % mIoU on val" in told.out + told.err
+    assert "no validation score" not in told.err
+
+
+def test_an_ensemble_weighs_a_run_without_training_by_its_score(mixed):
+    found = records(mixed)
+    runs = [trained_run(mixed / "runs" / record.run_id) for record in found.values()]
+    weights = {
+        run.record.spec.segmenter.title: member_of(run, torch.device("cpu"), "validation").weight
+        for run in runs
+    }
+    assert weights[f"{HEAD} nearest"] == 1
+    assert weights[f"{HEAD} farthest"] == 1e-6
+
+
+def test_images_of_val_are_predicted_once_where_they_are_reported(
+    write_study, squares, tmp_path, monkeypatch
+):
+    without_test = squares.model_dump(mode="json") | {"splits": {"train": "train", "val": "val"}}
+    (spec,) = plan(load_study_spec(write_study(datasets=[without_test])))
+
+    def refuse(*args, **options):
+        raise AssertionError("val is evaluated a second time")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "evaluate", refuse)
+        record = runs.execute_run(spec, tmp_path / "runs" / spec.run_id, Execution("cpu"))
+    assert record.error is None
+    assert record.data.report_split == "val"
+    assert record.curves.val_score == [record.metrics.miou]
+    assert len(record.pictures) == 2
+
+
+def test_runs_without_a_labelled_pixel_on_val_are_named(write_study, squares, tmp_path, capsys):
+    shutil.copytree(squares.root, tmp_path / "unlabelled")
+    for path in (tmp_path / "unlabelled" / "masks" / "val").iterdir():
+        Image.fromarray(np.full((32, 48), 255, np.uint8)).save(path)
+    root = str(tmp_path / "unlabelled")
+    study = write_study(datasets=[squares.model_dump(mode="json") | {"root": root}])
+    assert main(["run", study, "--output", "out", "--device", "cpu"]) == 0
+    (folder,) = (tmp_path / "out" / "runs").iterdir()
+    capsys.readouterr()
+    run = best_of_study(tmp_path / "out")
+    assert run.val_score is None
+    assert folder.name in capsys.readouterr().err
+    with pytest.raises(InputError, match="equal"):
+        member_of(run, torch.device("cpu"), "validation")
+    assert folder.name in " ".join(encoders_of(tmp_path / "out").notes)

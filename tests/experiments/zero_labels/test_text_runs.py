@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from small_clips import NAME, make_small, tower
 
+from encoder_ablations.engine.training.checkpoints import body_digest
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.model import load_best
 from encoder_ablations.experiments.runs.record import load_record
@@ -93,6 +94,19 @@ def test_a_finished_run_needs_no_tower_and_no_weights(finished, monkeypatch, met
     second = {name for name in best if name.startswith("head.second.encoder.")}
     assert bool(second) == (method == "proxyclip")
     assert not [name for name in best if name.startswith("encoder.")]
+
+
+def test_the_record_identifies_the_second_model(finished):
+    record, folder = zero_shot(finished, "proxyclip")
+    facts = record.encoder["vfm"]
+    model, _ = load_best(folder, record.spec, None)
+    state = model.head.second.encoder.state_dict()
+    assert facts["weights_sha256"] == body_digest(state)
+    assert "weights" not in facts, "its weights are random, so that no file names them"
+    name = next(iter(state))
+    changed = state | {name: state[name] + 1}
+    assert facts["weights_sha256"] != body_digest(changed)
+    assert "vfm" not in zero_shot(finished)[0].encoder
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,9 @@ class BlocksBody(Body):
     def as_blocks(self):
         return self.blocks
 
+    def tokens(self, height, width):
+        return None
+
 
 def encoder_of(blocks):
     return Encoder(BlocksBody(blocks), BareTaps(), None)
