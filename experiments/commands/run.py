@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from encoder_ablations.experiments import options
@@ -26,6 +27,8 @@ from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.progress import clear_up
 from encoder_ablations.experiments.workers.ray_cluster import connected, run_on_ray
+from encoder_ablations.experiments.workers.slurm.following import run_on_slurm
+from encoder_ablations.experiments.workers.slurm.submission import Submitter, require_slurm
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import ensure_writable
 from encoder_ablations.utils.texts import plural
@@ -37,6 +40,7 @@ EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --dry-run
   ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4] --extend
   ablate run my_study.yaml --processes 4                       on four GPUs, or shares of the cores
+  ablate run my_study.yaml --slurm partition=gpu,gres=gpu:1,time=4:00:00    as jobs of SLURM
   ablate run my_study.yaml --ray HOST:6379 --gpus-per-run 1    on a cluster, see docs/cluster.md"""
 
 
@@ -63,9 +67,9 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     Raises:
         InputError: the study has changed, no run can start, or torchrun started this.
     """
-    if _torchrun("WORLD_SIZE", 1) > 1 and (choices.processes or choices.cluster):
+    if _torchrun("WORLD_SIZE", 1) > 1 and choices.several_runs:
         raise InputError(
-            "torchrun makes each run span its processes; leave out --processes and --ray."
+            "torchrun makes each run span its processes; leave out --processes, --ray and --slurm."
         )
     located = locate_known(study, folder)
     if not choices.extend:
@@ -139,10 +143,16 @@ def _compute(
 
 
 def _cluster(choices: Choices) -> AbstractContextManager[object]:
-    """Return the connection to a cluster, if one computes the runs."""
-    if choices.cluster is None:
-        return nullcontext()
-    return connected(choices.cluster)
+    """Return the connection to a cluster, if one computes the runs.
+
+    Raises:
+        InputError: SLURM is asked for, and it or submitit is not here.
+    """
+    if choices.cluster is not None:
+        return connected(choices.cluster)
+    if choices.slurm is not None:
+        require_slurm()
+    return nullcontext()
 
 
 def _startable(
@@ -229,21 +239,30 @@ def _usable(folder: Path, runs: Sequence[PlannedRun]) -> list[Path]:
 
 def _checked_on(choices: Choices) -> Execution:
     """Return what runs are checked with: who hands them to a cluster needs no GPU."""
-    if choices.cluster is None:
+    if choices.cluster is None and choices.slurm is None:
         return choices.execution
     return Execution("cpu")
 
 
 def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[Outcome]:
-    from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
     from encoder_ablations.experiments.workers.worker import compute
 
     job = Job(compute, choices.execution, choices.retry_failed)
+    execute = _executor(choices)
     with Display(pending, shown) as display:
-        if choices.cluster is not None:
-            run_on_ray(pending, job, display, choices.cluster)
-        elif choices.processes is not None:
-            run_in_processes(pending, job, display, slots(choices.processes, choices.execution))
-        else:
-            run_here(pending, job, display)
+        execute(pending, job, display)
         return display.outcomes
+
+
+def _executor(choices: Choices) -> Callable[[Sequence[PlannedRun], Job, Display], None]:
+    """Return what computes runs, and shows how they get on."""
+    from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
+
+    if choices.cluster is not None:
+        return partial(run_on_ray, cluster=choices.cluster)
+    if choices.slurm is not None:
+        submitter_of = partial(Submitter, choices.slurm, run_here)
+        return partial(run_on_slurm, submitter_of=submitter_of, wait=choices.slurm.wait)
+    if choices.processes is not None:
+        return partial(run_in_processes, places=slots(choices.processes, choices.execution))
+    return run_here

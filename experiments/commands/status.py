@@ -13,6 +13,7 @@ from encoder_ablations.experiments.studies.saved_study import read_study, study_
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
 from encoder_ablations.experiments.studies.time_left import seconds_left
 from encoder_ablations.experiments.workers.progress import read_progress
+from encoder_ablations.experiments.workers.slurm.standing import jobs_of
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
@@ -73,7 +74,10 @@ def describe(name: str, folder: Path, standing: Standing) -> str:
     lines += map(_running_line, standing.of("running"))
     lines += map(_failed_line, standing.of("failed"))
     lines += [f"  unreadable   {run.problem}" for run in standing.of("unreadable")]
-    lines.append(_time_left(standing))
+    jobs = jobs_of(folder, standing.runs)
+    if jobs is not None:
+        lines += jobs.lines()
+    lines.append(_time_left(standing, jobs is not None and jobs.pending > 0))
     recorded = {path.parent.name for path in folder.glob("runs/*/record.json")}
     others = recorded - {run.folder.name for run in standing.runs}
     if others:
@@ -111,9 +115,16 @@ def _own_seconds(run: PlannedRun) -> float | None:
     return (progress.steps - progress.step) * progress.seconds_per_step
 
 
-def _time_left(standing: Standing) -> str:
-    """Return the last line: how long it takes until every run has ended."""
+def _time_left(standing: Standing, queued: bool) -> str:
+    """Return the last line: how long it takes until every run has ended.
+
+    Args:
+        standing: the runs.
+        queued: whether jobs wait that will compute some of them.
+    """
     running, waiting = standing.of("running"), standing.of("not begun", "interrupted")
+    if queued and not running:
+        return f"its jobs wait; {training_left(waiting, standing.speeds)}"
     if not running:
         return _time_without_workers(standing, waiting)
     needed = [_own_seconds(run) for run in running]

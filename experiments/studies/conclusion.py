@@ -46,7 +46,7 @@ def conclude(
     # the report has named what it leaves out; the others are named here
     unreadable = [run.problem for run in runs if run.problem not in (None, *left_out)]
     unused = [*not_started(problems), *map("unreadable: {}".format, unreadable)]
-    failed = _failed(runs)
+    failed = [*_failed(runs), *_lost(runs, outcomes)]
     for line in [*unused, *failed]:
         print(line, file=sys.stderr)
     if failed:
@@ -69,6 +69,20 @@ def _failed(runs: Sequence[PlannedRun]) -> list[str]:
         which = plural(len(errors) - refused, "run")
         lines.append(f"{which} failed; --retry-failed repeats what failed.")
     return lines
+
+
+def _lost(runs: Sequence[PlannedRun], outcomes: Sequence[Outcome]) -> list[str]:
+    """Return a line for each reason why runs have failed before they began, so without a record."""
+    without = {run.spec.run_id for run in runs if run.record is None and run.problem is None}
+    messages = [
+        outcome.message
+        for outcome in outcomes
+        if outcome.state == "failed" and outcome.run_id in without
+    ]
+    return [
+        f"not computed ({plural(count, 'run')}): {message}. The same command tries again."
+        for message, count in Counter(messages).items()
+    ]
 
 
 def not_started(problems: dict[str, str]) -> list[str]:
