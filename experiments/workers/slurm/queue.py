@@ -1,8 +1,10 @@
 """What SLURM says of jobs: squeue of those that wait or run, sacct of those that have ended."""
 
 import logging
+import math
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from encoder_ablations.utils.texts import one_line, shortened
 
 SECONDS = 60.0
 """How long squeue may take to answer."""
+AGE = 10.0
+"""How old an answer of squeue may be, in seconds: all users of a cluster ask the same server."""
 CANCELLED, FAILED, OUT_OF_MEMORY = "CANCELLED", "FAILED", "OUT_OF_MEMORY"
 ENDED = (CANCELLED, FAILED, OUT_OF_MEMORY, "COMPLETED", "TIMEOUT", "NODE_FAIL", "DEADLINE")
 """States of jobs that squeue may still list for some minutes after their end."""
@@ -24,6 +28,18 @@ def live_jobs(user: int) -> dict[str, str] | None:
 
     None where squeue is not installed or does not answer: then nothing is known.
     """
+    asked, jobs = _answers.get(user, (-math.inf, None))
+    if time.monotonic() - asked > AGE:
+        jobs = _ask(user)
+        _answers[user] = time.monotonic(), jobs
+    return jobs
+
+
+_answers: dict[int, tuple[float, dict[str, str] | None]] = {}
+"""User -> when squeue was asked (monotonic seconds), and what it said."""
+
+
+def _ask(user: int) -> dict[str, str] | None:
     if shutil.which("squeue") is None:
         return None
     # --array: each element of an array on a line of its own, also while it waits

@@ -94,6 +94,7 @@ def test_options_that_do_not_fit_together(studies, capsys, options, word):
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
     """Programs of SLURM on PATH, and no waiting; jobs stay in the queue."""
+    monkeypatch.setattr(following.queue, "AGE", -1.0)
     monkeypatch.setattr(following, "SETTLE_SECONDS", 0.0)
     monkeypatch.setenv("FAKE_SLURM_FULL", "1")
     yield fake_slurm.install(tmp_path / "slurm", monkeypatch)

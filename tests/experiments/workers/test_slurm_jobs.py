@@ -38,6 +38,7 @@ def slurm(tmp_path, monkeypatch):
     """Programs of SLURM on PATH, and quick looks."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(following, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(following.queue, "AGE", -1.0)
     monkeypatch.setattr(following, "SETTLE_SECONDS", 1.0)
     fake_slurm.install(tmp_path / "slurm", monkeypatch)
     yield
