@@ -28,6 +28,7 @@ class Study:
         confidences: run id -> how far its probabilities can be relied on, where measured.
         ensembles: the same of several runs together.
         following: what more may follow from the results so far, one sentence each.
+        refresh: after how many seconds the page loads itself again; None = never.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Study:
     confidences: Mapping[str, ConfidenceRecord] = field(default_factory=dict)
     ensembles: Sequence[ConfidenceRecord] = ()
     following: tuple[str, ...] = ()
+    refresh: int | None = None
 
     @property
     def task(self) -> Task:

@@ -10,9 +10,10 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.folder import save_config
 from encoder_ablations.experiments.runs.planned_run import locate
-from encoder_ablations.experiments.studies import watching
+from encoder_ablations.experiments.studies import watched_report, watching
 from encoder_ablations.experiments.studies.live_table import live_table
 from encoder_ablations.experiments.studies.plan_table import Standing
+from encoder_ablations.experiments.studies.saved_study import save_study
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.workers.progress import ProgressFile
@@ -106,3 +107,64 @@ def test_a_failed_run_that_is_repeated_has_not_ended(studies):
         located = watching.Located([locate([run.spec], Path("out"))[0]])
         assert not watching.has_ended(located, Standing(located.runs))
     assert watching.has_ended(located, Standing(located.runs))
+
+
+REFRESH = '<meta http-equiv="refresh" content="1">'
+
+
+def test_the_report_follows_a_study_and_its_last_page_rests(studies, between_looks, capsys):
+    spec = load_study_spec(studies.write())
+    save_study(spec, Path("out"))
+    first, second = runs_of("tiny.yaml")
+    pages = []
+
+    def second_ends():
+        pages.append(Path("out/report.html").read_text())
+        fail(second)
+
+    between_looks(lambda: fail(first), second_ends)
+    assert main(["report", "out", "--watch", "--every", "1"]) == 0
+    pages.append(Path("out/report.html").read_text())
+    assert [REFRESH in page for page in pages] == [True, False]
+    assert [page.count("ValueError: no images") > 0 for page in pages] == [True, True]
+    assert "2 runs: 1 failed, 1 not begun; report: out/report.html" in capsys.readouterr().out
+
+
+def test_a_report_is_written_again_only_when_records_change(studies, monkeypatch):
+    save_study(load_study_spec(studies.write()), Path("out"))
+    first, second = runs_of("tiny.yaml")
+    clock, written = [0.0], []
+    monkeypatch.setattr(watched_report.time, "monotonic", lambda: clock[0])
+    watched = watched_report.WatchedReport(Path("out"), 30, lambda *given: written.append(given))
+    assert not watched.look()
+    assert not written, "there is no record"
+    fail(first)
+    assert not watched.look()
+    assert not watched.look()
+    assert written == [(Path("out"), 30)]
+    (first.folder / "record.json").unlink()
+    fail(first)
+    os.utime(first.folder / "record.json", (1, 1))
+    assert not watched.look()
+    assert len(written) == 1, "too soon"
+    clock[0] = 31.0
+    assert not watched.look()
+    assert len(written) == 2
+    fail(second)
+    assert watched.look()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["out", "other", "--watch"], "one"),
+        (["out", "--watch", "--every", "0"], "0"),
+        (["out", "--every", "9"], "--watch"),
+        (["out", "--watch"], "study.yaml"),
+    ],
+)
+def test_what_report_cannot_watch(tmp_path, monkeypatch, capsys, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert word in line
