@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.studies.rounds import following_in
-from encoder_ablations.experiments.studies.watched_report import WatchedReport
-from encoder_ablations.experiments.studies.watching import watch
+from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.rounds import following_in, locate_known
+from encoder_ablations.experiments.studies.saved_study import read_study
+from encoder_ablations.experiments.studies.watching.loop import watch
+from encoder_ablations.experiments.studies.watching.report import WatchedReport
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,7 +80,12 @@ def _watch(folders: Sequence[Path], every: int | None) -> int:
         every = EVERY
     if every < 1:
         raise InputError(f"--every {every}: allowed are 1 and more seconds.")
-    watched = WatchedReport(folder, every, _write)
+    study = read_study(folder)
+
+    def locate() -> Located:
+        return locate_known(study, folder, SegmenterSpec.model_validate)
+
+    watched = WatchedReport(folder, locate, every, _write)
     watch(watched.look)
     if not watched.records():
         print(f"no run has ended in {folder}; there is no report yet.")

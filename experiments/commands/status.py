@@ -8,19 +8,19 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.known import Located
-from encoder_ablations.experiments.studies.live_table import live_table
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
 from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
 from encoder_ablations.experiments.studies.time_left import seconds_left
-from encoder_ablations.experiments.studies.watching import has_ended, watch
+from encoder_ablations.experiments.studies.watching.loop import watch
+from encoder_ablations.experiments.studies.watching.table import live_table
+from encoder_ablations.experiments.studies.watching.terminal import Live
 from encoder_ablations.experiments.workers.progress import read_progress
 from encoder_ablations.experiments.workers.slurm.standing import jobs_of
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.live import Live
 from encoder_ablations.utils.texts import duration, plural
 
 EXAMPLES = """  ablate status outputs/demo
@@ -81,7 +81,7 @@ def _watch(name: str, folder: Path, locate: Callable[[], Located]) -> int:
         nonlocal code
         located = locate()
         standing = Standing(located.runs)
-        code, ended = _code(standing), has_ended(located, standing)
+        code, ended = _code(standing), standing.has_ended(located.following)
         above, below = _frame(name, folder, standing)
         below += located.following
         table = live_table(standing, live.height - len(above) - len(below))

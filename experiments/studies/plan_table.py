@@ -34,6 +34,14 @@ class Standing:
         """Return the runs in any of these states."""
         return [run for run, state in zip(self.runs, self.states, strict=True) if state in states]
 
+    def has_ended(self, following: Sequence[str]) -> bool:
+        """Return whether every run has ended, and none follows from the results.
+
+        Args:
+            following: what may follow, see ``Located``.
+        """
+        return not following and not self.of("running", "interrupted", "not begun")
+
     def counts(self) -> str:
         """``8 runs: 3 finished, 1 failed, 4 not begun``."""
         counts = Counter(self.states)

@@ -10,14 +10,14 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.folder import save_config
 from encoder_ablations.experiments.runs.planned_run import locate
-from encoder_ablations.experiments.studies import watched_report, watching
-from encoder_ablations.experiments.studies.live_table import live_table
+from encoder_ablations.experiments.studies.known import Located
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import save_study
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
+from encoder_ablations.experiments.studies.watching import loop, report, terminal
+from encoder_ablations.experiments.studies.watching.table import live_table
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.workers.progress import ProgressFile
-from encoder_ablations.utils import live
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.interrupts import Stopped
 
@@ -37,7 +37,7 @@ def between_looks(monkeypatch):
 
     def plan_pauses(*actions):
         left = iter(actions)
-        monkeypatch.setattr(watching.time, "sleep", lambda seconds: next(left)())
+        monkeypatch.setattr(loop.time, "sleep", lambda seconds: next(left)())
 
     return plan_pauses
 
@@ -45,7 +45,7 @@ def between_looks(monkeypatch):
 def test_the_table_changes_in_place_until_the_last_run_has_ended(
     studies, between_looks, monkeypatch, capsys
 ):
-    monkeypatch.setattr(live.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
     study = studies.write()
     first, second = runs_of(study)
     between_looks(lambda: fail(first), lambda: fail(second))
@@ -104,9 +104,10 @@ def test_a_failed_run_that_is_repeated_has_not_ended(studies):
     (run, _) = runs_of(studies.write())
     fail(run)
     with holding(run.folder, 1.0):
-        located = watching.Located([locate([run.spec], Path("out"))[0]])
-        assert not watching.has_ended(located, Standing(located.runs))
-    assert watching.has_ended(located, Standing(located.runs))
+        assert not Standing(locate([run.spec], Path("out"))).has_ended([])
+    standing = Standing(locate([run.spec], Path("out")))
+    assert standing.has_ended([])
+    assert not standing.has_ended(["more runs follow"])
 
 
 REFRESH = '<meta http-equiv="refresh" content="1">'
@@ -131,11 +132,15 @@ def test_the_report_follows_a_study_and_its_last_page_rests(studies, between_loo
 
 
 def test_a_report_is_written_again_only_when_records_change(studies, monkeypatch):
-    save_study(load_study_spec(studies.write()), Path("out"))
-    first, second = runs_of("tiny.yaml")
+    first, second = runs_of(studies.write())
     clock, written = [0.0], []
-    monkeypatch.setattr(watched_report.time, "monotonic", lambda: clock[0])
-    watched = watched_report.WatchedReport(Path("out"), 30, lambda *given: written.append(given))
+    monkeypatch.setattr(report.time, "monotonic", lambda: clock[0])
+    watched = report.WatchedReport(
+        Path("out"),
+        lambda: Located(runs_of("tiny.yaml")),
+        30,
+        lambda *given: written.append(given),
+    )
     assert not watched.look()
     assert not written, "there is no record"
     fail(first)

@@ -1,10 +1,8 @@
-"""Look at a study again and again while others compute it."""
+"""Repeat a look at a study until it has ended, or until Ctrl-C."""
 
 import time
 from collections.abc import Callable
 
-from encoder_ablations.experiments.studies.known import Located
-from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.utils.interrupts import Stopped
 
 SECONDS = 2.0
@@ -29,8 +27,3 @@ def watch(look: Callable[[], bool]) -> None:
         raise
     except KeyboardInterrupt:
         return
-
-
-def has_ended(located: Located, standing: Standing) -> bool:
-    """Return whether every run of a study has ended, and none follows from their results."""
-    return not located.following and not standing.of("running", "interrupted", "not begun")

@@ -4,11 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from encoder_ablations.experiments.studies.known import Located
 from encoder_ablations.experiments.studies.plan_table import Standing
-from encoder_ablations.experiments.studies.rounds import locate_known
-from encoder_ablations.experiments.studies.saved_study import read_study
-from encoder_ablations.experiments.studies.watching import has_ended
-from encoder_ablations.segmenters.spec import SegmenterSpec
 
 READ = (
     *("runs/*/record.json", "runs/*/confidence.json", "runs/*/transfer/*.json"),
@@ -25,13 +22,16 @@ class WatchedReport:
 
     Args:
         folder: of the study.
+        locate: returns its runs as they are now.
         every: seconds between two reports, at least.
         write: writes it.
     """
 
-    def __init__(self, folder: Path, every: int, write: Write) -> None:
+    def __init__(
+        self, folder: Path, locate: Callable[[], Located], every: int, write: Write
+    ) -> None:
         self.folder = folder
-        self.study = read_study(folder)
+        self.locate = locate
         self.every = every
         self.write = write
         self.seen: dict[Path, int] = {}
@@ -39,9 +39,9 @@ class WatchedReport:
 
     def look(self) -> bool:
         """Look once; return whether the study has ended. Then nothing is written here."""
-        located = locate_known(self.study, self.folder, SegmenterSpec.model_validate)
+        located = self.locate()
         standing = Standing(located.runs)
-        if has_ended(located, standing):
+        if standing.has_ended(located.following):
             return True
         found = self.records()
         if found != self.seen and time.monotonic() >= self.due:
