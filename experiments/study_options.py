@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.workers.ray_cluster import Cluster
+from encoder_ablations.experiments.workers.slurm.parameters import (
+    EXAMPLE,
+    Slurm,
+    read_parameters,
+)
 from encoder_ablations.utils.errors import InputError
 
 
@@ -16,6 +21,7 @@ class Choices:
     Attributes:
         processes: how many runs at a time on this machine; None = one, in this process.
         cluster: where Ray runs them, if it does.
+        slurm: how they become jobs of SLURM, if they do.
         retry_failed: whether failed runs are repeated.
         extend: whether a changed study may go on in the folder of the old one.
         dry_run: only print the plan.
@@ -24,9 +30,15 @@ class Choices:
     execution: Execution
     processes: int | None = None
     cluster: Cluster | None = None
+    slurm: Slurm | None = None
     retry_failed: bool = False
     extend: bool = False
     dry_run: bool = False
+
+    @property
+    def several_runs(self) -> bool:
+        """Whether other processes than this one compute the runs."""
+        return any((self.processes, self.cluster, self.slurm))
 
 
 def add_choices(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +70,26 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="GPUs of a run on Ray (default 1 if there are)",
     )
+    _add_slurm_options(parser)
+
+
+def _add_slurm_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--slurm",
+        metavar="NAME=VALUE,…",
+        help=f"run as jobs of SLURM: {EXAMPLE.removeprefix('--slurm ')}, see docs/cluster.md",
+    )
+    parser.add_argument(
+        "--slurm-setup",
+        action="append",
+        default=[],
+        metavar="LINE",
+        help="a line of shell that each job begins with, e.g. 'module load cuda'; may be repeated",
+    )
+    parser.add_argument(
+        "--runs-per-job", type=int, metavar="N", help="runs of a job of SLURM (default 1)"
+    )
+    parser.add_argument("--no-wait", action="store_true", help="submit the jobs of SLURM and leave")
 
 
 def read_choices(arguments: argparse.Namespace) -> Choices:
@@ -72,6 +104,7 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
         options.read_training(arguments),
         arguments.processes,
         _read_cluster(arguments),
+        _read_slurm(arguments),
         arguments.retry_failed,
         arguments.extend,
         arguments.dry_run,
@@ -88,9 +121,43 @@ def _read_cluster(arguments: argparse.Namespace) -> Cluster | None:
             "--processes and --ray exclude each other: Ray decides how many runs there are at a "
             "time."
         )
-    if arguments.device.startswith("cuda:"):
-        raise InputError(
-            f"--device {arguments.device} with --ray: Ray chooses each run's GPU, and a run sees "
-            "only that one. Say --device cuda."
-        )
+    _refuse_one_gpu(arguments.device, "Ray")
     return Cluster(arguments.ray, arguments.cpus_per_run, arguments.gpus_per_run)
+
+
+def _read_slurm(arguments: argparse.Namespace) -> Slurm | None:
+    if arguments.slurm is None:
+        _refuse_without_slurm(arguments)
+        return None
+    if arguments.processes or arguments.ray:
+        raise InputError(
+            "--slurm, --ray and --processes exclude each other: SLURM decides how many runs there "
+            "are at a time (array_parallelism=N limits them)."
+        )
+    _refuse_one_gpu(arguments.device, "SLURM")
+    runs_per_job = arguments.runs_per_job
+    if runs_per_job is None:
+        runs_per_job = 1
+    if runs_per_job < 1:
+        raise InputError(f"--runs-per-job {runs_per_job}: allowed are 1 and more.")
+    parameters = read_parameters(arguments.slurm, arguments.slurm_setup)
+    return Slurm(parameters, runs_per_job, not arguments.no_wait)
+
+
+def _refuse_without_slurm(arguments: argparse.Namespace) -> None:
+    given = {
+        "--slurm-setup": arguments.slurm_setup,
+        "--runs-per-job": arguments.runs_per_job,
+        "--no-wait": arguments.no_wait,
+    }
+    for option, value in given.items():
+        if value:
+            raise InputError(f"{option} is about jobs of SLURM; add {EXAMPLE}.")
+
+
+def _refuse_one_gpu(device: str, scheduler: str) -> None:
+    if device.startswith("cuda:"):
+        raise InputError(
+            f"--device {device}: {scheduler} chooses each run's GPU, and a run sees only that one. "
+            "Say --device cuda."
+        )

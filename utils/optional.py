@@ -85,6 +85,11 @@ HINTS = {
         "Superpixels need it: pip install scikit-image  (or encoder-ablations[superpixels]). "
         "Regions by SAM and from a folder work without it.",
     ),
+    "submitit": (
+        "submitit",
+        "Jobs of SLURM are submitted by it: pip install submitit  (or encoder-ablations[slurm]). "
+        "Without it studies run in one process, or in several on this machine with --processes.",
+    ),
     "wandb": (
         "Weights & Biases",
         "Install it with  pip install 'encoder-ablations[wandb]'  or  pip install wandb. "

@@ -1,14 +1,30 @@
 """``ablate report``: the report of a study, from its records alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.rounds import following_in, locate_known
+from encoder_ablations.experiments.studies.saved_study import read_study
+from encoder_ablations.experiments.studies.watching.loop import watch
+from encoder_ablations.experiments.studies.watching.report import WatchedReport
+from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from encoder_ablations.experiments.reporting.page.page import ReportFiles
+
+EVERY = 30
+"""Seconds between two reports of a study that runs, at least: drawing them takes time."""
 
 EXAMPLES = """  ablate report outputs/demo
-  ablate report outputs/camvid outputs/voc"""
+  ablate report outputs/camvid outputs/voc
+  ablate report outputs/camvid --watch"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,15 +33,66 @@ def main(argv: Sequence[str] | None = None) -> int:
         "report", "Writes report.html, runs.csv, figures and tables of a study.", EXAMPLES
     )
     parser.add_argument("study", type=Path, nargs="+", help="folder of a study, e.g. outputs/demo")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="write the report again when runs end, until the last has; the page reloads itself",
+    )
+    parser.add_argument(
+        "--every", type=int, metavar="N", help=f"with --watch: at most every N s (default {EVERY})"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.watch:
+        return _watch(arguments.study, arguments.every)
+    if arguments.every is not None:
+        raise InputError("--every says how often --watch writes; add --watch.")
     code = 0
     for folder in arguments.study:
-        # a folder without records is refused before the figures are imported
-        study = collect(folder)
-        from encoder_ablations.experiments.reporting.page.page import report_of
-
-        report = report_of(study)
+        report = _write(folder)
         report.announce()
         if report.problems:
             code = LEFT_OUT
     return code
+
+
+def _write(folder: Path, refresh: int | None = None) -> "ReportFiles":
+    """Write the report of a folder; its page reloads itself every ``refresh`` seconds."""
+    # a folder without records is refused before the figures are imported
+    study = replace(collect(folder), following=following_in(folder), refresh=refresh)
+    from encoder_ablations.experiments.reporting.page.page import report_of
+
+    return report_of(study)
+
+
+def _watch(folders: Sequence[Path], every: int | None) -> int:
+    """Write the report of a study whenever its records change, until it has ended.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: these are several folders, or none of a study.
+    """
+    if len(folders) > 1:
+        raise InputError("--watch follows one study; name one folder.")
+    (folder,) = folders
+    if every is None:
+        every = EVERY
+    if every < 1:
+        raise InputError(f"--every {every}: allowed are 1 and more seconds.")
+    study = read_study(folder)
+
+    def locate() -> Located:
+        return locate_known(study, folder, SegmenterSpec.model_validate)
+
+    watched = WatchedReport(folder, locate, every, _write)
+    watch(watched.look)
+    if not watched.records():
+        print(f"no run has ended in {folder}; there is no report yet.")
+        return 0
+    # the last page does not reload itself
+    report = _write(folder)
+    report.announce()
+    if report.problems:
+        return LEFT_OUT
+    return 0

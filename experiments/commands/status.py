@@ -6,19 +6,26 @@ from typing import Any
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.studies.known import Located
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
+from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
-from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec, plan
+from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
 from encoder_ablations.experiments.studies.time_left import seconds_left
+from encoder_ablations.experiments.studies.watching.loop import watch
+from encoder_ablations.experiments.studies.watching.table import live_table
+from encoder_ablations.experiments.studies.watching.terminal import Live
 from encoder_ablations.experiments.workers.progress import read_progress
+from encoder_ablations.experiments.workers.slurm.standing import jobs_of
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import duration, plural
 
 EXAMPLES = """  ablate status outputs/demo
-  ablate status my_study.yaml --table"""
+  ablate status my_study.yaml --table
+  ablate status outputs/demo --watch"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "study", help="the folder of a study, a YAML, or the name of one in configs/studies"
     )
     parser.add_argument("--table", action="store_true", help="also list every run")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="show all runs, and look again every 2 s until the last has ended; Ctrl-C leaves",
+    )
     options.add_overrides(parser, "seeds=[0,1]")
     options.add_output_option(parser, "outputs/<study>")
     arguments = parser.parse_intermixed_args(argv)
@@ -38,13 +50,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     if Path(arguments.study).is_dir():
         # what a folder says is resolved: no head need be installed, nor imported, which takes long
         load_head = SegmenterSpec.model_validate
-    standing = Standing(locate(plan(study, load_head), folder))
+
+    def look() -> Located:
+        return locate_known(study, folder, load_head)
+
+    if arguments.watch:
+        return _watch(study.name, folder, look)
+    located = look()
+    standing = Standing(located.runs)
     if arguments.table:
         print(standing.table())
     print(describe(study.name, folder, standing))
+    for line in located.following:
+        print(line)
+    return _code(standing)
+
+
+def _code(standing: Standing) -> int:
     if standing.of("unreadable"):
         return LEFT_OUT
     return 0
+
+
+def _watch(name: str, folder: Path, locate: Callable[[], Located]) -> int:
+    """Show the study until it has ended; return the exit code."""
+    live = Live()
+    code = 0
+
+    def look() -> bool:
+        nonlocal code
+        located = locate()
+        standing = Standing(located.runs)
+        code, ended = _code(standing), standing.has_ended(located.following)
+        above, below = _frame(name, folder, standing)
+        below += located.following
+        table = live_table(standing, live.height - len(above) - len(below))
+        live.show([*above, *table, *below], f"{above[0]}; {below[0]}", last=ended)
+        return ended
+
+    watch(look)
+    return code
+
+
+def _frame(name: str, folder: Path, standing: Standing) -> tuple[list[str], list[str]]:
+    """Return what stands above and below the table: counts and jobs, and the time left."""
+    above = [f"study {name}: {standing.counts()}, in {folder}"]
+    jobs = jobs_of(folder, standing.runs)
+    if jobs is not None:
+        above += jobs.lines()
+    return above, [_time_left(standing, jobs is not None and jobs.pending > 0)]
 
 
 def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tuple[StudySpec, Path]:
@@ -65,11 +119,12 @@ def _find(reference: str, overrides: Sequence[str], output: Path | None) -> tupl
 
 def describe(name: str, folder: Path, standing: Standing) -> str:
     """Return what ``ablate status`` prints."""
-    lines = [f"study {name}: {standing.counts()}, in {folder}"]
+    (counts, *jobs), below = _frame(name, folder, standing)
+    lines = [counts]
     lines += map(_running_line, standing.of("running"))
     lines += map(_failed_line, standing.of("failed"))
     lines += [f"  unreadable   {run.problem}" for run in standing.of("unreadable")]
-    lines.append(_time_left(standing))
+    lines += [*jobs, *below]
     recorded = {path.parent.name for path in folder.glob("runs/*/record.json")}
     others = recorded - {run.folder.name for run in standing.runs}
     if others:
@@ -107,9 +162,16 @@ def _own_seconds(run: PlannedRun) -> float | None:
     return (progress.steps - progress.step) * progress.seconds_per_step
 
 
-def _time_left(standing: Standing) -> str:
-    """Return the last line: how long it takes until every run has ended."""
+def _time_left(standing: Standing, queued: bool) -> str:
+    """Return the last line: how long it takes until every run has ended.
+
+    Args:
+        standing: the runs.
+        queued: whether jobs wait that will compute some of them.
+    """
     running, waiting = standing.of("running"), standing.of("not begun", "interrupted")
+    if queued and not running:
+        return f"its jobs wait; {training_left(waiting, standing.speeds)}"
     if not running:
         return _time_without_workers(standing, waiting)
     needed = [_own_seconds(run) for run in running]

@@ -16,10 +16,9 @@ from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.utils.texts import duration, plural
 
 ORDER = ("finished", "failed", "running", "interrupted", "not begun", "unreadable")
-COLUMNS = (
-    *("state", "encoder", "segmenter", "dataset", "images", "seed"),
-    *("federation", "pseudo-labels", "training left"),
-)
+PLACE = ("encoder", "segmenter", "dataset", "images", "seed", "federation", "pseudo-labels")
+"""Columns that say which run it is."""
+COLUMNS = ("state", *PLACE, "training left")
 OPTIONAL = {"federation": CENTRAL, "pseudo-labels": NO_TEACHER}
 """Columns that are left out where every run has this value."""
 
@@ -36,6 +35,14 @@ class Standing:
         """Return the runs in any of these states."""
         return [run for run, state in zip(self.runs, self.states, strict=True) if state in states]
 
+    def has_ended(self, following: Sequence[str]) -> bool:
+        """Return whether every run has ended, and none follows from the results.
+
+        Args:
+            following: what may follow, see ``Located``.
+        """
+        return not following and not self.of("running", "interrupted", "not begun")
+
     def counts(self) -> str:
         """``8 runs: 3 finished, 1 failed, 4 not begun``."""
         counts = Counter(self.states)
@@ -44,21 +51,13 @@ class Standing:
 
     def table(self) -> str:
         """Return a line for every run, below a header."""
-        rows = [COLUMNS, *map(self._row, self.runs, self.states)]
-        for name, usual in OPTIONAL.items():
-            position = rows[0].index(name)
-            if all(row[position] == usual for row in rows[1:]):
-                rows = [(*row[:position], *row[position + 1 :]) for row in rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
-        return "\n".join(map(str.rstrip, lines))
+        return laid_out([COLUMNS, *map(self._row, self.runs, self.states)])
 
     def _row(self, run: PlannedRun, state: str) -> tuple[str, ...]:
-        where = coordinates(run.spec) | {"fraction": f"{run.spec.fraction:.4g}"}
         left = ""
         if state not in ("finished", "failed", "unreadable"):
             left = in_words(seconds_left(run, self.speeds))
-        return (state, *map(str, where.values()), left)
+        return (state, *place(run), left)
 
     def estimate(self, retry_failed: bool = False) -> str:
         """Say what is to be done, and how long that takes as far as finished runs tell."""
@@ -70,6 +69,27 @@ class Standing:
         steps = sum(steps_left(run) for run in todo)
         work = f"{plural(len(todo), 'run')}, {plural(steps, 'step')}"
         return f"to do: {work}; {training_left(todo, self.speeds)}"
+
+
+def place(run: PlannedRun) -> tuple[str, ...]:
+    """Return which run it is, by the columns of :data:`PLACE`."""
+    where = coordinates(run.spec) | {"fraction": f"{run.spec.fraction:.4g}"}
+    return tuple(map(str, where.values()))
+
+
+def laid_out(rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a table as text, without columns in which every run has the usual value.
+
+    Args:
+        rows: the header with :data:`PLACE`, and a row for every run.
+    """
+    for name, usual in OPTIONAL.items():
+        position = rows[0].index(name)
+        if all(row[position] == usual for row in rows[1:]):
+            rows = [(*row[:position], *row[position + 1 :]) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)) for row in rows]
+    return "\n".join(map(str.rstrip, lines))
 
 
 def training_left(runs: Sequence[PlannedRun], speeds: Speeds) -> str:

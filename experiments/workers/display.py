@@ -94,6 +94,11 @@ class Display:
         if not self.bar.disable:
             self.bar.write(_line(outcome))
 
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if not self.bar.disable:
+            self.bar.write(text)
+
     def _count(self) -> int:
         """Return the number of runs that are computed here, as far as is known."""
         elsewhere = sum(outcome.state == "elsewhere" for outcome in self.outcomes)

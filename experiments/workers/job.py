@@ -7,6 +7,9 @@ from encoder_ablations.experiments.runs.execution import Advance, Execution
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.outcome import Outcome
 
+LOCK_SECONDS = 60.0
+"""A file server may take this long to notice that a machine which held a lock is gone."""
+
 Compute = Callable[[PlannedRun, "Job", Advance], Outcome]
 
 

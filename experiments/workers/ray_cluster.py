@@ -13,7 +13,7 @@ from typing import Any
 from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers.display import Display
-from encoder_ablations.experiments.workers.job import Job
+from encoder_ablations.experiments.workers.job import LOCK_SECONDS, Job
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.ray_head import Head, try_port
 from encoder_ablations.utils.clock import now
@@ -23,8 +23,6 @@ from encoder_ablations.utils.optional import missing
 
 RETRIES = 3
 """How often Ray begins a run anew if its worker or machine was lost."""
-LOCK_SECONDS = 60.0
-"""A file server may take this long to notice that a machine which held a lock is gone."""
 LOOK_SECONDS = 2.0
 LOOKED_AT = 64
 STOP_SECONDS = 120.0

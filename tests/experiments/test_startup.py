@@ -84,6 +84,10 @@ REFUSALS = [
     ("split absent", 2),
     ("confidence absent", 2),
     ("confidence absent --alpha 2", 2),
+    ("compare absent other", 2),
+    ("compare study study", 2),
+    ("report study --watch", 2),
+    ("run demo --slurm time=soon", 2),
     ("worst absent", 2),
     ("worst study", 2),
 ]

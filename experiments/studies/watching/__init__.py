@@ -1,0 +1,1 @@
+"""Looking at a study again and again while others compute it."""

@@ -1,0 +1,1 @@
+"""Runs of a study as array jobs of SLURM, through submitit."""
