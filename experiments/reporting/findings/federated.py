@@ -198,7 +198,7 @@ def _change(difference: Difference) -> str:
         return formats.DASH
     if not over.spread:
         return formats.points(over.mean)
-    return f"{formats.points(over.mean)} ({formats.bounds(over)})"
+    return f"{formats.points(over.mean)} ({formats.interval(over.low, over.high)})"
 
 
 def _worst_client(found: Federated) -> str:

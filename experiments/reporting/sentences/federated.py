@@ -33,11 +33,11 @@ def _scores(found: Federated) -> str:
     against = []
     central, alone = found.against_central, found.against_alone
     if central.over.n:
-        against.append(f"{_more(central)} than in central training{_bounds(central)}")
+        against.append(f"{_more(central)} than in central training{_of_amount(central)}")
     if alone.over.n:
         lowest = formats.percent(found.worst_alone.mean)
         against.append(
-            f"{_more(alone)} than its clients do alone on average{_bounds(alone)}, of which the "
+            f"{_more(alone)} than its clients do alone on average{_of_amount(alone)}, of which the "
             f"worst scores {lowest} %"
         )
     return f"{'; '.join([f'{told} ({found.spec.title})', *against])}."
@@ -48,8 +48,8 @@ def _more(difference: Difference) -> str:
     return f"{formats.bare(difference.over.mean)} points {direction}"
 
 
-def _bounds(difference: Difference) -> str:
-    """Return the interval in brackets, or the warning of too few seeds."""
+def _of_amount(difference: Difference) -> str:
+    """Return the interval of "so many points more" or "less", or the warning of too few seeds."""
     over = difference.over
     if over.n < ENOUGH:
         return f" ({formats.no_more(over.n)})"
@@ -63,9 +63,12 @@ def _narrowing(loaded: Federated, random: Federated) -> str:
     if not over.n:
         return ""
     gaps = [formats.points(summarize(list(each.gaps.values())).mean) for each in (loaded, random)]
+    spread = formats.no_more(over.n)
+    if over.n >= ENOUGH:
+        spread = f"{over.spread} {formats.interval(over.low, over.high)}"
     measured = (
         f"federated − central is {gaps[0]} points for {loaded.encoder} and {gaps[1]} for "
-        f"{random.encoder}, a difference of {formats.points(over.mean)}{_bounds(change)}"
+        f"{random.encoder}, a difference of {formats.points(over.mean)} ({spread})"
     )
     if over.n < ENOUGH or over.low <= 0 <= over.high:
         return f"The seeds do not show whether pretraining narrows the gap: {measured}."

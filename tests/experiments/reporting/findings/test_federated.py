@@ -82,7 +82,8 @@ def test_the_table_has_a_row_for_each_encoder(study):
     assert row["federation"] == "fedavg 2 clients scenes 10 rounds"
     assert row["federated (mIoU %)"].startswith("69.2")
     assert row["central (%)"].startswith("71.0")
-    assert row["federated − central (points)"].startswith("−1.8")
+    # differences of -2.0, -1.8 and -1.6: half the interval is 4.303 * 0.2 / sqrt(3)
+    assert row["federated − central (points)"] == "−1.8 (−2.3 to −1.3)"
     assert row["worst client's loss"] == "0.700 (client 1, 50 images)"
     assert row["sent per round"] == "4.00 MB"
     assert second[1] == "vit random"
@@ -130,3 +131,16 @@ def test_clients_alone_without_a_federation_are_compared_like_any_runs(factory, 
         factory.write([record("vit", 0.5, 0, local(0)), record("vit", 0.6, 0, local(1))])
     )
     assert len(study.settings) == 2
+
+
+def test_a_wider_gap_has_a_negative_interval(factory, record):
+    """The gap is 5.0 points wider with loaded weights, by 4.8, 5.0 and 5.2 points."""
+    records = []
+    for weights, lost in (("pretrained", (0.098, 0.1, 0.102)), ("random", (0.05, 0.05, 0.05))):
+        for seed in range(3):
+            options = {"weights": weights, "label": weights}
+            records.append(record("vit", 0.6, seed, **options))
+            records.append(record("vit", 0.6 - lost[seed], seed, FEDAVG, **options))
+    told = said_of_federation(collect(factory.write(records)))
+    assert told[-1].startswith("Pretraining widens the gap")
+    assert "−5.0 (95 % interval −5.5 to −4.5)" in told[-1]
