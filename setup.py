@@ -83,6 +83,7 @@ setup(
             "sentencepiece>=0.2",  # the optional extra "text"
             "av>=14",  # the optional extra "video"
             "scikit-image>=0.24",  # the optional extra "superpixels"
+            "optuna>=4",  # the optional extra "tune"
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
@@ -107,6 +108,9 @@ setup(
         ],
         "text": [
             "sentencepiece>=0.2",  # the tokeniser of SigLIP's text tower
+        ],
+        "tune": [
+            "optuna>=4",  # trials that learn from earlier ones (tune.search: tpe)
         ],
         "video": [
             "av>=14",  # frames of video files

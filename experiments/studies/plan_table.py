@@ -17,9 +17,10 @@ from encoder_ablations.utils.texts import duration, plural
 ORDER = ("finished", "failed", "running", "interrupted", "not begun", "unreadable")
 COLUMNS = (
     *("state", "encoder", "segmenter", "dataset", "images", "seed"),
-    *("federation", "pseudo-labels", "training left"),
+    *("federation", "pseudo-labels", "tuning", "training left"),
 )
-OPTIONAL = {"federation": CENTRAL, "pseudo-labels": NO_TEACHER}
+UNTUNED = "none"
+OPTIONAL = {"federation": CENTRAL, "pseudo-labels": NO_TEACHER, "tuning": UNTUNED}
 """Columns that are left out where every run has this value."""
 
 
@@ -54,6 +55,9 @@ class Standing:
 
     def _row(self, run: PlannedRun, state: str) -> tuple[str, ...]:
         where = coordinates(run.spec) | {"fraction": f"{run.spec.fraction:.4g}"}
+        where["tuning"] = UNTUNED
+        if run.spec.tuning is not None:
+            where["tuning"] = run.spec.tuning.title
         left = ""
         if state not in ("finished", "failed", "unreadable"):
             left = in_words(seconds_left(run, self.speeds))

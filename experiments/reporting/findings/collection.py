@@ -26,6 +26,7 @@ from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.runs.transfer.record import (
     TransferRecord,
@@ -55,9 +56,12 @@ def collect(folder: Path) -> Study:
     # what cannot be read is left out and named; the other runs are reported
     found = dict(_read_each(_named_run, paths, damaged))
     unfinished = tuple(name for name, record in found.items() if record is None)
-    records = [record for record in found.values() if record is not None]
+    ended = [record for record in found.values() if record is not None]
+    # trials of tuning have scores on validation images alone, and are no part of the comparison
+    records = [record for record in ended if not record.spec.is_trial]
+    trials = tuple(record for record in ended if record.spec.is_trial)
     if not records:
-        problems = [*damaged, _nothing_found(folder, len(unfinished))]
+        problems = [*damaged, _nothing_found(folder, len(unfinished), len(trials))]
         raise InputError(problems[0])
     refuse_two_tasks([record.spec.dataset for record in records], str(folder))
     damaged += _changes(records)
@@ -78,6 +82,7 @@ def collect(folder: Path) -> Study:
         confidences={each.run_ids[0]: each for each in confidences},
         ensembles=ensembles,
         damaged=tuple(damaged),
+        trials=trials,
     )
 
 
@@ -136,7 +141,13 @@ def _published(folder: Path, damaged: list[str]) -> Mapping[Place, Published]:
     return {place: Published(score.percent, score.source) for place, score in scores.items()}
 
 
-def _nothing_found(folder: Path, started: int) -> str:
+def _nothing_found(folder: Path, started: int, trials: int) -> str:
+    if trials:
+        ended = plural(trials, "trial", "of tuning has/have")
+        return (
+            f"{folder}: {ended} ended, but no run with chosen values. Let the study go on with "
+            "ablate run; ablate status says how far it is."
+        )
     others = sorted({path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
     hint = "Run a study (ablate run STUDY.yaml, or ablate demo), or name a study's folder."
     if started:
@@ -245,6 +256,14 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         "loop": canonical(loop),
         "federation": canonical(federation_title(spec)),
         "pseudo_labels": canonical(teacher_title(spec)),
+        "tuning": _tuned_by(spec),
     }
     content = ", ".join(f'"{name}": {part}' for name, part in parts.items())
     return f"{{{content}}}"
+
+
+def _tuned_by(spec: RunSpec) -> str:
+    """Return JSON of how the values of a recipe were chosen; null where they were not."""
+    if spec.tuning is None or spec.tuning.chosen_by is None:
+        return canonical(None)
+    return spec.tuning.chosen_by.model_dump_json()
