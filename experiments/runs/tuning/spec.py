@@ -1,6 +1,7 @@
 """How settings are tuned, and what a run is for in a study that tunes."""
 
 import math
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -68,7 +69,16 @@ class Range(Config):
         return (number - self.low) / (self.high - self.low)
 
 
+def _as_number(value: JsonValue) -> JsonValue:
+    """Return the number that a text such as "1e-4" is, which YAML 1.1 does not read as one."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
+
+
 def _several(values: list[JsonValue]) -> list[JsonValue]:
+    values = list(map(_as_number, values))
     texts = [repr(value) for value in values]
     if len(values) < 2 or len(set(texts)) < len(values):
         raise ValueError("needs two different values or more, and none of them twice")

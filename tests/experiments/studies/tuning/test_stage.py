@@ -223,6 +223,11 @@ def test_draws_lie_in_their_ranges_and_follow_from_the_seed(search):
     assert {trial["schedule.decay"] for trial in trials} == {"poly", "cosine"}
 
 
+def test_numbers_that_yaml_reads_as_texts_are_numbers():
+    tune = TuneSpec(settings={"optimizer.lr": ["1e-4", 1e-3], "schedule.decay": ["poly", "cosine"]})
+    assert tune.settings == {"optimizer.lr": [1e-4, 1e-3], "schedule.decay": ["poly", "cosine"]}
+
+
 def test_a_grid_of_fewer_trials_is_drawn_once_for_all():
     tune = TuneSpec(settings=GRID, trials=4)
     trials = listed_trials(tune)
