@@ -26,14 +26,13 @@ from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.runs.transfer.record import (
     TransferRecord,
     load_transfer,
     transfer_files,
 )
-from encoder_ablations.experiments.studies.grid import federation_title, teacher_title
+from encoder_ablations.experiments.studies.grid import federation_title, teacher_title, tuning_title
 from encoder_ablations.experiments.studies.published import Place, read_published
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -256,14 +255,7 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         "loop": canonical(loop),
         "federation": canonical(federation_title(spec)),
         "pseudo_labels": canonical(teacher_title(spec)),
-        "tuning": _tuned_by(spec),
+        "tuning": canonical(tuning_title(spec)),
     }
     content = ", ".join(f'"{name}": {part}' for name, part in parts.items())
     return f"{{{content}}}"
-
-
-def _tuned_by(spec: RunSpec) -> str:
-    """Return JSON of how the values of a recipe were chosen; null where they were not."""
-    if spec.tuning is None or spec.tuning.chosen_by is None:
-        return canonical(None)
-    return spec.tuning.chosen_by.model_dump_json()
