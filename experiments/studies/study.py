@@ -161,7 +161,7 @@ def _beside(folder: Path, entry: Any) -> Any:
 def plan(
     study: StudySpec, load_head: Callable[[Entry], SegmenterSpec] = load_with_vocabulary
 ) -> list[RunSpec]:
-    """Return all runs of a study.
+    """Return all runs of a study; one that tunes has others, see :func:`known_runs` of ``rounds``.
 
     Encoders vary fastest, so that an unfinished study already compares them.
 

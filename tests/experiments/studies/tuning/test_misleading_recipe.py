@@ -76,6 +76,9 @@ def test_the_report_says_that_the_fixed_recipe_would_have_misled(finished):
     folder, _ = finished
     page = (folder / "report.html").read_text()
     assert "would have misled: with it, steady scores" in page
+    # not the values of the encoder that happens to be the first one
+    assert f"learning rate {10 * RATE}" not in page
+    assert "Each encoder has values of its own for optimizer.lr, the best of 2 trials" in page
     study = collect(folder)
     (place,) = tuning(study.groups, study.trials)
     said = " ".join(said_of_tuning(place))
