@@ -90,6 +90,7 @@ setup(
             "submitit>=1.5",  # the optional extra "slurm"
             "av>=14",  # the optional extra "video"
             "scikit-image>=0.24",  # the optional extra "superpixels"
+            "optuna>=4",  # the optional extra "tune"
             "nbclient>=0.10",  # executes the notebook
             "nbformat>=5.10",  # reads the notebook
             "ipykernel>=6.29",  # what it is executed by
@@ -114,6 +115,9 @@ setup(
         ],
         "text": [
             "sentencepiece>=0.2",  # the tokeniser of SigLIP's text tower
+        ],
+        "tune": [
+            "optuna>=4",  # trials that learn from earlier ones (tune.search: tpe)
         ],
         "video": [
             "av>=14",  # frames of video files

@@ -47,6 +47,12 @@ from encoder_ablations.engine.training.federated.spec import (
     Local,
 )
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tuning.spec import (
+    HalvingSpec,
+    Range,
+    TuneSpec,
+    TuningRole,
+)
 from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
 from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
 from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
@@ -112,6 +118,10 @@ SPECS = [
     Recipe,
     PseudoLabelSpec,
     PseudoLabelChoice,
+    Range,
+    HalvingSpec,
+    TuneSpec,
+    TuningRole,
     RunSpec,
     StudySpec,
 ]

@@ -55,6 +55,11 @@ HINTS = {
         "Private training (recipe.privacy) needs its accountants: pip install opacus  (or "
         "encoder-ablations[privacy]). Without privacy it is not needed.",
     ),
+    "optuna": (
+        "Optuna",
+        "tune.search: tpe needs it: pip install optuna  (or encoder-ablations[tune]). "
+        "grid, random and sobol work without it.",
+    ),
     "peft": (
         "peft",
         "Adapters (encoder.adapt) need it: pip install peft  (or encoder-ablations[lora]). "

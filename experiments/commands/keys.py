@@ -36,6 +36,7 @@ from encoder_ablations.engine.training.federated.spec import (
     Local,
 )
 from encoder_ablations.experiments import options
+from encoder_ablations.experiments.runs.tuning.spec import HalvingSpec, Range, TuneSpec
 from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.built_in import BUILT_IN
@@ -77,6 +78,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "encoder.adapt": AdaptSpec,
     "encoder.adapt.lora": LoraSpec,
     "pseudo_labels": PseudoLabelChoice,
+    "tune": TuneSpec,
+    "tune.settings range": Range,
+    "tune.halving": HalvingSpec,
     "federation": FederationSpec,
     "federation.partition dirichlet": DirichletSpec,
     "federation.partition label_skew": LabelSkewSpec,
@@ -168,10 +172,7 @@ def _with_those_below(
 
 def describe(title: str, spec: type[BaseModel]) -> str:
     """Return a heading, what the model is, and a table of its keys, in Markdown."""
-    rows = [
-        f"| `{name}` | {_default(field)} | {_in_markdown(field.description).replace('|', '/')} |"
-        for name, field in spec.model_fields.items()
-    ]
+    rows = [_row(field.alias or name, field) for name, field in spec.model_fields.items()]
     head = [
         f"## {title}",
         "",
@@ -181,6 +182,12 @@ def describe(title: str, spec: type[BaseModel]) -> str:
         "|---|---|---|",
     ]
     return "\n".join([*head, *rows, ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    """Return the row of a key."""
+    meaning = _in_markdown(field.description).replace("|", "/")
+    return f"| `{name}` | {_default(field)} | {meaning} |"
 
 
 def _in_markdown(text: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.rounds import following_in, locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study
 from encoder_ablations.experiments.studies.watching.loop import watch

@@ -13,7 +13,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.conclusion import conclude, not_started, tell
-from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
 from encoder_ablations.experiments.studies.plan_table import Standing
@@ -89,8 +89,8 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
 
 
 def _write_report(folder: Path, located: Located) -> list[str]:
-    """Write the report, if a run has ended; return what it leaves out, one line each."""
-    if all(run.record is None for run in located.runs):
+    """Write the report, if a run has ended that it shows; return what it leaves out."""
+    if all(run.record is None or run.spec.is_trial for run in located.runs):
         return []
     from encoder_ablations.experiments.reporting.page.page import write_report
 

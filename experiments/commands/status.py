@@ -7,7 +7,7 @@ from typing import Any
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
 from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file

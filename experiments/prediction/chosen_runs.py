@@ -15,7 +15,7 @@ from encoder_ablations.utils.errors import InputError
 
 
 def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
-    """Return the finished runs of a study, and a line for each other one.
+    """Return the finished runs of a study, and a line for each other one; no trials of tuning.
 
     Raises:
         InputError: no run has finished.
@@ -27,6 +27,7 @@ def usable_runs(folder: Path) -> tuple[list[TrainedRun], list[str]]:
             runs.append(trained_run(path))
         except InputError as error:
             problems.append(str(error))
+    runs = [run for run in runs if not run.record.spec.is_trial]
     if not runs:
         raise InputError([*problems, f"{folder} holds no run yet."][0])
     return runs, problems

@@ -13,6 +13,7 @@ from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.runs.custom_code import code_of
 from encoder_ablations.experiments.runs.record_parts import DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tuning.spec import in_words
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.class_weights import balanced_losses
 from encoder_ablations.segmenters.ops.official_operator import FAILED
@@ -100,6 +101,8 @@ def _about_images(spec: RunSpec, data: DataRecord) -> list[str]:
             "Trained and evaluated on the same few images (overfit mode): the score says only that "
             "it learns."
         ]
+    if spec.is_trial:
+        return ["A trial of tuning: it is judged on validation images and chosen by them."]
     if data.report_split == "val":
         return [
             "The dataset has no test split: the checkpoint is chosen and reported on the same "
@@ -120,8 +123,8 @@ def _about_fit(spec: RunSpec, data: DataRecord) -> list[str]:
 
 
 def _about_start(spec: RunSpec) -> list[str]:
-    found = []
-    if spec.study_recipe is not None:
+    found = _about_tuning(spec)
+    if spec.study_recipe is not None and not found:
         studys, own = (
             recipe.model_dump(mode="json") for recipe in (spec.study_recipe, spec.recipe)
         )
@@ -133,6 +136,19 @@ def _about_start(spec: RunSpec) -> list[str]:
             "pretraining."
         )
     return found
+
+
+def _about_tuning(spec: RunSpec) -> list[str]:
+    """Say by how many trials the values of a recipe were chosen, and what they are."""
+    if spec.tuning is None or spec.tuning.chosen_by is None:
+        return []
+    tune = spec.tuning.chosen_by
+    trials = plural(tune.number, "trial")
+    return [
+        f"Tuned: {in_words(spec.tuning.values)}, the best of {trials} on validation images, each "
+        f"trained with {plural(tune.seeds, 'seed')} of its own. It is not compared "
+        "with runs that were not tuned."
+    ]
 
 
 def _about_ignored_pixels(spec: RunSpec) -> list[str]:

@@ -62,8 +62,12 @@ def _training_images(dataset: DatasetSpec) -> int | None:
 
 
 def alike(specs: Sequence[RunSpec], fields: tuple[str, ...]) -> list[list[RunSpec]]:
-    """Return the specs in groups that agree in these fields."""
+    """Return the specs in groups that agree in these fields.
+
+    How weights are updated does not count: it changes neither images nor models.
+    """
     found: defaultdict[str, list[RunSpec]] = defaultdict(list)
     for spec in specs:
-        found[spec.model_dump_json(include=set(fields))].append(spec)
+        left_out = {"recipe": {"optimizer", "schedule"}}
+        found[spec.model_dump_json(include=set(fields), exclude=left_out)].append(spec)
     return list(found.values())

@@ -92,7 +92,8 @@ def prepare_data(spec: RunSpec) -> RunData:
         val = report = train
     else:
         val = report = all_images(spec, checked, "val")
-        if "test" in checked.datasets:
+        # a choice among trials must not depend on test images
+        if "test" in checked.datasets and not spec.is_trial:
             report = all_images(spec, checked, "test")
     record = _data_record(spec, checked, train, val, report)
     warnings = [*checked.warnings]

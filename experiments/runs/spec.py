@@ -14,6 +14,7 @@ from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import OF_CLASSIFICATION
 from encoder_ablations.engine.training.federated.spec import FederationSpec
+from encoder_ablations.experiments.runs.tuning.spec import TuningRole
 from encoder_ablations.segmenters.facts import read_facts
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.config import Config
@@ -53,6 +54,9 @@ class RunSpec(Config):
     """
     study_recipe: Recipe | None = None
     """The recipe of the study's other encoders, where this one's differs; reports disclose it."""
+
+    tuning: TuningRole | None = Field(default=None, exclude_if=lambda each: each is None)
+    """What the run is for in a study that tunes settings; null in other studies."""
 
     @model_validator(mode="after")
     def _rounds_only_what_is_frozen(self) -> "RunSpec":
@@ -94,6 +98,11 @@ class RunSpec(Config):
         return self
 
     @property
+    def is_trial(self) -> bool:
+        """Whether the run is a trial of tuning, which is judged on validation images alone."""
+        return self.tuning is not None and self.tuning.role == "trial"
+
+    @property
     def steps(self) -> int:
         """Training steps of the run: those of its recipe, or 0 where the head does not learn."""
         if self.segmenter.learning == "steps":
@@ -124,6 +133,8 @@ class RunSpec(Config):
             words.append(self.federation.title)
         if self.pseudo_labels is not None:
             words.append(f"pseudo{self.pseudo_labels.short_title}")
+        if self.tuning is not None:
+            words.append({"trial": "trial", "report": "tuned"}[self.tuning.role])
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
         slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
         return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.located import Located
+from encoder_ablations.experiments.studies.tuning.choice import diverged
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.texts import plural
 
@@ -58,7 +59,8 @@ def conclude(
 
 def _failed(runs: Sequence[PlannedRun]) -> list[str]:
     """Return a line for every run that failed, and what to do about them."""
-    records = [run.record for run in runs if run.record is not None]
+    # the trial of a too large learning rate is a result
+    records = [run.record for run in runs if run.record is not None and not diverged(run.record)]
     errors = {record.run_id: record.error for record in records if record.error}
     lines = [f"failed: {run_id}: {error.line}" for run_id, error in errors.items()]
     refused = sum(error.type == "CheckpointError" for error in errors.values())

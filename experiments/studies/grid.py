@@ -1,5 +1,6 @@
 """Which runs of a study's full grid are wanted: ``include`` and ``exclude``."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -110,6 +111,15 @@ def teacher_title(run: RunSpec) -> str:
     if run.pseudo_labels is None:
         return NO_TEACHER
     return run.pseudo_labels.title
+
+
+def tuning_title(run: RunSpec) -> str:
+    """Return how the values of a run's recipe were chosen, in words, or "none"."""
+    if run.tuning is None or run.tuning.chosen_by is None:
+        return "none"
+    tune = run.tuning.chosen_by
+    digest = hashlib.sha256(tune.model_dump_json().encode()).hexdigest()[:6]
+    return f"{tune.number} trials, {digest}"
 
 
 def select(

@@ -1,9 +1,8 @@
 """What is known of a study whose later runs depend on the results of earlier ones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 
@@ -22,16 +21,4 @@ class Known:
     """
 
     runs: list[RunSpec]
-    following: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Located:
-    """The runs that are known, with their folders and records.
-
-    Attributes:
-        following: see :class:`Known`.
-    """
-
-    runs: list[PlannedRun] = field(default_factory=list)
     following: tuple[str, ...] = ()

@@ -16,10 +16,12 @@ from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.utils.texts import duration, plural
 
 ORDER = ("finished", "failed", "running", "interrupted", "not begun", "unreadable")
-PLACE = ("encoder", "segmenter", "dataset", "images", "seed", "federation", "pseudo-labels")
+AXES = ("encoder", "segmenter", "dataset", "images", "seed")
+PLACE = (*AXES, "federation", "pseudo-labels", "tuning")
 """Columns that say which run it is."""
 COLUMNS = ("state", *PLACE, "training left")
-OPTIONAL = {"federation": CENTRAL, "pseudo-labels": NO_TEACHER}
+UNTUNED = "none"
+OPTIONAL = {"federation": CENTRAL, "pseudo-labels": NO_TEACHER, "tuning": UNTUNED}
 """Columns that are left out where every run has this value."""
 
 
@@ -73,7 +75,9 @@ class Standing:
 
 def place(run: PlannedRun) -> tuple[str, ...]:
     """Return which run it is, by the columns of :data:`PLACE`."""
-    where = coordinates(run.spec) | {"fraction": f"{run.spec.fraction:.4g}"}
+    where = coordinates(run.spec) | {"fraction": f"{run.spec.fraction:.4g}", "tuning": UNTUNED}
+    if run.spec.tuning is not None:
+        where["tuning"] = run.spec.tuning.title
     return tuple(map(str, where.values()))
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.studies.known import Known, Located, Records
+from encoder_ablations.experiments.studies.known import Known, Records
+from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
 from encoder_ablations.experiments.studies.study import Entry, StudySpec, plan
+from encoder_ablations.experiments.studies.tuning.stage import tunes, with_tuning
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
@@ -36,7 +38,7 @@ class Stage:
     extend: Callable[[StudySpec, Known, Records], Known]
 
 
-STAGES: tuple[Stage, ...] = ()
+STAGES: tuple[Stage, ...] = (Stage("tune", tunes, with_tuning),)
 """In order: each reads what the ones before it make known."""
 
 

@@ -17,6 +17,7 @@ from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.runs.federated.arms import CENTRAL
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
+from encoder_ablations.experiments.runs.tuning.spec import TuneSpec
 from encoder_ablations.experiments.studies.grid import (
     NO_TEACHER,
     RunFilter,
@@ -93,6 +94,8 @@ class StudySpec(Config):
     """Finished runs that predict masks for the training images that a fraction leaves out; null is
     training without these. At fraction 1 there are none, so that it has only the runs of null.
     """
+    tune: TuneSpec | None = Field(default=None, exclude_if=lambda each: each is None)
+    """Settings of the recipe whose values every encoder chooses by the same number of trials."""
     recipe: Recipe = Recipe()
     """The same for all runs. An encoder's mapping may hold a ``recipe`` of its own, as a delta over
     it.
@@ -158,7 +161,7 @@ def _beside(folder: Path, entry: Any) -> Any:
 def plan(
     study: StudySpec, load_head: Callable[[Entry], SegmenterSpec] = load_with_vocabulary
 ) -> list[RunSpec]:
-    """Return all runs of a study.
+    """Return all runs of a study; one that tunes has others, see :func:`known_runs` of ``rounds``.
 
     Encoders vary fastest, so that an unfinished study already compares them.
 

@@ -12,8 +12,9 @@ from encoder_ablations.engine.evaluation.per_image import PerImage, load_per_ima
 from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, RunGroup
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.record import PER_IMAGE
-from encoder_ablations.experiments.studies.grid import federation_title, teacher_title
+from encoder_ablations.experiments.studies.grid import teacher_title
 from encoder_ablations.utils.errors import InputError
 
 

@@ -33,7 +33,7 @@ from encoder_ablations.experiments.runs.transfer.record import (
     load_transfer,
     transfer_files,
 )
-from encoder_ablations.experiments.studies.grid import teacher_title
+from encoder_ablations.experiments.studies.grid import teacher_title, tuning_title
 from encoder_ablations.experiments.studies.published import Place, read_published
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
@@ -56,9 +56,12 @@ def collect(folder: Path) -> Study:
     # what cannot be read is left out and named; the other runs are reported
     found = dict(_read_each(_named_run, paths, damaged))
     unfinished = tuple(name for name, record in found.items() if record is None)
-    records = [record for record in found.values() if record is not None]
+    ended = [record for record in found.values() if record is not None]
+    # trials of tuning have scores on validation images alone, and are no part of the comparison
+    records = [record for record in ended if not record.spec.is_trial]
+    trials = tuple(record for record in ended if record.spec.is_trial)
     if not records:
-        problems = [*damaged, _nothing_found(folder, len(unfinished))]
+        problems = [*damaged, _nothing_found(folder, len(unfinished), len(trials))]
         raise InputError(problems[0])
     refuse_two_tasks([record.spec.dataset for record in records], str(folder))
     damaged += _changes(records)
@@ -79,6 +82,7 @@ def collect(folder: Path) -> Study:
         confidences={each.run_ids[0]: each for each in confidences},
         ensembles=ensembles,
         damaged=tuple(damaged),
+        trials=trials,
     )
 
 
@@ -137,7 +141,13 @@ def _published(folder: Path, damaged: list[str]) -> Mapping[Place, Published]:
     return {place: Published(score.percent, score.source) for place, score in scores.items()}
 
 
-def _nothing_found(folder: Path, started: int) -> str:
+def _nothing_found(folder: Path, started: int, trials: int) -> str:
+    if trials:
+        ended = plural(trials, "trial", "of tuning has/have")
+        return (
+            f"{folder}: {ended} ended, but no run with chosen values. Let the study go on with "
+            "ablate run; ablate status says how far it is."
+        )
     others = sorted({path.parents[2].name for path in folder.glob("*/runs/*/record.json")})
     hint = "Run a study (ablate run STUDY.yaml, or ablate demo), or name a study's folder."
     if started:
@@ -246,6 +256,7 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         "loop": canonical(loop),
         "federation": canonical(federation_title(spec)),
         "pseudo_labels": canonical(teacher_title(spec)),
+        "tuning": canonical(tuning_title(spec)),
     }
     content = ", ".join(f'"{name}": {part}' for name, part in parts.items())
     return f"{{{content}}}"

@@ -13,6 +13,7 @@ from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
 from encoder_ablations.experiments.stats.seeds import Summary
+from encoder_ablations.experiments.studies.grid import tuning_title
 
 HEADER = ["dataset", "encoder", "images", "mean ({} %)", "lowest fold", "highest fold"]
 HEADER += ["folds", "runs"]
@@ -107,6 +108,7 @@ def _common(setting: Setting) -> str:
         "test": spec.dataset.splits.get("test"),
         "detectron2": spec.detectron2,
         "images_per_statistic": statistics,
+        "tuning": tuning_title(spec),
     }
     return canonical(common)
 

@@ -12,6 +12,7 @@ from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
 from encoder_ablations.experiments.stats.efficiency import Efficiency, label_efficiency
+from encoder_ablations.experiments.studies.grid import tuning_title
 
 HEADER = ["data and head", "encoder", "fraction (%)", "epsilon", "delta", "{} (%)", "low", "high"]
 HEADER += ["spread", "n"]
@@ -76,6 +77,7 @@ def _common(setting: Setting) -> str:
             "segmenter": spec.segmenter.model_dump(mode="json"),
             "dataset": spec.dataset.model_dump(mode="json"),
             "recipe": recipe.model_dump(mode="json", exclude={"privacy": BUDGET}),
+            "tuning": tuning_title(spec),
         }
     )
 

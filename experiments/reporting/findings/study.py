@@ -27,6 +27,7 @@ class Study:
         transfers: run id -> that run tested on other datasets.
         confidences: run id -> how far its probabilities can be relied on, where measured.
         ensembles: the same of several runs together.
+        trials: records of trials of tuning, which no comparison holds.
         following: what more may follow from the results so far, one sentence each.
         refresh: after how many seconds the page loads itself again; None = never.
     """
@@ -41,6 +42,7 @@ class Study:
     transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
     confidences: Mapping[str, ConfidenceRecord] = field(default_factory=dict)
     ensembles: Sequence[ConfidenceRecord] = ()
+    trials: tuple[RunRecord, ...] = ()
     following: tuple[str, ...] = ()
     refresh: int | None = None
 

@@ -42,6 +42,7 @@ from encoder_ablations.experiments.reporting.page import grids, views
 from encoder_ablations.experiments.reporting.page.labels import LabelPart, label_parts
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
+from encoder_ablations.experiments.reporting.page.tuning import tuning_parts
 from encoder_ablations.experiments.reporting.sentences import method, zero_labels
 from encoder_ablations.experiments.reporting.sentences.answer import Answer, answer, scope_of
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences, front_sentence
@@ -125,13 +126,14 @@ def report_of(study: Study) -> ReportFiles:
     tables = write_tables(study, resampling, curves)
     problems = [*study.damaged, *resampling.problems]
     page = study.folder / "report.html"
-    private = _private(study, styles)
+    private, tuning = _private(study, styles), tuning_parts(study, styles)
     between = across(shared["stability"])
-    write_text(page, _render(study, styles, sections, labels, between, private, problems))
+    write_text(page, _render(study, styles, sections, labels, between, private, tuning, problems))
     headlines = [section["answer"].with_scope for section in sections]
     headlines += chain.from_iterable(part.sentences for part in labels)
+    headlines += [part["said"][0] for part in tuning]
     ranked = terminal_ranking(study.groups)
-    files = _files(study, sections + private, labels)
+    files = _files(study, sections + private + tuning, labels)
     return ReportFiles(page, tables, files, ranked, headlines, problems)
 
 
@@ -246,6 +248,7 @@ def _render(
     labels: list[LabelPart],
     between: Table,
     private: list[dict[str, Any]],
+    tuning: list[dict[str, Any]],
     problems: list[str],
 ) -> str:
     return render_page(
@@ -262,6 +265,7 @@ def _render(
         federated=federated_table(study),
         said_of_federation=said_of_federation(study),
         matrices=matrices(study),
+        tuning=tuning,
         problems=problems,
         facts=_facts(study),
         styles=styles,

@@ -41,6 +41,11 @@ from encoder_ablations.experiments.reporting.findings.ranking import (
     ranking,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.findings.tuning.tables import (
+    choices_table,
+    sensitivity_table,
+    trials_table,
+)
 from encoder_ablations.experiments.reporting.findings.worst_images import worst_images_table
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
@@ -243,6 +248,9 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "privacy": privacy_table,
     "worst_images": worst_images_table,
     "image_classes": image_classes_table,
+    "tuning": choices_table,
+    "tuning_trials": trials_table,
+    "tuning_settings": sensitivity_table,
 }
 """File name -> function that makes the table; the ranking comes before them."""
 LABEL_TABLES: dict[str, Callable[[Sequence[LabelCurves]], Table]] = {

@@ -15,7 +15,10 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
-from encoder_ablations.experiments.reporting.sentences.training import training_sentences
+from encoder_ablations.experiments.reporting.sentences.training import (
+    training_sentences,
+    with_study_recipe,
+)
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.titles import flatten
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -175,7 +178,7 @@ def _machine(run: RunRecord) -> str:
 def protocol(setting: Setting) -> Protocol:
     """Return how the runs of a setting were trained and scored."""
     finished = setting.runs[:1]
-    spec = [*finished, *setting.groups[0].records][0].spec
+    spec = with_study_recipe([*finished, *setting.groups[0].records][0].spec)
     content = spec.model_dump(mode="json", include={"recipe", "segmenter", "dataset"})
     dataset = {key: _shortened(value) for key, value in content["dataset"].items()}
     parts = {"recipe": content["recipe"], "segmenter": content["segmenter"], "dataset": dataset}

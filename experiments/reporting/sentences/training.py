@@ -7,6 +7,7 @@ from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import ScheduleSpec
 from encoder_ablations.engine.training.description import average_in_words, metric_title
+from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.texts import plural
@@ -19,7 +20,25 @@ ELSEWHERE = frozenset({"crop", "scale", "flip", "short_side", "resize_first", "c
 
 def training_sentences(spec: RunSpec) -> list[str]:
     """Return how the models of a setting were trained, from the spec of one of its runs."""
-    return [*_usual_sentences(spec.recipe), *_unusual_sentences(spec)]
+    return [*_usual_sentences(spec.recipe), *_tuned(spec), *_unusual_sentences(spec)]
+
+
+def with_study_recipe(spec: RunSpec) -> RunSpec:
+    """Return a run's specification; that of a tuned one with the recipe before tuning."""
+    if spec.tuning is None or spec.study_recipe is None:
+        return spec
+    return spec.model_copy(update={"recipe": spec.study_recipe})
+
+
+def _tuned(spec: RunSpec) -> list[str]:
+    """Return which settings each encoder has chosen for itself."""
+    if spec.tuning is None or spec.tuning.chosen_by is None:
+        return []
+    tune = spec.tuning.chosen_by
+    return [
+        f"Each encoder has values of its own for {formats.listing(list(tune.settings))}, the best "
+        f"of {plural(tune.number, 'trial')} on validation images; see Tuning."
+    ]
 
 
 def _usual_sentences(recipe: Recipe) -> list[str]:

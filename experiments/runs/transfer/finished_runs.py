@@ -8,7 +8,7 @@ from encoder_ablations.utils.errors import InputError
 
 
 def finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """Return the finished runs of a study, or the one run that ``folder`` is.
+    """Return the finished runs of a study, or the one run that ``folder`` is; no trials of tuning.
 
     Returns:
         The runs with their folders, and a line for each other one that cannot be used.
@@ -26,7 +26,7 @@ def finished_runs(folder: Path, dataset: str) -> tuple[list[tuple[Path, RunRecor
         except InputError as error:
             problems.append(str(error))
             continue
-        if record is not None and record.status == "finished":
+        if record is not None and record.status == "finished" and not record.spec.is_trial:
             finished.append((path, record))
     if not finished:
         nothing = f"{folder} has no finished run to evaluate on {dataset}."

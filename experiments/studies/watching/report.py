@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_table import Standing
 
 READ = (

@@ -10,7 +10,7 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.folder import save_config
 from encoder_ablations.experiments.runs.planned_run import locate
-from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.saved_study import save_study
 from encoder_ablations.experiments.studies.study import load_study_spec, plan

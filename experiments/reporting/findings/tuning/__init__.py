@@ -1,0 +1,1 @@
+"""Tuning: trials, choices, and what one recipe for all encoders would have said."""

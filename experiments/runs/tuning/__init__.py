@@ -1,0 +1,1 @@
+"""What a run is for in a study that tunes settings."""

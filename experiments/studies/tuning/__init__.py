@@ -1,0 +1,1 @@
+"""Fair tuning: the same number of trials for every encoder, chosen on validation."""
