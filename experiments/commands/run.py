@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,12 +10,15 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
-from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.studies.conclusion import conclude, not_started, tell
+from encoder_ablations.experiments.studies.known import Located
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
 from encoder_ablations.experiments.studies.plan_table import Standing
+from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
-from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec, plan
+from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
 from encoder_ablations.experiments.study_options import Choices, add_choices, read_choices
 from encoder_ablations.experiments.workers.display import Display
 from encoder_ablations.experiments.workers.job import Job
@@ -65,19 +67,32 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
         raise InputError(
             "torchrun makes each run span its processes; leave out --processes and --ray."
         )
-    runs = locate(plan(study), folder)
+    located = locate_known(study, folder)
     if not choices.extend:
         check_same_study(study, folder)
     if choices.dry_run:
-        return _show_plan(study, folder, runs, choices)
+        return _show_plan(study, folder, located, choices)
     # if several processes share each run (torchrun), the first one speaks
     shown = _torchrun("RANK", 0) == 0
     if shown:
-        print(f"study {study.name}: {Standing(runs).counts()}, in {folder}")
-    outcomes, problems = _compute(study, folder, runs, choices, shown)
+        print(f"study {study.name}: {Standing(located.runs).counts()}, in {folder}")
+        tell(located.following)
+    outcomes, problems = _compute(study, folder, located, choices, shown)
     if not shown:
         return 0
-    return _conclude(folder, locate(plan(study), folder), outcomes, problems)
+    located = locate_known(study, folder)
+    return conclude(folder, located, outcomes, problems, _write_report(folder, located))
+
+
+def _write_report(folder: Path, located: Located) -> list[str]:
+    """Write the report, if a run has ended; return what it leaves out, one line each."""
+    if all(run.record is None for run in located.runs):
+        return []
+    from encoder_ablations.experiments.reporting.page.page import write_report
+
+    report = write_report(folder, located.following)
+    report.announce()
+    return report.problems
 
 
 def _torchrun(variable: str, default: int) -> int:
@@ -86,33 +101,81 @@ def _torchrun(variable: str, default: int) -> int:
 
 
 def _compute(
-    study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choices: Choices, shown: bool
+    study: StudySpec, folder: Path, located: Located, choices: Choices, shown: bool
 ) -> tuple[list[Outcome], dict[str, str]]:
-    """Compute the runs that are left.
+    """Compute the runs that are left, and round by round those that follow from their results.
 
     Returns:
         What became of them, and why others could not start: run id -> a line.
-    """
-    from encoder_ablations.experiments.workers.preflight import find_problems
 
+    Raises:
+        InputError: no run of the first round can start.
+    """
     if shown:
-        _clear_up(runs, choices.execution.keep_last)
-    pending = _pending(runs, choices.retry_failed)
+        _clear_up(located.runs, choices.execution.keep_last)
+    pending = _pending(located.runs, choices.retry_failed)
     if not pending:
         _save(study, folder, shown)  # its published scores may be new
         return [], {}
-    cluster: AbstractContextManager[object] = nullcontext()
-    if choices.cluster is not None:
-        cluster = connected(choices.cluster)
-    with cluster:
-        earlier = _usable(folder, runs)
-        problems = find_problems([run.spec for run in pending], _checked_on(choices), earlier)
-        startable = [run for run in pending if run.spec.run_id not in problems]
-        if not startable:
-            raise InputError(next(iter(problems.values())))
+    outcomes: list[Outcome] = []
+    problems: dict[str, str] = {}
+    tried: set[str] = set()
+    with _cluster(choices):
+        while pending:
+            startable = _startable(folder, located.runs, pending, choices, problems)
+            if startable:
+                _save(study, folder, shown)
+                outcomes += _execute(startable, choices, shown)
+            elif not tried:
+                raise InputError(next(iter(problems.values())))
+            tried.update(run.folder.name for run in pending)
+            located = _next_round(study, folder, located)
+            known = _pending(located.runs, choices.retry_failed)
+            pending = [run for run in known if run.folder.name not in tried]
+            if pending and shown:
+                print(f"{plural(len(pending), 'run', 'follows/follow')} from these results")
+                tell(located.following)
+    return outcomes, problems
+
+
+def _cluster(choices: Choices) -> AbstractContextManager[object]:
+    """Return the connection to a cluster, if one computes the runs."""
+    if choices.cluster is None:
+        return nullcontext()
+    return connected(choices.cluster)
+
+
+def _startable(
+    folder: Path,
+    runs: Sequence[PlannedRun],
+    pending: Sequence[PlannedRun],
+    choices: Choices,
+    problems: dict[str, str],
+) -> list[PlannedRun]:
+    """Return the runs that can start; why others cannot is added to ``problems``."""
+    from encoder_ablations.experiments.workers.preflight import find_problems
+
+    earlier = _usable(folder, runs)
+    problems |= find_problems([run.spec for run in pending], _checked_on(choices), earlier)
+    startable = [run for run in pending if run.folder.name not in problems]
+    if startable:
         ensure_writable(folder)
-        _save(study, folder, shown)
-        return _execute(startable, choices, shown), problems
+    return startable
+
+
+def _next_round(study: StudySpec, folder: Path, located: Located) -> Located:
+    """Return what is known now; the first of several processes that share the runs decides."""
+    if not located.following:
+        return located
+    if _torchrun("WORLD_SIZE", 1) == 1:
+        return locate_known(study, folder)
+    from accelerate.utils import broadcast_object_list
+
+    agreed: list[Located] = [located]
+    if _torchrun("RANK", 0) == 0:
+        agreed = [locate_known(study, folder)]
+    broadcast_object_list(agreed)
+    return agreed[0]
 
 
 def _clear_up(runs: Sequence[PlannedRun], keep_last: bool) -> None:
@@ -128,13 +191,13 @@ def _save(study: StudySpec, folder: Path, shown: bool) -> None:
         save_study(study, folder)
 
 
-def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choices: Choices) -> int:
+def _show_plan(study: StudySpec, folder: Path, located: Located, choices: Choices) -> int:
     """Print the plan as it stands, and which runs could not start.
 
     Raises:
         InputError: none could.
     """
-    standing, pending = Standing(runs), _pending(runs, choices.retry_failed)
+    standing, pending = Standing(located.runs), _pending(located.runs, choices.retry_failed)
     specs = [run.spec for run in pending]
     problems = impossible_settings(specs) | impossible_fractions(specs)
     if problems and len(problems) == len(pending):
@@ -142,20 +205,12 @@ def _show_plan(study: StudySpec, folder: Path, runs: Sequence[PlannedRun], choic
     notes = notes_before_start([spec for spec in specs if spec.run_id not in problems])
     print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
     print(standing.estimate(choices.retry_failed))
-    for note in notes:
-        print(note)
-    for line in _not_started(problems):
+    tell([*located.following, *notes])
+    for line in not_started(problems):
         print(line, file=sys.stderr)
     if problems:
         return LEFT_OUT
     return 0
-
-
-def _not_started(problems: dict[str, str]) -> list[str]:
-    return [
-        f"not started ({plural(count, 'run')}): {text}"
-        for text, count in Counter(problems.values()).items()
-    ]
 
 
 def _pending(runs: Sequence[PlannedRun], retry_failed: bool) -> list[PlannedRun]:
@@ -192,50 +247,3 @@ def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[O
         else:
             run_here(pending, job, display)
         return display.outcomes
-
-
-def _conclude(
-    folder: Path, runs: Sequence[PlannedRun], outcomes: Sequence[Outcome], problems: dict[str, str]
-) -> int:
-    """Write the report, and a line for everything that is not as it should be.
-
-    Returns:
-        The exit code: 1 if a run has failed, otherwise 2 if something was left out.
-    """
-    left_out: list[str] = []
-    if any(run.record is not None for run in runs):
-        from encoder_ablations.experiments.reporting.page.page import write_report
-
-        report = write_report(folder)
-        report.announce()
-        left_out = report.problems
-    elsewhere = sum(outcome.state == "elsewhere" for outcome in outcomes)
-    if elsewhere:
-        what = plural(elsewhere, "run", "is/are being computed by another process")
-        print(f"{what}; 'ablate status {folder}' follows.")
-    # the report has named what it leaves out; the others are named here
-    unreadable = [run.problem for run in runs if run.problem not in (None, *left_out)]
-    unused = [*_not_started(problems), *map("unreadable: {}".format, unreadable)]
-    failed = _failed(runs)
-    for line in [*unused, *failed]:
-        print(line, file=sys.stderr)
-    if failed:
-        return 1
-    if unused or left_out:
-        return LEFT_OUT
-    return 0
-
-
-def _failed(runs: Sequence[PlannedRun]) -> list[str]:
-    """Return a line for every run that failed, and what to do about them."""
-    records = [run.record for run in runs if run.record is not None]
-    errors = {record.run_id: record.error for record in records if record.error}
-    lines = [f"failed: {run_id}: {error.line}" for run_id, error in errors.items()]
-    refused = sum(error.type == "CheckpointError" for error in errors.values())
-    if refused:
-        which = plural(refused, "run", "has/have a checkpoint that cannot be used")
-        lines.append(f"{which}: restore it and say --retry-failed, or delete the run's folder.")
-    if len(errors) > refused:
-        which = plural(len(errors) - refused, "run")
-        lines.append(f"{which} failed; --retry-failed repeats what failed.")
-    return lines

@@ -6,10 +6,11 @@ from typing import Any
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
+from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
-from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec, plan
+from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
 from encoder_ablations.experiments.studies.time_left import seconds_left
 from encoder_ablations.experiments.workers.progress import read_progress
 from encoder_ablations.segmenters.references import load_segmenter
@@ -38,10 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if Path(arguments.study).is_dir():
         # what a folder says is resolved: no head need be installed, nor imported, which takes long
         load_head = SegmenterSpec.model_validate
-    standing = Standing(locate(plan(study, load_head), folder))
+    located = locate_known(study, folder, load_head)
+    standing = Standing(located.runs)
     if arguments.table:
         print(standing.table())
     print(describe(study.name, folder, standing))
+    for line in located.following:
+        print(line)
     if standing.of("unreadable"):
         return LEFT_OUT
     return 0

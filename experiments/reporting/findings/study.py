@@ -27,6 +27,7 @@ class Study:
         transfers: run id -> that run tested on other datasets.
         confidences: run id -> how far its probabilities can be relied on, where measured.
         ensembles: the same of several runs together.
+        following: what more may follow from the results so far, one sentence each.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Study:
     transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
     confidences: Mapping[str, ConfidenceRecord] = field(default_factory=dict)
     ensembles: Sequence[ConfidenceRecord] = ()
+    following: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:

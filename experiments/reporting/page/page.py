@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -98,16 +98,17 @@ class ReportFiles:
             print(f"left out: {problem}", file=sys.stderr)
 
 
-def write_report(study_folder: Path | str) -> ReportFiles:
+def write_report(study_folder: Path | str, following: tuple[str, ...] = ()) -> ReportFiles:
     """Write report.html, runs.csv, tables/ and figures/ into the study's folder.
 
     Args:
         study_folder: the folder that holds ``runs/``.
+        following: what more may follow from the results so far, for the page's warnings.
 
     Raises:
         InputError: there are no records, or they cannot be read.
     """
-    return report_of(collect(Path(study_folder)))
+    return report_of(replace(collect(Path(study_folder)), following=following))
 
 
 def report_of(study: Study) -> ReportFiles:

@@ -91,7 +91,7 @@ def warnings(study: Study) -> list[str]:
     if study.unfinished:
         count = plural(len(study.unfinished), "run", "has/have")
         found.append(f"{count} no result yet (running or interrupted); this page lacks them.")
-    return found
+    return [*found, *study.following]
 
 
 def _uneven(setting: Setting) -> Iterator[str]:

@@ -1,0 +1,37 @@
+"""What is known of a study whose later runs depend on the results of earlier ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.spec import RunSpec
+
+Records = Mapping[str, RunRecord]
+"""Run id -> record of every run of the study that has ended, finished or failed."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The runs that are known so far.
+
+    Attributes:
+        runs: in the order in which they are computed.
+        following: what more may follow from the results of these runs, one sentence each. Nothing
+            more follows if it is empty.
+    """
+
+    runs: list[RunSpec]
+    following: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Located:
+    """The runs that are known, with their folders and records.
+
+    Attributes:
+        following: see :class:`Known`.
+    """
+
+    runs: list[PlannedRun] = field(default_factory=list)
+    following: tuple[str, ...] = ()

@@ -1,0 +1,102 @@
+"""Runs that depend on the results of others: which ones are known, round by round.
+
+A round is: find the runs that are known, compute them, and look again. The last round finds nothing
+new. Nothing is kept between rounds but the records of the runs, so a killed study goes on where it
+was, and several processes find the same runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.known import Known, Located, Records
+from encoder_ablations.experiments.studies.saved_study import read_study, study_file
+from encoder_ablations.experiments.studies.study import Entry, StudySpec, plan
+from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary
+from encoder_ablations.segmenters.spec import SegmenterSpec
+from encoder_ablations.utils.errors import InputError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a study that makes runs of the results of other runs.
+
+    Attributes:
+        key: the key of the study that asks for it, for messages.
+        applies: whether a study asks for it.
+        extend: returns what is known after this stage, from the study, what was known before it,
+            and the records. It depends on nothing else, and a run that is known stays known when
+            more records come. So every process that reads the same folder finds the same runs.
+    """
+
+    key: str
+    applies: Callable[[StudySpec], bool]
+    extend: Callable[[StudySpec, Known, Records], Known]
+
+
+STAGES: tuple[Stage, ...] = ()
+"""In order: each reads what the ones before it make known."""
+
+
+def stages_of(study: StudySpec) -> list[Stage]:
+    """Return the stages that a study asks for; none for a study that is known from the start."""
+    return [stage for stage in STAGES if stage.applies(study)]
+
+
+def known_runs(study: StudySpec, grid: list[RunSpec], records: Records) -> Known:
+    """Return the runs of a study that are known from the records of those that have ended.
+
+    Args:
+        study: what its YAML says.
+        grid: all runs that it describes, from :func:`plan`.
+        records: run id -> record.
+    """
+    known = Known(grid)
+    for stage in stages_of(study):
+        known = stage.extend(study, known, records)
+    return known
+
+
+def locate_known(
+    study: StudySpec,
+    folder: Path,
+    load_head: Callable[[Entry], SegmenterSpec] = load_with_vocabulary,
+) -> Located:
+    """Return the runs of a study that are known from what its folder holds.
+
+    Args:
+        study: what its YAML says.
+        folder: of the study.
+        load_head: see :func:`plan`.
+
+    Raises:
+        InputError: see :func:`plan`.
+    """
+    grid = plan(study, load_head)
+    if not stages_of(study):
+        return Located(locate(grid, folder))
+    located: dict[str, PlannedRun] = {}
+    while True:
+        records = {name: run.record for name, run in located.items() if run.record is not None}
+        known = known_runs(study, grid, records)
+        by_name = {spec.run_id: spec for spec in known.runs}
+        new = [spec for name, spec in by_name.items() if name not in located]
+        if not new:
+            return Located([located[name] for name in by_name], known.following)
+        # what these have recorded may make more runs known
+        located |= {run.folder.name: run for run in locate(new, folder)}
+
+
+def following_in(folder: Path) -> tuple[str, ...]:
+    """Return what may follow in a study's folder; nothing if no study can be read there."""
+    if not study_file(folder).exists():
+        return ()
+    try:
+        study = read_study(folder)
+        if not stages_of(study):
+            return ()
+        return locate_known(study, folder, SegmenterSpec.model_validate).following
+    except InputError:
+        return ()  # ablate run and ablate status say what is wrong with it
