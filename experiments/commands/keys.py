@@ -37,6 +37,7 @@ from encoder_ablations.engine.training.federated.spec import (
 )
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
+from encoder_ablations.experiments.studies.seed_rule import SeedRule, UntilNarrow
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
@@ -57,6 +58,8 @@ EXAMPLES = """  ablate keys                      all of them, as docs/configurat
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": StudySpec,
+    "study.seeds": SeedRule,
+    "study.seeds.until": UntilNarrow,
     "recipe": Recipe,
     "recipe.augmentation": AugmentationSpec,
     "recipe.augmentation.photometric": ColorSpec,
@@ -167,10 +170,7 @@ def _with_those_below(
 
 def describe(title: str, spec: type[BaseModel]) -> str:
     """Return a heading, what the model is, and a table of its keys, in Markdown."""
-    rows = [
-        f"| `{name}` | {_default(field)} | {_in_markdown(field.description).replace('|', '/')} |"
-        for name, field in spec.model_fields.items()
-    ]
+    rows = [_row(name, field) for name, field in spec.model_fields.items()]
     head = [
         f"## {title}",
         "",
@@ -180,6 +180,11 @@ def describe(title: str, spec: type[BaseModel]) -> str:
         "|---|---|---|",
     ]
     return "\n".join([*head, *rows, ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    meaning = _in_markdown(field.description).replace("|", "/")
+    return f"| `{field.alias or name}` | {_default(field)} | {meaning} |"
 
 
 def _in_markdown(text: str | None) -> str:

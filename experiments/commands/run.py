@@ -205,7 +205,7 @@ def _show_plan(study: StudySpec, folder: Path, located: Located, choices: Choice
     notes = notes_before_start([spec for spec in specs if spec.run_id not in problems])
     print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
     print(standing.estimate(choices.retry_failed))
-    tell([*located.following, *notes])
+    tell([*located.stopped, *located.following, *notes])
     for line in not_started(problems):
         print(line, file=sys.stderr)
     if problems:

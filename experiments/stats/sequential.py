@@ -27,9 +27,12 @@ from functools import cache
 import numpy as np
 import scipy
 
-from encoder_ablations.experiments.stats.seeds import CONFIDENCE, ENOUGH
 from encoder_ablations.utils.seeding import numpy_stream
 
+LEVEL = 0.05
+"""Share of studies without a difference in which one may be claimed."""
+FIRST_LOOK = 3
+"""Fewest seeds from which an interval or a test is computed."""
 STUDIES = 200_000
 """Simulated studies without any difference."""
 DEVIATIONS = 3
@@ -71,8 +74,8 @@ def p_under_looking(p: float, seeds: int, last: int) -> float:
 def _level_per_seed(last: int) -> float:
     """Return g: the level of a look with n seeds is g n."""
     smallest = _smallest_per_seed(last)
-    enough = np.count_nonzero(_error(np.arange(STUDIES)) <= 1 - CONFIDENCE)
-    summed = (1 - CONFIDENCE) / _sum_of_looks(last)
+    enough = np.count_nonzero(_error(np.arange(STUDIES)) <= LEVEL)
+    summed = LEVEL / _sum_of_looks(last)
     return max(float(smallest[enough]) * (1 - 1e-12), summed)
 
 
@@ -82,7 +85,7 @@ def _error(count: np.ndarray) -> np.ndarray:
 
 
 def _sum_of_looks(last: int) -> int:
-    return sum(range(ENOUGH, last + 1))
+    return sum(range(FIRST_LOOK, last + 1))
 
 
 @cache
@@ -95,7 +98,7 @@ def _smallest_per_seed(last: int) -> np.ndarray:
         values = draw.standard_normal(STUDIES)
         total += values
         squares += values**2
-        if seeds < ENOUGH:
+        if seeds < FIRST_LOOK:
             continue
         variance = (squares - total**2 / seeds) / (seeds - 1)
         t = np.abs(total) / np.sqrt(seeds * variance)

@@ -9,7 +9,11 @@ from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.known import Located
 from encoder_ablations.experiments.workers.outcome import Outcome
+from encoder_ablations.utils.files import write_json
 from encoder_ablations.utils.texts import plural
+
+STOPPED = "seeds.json"
+"""In a study's folder: why each encoder got no more seeds, where a rule adds them."""
 
 
 def tell(lines: Sequence[str]) -> None:
@@ -42,7 +46,9 @@ def conclude(
     if elsewhere:
         what = plural(elsewhere, "run", "is/are being computed by another process")
         print(f"{what}; 'ablate status {folder}' follows.")
-    tell(located.following)
+    if located.stopped:
+        write_json(folder / STOPPED, list(located.stopped))
+    tell([*located.stopped, *located.following])
     # the report has named what it leaves out; the others are named here
     unreadable = [run.problem for run in runs if run.problem not in (None, *left_out)]
     unused = [*not_started(problems), *map("unreadable: {}".format, unreadable)]

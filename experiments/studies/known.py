@@ -19,10 +19,12 @@ class Known:
         runs: in the order in which they are computed.
         following: what more may follow from the results of these runs, one sentence each. Nothing
             more follows if it is empty.
+        stopped: why nothing more follows from some of them, one sentence each.
     """
 
     runs: list[RunSpec]
     following: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class Located:
     """The runs that are known, with their folders and records.
 
     Attributes:
-        following: see :class:`Known`.
+        following, stopped: see :class:`Known`.
     """
 
     runs: list[PlannedRun] = field(default_factory=list)
     following: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()

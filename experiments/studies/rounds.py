@@ -13,6 +13,7 @@ from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.known import Known, Located, Records
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
+from encoder_ablations.experiments.studies.seed_rounds import add_seeds, has_rule
 from encoder_ablations.experiments.studies.study import Entry, StudySpec, plan
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary
 from encoder_ablations.segmenters.spec import SegmenterSpec
@@ -36,7 +37,7 @@ class Stage:
     extend: Callable[[StudySpec, Known, Records], Known]
 
 
-STAGES: tuple[Stage, ...] = ()
+STAGES: tuple[Stage, ...] = (Stage("seeds", has_rule, add_seeds),)
 """In order: each reads what the ones before it make known."""
 
 
@@ -84,7 +85,8 @@ def locate_known(
         by_name = {spec.run_id: spec for spec in known.runs}
         new = [spec for name, spec in by_name.items() if name not in located]
         if not new:
-            return Located([located[name] for name in by_name], known.following)
+            found = [located[name] for name in by_name]
+            return Located(found, known.following, known.stopped)
         # what these have recorded may make more runs known
         located |= {run.folder.name: run for run in locate(new, folder)}
 
