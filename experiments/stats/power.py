@@ -36,6 +36,11 @@ class Spread:
     low: float = math.nan
     high: float = math.nan
 
+    @property
+    def measured(self) -> bool:
+        """Whether it comes from runs, so that it is uncertain itself."""
+        return not math.isnan(self.low)
+
 
 def spread_of(scores: Mapping[str, Mapping[int, float]]) -> Spread | None:
     """Return the spread of pilot runs; None for fewer than two encoders or shared seeds.

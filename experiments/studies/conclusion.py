@@ -8,6 +8,8 @@ from pathlib import Path
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.known import Located
+from encoder_ablations.experiments.studies.planning.description import error_lines
+from encoder_ablations.experiments.studies.planning.measured import read_plan
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.files import write_json
 from encoder_ablations.utils.texts import plural
@@ -46,6 +48,8 @@ def conclude(
     if elsewhere:
         what = plural(elsewhere, "run", "is/are being computed by another process")
         print(f"{what}; 'ablate status {folder}' follows.")
+    records = [run.record for run in runs if run.record is not None]
+    tell(error_lines(records, read_plan(folder)))
     if located.stopped:
         write_json(folder / STOPPED, list(located.stopped))
     tell([*located.stopped, *located.following])
