@@ -69,7 +69,11 @@ def test_what_cannot_be_timed_is_named(tiny, capsys):
     assert "measurement needs 2" in said
     assert len(said.splitlines()) == 1
     one = [ENCODER | {"label": "one"}]
-    tiny(encoders=one, federation=[None, {"clients": 2, "partition": "iid", "rounds": 2}], fractions=[1.0])
+    tiny(
+        encoders=one,
+        federation=[None, {"clients": 2, "partition": "iid", "rounds": 2}],
+        fractions=[1.0],
+    )
     assert main(PLAN) == 2
     told = capsys.readouterr()
     assert "several clients are not timed" in told.err
