@@ -19,8 +19,8 @@ from encoder_ablations.data.intake.ready_datasets import ready_dataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.text.vocabulary import vocabulary_yaml
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.studies.first_sampling import Sampling, sampling_of
-from encoder_ablations.experiments.studies.first_study import study_yaml
+from encoder_ablations.experiments.studies.first.sampling import Sampling, sampling_of
+from encoder_ablations.experiments.studies.first.study_yaml import study_yaml
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
 from encoder_ablations.utils.progress import Bar

@@ -28,12 +28,13 @@ from encoder_ablations.experiments.stats.power import Spread
 from encoder_ablations.experiments.studies.kinds import kinds_of
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
 from encoder_ablations.experiments.studies.planning.budget import (
+    proposal_lines,
     proposals,
     read_budget,
     refuse_small,
     total,
 )
-from encoder_ablations.experiments.studies.planning.description import plan_lines, proposal_lines
+from encoder_ablations.experiments.studies.planning.description import plan_lines
 from encoder_ablations.experiments.studies.planning.estimates import Known, known_of
 from encoder_ablations.experiments.studies.planning.measured import (
     SavedPlan,

@@ -1,8 +1,8 @@
 """Which encoders get another seed: a pure function of a rule and the scores so far."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 from encoder_ablations.experiments.stats.seeds import paired_difference, summarize
 from encoder_ablations.experiments.studies.seed_rule import SeedRule, UntilNarrow
@@ -83,12 +83,10 @@ def _separated(rule: SeedRule, scores: Scores, name: str) -> str | None:
     All pairs count as tests (Bonferroni). The report corrects by Holm's method, which is never
     stricter, so what was enough here is shown there.
     """
-    pairs = len(list(combinations(scores, 2)))
-    for other in scores:
-        if other == name:
-            continue
-        p = paired_difference(scores[name], scores[other], last=rule.to).p
-        # NaN below three shared seeds
-        if not p * pairs < SIGNIFICANT:
-            return None
+    pairs = math.comb(len(scores), 2)
+    others = [other for other in scores if other != name]
+    found = [paired_difference(scores[name], scores[other], last=rule.to).p for other in others]
+    # p is NaN below three shared seeds
+    if not all(p * pairs < SIGNIFICANT for p in found):
+        return None
     return "the seeds show a difference to every other encoder"

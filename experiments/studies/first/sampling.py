@@ -68,7 +68,7 @@ def propose_sampling(present: np.ndarray, classes: Sequence[str]) -> Sampling:
             f"{100 * usual:g} % are {shown}, and with some seeds none of them shows {names}; "
             f"the study takes the fractions {', '.join(f'{each:g}' for each in fractions)}"
         )
-    seeds = SEEDS
+    seeds: tuple[int, ...] = SEEDS
     fewest = _count(images, fractions[0])
     if fewest < FEW_IMAGES:
         seeds = MORE_SEEDS
@@ -84,7 +84,8 @@ def _count(images: int, fraction: float) -> int:
 
 
 def _absent(present: np.ndarray, classes: Sequence[str]) -> list[str]:
-    return list(compress(classes, ~present.any(axis=0)))
+    shown = np.asarray(present.any(axis=0))
+    return list(compress(classes, ~shown))
 
 
 def _left_out(present: np.ndarray, classes: Sequence[str], fraction: float) -> list[str]:

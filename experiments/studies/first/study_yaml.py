@@ -5,7 +5,7 @@ from pathlib import Path
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.reading import image_size
 from encoder_ablations.data.datasets.spec import DatasetSpec
-from encoder_ablations.experiments.studies.first_sampling import Sampling
+from encoder_ablations.experiments.studies.first.sampling import Sampling
 from encoder_ablations.utils.yaml_text import one_line
 
 

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.power import difference_shown
@@ -91,18 +92,38 @@ def proposals(
     """
     seeds = sorted({spec.seed for spec in specs})
     fractions = sorted({spec.fraction for spec in specs})
-    found: list[Proposal] = []
-    for candidates in (
-        _fewer_seeds(seeds, fractions, known, comparisons, plan),
-        _fewer_fractions(seeds, fractions, known, plan),
-        _fewer_steps(specs, known),
-    ):
-        fitting = (each for each in candidates if each.seconds <= budget)
-        found += [each for each in [next(fitting, None)] if each is not None]
+    found = [
+        *_first_fitting(_fewer_seeds(seeds, fractions, known, comparisons, plan), budget),
+        *_first_fitting(_fewer_fractions(seeds, fractions, known, plan), budget),
+        *_first_fitting(_fewer_steps(specs, known), budget),
+    ]
     if found:
         return found
-    fitting = (each for each in _smallest(seeds, fractions, known, plan) if each.seconds <= budget)
-    return [each for each in [next(fitting, None)] if each is not None]
+    return _first_fitting(_smallest(seeds, fractions, known, plan), budget)
+
+
+def proposal_lines(budget: float, needed: float, found: Sequence[Proposal]) -> list[str]:
+    """Return what fits into a budget, and what is lost.
+
+    Args:
+        budget: seconds.
+        needed: seconds of what is left of the study.
+        found: smaller studies that fit.
+    """
+    limit = f"budget {duration(budget)}"
+    if needed <= budget:
+        return [f"{limit}: everything fits (about {duration(needed)})"]
+    short = f"{limit}: about {duration(needed)} are needed."
+    if not found:
+        return [f"{short} No smaller form of this study fits."]
+    changes = [f"  {each.change}: about {duration(each.seconds)}; {each.lost}" for each in found]
+    return [f"{short} What fits:", *changes]
+
+
+def _first_fitting(candidates: Iterable[Proposal], budget: float) -> list[Proposal]:
+    """Return the first study that fits, in a list; an empty one if none does."""
+    fitting = (each for each in candidates if each.seconds <= budget)
+    return list(islice(fitting, 1))
 
 
 def _smallest(
@@ -110,13 +131,14 @@ def _smallest(
 ) -> Iterator[Proposal]:
     """Yield studies of 3 seeds and the largest fraction, with fewer and fewer steps."""
     kept, largest = seeds[:ENOUGH], fractions[-1:]
-    specs = plan(largest, kept) or []
+    specs = plan(largest, kept)
+    if not specs:
+        return
     together = f"'seeds={_listed(kept)}' 'fractions={_listed(largest)}'"
     lost = f"there are {plural(len(kept), 'seed')} and no label curve"
-    if specs:
-        yield Proposal(together, total(specs, known), lost)
-        for each in _fewer_steps(specs, known):
-            yield Proposal(f"{together} {each.change}", each.seconds, f"{lost}; {each.lost}")
+    yield Proposal(together, total(specs, known), lost)
+    for each in _fewer_steps(specs, known):
+        yield Proposal(f"{together} {each.change}", each.seconds, f"{lost}; {each.lost}")
 
 
 def _fewer_seeds(

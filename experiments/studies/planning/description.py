@@ -1,13 +1,12 @@
 """The text that ``ablate plan`` and ``ablate run --dry-run`` print of a plan."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.studies.kinds import kinds_of
-from encoder_ablations.experiments.studies.planning.budget import Proposal
+from encoder_ablations.experiments.studies.kinds import kind_key
 from encoder_ablations.experiments.studies.planning.estimates import (
     Known,
     plan_error,
@@ -15,7 +14,7 @@ from encoder_ablations.experiments.studies.planning.estimates import (
 from encoder_ablations.experiments.studies.planning.measured import Measured, SavedPlan
 from encoder_ablations.utils.texts import data_size, duration, plural
 
-HEADER = ("encoder", "segmenter", "dataset", "runs", "a run", "in all", "memory", "best.pt")
+COLUMNS = ("encoder", "segmenter", "dataset", "runs", "a run", "in all", "memory", "best.pt")
 BATCH = "largest batch"
 UNKNOWN = "unknown"
 
@@ -28,14 +27,11 @@ def plan_lines(runs: Sequence[PlannedRun], known: Known) -> list[str]:
         known: what they take; its plan is there.
     """
     assert known.plan is not None
-    specs = [run.spec for run in runs]
-    rows = [HEADER, *_rows(specs, known)]
-    batches = [measured.largest_batch for measured in known.plan.kinds.values()]
-    if any(batches):
-        rows = [(*row, batch) for row, batch in zip(rows, _batches(specs, known.plan), strict=True)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [" ".join(map(str.ljust, row, [width + 1 for width in widths])) for row in rows]
-    return [*map(str.rstrip, lines), "", *summary_lines(runs, known)]
+    on_gpu = known.plan.on_gpu
+    rows = [_columns(on_gpu), *(_row(arm, known, on_gpu) for arm in _arms(runs))]
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    table = ["".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return [*table, "", *summary_lines(runs, known)]
 
 
 def summary_lines(runs: Sequence[PlannedRun], known: Known) -> list[str]:
@@ -47,9 +43,12 @@ def summary_lines(runs: Sequence[PlannedRun], known: Known) -> list[str]:
     if plan is None:
         return []
     left = [run.spec for run in runs if run.state not in ("finished", "failed")]
-    lines = [*_time(left, known), *_memory(left, plan), *_disk(left, plan), *_downloads(plan)]
+    lines = [_time(left, known)]
+    measured = _measured(left, plan)
+    if measured:
+        lines += [_memory(measured, plan), _disk(measured)]
     records = [run.record for run in runs if run.record is not None]
-    return [*lines, *error_lines(records, plan)]
+    return [*lines, _downloads(plan), *error_lines(records, plan)]
 
 
 def error_lines(records: Sequence[RunRecord], plan: SavedPlan | None) -> list[str]:
@@ -61,63 +60,40 @@ def error_lines(records: Sequence[RunRecord], plan: SavedPlan | None) -> list[st
     return [f"so far {plural(found.runs, 'run')}: {times}, an error of {found.error:+.0%}"]
 
 
-def proposal_lines(budget: float, needed: float, found: Sequence[Proposal]) -> list[str]:
-    """Return what fits into a budget, and what is lost.
-
-    Args:
-        budget: seconds.
-        needed: seconds of what is left of the study.
-        found: smaller studies that fit.
-    """
-    if needed <= budget:
-        return [f"budget {duration(budget)}: everything fits (about {duration(needed)})"]
-    lines = [f"budget {duration(budget)}: about {duration(needed)} are needed. What fits:"]
-    if not found:
-        return [f"{lines[0].partition(' What')[0]} No smaller form of this study fits."]
-    for each in found:
-        lines.append(f"  {each.change}: about {duration(each.seconds)}; {each.lost}")
-    return lines
-
-
-def _rows(specs: Sequence[RunSpec], known: Known) -> Iterable[tuple[str, ...]]:
-    for group in _arms(specs):
-        spec = group[0]
-        seconds = [known.seconds(each) for each in group]
-        times = [each for each in seconds if each is not None]
-        measured = known.plan and known.plan.of(spec)
-        memory = best = UNKNOWN
-        if known.plan and measured:
-            memory = data_size(_peak(group, known.plan))
-            best = data_size(measured.best)
-        yield (
-            spec.encoder.title,
-            spec.segmenter.title,
-            spec.dataset.name,
-            str(len(group)),
-            _range(times),
-            _sum(times),
-            memory,
-            best,
-        )
-
-
-def _arms(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+def _arms(runs: Sequence[PlannedRun]) -> list[list[RunSpec]]:
+    """Return the runs by what the table shows one line of."""
+    specs = [run.spec for run in runs]
     return alike(specs, ("encoder", "segmenter", "dataset", "recipe", "federation"))
 
 
-def _batches(specs: Sequence[RunSpec], plan: SavedPlan) -> list[str]:
-    """Return the cells of the largest batch, below their header."""
-    found = [plan.of(group[0]) for group in _arms(specs)]
-    cells = [each.largest_batch if each else None for each in found]
-    return [BATCH, *(UNKNOWN if cell is None else str(cell) for cell in cells)]
+def _columns(on_gpu: bool) -> tuple[str, ...]:
+    if on_gpu:
+        return (*COLUMNS, BATCH)
+    return COLUMNS
+
+
+def _row(arm: list[RunSpec], known: Known, on_gpu: bool) -> tuple[str, ...]:
+    assert known.plan is not None
+    spec, seconds = arm[0], _known_seconds(arm, known)
+    found = known.plan.of(spec)
+    needs = (UNKNOWN, UNKNOWN, UNKNOWN)
+    if found is not None:
+        memory = max(found.peak_memory(each, on_gpu) for each in arm)
+        needs = (data_size(memory), data_size(found.best), str(found.largest_batch or UNKNOWN))
+    times = (_range(seconds), _sum(seconds))
+    titles = (spec.encoder.title, spec.segmenter.title, spec.dataset.name)
+    return (*titles, str(len(arm)), *times, *needs)[: len(_columns(on_gpu))]
+
+
+def _known_seconds(specs: Sequence[RunSpec], known: Known) -> list[float]:
+    seconds = map(known.seconds, specs)
+    return [each for each in seconds if each is not None]
 
 
 def _range(seconds: Sequence[float]) -> str:
     """Return the shortest and the longest time, or one if they read the same."""
-    if not seconds:
-        return UNKNOWN
-    ends = dict.fromkeys(map(duration, (min(seconds), max(seconds))))
-    return " to ".join(ends)
+    ends = sorted(seconds)
+    return " to ".join(dict.fromkeys(map(duration, ends[:1] + ends[-1:]))) or UNKNOWN
 
 
 def _sum(seconds: Sequence[float]) -> str:
@@ -126,62 +102,51 @@ def _sum(seconds: Sequence[float]) -> str:
     return duration(sum(seconds))
 
 
-def _time(left: Sequence[RunSpec], known: Known) -> list[str]:
-    seconds = [known.seconds(spec) for spec in left]
-    times = [each for each in seconds if each is not None]
+def _time(left: Sequence[RunSpec], known: Known) -> str:
     if not left:
-        return ["nothing is left to compute"]
-    unknown = ""
-    if len(times) < len(left):
-        unknown = f", and unknown for {plural(len(left) - len(times), 'run')}"
-    what = f"{plural(len(left), 'run')} one after the other"
-    return [f"time: about {_sum(times)} for {what}{unknown}"]
+        return "nothing is left to compute"
+    seconds = _known_seconds(left, known)
+    text = f"time: about {_sum(seconds)} for {plural(len(left), 'run')} one after the other"
+    unknown = len(left) - len(seconds)
+    if unknown:
+        text += f", and unknown for {plural(unknown, 'run')}"
+    return text
 
 
-def _peak(specs: Sequence[RunSpec], plan: SavedPlan) -> int:
-    known = [(spec, plan.of(spec)) for spec in specs]
-    return max(found.peak_memory(spec, plan.on_gpu) for spec, found in known if found)
+def _measured(specs: Sequence[RunSpec], plan: SavedPlan) -> list[tuple[RunSpec, Measured]]:
+    """Return the runs of which the plan knows more than the time."""
+    pairs = [(spec, plan.of(spec)) for spec in specs]
+    return [(spec, found) for spec, found in pairs if found is not None]
 
 
-def _memory(left: Sequence[RunSpec], plan: SavedPlan) -> list[str]:
-    known = [spec for spec in left if plan.of(spec) is not None]
-    if not known:
-        return []
+def _memory(measured: Sequence[tuple[RunSpec, Measured]], plan: SavedPlan) -> str:
+    peak = max(found.peak_memory(spec, plan.on_gpu) for spec, found in measured)
     place = "of a process that computes one run, with libraries and images"
     if plan.on_gpu:
         place = "allocated on the GPU by PyTorch"
-    return [f"memory: up to {data_size(_peak(known, plan))} {place} (measured on {plan.device})"]
+    return f"memory: up to {data_size(peak)} {place} (measured on {plan.device})"
 
 
-def _disk(left: Sequence[RunSpec], plan: SavedPlan) -> list[str]:
+def _disk(measured: Sequence[tuple[RunSpec, Measured]]) -> str:
     """Return the line about checkpoints and features."""
-    known = [(spec, found) for spec in left if (found := plan.of(spec)) is not None]
-    if not known:
-        return []
-    best = sum(found.best * spec.recipe.checkpoints.keep for spec, found in known)
-    kinds = _kinds_left(left, plan)
-    bodies = sum(found.body for found in kinds.values())
+    best = sum(found.best * spec.recipe.checkpoints.keep for spec, found in measured)
+    kinds = {kind_key(spec): found for spec, found in measured}
+    # runs of a kind share the file of a fixed body, and the features
+    kept = best + sum(found.body for found in kinds.values())
     last = max(found.last for found in kinds.values())
-    line = f"disk: {data_size(best + bodies)} of checkpoints, and {data_size(last)} while a run is "
-    line += "in progress"
-    features = sum(
-        found.features * (found.train + found.val + found.report) for found in kinds.values()
-    )
+    text = f"disk: {data_size(kept)} of checkpoints, and {data_size(last)} while a run goes on"
+    features = sum(found.all_features for found in kinds.values())
     if features:
-        line += f"; {data_size(features)} of features"
-    return [line]
+        text += f"; {data_size(features)} of features"
+    return text
 
 
-def _kinds_left(left: Sequence[RunSpec], plan: SavedPlan) -> Mapping[str, Measured]:
-    return {key: plan.kinds[key] for key in kinds_of(left) if key in plan.kinds}
+def _downloads(plan: SavedPlan) -> str:
+    listed = ", ".join(f"{name} ({_about(size)})" for name, size in plan.downloads.items())
+    return f"downloads: {listed or 'none'}"
 
 
-def _downloads(plan: SavedPlan) -> list[str]:
-    if not plan.downloads:
-        return ["downloads: none"]
-    sizes = {
-        name: UNKNOWN if size is None else f"about {data_size(size)}"
-        for name, size in plan.downloads.items()
-    }
-    listed = ", ".join(f"{name} ({size})" for name, size in sizes.items())
-    return [f"downloads: {listed}"]
+def _about(size: int | None) -> str:
+    if size is None:
+        return UNKNOWN
+    return f"about {data_size(size)}"

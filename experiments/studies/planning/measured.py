@@ -78,6 +78,11 @@ class Measured(BaseModel):
             return self.train
         return max(1, round(spec.fraction * self.train))
 
+    @property
+    def all_features(self) -> int:
+        """Return the bytes of the features of all images."""
+        return self.features * (self.train + self.val + self.report)
+
     def peak_memory(self, spec: RunSpec, on_gpu: bool) -> int:
         """Return the bytes that a run needs at most, on the GPU or in this process."""
         if on_gpu:
