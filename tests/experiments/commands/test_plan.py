@@ -71,7 +71,7 @@ def test_what_cannot_be_timed_is_named(tiny, capsys):
     one = [ENCODER | {"label": "one"}]
     tiny(
         encoders=one,
-        federation=[None, {"clients": 2, "partition": "iid", "rounds": 2}],
+        federation=[None, {"clients": 2, "partition": "iid", "rounds": 10}],
         fractions=[1.0],
     )
     assert main(PLAN) == 2

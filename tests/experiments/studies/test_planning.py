@@ -12,6 +12,7 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.power import difference_shown
 from encoder_ablations.experiments.studies.kinds import kind_key
 from encoder_ablations.experiments.studies.planning.budget import (
+    proposal_lines,
     proposals,
     read_budget,
     refuse_small,
@@ -19,7 +20,6 @@ from encoder_ablations.experiments.studies.planning.budget import (
 )
 from encoder_ablations.experiments.studies.planning.description import (
     plan_lines,
-    proposal_lines,
     summary_lines,
 )
 from encoder_ablations.experiments.studies.planning.estimates import known_of, plan_error
@@ -200,7 +200,7 @@ def test_the_text_names_hours_memory_disk_downloads_and_what_is_unknown(tmp_path
     text = "\n".join(plan_lines(runs, known_of(runs, plan)))
     assert "about 14 min for 4 runs one after the other, and unknown for 2 runs" in text
     assert "1.12 GB of a process" in text
-    assert "8.00 MB of checkpoints, and 12.0 MB while" in text
+    assert "8.00 MB of checkpoints, and 12.0 MB while a run goes on" in text
     assert "dinov2_b14 (about 346 MB)" in text
     assert "an error of -5%" in text
     assert summary_lines(runs, known_of(runs, None)) == []

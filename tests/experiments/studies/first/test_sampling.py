@@ -3,7 +3,7 @@
 import numpy as np
 
 from encoder_ablations.data.datasets.subsets import subset, training_order
-from encoder_ablations.experiments.studies.first_sampling import Sampling, propose_sampling
+from encoder_ablations.experiments.studies.first.sampling import Sampling, propose_sampling
 
 CLASSES = ("ground", "crater", "boulder", "dune")
 
