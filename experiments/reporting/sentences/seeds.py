@@ -32,7 +32,7 @@ def _at(groups: Sequence[RunGroup], rule: SeedRule) -> Iterator[str]:
     ended = {group.encoder: _scores(group) for group in groups}
     share = formats.fraction(groups[0].fraction)
     for encoder, decision in decide(rule, ended).items():
-        why = decision.why or "more may follow"
+        why = decision.why or "it is not settled yet"
         yield f"{encoder}, {share}: {plural(decision.seeds, 'seed')}; {why}."
 
 
