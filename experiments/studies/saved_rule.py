@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from encoder_ablations.experiments.studies.published import STUDY_FILE, read_saved
 from encoder_ablations.experiments.studies.seed_rule import SeedRule, Seeds
@@ -12,7 +12,7 @@ class _Seeds(BaseModel):
     """The part of a study that says how many seeds there are."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-    seeds: Seeds
+    seeds: Seeds = Field(default=[0])
 
 
 def read_seed_rule(folder: Path) -> SeedRule | None:

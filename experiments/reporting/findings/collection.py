@@ -33,7 +33,7 @@ from encoder_ablations.experiments.runs.transfer.record import (
     transfer_files,
 )
 from encoder_ablations.experiments.studies.grid import federation_title, teacher_title
-from encoder_ablations.experiments.studies.published import Place, read_published
+from encoder_ablations.experiments.studies.published import STUDY_FILE, Place, read_published
 from encoder_ablations.experiments.studies.saved_rule import read_seed_rule
 from encoder_ablations.experiments.studies.seed_rule import SeedRule
 from encoder_ablations.utils.errors import InputError
@@ -133,17 +133,19 @@ def _published(folder: Path, damaged: list[str]) -> Mapping[Place, Published]:
     try:
         scores = read_published(folder)
     except InputError as error:
-        damaged.append(f"{error} Published scores are not shown.")
+        heed = "A rule that adds seeds is not heeded. Published scores are not shown."
+        damaged.append(f"{error} {heed}")
         return {}
     return {place: Published(score.percent, score.source) for place, score in scores.items()}
 
 
 def _seed_rule(folder: Path, damaged: list[str]) -> SeedRule | None:
-    """Return the rule by which the study adds seeds; errors go into ``damaged``."""
+    """Return the rule by which the study adds seeds; errors go into ``damaged``, once a file."""
     try:
         return read_seed_rule(folder)
     except InputError as error:
-        damaged.append(f"{error} If it adds seeds by a rule, intervals are too short.")
+        if not any(STUDY_FILE in problem for problem in damaged):
+            damaged.append(f"{error} If it adds seeds by a rule, intervals are too short.")
         return None
 
 
