@@ -54,6 +54,7 @@ from encoder_ablations.experiments.runs.tuning.spec import (
     TuningRole,
 )
 from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
+from encoder_ablations.experiments.studies.seed_rule import SeedRule, UntilNarrow
 from encoder_ablations.experiments.studies.study import StudySpec, load_study_spec, plan
 from encoder_ablations.segmenters.loss_registry import loss_entry, loss_names
 from encoder_ablations.segmenters.references import load_segmenter
@@ -124,6 +125,8 @@ SPECS = [
     TuningRole,
     RunSpec,
     StudySpec,
+    SeedRule,
+    UntilNarrow,
 ]
 SPECS += [head_entry(name).spec for name in head_names()]
 SPECS += [loss_entry(name).spec for name in loss_names()]

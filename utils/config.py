@@ -34,8 +34,10 @@ class Config(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
-UNION_TAGS = ("str", "dict[str,any]")
-"""What pydantic adds to the place of a value that may be of either kind."""
+UNION_TAGS = ("str", "dict[str,any]", "as text", "as list", "as mapping")
+"""What pydantic adds to the place of a value that may be of either kind; the last three are tags of
+our own unions.
+"""
 OTHER_NAMES = {"learning_rate": "lr"}
 """What settings are called elsewhere -> here."""
 Number = TypeVar("Number", int, float)
@@ -260,7 +262,8 @@ def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:
             if part in candidate.model_fields:
                 following += _models_in(candidate.model_fields[part].annotation)
         candidates = following or candidates
-    return sorted({name for candidate in candidates for name in candidate.model_fields})
+    fields = [pair for candidate in candidates for pair in candidate.model_fields.items()]
+    return sorted({field.alias or name for name, field in fields})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

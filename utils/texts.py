@@ -83,6 +83,15 @@ def duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60:02d} h"
 
 
+def data_size(count: float) -> str:
+    """Return a number of bytes as MB or GB with three digits: 1300000000 -> "1.30 GB"."""
+    value, unit = count / 1e6, "MB"
+    if count >= 1e9:
+        value, unit = count / 1e9, "GB"
+    digits = 2 - (value >= 9.995) - (value >= 99.95)
+    return f"{value:.{digits}f} {unit}"
+
+
 def plural(count: int, word: str, rest: str = "") -> str:
     """Return a count with its noun: "1 seed", "3 seeds", "1 class", "2 classes".
 

@@ -49,16 +49,10 @@ def download_weights(name: str) -> Path:
         InputError: there is no such file, or it cannot be downloaded; the message says how to go
             on.
     """
-    source = _source(name)
-    repository, _, tag = str(source.hf_hub_id).partition("@")
-    revision = tag or None
-    files: tuple[str, ...] = HUB_FILES
-    if source.hf_hub_filename:
-        files = (source.hf_hub_filename,)
-    for file in files:
-        cached = try_to_load_from_cache(repository, file, revision=revision)
-        if isinstance(cached, str):
-            return Path(cached)
+    cached = cached_weights(name)
+    if cached is not None:
+        return cached
+    repository, files, revision = _place(name)
     try:
         downloaded = _download(repository, files, revision)
     except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: accelerated downloads
@@ -72,6 +66,33 @@ def download_weights(name: str) -> Path:
             f"{ALTERNATIVES}"
         )
     return downloaded
+
+
+def cached_weights(name: str) -> Path | None:
+    """Return the weight file of a timm model in the Hugging Face cache; None if it lacks it.
+
+    Args:
+        name: timm's model name with tag.
+
+    Raises:
+        InputError: timm knows no weights of this name on the hub.
+    """
+    repository, files, revision = _place(name)
+    for file in files:
+        cached = try_to_load_from_cache(repository, file, revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
+    return None
+
+
+def _place(name: str) -> tuple[str, tuple[str, ...], str | None]:
+    """Return repository, possible files and revision of a timm model's weights."""
+    source = _source(name)
+    repository, _, tag = str(source.hf_hub_id).partition("@")
+    files: tuple[str, ...] = HUB_FILES
+    if source.hf_hub_filename:
+        files = (source.hf_hub_filename,)
+    return repository, files, tag or None
 
 
 def download_repository(repository: str, files: Sequence[str], weights: Sequence[str]) -> Path:

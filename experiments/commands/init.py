@@ -19,7 +19,8 @@ from encoder_ablations.data.intake.ready_datasets import ready_dataset
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.encoders.text.vocabulary import vocabulary_yaml
 from encoder_ablations.experiments import options
-from encoder_ablations.experiments.studies.first_study import study_yaml
+from encoder_ablations.experiments.studies.first.sampling import Sampling, sampling_of
+from encoder_ablations.experiments.studies.first.study_yaml import study_yaml
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, together, write_text
 from encoder_ablations.utils.progress import Bar
@@ -73,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         written = [*paths, prepared]
     _refuse_bands(proposal)
     with together(*written):
-        spec, unwritable = _write(proposal, prepared, paths)
-    print(_summary(spec, proposal, paths, unwritable))
+        spec, unwritable, sampling = _write(proposal, prepared, paths)
+    print(_summary(spec, [*proposal.remarks, *sampling.remarks], proposal, paths, unwritable))
     return 0
 
 
@@ -170,8 +171,13 @@ def _refuse_bands(proposal: Proposal) -> None:
             raise
 
 
-def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[DatasetSpec, list[str]]:
-    """Write all files, and return the dataset and the classes whose letters no font has.
+def _write(
+    proposal: Proposal, prepared: Path, paths: list[Path]
+) -> tuple[DatasetSpec, list[str], Sampling]:
+    """Write all files.
+
+    Returns:
+        The dataset, the classes whose letters no font has, and what the study's images bear.
 
     Args:
         proposal: what was recognised.
@@ -187,9 +193,10 @@ def _write(proposal: Proposal, prepared: Path, paths: list[Path]) -> tuple[Datas
     unwritable = write_sheet(
         spec, paths[1], f"{spec.name}: {proposal.layout}; masks: {proposal.kind}"
     )
-    write_text(paths[2], study_yaml(spec, paths[0]))
+    sampling = sampling_of(spec)
+    write_text(paths[2], study_yaml(spec, paths[0], sampling))
     write_text(paths[3], vocabulary_yaml(spec.classes))
-    return spec, unwritable
+    return spec, unwritable, sampling
 
 
 def _advancing(bar: Bar) -> Callable[[int, int], object]:
@@ -201,12 +208,16 @@ def _advancing(bar: Bar) -> Callable[[int, int], object]:
 
 
 def _summary(
-    spec: DatasetSpec, proposal: Proposal, paths: list[Path], unwritable: list[str]
+    spec: DatasetSpec,
+    remarks: list[str],
+    proposal: Proposal,
+    paths: list[Path],
+    unwritable: list[str],
 ) -> str:
     counts = ", ".join(f"{len(FolderDataset(spec, split))} {split}" for split in spec.splits)
     lines = [f"recognised: {proposal.layout}; masks: {proposal.kind}", f"pairs: {counts}"]
     lines.append(f"classes ({len(spec.classes)}): {first_names(spec.classes, 12)}")
-    lines += [f"note: {remark}" for remark in proposal.remarks]
+    lines += [f"note: {remark}" for remark in remarks]
     if unwritable:
         named = first_names(unwritable, 5)
         lines.append(

@@ -38,6 +38,7 @@ from encoder_ablations.engine.training.federated.spec import (
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.tuning.spec import HalvingSpec, Range, TuneSpec
 from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
+from encoder_ablations.experiments.studies.seed_rule import SeedRule, UntilNarrow
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.built_in import BUILT_IN
 from encoder_ablations.segmenters.loss_registry import loss_names, loss_settings
@@ -58,6 +59,8 @@ EXAMPLES = """  ablate keys                      all of them, as docs/configurat
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "study": StudySpec,
+    "study.seeds": SeedRule,
+    "study.seeds.until": UntilNarrow,
     "recipe": Recipe,
     "recipe.augmentation": AugmentationSpec,
     "recipe.augmentation.photometric": ColorSpec,

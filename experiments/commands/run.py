@@ -17,6 +17,9 @@ from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
 from encoder_ablations.experiments.studies.plan_table import Standing
+from encoder_ablations.experiments.studies.planning.description import summary_lines
+from encoder_ablations.experiments.studies.planning.estimates import known_of
+from encoder_ablations.experiments.studies.planning.measured import read_plan
 from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
@@ -215,7 +218,8 @@ def _show_plan(study: StudySpec, folder: Path, located: Located, choices: Choice
     notes = notes_before_start([spec for spec in specs if spec.run_id not in problems])
     print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
     print(standing.estimate(choices.retry_failed))
-    tell([*located.following, *notes])
+    tell(summary_lines(located.runs, known_of(located.runs, read_plan(folder))))
+    tell([*located.stopped, *located.following, *notes])
     for line in not_started(problems):
         print(line, file=sys.stderr)
     if problems:

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.table:
         print(standing.table())
     print(describe(study.name, folder, standing))
-    for line in located.following:
+    for line in (*located.stopped, *located.following):
         print(line)
     return _code(standing)
 

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-CONFIDENCE = 0.95
-ENOUGH = 3
+from encoder_ablations.experiments.stats.sequential import (
+    FIRST_LOOK,
+    LEVEL,
+    half_width_factor,
+    p_under_looking,
+)
+
+CONFIDENCE = 1 - LEVEL
+ENOUGH = FIRST_LOOK
 """Fewest seeds from which an interval or a test is computed."""
 
 
@@ -56,8 +63,14 @@ class Summary:
         return by_seeds[min(self.n, ENOUGH)]
 
 
-def summarize(values: Sequence[float]) -> Summary:
-    """Return the summary of one value per seed."""
+def summarize(values: Sequence[float], last: int | None = None) -> Summary:
+    """Return the summary of one value per seed.
+
+    Args:
+        values: one per seed.
+        last: number of seeds at which the study ends, if seeds are added until they say enough:
+            the interval then holds under looking, see :mod:`sequential`.
+    """
     n = len(values)
     if n == 0:
         return Summary()
@@ -67,8 +80,15 @@ def summarize(values: Sequence[float]) -> Summary:
     std = float(np.std(values, ddof=1))
     if n < ENOUGH:
         return Summary(n, mean, std, low=low, high=high)
-    half_width = float(scipy.special.stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
+    half_width = _factor(n, last) * std / math.sqrt(n)
     return Summary(n, mean, std, half_width, mean - half_width, mean + half_width)
+
+
+def _factor(n: int, last: int | None) -> float:
+    """Return half the width of a 95 % interval, in standard errors of the mean."""
+    if last is None:
+        return float(scipy.special.stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+    return half_width_factor(n, max(last, n))
 
 
 def deviation_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -105,15 +125,18 @@ class Difference:
     p: float = math.nan
 
 
-def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+def paired_difference(
+    first: Mapping[int, float], second: Mapping[int, float], last: int | None = None
+) -> Difference:
     """Return the difference over the seeds that both encoders have.
 
     Args:
         first: seed -> value of one encoder.
         second: seed -> value of the other one.
+        last: as for :func:`summarize`; p then holds under looking, too.
     """
     differences = [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
-    over = summarize(differences)
+    over = summarize(differences, last)
     signs = np.sign(differences)
     wins, losses = int((signs > 0).sum()), int((signs < 0).sum())
     # differences that are equal but for rounding have no distribution to test
@@ -122,6 +145,8 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     size = over.mean / over.std
     # as scipy's ttest_1samp, whose checks take 100 times as long
     p = 2 * float(scipy.special.stdtr(over.n - 1, -abs(size * math.sqrt(over.n))))
+    if last is not None:
+        p = p_under_looking(p, over.n, max(last, over.n))
     # Hedges' correction for few values
     effect = size * (1 - 3 / (4 * (over.n - 1) - 1))
     return Difference(over, wins, losses, effect, p)

@@ -8,9 +8,15 @@ from pathlib import Path
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.located import Located
+from encoder_ablations.experiments.studies.planning.description import error_lines
+from encoder_ablations.experiments.studies.planning.measured import read_plan
 from encoder_ablations.experiments.studies.tuning.choice import diverged
 from encoder_ablations.experiments.workers.outcome import Outcome
+from encoder_ablations.utils.files import write_json
 from encoder_ablations.utils.texts import plural
+
+STOPPED = "seeds.json"
+"""In a study's folder: why each encoder got no more seeds, where a rule adds them."""
 
 
 def tell(lines: Sequence[str]) -> None:
@@ -43,7 +49,11 @@ def conclude(
     if elsewhere:
         what = plural(elsewhere, "run", "is/are being computed by another process")
         print(f"{what}; 'ablate status {folder}' follows.")
-    tell(located.following)
+    records = [run.record for run in runs if run.record is not None]
+    tell(error_lines(records, read_plan(folder)))
+    if located.stopped:
+        write_json(folder / STOPPED, list(located.stopped))
+    tell([*located.stopped, *located.following])
     # the report has named what it leaves out; the others are named here
     unreadable = [run.problem for run in runs if run.problem not in (None, *left_out)]
     unused = [*not_started(problems), *map("unreadable: {}".format, unreadable)]

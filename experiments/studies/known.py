@@ -18,7 +18,9 @@ class Known:
         runs: in the order in which they are computed.
         following: what more may follow from the results of these runs, one sentence each. Nothing
             more follows if it is empty.
+        stopped: why nothing more follows from some of them, one sentence each.
     """
 
     runs: list[RunSpec]
     following: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ class Located:
     """The runs that are known, with their folders and records.
 
     Attributes:
-        following: see :class:`Known`.
+        following, stopped: see :class:`Known`.
     """
 
     runs: list[PlannedRun] = field(default_factory=list)
     following: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.known import Known, Records
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
+from encoder_ablations.experiments.studies.seed_rounds import add_seeds, has_rule
 from encoder_ablations.experiments.studies.study import Entry, StudySpec, plan
 from encoder_ablations.experiments.studies.tuning.stage import tunes, with_tuning
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary
@@ -38,7 +39,10 @@ class Stage:
     extend: Callable[[StudySpec, Known, Records], Known]
 
 
-STAGES: tuple[Stage, ...] = (Stage("tune", tunes, with_tuning),)
+STAGES: tuple[Stage, ...] = (
+    Stage("tune", tunes, with_tuning),
+    Stage("seeds", has_rule, add_seeds),
+)
 """In order: each reads what the ones before it make known."""
 
 
@@ -86,7 +90,8 @@ def locate_known(
         by_name = {spec.run_id: spec for spec in known.runs}
         new = [spec for name, spec in by_name.items() if name not in located]
         if not new:
-            return Located([located[name] for name in by_name], known.following)
+            found = [located[name] for name in by_name]
+            return Located(found, known.following, known.stopped)
         # what these have recorded may make more runs known
         located |= {run.folder.name: run for run in locate(new, folder)}
 

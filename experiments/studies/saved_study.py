@@ -91,8 +91,9 @@ def _comparable(study: StudySpec) -> dict[str, Any]:
     heads = [SegmenterSpec.model_validate(entry).title for entry in content["segmenters"]]
     content["segmenters"] = dict(zip(heads, content["segmenters"], strict=True))
     content["datasets"] = {entry["name"]: entry for entry in content["datasets"]}
-    for kind in ("fractions", "seeds"):
-        content[kind] = sorted(content[kind])
+    content["fractions"] = sorted(content["fractions"])
+    if not isinstance(content["seeds"], dict):
+        content["seeds"] = sorted(content["seeds"])
     content["federation"] = sorted(content.get("federation", [None]), key=json.dumps)
     for kind in ("include", "exclude"):
         content[kind] = list(map(_as_written, content[kind]))

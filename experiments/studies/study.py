@@ -32,6 +32,7 @@ from encoder_ablations.experiments.studies.published import (
     check_published,
     refuse_second,
 )
+from encoder_ablations.experiments.studies.seed_rule import SeedRule, Seeds
 from encoder_ablations.experiments.zero_labels.grid import needs_labels, places_of, refuse_zero
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary, with_queries
 from encoder_ablations.segmenters.references import check_texts
@@ -72,9 +73,9 @@ class StudySpec(Config):
     """Shares of the training images. 0 is for heads that need no labels, which have one run at 0
     and no other, with or without it.
     """
-    seeds: list[int] = Field(default=[0, 1, 2], min_length=1)
+    seeds: Seeds = Field(default=[0, 1, 2])
     """Each decides subset, data order, augmentation and initial weights. Heads that need no labels
-    have one run with the seed 0.
+    have one run with the seed 0. A mapping adds seeds until they say enough.
     """
     privacy: list[Privacy] | None = Field(
         default=None, min_length=1, exclude_if=lambda listed: listed is None
@@ -106,6 +107,13 @@ class StudySpec(Config):
     """Runs that are left out."""
     published: tuple[PublishedScore, ...] = ()
     """Scores from the literature, for the report; they change no run."""
+
+    @property
+    def first_seeds(self) -> list[int]:
+        """Return the seeds that are known before there is any result."""
+        if isinstance(self.seeds, SeedRule):
+            return list(range(self.seeds.first))
+        return self.seeds
 
     @field_validator("published")
     @classmethod
@@ -184,7 +192,7 @@ def plan(
         "segmenters": [segmenter.title for segmenter in segmenters],
         "datasets": [dataset.name for dataset in datasets],
         "fractions": study.fractions,
-        "seeds": study.seeds,
+        "seeds": study.first_seeds,
         "privacy": study.privacy or (),
         "federation": _titles(federations, CENTRAL),
         "pseudo_labels": _titles(teachers, NO_TEACHER),
@@ -228,7 +236,7 @@ def _runs(
     encoders = _encoders(study)
     found = []
     for dataset, segmenter in product(datasets, segmenters):
-        for seed, fraction in places_of(segmenter, study.seeds, study.fractions):
+        for seed, fraction in places_of(segmenter, study.first_seeds, study.fractions):
             # with all labels there is nothing left for a teacher
             fitting = [arm for arm in arms if fraction < 1 or arm[1] is None]
             for arm, encoder in product(fitting, encoders):

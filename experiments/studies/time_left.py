@@ -3,10 +3,9 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
-from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.studies.kinds import kind_of
 from encoder_ablations.experiments.workers.progress import read_progress
 
 Speeds = dict[str, float]
@@ -20,7 +19,7 @@ def measured_speeds(runs: Sequence[PlannedRun]) -> Speeds:
             continue
         # a training that ended early took fewer steps than its recipe says
         speed = run.record.cost.train_seconds / run.record.convergence.steps
-        found[_kind(run.spec)].append(speed)
+        found[kind_of(run.spec)].append(speed)
     return {kind: statistics.median(seconds) for kind, seconds in found.items()}
 
 
@@ -38,21 +37,7 @@ def seconds_left(run: PlannedRun, speeds: Speeds) -> float | None:
     """Return the training time that an unfinished run still needs; None if no like run tells."""
     if not run.spec.steps:
         return 0.0
-    speed = speeds.get(_kind(run.spec))
+    speed = speeds.get(kind_of(run.spec))
     if speed is None:
         return None
     return speed * steps_left(run)
-
-
-def _kind(spec: RunSpec) -> str:
-    recipe = {"batch_size", "accumulation", "precision", "augmentation"}
-    included: dict[str, Any] = {
-        "encoder": True,
-        "segmenter": True,
-        "dataset": {"name"},
-        "recipe": recipe,
-    }
-    # several clients take each step; one alone takes it as central training does
-    if spec.federation is not None and not spec.federation.is_local:
-        included["federation"] = True
-    return spec.model_dump_json(include=included)

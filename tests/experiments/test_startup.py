@@ -45,6 +45,7 @@ LISTINGS = [
     ("keys segmenter", 0),
     ("status demo --table --output absent", 0),
     ("run demo --dry-run --output absent", 0),
+    ("run demo --dry-run --output planned", 0),
 ]
 REFUSALS = [
     ("encoders nonsense", 2),
@@ -52,6 +53,9 @@ REFUSALS = [
     ("keys nonsense", 2),
     ("status absent/study", 2),
     ("report", 2),
+    ("plan absent", 2),
+    ("plan demo --budget soon", 2),
+    ("plan demo --power --output absent", 2),
     ("report absent", 2),
     ("run absent", 2),
     ("run demo --device gpu", 2),
@@ -112,6 +116,8 @@ def server():
 @pytest.mark.parametrize(("line", "code"), HELP + LISTINGS + REFUSALS)
 def test_nothing_heavy_is_imported(line, code, tmp_path, server):
     (tmp_path / "study" / "runs").mkdir(parents=True)
+    (tmp_path / "planned").mkdir()
+    (tmp_path / "planned" / "plan.json").write_text('{"device": "a CPU", "on_gpu": false}')
     server.stdin.write(json.dumps([str(tmp_path), line.split()]) + "\n")
     server.stdin.flush()
     assert json.loads(server.stdout.readline()) == [code, []]

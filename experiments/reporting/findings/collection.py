@@ -34,7 +34,9 @@ from encoder_ablations.experiments.runs.transfer.record import (
     transfer_files,
 )
 from encoder_ablations.experiments.studies.grid import teacher_title, tuning_title
-from encoder_ablations.experiments.studies.published import Place, read_published
+from encoder_ablations.experiments.studies.published import STUDY_FILE, Place, read_published
+from encoder_ablations.experiments.studies.saved_rule import read_seed_rule
+from encoder_ablations.experiments.studies.seed_rule import SeedRule
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
@@ -67,7 +69,7 @@ def collect(folder: Path) -> Study:
     damaged += _changes(records)
     records.sort(key=lambda record: (record.spec.fraction, record.spec.seed, record.run_id))
     titles = _titles(records)
-    published = _published(folder, damaged)
+    published, rule = _published(folder, damaged), _seed_rule(folder, damaged)
     transfers = {run_id: _transfers(folder / "runs" / run_id, damaged) for run_id in titles}
     ensembles = _ensembles(folder, damaged)
     confidences = chain(*(_confidence(folder / "runs" / run_id, damaged) for run_id in titles))
@@ -75,7 +77,7 @@ def collect(folder: Path) -> Study:
         name=folder.resolve().name,
         folder=folder,
         records=tuple(records),
-        settings=tuple(_settings(_compared(records), titles, published)),
+        settings=tuple(_settings(_compared(records), titles, published, rule)),
         titles=titles,
         unfinished=unfinished,
         transfers=transfers,
@@ -136,9 +138,20 @@ def _published(folder: Path, damaged: list[str]) -> Mapping[Place, Published]:
     try:
         scores = read_published(folder)
     except InputError as error:
-        damaged.append(f"{error} Published scores are not shown.")
+        heed = "A rule that adds seeds is not heeded. Published scores are not shown."
+        damaged.append(f"{error} {heed}")
         return {}
     return {place: Published(score.percent, score.source) for place, score in scores.items()}
+
+
+def _seed_rule(folder: Path, damaged: list[str]) -> SeedRule | None:
+    """Return the rule by which the study adds seeds; errors go into ``damaged``, once a file."""
+    try:
+        return read_seed_rule(folder)
+    except InputError as error:
+        if not any(STUDY_FILE in problem for problem in damaged):
+            damaged.append(f"{error} If it adds seeds by a rule, intervals are too short.")
+        return None
 
 
 def _nothing_found(folder: Path, started: int, trials: int) -> str:
@@ -181,13 +194,16 @@ def _compared(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def _settings(
-    records: Sequence[RunRecord], titles: dict[str, str], published: Mapping[Place, Published]
+    records: Sequence[RunRecord],
+    titles: dict[str, str],
+    published: Mapping[Place, Published],
+    rule: SeedRule | None,
 ) -> list[Setting]:
     """Sort records into groups, and these into settings."""
     members: dict[tuple[str, str, float], list[RunRecord]] = defaultdict(list)
     for name, record in zip(_setting_titles(records), records, strict=True):
         members[name, titles[record.run_id], record.spec.fraction].append(record)
-    groups = [_group(*place, found, published) for place, found in sorted(members.items())]
+    groups = [_group(*place, found, published, rule) for place, found in sorted(members.items())]
     settings = [(title, tuple(found)) for title, found in groupby(groups, attrgetter("setting"))]
     return [
         Setting(title, found[0].dataset, found[0].segmenter, found) for title, found in settings
@@ -220,6 +236,7 @@ def _group(
     fraction: float,
     records: list[RunRecord],
     published: Mapping[Place, Published],
+    rule: SeedRule | None,
 ) -> RunGroup:
     spec = records[0].spec
     finished = tuple(FinishedRun.of(record) for record in records if record.status == "finished")
@@ -228,7 +245,7 @@ def _group(
     cited = None
     if spec.federation is None and spec.pseudo_labels is None:
         cited = published.get((spec.encoder.title, head, dataset, fraction))
-    return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited)
+    return RunGroup(setting, encoder, head, dataset, fraction, finished, failed, cited, rule)
 
 
 def _model(record: RunRecord) -> str:

@@ -24,7 +24,7 @@ from encoder_ablations.experiments.stats.seeds import (
     paired_difference,
     summarize,
 )
-from encoder_ablations.utils.texts import plural
+from encoder_ablations.utils.texts import data_size, plural
 
 Scores = dict[int, float]
 """Seed -> the main metric, 0..1."""
@@ -188,7 +188,7 @@ def _cells(found: Federated) -> Iterator[str]:
     yield _change(found.against_alone)
     yield str(len(found.scores))
     yield _worst_client(found)
-    yield formats.memory(_sent(found))
+    yield data_size(_sent(found))
 
 
 def _change(difference: Difference) -> str:

@@ -16,6 +16,7 @@ from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.record_parts import CostRecord, CurvesRecord, DataRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
+from encoder_ablations.experiments.studies.seed_rule import SeedRule
 
 MOST_CLASSES = 255
 """Most classes that a page shows one by one; with more, it shows only some."""
@@ -72,6 +73,7 @@ class RunGroup:
         runs: the finished ones, by seed.
         failed: the failed ones, by seed.
         published: what the literature reports for this encoder, if the study names it.
+        seed_rule: by which the study adds seeds, if it does.
     """
 
     setting: str
@@ -82,6 +84,7 @@ class RunGroup:
     runs: tuple[FinishedRun, ...] = ()
     failed: tuple[RunRecord, ...] = ()
     published: Published | None = None
+    seed_rule: SeedRule | None = None
 
     @property
     def records(self) -> tuple[RunRecord, ...]:
@@ -102,6 +105,13 @@ class RunGroup:
     def seeds(self) -> list[int]:
         """Return the seeds of the finished runs."""
         return [run.spec.seed for run in self.runs]
+
+    @property
+    def most_seeds(self) -> int | None:
+        """Return the most seeds that a rule allows; None if the study lists its seeds."""
+        if self.seed_rule is None:
+            return None
+        return self.seed_rule.to
 
     @property
     def random_weights(self) -> bool:
@@ -156,7 +166,7 @@ class RunGroup:
 
     def summary(self, read: Reading = main_score) -> Summary:
         """Return the summary over seeds of what ``read`` finds in the runs."""
-        return summarize(list(self.values(read).values()))
+        return summarize(list(self.values(read).values()), self.most_seeds)
 
 
 def best_first(group: RunGroup) -> tuple[float, float, str]:

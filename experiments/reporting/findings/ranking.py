@@ -261,13 +261,17 @@ def _latency(costs: Sequence[CostRecord]) -> tuple[float, float, float]:
 
 def _comparisons(groups: Sequence[RunGroup]) -> list[Comparison]:
     found = [
-        Comparison(first, second, paired_difference(first.values(), second.values()))
+        Comparison(first, second, _difference(first, second))
         for first, second in combinations(groups, 2)
     ]
     shared = [pair for pair in found if pair.seeds]
     # the more pairs are tested, the stricter every test
     corrected = holm([pair.difference.p for pair in shared])
     return [replace(pair, p=p) for pair, p in zip(shared, corrected, strict=True)]
+
+
+def _difference(first: RunGroup, second: RunGroup) -> Difference:
+    return paired_difference(first.values(), second.values(), first.most_seeds)
 
 
 def pretraining(setting: Setting, fraction: float) -> list[Comparison]:

@@ -18,7 +18,7 @@ from encoder_ablations.experiments.reporting.findings.ranking import (
 from encoder_ablations.experiments.reporting.sentences.method import image_sizes
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH, Summary
-from encoder_ablations.utils.texts import duration
+from encoder_ablations.utils.texts import data_size, duration
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def cost_texts(cost: Cost) -> dict[str, str]:
         "tokens": tokens,
         "images_per_second": f"{cost.images_per_second:.1f}",
         "training": duration(cost.train_seconds),
-        "memory": formats.memory(cost.memory),
+        "memory": data_size(cost.memory),
     }
 
 

@@ -15,6 +15,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.sentences.seeds import seed_sentences
 from encoder_ablations.experiments.reporting.sentences.training import (
     training_sentences,
     with_study_recipe,
@@ -140,7 +141,9 @@ def _other_images(groups: list[RunGroup], fraction: float) -> Iterator[str]:
 
 
 def _other_seeds(groups: list[RunGroup], fraction: float) -> Iterator[str]:
-    """Warn of encoders that were trained with other seeds."""
+    """Warn of encoders that were trained with other seeds, unless a rule says how many."""
+    if any(group.seed_rule for group in groups):
+        return
     seeds = {group.encoder: ", ".join(map(str, group.seeds)) for group in groups}
     if len(set(seeds.values())) > 1:
         named = "; ".join(f"{encoder} {text}" for encoder, text in seeds.items())
@@ -192,8 +195,9 @@ def _of_training(setting: Setting, spec: RunSpec) -> list[str]:
     if setting.without_labels:
         return ["Nothing is trained: the head needs no labels."]
     if spec.steps:
-        return training_sentences(spec)
-    return ["Nothing is trained by gradients: the head reads the training images once."]
+        return [*training_sentences(spec), *seed_sentences(setting)]
+    nothing = "Nothing is trained by gradients: the head reads the training images once."
+    return [nothing, *seed_sentences(setting)]
 
 
 def _written(value: Any) -> str:

@@ -77,13 +77,6 @@ def giga(count: float) -> str:
     return three_digits(count / 1e9)
 
 
-def memory(size: float) -> str:
-    """Return a size in bytes as MB or GB: 1300000000 -> "1.30 GB"."""
-    if size < 1e9:
-        return f"{three_digits(size / 1e6)} MB"
-    return f"{three_digits(size / 1e9)} GB"
-
-
 def times(ratio: float) -> str:
     """Return a ratio: 2.3456 -> "2.3 times"."""
     digits = int(ratio < 9.95)

@@ -1,0 +1,1 @@
+"""The first study of a new dataset, as ``ablate init`` writes it."""
