@@ -57,7 +57,7 @@
   // names, ids and the order of the keyboard
   const name = (part) =>
     part.getAttribute("aria-label") || part.alt || part.closest("label")?.textContent.trim() || part.textContent.trim();
-  const usable = all("a[href], button, input, summary, [tabindex], img, [role=img], [role=region]");
+  const usable = all("a[href], button, input, summary, [tabindex], img, [role=img], [role=group]");
   found.unnamed = usable.filter((part) => !name(part)).map((part) => part.outerHTML.slice(0, 80));
   const ids = all("[id]").map((part) => part.id);
   found.twice = ids.filter((id, place) => ids.indexOf(id) !== place);
