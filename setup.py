@@ -30,7 +30,10 @@ setup(
     python_requires=">=3.11",
     package_dir=package_dir,
     packages=packages,
-    package_data={"": ["*.yaml", "*.html", "*.css", "*.js"], "encoder_ablations": ["py.typed"]},
+    package_data={
+        "": ["*.yaml", "*.html", "*/*.html", "*.css", "*.js", "*/*.js"],
+        "encoder_ablations": ["py.typed"],
+    },
     install_requires=[
         "torch>=2.11",  # models and training
         "torchvision",  # needed by timm

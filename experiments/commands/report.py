@@ -9,7 +9,7 @@ from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.studies.located import Located
-from encoder_ablations.experiments.studies.rounds import following_in, locate_known
+from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study
 from encoder_ablations.experiments.studies.watching.loop import watch
 from encoder_ablations.experiments.studies.watching.report import WatchedReport
@@ -17,7 +17,7 @@ from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
 
 if TYPE_CHECKING:
-    from encoder_ablations.experiments.reporting.page.page import ReportFiles
+    from encoder_ablations.experiments.reporting.page.report_files import ReportFiles
 
 EVERY = 30
 """Seconds between two reports of a study that runs, at least: drawing them takes time."""
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write(folder: Path, refresh: int | None = None) -> "ReportFiles":
     """Write the report of a folder; its page reloads itself every ``refresh`` seconds."""
     # a folder without records is refused before the figures are imported
-    study = replace(collect(folder), following=following_in(folder), refresh=refresh)
+    study = replace(collect(folder), refresh=refresh)
     from encoder_ablations.experiments.reporting.page.page import report_of
 
     return report_of(study)

@@ -97,7 +97,7 @@ def _write_report(folder: Path, located: Located) -> list[str]:
         return []
     from encoder_ablations.experiments.reporting.page.page import write_report
 
-    report = write_report(folder, located.following)
+    report = write_report(folder)
     report.announce()
     return report.problems
 

@@ -13,13 +13,11 @@ from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.known import Known, Records
 from encoder_ablations.experiments.studies.located import Located
-from encoder_ablations.experiments.studies.saved_study import read_study, study_file
 from encoder_ablations.experiments.studies.seed_rounds import add_seeds, has_rule
 from encoder_ablations.experiments.studies.study import Entry, StudySpec, plan
 from encoder_ablations.experiments.studies.tuning.stage import tunes, with_tuning
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary
 from encoder_ablations.segmenters.spec import SegmenterSpec
-from encoder_ablations.utils.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -94,16 +92,3 @@ def locate_known(
             return Located(found, known.following, known.stopped)
         # what these have recorded may make more runs known
         located |= {run.folder.name: run for run in locate(new, folder)}
-
-
-def following_in(folder: Path) -> tuple[str, ...]:
-    """Return what may follow in a study's folder; nothing if no study can be read there."""
-    if not study_file(folder).exists():
-        return ()
-    try:
-        study = read_study(folder)
-        if not stages_of(study):
-            return ()
-        return locate_known(study, folder, SegmenterSpec.model_validate).following
-    except InputError:
-        return ()  # ablate run and ablate status say what is wrong with it

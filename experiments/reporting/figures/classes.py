@@ -1,5 +1,7 @@
 """The figure of classes: a bar for every class and encoder."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ def class_bars(groups: list[RunGroup], setting: Setting, styles: Styles) -> tupl
     if len(groups) > BARS_OF:
         whose = f"the {BARS_OF} best of {len(groups)} encoders"
     groups = groups[:BARS_OF]
-    shown = _most_differing(groups, setting.shown_classes)
+    shown = most_differing(groups, setting.shown_classes)
     height = max(0.34, 0.13 * len(groups))
     figure, (axis,) = new_figure(WIDTH, 1.1 + len(shown) * height)
     thickness = 0.8 / len(groups)
@@ -69,7 +71,7 @@ def _draw_seeds(axis: Axes, group: RunGroup, classes: list[str], places: np.ndar
     axis.plot(values, heights, "|", color=INK, markersize=4, markeredgewidth=0.8)
 
 
-def _most_differing(groups: list[RunGroup], classes: list[str]) -> list[str]:
+def most_differing(groups: Sequence[RunGroup], classes: list[str]) -> list[str]:
     """Return the classes on which the groups differ most, in the given order; few ones as is."""
     if len(classes) <= BARS:
         return classes
@@ -82,7 +84,7 @@ def _most_differing(groups: list[RunGroup], classes: list[str]) -> list[str]:
     return [classes[place] for place in sorted(most)]
 
 
-def _means(groups: list[RunGroup], classes: list[str]) -> np.ndarray:
+def _means(groups: Sequence[RunGroup], classes: list[str]) -> np.ndarray:
     """Return the mean score in 0..1 over seeds, groups×classes; NaN where no run knows it."""
     return np.array(
         [[group.summary(class_score(name)).mean for name in classes] for group in groups]

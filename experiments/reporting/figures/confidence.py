@@ -12,6 +12,8 @@ from encoder_ablations.experiments.confidence.record import (
     ConfidenceRecord,
     SelectiveRecord,
 )
+from encoder_ablations.experiments.reporting.figures.charts.axes import linear_axis
+from encoder_ablations.experiments.reporting.figures.charts.panel import Panel, Point
 from encoder_ablations.experiments.reporting.figures.drawing import (
     COLORS,
     INK,
@@ -22,6 +24,10 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     save_figure,
     share_legend,
     style_context,
+)
+from encoder_ablations.experiments.reporting.figures.encoder_series import (
+    PERCENT,
+    encoder_series,
 )
 
 LEAST_SHARE = 1e-4
@@ -69,7 +75,28 @@ def draw_confidence(
     """
     with style_context(styles):
         figure, alt = _confidence_figure(records, styles)
-        return save_figure(figure, folder, f"{prefix}-confidence", alt)
+        panels = _panels(records, styles)
+        return save_figure(figure, folder, f"{prefix}-confidence", alt, panels=panels)
+
+
+def _panels(records: Mapping[str, Sequence[ConfidenceRecord]], styles: Styles) -> list[Panel]:
+    """Return the same as panels of the page."""
+    right, kept = [], []
+    for encoder, found in records.items():
+        measured = reliability([each.before for each in found])
+        points = [Point(x, y) for x, y in zip(*(each.tolist() for each in measured), strict=True)]
+        right.append(encoder_series(encoder, styles[encoder], points))
+        risk = 100 * np.mean([each.entropy.risk for each in found], axis=0)
+        coverage = 100 * np.array(found[0].entropy.coverage)
+        curve = [Point(*pair) for pair in zip(coverage.tolist(), risk.tolist(), strict=True)]
+        kept.append(encoder_series(encoder, styles[encoder], curve))
+    risks = [point.y for each in kept for point in each.points]
+    stated = linear_axis([0, 100], "probability of the predicted class (%)", " %", PERCENT)
+    share = linear_axis([0, 100], "pixels kept, the most certain first (%)", " %", PERCENT)
+    found_right = linear_axis([0, 100], "right pixels (%)", " %", PERCENT)
+    wrong = linear_axis([0, *risks], "wrong among them (%)", " %", PERCENT)
+    diagonal = [[(0.0, 0.0), (100.0, 100.0)]]
+    return [Panel(stated, found_right, right, paths=diagonal), Panel(share, wrong, kept)]
 
 
 def _confidence_figure(

@@ -30,7 +30,7 @@ def confusion_figure(groups: list[RunGroup], setting: Setting) -> tuple[Figure, 
     column's class. With very many classes, those with most pixels have a row of their own and
     the others share one.
     """
-    classes, kept = _rows(setting)
+    classes, kept = matrix_rows(setting)
     count = len(classes)
     # three matrices of few classes fit into a row
     columns = min(len(groups), 2 + (count <= FEW))
@@ -55,7 +55,7 @@ def confusion_figure(groups: list[RunGroup], setting: Setting) -> tuple[Figure, 
     return figure, f"Confusion matrices. {told}"
 
 
-def _rows(setting: Setting) -> tuple[list[str], list[int] | None]:
+def matrix_rows(setting: Setting) -> tuple[list[str], list[int] | None]:
     """Return the names of the rows, and the ids of the classes with a row of their own.
 
     Ids are None where all classes are shown.

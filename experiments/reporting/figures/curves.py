@@ -2,7 +2,6 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from itertools import product
 from typing import Any
 
@@ -21,22 +20,22 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     new_figure,
     share_legend,
 )
+from encoder_ablations.experiments.reporting.figures.training_curves import (
+    CROWDED,
+    THIN_LINES,
+    Reading,
+    loss_points,
+    panel_shares,
+    seed_curves,
+    shared_points,
+    validation_points,
+)
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.findings.ranking import pretraining
 from encoder_ablations.experiments.reporting.text import formats
-from encoder_ablations.experiments.runs.record_parts import CurvesRecord
 from encoder_ablations.experiments.stats.seeds import Summary
 
-Points = list[tuple[int, float]]
-"""Step and value."""
-Series = Callable[[CurvesRecord], Points]
 COLUMNS = 3
-THIN_LINES = 5
-"""Most seeds that are drawn one by one in a learning curve."""
-MOST_PANELS = 6
-"""Most shares of the images with a panel of learning curves."""
-CROWDED = 12
-"""Most encoders whose learning curves show seeds; of more, only means are drawn."""
 MARKED = 12
 """Most points of a learning curve that have markers."""
 
@@ -141,29 +140,20 @@ def _share_axis(axis: Axes, setting: Setting) -> None:
 def learning_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:
     """Draw the validation score over training steps, a panel for every share of the images."""
     label = setting.metric.label
-    figure = _panels(setting, encoders, styles, _validation, f"validation {label} (%)")
+    figure = _panels(setting, encoders, styles, validation_points, f"validation {label} (%)")
     what = f"Validation {label} over training steps of {', '.join(encoders)}"
     return figure, f"{what}; the table beside it has the numbers."
 
 
 def loss_curves(setting: Setting, encoders: list[str], styles: Styles) -> tuple[Figure, str]:
     """Draw the training loss over training steps, a panel for every share of the images."""
-    figure = _panels(setting, encoders, styles, _loss, "training loss")
+    figure = _panels(setting, encoders, styles, loss_points, "training loss")
     what = f"Training loss over training steps of {', '.join(encoders)}"
     return figure, f"{what}; the losses stand in each run's record."
 
 
-def _validation(curves: CurvesRecord) -> Points:
-    pairs = zip(curves.val_steps, curves.val_score, strict=True)
-    return [(step, 100 * value) for step, value in pairs if value is not None]
-
-
-def _loss(curves: CurvesRecord) -> Points:
-    return list(zip(curves.loss_steps, curves.loss, strict=True))
-
-
 def _panels(
-    setting: Setting, encoders: list[str], styles: Styles, series: Series, label: str
+    setting: Setting, encoders: list[str], styles: Styles, series: Reading, label: str
 ) -> Figure:
     """Draw a panel for every share of the images, with the curves of all encoders."""
     fractions = panel_shares(setting)
@@ -174,7 +164,7 @@ def _panels(
     used = axes[: len(fractions)]
     # single seeds would hide each other where encoders are many
     for (axis, fraction), encoder in product(zip(used, fractions, strict=True), encoders):
-        seeds = _seeds(setting.group(encoder, fraction), series)
+        seeds = seed_curves(setting.group(encoder, fraction), series)
         _draw_mean(axis, encoder, styles[encoder], seeds)
         if len(encoders) <= CROWDED and len(seeds) > 1:
             _draw_seeds(axis, styles[encoder], seeds)
@@ -189,18 +179,6 @@ def _panels(
     return figure
 
 
-def panel_shares(setting: Setting) -> list[float]:
-    """Return the shares of the images that have a panel: evenly chosen, both ends among them."""
-    shares = setting.fractions
-    chosen = np.linspace(0, len(shares) - 1, min(len(shares), MOST_PANELS)).round()
-    return [shares[int(place)] for place in chosen]
-
-
-def _seeds(group: RunGroup, series: Series) -> list[dict[int, float]]:
-    """Return the curve of every seed that has one: step -> value."""
-    return list(filter(None, (dict(series(run.curves)) for run in group.runs)))
-
-
 def _draw_mean(
     axis: Axes, encoder: str, style: EncoderStyle, seeds: list[dict[int, float]]
 ) -> None:
@@ -212,7 +190,7 @@ def _draw_mean(
     if not seeds:
         axis.plot([], [], label=encoder, **line)
         return
-    steps, values = _shared(seeds)
+    steps, values = shared_points(seeds)
     # markers of many points would run into one another
     if len(steps) > MARKED:
         line["marker"] = ""
@@ -228,12 +206,6 @@ def _draw_seeds(axis: Axes, style: EncoderStyle, seeds: list[dict[int, float]]) 
         lines = [np.array(list(points.items())) for points in seeds]
         axis.add_collection(LineCollection(lines, gid=gid, **thin))
         return
-    steps, values = _shared(seeds)
+    steps, values = shared_points(seeds)
     band: dict[str, Any] = {"color": style.color, "alpha": 0.15, "linewidth": 0}
     axis.fill_between(steps, values.min(axis=0), values.max(axis=0), gid=gid, **band)
-
-
-def _shared(seeds: list[dict[int, float]]) -> tuple[list[int], np.ndarray]:
-    """Return the steps at which all seeds have a point, and the values there, seeds×steps."""
-    shared = sorted(set.intersection(*map(set, seeds)))
-    return shared, np.array([[values[step] for step in shared] for values in seeds])

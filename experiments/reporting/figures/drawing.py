@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +18,8 @@ from matplotlib.layout_engine import LayoutEngine
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 
-from encoder_ablations.experiments.reporting.findings.groups import RunGroup
+from encoder_ablations.experiments.reporting.figures.charts.panel import Panel
+from encoder_ablations.experiments.reporting.figures.charts.svg import chart
 from encoder_ablations.utils.files import write_bytes
 from encoder_ablations.utils.pages.data_uri import data_uri
 from encoder_ablations.utils.pages.fonts import further_families
@@ -124,6 +124,9 @@ Styles = Mapping[str, EncoderStyle]
 """Encoder -> its style."""
 
 
+NOTHING = Markup("")
+
+
 @dataclass(frozen=True)
 class EmbeddedFigure:
     """A figure in the page.
@@ -134,6 +137,8 @@ class EmbeddedFigure:
         svg: element of the page that follows the dark mode; "" where the PNG is smaller.
         source: the PNG as a data URI, for a white ground; "" where the SVG is used.
         width: width in CSS pixels.
+        chart: the figure as a chart of the page, in place of ``svg`` and ``source``; see
+            :mod:`.charts`.
     """
 
     name: str
@@ -141,38 +146,7 @@ class EmbeddedFigure:
     svg: Markup
     source: str
     width: int
-
-    @property
-    def has_series(self) -> bool:
-        """Whether the page can hide the lines of single encoders."""
-        return "data-series" in self.svg
-
-
-def encoder_styles(groups: Iterable[RunGroup]) -> dict[str, EncoderStyle]:
-    """Return the style of every encoder, the same in all figures of a study.
-
-    An encoder from random weights has the colour and marker of the same network with loaded ones.
-    """
-    runs = {group.encoder: group for group in groups}
-    # colours go to pretrained networks first, then to controls without one
-    loaded = sorted(name for name, group in runs.items() if not group.random_weights)
-    controls = sorted(runs.keys() - set(loaded))
-    chosen = {encoder: number for number, encoder in enumerate(loaded)}
-    # architecture -> number of its colour, until a control takes it
-    unmatched = {runs[encoder].architecture: chosen[encoder] for encoder in reversed(loaded)}
-    unused = count(len(loaded))
-    for encoder in controls:
-        number = unmatched.pop(runs[encoder].architecture, -1)
-        chosen[encoder] = number if number >= 0 else next(unused)
-    return {
-        encoder: EncoderStyle(
-            color=COLORS[number % len(COLORS)],
-            marker=MARKERS[number % len(MARKERS)],
-            dashed=runs[encoder].random_weights,
-            number=position,
-        )
-        for position, (encoder, number) in enumerate(chosen.items())
-    }
+    chart: Markup = NOTHING
 
 
 def new_figure(
@@ -206,7 +180,12 @@ def hide_unused(axes: Sequence[Axes], used: int) -> None:
 
 
 def save_figure(
-    figure: Figure, folder: Path, name: str, alt: str, raster: bool = False
+    figure: Figure,
+    folder: Path,
+    name: str,
+    alt: str,
+    raster: bool = False,
+    panels: Sequence[Panel] = (),
 ) -> EmbeddedFigure:
     """Write NAME.png and NAME.pdf, and return what goes into the page.
 
@@ -216,6 +195,7 @@ def save_figure(
         name: name of the files, without the ending.
         alt: what the figure shows.
         raster: whether the page gets the PNG; else it gets the SVG, unless the PNG is smaller.
+        panels: the same as a chart of the page, which then gets neither PNG nor SVG.
     """
     # laid out once for all formats: with a layout engine left, each format draws twice
     cast(LayoutEngine, figure.get_layout_engine()).execute(figure)
@@ -224,6 +204,8 @@ def save_figure(
     write_bytes(folder / f"{name}.png", png)
     write_bytes(folder / f"{name}.pdf", _render(figure, "pdf", **PDF))
     width = round(figure.get_figwidth() * 96)
+    if panels:
+        return EmbeddedFigure(name, alt, Markup(""), "", width, chart(panels, alt))
     embedded = EmbeddedFigure(name, alt, Markup(""), data_uri(png, "image/png"), width)
     if raster:
         return embedded
@@ -235,7 +217,7 @@ def save_figure(
 
 @contextmanager
 def style_context(texts: Iterable[str] = ()) -> Iterator[None]:
-    """Set matplotlib up for our figures, within a ``with`` block.
+    """Set matplotlib up for the report's figures, within a ``with`` block.
 
     Args:
         texts: names that figures show; fonts are added that have their letters.

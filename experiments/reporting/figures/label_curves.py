@@ -1,5 +1,6 @@
 """Scores against the number of labelled images, from none on."""
 
+import math
 from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
@@ -10,16 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from encoder_ablations.experiments.reporting.figures.charts.axes import Axis, linear_axis
+from encoder_ablations.experiments.reporting.figures.charts.panel import Panel, Point, Series
 from encoder_ablations.experiments.reporting.figures.drawing import (
     COLORS,
     INK,
     MARKERS,
     WIDTH,
     EmbeddedFigure,
+    EncoderStyle,
     new_figure,
     save_figure,
     share_legend,
     style_context,
+)
+from encoder_ablations.experiments.reporting.figures.encoder_series import (
+    PERCENT,
+    summary_point,
 )
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.experiments.reporting.findings.label_curves import (
@@ -39,7 +47,55 @@ def draw_label_curves(curves: LabelCurves, folder: Path, name: str) -> EmbeddedF
     """Draw the curves of a dataset, write NAME.png and NAME.pdf, and return the figure."""
     with style_context([arm.title for arm in curves.arms]):
         figure, alt = label_figure(curves)
-        return save_figure(figure, folder, name, alt)
+        return save_figure(figure, folder, name, alt, panels=[label_panel(curves)])
+
+
+def label_panel(curves: LabelCurves) -> Panel:
+    """Return the same as a panel of the page; a rule is a score without labels."""
+    numbers = _numbers(curves)
+    zero = _place_of_zero(list(numbers))
+    looks = zip(cycle(COLORS), cycle(MARKERS), strict=False)
+    series = []
+    for arm, (color, marker) in zip(curves.arms, looks, strict=False):
+        style = EncoderStyle(color, marker, dashed=False)
+        points, seeds = _arm_points(arm, zero, curves)
+        interval = "y" if arm.without_labels else "band"
+        look: dict[str, Any] = {"color": color, "outline": style.outline, "interval": interval}
+        series.append(Series(arm.title, points=points, seeds=seeds, **look))
+    rules = [("y", 100 * arm.largest.score.mean) for arm in curves.without]
+    ticks = [(float(number), str(number)) for number in numbers]
+    if curves.without:
+        ticks = [(zero, "0"), *ticks]
+    ends = [zero, *numbers]
+    label = "labelled training images (logarithmic)"
+    across = Axis(min(ends) / 1.2, max(ends) * 1.1, label, ticks, logarithmic=True, unit=" images")
+    values = [end for each in series for point in each.points for end in point[1:4] if end]
+    values += [value for each in series for _, value in each.seeds]
+    return Panel(
+        across, linear_axis(values, f"{curves.metric} (%)", " %", PERCENT), series, "", rules
+    )
+
+
+def _arm_points(
+    arm: Arm, zero: float, curves: LabelCurves
+) -> tuple[list[Point], list[tuple[float, float]]]:
+    """Return the means of an arm with their intervals, and the scores of its seeds."""
+    if not arm.without_labels:
+        points = [
+            summary_point(images_of(group), group.score, f"{images_of(group)} images")
+            for group in arm.groups
+        ]
+        seeds = [
+            (float(images_of(group)), 100 * value)
+            for group in arm.groups
+            for value in group.values().values()
+        ]
+        return points, seeds
+    score, (low, high) = arm.largest.score.mean, curves.intervals[arm.title]
+    told = f"{formats.percent(score)} % without labels"
+    if math.isnan(low):
+        return [Point(zero, 100 * score, told=told)], []
+    return [Point(zero, 100 * score, 100 * low, 100 * high, told)], []
 
 
 def label_figure(curves: LabelCurves) -> tuple[Figure, str]:

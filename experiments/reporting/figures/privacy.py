@@ -5,6 +5,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from encoder_ablations.experiments.reporting.figures.charts.axes import (
+    linear_axis,
+    logarithmic_axis,
+)
+from encoder_ablations.experiments.reporting.figures.charts.panel import Panel
 from encoder_ablations.experiments.reporting.figures.drawing import (
     WIDTH,
     EmbeddedFigure,
@@ -13,6 +18,11 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     save_figure,
     share_legend,
     style_context,
+)
+from encoder_ablations.experiments.reporting.figures.encoder_series import (
+    PERCENT,
+    encoder_series,
+    summary_point,
 )
 from encoder_ablations.experiments.reporting.findings.privacy import PrivacyCurves
 
@@ -52,4 +62,23 @@ def draw_privacy(
         axis.set_ylabel(f"{label} (%)")
         share_legend(figure, axis)
         alt = f"{label} of private trainings against epsilon, {curves.title}."
-        return save_figure(figure, folder, f"privacy-{number}", alt)
+        return save_figure(
+            figure, folder, f"privacy-{number}", alt, panels=[_panel(curves, styles)]
+        )
+
+
+def _panel(curves: PrivacyCurves, styles: Styles) -> Panel:
+    """Return the same as a panel of the page."""
+    series = []
+    for encoder in curves.best_first:
+        groups = curves.groups[encoder].items()
+        points = [
+            summary_point(epsilon, group.score, f"ε {epsilon:.3g}") for epsilon, group in groups
+        ]
+        series.append(encoder_series(encoder, styles[encoder], points, interval="y"))
+    points = [point for each in series for point in each.points]
+    ends = [end for point in points for end in point[1:4] if isinstance(end, float)]
+    spent = "ε that was spent (logarithmic); less is more private"
+    across = logarithmic_axis([point.x for point in points], spent)
+    score = f"{curves.any_group.metric.label} (%)"
+    return Panel(across, linear_axis(ends, score, " %", PERCENT), series)

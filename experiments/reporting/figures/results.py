@@ -1,6 +1,6 @@
 """The function that draws all figures of a setting, and the figure of costs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from encoder_ablations.experiments.reporting.figures.charts.panel import Panel
 from encoder_ablations.experiments.reporting.figures.classes import class_bars
 from encoder_ablations.experiments.reporting.figures.confusion import confusion_figure
 from encoder_ablations.experiments.reporting.figures.curves import (
@@ -27,6 +28,13 @@ from encoder_ablations.experiments.reporting.figures.drawing import (
     share_legend,
     style_context,
 )
+from encoder_ablations.experiments.reporting.figures.panels import (
+    gain_panel,
+    learning_panels,
+    loss_panels,
+    share_panel,
+)
+from encoder_ablations.experiments.reporting.figures.row_panels import class_panel, cost_panels
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Standing,
@@ -39,6 +47,8 @@ PANELS = 4
 
 Drawn = tuple[Figure, str]
 """A figure, and what it shows in words."""
+Named = tuple[str, Drawn, Sequence[Panel]]
+"""A figure's name, the figure, and the same as panels of the page; () where it has none."""
 
 
 def draw_setting(
@@ -48,7 +58,7 @@ def draw_setting(
 
     Args:
         setting: whose results are drawn.
-        styles: see :func:`encoder_ablations.experiments.reporting.figures.drawing.encoder_styles`.
+        styles: see :func:`encoder_ablations.experiments.reporting.figures.styles.encoder_styles`.
         folder: gets PREFIX-NAME.png and .pdf.
         prefix: start of the files' names.
 
@@ -58,41 +68,51 @@ def draw_setting(
     """
     drawn = {}
     with style_context([*setting.classes, *styles]):
-        for name, (figure, alt) in _figures(setting, styles):
-            raster = name == "confusion"
-            drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt, raster)
+        for name, (figure, alt), panels in _figures(setting, styles):
+            drawn[name] = save_figure(figure, folder, f"{prefix}-{name}", alt, True, panels)
     return drawn
 
 
-def _figures(setting: Setting, styles: Styles) -> Iterator[tuple[str, Drawn]]:
-    """Return the name of every figure and the figure."""
+def _figures(setting: Setting, styles: Styles) -> Iterator[Named]:
+    """Return every figure that the setting's runs have data for."""
     ranked = ranking(setting, setting.reference)
     # those without a result at the reference fraction come last
     others = sorted(group.encoder for group in setting.scored)
     encoders = list(dict.fromkeys(ranked.encoders + others))
     yield from _figures_of_shares(setting, encoders, styles)
-    # one point is no curve
-    if any(len(run.curves.val_steps) > 1 for run in setting.runs):
-        yield "learning", learning_curves(setting, encoders, styles)
-    if any(len(run.curves.loss_steps) > 1 for run in setting.runs):
-        yield "loss", loss_curves(setting, encoders, styles)
-    groups = [standing.group for standing in ranked.standings]
+    yield from _figures_of_training(setting, encoders, styles)
+    standings, label = ranked.standings, setting.metric.label
+    groups = [standing.group for standing in standings]
     if len(groups) > 1:
-        yield "cost", cost_figure(ranked.standings, styles, setting.metric.label)
+        panels = cost_panels(standings, styles, label)
+        yield "cost", cost_figure(standings, styles, label), panels
     if groups:
-        yield "classes", class_bars(groups, setting, styles)
-        yield "confusion", confusion_figure(groups[:PANELS], setting)
+        panels = [class_panel(groups, setting, styles)]
+        yield "classes", class_bars(groups, setting, styles), panels
+        # the page shows these as tables
+        yield "confusion", confusion_figure(groups[:PANELS], setting), ()
 
 
-def _figures_of_shares(
-    setting: Setting, encoders: list[str], styles: Styles
-) -> Iterator[tuple[str, Drawn]]:
+def _figures_of_training(setting: Setting, encoders: list[str], styles: Styles) -> Iterator[Named]:
+    """Return the curves over training steps; one point is no curve."""
+    if any(len(run.curves.val_steps) > 1 for run in setting.runs):
+        panels = learning_panels(setting, encoders, styles)
+        yield "learning", learning_curves(setting, encoders, styles), panels
+    if any(len(run.curves.loss_steps) > 1 for run in setting.runs):
+        panels = loss_panels(setting, encoders, styles)
+        yield "loss", loss_curves(setting, encoders, styles), panels
+
+
+def _figures_of_shares(setting: Setting, encoders: list[str], styles: Styles) -> Iterator[Named]:
+    """Return the curves over shares of the images; one share is no curve."""
     shares = {group.fraction for group in setting.scored}
     if len(shares) < 2:
         return
-    yield "fractions", fraction_curves(setting, encoders, styles)
+    panels = [share_panel(setting, encoders, styles)]
+    yield "fractions", fraction_curves(setting, encoders, styles), panels
     if any(pretraining(setting, share) for share in shares):
-        yield "pretraining", pretraining_curves(setting, styles)
+        panels = [gain_panel(setting, styles)]
+        yield "pretraining", pretraining_curves(setting, styles), panels
 
 
 def cost_figure(ranked: list[Standing], styles: Styles, metric: str = "mIoU") -> Drawn:

@@ -21,6 +21,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.text.encoder_names import encoder_name
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
 from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.federated.arms import federation_title
@@ -175,7 +176,8 @@ def _nothing_found(folder: Path, started: int, trials: int) -> str:
 def _titles(records: Sequence[RunRecord]) -> dict[str, str]:
     """Return run id -> the encoder's title; equal titles of different encoders say what differs."""
     encoders = [record.spec.encoder for record in records]
-    titles = unique_titles([(encoder.title, encoder.model_dump_json()) for encoder in encoders])
+    named = [(encoder_name(encoder), encoder.model_dump_json()) for encoder in encoders]
+    titles = unique_titles(named)
     return dict(zip(map(attrgetter("run_id"), records), titles, strict=True))
 
 

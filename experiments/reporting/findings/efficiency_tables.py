@@ -20,7 +20,13 @@ from encoder_ablations.experiments.stats.seeds import summarize
 
 SHARE_OF_LOWEST = 0.95
 """Target of training curves, as a share of the lowest encoder's best score: all can reach it."""
-EFFICIENCY = ["setting", "encoder", "scores what", "scores with (%)", "with (% of the images)"]
+EFFICIENCY = [
+    "setting",
+    "encoder",
+    "reaches the score of",
+    "with (% of the images)",
+    "needs (% of them)",
+]
 EFFICIENCY += ["95 % interval", "n"]
 TARGET = ["setting", "encoder", "target ({} %)", "steps", "epochs", "seeds that reach it"]
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS, MainMetric
+from encoder_ablations.experiments.reporting.text.encoder_names import encoder_name
 from encoder_ablations.experiments.reporting.text.titles import canonical
 from encoder_ablations.experiments.runs.metrics_record import TaskMetrics
 from encoder_ablations.experiments.runs.record import RunRecord
@@ -146,7 +147,7 @@ class RunGroup:
     def network_title(self) -> str:
         """Return the encoder's title without what learns of its body."""
         changes = {"freeze": "none", "adapt": None, "batch_norm": None, "label": None}
-        return self.spec.encoder.model_copy(update=changes).title
+        return encoder_name(self.spec.encoder.model_copy(update=changes))
 
     def values(self, read: Reading = main_score) -> dict[int, float]:
         """Return seed -> what ``read`` finds in that run, without runs that lack the value."""

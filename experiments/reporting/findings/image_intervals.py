@@ -149,9 +149,9 @@ def caution(few: Mapping[str, int]) -> str:
     if len(named) > NAMED:
         named[NAMED:] = [f"{len(named) - NAMED} more"]
     return (
-        f"In fewer than {FEW_OCCURRENCES} test images or scenes: {formats.listing(named)}. So few "
-        "do not tell how such a class scores on other images, and the interval is too narrow: "
-        "in simulations it held the true mean in 93 of 100 studies."
+        f"These classes occur in fewer than {FEW_OCCURRENCES} test images or scenes: "
+        f"{formats.listing(named)}. So few images do not show how a class scores on others. The "
+        "interval is then too narrow: in simulations it held the true mean in 93 of 100 studies."
     )
 
 

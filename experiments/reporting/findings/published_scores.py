@@ -1,4 +1,4 @@
-"""Our scores beside published ones of the same encoder, head, dataset and share of the images."""
+"""A study's scores beside published ones of the same encoder, head, dataset and fraction."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from encoder_ablations.experiments.reporting.text import formats
 
 @dataclass(frozen=True)
 class Cited:
-    """A published score beside ours, as texts.
+    """A published score beside the study's, as texts.
 
     Attributes:
         score: the published score in percent.
-        difference: ours minus that, in points.
-        spread: half the interval of our mean; "" below three seeds.
+        difference: the study's score minus that, in points.
+        spread: half the interval of the study's mean; "" below three seeds.
         note: number of the source, from 1 on.
         source: who reports the score.
     """
@@ -35,19 +35,19 @@ def citations(groups: Iterable[RunGroup]) -> dict[RunGroup, Cited]:
     """Return the published score of every group that has one and a result.
 
     Sources are numbered in the order of ``groups``. The published score counts as exact: the
-    interval is that of our mean.
+    interval is that of the study's mean.
     """
     found: dict[RunGroup, Cited] = {}
     numbers: dict[str, int] = {}
     for group in groups:
-        published, ours = group.published, group.score
-        if published is None or not ours.n:
+        published, score = group.published, group.score
+        if published is None or not score.n:
             continue
         note = numbers.setdefault(published.source, len(numbers) + 1)
         found[group] = Cited(
             score=_as_precise(published.score),
-            difference=formats.points(ours.mean - published.score / 100),
-            spread=formats.half_width(ours),
+            difference=formats.points(score.mean - published.score / 100),
+            spread=formats.half_width(score),
             note=note,
             source=published.source,
         )

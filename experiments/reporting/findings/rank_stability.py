@@ -22,12 +22,14 @@ from encoder_ablations.experiments.stats.seeds import deviation_interval
 
 STABILITY = ["setting", "rankings compared", "tau", "95 % interval", "encoders", "seeds"]
 DEVIATIONS = ["setting", "encoder", "standard deviation (points)", "95 % interval", "n"]
+FEWEST = 3
+"""Fewest encoders with a tau: of two, it can only be 1 or -1."""
 KINDS = {"heads": attrgetter("segmenter"), "datasets": attrgetter("dataset")}
 """What two settings may differ in -> how it is read from a setting."""
 
 
 class Compared(NamedTuple):
-    """Two rankings and their agreement; None where there are fewer than two encoders in both."""
+    """Two rankings and their agreement, None with fewer than two encoders."""
 
     setting: str
     what: str
@@ -40,7 +42,7 @@ def stability_table(study: Study) -> Table:
     rows = [
         _row(setting, what, found)
         for setting, what, found in chain(within, _between(study))
-        if found is not None
+        if found is not None and found.encoders >= FEWEST
     ]
     caption = "Kendall's tau of rankings: 1 the same, 0 unrelated, -1 reversed."
     return Table(caption, STABILITY, rows, names=2)

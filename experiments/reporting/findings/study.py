@@ -23,6 +23,7 @@ class Study:
         settings: the records, sorted.
         titles: run id -> the encoder's title, made unique.
         unfinished: run folders without a record: still running, or interrupted.
+        not_begun: run ids of the saved study's runs that have no folder.
         damaged: files that could not be used and why, one line each.
         transfers: run id -> that run tested on other datasets.
         confidences: run id -> how far its probabilities can be relied on, where measured.
@@ -39,6 +40,7 @@ class Study:
     titles: dict[str, str]
     unfinished: tuple[str, ...]
     damaged: tuple[str, ...] = ()
+    not_begun: tuple[str, ...] = ()
     transfers: Mapping[str, Sequence[TransferRecord]] = field(default_factory=dict)
     confidences: Mapping[str, ConfidenceRecord] = field(default_factory=dict)
     ensembles: Sequence[ConfidenceRecord] = ()

@@ -1,31 +1,25 @@
 """The report: one HTML page that needs no other file, with tables and figures beside it."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
 from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
-from encoder_ablations.experiments.reporting.figures.curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.figures.drawing import (
     EmbeddedFigure,
     EncoderStyle,
-    encoder_styles,
 )
+from encoder_ablations.experiments.reporting.figures.front import front_chart
 from encoder_ablations.experiments.reporting.figures.privacy import draw_privacy
 from encoder_ablations.experiments.reporting.figures.qualitative import picture_grid
 from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
+from encoder_ablations.experiments.reporting.figures.styles import encoder_styles
+from encoder_ablations.experiments.reporting.figures.training_curves import CROWDED, panel_shares
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.confidence import Confidence, confidence_of
-from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
-from encoder_ablations.experiments.reporting.findings.federated import federated_table
-from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
 from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
@@ -39,7 +33,11 @@ from encoder_ablations.experiments.reporting.findings.rank_stability import acro
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import grids, views
+from encoder_ablations.experiments.reporting.page.confusions import confusions
 from encoder_ablations.experiments.reporting.page.labels import LabelPart, label_parts
+from encoder_ablations.experiments.reporting.page.planned import with_plan
+from encoder_ablations.experiments.reporting.page.rendering import render
+from encoder_ablations.experiments.reporting.page.report_files import ReportFiles
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 from encoder_ablations.experiments.reporting.page.tuning import tuning_parts
@@ -50,10 +48,7 @@ from encoder_ablations.experiments.reporting.sentences.federated import said_of_
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
 from encoder_ablations.experiments.reporting.text import formats
-from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.utils.files import write_text
-from encoder_ablations.utils.pages.html_page import render_page
-from encoder_ablations.utils.texts import plural
 
 HERE = Path(__file__).parent
 OF_SETTINGS = (
@@ -64,62 +59,34 @@ OF_SETTINGS = (
     "deviations",
     "confidence",
     "worst_images",
+    "disagreements",
     "image_classes",
 )
 """Tables that the page shows setting by setting."""
 
 
-@dataclass(frozen=True)
-class ReportFiles:
-    """What was written, and texts for the terminal.
-
-    Attributes:
-        page: the HTML page.
-        tables: their files.
-        figures: their files.
-        ranking: a small table.
-        headlines: the shortest answer of every setting, and how many labels score as none.
-        problems: files that could not be used, one line each.
-    """
-
-    page: Path
-    tables: list[Path]
-    figures: list[Path]
-    ranking: str
-    headlines: list[str]
-    problems: list[str]
-
-    def announce(self) -> None:
-        """Print the ranking, the answer and where the report lies."""
-        answers = "\n".join(self.headlines)
-        print(
-            f"\n{self.ranking}\n\n{answers}\n\nreport: {self.page}\ntables: {self.tables[0].parent}"
-        )
-        for problem in self.problems:
-            print(f"left out: {problem}", file=sys.stderr)
-
-
-def write_report(study_folder: Path | str, following: tuple[str, ...] = ()) -> ReportFiles:
+def write_report(study_folder: Path | str) -> ReportFiles:
     """Write report.html, runs.csv, tables/ and figures/ into the study's folder.
 
     Args:
         study_folder: the folder that holds ``runs/``.
-        following: what more may follow from the results so far, for the page's warnings.
 
     Raises:
         InputError: there are no records, or they cannot be read.
     """
-    return report_of(replace(collect(Path(study_folder)), following=following))
+    return report_of(collect(Path(study_folder)))
 
 
 def report_of(study: Study) -> ReportFiles:
     """Write the report of a study whose records have been read, as :func:`write_report` does."""
+    study = with_plan(study)
     styles = encoder_styles(study.groups)
     resampling = Resampling(study)
     shared = {name: TABLES[name](study) for name in OF_SETTINGS}
     sections = []
     for number, setting in enumerate(study.settings, start=1):
         section = _section(study, setting, styles, f"s{number}", resampling)
+        section["number"] = number - 1
         sections.append(section | {name: shared[name].only(setting.title) for name in shared})
     curves = label_curves(study.groups, resampling.scores, resampling.interval)
     labels = label_parts(curves, study.folder / "figures")
@@ -128,7 +95,10 @@ def report_of(study: Study) -> ReportFiles:
     page = study.folder / "report.html"
     private, tuning = _private(study, styles), tuning_parts(study, styles)
     between = across(shared["stability"])
-    write_text(page, _render(study, styles, sections, labels, between, private, tuning, problems))
+    values = {"labels": labels, "between": between, "private": private, "problems": problems}
+    values |= {"tuning": tuning, "said_of_federation": said_of_federation(study)}
+    values["front_chart"] = front_chart(study.settings, styles)
+    write_text(page, render(study, styles, sections, values))
     headlines = [section["answer"].with_scope for section in sections]
     headlines += chain.from_iterable(part.sentences for part in labels)
     headlines += [part["said"][0] for part in tuning]
@@ -176,7 +146,6 @@ def _section(
         "scale": views.ranking_scale(setting),
         "figures": _drawn(study, setting, styles, key, measured),
         "measured": measured,
-        "everyone": everyone,
         "caution": caution(few),
         "fractions": grids.fractions_grid(setting, everyone),
         "pretraining": grids.pretraining_grid(setting),
@@ -191,6 +160,7 @@ def _section(
         "convergence": views.convergence_rows(setting, everyone),
         "front": front_sentence(ranked),
         "mistakes": grids.mistakes(setting, encoders[:PANELS]),
+        "confusions": confusions(setting, encoders[:PANELS]),
         "classes": grids.classes_grid(setting, encoders),
         "rare": len(setting.classes) - len(setting.shown_classes),
         "matrix_classes": LABELLED - 1,
@@ -239,60 +209,3 @@ def _private(study: Study, styles: dict[str, EncoderStyle]) -> list[dict[str, An
         part = {"title": curves.title, "table": table.only(curves.title), "figures": figures}
         found.append(part | {"said": privacy_gain(curves)})
     return found
-
-
-def _render(
-    study: Study,
-    styles: dict[str, EncoderStyle],
-    sections: list[dict[str, Any]],
-    labels: list[LabelPart],
-    between: Table,
-    private: list[dict[str, Any]],
-    tuning: list[dict[str, Any]],
-    problems: list[str],
-) -> str:
-    return render_page(
-        HERE / "page.html",
-        finalize=_keep_together,
-        script=Markup((HERE / "page.js").read_text(encoding="utf-8")),
-        study=study,
-        task=study.task,
-        metric=study.metric,
-        labels=labels,
-        between=between,
-        private=private,
-        folds=folds_table(study),
-        federated=federated_table(study),
-        said_of_federation=said_of_federation(study),
-        matrices=matrices(study),
-        tuning=tuning,
-        problems=problems,
-        facts=_facts(study),
-        styles=styles,
-        sections=sections,
-        warnings=method.warnings(study),
-        failures=[(record, method.run_name(study, record)) for record in study.failed],
-        disclosures=method.disclosures(study),
-        environment=method.environment(study),
-        commands=method.commands(study),
-    )
-
-
-def _keep_together(value: Any) -> Any:
-    """Return ``value`` with spaces before percent signs at which no line breaks."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return value.replace(" %", "\u00a0%")
-    return value
-
-
-def _facts(study: Study) -> list[str]:
-    """Return the study in numbers, for the head of the page."""
-    runs = plural(len(study.finished), "finished run")
-    if study.failed:
-        runs += f", {len(study.failed)} failed"
-    encoders = len(set(study.titles.values()))
-    datasets = len({record.spec.dataset.name for record in study.records})
-    seeds = len({record.spec.seed for record in study.records})
-    ended = max(record.finished for record in study.records)
-    counted = [plural(encoders, "encoder"), plural(datasets, "dataset"), plural(seeds, "seed")]
-    return [runs, *counted, f"last run ended {ended[:16].replace('T', ' ')}"]

@@ -46,7 +46,11 @@ from encoder_ablations.experiments.reporting.findings.tuning.tables import (
     sensitivity_table,
     trials_table,
 )
-from encoder_ablations.experiments.reporting.findings.worst_images import worst_images_table
+from encoder_ablations.experiments.reporting.findings.worst_images import (
+    disagreements_table,
+    worst_images_table,
+)
+from encoder_ablations.experiments.reporting.page.compact_latex import compact_latex
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.reporting.text.titles import flatten
@@ -68,7 +72,9 @@ LONG: Any = {
 
 
 def write_tables(study: Study, resampling: Resampling, curves: Sequence[LabelCurves]) -> list[Path]:
-    """Write ``tables/NAME.{csv,md,tex}`` for all tables, and ``runs.csv``; return the paths.
+    """Write ``tables/NAME.{csv,md,tex}`` for all tables, ``compact.tex`` and ``runs.csv``.
+
+    Returns the paths.
 
     Args:
         study: whose tables they are.
@@ -85,6 +91,7 @@ def write_tables(study: Study, resampling: Resampling, curves: Sequence[LabelCur
         contents[path.with_suffix(".csv")] = table.csv()
         contents[path.with_suffix(".md")] = table.markdown()
         contents[path.with_suffix(".tex")] = table.latex()
+    contents[study.folder / "tables" / "compact.tex"] = compact_latex(study)
     for path, content in contents.items():
         write_text(path, content)
     return list(contents)
@@ -128,7 +135,7 @@ RANKING += ["low with other images (%)", "high with other images (%)"]
 RANKING += ["parameters (M)", "trainable (M)", "GFLOPs", "latency (ms)", "training (s)"]
 RANKING += ["memory (GB)"]
 """Columns; {} is the main metric."""
-PUBLISHED = ["published (%)", "ours - published (points)", "source"]
+PUBLISHED = ["published (%)", "difference (points)", "source"]
 
 
 def ranking_table(study: Study, resampling: Resampling) -> Table:
@@ -247,6 +254,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "confidence": confidence_table,
     "privacy": privacy_table,
     "worst_images": worst_images_table,
+    "disagreements": disagreements_table,
     "image_classes": image_classes_table,
     "tuning": choices_table,
     "tuning_trials": trials_table,

@@ -37,7 +37,7 @@ ALIGNMENT = "<>><<><"
 def terminal_ranking(groups: Iterable[RunGroup]) -> str:
     """Return encoder, fraction, score, spread and seeds in aligned columns, best first.
 
-    Every setting has a block of lines; published scores, where there are any, follow our own.
+    Every setting has a block of lines. Published scores follow those of the study.
     """
     blocks = groupby(groups, attrgetter("setting"))
     return "\n\n".join(_block(title, list(members)) for title, members in blocks)
@@ -47,7 +47,7 @@ def _block(title: str, groups: list[RunGroup]) -> str:
     groups = sorted(groups, key=best_first)
     cited = citations(groups)
     score = f"{groups[0].metric.label} %"
-    header = ["encoder", "images", score, "spread", "n", "published %", "ours minus that"]
+    header = ["encoder", "images", score, "spread", "n", "published %", "difference"]
     rows = [header, *(_row(group, cited.get(group)) for group in groups)]
     # published scores have no column where there are none
     columns = list(zip(*rows, strict=True))

@@ -9,13 +9,12 @@ from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Se
 from encoder_ablations.experiments.reporting.findings.image_intervals import Interval, Resampling
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
 from encoder_ablations.experiments.reporting.findings.ranking import (
-    Comparison,
     Cost,
     Standing,
     cost_of,
     ranking,
 )
-from encoder_ablations.experiments.reporting.sentences.method import image_sizes
+from encoder_ablations.experiments.reporting.sentences.cautions import image_sizes
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.stats.seeds import ENOUGH, Summary
 from encoder_ablations.utils.texts import data_size, duration
@@ -91,7 +90,7 @@ def ranking_rows(setting: Setting, resampling: Resampling) -> list[RankingRow]:
             n=summary.n,
             failed=len(group.failed),
             behind=formats.points(-pair.mean),
-            behind_spread=_behind_spread(pair),
+            behind_spread=formats.behind(pair.difference.over),
             cost=cost_texts(standing.cost),
         )
         rows.append(row)
@@ -135,14 +134,6 @@ def _spread(summary: Summary) -> str:
 def _percents(bounds: Interval) -> str:
     """Return both ends in percent; "" for NaN."""
     return "–".join(filter(None, map(formats.percent, bounds)))
-
-
-def _behind_spread(pair: Comparison) -> str:
-    """Return the bounds of the second encoder minus the first; "" for one seed or none."""
-    if pair.seeds < 2:
-        return ""
-    over = pair.difference.over
-    return formats.interval(-over.high, -over.low)
 
 
 def cost_texts(cost: Cost) -> dict[str, str]:

@@ -106,7 +106,8 @@ def _other_protocol(ranked: Ranking) -> list[str]:
     """Return a sentence where not the same part of the two highest encoders learns."""
     first, *others = [standing.group for standing in ranked.standings[:2]]
     return [
-        f"The first two differ in what learns: {first.protocol} and {other.protocol}."
+        f"The first two encoders differ in the parts that learn: {first.protocol} and "
+        f"{other.protocol}."
         for other in others
         if first.protocol != other.protocol
     ]

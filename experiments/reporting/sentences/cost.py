@@ -42,8 +42,8 @@ def front_sentence(ranked: Ranking) -> str:
     """
     if len(ranked.front) > 1:
         return (
-            "The dotted line goes by mean scores: no other encoder has at least the mean of one "
-            "on it at no more cost."
+            "The dotted line joins the best choices by mean score: no other encoder scores as "
+            "much at the same or a lower cost."
         )
     if len(ranked.standings) < 2:
         return ""
@@ -90,8 +90,8 @@ def _on_front(ranked: Ranking) -> list[str]:
     if not undecided:
         doubt = ""
     return [
-        f"Worth their computation, by mean score: {names}; each of the others costs no less and "
-        f"has no higher mean than one of these.{doubt}"
+        f"Worth their computation, by mean score: {names}. Each other encoder costs at least as "
+        f"much as one of these and has no higher mean.{doubt}"
     ]
 
 

@@ -2,21 +2,21 @@
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from encoder_ablations import __version__
 from encoder_ablations.engine.training.description import metric_title
 from encoder_ablations.experiments.reporting.findings.groups import (
     MOST_CLASSES,
     FinishedRun,
-    RunGroup,
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.sentences.seeds import seed_sentences
 from encoder_ablations.experiments.reporting.sentences.training import (
+    SELECTION,
     training_sentences,
     with_study_recipe,
 )
@@ -26,16 +26,6 @@ from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.texts import plural
 
-SELECTION = {
-    "test": "For every run, the state with the best {metric} on the validation images was scored "
-    "on the test images, which played no part in choosing it.",
-    "val": "This dataset has no test images: the state with the best {metric} on the validation "
-    "images was chosen, and is scored on those same images. The scores are therefore a little too "
-    "high, for all encoders alike.",
-    "train": "The runs were scored on the images that they were trained on: a check that learning "
-    "works, not a result.",
-}
-"""Split that the scores come from -> how the scored state was chosen, by which metric."""
 NAMED = 20
 """Classes that are named of a dataset with very many."""
 
@@ -84,98 +74,6 @@ def run_name(study: Study, record: RunRecord) -> str:
     """Return a run's name for readers: ``dinov2-b, 10 %, seed 0``."""
     spec = record.spec
     return f"{study.titles[record.run_id]}, {formats.fraction(spec.fraction)}, seed {spec.seed}"
-
-
-def warnings(study: Study) -> list[str]:
-    """Return what is not the same for all encoders, as the records show it, worst first."""
-    found = []
-    for setting in study.settings:
-        start = f"{setting.title}: " if len(study.settings) > 1 else ""
-        found += [f"{start}{text}" for text in _uneven(setting)]
-    if study.unfinished:
-        count = plural(len(study.unfinished), "run", "has/have")
-        found.append(f"{count} no result yet (running or interrupted); this page lacks them.")
-    return [*found, *study.following]
-
-
-def _uneven(setting: Setting) -> Iterator[str]:
-    """Return what differs between the runs of a setting that should be alike."""
-    # what is worst comes first
-    if "train" in {run.data.report_split for run in setting.runs}:
-        yield SELECTION["train"]
-    for fraction in setting.fractions:
-        groups = [group for group in setting.at(fraction) if group.runs]
-        yield from _other_images(groups, fraction)
-        yield from _other_seeds(groups, fraction)
-    yield from _other_steps(setting)
-    machines = {_machine(run) for run in setting.runs}
-    if len(machines) > 1:
-        named = "; ".join(sorted(machines))
-        yield f"Runs were timed on different machines, so times do not compare: {named}."
-    if len(setting.protocols) > 1:
-        named = formats.listing(setting.protocols)
-        yield f"The ranking holds encoders of which different parts learn: {named}."
-    sizes = image_sizes(setting.runs)
-    if len(sizes) > 1:
-        named = ", ".join(sizes)
-        yield f"Costs were measured at different image sizes ({named}) and do not compare."
-
-
-def image_sizes(runs: Iterable[FinishedRun]) -> list[str]:
-    """Return height×width of the images for which the runs' costs were measured, smallest first."""
-    sizes = {run.cost.input_size for run in runs}
-    return [f"{height}×{width}" for height, width in sorted(sizes)]
-
-
-def _other_images(groups: list[RunGroup], fraction: float) -> Iterator[str]:
-    """Warn of encoders that were trained on other images, though with the same seed."""
-    trained: dict[int, set[str]] = defaultdict(set)
-    for run in chain.from_iterable(group.runs for group in groups):
-        trained[run.spec.seed].add(run.data.train_ids_sha256)
-    uneven = sorted(seed for seed, images in trained.items() if len(images) > 1)
-    if uneven:
-        yield (
-            f"At {formats.fraction(fraction)} not all encoders were trained on the same images "
-            f"(seed {formats.listing(list(map(str, uneven)))}): their scores do not compare."
-        )
-
-
-def _other_seeds(groups: list[RunGroup], fraction: float) -> Iterator[str]:
-    """Warn of encoders that were trained with other seeds, unless a rule says how many."""
-    if any(group.seed_rule for group in groups):
-        return
-    seeds = {group.encoder: ", ".join(map(str, group.seeds)) for group in groups}
-    if len(set(seeds.values())) > 1:
-        named = "; ".join(f"{encoder} {text}" for encoder, text in seeds.items())
-        share = formats.fraction(fraction)
-        yield f"At {share} the encoders have different seeds ({named}): compare with care."
-
-
-def _other_steps(setting: Setting) -> Iterator[str]:
-    """Warn of encoders whose training ended early, at different steps."""
-    steps: dict[str, set[int]] = defaultdict(set)
-    early = False
-    for run, encoder in ((run, group.encoder) for group in setting.groups for run in group.runs):
-        if run.convergence is not None:
-            steps[encoder].add(run.convergence.steps)
-            early = early or run.convergence.stopped is not None
-    if early and len(set.union(*steps.values())) > 1:
-        named = "; ".join(f"{name} {_listed(found)}" for name, found in steps.items())
-        yield (
-            f"Early stopping ended the trainings after different numbers of steps ({named}): "
-            "training times, and scores at equal cost, do not compare."
-        )
-
-
-def _listed(steps: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(steps)))
-
-
-def _machine(run: RunRecord) -> str:
-    """Return the GPU, the processor and the number of threads, as far as they are recorded."""
-    parts = {"gpu": "{}", "processor": "{}", "threads": "{} threads"}
-    found = {key: run.environment.get(key) for key in parts}
-    return ", ".join(parts[key].format(value) for key, value in found.items() if value)
 
 
 def protocol(setting: Setting) -> Protocol:
@@ -248,6 +146,33 @@ def _values(counts: Counter[str]) -> list[str]:
     if len(counts) == 1:
         return list(counts)
     return [f"{value} ({plural(runs, 'run')})" for value, runs in counts.most_common()]
+
+
+NAMED_PACKAGES = {
+    "encoder-ablations": "encoder-ablations",
+    "torch": "PyTorch",
+    "timm": "timm",
+    "transformers": "transformers",
+    "python": "Python",
+}
+"""Packages that the method names -> how they are written; the environment lists all."""
+
+
+def versions(study: Study) -> str:
+    """Return with which versions the runs were computed and this page was written."""
+    seen: dict[str, dict[str, None]] = defaultdict(dict)
+    for record in study.records:
+        for name, version in (record.environment.get("versions") or {}).items():
+            seen[name][str(version)] = None
+    told = [
+        f"{title} {' and '.join(seen[name])}"
+        for name, title in NAMED_PACKAGES.items()
+        if name in seen
+    ]
+    written = f"this page was written by encoder-ablations {__version__}"
+    if not told:
+        return f"The records name no versions; {written}."
+    return f"The runs were computed with {formats.listing(told)}; {written}."
 
 
 LOCAL = ("python", "encoder-ablations", "detectron2")

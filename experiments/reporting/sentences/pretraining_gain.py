@@ -56,7 +56,7 @@ def _headline_of_one(pair: Comparison) -> str:
     interval = f"(95 % interval {formats.bounds(pair.difference.over)})"
     if pair.mean > 0:
         return f"Pretraining adds {change} {interval}."
-    return f"Pretraining takes {change} {interval} from {encoder}."
+    return f"Pretraining lowers the score of {encoder} by {change} {interval}."
 
 
 def gain(setting: Setting) -> list[str]:
@@ -160,9 +160,11 @@ def _effect(pair: Comparison) -> str:
         )
     if not pair.holds:
         return (
-            f"the seeds show no certain effect of pretraining on {encoder} "
+            f"the seeds do not show whether pretraining helps {encoder} "
             f"({formats.points(pair.mean)} points, {over.spread} "
             f"{formats.interval(over.low, over.high)})"
         )
-    effect = f"adds {change} to" if pair.mean > 0 else f"takes {change} from"
-    return f"pretraining {effect} {encoder} ({over.spread} {formats.bounds(over)})"
+    bounds = f"({over.spread} {formats.bounds(over)})"
+    if pair.mean > 0:
+        return f"pretraining adds {change} to {encoder} {bounds}"
+    return f"pretraining lowers the score of {encoder} by {change} {bounds}"

@@ -53,7 +53,7 @@ def _effect(first: Standing, other: Standing, pair: Comparison) -> str:
     own, base = _words(other), _words(first)
     start = f"{own[0].upper()}{own[1:]}, it"
     if not pair.seeds:
-        return f"{start} shares no seed with {base}, so the two do not compare."
+        return f"{start} shares no seed with {base}, so the two cannot be compared."
     direction = "more" if pair.mean >= 0 else "less"
     told = f"{start} scores {formats.bare(pair.mean)} points {direction} than {base}"
     if not pair.tested:

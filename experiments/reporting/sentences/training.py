@@ -12,6 +12,16 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.config import in_yaml
 from encoder_ablations.utils.texts import plural
 
+SELECTION = {
+    "test": "For every run, the state with the best {metric} on the validation images was scored "
+    "on the test images, which played no part in choosing it.",
+    "val": "This dataset has no test images: the state with the best {metric} on the validation "
+    "images was chosen, and is scored on those same images. The scores are therefore a little too "
+    "high, for all encoders alike.",
+    "train": "The runs were scored on the images that they were trained on: a check that learning "
+    "works, not a result.",
+}
+"""Split that the scores come from -> how the scored state was chosen, by which metric."""
 NAMES = {"adamw": "AdamW", "sgd": "SGD", "adam": "Adam"}
 """Optimisers as readers know them, where that is not the name of the key."""
 ELSEWHERE = frozenset({"crop", "scale", "flip", "short_side", "resize_first", "custom"})
@@ -101,7 +111,7 @@ def _unusual_sentences(spec: RunSpec) -> Iterator[str]:
     if more:
         yield f"Further transforms of the crops: {', '.join(more)}."
     if recipe.augmentation.custom:
-        yield f"Then transforms of one's own: {', '.join(recipe.augmentation.custom)}."
+        yield f"Then transforms of the user: {', '.join(recipe.augmentation.custom)}."
     if recipe.pos_ratio is not None:
         yield f"{recipe.pos_ratio:.0%} of the training samples show the object."
     if recipe.overfit:

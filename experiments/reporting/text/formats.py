@@ -57,6 +57,16 @@ def bounds(over: Summary) -> str:
     return interval(low, high).replace("+", "")
 
 
+def behind(over: Summary) -> str:
+    """Return the bounds of second minus first, from those of first minus second.
+
+    It is "" for fewer than two seeds.
+    """
+    if over.n < 2:
+        return ""
+    return interval(-over.high, -over.low)
+
+
 def half_width(over: Summary) -> str:
     """Return half the interval in points: "± 1.4"; "" below three seeds."""
     if math.isnan(over.half_width):

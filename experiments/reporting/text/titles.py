@@ -32,7 +32,7 @@ def _differences(contents: Iterable[str]) -> dict[str, str]:
     for key, each in product(sorted(set().union(*flat.values())), flat.values()):
         values[key].append(canonical(each.get(key)))
     differing = [key for key, variants in values.items() if len(set(variants)) > 1]
-    # a run of our loop has none of Detectron2's keys: that the loop differs says it all
+    # other runs have none of Detectron2's keys: that the loop differs says enough
     if "loop" in differing:
         differing = [key for key in differing if not key.startswith("detectron2")]
     if not differing:

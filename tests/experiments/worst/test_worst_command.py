@@ -16,7 +16,10 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.prediction.chosen_runs import chosen_runs
 from encoder_ablations.experiments.prediction.models import make_predictor
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.findings.worst_images import worst_images_table
+from encoder_ablations.experiments.reporting.findings.worst_images import (
+    disagreements_table,
+    worst_images_table,
+)
 from encoder_ablations.experiments.worst import selection
 from encoder_ablations.experiments.worst.findings import look_through, predicted_mask
 from encoder_ablations.experiments.worst.selection import encoders_of
@@ -139,6 +142,14 @@ def test_the_report_lists_the_worst_images(study, found):
     rows = worst_images_table(collect(study)).rows
     assert [row[1] for row in rows] == [image.id for image in found.worst_images(8)]
     assert rows[0][4] == f"{100 * found.worst_images(1)[0].ious.mean():.1f}"
+
+
+def test_the_report_lists_where_encoders_disagree(study, found):
+    rows = disagreements_table(collect(study)).rows
+    spread = [100 * float(np.ptp(image.ious)) for image in found.worst_images(100)]
+    largest = sorted((each for each in spread if each == each), reverse=True)[: len(rows)]
+    assert rows
+    assert [row[4] for row in rows] == [f"{each:.1f}" for each in largest]
 
 
 def test_wrong_options_are_one_line(study, tmp_path, capsys):

@@ -52,8 +52,16 @@ def test_reference_is_the_largest_fraction_with_two_results(factory):
 def test_control_shares_its_architecture(factory):
     records = [factory.record("a"), factory.record("a", weights="random"), factory.record("b")]
     groups = {group.encoder: group for group in collect(factory.write(records)).groups}
-    assert groups["a"].architecture == groups["a-random"].architecture != groups["b"].architecture
-    assert [groups[name].random_weights for name in ("a", "a-random", "b")] == [False, True, False]
+    assert (
+        groups["a"].architecture
+        == groups["a (random weights)"].architecture
+        != groups["b"].architecture
+    )
+    assert [groups[name].random_weights for name in ("a", "a (random weights)", "b")] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_no_records_says_where_and_what_to_do(factory):
@@ -148,3 +156,17 @@ def test_runs_whose_batch_norm_saw_other_numbers_of_images_are_not_compared(fact
         "mars · linear (images_per_statistic=None)": ["vit-a"],
     }
     assert [len(group.failed) for group in study.groups] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "a"),
+        ({"weights": "random"}, "a (random weights)"),
+        ({"weights": "random", "freeze": "body"}, "a (random weights, frozen)"),
+        ({"weights": "random", "label": "From scratch"}, "From scratch"),
+    ],
+)
+def test_encoders_are_named_in_words(factory, options, name):
+    study = collect(factory.write([factory.record("a", **options)]))
+    assert set(study.titles.values()) == {name}

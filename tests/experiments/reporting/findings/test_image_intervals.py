@@ -145,14 +145,15 @@ def test_classes_in_few_test_images_are_named(factory, plain):
     study = collect(folder)
     assert Resampling(study).few(study.groups[0]) == {"boulder": 2}
     source = " ".join(write_report(folder).page.read_text().split())
-    assert "In fewer than 3 test images or scenes: boulder (2)." in source
+    assert "These classes occur in fewer than 3 test images or scenes: boulder (2)." in source
     common = write_report(write(factory, {"a": 1.6, "b": 1.4})).page.read_text()
-    assert "In fewer than" not in common
+    assert "occur in fewer than" not in common
 
 
 def test_many_rare_classes_are_counted():
     assert caution({f"c{n}": 1 for n in range(8)}).startswith(
-        "In fewer than 3 test images or scenes: c0 (1), c1 (1), c2 (1), c3 (1), c4 (1) and 3 more."
+        "These classes occur in fewer than 3 test images or scenes: "
+        "c0 (1), c1 (1), c2 (1), c3 (1), c4 (1) and 3 more."
     )
     assert caution({}) == ""
 

@@ -8,7 +8,7 @@ from encoder_ablations.experiments.reporting.findings.protocols import families,
 from encoder_ablations.experiments.reporting.findings.ranking import pretraining, ranking
 from encoder_ablations.experiments.reporting.page.page import report_of
 from encoder_ablations.experiments.reporting.sentences.answer import answer
-from encoder_ablations.experiments.reporting.sentences.method import warnings
+from encoder_ablations.experiments.reporting.sentences.cautions import warnings
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
 
@@ -40,7 +40,7 @@ def study(factory):
 def test_the_forms_of_one_encoder_are_one_family(study):
     (setting,) = study.settings
     (family,) = families(ranking(setting, 1.0))
-    assert [each.encoder for each in family] == ["a-frozen", "a-lora8", "a"]
+    assert [each.encoder for each in family] == ["a (frozen)", "a (LoRA of rank 8)", "a"]
     assert family[0].group.network_title == "a"
 
 
@@ -73,7 +73,7 @@ def test_a_ranking_across_protocols_says_so(study):
     (setting,) = study.settings
     headline = answer(setting, Resampling(study), []).headline
     assert "LoRA of rank 8 and fine-tuned" in headline
-    assert any("different parts learn" in text for text in warnings(study))
+    assert any("Different parts learn" in text for text in warnings(study))
 
 
 def test_one_protocol_is_no_family(factory):
@@ -81,7 +81,7 @@ def test_one_protocol_is_no_family(factory):
     study = collect(factory.write(records))
     assert protocols_table(study).rows == []
     assert said_of_protocols(study.settings[0]) == []
-    assert not any("different parts learn" in text for text in warnings(study))
+    assert not any("Different parts learn" in text for text in warnings(study))
 
 
 def test_pretraining_is_compared_within_a_protocol(factory):
@@ -89,9 +89,9 @@ def test_pretraining_is_compared_within_a_protocol(factory):
     (setting,) = collect(factory.write(records)).settings
     names = {pair.names for pair in pretraining(setting, 1.0)}
     assert names == {
-        ("a", "a-random"),
-        ("a-frozen", "a-random-frozen"),
-        ("a-lora8", "a-random-lora8"),
+        ("a", "a (random weights)"),
+        ("a (frozen)", "a (random weights, frozen)"),
+        ("a (LoRA of rank 8)", "a (random weights, LoRA of rank 8)"),
     }
     # three forms of one network are not three networks
     for told in [*gain_headline(setting), *gain(setting)[:1]]:

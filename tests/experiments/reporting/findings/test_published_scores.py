@@ -81,14 +81,14 @@ def test_the_terminal_and_the_tables(write):
     study = collect(write([FIRST]))
     assert terminal_ranking(study.groups).splitlines() == [
         "mars · linear",
-        "  encoder  images  mIoU %  spread  n  published %  ours minus that",
+        "  encoder  images  mIoU %  spread  n  published %  difference",
         "  vit-a     100 %    72.0  ± 5.0   3     74.5 [1]  −2.5 ± 5.0",
         "  vit-b     100 %    60.0          1",
         "  [1] Doe & Roe, 2024",
     ]
     table = table_of(study)
     first, second = csv.DictReader(io.StringIO(table.csv()))
-    names = ("published (%)", "ours - published (points)", "source")
+    names = ("published (%)", "difference (points)", "source")
     assert [first[name] for name in names] == ["74.5", "−2.5 ± 5.0", "Doe & Roe, 2024"]
     assert [second[name] for name in names] == ["", "", ""]
     assert r"74.5 & $-$2.5 $\pm$ 5.0 & Doe \& Roe, 2024 \\" in table.latex()

@@ -103,3 +103,8 @@ def test_training_until_the_same_score(factory):
     never = slow.model_copy(update={"curves": curve([0.1, 0.2])})
     rows = target_table(collect(factory.write([never, records[1]]))).rows
     assert rows[-1][1:] == ["a", "47.5", "–", "–", "0 of 1"]
+
+
+def test_two_encoders_have_no_tau(factory):
+    records = [record for record in study(factory) if record.spec.encoder.name != "c"]
+    assert stability_table(collect(factory.write(records))).rows == []

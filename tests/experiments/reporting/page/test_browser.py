@@ -4,11 +4,16 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
+from pathlib import Path
 
 import pytest
 from simulated_study import Size, write_simulated_study
 
+from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.findings.ranking import ranking
 from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.reporting.text import formats
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -16,64 +21,7 @@ BROWSER = next(
 )
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
 
-PROBE = """
-<script>
-(() => {
-const found = {};
-const across = document.documentElement.clientWidth;
-found.width = across;
-found.page = document.documentElement.scrollWidth;
-found.outside = [...document.querySelectorAll(".ranking td, .ranking th, .plot")]
-  .filter((part) => part.getBoundingClientRect().right > across + 1).length;
-const plots = [...document.querySelectorAll(".plot")].map((box) => ({
-  scrolls: getComputedStyle(box).overflowX === "auto" && box.tabIndex === 0
-    && Boolean(box.ariaLabel),
-  hidden: box.scrollWidth - box.clientWidth,
-  scale: box.firstElementChild.getBoundingClientRect().width
-    / parseFloat(box.style.getPropertyValue("--drawn")),
-}));
-found.cut = plots.filter((box) => box.hidden > 1 && !box.scrolls).length;
-found.scrolled = plots.filter((box) => box.hidden > 1).length;
-found.scale = Math.min(...plots.map((box) => box.scale));
-found.figures = document.querySelectorAll(".plot > *").length;
-found.plots = [...document.querySelectorAll(".plot > *")]
-  .every((part) => part.getBoundingClientRect().height > 60);
-found.dark = getComputedStyle(document.body).backgroundColor;
-
-const button = document.querySelector(".ranking thead button");
-const table = document.querySelector(".ranking");
-const first = () => table.tBodies[0].rows[0].cells[0].textContent.trim();
-button.click();
-found.sortedDown = first();
-button.click();
-found.sortedUp = first();
-found.aria = button.closest("th").getAttribute("aria-sort");
-
-const box = document.querySelector("input[data-shows]");
-box.click();
-const parts = [...document.querySelectorAll(`[data-series="${box.dataset.shows}"]`)];
-found.hidden = parts.length > 0 && parts.every((part) => getComputedStyle(part).display === "none");
-box.click();
-found.back = parts.every((part) => getComputedStyle(part).display !== "none");
-
-const enlarge = document.querySelector("button.enlarge");
-enlarge.focus();
-enlarge.click();
-const dialog = document.getElementById("enlarged");
-found.opened = dialog.open && dialog.querySelector(".large").children.length === 1;
-dialog.close();
-setTimeout(() => {
-  found.closed = !dialog.open && document.querySelectorAll(".plot > *").length === found.figures;
-  found.focus = document.activeElement === enlarge;
-  const all = [...document.querySelectorAll("a[href], button, input, summary, [tabindex]")];
-  found.reachable = all.every((part) => part.tabIndex >= 0);
-  found.regions = [...document.querySelectorAll(".scroll")]
-    .every((part) => part.tabIndex === 0 && part.ariaLabel);
-  parent.postMessage(JSON.stringify(found), "*");
-}, 50);
-})();
-</script>
-"""
+PROBE = (Path(__file__).parent / "probe.js").read_text(encoding="utf-8")
 
 
 FRAME = """<!DOCTYPE html>
@@ -89,7 +37,8 @@ def browse(page, folder, width, *options):
     """
     probed, frame = folder / "probed.html", folder / "frame.html"
     probed.write_text(
-        page.read_text(encoding="utf-8").replace("</body>", PROBE + "</body>"), encoding="utf-8"
+        page.read_text(encoding="utf-8").replace("</body>", f"<script>{PROBE}</script></body>"),
+        encoding="utf-8",
     )
     frame.write_text(FRAME.replace("{width}", str(width)), encoding="utf-8")
     command = [
@@ -100,7 +49,7 @@ def browse(page, folder, width, *options):
         f"--user-data-dir={folder / 'profile'}",
     ]
     command += [
-        "--window-size=1400,1000",
+        "--window-size=1500,1000",
         "--virtual-time-budget=5000",
         *options,
         "--dump-dom",
@@ -109,7 +58,7 @@ def browse(page, folder, width, *options):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     found = re.search(r'data-found="([^"]*)"', done.stdout)
     assert found, "the page's script did not come to its end"
-    return json.loads(found[1].replace("&quot;", '"'))
+    return json.loads(unescape(found[1]))
 
 
 @pytest.fixture(scope="module")
@@ -124,32 +73,58 @@ def module_study(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("width", [1280, 420])
-def test_nothing_is_cut_off_and_everything_works(page, tmp_path, width):
-    found = browse(page, tmp_path, width)
-    assert found["width"] <= width
-    assert found["page"] <= found["width"]
-    assert found["outside"] == 0
-    assert found["cut"] == 0, "a figure that is wider than the page can be scrolled in its box"
-    assert found["scale"] > 0.79, "letters of 9 points stay larger than 9 pixels"
-    assert (found["scrolled"] > 0) == (width == 420)
-    assert found["figures"] == 7
-    assert found["plots"]
+DARK = "--blink-settings=preferredColorScheme=0"
+
+
+@pytest.fixture(scope="module", params=[(1440,), (1024, DARK), (420,), (420, DARK)], ids=str)
+def found(request, page, tmp_path_factory):
+    """What the probe finds at one width, in light or dark."""
+    return browse(page, tmp_path_factory.mktemp("browsed"), *request.param)
+
+
+def test_nothing_is_cut_off(found):
+    assert found["page"] <= found["width"], "the page does not scroll sideways"
+    assert found["wide"] == [], "figures and the ranking fit into the page"
+    assert found["overlaps"] == [], "texts below an axis do not touch"
+    assert found["letters"] > 9, "pixels"
+
+
+def test_readers_who_see_little_or_use_the_keyboard_miss_nothing(found):
+    assert found["pale"] == [], "text has a contrast of 4.5"
+    assert found["unnamed"] == []
+    assert found["twice"] == [], "ids"
+    assert found["unreachable"] == []
+    assert found["outOfOrder"] == 0, "the keyboard goes from the top to the bottom"
+    assert "of the images" in found["byKeys"] or "%" in found["byKeys"]
+
+
+def test_scripts_work(found):
+    assert found["hovered"] == found["marked"], "the value under the pointer"
     assert found["sortedDown"] != found["sortedUp"]
     assert found["aria"] == "ascending"
-    assert found["hidden"]
-    assert found["back"]
     assert found["opened"]
     assert found["closed"]
     assert found["focus"]
-    assert found["reachable"]
-    assert found["regions"]
+    assert found["hiddenSeries"]
+    assert found["shownAgain"]
 
 
-def test_dark(page, tmp_path):
-    light = browse(page, tmp_path, 1280)["dark"]
-    dark = browse(page, tmp_path, 1280, "--blink-settings=preferredColorScheme=0")["dark"]
-    assert light != dark
+def test_filters_recompute_ranks_and_distances(found, module_study):
+    """Without the first encoder, the others are compared with the second one, as Python does it."""
+    (setting,) = collect(module_study).settings
+    expected = []
+    for share in reversed(setting.fractions):
+        first, *others = [
+            standing
+            for standing in ranking(setting, share).standings
+            if standing.encoder != found["removed"]
+        ]
+        expected.append([first.encoder, "1", "", ""])
+        for rank, other in enumerate(others, start=2):
+            pair = ranking(setting, share).pair(first, other)
+            texts = [formats.points(-pair.mean), formats.behind(pair.difference.over)]
+            expected.append([other.encoder, str(rank), *texts])
+    assert found["recomputed"] == expected
 
 
 def test_prints(page, tmp_path):
@@ -168,4 +143,5 @@ def test_prints(page, tmp_path):
         capture_output=True,
     )
     assert target.read_bytes().startswith(b"%PDF")
-    assert target.stat().st_size > 50_000
+    pages = re.findall(rb"/Type\s*/Page\b", target.read_bytes())
+    assert 1 < len(pages) <= 10

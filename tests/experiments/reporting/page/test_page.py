@@ -1,13 +1,14 @@
 import re
 import time
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from markupsafe import Markup
 
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.reporting.figures.drawing import RC, EmbeddedFigure
+from encoder_ablations.experiments.reporting.figures.drawing import EmbeddedFigure
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page import page
 from encoder_ablations.experiments.reporting.page.grids import fractions_grid, mistakes
@@ -86,8 +87,15 @@ def test_page_is_valid_offline_and_complete(realistic):
     source = files.page.read_text(encoding="utf-8")
     shown = Page(source)
     assert len(shown.ids) == len(set(shown.ids))
-    assert all(link.startswith("#") and link[1:] in shown.ids for link in shown.links)
-    assert all(reference.startswith(("data:", "#")) for reference in shown.references)
+    within = [link[1:] for link in shown.links if link.startswith("#")]
+    assert within
+    assert set(within) <= set(shown.ids)
+    # all other links lead to files of the runs, beside the page
+    files_of_runs = [link for link in shown.links if not link.startswith("#")]
+    assert files_of_runs
+    assert all((realistic / unquote(link)).exists() for link in files_of_runs)
+    others = set(shown.references) - set(files_of_runs)
+    assert all(reference.startswith(("data:", "#")) for reference in others)
     assert "http://" not in source
     assert "https://" not in source
     assert "url(" not in source.replace("url(#", "")
@@ -112,27 +120,6 @@ def test_page_is_valid_offline_and_complete(realistic):
         "tables",
         "figures",
     }
-
-
-def test_figures_stay_legible_on_a_phone(realistic):
-    """Wide ones do not shrink below what can be read, but scroll within a box that the keyboard
-    reaches, too.
-    """
-    source = write_report(realistic).page.read_text(encoding="utf-8")
-    plots = re.findall(r'<figure>\s*<div class="plot"([^>]*)>', source)
-    assert plots
-    for attributes in plots:
-        assert re.search(
-            r'style="--drawn: \d+px" tabindex="0" role="region" aria-label="Figure: [^"]+"',
-            attributes,
-        )
-    assert ".plot { max-width: var(--drawn); overflow-x: auto; }" in source
-    factor = re.search(
-        r"@media screen { .plot svg, .plot img "
-        r"{ min-width: calc\(([\d.]+) \* var\(--drawn\)\); } }",
-        source,
-    )
-    assert float(factor[1]) * RC["font.size"] * 96 / 72 > 9, "CSS pixels"
 
 
 def test_numbers_by_hand(factory, report):
@@ -314,7 +301,7 @@ def test_mistakes_are_ordered_and_never_right_answers(factory):
     ]
 
 
-def test_what_pretraining_buys_opens_the_page(factory, report):
+def test_what_pretraining_adds_opens_the_page(factory, report):
     values = {"pretrained": [0.70, 0.72, 0.74], "random": [0.65, 0.66, 0.70]}
     shown = report(
         *[
@@ -326,7 +313,7 @@ def test_what_pretraining_buys_opens_the_page(factory, report):
     assert "Pretraining adds 5.0 points (95 % interval 2.5 to 7.5)." in shown.text
     # the lead of one network over its own random control is that same gain
     assert "best encoder" not in shown.text
-    assert "What pretraining buys" in shown.text
+    assert "What pretraining adds" in shown.text
     assert {"s1-pretraining", "s1-stability"} <= set(shown.ids)
 
 
@@ -343,7 +330,7 @@ def test_no_dotted_line_is_spoken_of_where_one_encoder_beats_all(factory, report
         in alone.text
     )
     both = report(factory.record("a", 0.8, gflops=5, latency=5), factory.record("b", 0.9))
-    assert "The dotted line goes by mean scores" in both.text
+    assert "The dotted line joins the best choices" in both.text
 
 
 def test_damaged_records_are_warnings(factory, report):
@@ -414,7 +401,7 @@ def test_a_run_of_detectron2_is_not_repeated_by_our_command(factory):
     )
 
 
-@pytest.mark.parametrize("where", ["render_page", "write_tables", "draw_setting"])
+@pytest.mark.parametrize("where", ["render", "write_tables", "draw_setting"])
 def test_an_old_report_stays_where_memory_runs_out(factory, monkeypatch, capsys, where):
     monkeypatch.setattr(page, "draw_setting", lambda *_: {})
     study = factory.write([factory.record()])
@@ -430,3 +417,24 @@ def test_an_old_report_stays_where_memory_runs_out(factory, monkeypatch, capsys,
     assert line.startswith("stopped: the memory")
     assert written.read_bytes() == before
     assert not list(study.rglob(".*~*"))
+
+
+def test_runs_and_versions_are_named(factory, report):
+    shown = report(factory.record("a", 0.7), factory.failure("b"))
+    assert "The runs were computed with encoder-ablations 0.1.0, PyTorch 2.15.0, timm" in shown.text
+    runs = [link for link in shown.links if link.startswith("runs/")]
+    assert any(link.endswith("/record.json") for link in runs)
+
+
+def test_runs_without_a_folder_are_named(factory, monkeypatch):
+    monkeypatch.setattr(page, "draw_setting", lambda *_: {})
+    done, planned = factory.record("a", 0.7), factory.spec("b", 1.0, 3)
+    study = factory.write([done])
+    (study / "study.yaml").write_text("{}")
+    monkeypatch.setattr(page, "read_study", lambda _: None)
+    monkeypatch.setattr(page, "plan", lambda *_: [done.spec, planned])
+    shown = Page(write_report(study).page.read_text(encoding="utf-8"))
+    assert f"1 run of the study has no folder, because nothing began it: {planned.run_id}" in (
+        shown.text
+    )
+    assert f"{planned.run_id} (no folder)" in shown.text

@@ -160,7 +160,8 @@ def test_pretraining_that_harms_is_said_so(factory, said_of_gain):
         *runs(factory, "a", [0.70, 0.72, 0.74], weights="random"),
     ]
     text = (
-        "With 100 % of the images, pretraining takes 5.0 points from a (95 % interval 2.5 to 7.5)."
+        "With 100 % of the images, pretraining lowers the score of a by 5.0 points "
+        "(95 % interval 2.5 to 7.5)."
     )
     assert said_of_gain(*records)[0] == text
 
@@ -171,11 +172,12 @@ def test_label_efficiency(factory):
         factory.record("a", m, f, weights="random") for f, m in ((0.1, 0.2), (0.5, 0.4), (1.0, 0.6))
     ]
     (setting,) = collect(factory.write(records)).settings
-    share, found = efficiency(setting, "a", "a-random")
+    share, found = efficiency(setting, "a", "a (random weights)")
     assert (share, found.fraction) == (1.0, pytest.approx(0.5))
-    assert math.isnan(efficiency(setting, "a-random", "a")[1].fraction)
-    assert "a needs about 50 % of the images to score as much as a-random does with 100 %." in gain(
-        setting
+    assert math.isnan(efficiency(setting, "a (random weights)", "a")[1].fraction)
+    assert (
+        "a needs about 50 % of the images to score as much as a (random weights) does with 100 %."
+        in gain(setting)
     )
 
 
@@ -220,7 +222,9 @@ def test_a_shown_difference_is_said_with_the_cost(factory, said_of_cost):
     assert "which scores 5.0 points less." in text
     assert "do not" not in text
     (setting,) = collect(factory.write(records)).settings
-    assert front_sentence(ranking(setting, 1.0)).startswith("The dotted line goes by mean scores")
+    assert front_sentence(ranking(setting, 1.0)).startswith(
+        "The dotted line joins the best choices"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.sentences.method import protocol, warnings
+from encoder_ablations.experiments.reporting.sentences.cautions import warnings
+from encoder_ablations.experiments.reporting.sentences.method import protocol
 from encoder_ablations.experiments.reporting.sentences.training import training_sentences
 
 SGD = {"name": "sgd", "lr": 0.1, "weight_decay": 1e-4, "clip_norm": None}

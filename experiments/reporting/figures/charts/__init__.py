@@ -1,0 +1,1 @@
+"""Charts of the page: plain SVG that is readable without a script."""

@@ -1,0 +1,147 @@
+"""The first lines of the page: the answer, the cost and the certainty, one sentence each."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from encoder_ablations.experiments.reporting.findings.groups import Setting
+from encoder_ablations.experiments.reporting.findings.ranking import (
+    Comparison,
+    Ranking,
+    pretraining,
+    ranking,
+)
+from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.stats.seeds import ENOUGH
+from encoder_ablations.utils.texts import duration, plural
+
+NAMED = 3
+"""Most settings whose gains are named one by one."""
+
+
+def one_answer(study: Study, headlines: Sequence[str]) -> str:
+    """Return the answer of the whole study in one sentence.
+
+    Args:
+        study: whose answer it is.
+        headlines: the shortest answers of its settings.
+    """
+    if len(headlines) == 1:
+        return _joined(headlines[0])
+    scored = [setting for setting in study.settings if setting.scored]
+    gains = {setting.title: _tested_gains(setting) for setting in scored}
+    known = {title: pairs for title, pairs in gains.items() if pairs}
+    if not known:
+        return _leaders(scored)
+    if len(known) <= NAMED and all(_one_gain(pairs) for pairs in known.values()):
+        told = [
+            f"{formats.bare(pairs[0].mean)} points on {title}" for title, pairs in known.items()
+        ]
+        return f"Pretraining adds {formats.listing(told)}."
+    return _range_of_gains(known.values())
+
+
+def _joined(headline: str) -> str:
+    """Return the sentences of a headline as one."""
+    return f"{headline.rstrip('.').replace('. ', '; ')}."
+
+
+def _tested_gains(setting: Setting) -> list[Comparison]:
+    return [pair for pair in pretraining(setting, setting.reference) if pair.tested]
+
+
+def _one_gain(pairs: Sequence[Comparison]) -> bool:
+    """Return whether one network alone is compared, and the seeds show that it gains."""
+    return len(pairs) == 1 and pairs[0].first_is_better
+
+
+def _range_of_gains(found: Iterable[Sequence[Comparison]]) -> str:
+    """Return the smallest and the largest gain of all settings."""
+    pairs = [pair for each in found for pair in each]
+    gains = [pair.mean for pair in pairs]
+    held = sum(pair.holds for pair in pairs)
+    return (
+        f"Pretraining changes the score by {formats.interval(min(gains), max(gains))} points in "
+        f"{plural(len(pairs), 'comparison')}; the seeds confirm this for {held} of them."
+    )
+
+
+def _leaders(settings: Sequence[Setting]) -> str:
+    """Return in how many settings each encoder has the highest mean."""
+    ranked = [ranking(each, each.reference) for each in settings]
+    firsts = Counter(each.leader.encoder for each in ranked)
+    if not firsts:
+        return "No run has finished yet, so there is no answer."
+    if len(firsts) == 1 and all(len(each.standings) == 1 for each in ranked):
+        return _one_encoder(settings)
+    total = len(settings)
+    told = [f"{encoder} in {count} of {total} settings" for encoder, count in firsts.most_common()]
+    return f"The highest mean score: {formats.listing(told[:NAMED])}."
+
+
+def _one_encoder(settings: Sequence[Setting]) -> str:
+    """Return what the only encoder scores in each setting, the highest score first."""
+    leaders = {each.title: ranking(each, each.reference).leader for each in settings}
+    best = sorted(leaders, key=lambda title: -leaders[title].score.mean)[:NAMED]
+    told = [f"{formats.percent(leaders[title].score.mean)} % on {title}" for title in best]
+    encoder = leaders[best[0]].encoder
+    return f"{encoder} scores {formats.listing(told)}."
+
+
+def cost_line(study: Study) -> str:
+    """Return what the leader costs (or what images cost, in several settings), and all training."""
+    runs = study.finished
+    if not runs:
+        return ""
+    trained = sum(run.cost.train_seconds for run in runs)
+    total = f"training {plural(len(runs), 'finished run')} took {duration(trained)}"
+    ranked = [ranking(each, each.reference) for each in study.settings if each.scored]
+    leaders = [each.leader for each in ranked]
+    if len(leaders) == 1:
+        (leader,) = leaders
+        flops, latency = formats.giga(leader.flops), formats.three_digits(leader.latency)
+        return f"{leader.encoder} needs {latency} ms and {flops} GFLOPs for an image; {total}."
+    times = [leader.latency for leader in leaders]
+    low, high = map(formats.three_digits, (min(times), max(times)))
+    return f"The best encoder of each setting needs {low} to {high} ms for an image; {total}."
+
+
+def sure_line(study: Study) -> str:
+    """Return how many seeds there are, and whether they separate the first from the next."""
+    ranked = [ranking(each, each.reference) for each in study.settings if each.scored]
+    leads = [pair for each in ranked for pair in _lead(each)]
+    counts = [standing.score.n for each in ranked for standing in each.standings]
+    if not counts:
+        return ""
+    seeds = plural(min(counts), "seed")
+    if min(counts) < max(counts):
+        seeds = f"{min(counts)} to {max(counts)} seeds"
+    if all(setting.without_labels for setting in study.settings):
+        return "Nothing is trained and nothing is random: intervals are over test images."
+    if min(counts) < ENOUGH:
+        return f"{seeds} for each encoder: below {ENOUGH} there is no interval and no test."
+    if not leads:
+        return f"{seeds} for each encoder; nothing to compare."
+    return f"{seeds} for each encoder; {_verdict(leads)}."
+
+
+def _lead(ranked: Ranking) -> list[Comparison]:
+    """Return the comparison of the first with the next, if there is a test of it."""
+    pairs = [ranked.pair(ranked.leader, second) for second in ranked.standings[1:2]]
+    return [pair for pair in pairs if not math.isnan(pair.p)]
+
+
+def _verdict(leads: Sequence[Comparison]) -> str:
+    """Return whether chance explains the leads."""
+    if len(leads) == 1:
+        (pair,) = leads
+        p = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
+        told = "could be chance"
+        if pair.first_is_better:
+            told = "is more than chance explains"
+        return f"the lead of {pair.first.encoder} over {pair.second.encoder} {told} ({p})"
+    held = sum(pair.first_is_better for pair in leads)
+    return (
+        f"the first encoder leads by more than chance explains in {held} of {len(leads)} settings"
+    )
