@@ -1,13 +1,12 @@
 """``ablate report``: the report of a study, from its records alone."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.planned import reported
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _write(folder: Path, refresh: int | None = None) -> "ReportFiles":
     """Write the report of a folder; its page reloads itself every ``refresh`` seconds."""
     # a folder without records is refused before the figures are imported
-    study = replace(collect(folder), refresh=refresh)
+    study = reported(folder, refresh)
     from encoder_ablations.experiments.reporting.page.page import report_of
 
     return report_of(study)

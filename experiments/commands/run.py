@@ -9,6 +9,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
+from encoder_ablations.experiments.reporting.planned import reported
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
@@ -95,9 +96,9 @@ def _write_report(folder: Path, located: Located) -> list[str]:
     """Write the report, if a run has ended that it shows; return what it leaves out."""
     if all(run.record is None or run.spec.is_trial for run in located.runs):
         return []
-    from encoder_ablations.experiments.reporting.page.page import write_report
+    from encoder_ablations.experiments.reporting.page.page import report_of
 
-    report = write_report(folder)
+    report = report_of(reported(folder))
     report.announce()
     return report.problems
 

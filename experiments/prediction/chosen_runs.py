@@ -5,11 +5,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from encoder_ablations.experiments.runs.federated.arms import (
-    NO_PRIVACY,
-    federation_title,
-    privacy_title,
-)
+from encoder_ablations.experiments.runs.federated.arms import federation_title
+from encoder_ablations.experiments.runs.spec import NO_PRIVACY
 from encoder_ablations.experiments.runs.trained.run import TrainedRun, ranked, trained_run
 from encoder_ablations.utils.errors import InputError
 
@@ -48,10 +45,11 @@ def best_of_study(folder: Path) -> TrainedRun:
     if note is not None:
         print(f"note: {note} --runs names one.", file=sys.stderr)
     best = in_order[0]
-    arms = dict.fromkeys(federation_title(run.record.spec) for run in runs)
+    arms = {federation_title(run.record.spec.federation) for run in runs}
     if len(arms) > 1:
+        arm = federation_title(best.record.spec.federation)
         print(
-            f"note: the best run is of the arm '{federation_title(best.record.spec)}' of "
+            f"note: the best run is of the arm '{arm}' of "
             f"{len(arms)} federations. --runs names another.",
             file=sys.stderr,
         )
@@ -64,7 +62,7 @@ def _check_promises(folder: Path, runs: Sequence[TrainedRun]) -> None:
     Raises:
         InputError: they do.
     """
-    promises = list(dict.fromkeys(privacy_title(run.record.spec) for run in runs))
+    promises = list(dict.fromkeys(run.record.spec.privacy_title for run in runs))
     if len(promises) > 1:
         private = next(each for each in promises if each != NO_PRIVACY)
         raise InputError(
@@ -94,7 +92,7 @@ def chosen_runs(folder: Path, names: Sequence[str] = ()) -> list[TrainedRun]:
         return [best_of_study(folder)]
     runs = [trained_run(path) for path in _named(folder, names)]
     check_classes(runs)
-    promises = dict.fromkeys(privacy_title(run.record.spec) for run in runs)
+    promises = dict.fromkeys(run.record.spec.privacy_title for run in runs)
     if len(promises) > 1:
         print(
             f"note: these runs have different privacy ({', '.join(promises)}); together they "

@@ -23,6 +23,9 @@ from encoder_ablations.utils.errors import InputError
 LONGEST_SLUG = 180
 MOST_SEEDS = 2**32
 
+NO_PRIVACY = "none"
+"""What the privacy of a run without any is called."""
+
 
 class RunSpec(Config):
     """One (encoder, segmenter, dataset, fraction, seed, recipe)."""
@@ -114,6 +117,15 @@ class RunSpec(Config):
         """Whether images or clients are protected, so that nothing may follow from all masks."""
         clients = self.federation is not None and self.federation.privacy is not None
         return clients or self.recipe.privacy is not None
+
+    @property
+    def privacy_title(self) -> str:
+        """What the run promises about its images or clients, such as "eps3", or "none"."""
+        if self.recipe.privacy is not None:
+            return self.recipe.privacy.title
+        if self.federation is not None and self.federation.privacy is not None:
+            return f"private clients {self.federation.privacy.title}"
+        return NO_PRIVACY
 
     @property
     def run_id(self) -> str:

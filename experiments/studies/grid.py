@@ -86,7 +86,7 @@ def coordinates(run: RunSpec) -> dict[str, Any]:
         "dataset": run.dataset.name,
         "fraction": run.fraction,
         "seed": run.seed,
-        "federation": federation_title(run),
+        "federation": federation_title(run.federation),
         "pseudo_labels": teacher_title(run),
     }
 

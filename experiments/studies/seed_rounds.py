@@ -3,12 +3,13 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Protocol
 
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.runs.tuning.spec import TuneSpec
 from encoder_ablations.experiments.studies.known import Known, Records
 from encoder_ablations.experiments.studies.seed_decisions import Decision, decide
-from encoder_ablations.experiments.studies.seed_rule import SeedRule
-from encoder_ablations.experiments.studies.study import StudySpec
+from encoder_ablations.experiments.studies.seed_rule import SeedRule, Seeds
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.texts import plural
 
@@ -16,12 +17,28 @@ COMPARED = {"segmenter", "dataset", "fraction", "federation", "pseudo_labels"}
 """What runs have in common that are compared with each other, besides the study's recipe."""
 
 
-def has_rule(study: StudySpec) -> bool:
+class Ruled(Protocol):
+    """The part of a study that this stage reads."""
+
+    @property
+    def name(self) -> str:
+        """Return what messages call the study."""
+
+    @property
+    def seeds(self) -> Seeds:
+        """Return its seeds, or the rule that adds them."""
+
+    @property
+    def tune(self) -> TuneSpec | None:
+        """Return how it tunes settings."""
+
+
+def has_rule(study: Ruled) -> bool:
     """Return whether a study adds seeds by a rule."""
     return isinstance(study.seeds, SeedRule)
 
 
-def add_seeds(study: StudySpec, known: Known, records: Records) -> Known:
+def add_seeds(study: Ruled, known: Known, records: Records) -> Known:
     """Return the runs with those of further seeds, as far as the results so far decide.
 
     Args:
@@ -72,7 +89,7 @@ def _family(run: RunSpec) -> str:
     return json.dumps([run.model_dump_json(include=COMPARED), recipe.model_dump_json()])
 
 
-def _refuse_tuning(study: StudySpec) -> None:
+def _refuse_tuning(study: Ruled) -> None:
     """Refuse a study that tunes: its encoders are known one after another, as trials end.
 
     The rule allows for a number of encoders from the start, so that its error rate holds.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from encoder_ablations.experiments.prediction.chosen_runs import check_classes, usable_runs
-from encoder_ablations.experiments.runs.federated.arms import federation_title, privacy_title
+from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.trained.run import TrainedRun, ranked, trained_run
 from encoder_ablations.utils.errors import InputError
@@ -90,7 +90,7 @@ def _place(spec: RunSpec) -> tuple[str, str, float, str]:
 
 def _arm(spec: RunSpec) -> str:
     """Return the privacy and the federation of a run in words."""
-    return f"privacy {privacy_title(spec)}, {federation_title(spec)}"
+    return f"privacy {spec.privacy_title}, {federation_title(spec.federation)}"
 
 
 def _check_images(runs: Sequence[TrainedRun]) -> None:

@@ -33,7 +33,7 @@ class Place(NamedTuple):
         """Return the place of a group."""
         spec = group.spec
         named = (spec.encoder.title, group.segmenter, group.dataset, group.fraction)
-        return cls(*named, str(federation_title(spec)), str(teacher_title(spec)))
+        return cls(*named, str(federation_title(spec.federation)), str(teacher_title(spec)))
 
     @property
     def title(self) -> str:

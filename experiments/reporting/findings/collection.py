@@ -273,7 +273,7 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         "images_per_statistic": canonical(statistics),
         "detectron2": canonical(spec.detectron2),
         "loop": canonical(loop),
-        "federation": canonical(federation_title(spec)),
+        "federation": canonical(federation_title(spec.federation)),
         "pseudo_labels": canonical(teacher_title(spec)),
         "tuning": canonical(tuning_title(spec)),
     }

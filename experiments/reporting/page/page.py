@@ -18,7 +18,6 @@ from encoder_ablations.experiments.reporting.figures.qualitative import picture_
 from encoder_ablations.experiments.reporting.figures.results import PANELS, draw_setting
 from encoder_ablations.experiments.reporting.figures.styles import encoder_styles
 from encoder_ablations.experiments.reporting.figures.training_curves import CROWDED, panel_shares
-from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.confidence import Confidence, confidence_of
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
@@ -35,7 +34,6 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import grids, views
 from encoder_ablations.experiments.reporting.page.confusions import confusions
 from encoder_ablations.experiments.reporting.page.labels import LabelPart, label_parts
-from encoder_ablations.experiments.reporting.page.planned import with_plan
 from encoder_ablations.experiments.reporting.page.rendering import render
 from encoder_ablations.experiments.reporting.page.report_files import ReportFiles
 from encoder_ablations.experiments.reporting.page.tables import TABLES, write_tables
@@ -65,21 +63,8 @@ OF_SETTINGS = (
 """Tables that the page shows setting by setting."""
 
 
-def write_report(study_folder: Path | str) -> ReportFiles:
-    """Write report.html, runs.csv, tables/ and figures/ into the study's folder.
-
-    Args:
-        study_folder: the folder that holds ``runs/``.
-
-    Raises:
-        InputError: there are no records, or they cannot be read.
-    """
-    return report_of(collect(Path(study_folder)))
-
-
 def report_of(study: Study) -> ReportFiles:
-    """Write the report of a study whose records have been read, as :func:`write_report` does."""
-    study = with_plan(study)
+    """Write report.html, runs.csv, tables/ and figures/ into the folder of a study."""
     styles = encoder_styles(study.groups)
     resampling = Resampling(study)
     shared = {name: TABLES[name](study) for name in OF_SETTINGS}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from reports import write_report
 from scipy.stats import spearmanr
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -23,7 +24,6 @@ from encoder_ablations.experiments.reporting.findings.confidence import (
     confidence_of,
     confidence_table,
 )
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.utils.errors import InputError

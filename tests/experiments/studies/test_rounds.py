@@ -4,14 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from reports import write_report
 
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands import run
-from encoder_ablations.experiments.reporting.page.page import write_report
-from encoder_ablations.experiments.reporting.sentences.method import warnings
+from encoder_ablations.experiments.reporting.sentences.cautions import warnings
 from encoder_ablations.experiments.studies import rounds
 from encoder_ablations.experiments.studies.known import Known
-from encoder_ablations.experiments.studies.rounds import Stage, following_in, locate_known
+from encoder_ablations.experiments.studies.rounds import Stage, locate_known
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
 
 OUT = ["--device", "cpu", "--output", "out"]
@@ -47,7 +47,8 @@ def test_runs_that_follow_from_results_are_computed_in_one_call(growing, capsys)
     assert main(["run", growing, *OUT]) == 0
     assert seeds() == ["0", "1", "2"]
     assert capsys.readouterr().out.count("1 run follows") == LAST
-    assert not following_in(Path("out")), "nothing more follows"
+    known = locate_known(load_study_spec(growing), Path("out"))
+    assert not known.following, "nothing more follows"
     check_that_it_goes_on_between_rounds(growing, capsys)
 
 
@@ -61,7 +62,6 @@ def check_that_it_goes_on_between_rounds(growing, capsys):
     assert "1 run: 1 finished" not in said
     assert "2 runs: 1 finished, 1 not begun" in said
     assert "More seeds may follow." in said
-    assert following_in(Path("out")) == ("More seeds may follow.",)
     kept = next(Path("out/runs").glob("*seed0*/record.json")).stat().st_mtime_ns
     assert main(["run", growing, *OUT]) == 0
     assert [run.spec for run in locate_known(study, Path("out")).runs] == wanted

@@ -192,7 +192,7 @@ def _place(spec: RunSpec) -> str:
         privacy = spec.recipe.privacy.model_dump_json()
     parts = (
         *(spec.encoder.model_dump_json(), spec.segmenter.model_dump_json()),
-        *(spec.dataset.model_dump_json(), spec.fraction, federation_title(spec)),
+        *(spec.dataset.model_dump_json(), spec.fraction, federation_title(spec.federation)),
         *(teacher_title(spec), privacy),
     )
     return repr(parts)

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from reports import write_report
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.cross_dataset import (
@@ -15,7 +16,6 @@ from encoder_ablations.experiments.reporting.findings.cross_dataset import (
     transfer_table,
 )
 from encoder_ablations.experiments.reporting.page import page
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.runs.metrics_record import shared_metrics
 from encoder_ablations.experiments.runs.transfer.record import (
     TransferRecord,

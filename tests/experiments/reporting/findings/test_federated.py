@@ -1,12 +1,12 @@
 """Federated training in the report: against central training, and against each client alone."""
 
 import pytest
+from reports import write_report
 
 from encoder_ablations.engine.training.federated.record import ClientRecord, FederationRecord
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.federated import federated, federated_table
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.sentences.federated import said_of_federation
 
 FEDAVG = {"clients": 2, "rounds": 10, "partition": "scenes"}

@@ -1,11 +1,11 @@
 """Folds are datasets of their own, and one line together."""
 
 import pytest
+from reports import write_report
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
 from encoder_ablations.experiments.reporting.page import page
-from encoder_ablations.experiments.reporting.page.page import write_report
 
 
 def fold(number, **more):

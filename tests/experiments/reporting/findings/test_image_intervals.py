@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+from reports import write_report
 
 from encoder_ablations.engine.evaluation import metrics
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
@@ -14,7 +15,6 @@ from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
 from encoder_ablations.experiments.reporting.page import page
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.sentences import zero_labels
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reports import write_report
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
@@ -14,7 +15,6 @@ from encoder_ablations.experiments.reporting.findings.label_tables import (
     labels_per_class_table,
     labels_table,
 )
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.sentences.label_curves import label_sentences
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 

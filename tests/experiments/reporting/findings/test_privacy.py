@@ -1,6 +1,7 @@
 """Score against ε: which runs make a curve, and when pretraining saves ε."""
 
 import pytest
+from reports import write_report
 
 from encoder_ablations.engine.training.private.statement import PrivacyRecord
 from encoder_ablations.experiments.reporting.findings.collection import collect
@@ -9,7 +10,6 @@ from encoder_ablations.experiments.reporting.findings.privacy import (
     privacy_gain,
     privacy_table,
 )
-from encoder_ablations.experiments.reporting.page.page import write_report
 
 LOADED = {1.0: 0.40, 3.0: 0.50, 10.0: 0.60}
 RANDOM = {1.0: 0.20, 3.0: 0.35, 10.0: 0.45}

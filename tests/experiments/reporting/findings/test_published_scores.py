@@ -7,11 +7,11 @@ import io
 
 import pytest
 import yaml
+from reports import write_report
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.page import page, study_results
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.page.tables import ranking_table
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 

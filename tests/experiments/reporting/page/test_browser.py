@@ -8,11 +8,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from reports import write_report
 from simulated_study import Size, write_simulated_study
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.text import formats
 
 BROWSER = next(

@@ -69,6 +69,6 @@ def test_the_report_writes_it(factory, monkeypatch):
 
     monkeypatch.setattr(page, "draw_setting", lambda *_: {})
     study = study_of(factory, {"a": [0.7], "b": [0.6]})
-    files = page.write_report(study.folder)
+    files = page.report_of(study)
     assert study.folder / "tables" / "compact.tex" in files.tables
     check((study.folder / "tables" / "compact.tex").read_text(encoding="utf-8"))

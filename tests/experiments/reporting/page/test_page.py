@@ -6,16 +6,18 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from markupsafe import Markup
+from reports import write_report
 
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.reporting import planned as plans
 from encoder_ablations.experiments.reporting.figures.drawing import EmbeddedFigure
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.page import page
 from encoder_ablations.experiments.reporting.page.grids import fractions_grid, mistakes
-from encoder_ablations.experiments.reporting.page.page import write_report
 from encoder_ablations.experiments.reporting.page.terminal import terminal_ranking
 from encoder_ablations.experiments.reporting.sentences import method
 from encoder_ablations.experiments.reporting.sentences.training import training_sentences
+from encoder_ablations.experiments.studies.known import Known
 from encoder_ablations.utils.errors import InputError
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "circle", "line", "polygon"}
@@ -431,8 +433,9 @@ def test_runs_without_a_folder_are_named(factory, monkeypatch):
     done, planned = factory.record("a", 0.7), factory.spec("b", 1.0, 3)
     study = factory.write([done])
     (study / "study.yaml").write_text("{}")
-    monkeypatch.setattr(page, "read_study", lambda _: None)
-    monkeypatch.setattr(page, "plan", lambda *_: [done.spec, planned])
+    monkeypatch.setattr(plans, "read_study", lambda _: None)
+    monkeypatch.setattr(plans, "plan", lambda *_: [])
+    monkeypatch.setattr(plans, "known_runs", lambda *_: Known([done.spec, planned]))
     shown = Page(write_report(study).page.read_text(encoding="utf-8"))
     assert f"1 run of the study has no folder, because nothing began it: {planned.run_id}" in (
         shown.text

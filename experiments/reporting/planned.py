@@ -1,7 +1,9 @@
-"""What a study still lacks: runs that have not begun, and runs that may follow."""
+"""What a report is made from: a study's records, and what its YAML plans beyond them."""
 
 from dataclasses import replace
+from pathlib import Path
 
+from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.studies.rounds import known_runs
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
@@ -11,7 +13,20 @@ from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
 
 
-def with_plan(study: Study) -> Study:
+def reported(folder: Path, refresh: int | None = None) -> Study:
+    """Return what a study's records hold, and what its YAML plans beyond them.
+
+    Args:
+        folder: the folder that holds ``runs/``.
+        refresh: after how many seconds the page loads itself again; None = never.
+
+    Raises:
+        InputError: there are no records, or they cannot be read.
+    """
+    return _with_plan(replace(collect(folder), refresh=refresh))
+
+
+def _with_plan(study: Study) -> Study:
     """Return a study with what its saved YAML plans beyond its records.
 
     Where that cannot be read nothing is added: the study's published scores have said so.
