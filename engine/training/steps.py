@@ -15,6 +15,7 @@ from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features, OtherMasks
+from encoder_ablations.utils.transfers import sent
 
 
 class MicroBatch(NamedTuple):
@@ -39,10 +40,10 @@ class MicroBatch(NamedTuple):
         """Return the labels of a loaded batch on a device, with its images or their features."""
         others, classes = batch.others, batch.image_classes
         if others is not None:
-            others = others.to(device)
+            others = sent(others, device)
         if classes is not None:
-            classes = classes.to(device)
-        return cls(images, batch.masks.to(device), others, batch.share, classes)
+            classes = sent(classes, device)
+        return cls(images, sent(batch.masks, device), others, batch.share, classes)
 
 
 @dataclass(frozen=True)

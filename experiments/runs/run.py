@@ -82,6 +82,7 @@ def execute_run(
         )
     started = now()
     accelerator = make_accelerator(execution.device)
+    execution = execution.on(accelerator.device.type, torch.cuda.device_count())
     with computing(accelerator.device, spec.recipe.precision, execution.deterministic):
         # asked for now, because after some errors of CUDA it cannot be
         environment = describe_environment(str(accelerator.device))
@@ -153,7 +154,7 @@ def _run(
     segmenter = build_model(spec, data.record.class_pixels)
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (data.train.samples, data.train.indices)
-        prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
+        prepare_statistics(segmenter, spec, part, accelerator, execution.loaders)
     trainer = _trainer(spec, data, segmenter, folder, accelerator, execution, trackers)
     progress = trainer.run(advance)
     ended = ""
@@ -209,11 +210,11 @@ def _trainer(
     trackers: Trackers,
 ) -> Trainer | Fitting:
     """Return what trains the run: in rounds where there is a federation of several clients."""
-    place = (spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store())
-    whole, callbacks = _training_data(spec, data), [trackers]
+    place = (spec.recipe, spec.seed, folder, accelerator, execution.loaders, execution.store())
+    whole, callbacks = _training_data(spec, data, execution), [trackers]
     if spec.federation is None or spec.federation.is_local or data.division is None:
         return trainer_of(segmenter)(segmenter, whole, *place, spec.run_id, callbacks)
-    clients = _clients(spec, whole, data.division, accelerator, execution.workers)
+    clients = _clients(spec, whole, data.division, accelerator, execution.loaders)
     course = partial(FederatedCourse, spec.federation, clients, spec.seed)
     step = client_step(spec.federation)
     return Trainer(segmenter, whole, *place, spec.run_id, callbacks, step, course)
@@ -243,11 +244,10 @@ def trainer_of(segmenter: Segmenter) -> type[Trainer] | type[Fitting]:
     return Fitting
 
 
-def _training_data(spec: RunSpec, data: RunData) -> TrainingData:
+def _training_data(spec: RunSpec, data: RunData, execution: Execution) -> TrainingData:
     train, val, pixels = data.train, data.val, data.record.class_pixels
-    return TrainingData(
-        spec.dataset, train.samples, train.indices, val.samples, val.indices, pixels
-    )
+    place = (spec.dataset, train.samples, train.indices, val.samples, val.indices)
+    return TrainingData(*place, pixels, execution.evaluation_batch)
 
 
 def _trackers(spec: RunSpec, folder: Path, execution: Execution) -> Trackers:
@@ -271,11 +271,17 @@ def _evaluate(
         spec.recipe.augmentation,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        workers=execution.workers,
+        workers=execution.loaders,
     )
-    read = partial(trainer.features.evaluation, data.report.samples)
-    classes = len(spec.dataset.classes)
-    return evaluate(segmenter, items, classes, accelerator, keep_pictures=PICTURES, read=read)
+    return evaluate(
+        segmenter,
+        items,
+        len(spec.dataset.classes),
+        accelerator,
+        keep_pictures=PICTURES,
+        read=partial(trainer.features.evaluation, data.report.samples),
+        batch=execution.evaluation_batch,
+    )
 
 
 def _save_images(spec: RunSpec, folder: Path, accelerator: Accelerator, result: Evaluation) -> None:
