@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from encoder_ablations.data.loading.items import EvaluationItem
+from encoder_ablations.engine.compilation import as_written
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.counting import count_image, start_count
 from encoder_ablations.engine.evaluation.grouping import of_equal_size, read_together
@@ -72,7 +73,7 @@ def evaluate(
     if relabel is None:
         result.image_classes = _no_images(segmenter)
     counter = _Counter(result, classes, keep_pictures)
-    with torch.inference_mode(), tensor_float32(False):
+    with torch.inference_mode(), tensor_float32(False), as_written(segmenter):
         for group in of_equal_size(items, batch):
             maps = segmenter.predict(read_together(group, read))
             predictions = maps.labels((group[0].mask.shape[0], group[0].mask.shape[1]))

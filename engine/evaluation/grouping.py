@@ -20,11 +20,14 @@ def of_equal_size(items: Iterable[EvaluationItem], most: int) -> Iterator[list[E
     """
     group: list[EvaluationItem] = []
     for item in items:
-        fits = group and _sizes(group[0]) == _sizes(item) and len(group) < most
-        if group and not fits:
+        if group and _sizes(group[0]) != _sizes(item):
             yield group
             group = []
         group.append(item)
+        # at once, so that no more items are kept than are asked for
+        if len(group) == most:
+            yield group
+            group = []
     if group:
         yield group
 

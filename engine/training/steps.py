@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from encoder_ablations.data.loading.items import Batch
+from encoder_ablations.engine.compilation import compile_layers
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Segmenter
@@ -121,6 +122,8 @@ class PlainStep(Step):
         self.accelerator = setup.accelerator
         fp16 = self.recipe.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.accelerator.device.type, enabled=fp16)
+        if self.recipe.compile:
+            compile_layers(self.segmenter)
         self.losses = self.accelerator.prepare_model(_Losses(self.segmenter))
         self._parts: list[dict[str, Tensor]] = []
         """The losses of each micro-batch of the step."""
