@@ -122,6 +122,16 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_profile_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--profile``."""
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="write where the time of one training step goes, for each encoder and head, to the "
+        "study's folder profile/",
+    )
+
+
 def read_training(arguments: argparse.Namespace) -> Execution:
     """Return what the options say about how runs are trained.
 
@@ -132,7 +142,8 @@ def read_training(arguments: argparse.Namespace) -> Execution:
     trackers = tuple(dict.fromkeys(arguments.tracker))
     for name in trackers:
         _check_tracker(name)
-    return replace(execution, keep_last=arguments.keep_last, trackers=trackers)
+    profile = getattr(arguments, "profile", False)
+    return replace(execution, keep_last=arguments.keep_last, trackers=trackers, profile=profile)
 
 
 def _check_tracker(name: str) -> None:

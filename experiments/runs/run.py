@@ -14,11 +14,13 @@ from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate, g
 from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_image
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.processes import in_contact
+from encoder_ablations.engine.training.callbacks import Callback
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.federated.clients import Client, client_seeds, client_step
 from encoder_ablations.engine.training.federated.course import FederatedCourse
 from encoder_ablations.engine.training.fitting import Fitting
+from encoder_ablations.engine.training.logs.step_profile import StepProfile
 from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
@@ -211,7 +213,11 @@ def _trainer(
 ) -> Trainer | Fitting:
     """Return what trains the run: in rounds where there is a federation of several clients."""
     place = (spec.recipe, spec.seed, folder, accelerator, execution.loaders, execution.store())
-    whole, callbacks = _training_data(spec, data, execution), [trackers]
+    whole = _training_data(spec, data, execution)
+    callbacks: list[Callback] = [trackers]
+    if execution.profile:
+        name = f"{spec.encoder.name}-{spec.segmenter.name}".replace("/", "-")
+        callbacks.append(StepProfile(folder.parent.parent / "profile" / f"{name}.txt"))
     if spec.federation is None or spec.federation.is_local or data.division is None:
         return trainer_of(segmenter)(segmenter, whole, *place, spec.run_id, callbacks)
     clients = _clients(spec, whole, data.division, accelerator, execution.loaders)
