@@ -19,9 +19,9 @@ from encoder_ablations.engine.evaluation.per_image import ImageCounts
 from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.utils.arithmetic import tensor_float32
-from encoder_ablations.utils.transfers import sent
 
 
 @dataclass

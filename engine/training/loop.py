@@ -45,9 +45,9 @@ from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.engine.training.statistic_images import statistic_batches
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, Step, StepSetup
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.utils.interrupts import deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
-from encoder_ablations.utils.transfers import sent
 
 PICTURES = 4
 """Images of every evaluation that callbacks are shown."""

@@ -16,7 +16,7 @@ from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features, OtherMasks
-from encoder_ablations.utils.transfers import sent
+from encoder_ablations.segmenters.ops.transfers import sent
 
 
 class MicroBatch(NamedTuple):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.segmenters.losses.point_sampling import sample
-from encoder_ablations.utils.transfers import sent
+from encoder_ablations.segmenters.ops.transfers import sent
 
 
 @dataclass(frozen=True)

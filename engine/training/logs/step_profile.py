@@ -18,6 +18,7 @@ STEP = 4
 ROWS = 15
 """Single operations that the table names."""
 KINDS = {
+    "loading images": ("dataloader",),
     "deformable attention": ("deformable_attention",),
     "attention": ("scaled_dot_product", "flash", "efficient_attention", "softmax"),
     "convolutions": ("convolution", "mkldnn_conv", "cudnn"),
