@@ -128,7 +128,8 @@ class Fitting:
         """Evaluate the head as a :class:`~.loop.Trainer` evaluates; its score is that of step 0."""
         data, accelerator = self.data, self.accelerator
         items = data.validation(self.recipe.augmentation, accelerator, self.workers)
-        found = validate(self.features, data.val, items, data.spec, accelerator, self.pictures)
+        place = (self.features, data.val, items, data.spec, accelerator)
+        found = validate(*place, self.pictures, data.validate_together)
         self.validation = found
         report = record_validation(found, self.progress, data.spec.task, self.recipe)
         self.callbacks.on_evaluation(report)

@@ -43,6 +43,7 @@ from encoder_ablations.engine.training.statistic_images import statistic_batches
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, Step, StepSetup
 from encoder_ablations.engine.training.validation import record_validation, validate
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.utils.interrupts import deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
 
@@ -229,7 +230,7 @@ class Trainer:
 
     def _moved(self, batch: Batch) -> MicroBatch:
         device = self.accelerator.device
-        images = self.features.training(self.data.train, batch, batch.images.to(device))
+        images = self.features.training(self.data.train, batch, sent(batch.images, device))
         return MicroBatch.of(batch, images, device)
 
     def _report(self, loss: float, terms: Mapping[str, float]) -> None:
@@ -254,7 +255,10 @@ class Trainer:
         with averaged(self.average):
             data, accelerator = self.data, self.accelerator
             items = data.validation(self.recipe.augmentation, accelerator, self.workers)
-            result = validate(self.features, data.val, items, data.spec, accelerator)
+            together = data.validate_together
+            result = validate(
+                self.features, data.val, items, data.spec, accelerator, batch=together
+            )
             report = record_validation(result, self.progress, data.spec.task, self.recipe)
             spent = self.course and self.course.privacy()
             self.progress.record_privacy(spent or self.step.privacy())

@@ -11,10 +11,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from encoder_ablations.data.loading.items import Batch
+from encoder_ablations.engine.compilation import compile_layers
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features, OtherMasks
+from encoder_ablations.segmenters.ops.transfers import sent
 
 
 class MicroBatch(NamedTuple):
@@ -39,10 +41,10 @@ class MicroBatch(NamedTuple):
         """Return the labels of a loaded batch on a device, with its images or their features."""
         others, classes = batch.others, batch.image_classes
         if others is not None:
-            others = others.to(device)
+            others = sent(others, device)
         if classes is not None:
-            classes = classes.to(device)
-        return cls(images, batch.masks.to(device), others, batch.share, classes)
+            classes = sent(classes, device)
+        return cls(images, sent(batch.masks, device), others, batch.share, classes)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class PlainStep(Step):
         self.accelerator = setup.accelerator
         fp16 = self.recipe.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.accelerator.device.type, enabled=fp16)
+        if self.recipe.compile:
+            compile_layers(self.segmenter)
         self.losses = self.accelerator.prepare_model(_Losses(self.segmenter))
         self._parts: list[dict[str, Tensor]] = []
         """The losses of each micro-batch of the step."""
@@ -135,8 +139,10 @@ class PlainStep(Step):
             with self.accelerator.no_sync(self.losses):
                 value += self._backward(micro, totals, other_totals)
         value += self._backward(batch[-1], totals, other_totals)
+        names, terms = self._terms()
         loss = reduce(value)
-        self.terms = self._terms()
+        # they have arrived with the loss, which was waited for
+        self.terms = dict(zip(names, terms.tolist(), strict=True))
         self.update()
         return loss
 
@@ -164,14 +170,17 @@ class PlainStep(Step):
         self.scaler.scale(loss * self.accelerator.num_processes).backward()
         return loss.detach()
 
-    def _terms(self) -> dict[str, float]:
-        """Return each loss of the whole batch, if there are several."""
+    def _terms(self) -> tuple[list[str], Tensor]:
+        """Return the names of the losses, if there are several, and each one of the whole batch.
+
+        From a GPU they are on their way to the CPU.
+        """
         names = list(self._parts[0])
         if len(names) < 2:
-            return {}
+            return [], torch.empty(0)
         own = [torch.stack([part[name] for part in self._parts]).sum() for name in names]
-        values = self.accelerator.reduce(torch.stack(own), "sum").tolist()
-        return dict(zip(names, values, strict=True))
+        values = self.accelerator.reduce(torch.stack(own), "sum")
+        return names, values.to("cpu", non_blocking=True)
 
     def update(self) -> None:
         """Clip the gradient, change the weights, and clear the gradient."""

@@ -26,6 +26,7 @@ def validate(
     labels: Labels,
     accelerator: Accelerator,
     pictures: int = PICTURES,
+    batch: int = 1,
 ) -> Evaluation:
     """Return what a model predicts on the validation images.
 
@@ -36,10 +37,16 @@ def validate(
         labels: the classes.
         accelerator: the device, and the processes that share the images.
         pictures: how many of the first images are returned as pictures.
+        batch: images of one size that are predicted together, on a GPU.
     """
-    classes, read = len(labels.classes), partial(features.evaluation, val)
     return evaluate(
-        features.segmenter, items, classes, accelerator, keep_pictures=pictures, read=read
+        features.segmenter,
+        items,
+        len(labels.classes),
+        accelerator,
+        keep_pictures=pictures,
+        read=partial(features.evaluation, val),
+        batch=batch,
     )
 
 

@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_overrides(parser, "recipe.steps=5000")
     options.add_output_option(parser, "outputs/<study>")
     options.add_training_options(parser)
+    options.add_profile_option(parser)
     add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
     study = load_study_spec(arguments.study, arguments.overrides)

@@ -155,7 +155,7 @@ class FederatedClient:
 
     def _trainer(self, class_pixels: list[int]) -> Trainer:
         """Return what makes the client's steps; it is not run, and so writes nothing."""
-        spec, place = self.spec, (self.accelerator, self.execution.workers)
+        spec, place = self.spec, (self.accelerator, self.execution.loaders)
         segmenter = build_model(spec, class_pixels)
         images = (self.samples, list(range(len(self.samples))))
         # nothing is validated here

@@ -173,7 +173,7 @@ def _bench_of(
     store = None
     if execution.store() is not None:
         store = FeatureStore(folder / "features", NO_LIMIT)
-    return _Bench(spec, data, images, accelerator, execution.workers, store, folder)
+    return _Bench(spec, data, images, accelerator, execution.loaders, store, folder)
 
 
 def _built(bench: _Bench) -> Segmenter:

@@ -101,6 +101,7 @@ def test_bad_input(command, capsys, name):
 
 
 LEFT_OUT = {"task", "labels", "image_classes", "privacy", "federation", "pseudo_labels", "tuning"}
+LEFT_OUT |= {"compile"}
 
 
 def test_the_specification_of_a_run_holds_every_setting():

@@ -1,13 +1,14 @@
 """Studies whose later runs depend on the results of earlier ones: computed round by round."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from reports import write_report
 
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands import run
+from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.sentences.cautions import warnings
 from encoder_ablations.experiments.studies import rounds
 from encoder_ablations.experiments.studies.known import Known
@@ -68,10 +69,9 @@ def check_that_it_goes_on_between_rounds(growing, capsys):
     assert kept == next(Path("out/runs").glob("*seed0*/record.json")).stat().st_mtime_ns
 
 
-def test_the_page_says_that_more_may_follow(study, monkeypatch):
-    monkeypatch.setattr("encoder_ablations.experiments.reporting.page.page.report_of", lambda s: s)
-    written = write_report(study, ("More seeds may follow.",))
-    assert warnings(written)[-1] == "More seeds may follow."
+def test_the_page_says_that_more_may_follow(study):
+    found = replace(collect(study), following=("More seeds may follow.",))
+    assert warnings(found)[-1] == "More seeds may follow."
 
 
 def test_what_fails_is_not_tried_again_in_the_same_call(growing, monkeypatch, capsys):
