@@ -28,6 +28,7 @@ from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.fingerprint import changed_files
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
+from encoder_ablations.experiments.runs.spec import NO_PRIVACY
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
 from encoder_ablations.experiments.runs.transfer.record import (
     TransferRecord,
@@ -266,10 +267,12 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
     """
     spec = record.spec
     loop = "Detectron2" if spec.detectron2 else "ours"
+    recipe = spec.study_recipe or spec.recipe
     parts = {
         "segmenter": spec.segmenter.model_dump_json(),
         "dataset": spec.dataset.model_dump_json(),
-        "recipe": (spec.study_recipe or spec.recipe).model_dump_json(),
+        "recipe": recipe.model_dump_json(exclude={"privacy"}),
+        "privacy": canonical(recipe.privacy.title if recipe.privacy else NO_PRIVACY),
         "images_per_statistic": canonical(statistics),
         "detectron2": canonical(spec.detectron2),
         "loop": canonical(loop),

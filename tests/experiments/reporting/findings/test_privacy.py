@@ -111,3 +111,9 @@ def test_a_study_without_private_runs_has_none_of_it(factory, study):
     found = study([factory.record("vit_ti16", 0.7)])
     assert privacy_curves(found) == []
     assert privacy_table(found).rows == []
+
+
+def test_a_setting_is_named_by_its_budget(factory, study):
+    found = study([*runs(factory, seeds=1), factory.record("vit_ti16", 0.7)])
+    titles = [setting.title.partition(" (")[2] for setting in found.settings]
+    assert sorted(titles) == [f"privacy={each})" for each in ("eps1", "eps10", "eps3", "none")]
