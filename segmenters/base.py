@@ -164,7 +164,7 @@ class Segmenter(nn.Module):
         """Return :meth:`Head.totals` of masks B×H×W int64, and how many images they are of."""
         totals = self.head.totals(self._padded_masks(masks))
         if self.image_head is not None:
-            totals[TERM] = torch.tensor(float(len(masks)), device=masks.device)
+            totals[TERM] = torch.full((), float(len(masks)), device=masks.device)
         return totals
 
     def loss(

@@ -135,8 +135,10 @@ class PlainStep(Step):
             with self.accelerator.no_sync(self.losses):
                 value += self._backward(micro, totals, other_totals)
         value += self._backward(batch[-1], totals, other_totals)
+        names, terms = self._terms()
         loss = reduce(value)
-        self.terms = self._terms()
+        # they have arrived with the loss, which was waited for
+        self.terms = dict(zip(names, terms.tolist(), strict=True))
         self.update()
         return loss
 
@@ -164,14 +166,17 @@ class PlainStep(Step):
         self.scaler.scale(loss * self.accelerator.num_processes).backward()
         return loss.detach()
 
-    def _terms(self) -> dict[str, float]:
-        """Return each loss of the whole batch, if there are several."""
+    def _terms(self) -> tuple[list[str], Tensor]:
+        """Return the names of the losses, if there are several, and each one of the whole batch.
+
+        From a GPU they are on their way to the CPU.
+        """
         names = list(self._parts[0])
         if len(names) < 2:
-            return {}
+            return [], torch.empty(0)
         own = [torch.stack([part[name] for part in self._parts]).sum() for name in names]
-        values = self.accelerator.reduce(torch.stack(own), "sum").tolist()
-        return dict(zip(names, values, strict=True))
+        values = self.accelerator.reduce(torch.stack(own), "sum")
+        return names, values.to("cpu", non_blocking=True)
 
     def update(self) -> None:
         """Clip the gradient, change the weights, and clear the gradient."""

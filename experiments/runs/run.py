@@ -53,6 +53,7 @@ from encoder_ablations.experiments.runs.record import PER_IMAGE, RunRecord, save
 from encoder_ablations.experiments.runs.record_builder import finished_record
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.ops.cuda_choice import report_of
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
 from encoder_ablations.utils.errors import CannotContinue, InputError
@@ -165,6 +166,8 @@ def _run(
     _save_images(spec, folder, accelerator, result)
     advance(progress.step, MEASURING)
     environment = describe_environment(str(accelerator.device)) | trainer.features.report()
+    if segmenter.head.attention_paths():
+        environment |= report_of(accelerator.device)
     record = finished_record(
         spec, data.record, segmenter, progress, result, started, environment, data.warnings
     )

@@ -10,7 +10,7 @@ which decide *where* to look, and the residual stream stay in float32: at random
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -24,76 +24,13 @@ from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.heads.mask2former_initialization import initialize
+from encoder_ablations.segmenters.heads.mask2former_layers import DeformableAttention, EncoderLayer
 from encoder_ablations.segmenters.losses.set_loss import SetLoss
 from encoder_ablations.segmenters.losses.targets import find_targets
-from encoder_ablations.segmenters.ops.deformable_attention import (
-    deformable_attention,
-    deformable_attention_path,
-)
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
-
-LEVELS = 3
-"""Levels that the deformable attention reads; fixed in both implementations."""
-POINTS = 4
-"""Points per level and head; fixed in both implementations."""
-
-
-class DeformableAttention(nn.Module):
-    """Multi-scale deformable self-attention (Zhu et al., ICLR 2021).
-
-    Parameter names are those of transformers.
-    """
-
-    def __init__(self, hidden: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.paths: set[str] = set()
-        """What has computed it so far."""
-        self.sampling_offsets = nn.Linear(hidden, heads * LEVELS * POINTS * 2)
-        self.attention_weights = nn.Linear(hidden, heads * LEVELS * POINTS)
-        self.value_proj = nn.Linear(hidden, hidden)
-        self.output_proj = nn.Linear(hidden, hidden)
-
-    def forward(
-        self,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
-        position_embeddings: Tensor,
-        reference_points: Tensor,
-        spatial_shapes_list: Sequence[tuple[int, int]],
-        **unused: Any,
-    ) -> tuple[Tensor, None]:
-        """Return B×S×C, and None in place of the attention weights, which nobody reads.
-
-        transformers' encoder layer calls it, with all levels flattened to S tokens.
-
-        Args:
-            hidden_states: B×S×C, from which offsets and weights are made.
-            encoder_hidden_states: B×S×C, from which the values are made.
-            position_embeddings: B×S×C.
-            reference_points: B×S×levels×2, (x, y) of each token in 0..1.
-            spatial_shapes_list: (h, w) of each level.
-            unused: other arguments of transformers' layer.
-        """
-        batch, tokens, _ = hidden_states.shape
-        with torch.autocast(hidden_states.device.type, enabled=False):
-            queries = (hidden_states + position_embeddings).float()
-            sites = (batch, tokens, self.heads, LEVELS, POINTS)
-            # Δp and A of eq. 3: offsets in cells of a level; weights that sum to 1 over points
-            offsets = self.sampling_offsets(queries).view(*sites, 2)
-            logits = self.attention_weights(queries).view(*sites[:3], LEVELS * POINTS)
-            weights = logits.softmax(-1).view(sites)
-            sizes = offsets.new_tensor([(width, height) for height, width in spatial_shapes_list])
-            locations = reference_points[:, :, None, :, None] + offsets / sizes[:, None]
-        values = self.value_proj(encoder_hidden_states).view(*sites[:3], -1)
-        read = deformable_attention(values.float(), spatial_shapes_list, locations, weights)
-        self.paths.add(
-            deformable_attention_path(values.device, torch.float32, locations.dtype, weights.dtype)
-        )
-        return self.output_proj(read), None
 
 
 class Float32(nn.Module):
@@ -121,8 +58,9 @@ class Mask2FormerHead(Head):
         self.pixel_decoder = Mask2FormerPixelDecoder(
             config, feature_channels=[level.channels for level in levels]
         )
-        for layer in self.pixel_decoder.encoder.layers:
-            layer.self_attn = DeformableAttention(spec.hidden, spec.heads)
+        layers = self.pixel_decoder.encoder.layers
+        for place, layer in enumerate(layers):
+            layers[place] = EncoderLayer(layer, DeformableAttention(spec.hidden, spec.heads))
         for projection in self.pixel_decoder.input_projections:
             projection.add_module("float32", Float32())
         self.transformer_module = Mask2FormerTransformerModule(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from encoder_ablations.data.datasets.sample import ignore_label
 from encoder_ablations.encoders.base import Encoder, Level
 from encoder_ablations.segmenters.base import Head
-from encoder_ablations.segmenters.losses.set_loss import loss_totals
+from encoder_ablations.segmenters.losses.set_loss import set_totals
 from encoder_ablations.segmenters.losses.targets import Targets, find_targets
 from encoder_ablations.segmenters.ops.official_operator import AttentionWatch, provide_operator
 from encoder_ablations.segmenters.registry import register_head
@@ -26,6 +26,7 @@ from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
+from encoder_ablations.utils.transfers import sent
 
 NAME = "mask2former_official"
 HEAD, FORMER = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER"
@@ -154,8 +155,8 @@ class OfficialMask2FormerHead(Head):
         return self._watch.paths
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """Return the counts "masks" and "classes", see :func:`loss_totals`."""
-        return loss_totals(self.spec, self._find(masks))
+        """Return the counts "masks" and "classes", see :func:`set_totals`."""
+        return set_totals(self.spec, masks, self.criterion.num_classes)
 
     def loss(
         self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]
@@ -176,13 +177,13 @@ class OfficialMask2FormerHead(Head):
         found, criterion = self._find(masks), self.criterion
         targets = [
             {
-                "labels": torch.tensor(classes, dtype=torch.int64, device=masks.device),
+                "labels": sent(torch.tensor(classes, dtype=torch.int64), masks.device),
                 "masks": segments,
             }
             for classes, segments in zip(found.classes, found.segments(), strict=True)
         ]
         # the official classification is a mean over these images alone: their share of the batch
-        share = loss_totals(self.spec, found)["classes"] / totals["classes"]
+        share = self.totals(masks)["classes"] / totals["classes"]
         count = max(totals["masks"].item(), 1.0)
         outputs = self.sem_seg_head(pyramid)
         sums = {"class": masks.new_zeros((), dtype=torch.float32)}

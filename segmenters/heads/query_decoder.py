@@ -17,7 +17,7 @@ from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.built_in import QueryDecoderSpec
 from encoder_ablations.segmenters.heads.layers import norm_layer
 from encoder_ablations.segmenters.losses.fixed_assignment import FixedAssignmentLoss
-from encoder_ablations.segmenters.losses.set_loss import SetLoss, loss_totals
+from encoder_ablations.segmenters.losses.set_loss import SetLoss, set_totals
 from encoder_ablations.segmenters.losses.targets import Targets, find_targets
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
@@ -95,10 +95,9 @@ class QueryDecoderHead(Head):
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
         """Return the divisors of the losses, see the assignment's own loss."""
-        targets = self._targets(masks)
         if self.spec.assignment == "fixed":
-            return self.fixed.totals(targets)
-        return loss_totals(self.spec, targets)
+            return self.fixed.totals(self._targets(masks))
+        return set_totals(self.spec, masks, self.num_classes, self.spec.background)
 
     def loss(
         self, pyramid: dict[str, Tensor], masks: Tensor, totals: dict[str, Tensor]

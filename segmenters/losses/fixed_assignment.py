@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from encoder_ablations.segmenters.losses.targets import Targets
 from encoder_ablations.segmenters.spec import SetLossSettings
+from encoder_ablations.utils.transfers import sent
 
 NOT_COUNTED = -100
 """The label that PyTorch's cross-entropy leaves out."""
@@ -48,7 +49,7 @@ class FixedAssignmentLoss:
         return {
             "classes": (weights * (labels != NOT_COUNTED)).sum(),
             "pixels": (masks != targets.ignore).sum().float(),
-            "objects": torch.tensor(float(objects), device=masks.device),
+            "objects": torch.full((), float(objects), device=masks.device),
         }
 
     def __call__(
@@ -94,7 +95,7 @@ class FixedAssignmentLoss:
         for own, classes in zip(labels, targets.classes, strict=True):
             own[list(classes)] = torch.tensor(classes, dtype=torch.int64)
         labelled = (targets.masks != targets.ignore).flatten(1).any(dim=1)
-        return labels.to(labelled.device).masked_fill(~labelled[:, None], NOT_COUNTED)
+        return sent(labels, labelled.device).masked_fill(~labelled[:, None], NOT_COUNTED)
 
     def _class_weights(self, device: torch.device) -> Tensor:
         """Return the weight of each of the K + 1 classes."""
@@ -130,7 +131,7 @@ def _image_sums(
     size = list(mask.shape)
     large = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
     labelled = mask != ignore
-    ids = torch.tensor(classes, dtype=torch.int64, device=mask.device)
+    ids = sent(torch.tensor(classes, dtype=torch.int64), mask.device)
     # T×H×W: the pixels of every class, and the logits of its query
     inside, own = (mask == ids[:, None, None]).float(), large[ids]
     # binary cross-entropy: softplus(x) - x·label, where the masks of all other queries are empty

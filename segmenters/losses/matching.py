@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from encoder_ablations.segmenters.losses.point_sampling import sample
+from encoder_ablations.utils.transfers import sent
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def assign(costs: Tensor, counts: Sequence[int]) -> Matches:
     # a diverged model (NaN) is for the loss to report, not for the matcher
     table = torch.nan_to_num(costs, nan=1e9, posinf=1e9, neginf=-1e9).cpu().numpy()
     pairs = np.stack([_assign_images(images, counts) for images in table], axis=1)
-    queries, segments = torch.from_numpy(pairs).to(costs.device)
+    queries, segments = sent(torch.from_numpy(pairs), costs.device)
     return Matches(queries, segments)
 
 

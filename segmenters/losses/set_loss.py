@@ -20,8 +20,9 @@ from encoder_ablations.segmenters.losses.point_sampling import (
     sample,
     uncertain_points,
 )
-from encoder_ablations.segmenters.losses.targets import Targets, find_targets
+from encoder_ablations.segmenters.losses.targets import Targets, segments_of, shown_ids
 from encoder_ablations.segmenters.spec import SetLossSettings
+from encoder_ablations.utils.transfers import sent
 
 
 class SetLoss:
@@ -42,14 +43,14 @@ class SetLoss:
         self.weights = Weights(spec.class_weight, spec.mask_weight, spec.dice_weight)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
-        """Return the divisors of the terms, see :func:`loss_totals`.
+        """Return the divisors of the terms, see :func:`set_totals`.
 
         Their sums over micro-batches and processes are those of the whole batch.
 
         Args:
-            masks: B×H×W int64 class ids, see :func:`find_targets`.
+            masks: B×H×W int64 class ids, see :func:`.targets.find_targets`.
         """
-        return loss_totals(self.spec, find_targets(masks, self.num_classes))
+        return set_totals(self.spec, masks, self.num_classes)
 
     def draw(self, predictions: int, targets: Targets) -> Points:
         """Return random points for this many predictions, the final and the auxiliary ones.
@@ -80,7 +81,7 @@ class SetLoss:
             class_logits: L times B×Q×(K+1), the final prediction first, then the auxiliary ones.
                 The last class is "no object".
             mask_logits: L times B×Q×h×w.
-            targets: see :func:`find_targets`.
+            targets: see :func:`.targets.find_targets`.
             totals: see :meth:`totals`.
             points: see :meth:`draw`.
 
@@ -132,7 +133,7 @@ class SetLoss:
             labels[:, image, : len(own)] = by_prediction
             if self.ignored_pixels == "excluded":
                 labelled[:, image] = targets.labelled(image, positions)
-        present = present.to(points.device)
+        present = sent(present, points.device)
         each = zip(class_logits, mask_logits, points, labels, labelled, strict=True)
         costs = [pair_costs(c, m, present, p, i, w, self.weights) for c, m, p, i, w in each]
         return assign(torch.stack(costs), counts)
@@ -143,7 +144,7 @@ class SetLoss:
         """Return the sum over all queries of the cross-entropy, weighted by class."""
         logits = torch.stack([each.float().flatten(0, 1) for each in class_logits])
         own = list(chain.from_iterable(targets.classes))
-        ids = torch.tensor(own, dtype=torch.int64, device=logits.device)
+        ids = sent(torch.tensor(own, dtype=torch.int64), logits.device)
         # a query without a segment is to say "no object", the last class
         labels = torch.full(logits.shape[:2], self.num_classes, device=logits.device)
         labels.scatter_(1, matches.queries, ids[matches.segments])
@@ -214,21 +215,26 @@ def pairs_by_image(spec: SetLossSettings, targets: Targets) -> list[int]:
     return [min(len(own), spec.queries) for own in targets.classes]
 
 
-def loss_totals(spec: SetLossSettings, targets: Targets) -> dict[str, Tensor]:
-    """Return the divisors of Mask2Former's losses.
+def set_totals(
+    spec: SetLossSettings, masks: Tensor, num_classes: int, background: int | None = None
+) -> dict[str, Tensor]:
+    """Return the divisors of Mask2Former's losses. They are counted on the masks' device.
+
+    Args:
+        spec: number of queries, and the weight of "no object".
+        masks: B×H×W int64 class ids, see :func:`.targets.find_targets`.
+        num_classes: number of classes of the masks, K.
+        background: id of a class that is no segment.
 
     Returns:
-        Scalars on the masks' device. "masks": number of segments; "classes": sum of the class
-        weights of all queries.
+        Scalars. "masks": number of segments; "classes": sum of the class weights of all queries.
     """
-    matched = sum(pairs_by_image(spec, targets))
-    unmatched = len(targets.classes) * spec.queries - matched
+    segments = segments_of(shown_ids(masks, num_classes), num_classes, background).sum(dim=1)
+    # in float64, as Python computes
+    matched = segments.clamp(max=spec.queries).sum().double()
+    unmatched = len(masks) * spec.queries - matched
     weight = matched + unmatched * spec.no_object_weight
-    segments, device = sum(map(len, targets.classes)), targets.masks.device
-    return {
-        "masks": torch.tensor(float(segments), device=device),
-        "classes": torch.tensor(float(weight), device=device),
-    }
+    return {"masks": segments.sum().float(), "classes": weight.float()}
 
 
 def _own_labels(segments: Tensor, owners: Tensor, positions: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.segmenters.losses.point_sampling import sample
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.transfers import sent
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Targets:
         """Return, for each image, T×H×W float32: 1 inside the segment, 0 elsewhere."""
         segments = []
         for mask, classes in zip(self.masks, self.classes, strict=True):
-            ids = torch.tensor(classes, dtype=torch.int64, device=mask.device)
+            ids = sent(torch.tensor(classes, dtype=torch.int64), mask.device)
             segments.append((mask == ids[:, None, None]).float())
         return segments
 
@@ -48,6 +50,28 @@ class Targets:
         return share.view(points.shape[:-1])
 
 
+def shown_ids(masks: Tensor, num_classes: int) -> Tensor:
+    """Return which ids each of the masks B×H×W shows: B×(ignored id + 1) bool, on their device."""
+    ids = ignore_label(num_classes) + 1
+    seen = torch.zeros(len(masks), ids, dtype=torch.bool, device=masks.device)
+    return seen.scatter_(1, masks.flatten(1), True)
+
+
+def segments_of(seen: Tensor, num_classes: int, background: int | None = None) -> Tensor:
+    """Return which segments each mask has: B×K bool, K - 1 with a background.
+
+    Args:
+        seen: see :func:`shown_ids`.
+        num_classes: number of classes, K.
+        background: id of a class that is no segment.
+    """
+    shown = seen[:, :num_classes]
+    if background is None:
+        return shown
+    # without that class's column the later ones move down by one
+    return torch.cat([shown[:, :background], shown[:, background + 1 :]], dim=1)
+
+
 def find_targets(masks: Tensor, num_classes: int, background: int | None = None) -> Targets:
     """Return the targets of masks B×H×W int64, with one transfer from the device.
 
@@ -61,21 +85,17 @@ def find_targets(masks: Tensor, num_classes: int, background: int | None = None)
         InputError: a mask holds an id that is neither a class nor the ignored one.
     """
     ignore = ignore_label(num_classes)
-    # which ids each mask shows, B×(ignore + 1)
-    seen = torch.zeros(len(masks), ignore + 1, dtype=torch.bool, device=masks.device)
-    seen = seen.scatter_(1, masks.flatten(1), True).cpu()
-    wrong = seen[:, num_classes:ignore].any(0).nonzero().flatten().tolist()
-    if wrong:
+    seen = shown_ids(masks, num_classes).cpu()
+    wrong = np.flatnonzero(seen[:, num_classes:ignore].any(0).numpy())
+    if wrong.size:
         raise InputError(
             f"a mask holds the class id {num_classes + wrong[0]}; "
             f"allowed: 0..{num_classes - 1}, or {ignore} to ignore."
         )
-    shown = seen[:, :num_classes]
+    shown = segments_of(seen, num_classes, background)
     if background is not None:
-        # without that class's column the later ones move down by one
-        shown = torch.cat([shown[:, :background], shown[:, background + 1 :]], dim=1)
         above = (masks > background) & (masks != ignore)
         moved = masks - above.long()
         masks = moved.masked_fill(masks == background, num_classes - 1)
-    classes = tuple(tuple(row.nonzero().flatten().tolist()) for row in shown)
+    classes = tuple(tuple(np.flatnonzero(row).tolist()) for row in shown.numpy())
     return Targets(masks, classes, tuple(seen[:, ignore].tolist()), ignore)

@@ -17,13 +17,15 @@ import torch
 from torch import Tensor
 
 from encoder_ablations.segmenters.ops import deformable_attention_pytorch
+from encoder_ablations.segmenters.ops.cuda_choice import path_on_cuda
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import no_place_for_kernels
 
 OPERATOR = "encoder_ablations::deformable_attention"
 VARIABLE = "DEFORMABLE_ATTENTION"
 """Environment variable: "pytorch" selects plain PyTorch everywhere, "triton" the Triton kernels on
-CUDA. Plain PyTorch is the default on CUDA, because the Triton kernels have not run on a GPU yet.
+CUDA without a check. By default they are used there where they agree with PyTorch, see
+:mod:`.cuda_choice`.
 """
 
 Tensors = tuple[Tensor, Tensor, Tensor]
@@ -108,13 +110,19 @@ def deformable_attention_path(device: torch.device, *dtypes: torch.dtype) -> str
     # the kernels compute in float32
     if wanted == "pytorch" or torch.float64 in dtypes:
         return "pytorch"
-    path = {"cpu": "numba", "cuda": wanted or "pytorch"}.get(device.type, "pytorch")
-    if path == "triton" and not _has_triton():
+    if device.type == "cpu":
+        return "numba"
+    if device.type != "cuda":
+        return "pytorch"
+    if wanted == "":
+        path: str = path_on_cuda(device, *dtypes)
+        return path
+    if not _has_triton():
         raise InputError(
             f"The environment variable {VARIABLE} asks for triton, which is not installed. "
             "Install it, or leave the variable unset."
         )
-    return path
+    return "triton"
 
 
 def _kernels(value: Tensor) -> ModuleType:

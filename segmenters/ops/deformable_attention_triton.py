@@ -1,8 +1,8 @@
 """Multi-scale deformable attention on CUDA in float32, float16 and bfloat16: Triton kernels.
 
 So far they have run only through Triton's interpreter on the CPU, and were compiled for GPUs of
-compute capability 7.5, 8.0 and 9.0, but have never run on one: their speed is unknown. So they are
-used only where the environment variable ``DEFORMABLE_ATTENTION`` is "triton".
+compute capability 7.5, 8.0 and 9.0, but have never run on one: their speed is unknown. So every
+device compares them with PyTorch first, see :mod:`.cuda_choice`.
 
 Import it where it is used, not at the head of a module: it needs triton. Letters: B images, S cells
 of all levels together, M heads, D numbers per head, Q queries, L levels, P points. One program
@@ -273,7 +273,8 @@ def _backward(
                         inside, height, width, stride, d, DIM,
                     )  # fmt: skip
                     share = (weight * vertical * horizontal)[:, None] * upstream
-                    tl.atomic_add(to_value + where, share, mask=here)
+                    # relaxed: sums are read only after the kernel has ended
+                    tl.atomic_add(to_value + where, share, mask=here, sem="relaxed")
                     dot = tl.sum(numbers * upstream, 1)
                     # the bilinear sample, and its derivatives by x and y
                     of_weight += vertical * horizontal * dot

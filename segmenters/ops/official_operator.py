@@ -102,6 +102,8 @@ class Operator(ModuleType):
         """What computed the last forward call, or ``FAILED``."""
         self._reported = False
         self._usable: dict[torch.device, bool] = {}
+        self._shapes: Tensor | None = None
+        self._known: list[tuple[int, int]] = []
 
     def path(self, device: torch.device, *dtypes: torch.dtype) -> str:
         """Return what computes for tensors of these dtypes; the compiled module takes float32."""
@@ -142,7 +144,7 @@ class Operator(ModuleType):
         path = self.path(value.device, *(tensor.dtype for tensor in tensors))
         with self._remembered(path):
             if path != COMPILED:
-                sizes = spatial_shapes.tolist()
+                sizes = self._sizes(spatial_shapes)
                 return deformable_attention(value, sizes, sampling_locations, attention_weights)
             value, locations, weights = (tensor.contiguous() for tensor in tensors)
             output: Tensor = self.compiled.ms_deform_attn_forward(
@@ -174,7 +176,7 @@ class Operator(ModuleType):
         tensors = (value, sampling_locations, attention_weights)
         path = self.path(value.device, *(tensor.dtype for tensor in tensors))
         if path != COMPILED:
-            sizes = spatial_shapes.tolist()
+            sizes = self._sizes(spatial_shapes)
             return deformable_attention_backward(
                 grad_output, value, sizes, sampling_locations, attention_weights
             )
@@ -184,6 +186,17 @@ class Operator(ModuleType):
             value, *places, locations, weights, grad_output.contiguous(), im2col_step
         )
         return tuple(found)
+
+    def _sizes(self, shapes: Tensor) -> list[tuple[int, int]]:
+        """Return the levels' sizes; all layers of a forward and backward pass share one reading.
+
+        Reading them waits for a GPU. The tensor that was read last is kept, so no other one has its
+        memory.
+        """
+        last = self._shapes
+        if last is None or (last.data_ptr(), last.shape) != (shapes.data_ptr(), shapes.shape):
+            self._shapes, self._known = shapes, shapes.tolist()
+        return self._known
 
     @contextmanager
     def _remembered(self, path: str) -> Iterator[None]:

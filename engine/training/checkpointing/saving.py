@@ -172,7 +172,7 @@ class Agreement:
         Raises:
             FloatingPointError: the sum is not finite.
         """
-        wish = torch.tensor(float(self._wishes()), device=loss.device)
+        wish = torch.full((), float(self._wishes()), device=loss.device)
         total, wishes = self.accelerator.reduce(torch.stack([loss, wish]), "sum").tolist()
         self.agreed = wishes > 0
         if not math.isfinite(total):

@@ -1,14 +1,18 @@
 """Cases that test_deformable_attention_triton.py runs in a process with TRITON_INTERPRET=1, all
 on the CPU."""
 
+from functools import partial
+
 import pytest
 import torch
 
+from encoder_ablations.segmenters.ops import cuda_choice, kernel_check
 from encoder_ablations.segmenters.ops import deformable_attention as module
 from encoder_ablations.segmenters.ops import deformable_attention_triton as kernels
 from encoder_ablations.segmenters.ops.deformable_attention import deformable_attention
 
 SHAPES = [(4, 6), (3, 2), (1, 1)]
+TINY = kernel_check.Case(((4, 6), (0, 2), (1, 1)), queries=5, heads=1, dim=3, points=1)
 PRECISION = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 
@@ -149,3 +153,26 @@ def test_nothing_outside_is_read():
     output = kernels.forward(*inputs, SHAPES)
     results = [output, *kernels.backward(torch.ones_like(output), *inputs, SHAPES)]
     assert all(tensor.isfinite().all() for tensor in results)
+
+
+def choose(monkeypatch, tmp_path):
+    """What is used on a device that has only a name, as at its first use."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    check = partial(kernel_check.find_problem, cases=[TINY])
+    return cuda_choice.choose(kernels, torch.device("cpu"), "a device", (9, 0), check)
+
+
+def test_kernels_are_used_where_they_agree(monkeypatch, tmp_path):
+    assert choose(monkeypatch, tmp_path).problems == {}
+
+
+def test_a_broken_kernel_is_not_used(monkeypatch, tmp_path, caplog):
+    def broken(*arguments):
+        to_value, *others = right(*arguments)
+        return -to_value, *others
+
+    right = kernels.backward
+    monkeypatch.setattr(kernels, "backward", broken)
+    choice = choose(monkeypatch, tmp_path)
+    assert set(choice.problems) == set(cuda_choice.DTYPES)
+    assert "gradient to value" in caplog.text

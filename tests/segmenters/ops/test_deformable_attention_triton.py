@@ -30,7 +30,11 @@ for kernel in (module._forward, module._backward):
     values = {(names.index(name),): value for name, value in constants.items()}
     source = ASTSource(kernel, {name: types[name] for name in names}, values)
     target = GPUTarget("cuda", int(capability), 32)
-    assert triton.compile(source, target=target, options={"num_warps": 4}).asm["cubin"]
+    made = triton.compile(source, target=target, options={"num_warps": 4}).asm
+    assert made["cubin"]
+    # atomics that order nothing else: each would otherwise wait for all memory before it
+    assert "acq_rel" not in made["ptx"]
+    assert ("relaxed" in made["ptx"]) == (kernel is module._backward)
 """
 
 

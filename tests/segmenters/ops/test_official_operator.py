@@ -113,6 +113,17 @@ def test_ours_where_nothing_is_compiled(dtype):
     assert sys.modules[NAME].last == path
 
 
+def test_layers_share_one_reading_of_the_sizes(monkeypatch):
+    """The official code gives all layers of a pass one tensor."""
+    read, tolist = [], torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda self: read.append(self) or tolist(self))
+    provide_operator()
+    module, (value, locations, weights, _) = importlib.import_module(NAME), make()
+    for shapes in (SHAPES, SHAPES, SHAPES.clone(), SHAPES.flip(0)):
+        module.ms_deform_attn_forward(value, shapes, STARTS, locations, weights, 128)
+    assert [tolist(each) for each in read] == [tolist(SHAPES)] * 2 + [tolist(SHAPES.flip(0))]
+
+
 def test_each_gradient_has_the_dtype_of_its_tensor():
     provide_operator()
     value, locations, weights, gradient = make()
