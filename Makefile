@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # mypy and mkdocstrings find modules by their place in a folder: they are given the package as it is installed
 COPY_PACKAGE = rm -rf $(PACKAGE) && $(BIN)/python setup.py -q build_py --build-lib $(PACKAGE)
 
-.PHONY: demo test test-slow bench bench-scaling lint docs install clean
+.PHONY: demo test test-slow bench bench-gpu bench-scaling lint docs install clean
 
 install: $(STAMP)
 
@@ -33,6 +33,9 @@ bench: $(STAMP)
 
 bench-scaling: $(STAMP)
 	GOMP_SPINCOUNT=1000 $(BIN)/python tests/benchmarks scaling $(ARGS)
+
+bench-gpu: $(STAMP)
+	$(BIN)/python tests/benchmarks/bench_gpu.py $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -67,6 +67,11 @@ class Recipe(Config):
     first is the background; each epoch mixes others in accordingly. None = as the dataset has them.
     """
 
+    compile: bool = Field(default=False, exclude_if=lambda compiled: not compiled)
+    """Whether ``torch.compile`` makes fewer kernels of the layers that repeat. Losses differ in
+    their last digits. Evaluation computes as without it. It needs a C++ compiler on the CPU.
+    """
+
     privacy: PrivacySpec | None = Field(default=None, exclude_if=lambda spec: spec is None)
     """Private training, such as {epsilon: 3}; null = off. What it promises: docs/private.md."""
 
@@ -99,6 +104,7 @@ class Recipe(Config):
                 self.precision == "fp16",
                 "its loss scaling skips steps by what images hold; use bf16 or fp32",
             ),
+            "compile": (self.compile, "gradients of single images are computed layer by layer"),
             "augmentation.mix": (augmentation.mix is not None, "it shows two images in one"),
             "augmentation.class_balance": (
                 augmentation.class_balance is not None,

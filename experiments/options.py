@@ -35,7 +35,19 @@ def add_execution_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that :func:`read_execution` reads."""
     parser.add_argument("--device", default="auto", help=f"{ALLOWED} (default auto)")
     parser.add_argument(
-        "--workers", type=int, default=0, help="processes that load data (default 0: the main one)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that load data (default: on a GPU up to 8, by this machine's cores; on the "
+        "CPU 0, the main one)",
+    )
+    parser.add_argument(
+        "--evaluation-batch",
+        type=int,
+        default=8,
+        metavar="N",
+        help="images of one size that a GPU predicts together in evaluations (default 8; the CPU "
+        "takes one at a time)",
     )
     parser.add_argument(
         "--feature-cache-gb",
@@ -70,8 +82,12 @@ def read_execution(arguments: argparse.Namespace) -> Execution:
         InputError: a value is not allowed.
     """
     check_device_name(arguments.device)
-    if arguments.workers < 0:
+    if arguments.workers is not None and arguments.workers < 0:
         raise InputError(f"--workers {arguments.workers}: allowed are 0 and more.")
+    if arguments.evaluation_batch < 1:
+        raise InputError(
+            f"--evaluation-batch {arguments.evaluation_batch}: allowed are 1 and more."
+        )
     budget = arguments.feature_cache_gb
     if not 0 <= budget < math.inf:
         raise InputError(f"--feature-cache-gb {budget:g}: allowed are 0 (off) and more.")
@@ -83,6 +99,7 @@ def read_execution(arguments: argparse.Namespace) -> Execution:
         budget,
         arguments.feature_cache,
         arguments.deterministic,
+        evaluation_batch=arguments.evaluation_batch,
     )
 
 
@@ -105,6 +122,16 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_profile_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--profile``."""
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="write where the time of one training step goes, for each encoder and head, to the "
+        "study's folder profile/",
+    )
+
+
 def read_training(arguments: argparse.Namespace) -> Execution:
     """Return what the options say about how runs are trained.
 
@@ -115,7 +142,8 @@ def read_training(arguments: argparse.Namespace) -> Execution:
     trackers = tuple(dict.fromkeys(arguments.tracker))
     for name in trackers:
         _check_tracker(name)
-    return replace(execution, keep_last=arguments.keep_last, trackers=trackers)
+    profile = getattr(arguments, "profile", False)
+    return replace(execution, keep_last=arguments.keep_last, trackers=trackers, profile=profile)
 
 
 def _check_tracker(name: str) -> None:

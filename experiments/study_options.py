@@ -8,13 +8,17 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.workers.ray_cluster import Cluster
 from encoder_ablations.utils.errors import InputError
 
+PER_GPU = 0
+"""Stands for as many processes as this machine has GPUs, which only PyTorch knows."""
+
 
 @dataclass(frozen=True)
 class Choices:
     """What the command line says about how a study is run.
 
     Attributes:
-        processes: how many runs at a time on this machine; None = one, in this process.
+        processes: how many runs at a time on this machine; :data:`PER_GPU` = one on each GPU,
+            None = one, in this process.
         cluster: where Ray runs them, if it does.
         retry_failed: whether failed runs are repeated.
         extend: whether a changed study may go on in the folder of the old one.
@@ -42,9 +46,8 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--processes",
-        type=int,
         metavar="N",
-        help="N runs at a time: on the GPUs in turn, or the CPU",
+        help="N runs at a time: on the GPUs in turn, or the CPU; gpus: one on each GPU",
     )
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="run on Ray: local, HOST:PORT or ray://HOST:PORT"
@@ -66,11 +69,9 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
     Raises:
         InputError: they contradict each other, or a number is out of range.
     """
-    if arguments.processes is not None and arguments.processes < 1:
-        raise InputError(f"--processes {arguments.processes}: allowed are 1 and more.")
     return Choices(
         options.read_training(arguments),
-        arguments.processes,
+        _read_processes(arguments.processes),
         _read_cluster(arguments),
         arguments.retry_failed,
         arguments.extend,
@@ -78,12 +79,23 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
     )
 
 
+def _read_processes(given: str | None) -> int | None:
+    """Return how many runs there are at a time; :data:`PER_GPU` for one on each GPU."""
+    if given is None:
+        return None
+    if given == "gpus":
+        return PER_GPU
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"--processes {given}: allowed are 1 and more, or gpus.")
+    return int(given)
+
+
 def _read_cluster(arguments: argparse.Namespace) -> Cluster | None:
     if arguments.cpus_per_run < 1 or (arguments.gpus_per_run or 0) < 0:
         raise InputError("--cpus-per-run must be 1 or more, --gpus-per-run 0 or more.")
     if not arguments.ray:
         return None
-    if arguments.processes:
+    if arguments.processes is not None:
         raise InputError(
             "--processes and --ray exclude each other: Ray decides how many runs there are at a "
             "time."

@@ -76,7 +76,10 @@ def describe_environment(device: str) -> dict[str, object]:
     """
     import torch
 
-    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
+    gpu, memory = None, None
+    if device.startswith("cuda"):
+        gpu = torch.cuda.get_device_name(device)
+        memory = torch.cuda.get_device_properties(device).total_memory
     return {
         "versions": versions(),
         "git_revision": git_revision(),
@@ -86,6 +89,7 @@ def describe_environment(device: str) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "device": device,
         "gpu": gpu,
+        "gpu_memory_bytes": memory,
         "cuda": torch.version.cuda if gpu else None,
         "deterministic_kernels": torch.are_deterministic_algorithms_enabled(),
         "float32": float32_products(device),

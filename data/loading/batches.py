@@ -42,6 +42,7 @@ def training_batches(
     world: int = 1,
     workers: int = 0,
     class_pixels: Sequence[int] | None = None,
+    pinned: bool = False,
 ) -> Iterator[list[Batch]]:
     """Yield this process's ``accumulation`` micro-batches for each of the steps.
 
@@ -53,14 +54,15 @@ def training_batches(
         indices: the samples of ``dataset`` that are trained on.
         augmentation: what is done to them.
         seed: of the order and the augmentation.
-        batch_size: samples per step, over all processes and micro-batches together.
+        batch_size: samples per step, over all processes and micro-batches.
         steps: the steps of the whole run.
         start_step: the first step, counted from 0.
         accumulation: micro-batches per step and process.
         rank: the number of this process, from 0.
         world: how many processes train together.
-        workers: processes that read files for this one; 0 = none.
-        class_pixels: of each class in those samples; needed where classes are balanced.
+        workers: processes that read files for this one.
+        class_pixels: of each class in those samples; to balance them.
+        pinned: whether batches lie in page-locked memory, from where a GPU copies at once.
 
     Raises:
         InputError: the batch cannot be divided evenly; while iterating: a file cannot be read.
@@ -68,14 +70,12 @@ def training_batches(
     micro = micro_batch(batch_size, accumulation, world)
     mixer = mixer_of(augmentation.mix, indices, seed, batch_size)
     order = Order(indices, seed, mixer)
-    starts = (
-        step * batch_size + (rank * accumulation + part) * micro
-        for step in range(start_step, steps)
-        for part in range(accumulation)
-    )
+    parts = range(rank * accumulation, (rank + 1) * accumulation)
+    steps_left = range(start_step, steps)
+    starts = (step * batch_size + part * micro for step in steps_left for part in parts)
     keys = ([order[position] for position in range(start, start + micro)] for start in starts)
     views = TrainingViews(dataset, augmentation, seed, mixer, class_pixels)
-    micro_batches = _load(views, keys, collate, workers)
+    micro_batches = _load(views, keys, collate, workers, pinned)
     return map(list, zip(*[micro_batches] * accumulation, strict=True))
 
 
@@ -159,6 +159,54 @@ def evaluation_items(
     return _load(_EvaluationViews(dataset, augmentation), keys, _first, workers)
 
 
+class EvaluationLoader:
+    """Yields the images of :func:`evaluation_items` as often as it is iterated over.
+
+    Its workers go on to live in between, with what their datasets keep in memory. They end with the
+    object.
+
+    Args:
+        dataset: where the samples come from.
+        indices: of the samples, in their order.
+        augmentation: says at which size images are evaluated.
+        workers: processes that read files; at least 1.
+        pinned: see :func:`training_batches`.
+    """
+
+    def __init__(
+        self,
+        dataset: Samples,
+        indices: Sequence[int],
+        augmentation: AugmentationSpec,
+        workers: int,
+        pinned: bool = False,
+    ) -> None:
+        _stop_opencv_threads()
+        self._loader: DataLoader[Any] = DataLoader(
+            _EvaluationViews(dataset, augmentation),
+            sampler=list(indices),
+            batch_size=None,
+            num_workers=workers,
+            persistent_workers=True,
+            pin_memory=pinned,
+            worker_init_fn=_begin_worker,
+            generator=torch.Generator(),
+        )
+
+    def __iter__(self) -> Iterator[EvaluationItem]:
+        """Yield all images.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        with held_back():  # the workers start here
+            loader = iter(self._loader)
+        for result in loader:
+            if isinstance(result, InputError):
+                raise result
+            yield result
+
+
 class _EvaluationViews(Dataset[Any]):
     def __init__(self, dataset: Samples, augmentation: AugmentationSpec) -> None:
         self._dataset = dataset
@@ -189,6 +237,7 @@ def _load(
     keys: Generator[list[Any]],
     collate: Callable[[list[Any]], Value | InputError],
     workers: int,
+    pinned: bool = False,
 ) -> Iterator[Value]:
     """Yield one result of ``collate`` for each list of ``keys``, in order.
 
@@ -203,6 +252,7 @@ def _load(
         batch_sampler=keys,
         collate_fn=collate,
         num_workers=workers,
+        pin_memory=pinned,
         worker_init_fn=_begin_worker,
         # seeds for workers are drawn from it: the global generator stays as it is
         generator=torch.Generator(),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from encoder_ablations.engine.compilation import as_written
 from encoder_ablations.engine.cost.flops import count_flops
 from encoder_ablations.engine.cost.model_cost import Latency, ModelCost
 from encoder_ablations.segmenters.base import Segmenter
@@ -41,7 +42,8 @@ def measure_cost(
     segmenter.eval()
     device = segmenter.mean.device
     fastest = deterministic_kernels(False, gpu=device.type == "cuda")
-    with torch.inference_mode(), fastest, tensor_float32(False), _quiet("fvcore"):
+    plain = as_written(segmenter)
+    with torch.inference_mode(), fastest, tensor_float32(False), _quiet("fvcore"), plain:
         flops, by_part = count_flops(
             segmenter, torch.zeros(1, 3, *input_size, device=device), PARTS
         )

@@ -11,14 +11,17 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from encoder_ablations.data.loading.items import EvaluationItem
+from encoder_ablations.engine.compilation import as_written
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
+from encoder_ablations.engine.evaluation.counting import count_image, start_count
+from encoder_ablations.engine.evaluation.grouping import of_equal_size, read_together
 from encoder_ablations.engine.evaluation.per_image import ImageCounts
 from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.utils.arithmetic import tensor_float32
-from encoder_ablations.utils.errors import InputError
 
 
 @dataclass
@@ -44,12 +47,13 @@ def evaluate(
     advance: Callable[[], object] = lambda: None,
     read: Callable[[EvaluationItem], Tensor | Features] | None = None,
     relabel: Tensor | None = None,
+    batch: int = 1,
 ) -> Evaluation:
     """Predict every image and count its pixels by truth and prediction.
 
-    Images are predicted one at a time in true float32 (no TF32). Only their counts are kept, a few
-    kilobytes each, and the first few as pictures. Of several processes each takes its share of
-    ``items``, and all get the sum.
+    Images are predicted in true float32 (no TF32). Only their counts are kept, a few kilobytes
+    each, and the first few as pictures. Of several processes each takes its share of ``items``, and
+    all get the sum.
 
     Args:
         segmenter: the model; afterwards it is in the mode that it was in.
@@ -60,6 +64,7 @@ def evaluate(
         advance: called after every image, for progress.
         read: gives the model's input for an item, see :class:`FeatureSource`; None = its image.
         relabel: int64, predicted class -> class id in the masks; None = they are the same.
+        batch: images that are predicted together, if they follow each other and are of one size.
     """
     read = read or partial(_own_image, device=accelerator.device)
     was_training = segmenter.training
@@ -67,24 +72,65 @@ def evaluate(
     result = Evaluation(ConfusionMatrix.empty(classes))
     if relabel is None:
         result.image_classes = _no_images(segmenter)
-    with torch.inference_mode(), tensor_float32(False):
-        for item in items:
-            maps = segmenter.predict(read(item))
-            prediction = maps.labels((item.mask.shape[0], item.mask.shape[1]))[0]
+    counter = _Counter(result, classes, keep_pictures)
+    with torch.inference_mode(), tensor_float32(False), as_written(segmenter):
+        for group in of_equal_size(items, batch):
+            maps = segmenter.predict(read_together(group, read))
+            predictions = maps.labels((group[0].mask.shape[0], group[0].mask.shape[1]))
             if relabel is not None:
-                prediction = relabel[prediction]
-            truth = item.mask.to(prediction.device)
-            counts = count_image(item.id, prediction, truth, classes)
-            result.confusion += counts
-            result.images.append(ImageCounts.of(item.id, counts))
+                predictions = relabel[predictions]
+            counter.add(group, predictions)
             if result.image_classes is not None:
-                result.image_classes += _count_image_class(item, maps)
-            if len(result.pictures) < keep_pictures:
-                result.pictures.append(Picture(item.id, item.image, item.mask, prediction.cpu()))
-            advance()
+                result.image_classes += _count_image_classes(group, maps)
+            for _ in group:
+                advance()
+        counter.finish()
     segmenter.train(was_training)
     _sum_over_processes(result, accelerator)
     return result
+
+
+class _Counter:
+    """Adds images to a result; those of a GPU after the next ones have been begun.
+
+    Args:
+        result: what they are added to.
+        classes: K.
+        keep_pictures: how many of the first images become pictures.
+    """
+
+    def __init__(self, result: Evaluation, classes: int, keep_pictures: int) -> None:
+        self.result = result
+        self.classes = classes
+        self.keep_pictures = keep_pictures
+        self.started: list[tuple[str, Callable[[], ConfusionMatrix]]] = []
+
+    def add(self, group: Sequence[EvaluationItem], predictions: Tensor) -> None:
+        """Begin to count images, and add those before.
+
+        Args:
+            group: the images.
+            predictions: B×H×W class ids.
+        """
+        before, self.started = self.started, []
+        for item, prediction in zip(group, predictions, strict=True):
+            truth = sent(item.mask, prediction.device)
+            counts = start_count(item.id, prediction, truth, self.classes)
+            self.started.append((item.id, counts))
+            if len(self.result.pictures) < self.keep_pictures:
+                picture = Picture(item.id, item.image, item.mask, prediction.cpu())
+                self.result.pictures.append(picture)
+        self._read(before)
+
+    def finish(self) -> None:
+        """Add the last images."""
+        self._read(self.started)
+
+    def _read(self, started: Sequence[tuple[str, Callable[[], ConfusionMatrix]]]) -> None:
+        for id, read in started:
+            counts = read()
+            self.result.confusion += counts
+            self.result.images.append(ImageCounts.of(id, counts))
 
 
 def _no_images(segmenter: Segmenter) -> ConfusionMatrix | None:
@@ -107,26 +153,21 @@ def _summed(confusion: ConfusionMatrix, accelerator: Accelerator) -> ConfusionMa
     return ConfusionMatrix(accelerator.reduce(counts, "sum").cpu().numpy())
 
 
-def _count_image_class(item: EvaluationItem, maps: ScoreMaps) -> ConfusionMatrix:
-    """Return the count of one whole image by its true and its predicted class."""
+def _count_image_classes(items: Sequence[EvaluationItem], maps: ScoreMaps) -> ConfusionMatrix:
+    """Return the count of whole images by their true and their predicted class."""
     assert maps.image_scores is not None
-    if item.image_class is None:
-        raise ValueError(f"sample '{item.id}' has no class of the whole image to compare with")
-    predicted = maps.image_scores.argmax(dim=1)
-    truth = torch.full_like(predicted, item.image_class)
-    return count_image(item.id, predicted, truth, maps.image_scores.shape[1])
+    predicted, classes = maps.image_scores.argmax(dim=1).cpu(), maps.image_scores.shape[1]
+    total = ConfusionMatrix.empty(classes)
+    for item, guess in zip(items, predicted, strict=True):
+        if item.image_class is None:
+            raise ValueError(f"sample '{item.id}' has no class of the whole image to compare with")
+        truth = torch.full_like(guess, item.image_class)
+        total += count_image(item.id, guess, truth, classes)
+    return total
 
 
 def _own_image(item: EvaluationItem, device: torch.device) -> Tensor:
-    return item.image.unsqueeze(0).to(device)
-
-
-def count_image(id: str, prediction: Tensor, truth: Tensor, classes: int) -> ConfusionMatrix:
-    """Return one image's counts, see :meth:`ConfusionMatrix.of`; errors begin with its ``id``."""
-    try:
-        return ConfusionMatrix.of(prediction, truth, classes)
-    except InputError as error:
-        raise InputError(f"{id}: {error}") from error
+    return sent(item.image.unsqueeze(0), device)
 
 
 def gather_images(images: Sequence[ImageCounts], accelerator: Accelerator) -> list[ImageCounts]:

@@ -13,6 +13,7 @@ from encoder_ablations.engine.frozen.feature_store import FeatureGroup, FeatureS
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.utils.arithmetic import tensor_float32
 from encoder_ablations.utils.custom_code.loading import code_digest
 from encoder_ablations.utils.environment import processor, versions
@@ -77,7 +78,7 @@ class FeatureSource:
 
     def evaluation(self, dataset: Samples, item: EvaluationItem) -> Tensor | Features:
         """Return what :meth:`Segmenter.predict` takes for an image of ``dataset``."""
-        image = item.image.to(self.segmenter.mean.device)
+        image = sent(item.image, self.segmenter.mean.device)
         if item.place is None or self.store is None or not self.segmenter.reads_features:
             return image.unsqueeze(0)
         transform = {"short_side": self.recipe.augmentation.short_side}

@@ -1,12 +1,13 @@
 """The images of a training."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from accelerate import Accelerator
 
 from encoder_ablations.data.datasets.sample import Labels
 from encoder_ablations.data.loading.batches import (
+    EvaluationLoader,
     evaluation_items,
     poisson_batches,
     training_batches,
@@ -24,6 +25,8 @@ class TrainingData:
         spec: the classes; of a dataset in a folder all of its specification.
         class_pixels: of each class in the training images; needed where the recipe's augmentation
             balances classes.
+        validate_together: validation images that are predicted together.
+        loaders: what loads the validation images in other processes, once it is made.
     """
 
     spec: Labels
@@ -32,6 +35,8 @@ class TrainingData:
     val: Samples
     val_indices: list[int]
     class_pixels: list[int] | None = None
+    validate_together: int = 1
+    loaders: list[EvaluationLoader] = field(default_factory=list, compare=False)
 
     def batches(
         self,
@@ -78,6 +83,7 @@ class TrainingData:
             world=accelerator.num_processes,
             workers=workers,
             class_pixels=self.class_pixels,
+            pinned=accelerator.device.type == "cuda",
         )
 
     def batches_between(
@@ -95,12 +101,14 @@ class TrainingData:
     def validation(
         self, augmentation: AugmentationSpec, accelerator: Accelerator, workers: int
     ) -> Iterator[EvaluationItem]:
-        """Yield this process's validation images, see :func:`evaluation_items`."""
-        return evaluation_items(
-            self.val,
-            self.val_indices,
-            augmentation,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-            workers=workers,
-        )
+        """Yield this process's validation images, see :func:`evaluation_items`.
+
+        The processes that load them are those of the evaluation before.
+        """
+        own = self.val_indices[accelerator.process_index :: accelerator.num_processes]
+        if not workers:
+            return evaluation_items(self.val, own, augmentation)
+        if not self.loaders:
+            pinned = accelerator.device.type == "cuda"
+            self.loaders.append(EvaluationLoader(self.val, own, augmentation, workers, pinned))
+        return iter(self.loaders[0])

@@ -45,6 +45,7 @@ from encoder_ablations.engine.training.state import LOSS_POINTS, Progress
 from encoder_ablations.engine.training.statistic_images import statistic_batches
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, Step, StepSetup
 from encoder_ablations.segmenters.base import Segmenter
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.utils.interrupts import deferred_interrupt
 from encoder_ablations.utils.seeding import seed_global
 
@@ -233,7 +234,7 @@ class Trainer:
 
     def _moved(self, batch: Batch) -> MicroBatch:
         device = self.accelerator.device
-        images = self.features.training(self.data.train, batch, batch.images.to(device))
+        images = self.features.training(self.data.train, batch, sent(batch.images, device))
         return MicroBatch.of(batch, images, device)
 
     def _report(self, loss: float, terms: Mapping[str, float]) -> None:
@@ -279,6 +280,7 @@ class Trainer:
             self.accelerator,
             keep_pictures=PICTURES,
             read=partial(self.features.evaluation, self.data.val),
+            batch=self.data.validate_together,
         )
 
     def _save(self) -> None:

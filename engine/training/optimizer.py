@@ -1,6 +1,7 @@
 """Parameter groups and the optimiser."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -35,7 +36,22 @@ def build_optimizer(segmenter: Segmenter, spec: OptimizerSpec) -> torch.optim.Op
         )
     # the classes have keyword arguments of their own, which the spec has checked
     make: Callable[..., torch.optim.Optimizer] = optimizer_class(spec.name)
-    return make(parameter_groups(segmenter, spec), **spec.arguments())
+    groups = parameter_groups(segmenter, spec)
+    return make(groups, **fused(make, spec.arguments(), segmenter.mean.device))
+
+
+def fused(
+    make: Callable[..., torch.optim.Optimizer], arguments: Mapping[str, Any], device: torch.device
+) -> dict[str, Any]:
+    """Return an optimiser's arguments; on a GPU one kernel updates all weights, where it can.
+
+    It rounds otherwise than many kernels do, so the CPU keeps PyTorch's own choice.
+    """
+    chosen = {"fused", "foreach", "capturable", "differentiable"} & set(arguments)
+    offered = "fused" in inspect.signature(make).parameters
+    if device.type != "cuda" or chosen or not offered:
+        return dict(arguments)
+    return {**arguments, "fused": True}
 
 
 def parameter_groups(segmenter: Segmenter, spec: OptimizerSpec) -> list[dict[str, Any]]:

@@ -11,10 +11,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from encoder_ablations.data.loading.items import Batch
+from encoder_ablations.engine.compilation import compile_layers
 from encoder_ablations.engine.devices import autocast
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.features import Features, OtherMasks
+from encoder_ablations.segmenters.ops.transfers import sent
 
 
 class MicroBatch(NamedTuple):
@@ -39,10 +41,10 @@ class MicroBatch(NamedTuple):
         """Return the labels of a loaded batch on a device, with its images or their features."""
         others, classes = batch.others, batch.image_classes
         if others is not None:
-            others = others.to(device)
+            others = sent(others, device)
         if classes is not None:
-            classes = classes.to(device)
-        return cls(images, batch.masks.to(device), others, batch.share, classes)
+            classes = sent(classes, device)
+        return cls(images, sent(batch.masks, device), others, batch.share, classes)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ class PlainStep(Step):
         self.accelerator = setup.accelerator
         fp16 = self.recipe.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.accelerator.device.type, enabled=fp16)
+        if self.recipe.compile:
+            compile_layers(self.segmenter)
         self.losses = self.accelerator.prepare_model(_Losses(self.segmenter))
         self._parts: list[dict[str, Tensor]] = []
         """The losses of each micro-batch of the step."""

@@ -149,12 +149,13 @@ def _test(
     from encoder_ablations.experiments.runs.preparation import prepare_data
 
     accelerator = make_accelerator(execution.device)
+    execution = execution.on(accelerator.device.type)
     with computing(accelerator.device, spec.recipe.precision, execution.deterministic):
         data = prepare_data(spec)
         train, val = data.train, data.val
         segmenter = build_model(spec, data.record.class_pixels)
         part = (train.samples, train.indices)
-        prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
+        prepare_statistics(segmenter, spec, part, accelerator, execution.loaders)
         return range_test(
             segmenter,
             TrainingData(
@@ -169,7 +170,7 @@ def _test(
             spec.seed,
             accelerator,
             settings,
-            execution.workers,
+            execution.loaders,
             execution.store(),
             advance,
         )

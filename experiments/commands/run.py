@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_overrides(parser, "recipe.steps=5000")
     options.add_output_option(parser, "outputs/<study>")
     options.add_training_options(parser)
+    options.add_profile_option(parser)
     add_choices(parser)
     arguments = parser.parse_intermixed_args(argv)
     study = load_study_spec(arguments.study, arguments.overrides)
@@ -61,7 +62,8 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     Raises:
         InputError: the study has changed, no run can start, or torchrun started this.
     """
-    if _torchrun("WORLD_SIZE", 1) > 1 and (choices.processes or choices.cluster):
+    several = choices.processes is not None or choices.cluster is not None
+    if _torchrun("WORLD_SIZE", 1) > 1 and several:
         raise InputError(
             "torchrun makes each run span its processes; leave out --processes and --ray."
         )

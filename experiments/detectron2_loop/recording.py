@@ -12,7 +12,8 @@ from detectron2.utils import comm
 
 from encoder_ablations.data.datasets.reading import read_ids
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
-from encoder_ablations.engine.evaluation.evaluate import Evaluation, count_image
+from encoder_ablations.engine.evaluation.counting import count_image
+from encoder_ablations.engine.evaluation.evaluate import Evaluation
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
 from encoder_ablations.engine.evaluation.picture import Picture
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model

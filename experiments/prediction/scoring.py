@@ -14,7 +14,7 @@ from encoder_ablations.data.datasets.preparation import prepare_dataset
 from encoder_ablations.data.datasets.spec import DatasetSpec, Split
 from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
-from encoder_ablations.engine.evaluation.evaluate import count_image
+from encoder_ablations.engine.evaluation.counting import count_image
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.inference.spec import InferenceSpec
 from encoder_ablations.experiments.runs.metrics_record import MetricsRecord, metrics_record

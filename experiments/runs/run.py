@@ -14,11 +14,13 @@ from encoder_ablations.engine.evaluation.evaluate import Evaluation, evaluate, g
 from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_image
 from encoder_ablations.engine.inference.predictor import Predictor
 from encoder_ablations.engine.processes import in_contact
+from encoder_ablations.engine.training.callbacks import Callback
 from encoder_ablations.engine.training.checkpoints import load_checkpoint, load_model
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.federated.clients import Client, client_seeds, client_step
 from encoder_ablations.engine.training.federated.course import FederatedCourse
 from encoder_ablations.engine.training.fitting import Fitting
+from encoder_ablations.engine.training.logs.step_profile import StepProfile
 from encoder_ablations.engine.training.logs.trackers import Trackers
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.runs.batch_norm import prepare_statistics
@@ -82,6 +84,7 @@ def execute_run(
         )
     started = now()
     accelerator = make_accelerator(execution.device)
+    execution = execution.on(accelerator.device.type, torch.cuda.device_count())
     with computing(accelerator.device, spec.recipe.precision, execution.deterministic):
         # asked for now, because after some errors of CUDA it cannot be
         environment = describe_environment(str(accelerator.device))
@@ -153,7 +156,7 @@ def _run(
     segmenter = build_model(spec, data.record.class_pixels)
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (data.train.samples, data.train.indices)
-        prepare_statistics(segmenter, spec, part, accelerator, execution.workers)
+        prepare_statistics(segmenter, spec, part, accelerator, execution.loaders)
     trainer = _trainer(spec, data, segmenter, folder, accelerator, execution, trackers)
     progress = trainer.run(advance)
     ended = ""
@@ -209,11 +212,15 @@ def _trainer(
     trackers: Trackers,
 ) -> Trainer | Fitting:
     """Return what trains the run: in rounds where there is a federation of several clients."""
-    place = (spec.recipe, spec.seed, folder, accelerator, execution.workers, execution.store())
-    whole, callbacks = _training_data(spec, data), [trackers]
+    place = (spec.recipe, spec.seed, folder, accelerator, execution.loaders, execution.store())
+    whole = _training_data(spec, data, execution)
+    callbacks: list[Callback] = [trackers]
+    if execution.profile:
+        name = f"{spec.encoder.name}-{spec.segmenter.name}".replace("/", "-")
+        callbacks.append(StepProfile(folder.parent.parent / "profile" / f"{name}.txt"))
     if spec.federation is None or spec.federation.is_local or data.division is None:
         return trainer_of(segmenter)(segmenter, whole, *place, spec.run_id, callbacks)
-    clients = _clients(spec, whole, data.division, accelerator, execution.workers)
+    clients = _clients(spec, whole, data.division, accelerator, execution.loaders)
     course = partial(FederatedCourse, spec.federation, clients, spec.seed)
     step = client_step(spec.federation)
     return Trainer(segmenter, whole, *place, spec.run_id, callbacks, step, course)
@@ -243,11 +250,10 @@ def trainer_of(segmenter: Segmenter) -> type[Trainer] | type[Fitting]:
     return Fitting
 
 
-def _training_data(spec: RunSpec, data: RunData) -> TrainingData:
+def _training_data(spec: RunSpec, data: RunData, execution: Execution) -> TrainingData:
     train, val, pixels = data.train, data.val, data.record.class_pixels
-    return TrainingData(
-        spec.dataset, train.samples, train.indices, val.samples, val.indices, pixels
-    )
+    place = (spec.dataset, train.samples, train.indices, val.samples, val.indices)
+    return TrainingData(*place, pixels, execution.evaluation_batch)
 
 
 def _trackers(spec: RunSpec, folder: Path, execution: Execution) -> Trackers:
@@ -271,11 +277,17 @@ def _evaluate(
         spec.recipe.augmentation,
         rank=accelerator.process_index,
         world=accelerator.num_processes,
-        workers=execution.workers,
+        workers=execution.loaders,
     )
-    read = partial(trainer.features.evaluation, data.report.samples)
-    classes = len(spec.dataset.classes)
-    return evaluate(segmenter, items, classes, accelerator, keep_pictures=PICTURES, read=read)
+    return evaluate(
+        segmenter,
+        items,
+        len(spec.dataset.classes),
+        accelerator,
+        keep_pictures=PICTURES,
+        read=partial(trainer.features.evaluation, data.report.samples),
+        batch=execution.evaluation_batch,
+    )
 
 
 def _save_images(spec: RunSpec, folder: Path, accelerator: Accelerator, result: Evaluation) -> None:

@@ -57,8 +57,10 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
 def slots(count: int, execution: Execution) -> list[Execution]:
     """Return what each of ``count`` processes computes on.
 
-    GPUs are given in turn. Without any, every process takes a share of the CPU's cores.
+    GPUs are given in turn. Without any, every process takes a share of the CPU's cores. A count of
+    0 is one process for each GPU, or one without any.
     """
+    count = count or max(1, torch.cuda.device_count())
     if execution.device not in ("auto", "cuda"):
         return [execution] * count
     gpus = torch.cuda.device_count()

@@ -10,7 +10,7 @@ from encoder_ablations.segmenters.ops.deformable_attention import (
     deformable_attention,
     deformable_attention_path,
 )
-from encoder_ablations.utils.transfers import sent
+from encoder_ablations.segmenters.ops.transfers import sent
 
 LEVELS = 3
 """Levels that the deformable attention reads; fixed in both implementations."""

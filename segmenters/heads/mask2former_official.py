@@ -21,12 +21,12 @@ from encoder_ablations.segmenters.base import Head
 from encoder_ablations.segmenters.losses.set_loss import set_totals
 from encoder_ablations.segmenters.losses.targets import Targets, find_targets
 from encoder_ablations.segmenters.ops.official_operator import AttentionWatch, provide_operator
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.segmenters.registry import register_head
 from encoder_ablations.segmenters.scores import ScoreMaps
 from encoder_ablations.segmenters.spec import OfficialMask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.optional import missing
-from encoder_ablations.utils.transfers import sent
 
 NAME = "mask2former_official"
 HEAD, FORMER = "MODEL.SEM_SEG_HEAD", "MODEL.MASK_FORMER"

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from encoder_ablations.segmenters.losses.targets import Targets
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.segmenters.spec import SetLossSettings
-from encoder_ablations.utils.transfers import sent
 
 NOT_COUNTED = -100
 """The label that PyTorch's cross-entropy leaves out."""

@@ -12,7 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from encoder_ablations.utils.transfers import sent
+from encoder_ablations.segmenters.ops.transfers import sent
 
 
 @dataclass(frozen=True)

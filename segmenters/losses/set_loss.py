@@ -23,8 +23,8 @@ from encoder_ablations.segmenters.losses.point_sampling import (
     draw_seeded_points,
 )
 from encoder_ablations.segmenters.losses.targets import Targets, segments_of, shown_ids
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.segmenters.spec import SetLossSettings
-from encoder_ablations.utils.transfers import sent
 
 
 class SetLoss:

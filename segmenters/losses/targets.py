@@ -8,8 +8,8 @@ from torch import Tensor
 
 from encoder_ablations.data.datasets.sample import IGNORE, ignore_label
 from encoder_ablations.segmenters.losses.point_sampling import sample
+from encoder_ablations.segmenters.ops.transfers import sent
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.transfers import sent
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.execution import Execution
+from encoder_ablations.experiments.study_options import PER_GPU
 from encoder_ablations.experiments.workers import ray_cluster
 from encoder_ablations.experiments.workers.processes import slots
 from encoder_ablations.experiments.workers.ray_cluster import Cluster
@@ -186,3 +187,21 @@ def test_batch_norm_over_micro_batches_is_said_before_training_and_recorded(stud
         record["images_per_statistic"]
         for record in map(read, Path("whole").glob("runs/*/record.json"))
     } == {None}
+
+
+def test_each_process_gets_the_next_gpu(two_gpus):
+    for device in ("auto", "cuda"):
+        places = [place.device for place in slots(5, Execution(device))]
+        assert places == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_one_process_for_each_gpu(two_gpus, monkeypatch):
+    assert [place.device for place in slots(PER_GPU, Execution())] == ["cuda:0", "cuda:1"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert [place.device for place in slots(PER_GPU, Execution())] == ["cpu"]
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two", "1.5"])
+def test_a_number_of_processes_that_is_none(studies, capsys, given):
+    assert main(["run", studies.write(), f"--processes={given}", "--dry-run"]) == 2
+    assert given in capsys.readouterr().err

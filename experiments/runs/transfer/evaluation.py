@@ -69,6 +69,7 @@ def evaluate_checkpoint(
             dataset is damaged.
     """
     accelerator = make_accelerator(execution.device)
+    execution = execution.on(accelerator.device.type, torch.cuda.device_count())
     segmenter, saved_at = load_best(folder, spec, step)
     prepare_dataset(data)
     images = FolderDataset(data, split)
@@ -76,7 +77,7 @@ def evaluate_checkpoint(
         for_evaluation(images, spec.recipe.augmentation),
         list(range(len(images))),
         spec.recipe.augmentation,
-        workers=execution.workers,
+        workers=execution.loaders,
     )
     classes, relabel = len(data.classes), None
     if shared is not None:
@@ -90,9 +91,8 @@ def evaluate_checkpoint(
         Bar(total=len(images), unit="image") as bar,
     ):
         environment = describe_environment(str(accelerator.device))
-        result = evaluate(
-            segmenter, items, classes, accelerator, advance=bar.update, read=read, relabel=relabel
-        )
+        rest = (0, bar.update, read, relabel, execution.evaluation_batch)
+        result = evaluate(segmenter, items, classes, accelerator, *rest)
     return CheckpointResult(result, saved_at, images.ids, environment)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.optimizers import REFUSED
+from encoder_ablations.engine.optimizers import REFUSED, optimizer_class
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe
 from encoder_ablations.engine.training.checkpoints import (
     load_checkpoint,
@@ -14,6 +14,7 @@ from encoder_ablations.engine.training.checkpoints import (
 )
 from encoder_ablations.engine.training.optimizer import (
     build_optimizer,
+    fused,
     parameter_groups,
     undecayed_names,
 )
@@ -242,3 +243,17 @@ def test_rates_keep_their_ratio():
     optimizer = build_optimizer(make(segmenter=LinearSpec(name="linear")), OptimizerSpec(lr=1.0))
     set_rates(optimizer, 0.25)
     assert {group["lr"] for group in optimizer.param_groups} == {0.25, 0.25 * 0.1}
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "given", "expected"),
+    [
+        ("adamw", "cuda", {"lr": 1}, {"lr": 1, "fused": True}),
+        ("adamw", "cpu", {"lr": 1}, {"lr": 1}),
+        ("adamw", "cuda", {"foreach": False}, {"foreach": False}),
+        ("sgd", "cuda", {}, {"fused": True}),
+        ("nadam", "cuda", {}, {}),
+    ],
+)
+def test_a_gpu_updates_all_weights_in_one_kernel_where_it_can(name, device, given, expected):
+    assert fused(optimizer_class(name), given, torch.device(device)) == expected

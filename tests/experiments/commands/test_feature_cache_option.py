@@ -100,7 +100,7 @@ def test_bad_input(command, capsys, name):
     assert len(error.splitlines()) == 1
 
 
-LEFT_OUT = {"task", "labels", "image_classes", "privacy", "federation", "pseudo_labels"}
+LEFT_OUT = {"task", "labels", "image_classes", "privacy", "federation", "pseudo_labels", "compile"}
 
 
 def test_the_specification_of_a_run_holds_every_setting():
