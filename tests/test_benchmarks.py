@@ -82,7 +82,10 @@ def test_a_name_that_there_is_not_is_refused(monkeypatch, capsys):
 def test_every_benchmark_has_a_name():
     table = runpy.run_path(str(FOLDER / "__main__.py"))
     named = {f"bench_{name}" for name in [*table["BENCHMARKS"], *table["SLOW"]]}
-    assert named == {path.stem for path in FOLDER.glob("bench_*.py")} - {"bench_gpu", "bench_timing"}
+    assert named == {path.stem for path in FOLDER.glob("bench_*.py")} - {
+        "bench_gpu",
+        "bench_timing",
+    }
 
 
 def test_no_name_hides_a_module():
