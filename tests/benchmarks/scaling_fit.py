@@ -17,7 +17,10 @@ PATIENCE, MOST = 0.5, 20
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of processor time, and bytes of memory that were needed beyond those before."""
+    """Seconds of processor time, and bytes of memory beyond what the process held before.
+
+    Memory that Python had freed but kept, and uses again, is not among them.
+    """
 
     seconds: float
     memory: int
