@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # mypy and mkdocstrings find modules by their place in a folder: they are given the package as it is installed
 COPY_PACKAGE = rm -rf $(PACKAGE) && $(BIN)/python setup.py -q build_py --build-lib $(PACKAGE)
 
-.PHONY: demo test test-slow bench bench-gpu lint docs install clean
+.PHONY: demo test test-slow bench bench-gpu bench-scaling lint docs install clean
 
 install: $(STAMP)
 
@@ -30,6 +30,9 @@ test-slow: $(STAMP)
 # waiting threads of OpenMP do not spin, as in every command of ablate
 bench: $(STAMP)
 	GOMP_SPINCOUNT=1000 $(BIN)/python tests/benchmarks $(ARGS)
+
+bench-scaling: $(STAMP)
+	GOMP_SPINCOUNT=1000 $(BIN)/python tests/benchmarks scaling $(ARGS)
 
 bench-gpu: $(STAMP)
 	$(BIN)/python tests/benchmarks/bench_gpu.py $(ARGS)

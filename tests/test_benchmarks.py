@@ -14,12 +14,17 @@ import bench_predict
 import bench_private
 import bench_raster
 import bench_report
+import bench_scaling
 import bench_startup
 import bench_timing
 import bench_training
 import numpy as np
 import pytest
 import torch
+from scaling_fit import Cost, Growth, growth
+from scaling_images import images_growth
+from scaling_models import classes_growth, pixels_growth
+from scaling_studies import plans_growth, reports_growth
 from simulated_study import Size
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
@@ -77,7 +82,10 @@ def test_a_name_that_there_is_not_is_refused(monkeypatch, capsys):
 def test_every_benchmark_has_a_name():
     table = runpy.run_path(str(FOLDER / "__main__.py"))
     named = {f"bench_{name}" for name in [*table["BENCHMARKS"], *table["SLOW"]]}
-    assert named == {path.stem for path in FOLDER.glob("bench_*.py")} - {"bench_timing"}
+    assert named == {path.stem for path in FOLDER.glob("bench_*.py")} - {
+        "bench_gpu",
+        "bench_timing",
+    }
 
 
 def test_no_name_hides_a_module():
@@ -137,3 +145,46 @@ def test_op_compares_equal_things():
         ours = way(bench_op.deformable_attention, shapes, inputs)
         for found, wanted in zip(ours, way(bench_op.theirs, shapes, inputs), strict=True):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_exponent_is_the_slope_of_logarithms():
+    sizes = [10, 100, 1000]
+    for power in (0.5, 1.0, 2.0):
+        found = Growth("job", sizes, [Cost(3 * size**power, 0) for size in sizes])
+        assert found.exponent == pytest.approx(power)
+        assert f"exponent {power:.2f}; target ≤ 1.1" in found.line()
+
+
+def test_memory_that_work_needs_is_found(monkeypatch):
+    monkeypatch.setattr("scaling_fit.PATIENCE", 0.0)
+
+    def prepare(mebibytes):
+        return lambda: np.ones(mebibytes * 2**20, np.uint8).sum()
+
+    # so large that the allocator asks the system for each
+    small, large = growth("job", [64, 160], prepare).costs
+    assert 56 < small.memory / 2**20 < 80
+    assert 150 < large.memory / 2**20 < 180
+
+
+def test_growth_of_every_job_at_small_sizes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("scaling_fit.PATIENCE", 0.0)
+    rows = [classes_growth([2, 4]), pixels_growth([32, 64]), plans_growth([10, 20], tmp_path)]
+    rows += images_growth([4, 8], tmp_path)
+    names = ["evaluate classes", "predict pixels by windows", "plan runs", "list images"]
+    assert [each.job for each in rows] == [*names, "check images", "split images", "cache images"]
+    assert all(cost.seconds > 0 for each in rows for cost in each.costs)
+
+
+@pytest.mark.slow
+def test_growth_of_reports(tmp_path):
+    """Draws two reports."""
+    assert len(reports_growth([10, 100], tmp_path).costs) == 2
+
+
+def test_sizes_shrink(monkeypatch):
+    monkeypatch.setattr(bench_scaling, "SHRINK", 100)
+    assert bench_scaling.shrunk([1000, 10_000, 100_000], 10) == [10, 100, 1000]
+    monkeypatch.setattr(bench_scaling, "SHRINK", 10**9)
+    assert bench_scaling.shrunk([1000, 10_000], 10) == [10, 20]

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
-from torch.nn import functional as F
 
-from encoder_ablations.segmenters.losses.point_sampling import sample
 from encoder_ablations.segmenters.ops.transfers import sent
 
 
@@ -36,45 +34,51 @@ class Matches:
     Attributes:
         queries: L×M indices into the B·Q queries of the batch, image after image.
         segments: L×M indices into the S segments of the batch.
+        by_image: number of pairs in each image.
     """
 
     queries: Tensor
     segments: Tensor
+    by_image: list[int]
 
 
-def pair_costs(
-    class_logits: Tensor,
-    mask_logits: Tensor,
-    present: Tensor,
-    points: Tensor,
-    labels: Tensor,
-    labelled: Tensor,
-    weights: Weights,
-) -> Tensor:
-    """Return the cost of every (query, segment) pair of one prediction: B×Q×T, float32.
+@dataclass(frozen=True)
+class PairSums:
+    """Sums over random points from which the costs of all (query, segment) pairs follow.
+
+    Each is for L predictions of B images, Q queries, and T segments of the image that has most. A
+    label is the share of a point that lies in a segment, a weight the share that is labelled.
+
+    Attributes:
+        logits: L×B×Q×(T+1), the sums of logit·label; last that of softplus(logit)·weight.
+        covered: L×B×Q×(T+1), the sums of sigmoid·label; last that of sigmoid·weight.
+        areas: L×B×(T+1), the sums of the labels; last that of the weights.
+    """
+
+    logits: Tensor
+    covered: Tensor
+    areas: Tensor
+
+
+def pair_costs(class_logits: Tensor, present: Tensor, sums: PairSums, weights: Weights) -> Tensor:
+    """Return the cost of every (query, segment) pair: L×B×Q×T, float32.
 
     Args:
-        class_logits: B×Q×(K+1).
-        mask_logits: B×Q×h×w.
+        class_logits: L×B×Q×(K+1).
         present: B×T class ids of the segments.
-        points: B×P×2, positions in 0..1.
-        labels: B×T×P, share of each point that lies in the segment, 0..1.
-        labelled: B×P, share of each point that is labelled, 0..1.
+        sums: over the points.
         weights: of the terms.
     """
-    logits = sample(mask_logits, points)
-    # one product with B×P×(T+1): the segments' columns, and a last one for all labelled points
-    both = torch.cat([labels, labelled[:, None]], dim=1).transpose(1, 2)
-    area = both.sum(1, keepdim=True)
+    areas = sums.areas[:, :, None]
     # cross-entropy: the mean of softplus(x) - x·label over labelled points
-    entropy = F.softplus(logits) @ both[..., -1:] - (logits @ both)[..., :-1]
-    mask_cost = entropy / area[..., -1:].clamp(min=1)
+    entropy = sums.logits[..., -1:] - sums.logits[..., :-1]
+    mask_cost = entropy / areas[..., -1:].clamp(min=1)
     # Dice: 1 - 2·|intersection| / (|predicted| + |true|), with 1 added to both
-    covered = logits.sigmoid_() @ both
-    dice_cost = 1 - (2 * covered[..., :-1] + 1) / (covered[..., -1:] + area[..., :-1] + 1)
+    union = sums.covered[..., -1:] + areas[..., :-1]
+    dice_cost = 1 - (2 * sums.covered[..., :-1] + 1) / (union + 1)
     # the class: minus the probability of the segment's class
     probabilities = class_logits.float().softmax(-1)
-    class_cost = -probabilities.gather(2, present[:, None].expand(-1, probabilities.shape[1], -1))
+    class_cost = -probabilities.gather(3, present[:, None].expand(*probabilities.shape[:3], -1))
     return weights.classes * class_cost + weights.masks * mask_cost + weights.dice * dice_cost
 
 
@@ -89,7 +93,7 @@ def assign(costs: Tensor, counts: Sequence[int]) -> Matches:
     table = torch.nan_to_num(costs, nan=1e9, posinf=1e9, neginf=-1e9).cpu().numpy()
     pairs = np.stack([_assign_images(images, counts) for images in table], axis=1)
     queries, segments = sent(torch.from_numpy(pairs), costs.device)
-    return Matches(queries, segments)
+    return Matches(queries, segments, [min(count, costs.shape[2]) for count in counts])
 
 
 def _assign_images(costs: np.ndarray, counts: Sequence[int]) -> np.ndarray:

@@ -14,6 +14,19 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
+class SeededCandidates:
+    """Random positions that are computed where they are used, and never kept.
+
+    Attributes:
+        seeds: L×M int64, none of them 0.
+        number: positions of each, C.
+    """
+
+    seeds: Tensor
+    number: int
+
+
+@dataclass(frozen=True)
 class Points:
     """Every random number of one evaluation of the set loss.
 
@@ -21,51 +34,72 @@ class Points:
 
     Attributes:
         matching: L×B×P×2, shared by all segments of an image.
-        candidates: L×M×C×2; the loss takes the most uncertain ones.
+        candidates: L×M×C×2, or seeds of as many; the loss takes the most uncertain ones.
         random: L×M×R×2; the loss takes all of them.
     """
 
     matching: Tensor
-    candidates: Tensor
+    candidates: Tensor | SeededCandidates
     random: Tensor
 
 
-def draw_points(
-    predictions: int,
-    images: int,
-    segments: int,
-    number: int,
-    oversample: float,
-    importance: float,
-    device: torch.device,
-) -> Points:
-    """Return points drawn from the device's global generator.
+@dataclass(frozen=True)
+class PointCounts:
+    """How many points are drawn.
 
-    They are drawn in the order of the official criterion, so that the same seed gives the same
-    points.
-
-    Args:
+    Attributes:
         predictions: L of :class:`Points`.
         images: B.
         segments: M, matched segments of one prediction.
         number: points of one mask, P.
-        oversample: candidates per point: C = ``oversample`` × P.
-        importance: share of the points that will be the most uncertain candidates.
-        device: where they are drawn.
+        candidates: of one mask, C.
+        random: points of one mask that are not the most uncertain candidates, R.
     """
-    random = number - int(importance * number)
-    points = Points(
-        matching=torch.empty(predictions, images, number, 2, device=device),
-        candidates=torch.empty(predictions, segments, int(number * oversample), 2, device=device),
-        random=torch.empty(predictions, segments, random, 2, device=device),
+
+    predictions: int
+    images: int
+    segments: int
+    number: int
+    candidates: int
+    random: int
+
+
+def draw_points(counts: PointCounts, device: torch.device) -> Points:
+    """Return points drawn from the device's global generator.
+
+    They are drawn in the order of the official criterion, so that the same seed gives the same
+    points.
+    """
+    candidates = torch.empty(
+        counts.predictions, counts.segments, counts.candidates, 2, device=device
     )
-    each = zip(points.matching, points.candidates, points.random, strict=True)
-    for matching, candidates, others in each:
-        for image in matching:
+    matching, random = _empty_points(counts, device)
+    for number in range(counts.predictions):
+        for image in matching[number]:
             image.uniform_()
-        candidates.uniform_()
-        others.uniform_()
-    return points
+        candidates[number].uniform_()
+        random[number].uniform_()
+    return Points(matching, candidates, random)
+
+
+def draw_seeded_points(counts: PointCounts) -> Points:
+    """Return points drawn from the CPU's global generator, with seeds for the candidates.
+
+    The candidates are nine tenths of all random numbers. As seeds they take no memory, and are
+    drawn by several threads.
+    """
+    matching, random = _empty_points(counts, torch.device("cpu"))
+    seeds = torch.randint(1, 2**63 - 1, (counts.predictions, counts.segments))
+    return Points(
+        matching.uniform_(), SeededCandidates(seeds, counts.candidates), random.uniform_()
+    )
+
+
+def _empty_points(counts: PointCounts, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return room for the points of the matching and for the random ones."""
+    matching = torch.empty(counts.predictions, counts.images, counts.number, 2, device=device)
+    random = torch.empty(counts.predictions, counts.segments, counts.random, 2, device=device)
+    return matching, random
 
 
 def sample(maps: Tensor, points: Tensor, beyond: str = "zeros") -> Tensor:

@@ -8,17 +8,19 @@ Without ignored pixels the two are the same.
 
 from collections.abc import Sequence
 from itertools import chain
+from types import ModuleType
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from encoder_ablations.segmenters.losses import set_loss_cpu, set_loss_pytorch
 from encoder_ablations.segmenters.losses.matching import Matches, Weights, assign, pair_costs
 from encoder_ablations.segmenters.losses.point_sampling import (
+    PointCounts,
     Points,
     draw_points,
-    sample,
-    uncertain_points,
+    draw_seeded_points,
 )
 from encoder_ablations.segmenters.losses.targets import Targets, segments_of, shown_ids
 from encoder_ablations.segmenters.ops.transfers import sent
@@ -32,6 +34,10 @@ class SetLoss:
         spec: its weights and points.
         num_classes: number of classes of segments, K.
         ignored_pixels: "excluded" or "negative", see above.
+
+    Attributes:
+        official_order: whether random points are drawn on the CPU, too, in the order of the
+            official criterion. It is slower; set it to repeat a loss of that criterion.
     """
 
     def __init__(
@@ -40,6 +46,7 @@ class SetLoss:
         self.spec = spec
         self.num_classes = num_classes
         self.ignored_pixels = ignored_pixels
+        self.official_order = False
         self.weights = Weights(spec.class_weight, spec.mask_weight, spec.dice_weight)
 
     def totals(self, masks: Tensor) -> dict[str, Tensor]:
@@ -57,15 +64,18 @@ class SetLoss:
 
         They come from the device's global generator.
         """
-        return draw_points(
+        counts = PointCounts(
             predictions,
             len(targets.classes),
             sum(pairs_by_image(self.spec, targets)),
             self.spec.points,
-            self.spec.oversample_ratio,
-            self.spec.importance_ratio,
-            targets.masks.device,
+            int(self.spec.points * self.spec.oversample_ratio),
+            self.spec.points - int(self.spec.importance_ratio * self.spec.points),
         )
+        device = targets.masks.device
+        if device.type == "cpu" and not self.official_order:
+            return draw_seeded_points(counts)
+        return draw_points(counts, device)
 
     def __call__(
         self,
@@ -89,11 +99,11 @@ class SetLoss:
             "class", "mask" and "dice", weighted and summed over the predictions.
         """
         with torch.autocast(targets.masks.device.type, enabled=False):
-            segments = targets.segments()
-            matches = self._match(class_logits, mask_logits, targets, segments, points.matching)
-            mask, dice = self._mask_losses(
-                mask_logits, targets, torch.cat(segments), matches, points
-            )
+            matches = self._match(class_logits, mask_logits, targets, points.matching)
+            chosen = zip(mask_logits, matches.queries, strict=True)
+            maps = torch.stack([each.flatten(0, 1)[queries] for each, queries in chosen])
+            way, excluded = _way(maps.device), self.ignored_pixels == "excluded"
+            mask, dice = way.mask_terms(maps, targets, matches, points, excluded)
             classes = self._class_loss(class_logits, targets, matches)
         count = totals["masks"].clamp(min=1)
         return {
@@ -108,7 +118,6 @@ class SetLoss:
         class_logits: Sequence[Tensor],
         mask_logits: Sequence[Tensor],
         targets: Targets,
-        segments: Sequence[Tensor],
         points: Tensor,
     ) -> Matches:
         """Return the pairs of queries and segments with the least cost.
@@ -117,26 +126,17 @@ class SetLoss:
             class_logits: L times B×Q×(K+1).
             mask_logits: L times B×Q×h×w.
             targets: the ground truth.
-            segments: T×H×W of each image.
             points: L×B×P×2.
         """
-        counts = [len(own) for own in segments]
-        # tables with a column for each segment of the image that has most; the rest is not read
+        counts = [len(own) for own in targets.classes]
+        # a column for each segment of the image that has most; the rest is not read
         present = torch.zeros(len(counts), max(counts), dtype=torch.int64)
-        labels = points.new_zeros(*points.shape[:2], max(counts), points.shape[2])
-        labelled = torch.ones_like(points[..., 0])
-        for image, own in enumerate(segments):
-            present[image, : len(own)] = torch.tensor(targets.classes[image], dtype=torch.int64)
-            positions = points[:, image]
-            values = sample(own[None], positions.reshape(1, -1, 2))
-            by_prediction = values.view(len(own), *positions.shape[:2]).transpose(0, 1)
-            labels[:, image, : len(own)] = by_prediction
-            if self.ignored_pixels == "excluded":
-                labelled[:, image] = targets.labelled(image, positions)
-        present = sent(present, points.device)
-        each = zip(class_logits, mask_logits, points, labels, labelled, strict=True)
-        costs = [pair_costs(c, m, present, p, i, w, self.weights) for c, m, p, i, w in each]
-        return assign(torch.stack(costs), counts)
+        for row, own in zip(present, targets.classes, strict=True):
+            row[: len(own)] = torch.tensor(own, dtype=torch.int64)
+        way, excluded = _way(points.device), self.ignored_pixels == "excluded"
+        sums = way.pair_sums(mask_logits, targets, points, excluded)
+        logits, ids = torch.stack(list(class_logits)), sent(present, points.device)
+        return assign(pair_costs(logits, ids, sums, self.weights), counts)
 
     def _class_loss(
         self, class_logits: Sequence[Tensor], targets: Targets, matches: Matches
@@ -151,63 +151,6 @@ class SetLoss:
         weight = logits.new_ones(self.num_classes + 1)
         weight[-1] = self.spec.no_object_weight
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), weight, reduction="sum")
-
-    def _mask_losses(
-        self,
-        mask_logits: Sequence[Tensor],
-        targets: Targets,
-        segments: Tensor,
-        matches: Matches,
-        points: Points,
-    ) -> tuple[Tensor, Tensor]:
-        """Return the sums over all matched pairs of the cross-entropy and of the Dice loss.
-
-        Args:
-            mask_logits: L times B×Q×h×w.
-            targets: the ground truth.
-            segments: S×H×W, those of all images.
-            matches: the pairs.
-            points: where they are compared.
-        """
-        chosen = zip(mask_logits, matches.queries, strict=True)
-        maps = torch.cat([each.flatten(0, 1)[queries] for each, queries in chosen])
-        with torch.no_grad():
-            positions = self._positions(maps, targets, points)
-            inside = _own_labels(segments, matches.segments, positions).flatten(0, 1)
-            labelled = self._labelled(targets, positions).flatten(0, 1)
-        logits = sample(maps[:, None], positions.flatten(0, 1)).squeeze(1)
-        # binary cross-entropy, the mean over labelled points
-        entropy = (labelled * F.softplus(logits) - logits * inside).sum(1)
-        entropy = entropy / labelled.sum(1).clamp(min=1)
-        # Dice loss, over labelled points
-        covered = logits.sigmoid()
-        area = (covered * labelled).sum(1) + inside.sum(1)
-        dice = 1 - (2 * (covered * inside).sum(1) + 1) / (area + 1)
-        return entropy.sum(), dice.sum()
-
-    def _positions(self, maps: Tensor, targets: Targets, points: Points) -> Tensor:
-        """Return the uncertain and the random points of every matched pair: L×M×P×2.
-
-        Args:
-            maps: L·M×h×w mask logits of the matched queries.
-            targets: the ground truth.
-            points: the candidates, and the random points.
-        """
-        usable = None
-        if self.ignored_pixels == "excluded" and any(targets.ignored):
-            usable = self._labelled(targets, points.candidates).flatten(0, 1) > 0
-        number = self.spec.points - points.random.shape[2]
-        uncertain = uncertain_points(maps, points.candidates.flatten(0, 1), usable, number)
-        by_pair = uncertain.view(*points.random.shape[:2], number, 2)
-        return torch.cat([by_pair, points.random], dim=2)
-
-    def _labelled(self, targets: Targets, positions: Tensor) -> Tensor:
-        """Return the weight of each of the points L×M×P×2 of the matched pairs: L×M×P, 0..1."""
-        if self.ignored_pixels == "negative":
-            return torch.ones_like(positions[..., 0])
-        by_image = torch.split(positions, pairs_by_image(self.spec, targets), dim=1)
-        weights = [targets.labelled(image, own) for image, own in enumerate(by_image)]
-        return torch.cat(weights, dim=1)
 
 
 def pairs_by_image(spec: SetLossSettings, targets: Targets) -> list[int]:
@@ -237,25 +180,6 @@ def set_totals(
     return {"masks": segments.sum().float(), "classes": weight.float()}
 
 
-def _own_labels(segments: Tensor, owners: Tensor, positions: Tensor) -> Tensor:
-    """Return the values of each pair's segment at the pair's points.
-
-    Every segment is read once for all predictions.
-
-    Args:
-        segments: S×H×W.
-        owners: L×M, the segment of each pair.
-        positions: L×M×P×2.
-
-    Returns:
-        L×M×P, 0..1.
-    """
-    predictions, pairs = owners.shape
-    rows = torch.arange(predictions, device=owners.device)[:, None]
-    # the pair of each segment in each prediction; with more segments than queries some have none,
-    # and read the points of pair 0, which are not used
-    source = owners.new_zeros(len(segments), predictions)
-    source[owners, rows] = rows * pairs + torch.arange(pairs, device=owners.device)
-    grouped = positions.flatten(0, 1)[source].flatten(1, 2)
-    values = sample(segments[:, None], grouped)
-    return values.view(*source.shape, positions.shape[2])[owners, rows]
+def _way(device: torch.device) -> ModuleType:
+    """Return the module that computes on a device."""
+    return set_loss_cpu if device.type == "cpu" else set_loss_pytorch

@@ -17,7 +17,7 @@ from encoder_ablations.utils.environment import processor, versions
 
 BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "predict", "private", "startup"]
 BENCHMARKS += ["training"]
-SLOW = ["lint", "raster", "report"]
+SLOW = ["lint", "raster", "report", "scaling"]
 """Take minutes: only when asked for."""
 
 
@@ -31,6 +31,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, help="threads of PyTorch (default: its own choice)")
     parser.add_argument(
         "--sides", type=int, nargs="+", metavar="PIXELS", help="of the rasters (raster only)"
+    )
+    parser.add_argument(
+        "--shrink", type=int, default=1, metavar="N", help="divide sizes by N (scaling only)"
     )
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - {*BENCHMARKS, *SLOW}
@@ -46,6 +49,8 @@ def main(argv: Sequence[str]) -> int:
         benchmark = importlib.import_module(f"bench_{name}")
         if name == "raster" and arguments.sides:
             benchmark.SIDES = arguments.sides
+        if name == "scaling":
+            benchmark.SHRINK = arguments.shrink
         for line in benchmark.run(arguments.seconds):
             print(line, flush=True)
     return 0

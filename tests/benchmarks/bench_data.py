@@ -129,7 +129,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def _own_cache(folder: Path) -> Iterator[None]:
+def own_cache(folder: Path) -> Iterator[None]:
     """Sets and copies of masks go to ``folder`` instead of the user's cache."""
     before = os.environ.get("XDG_CACHE_HOME")
     os.environ["XDG_CACHE_HOME"] = str(folder)
@@ -146,7 +146,7 @@ def run(seconds: float) -> Iterator[str]:
     with (
         tempfile.TemporaryDirectory() as temporary,
         _one_thread(),
-        _own_cache(Path(temporary) / "cache"),
+        own_cache(Path(temporary) / "cache"),
     ):
         dataset = _dataset(Path(temporary) / "files")
         files = FolderDataset(dataset, "train")

@@ -123,7 +123,7 @@ def without_values(monkeypatch):
 
     def assign(costs, counts):
         places = costs.new_zeros(len(costs), sum(counts), dtype=torch.int64)
-        return Matches(places, places)
+        return Matches(places, places, list(counts))
 
     for module in (eomt, mask2former, query_decoder):
         monkeypatch.setattr(module, "find_targets", find_targets)

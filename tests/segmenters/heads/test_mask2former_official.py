@@ -194,6 +194,7 @@ def random_masks():
 def test_logits_and_loss_with_converted_weights():
     official, ours = build_official(0), build_ours(1)
     ours.load_state_dict(to_ours(official.state_dict()))
+    ours.set_loss.official_order = True
     levels, masks = pyramid(), random_masks()
     outputs = official(levels)
     hidden_states, mask_logits = ours(levels)

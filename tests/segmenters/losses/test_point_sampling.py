@@ -1,6 +1,11 @@
 import torch
 
-from encoder_ablations.segmenters.losses.point_sampling import draw_points, sample, uncertain_points
+from encoder_ablations.segmenters.losses.point_sampling import (
+    PointCounts,
+    draw_points,
+    sample,
+    uncertain_points,
+)
 
 
 def test_sampling_is_bilinear_between_pixel_centres():
@@ -30,7 +35,7 @@ def test_points_are_drawn_in_the_official_order():
     """For each prediction: one draw for each image, then candidates, then random points, of all
     segments."""
     torch.manual_seed(0)
-    points = draw_points(2, 3, 4, 10, 3.0, 0.75, torch.device("cpu"))
+    points = draw_points(PointCounts(2, 3, 4, 10, 30, 3), torch.device("cpu"))
     torch.manual_seed(0)
     for prediction in range(2):
         for image in range(3):

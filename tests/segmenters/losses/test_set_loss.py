@@ -20,7 +20,9 @@ CLASSES, QUERIES, LAYERS, POINTS = 6, 7, 3, 200
 def make_loss(**settings):
     settings = {"name": "mask2former", "queries": QUERIES, "points": POINTS, **settings}
     spec = Mask2FormerSpec(**settings)
-    return SetLoss(spec, CLASSES, spec.ignored_pixels)
+    loss = SetLoss(spec, CLASSES, spec.ignored_pixels)
+    loss.official_order = True
+    return loss
 
 
 def blocks(images=2, size=(48, 64), classes=CLASSES, seed=0):

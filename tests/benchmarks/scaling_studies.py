@@ -1,0 +1,93 @@
+"""Planning, reporting and computing many runs."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from scaling_fit import Growth, growth, silent
+from simulated_study import Size, write_simulated_study
+
+from encoder_ablations.data.references import load_dataset
+from encoder_ablations.data.synthetic.terrain import generate_terrain
+from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
+
+STUDIES = {
+    10: Size(2, 1, 5),
+    100: Size(4, 5, 5),
+    1000: Size(20, 5, 10),
+    10_000: Size(25, 10, 10, 2, 2),
+}
+"""Simulated studies that are reported, by their number of runs."""
+PLANNED = """
+name: planned
+encoders: [clip_b16, {name: clip_b16, weights: random}]
+segmenters: [linear]
+datasets: [camvid]
+fractions: [1.0, 0.5, 0.25, 0.1, 0.05]
+"""
+COMPUTED = """
+name: computed
+encoders: [{name: test_vit, weights: random, neck: none, taps: [1.0]}]
+segmenters: [linear]
+recipe: {steps: 1, batch_size: 2, evaluate_every: 1, augmentation: {crop: [64, 64]}}
+"""
+PROGRAM = "import sys; from encoder_ablations.experiments.cli import main; sys.exit(main())"
+
+
+def plans_growth(sizes: Sequence[int], folder: Path) -> Growth:
+    """From a study's YAML to the ids of its runs."""
+
+    def prepare(runs: int) -> Callable[[], object]:
+        path = folder / f"planned {runs}.yaml"
+        path.write_text(f"{PLANNED}seeds: {list(range(runs // 10))}\n")
+        return partial(_planned, path, runs)
+
+    return growth("plan runs", sizes, prepare)
+
+
+def _planned(path: Path, runs: int) -> None:
+    assert len({run.run_id for run in plan(load_study_spec(str(path)))}) == runs
+
+
+def reports_growth(sizes: Sequence[int], folder: Path) -> Growth:
+    """From records and counts of each image to the report."""
+
+    def prepare(runs: int) -> Callable[[], object]:
+        write_simulated_study(folder / str(runs), STUDIES[runs])
+        return partial(_reported, folder / str(runs))
+
+    return growth("report runs", sizes, prepare)
+
+
+def _reported(folder: Path) -> None:
+    with silent():
+        write_report(folder)
+
+
+def processes_rate(processes: int, runs: int, folder: Path) -> str:
+    """Wall and processor seconds of a study of tiny runs, start and report included."""
+    terrain = folder / "terrain"
+    if not terrain.exists():
+        generate_terrain(terrain, train=8, val=2, test=2, size=64, seed=0)
+    study, output = folder / "computed.yaml", folder / f"{runs} by {processes}"
+    data = load_dataset("mars_terrain").model_copy(update={"root": str(terrain)})
+    listed = json.dumps([data.model_dump(mode="json")])
+    study.write_text(f"{COMPUTED}seeds: {list(range(runs))}\ndatasets: {listed}\n")
+    options = ["--processes", str(processes), "--output", str(output), "--device", "cpu"]
+    command = [sys.executable, "-c", PROGRAM, "run", str(study), *options]
+    wall, processor = time.perf_counter(), os.times()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr + done.stdout)
+    took, after = time.perf_counter() - wall, os.times()
+    used = sum(after[2:4]) - sum(processor[2:4])
+    return (
+        f"study of {runs} runs, {processes} processes: {took / runs:.2f} s a run, "
+        f"{used / runs:.2f} s of processor time a run"
+    )
