@@ -9,6 +9,7 @@ is left out; a few tests start ``python`` itself for that reason.
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,8 @@ def _begin(printed, folder, environment, function, arguments):
     file = os.open(printed, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(file, stream)
+    # the server inherits what is blocked where it is started, such as among a study's processes
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.chdir(folder)
     os.environ.clear()
     os.environ |= environment
