@@ -45,7 +45,8 @@ def _small(monkeypatch):
     monkeypatch.setattr(bench_training, "SIDE", 64)
     monkeypatch.setattr(bench_predict, "IMAGES", 2)
     monkeypatch.setattr(bench_predict, "MODELS", [(bench_predict.REDUCED, 64)])
-    monkeypatch.setattr(bench_private, "SIDE", 64)
+    monkeypatch.setattr(bench_private, "LINEAR_SIDE", 64)
+    monkeypatch.setattr(bench_private, "MASK2FORMER_SIDE", 64)
     monkeypatch.setattr(bench_private, "BATCH", 2)
     monkeypatch.setattr(bench_data, "IMAGES", 8)
 
@@ -163,8 +164,8 @@ def test_memory_that_work_needs_is_found(monkeypatch):
 
     # so large that the allocator asks the system for each
     small, large = growth("job", [64, 160], prepare).costs
-    assert 56 < small.memory / 2**20 < 80
-    assert 150 < large.memory / 2**20 < 180
+    assert 44 < small.memory / 2**20 < 84
+    assert 140 < large.memory / 2**20 < 180
 
 
 def test_growth_of_every_job_at_small_sizes(tmp_path, monkeypatch):

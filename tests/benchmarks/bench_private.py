@@ -17,6 +17,8 @@ from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.spec import HeadSpec, LinearSpec, Mask2FormerSpec
 
 MODEL, CLASSES, BATCH = "vit_tiny_patch16_224", 3, 8
+LINEAR_SIDE, MASK2FORMER_SIDE = 256, 128
+"""Pixels; Mask2Former's images are small, so that it ends within minutes on two cores."""
 SMALL = Mask2FormerSpec(
     name="mask2former",
     queries=20,
@@ -49,15 +51,12 @@ def _step(head: HeadSpec, encoder: EncoderSpec, side: int, private: bool) -> Cal
 
 
 def run(seconds: float) -> Iterator[str]:
-    """ViT-Ti/16 with random weights, frozen under a linear head, fine-tuned under Mask2Former.
-
-    Mask2Former has small images, so that it ends within minutes on two cores.
-    """
+    """ViT-Ti/16 with random weights, frozen under a linear head, fine-tuned under Mask2Former."""
     bare = EncoderSpec(name=MODEL, weights="random", freeze="body", neck="none")
     whole = EncoderSpec(name=MODEL, weights="random")
     for name, head, encoder, side, target in (
-        ("linear", LinearSpec(name="linear", norm="group"), bare, 256, 1.2),
-        ("small Mask2Former", SMALL, whole, 128, 2.0),
+        ("linear", LinearSpec(name="linear", norm="group"), bare, LINEAR_SIDE, 1.2),
+        ("small Mask2Former", SMALL, whole, MASK2FORMER_SIDE, 2.0),
     ):
         steps = [_step(head, encoder, side, private) for private in (True, False)]
         what = f"private step, {name} at {side} px, against a plain one"

@@ -1,6 +1,7 @@
 """How seconds and memory grow with a size: measured at several sizes, and a fitted exponent."""
 
 import contextlib
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -70,6 +71,7 @@ def cost(work: Callable[[], object], most: int) -> Cost:
     """Do some work, at most so often, and return what it cost."""
     memory, times = 0, []
     while not times or (len(times) < most and sum(times) < PATIENCE):
+        gc.collect()  # what it would free meanwhile is not the work's
         _forget_peak()
         before, begin = _status("VmRSS"), time.process_time()
         work()

@@ -14,7 +14,8 @@ from simulated_study import Size, write_simulated_study
 
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.data.synthetic.terrain import generate_terrain
-from encoder_ablations.experiments.reporting.page.page import write_report
+from encoder_ablations.experiments.reporting.page.page import report_of
+from encoder_ablations.experiments.reporting.planned import reported
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
 
 STUDIES = {
@@ -67,7 +68,7 @@ def reports_growth(sizes: Sequence[int], folder: Path) -> Growth:
 
 def _reported(folder: Path) -> None:
     with silent():
-        write_report(folder)
+        report_of(reported(folder))
 
 
 def processes_rate(processes: int, runs: int, folder: Path) -> str:
