@@ -71,9 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         argv = sys.argv[1:]
     name, *arguments = argv or ["--help"]
-    commands = summaries()
+    commands = list(map(_name, _modules()))
     if name in ("-h", "--help"):
-        listed = "\n".join(f"  {each:<10} {text}" for each, text in commands.items())
+        listed = "\n".join(f"  {each:<10} {text}" for each, text in summaries().items())
         print(USAGE.format(commands=listed))
         return 0
     if name == "--version":
@@ -93,14 +93,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command(module.main, arguments, getattr(module, "RESUMES", False))
 
 
+def _modules() -> list[Path]:
+    return sorted(COMMANDS.glob("[a-z]*.py"))
+
+
+def _name(module: Path) -> str:
+    return module.stem.replace("_", "-")
+
+
 def summaries() -> dict[str, str]:
     """Return what each command does, by its name, without importing any of them."""
     found = {}
-    for path in sorted(COMMANDS.glob("[a-z]*.py")):
+    for path in _modules():
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         first_line = docstring.partition("\n")[0]
         text = first_line.partition("``: ")[2]
-        found[path.stem.replace("_", "-")] = text.rstrip(".")
+        found[_name(path)] = text.rstrip(".")
     return found
 
 
