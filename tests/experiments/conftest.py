@@ -1,15 +1,20 @@
 """Tiny studies, and the command line in processes of its own that can be killed."""
 
+import io
 import json
 from functools import partial
+from pathlib import Path
 
 import pytest
 import yaml
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 from warm_processes import start_ablate
 
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.engine.cost import regions
+from encoder_ablations.engine.cost import measure, regions
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.experiments.reporting.figures import drawing
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -75,7 +80,24 @@ def _quick_latencies():
     with pytest.MonkeyPatch.context() as patch:
         quick = partial(regions.measure_cost, seconds=0.0)
         patch.setattr(regions, "measure_cost", quick)
+        patch.setattr(measure, "WARM_UP", 0)
+        patch.setattr(measure, "LEAST_PASSES", 2)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _blank_figures(request, monkeypatch):
+    """Each study ends with a report, and its figures would take a fifth of the time of all tests.
+
+    Tests of reporting, and those marked ``figures``, get them as users do.
+    """
+    if "reporting" in Path(request.fspath).parts or request.node.get_closest_marker("figures"):
+        return
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "png")
+    blank = {"png": buffer.getvalue(), "pdf": b"%PDF-1.4", "svg": b"<svg></svg>"}
+    monkeypatch.setattr(drawing, "_render", lambda figure, kind, **options: blank[kind])
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: None)
 
 
 @pytest.fixture
