@@ -19,7 +19,7 @@ from encoder_ablations.engine.training.optimizer import build_optimizer
 from encoder_ablations.engine.training.steps import MicroBatch, PlainStep, StepSetup
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
-from encoder_ablations.segmenters.losses import matching
+from encoder_ablations.segmenters.losses import matching, set_loss, set_loss_pytorch
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 ENCODER = EncoderSpec(name="test_vit", weights="random", channels=32)
@@ -59,6 +59,10 @@ def test_a_step_waits_for_its_loss_and_the_matching_alone(segmenter, monkeypatch
         return solve(costs, counts)
 
     monkeypatch.setattr(matching, "_assign_images", count)
+    # as on a GPU: on the CPU the loss draws other points, and reads its inputs as arrays
+    drawn = partial(set_loss.draw_points, device=torch.device("cpu"))
+    monkeypatch.setattr(set_loss, "draw_seeded_points", drawn)
+    monkeypatch.setattr(set_loss, "_way", lambda device: set_loss_pytorch)
     accelerator = make_accelerator("cpu")
     optimizer = build_optimizer(segmenter.train(), RECIPE.optimizer)
     step = PlainStep(StepSetup(segmenter, optimizer, RECIPE, accelerator))

@@ -198,6 +198,7 @@ def test_runs_of_other_data_are_no_ensemble(trained_study, make_spec, tmp_path, 
     assert not (folder / "confidence.json").exists()
 
 
+@pytest.mark.figures
 def test_the_report_compares_encoders(measured):
     found = collect(measured)
     assert len(found.confidences) == 2
