@@ -168,6 +168,7 @@ def test_memory_that_work_needs_is_found(monkeypatch):
     assert 140 < large.memory / 2**20 < 180
 
 
+@pytest.mark.slow
 def test_growth_of_every_job_at_small_sizes(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("scaling_fit.PATIENCE", 0.0)

@@ -12,6 +12,7 @@ from encoder_ablations.encoders.table.rows import HierarchicalRow, ViTRow
 from encoder_ablations.utils.errors import InputError
 
 
+@pytest.mark.slow
 def test_the_table_of_facts_is_that_of_the_models():
     assert list(read_facts()) == [row.name for row in ROWS]
     assert FILE.read_text(encoding="utf-8") == as_yaml()

@@ -56,6 +56,7 @@ def test_blocks_and_layers_are_compiled_and_nothing_within_them():
     assert not within
 
 
+@pytest.mark.slow
 def test_the_loss_and_names_stay_and_evaluation_computes_as_written():
     plain, compiled = segmenter_of(FORMER), segmenter_of(FORMER)
     compile_layers(compiled, backend="aot_eager")

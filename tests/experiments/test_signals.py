@@ -55,8 +55,11 @@ def test_a_signal_to_all_processes_leaves_workers_to_their_parent(studies):
     assert not alive
 
 
+SEVERAL = pytest.param(["--processes", "2"], id="processes", marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["here", "processes"])
+@pytest.mark.parametrize("processes", [pytest.param([], id="here"), SEVERAL])
 def test_a_signal_saves_the_step(studies, number, processes):
     changes = ONE_RUN | {"seeds": [0, 1][: 1 + len(processes) // 2]}
     runs = len(changes["seeds"])

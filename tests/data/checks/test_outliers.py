@@ -99,6 +99,7 @@ def test_views_in_another_split_are_named(dataset, change):
     assert (change == "mirrored") == ("mirrored" in found[0].detail)
 
 
+@pytest.mark.slow
 def test_camvid(tmp_path):
     """Real images: every sixth pair, of which five are damaged."""
     source = Path(os.environ.get("DATASETS_ROOT", "nowhere")) / "camvid"

@@ -236,6 +236,7 @@ def test_scenes_of_tiles():
     assert find_scenes([*two, "photo"]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="asks Linux for the largest size of a process"
 )

@@ -211,7 +211,7 @@ def test_the_report_compares_encoders(measured):
     assert together[3] == f"{100 * found.ensembles[0].before.ece:.1f}"
     files = write_report(measured)
     text = files.page.read_text(encoding="utf-8")
-    assert "knows what it does not know" in text
+    assert "How far can the probabilities be relied on?" in text
     assert (measured / "figures" / "s1-confidence.png").exists()
     assert not files.problems
 

@@ -57,7 +57,11 @@ def test_through_the_interpreter():
 
 @pytest.mark.parametrize(
     "arguments",
-    ["75 fp16 fp16 17 many", "80 bf16 fp32 32 many", "90 fp32 fp32 32 one"],
+    [
+        "80 bf16 fp32 32 many",
+        pytest.param("75 fp16 fp16 17 many", marks=pytest.mark.slow),
+        pytest.param("90 fp32 fp32 32 one", marks=pytest.mark.slow),
+    ],
 )
 def test_compiles(arguments, tmp_path):
     """The compiler refuses things that the interpreter takes."""
