@@ -95,20 +95,39 @@ def test_intervals_cover_the_images_where_these_were_counted(factory):
     assert "seeds and test images" in labelled
 
 
+def columns(table):
+    """Column -> its cells."""
+    cells = zip(*table.rows, strict=True)
+    return {name: list(column) for name, column in zip(table.header, cells, strict=True)}
+
+
+SAME = "labelled images that score the same"
+
+
 def test_tables_name_images_classes_and_cost(factory):
     curves = curves_of(write(factory, 0.3))
-    (row,) = labels_table(curves).rows
-    assert row[3] == "32"
-    per_class = labels_per_class_table(curves).rows
-    assert [each[3] for each in per_class] == ["background", "crater", "boulder"]
-    assert {each[5] for each in per_class} == {"32"}
-    cost = labels_cost_table(curves).rows
-    assert [each[2] for each in cost] == ["0", "200"]
+    assert columns(labels_table(curves))[SAME] == ["32"]
+    per_class = columns(labels_per_class_table(curves))
+    assert per_class["class"] == ["background", "crater", "boulder"]
+    assert set(per_class[SAME]) == {"32"}
+    assert columns(labels_cost_table(curves))["labelled images"] == ["0", "200"]
+
+
+def test_answers_stand_before_the_long_names(factory):
+    curves = curves_of(write(factory, 0.3))
+    for table in (labels_table(curves), labels_per_class_table(curves)):
+        header = table.only("mars").header
+        assert header.index(SAME) <= 1
+        assert header.index("with labels") > header.index(SAME) + 1
+        # long names are read from the left, numbers from the right
+        numeric = dict(zip(table.header, table.numeric, strict=True))
+        assert (numeric["with labels"], numeric[SAME]) == (False, True)
+        assert table.markdown().splitlines()[1].startswith("| --- |")
 
 
 def test_classes_that_labels_never_match_are_named(factory):
     curves = curves_of(write(factory, 0.9))
-    assert {row[5] for row in labels_per_class_table(curves).rows} == {"not with 200"}
+    assert set(columns(labels_per_class_table(curves))[SAME]) == {"not with 200"}
 
 
 def test_the_figure_shows_zero_beside_a_broken_axis(factory):
