@@ -127,7 +127,7 @@ def test_answers_stand_before_the_long_names(factory):
 
 def test_classes_that_labels_never_match_are_named(factory):
     curves = curves_of(write(factory, 0.9))
-    assert set(columns(labels_per_class_table(curves))[SAME]) == {"not with 200"}
+    assert set(columns(labels_per_class_table(curves))[SAME]) == {"not reached with 200"}
 
 
 def test_the_figure_shows_zero_beside_a_broken_axis(factory):
