@@ -22,6 +22,8 @@ NEEDED += ["without labels", "with labels", "interval over"]
 PER_CLASS = ["dataset", "class", "labelled images that score the same", "95 % interval over seeds"]
 PER_CLASS += ["without labels (%)", "with all (%)", "without labels", "with labels"]
 """The long names of encoders and heads come last, so that the numbers need no scrolling."""
+NO_SCORE = 0.0005
+"""IoU below which a class counts as never found: it is printed as 0.0 %."""
 COST = ["dataset", "encoder and head", "labelled images", "score (%)", "latency (ms)"]
 COST += ["GFLOPs", "training (s)"]
 
@@ -67,6 +69,9 @@ def _class_rows(dataset: str, without: Arm, labelled: Arm) -> Iterator[list[str]
             continue
         most = labelled.largest.summary(read).mean
         answer = [images_text(found, labelled.images), bounds_text(found)]
+        # a class that is found neither way has nothing to reach
+        if max(alone[0], most) < NO_SCORE:
+            answer = [formats.DASH, formats.DASH]
         shares = [formats.percent(alone[0]), formats.percent(most)]
         yield [dataset, name, *answer, *shares, without.title, labelled.title]
 

@@ -130,6 +130,14 @@ def test_classes_that_labels_never_match_are_named(factory):
     assert set(columns(labels_per_class_table(curves))[SAME]) == {"not reached with 200"}
 
 
+def test_classes_that_nothing_finds_have_nothing_to_compare(factory):
+    curves = curves_of(write(factory, 0.05, {0.05: 0.02, 1.0: 0.07}))
+    found = columns(labels_per_class_table(curves))
+    assert (found["without labels (%)"][2], found["with all (%)"][2]) == ("0.0", "0.0")
+    assert (found[SAME][2], found["95 % interval over seeds"][2]) == ("–", "–")
+    assert "–" not in found[SAME][:2]
+
+
 def test_the_figure_shows_zero_beside_a_broken_axis(factory):
     (curves,) = curves_of(write(factory, 0.3, images=40))
     figure, alt = label_figure(curves)
