@@ -1,5 +1,7 @@
 """The curve from no label on, with constructed records of which the answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from reports import write_report
@@ -148,6 +150,29 @@ def test_the_figure_shows_zero_beside_a_broken_axis(factory):
     assert zero.get_xdata()[0] < 10
     assert zero.get_ydata()[0] == pytest.approx(30, abs=1)
     assert "% with 0 images" in alt
+
+
+def legend_of(curves, titles):
+    """The drawn legend of a label figure whose arms have other titles, and its figure."""
+    arms = [replace(arm, title=title) for arm, title in zip(curves.arms, titles, strict=True)]
+    intervals = dict.fromkeys(titles, (np.nan, np.nan))
+    figure, _ = label_figure(replace(curves, arms=tuple(arms), intervals=intervals))
+    figure.draw_without_rendering()
+    return figure, figure.legends[0]
+
+
+@pytest.mark.parametrize("length", [5, 70, 300])
+def test_the_legend_lies_within_the_figure(factory, length):
+    (curves,) = curves_of(write(factory, 0.3))
+    curves = replace(curves, arms=curves.arms * 2)
+    figure, legend = legend_of(curves, [f"{n} " + "name " * (length // 5) for n in range(4)])
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    (axis,) = figure.axes
+    # below the legend there is room to see the curves
+    assert box.y0 >= axis.get_window_extent().y1
+    assert axis.get_window_extent().height > 2.5 * figure.dpi
 
 
 def test_the_page_has_the_part_where_a_head_needs_no_labels(factory):
