@@ -1,5 +1,6 @@
 """The curve from no label on, with constructed records of which the answer is known."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ from reports import write_report
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
-from encoder_ablations.experiments.reporting.figures.label_curves import label_figure
+from encoder_ablations.experiments.reporting.figures.charts.svg import chart
+from encoder_ablations.experiments.reporting.figures.label_curves import label_figure, label_panel
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
@@ -150,6 +152,33 @@ def test_the_figure_shows_zero_beside_a_broken_axis(factory):
     assert zero.get_xdata()[0] < 10
     assert zero.get_ydata()[0] == pytest.approx(30, abs=1)
     assert "% with 0 images" in alt
+
+
+@pytest.mark.parametrize("images", [0, 40])
+def test_the_chart_of_the_page_shows_what_its_caption_says(factory, images):
+    (curves,) = curves_of(write(factory, 0.3, images=images))
+    assert curves.interval_known == bool(images)
+    second = replace(curves.without[0], title="another")
+    intervals = {**curves.intervals, "another": curves.intervals[curves.without[0].title]}
+    curves = replace(curves, arms=(*curves.arms[:1], second, *curves.arms[1:]), intervals=intervals)
+    drawn = chart([label_panel(curves)], "")
+    series = re.findall(r'<g class="drawn" style="--c:(#\w+)" data-name="([^"]*)">(.*?)</g>', drawn)
+    assert len({color for color, _, _ in series}) == 3
+    # a dotted line for each score without labels, on a band where its interval is known
+    assert ['class="level"' in parts for _, _, parts in series] == [True, True, False]
+    bands = [bool(images), bool(images), True]
+    assert ['class="band"' in parts for _, _, parts in series] == bands
+    texts = re.findall(r'<text class="middle"[^>]*>([^<]*)', drawn)
+    assert texts[:4] == ["200", "100 %", "100", "50 %"]
+    assert texts[-2:] == ["0", "no labels"]
+    assert drawn.count('class="break"') == 1
+
+
+def test_a_chart_with_nothing_at_zero_is_not_broken(factory):
+    (curves,) = curves_of(write(factory, 0.3))
+    labelled = replace(curves, arms=tuple(curves.labelled))
+    drawn = chart([label_panel(labelled)], "")
+    assert not re.search('class="(break|level)"', drawn)
 
 
 def legend_of(curves, titles):
