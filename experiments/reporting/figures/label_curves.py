@@ -29,7 +29,7 @@ from encoder_ablations.experiments.reporting.figures.encoder_series import (
     summary_point,
 )
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
-from encoder_ablations.experiments.reporting.findings.label_curves import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import (
     Arm,
     LabelCurves,
     images_of,

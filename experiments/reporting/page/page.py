@@ -21,7 +21,7 @@ from encoder_ablations.experiments.reporting.figures.training_curves import CROW
 from encoder_ablations.experiments.reporting.findings.confidence import Confidence, confidence_of
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
-from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import label_curves
 from encoder_ablations.experiments.reporting.findings.privacy import (
     privacy_curves,
     privacy_gain,

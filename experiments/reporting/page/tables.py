@@ -21,8 +21,8 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 )
 from encoder_ablations.experiments.reporting.findings.image_classes import image_classes_table
 from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
-from encoder_ablations.experiments.reporting.findings.label_curves import LabelCurves
-from encoder_ablations.experiments.reporting.findings.label_tables import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import LabelCurves
+from encoder_ablations.experiments.reporting.findings.labels.label_tables import (
     labels_cost_table,
     labels_per_class_table,
     labels_table,

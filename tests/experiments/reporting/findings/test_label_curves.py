@@ -13,8 +13,8 @@ from encoder_ablations.experiments.reporting.figures.charts.svg import chart
 from encoder_ablations.experiments.reporting.figures.label_curves import label_figure, label_panel
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
-from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
-from encoder_ablations.experiments.reporting.findings.label_tables import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import label_curves
+from encoder_ablations.experiments.reporting.findings.labels.label_tables import (
     labels_cost_table,
     labels_per_class_table,
     labels_table,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, product
 
 from encoder_ablations.experiments.reporting.findings.groups import class_score
-from encoder_ablations.experiments.reporting.findings.label_curves import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import (
     Arm,
     LabelCurves,
     Needed,
