@@ -27,6 +27,9 @@ from encoder_ablations.experiments.reporting.findings.labels.label_tables import
     labels_per_class_table,
     labels_table,
 )
+from encoder_ablations.experiments.reporting.findings.labels.predicted_masks import (
+    predicted_masks_table,
+)
 from encoder_ablations.experiments.reporting.findings.privacy import privacy_table
 from encoder_ablations.experiments.reporting.findings.protocols import protocols_table
 from encoder_ablations.experiments.reporting.findings.published_scores import Cited, citations
@@ -251,6 +254,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "transfer": transfer_table,
     "folds": folds_table,
     "federated": federated_table,
+    "predicted_masks": predicted_masks_table,
     "confidence": confidence_table,
     "privacy": privacy_table,
     "worst_images": worst_images_table,
