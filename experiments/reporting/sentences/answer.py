@@ -181,6 +181,8 @@ def _sure(setting: Setting, ranked: Ranking) -> list[str]:
     if len(counts) == 1:
         seeds = plural(fewest, "seed")
     sentences = [f"Every encoder was trained with {seeds} (repetitions with other random numbers)."]
+    if setting.groups[0].spec.segmenter.learning == "one pass":
+        sentences = [f"Nothing is trained. Every encoder has {seeds} (other labelled images)."]
     if fewest < ENOUGH:
         sentences.append(f"Intervals and tests need at least {ENOUGH} seeds.")
     tests = sum(not math.isnan(pair.p) for pair in ranked.comparisons)

@@ -25,7 +25,7 @@ PER_CLASS += ["without labels (%)", "with all (%)", "without labels", "with labe
 NO_SCORE = 0.0005
 """IoU below which a class counts as never found: it is printed as 0.0 %."""
 COST = ["dataset", "encoder and head", "labelled images", "score (%)", "latency (ms)"]
-COST += ["GFLOPs", "training (s)"]
+COST += ["GFLOPs", "training or reading labels (s)"]
 
 
 def labels_table(curves: Sequence[LabelCurves]) -> Table:
