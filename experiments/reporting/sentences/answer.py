@@ -83,6 +83,8 @@ def _headline(ranked: Ranking) -> str:
     if len(ranked.standings) == 1:
         score = formats.percent(ranked.leader.score.mean)
         told = f"{leader} reaches {score} % {metric}"
+        if ranked.leader.group.spec.pseudo_labels is not None:
+            return f"{told} with predicted masks for the images without labels."
         return f"{told}; no other encoder has a result to compare it with."
     second = ranked.standings[1]
     runner_up = ranked.pair(ranked.leader, second)

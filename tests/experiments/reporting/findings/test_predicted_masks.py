@@ -128,4 +128,8 @@ def test_the_page_compares_arms(write):
     page = files.page.read_text()
     assert "Do predicted masks help?" in page
     assert "5.1 points more" in files.headlines[-1]
+    # the arm with a teacher has something to be compared with
+    told = [headline for headline in files.headlines if "no other encoder" in headline]
+    assert len(told) == 1
+    assert "predicted masks" not in told[0]
     assert TEACHER in page
