@@ -83,12 +83,13 @@ def report_of(study: Study) -> ReportFiles:
     between = across(shared["stability"])
     values = {"labels": labels, "between": between, "private": private, "problems": problems}
     values |= {"tuning": tuning, "said_of_federation": said_of_federation(study)}
-    values["said_of_teachers"] = said_of_teachers(study)
+    taught = said_of_teachers(study)
+    values["said_of_teachers"] = taught
     values["front_chart"] = front_chart(study.settings, styles)
     write_text(page, render(study, styles, sections, values))
     headlines = [section["answer"].with_scope for section in sections]
     headlines += chain.from_iterable(part.sentences for part in labels)
-    headlines += values["said_of_teachers"]
+    headlines += taught
     headlines += [part["said"][0] for part in tuning]
     ranked = terminal_ranking(study.groups)
     files = _files(study, sections + private + tuning, labels)

@@ -152,8 +152,9 @@ def _grid(frame: Frame, panel: Panel, apart: int) -> Iterator[str]:
     for value, text in _apart(frame, panel.x.ticks, apart):
         yield from _tick(_short(frame.across(value)), _short(bottom), text)
     for value in panel.x.breaks:
-        x = frame.across(value)
-        strokes = [f"M{_short(at - 3)} {_short(bottom + 6)}l6 -12" for at in (x - 3, x + 3)]
+        middle = frame.across(value)
+        starts = (middle - 6, middle)
+        strokes = [f"M{_short(start)} {_short(bottom + 6)}l6 -12" for start in starts]
         yield f'<path class="break" d="{"".join(strokes)}"/>'
     below = _short(frame.height - 6)
     yield f'<text class="end label" x="{_short(right)}" y="{below}">{escape(panel.x.label)}</text>'
