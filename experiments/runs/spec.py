@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -147,9 +148,13 @@ class RunSpec(Config):
             words.append(f"pseudo{self.pseudo_labels.short_title}")
         if self.tuning is not None:
             words.append({"trial": "trial", "report": "tuned"}[self.tuning.role])
-        slug = re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(words).replace("_", "-")).strip("-")
-        slug = slug[:LONGEST_SLUG]  # file systems hold names of 255 bytes
-        return f"{slug}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+        name = slug(words)[:LONGEST_SLUG]  # file systems hold names of 255 bytes
+        return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+def slug(words: Iterable[str]) -> str:
+    """Return words as they stand in run ids: letters, digits and dots, joined by dashes."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(words)).strip("-")
 
 
 def _refuse_other_recipe(recipe: Recipe, dataset: DatasetSpec) -> None:

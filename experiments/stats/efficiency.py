@@ -76,7 +76,8 @@ def _over_target(
 def _with_interval(grid: np.ndarray, over: np.ndarray, found: Efficiency) -> Efficiency:
     """Return what was found with its 95 % interval from the paired t intervals at every place.
 
-    It is exact where differences are normal and the mean crosses the target once.
+    It is exact where differences are normal and the mean crosses the target once. Where the mean
+    crosses it several times, the interval is too wide rather than too narrow.
     """
     seeds, mean = len(over), over.mean(axis=0)
     half = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * scipy.stats.sem(over, axis=0)
@@ -88,8 +89,14 @@ def efficiency_of_bounds(
 ) -> Efficiency:
     """Return what was found with the 95 % interval of the fraction.
 
-    It holds every fraction at which the interval of curve minus target includes 0 (Fieller, 1954),
-    and what lies between them.
+    The fraction is the first one at which the curve reaches the target. The interval holds every
+    fraction at which the interval of curve minus target includes 0 (Fieller, 1954), and what lies
+    between them. Beyond the measured fractions there is no curve, so that its ends decide:
+
+    - certainly above the target at the smallest fraction: less than that is enough, wherever the
+      curve goes from there;
+    - nowhere certainly above: all images may not be enough;
+    - certainly below everywhere: all images are not enough.
 
     Args:
         grid: logarithms of the fractions, (G,).
@@ -97,20 +104,22 @@ def efficiency_of_bounds(
         high: upper end, (G,).
         found: the fraction at which the mean reaches the target.
     """
-    # Fieller: the places at which a difference of 0 is possible
-    possible = np.flatnonzero((low <= 0) & (high >= 0))
-    if not len(possible):
-        # certainly above or below the target everywhere, or it crosses between two grid points
-        possible = np.array([np.argmin(np.abs(low + high))])
-    first, last = possible[0], possible[-1]
-    # the fraction itself may lie between two points of the grid
-    ends = [*np.exp(grid[[first, last]]), found.fraction]
+    first, last = float(np.exp(grid[0])), float(np.exp(grid[-1]))
+    if low[0] > 0:
+        return replace(found, low=first, high=first, low_open=True)
+    if np.all(high < 0):
+        return replace(found, low=last, high=last, high_open=True)
+    # Fieller: the places at which a difference of 0 is possible; none where the curve crosses
+    # between two points of the grid, then the fraction itself is the interval
+    possible = np.exp(grid[(low <= 0) & (high >= 0)])
+    ends = [*possible, found.fraction]
+    never_above = bool(np.all(low <= 0))
     return replace(
         found,
         low=float(np.nanmin(ends)),
-        high=float(np.nanmax(ends)),
-        low_open=bool(first == 0 and high[0] >= 0),
-        high_open=bool(last == len(grid) - 1 and low[-1] <= 0),
+        high=last if never_above else float(np.nanmax(ends)),
+        low_open=bool(high[0] >= 0),
+        high_open=never_above,
     )
 
 

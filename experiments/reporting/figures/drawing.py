@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any, cast
 
 import matplotlib
@@ -26,6 +27,9 @@ from encoder_ablations.utils.pages.fonts import further_families
 
 WIDTH = 9.6
 """Inches of a figure that fills the page."""
+
+LEGEND_LETTERS = 120
+"""Most characters of a line in a legend; such a line fits into :data:`WIDTH`."""
 
 INK = "#27313d"
 FAINT = "#c3cad3"
@@ -167,10 +171,24 @@ def new_figure(
 
 
 def share_legend(figure: Figure, axis: Axes) -> None:
-    """Add one legend above all panels, with what ``axis`` shows."""
-    handles, labels = axis.get_legend_handles_labels()
-    columns = min(4, len(labels))
-    figure.legend(handles, labels, loc="outside upper left", ncols=columns, fontsize=8.5)
+    """Add one legend above all panels, with what ``axis`` shows.
+
+    It has as many columns, four at most, as fit into the figure. Names that are too long for one
+    column are wrapped, and a figure with many rows of names is made higher by them.
+    """
+    handles, names = axis.get_legend_handles_labels()
+    labels = [fill(name, LEGEND_LETTERS) for name in names]
+    most = min(4, len(labels))
+    for columns in range(most, 0, -1):
+        place: Any = {"loc": "outside upper left", "ncols": columns, "fontsize": 8.5}
+        legend = figure.legend(handles, labels, **place)
+        width = legend.get_window_extent().width
+        if width <= figure.bbox.width or columns == 1:
+            break
+        legend.remove()
+    if columns < most:
+        height = legend.get_window_extent().height / figure.dpi
+        figure.set_figheight(figure.get_figheight() + height)
 
 
 def hide_unused(axes: Sequence[Axes], used: int) -> None:

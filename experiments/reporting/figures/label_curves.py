@@ -1,7 +1,6 @@
 """Scores against the number of labelled images, from none on."""
 
 import math
-from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from encoder_ablations.experiments.reporting.figures.encoder_series import (
     summary_point,
 )
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
-from encoder_ablations.experiments.reporting.findings.label_curves import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import (
     Arm,
     LabelCurves,
     images_of,
@@ -39,6 +38,7 @@ from encoder_ablations.experiments.reporting.text import formats
 
 GAP = 0.2
 """Width of the gap between 0 and the fewest images, as a share of the logarithmic axis."""
+AXIS = "labelled training images and their share of all (logarithmic)"
 NARROWEST = 2.0
 """Smallest ratio of the fewest images to the place at which 0 is drawn."""
 
@@ -51,28 +51,39 @@ def draw_label_curves(curves: LabelCurves, folder: Path, name: str) -> EmbeddedF
 
 
 def label_panel(curves: LabelCurves) -> Panel:
-    """Return the same as a panel of the page; a rule is a score without labels."""
-    numbers = _numbers(curves)
-    zero = _place_of_zero(list(numbers))
+    """Return the same as a panel of the page; a level is a score without labels."""
+    zero = _place_of_zero(list(_numbers(curves)))
     looks = zip(cycle(COLORS), cycle(MARKERS), strict=False)
-    series = []
-    for arm, (color, marker) in zip(curves.arms, looks, strict=False):
-        style = EncoderStyle(color, marker, dashed=False)
-        points, seeds = _arm_points(arm, zero, curves)
-        interval = "y" if arm.without_labels else "band"
-        look: dict[str, Any] = {"color": color, "outline": style.outline, "interval": interval}
-        series.append(Series(arm.title, points=points, seeds=seeds, **look))
-    rules = [("y", 100 * arm.largest.score.mean) for arm in curves.without]
-    ticks = [(float(number), str(number)) for number in numbers]
-    if curves.without:
-        ticks = [(zero, "0"), *ticks]
-    ends = [zero, *numbers]
-    label = "labelled training images (logarithmic)"
-    across = Axis(min(ends) / 1.2, max(ends) * 1.1, label, ticks, logarithmic=True, unit=" images")
-    values = [end for each in series for point in each.points for end in point[1:4] if end]
+    series = [
+        _series(arm, zero, curves, EncoderStyle(color, marker, dashed=False))
+        for arm, (color, marker) in zip(curves.arms, looks, strict=False)
+    ]
+    ends = [end for each in series for point in each.points for end in point[1:4]]
+    values = [end for end in ends if end is not None]
     values += [value for each in series for _, value in each.seeds]
-    return Panel(
-        across, linear_axis(values, f"{curves.metric} (%)", " %", PERCENT), series, "", rules
+    scores = linear_axis(values, f"{curves.metric} (%)", " %", PERCENT)
+    return Panel(_images_axis(curves, zero), scores, series)
+
+
+def _series(arm: Arm, zero: float, curves: LabelCurves, style: EncoderStyle) -> Series:
+    points, seeds = _arm_points(arm, zero, curves)
+    look: dict[str, Any] = {"color": style.color, "outline": style.outline}
+    if arm.without_labels:
+        look |= {"interval": "y", "level": points[0]}
+    return Series(arm.title, points=points, seeds=seeds, **look)
+
+
+def _images_axis(curves: LabelCurves, zero: float) -> Axis:
+    """Return the axis of labelled images, with 0 left of a break where something stands there."""
+    ends = [zero, *_numbers(curves)]
+    return Axis(
+        min(ends) / 1.2,
+        max(ends) * 1.1,
+        AXIS,
+        list(_ticks(curves, zero).items()),
+        logarithmic=True,
+        unit=" images",
+        breaks=_breaks(curves, zero),
     )
 
 
@@ -105,8 +116,7 @@ def label_figure(curves: LabelCurves) -> tuple[Figure, str]:
     stands at 0 with its interval over test images, and as a dotted line over all numbers of images.
     """
     figure, (axis,) = new_figure(WIDTH, 4.6)
-    numbers = _numbers(curves)
-    zero = _place_of_zero(list(numbers))
+    zero = _place_of_zero(list(_numbers(curves)))
     looks = zip(cycle(COLORS), cycle(MARKERS), strict=False)
     described = []
     for arm, (color, marker) in zip(curves.arms, looks, strict=False):
@@ -115,7 +125,7 @@ def label_figure(curves: LabelCurves) -> tuple[Figure, str]:
         else:
             _draw_labelled(axis, arm, color, marker)
         described.append(f"{arm.title} {' to '.join(_ends(arm))}")
-    _broken_axis(axis, numbers, zero, bool(curves.without))
+    _broken_axis(axis, curves, zero)
     axis.set_ylabel(f"{curves.metric} (%)")
     share_legend(figure, axis)
     told = f"{curves.metric} on {curves.dataset} against the number of labelled images"
@@ -172,21 +182,16 @@ def _draw_labelled(axis: Axes, arm: Arm, color: str, marker: str) -> None:
         axis.plot([images] * len(seeds), seeds, ".", color=color, markersize=3.5, alpha=0.6)
 
 
-def _broken_axis(axis: Axes, numbers: Mapping[int, float], zero: float, shows_zero: bool) -> None:
+def _broken_axis(axis: Axes, curves: LabelCurves, zero: float) -> None:
     """Make the axis logarithmic, with 0 left of a break where something stands at 0."""
     axis.set_xscale("log")
-    ticks: dict[float, str] = {}
-    if shows_zero:
-        ticks[zero] = "0\nno labels"
-    ticks |= {number: f"{number}\n{formats.fraction(share)}" for number, share in numbers.items()}
+    ticks = _ticks(curves, zero)
     axis.set_xticks(list(ticks))
     texts = list(ticks.values())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda _, place: texts[place or 0]))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("labelled training images and their share of all (logarithmic)")
-    if shows_zero and numbers:
-        # the usual sign of a break, half way on the logarithmic scale
-        middle = (zero * min(numbers)) ** 0.5
+    axis.set_xlabel(AXIS)
+    for middle in _breaks(curves, zero):
         axis.text(
             middle,
             0,
@@ -198,3 +203,19 @@ def _broken_axis(axis: Axes, numbers: Mapping[int, float], zero: float, shows_ze
             fontsize=12,
             fontweight="bold",
         )
+
+
+def _ticks(curves: LabelCurves, zero: float) -> dict[float, str]:
+    """Return where a number of labelled images stands -> the number and its share of all."""
+    ticks: dict[float, str] = {}
+    if curves.without:
+        ticks[zero] = "0\nno labels"
+    numbers = _numbers(curves)
+    return ticks | {number: f"{number}\n{formats.fraction(numbers[number])}" for number in numbers}
+
+
+def _breaks(curves: LabelCurves, zero: float) -> list[float]:
+    """Return where the axis is broken: half way between 0 and the fewest images."""
+    if not curves.without:
+        return []
+    return [math.sqrt(zero * number) for number in list(_numbers(curves))[:1]]

@@ -22,6 +22,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text.encoder_names import encoder_name
+from encoder_ablations.experiments.reporting.text.teachers import arm_names
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
 from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.federated.arms import federation_title
@@ -222,11 +223,12 @@ def _setting_titles(records: Sequence[RunRecord]) -> list[str]:
     # failed runs do not know the last one: finished runs of the same model tell it
     finished = [record for record in records if record.status == "finished"]
     statistics = {_model(record): record.images_per_statistic for record in finished}
+    arms = arm_names(record.spec for record in records)
     return unique_titles(
         [
             (
                 f"{record.spec.dataset.name} · {record.spec.segmenter.title}",
-                _fixed_part(record, statistics.get(_model(record))),
+                _fixed_part(record, statistics.get(_model(record)), arms),
             )
             for record in records
         ]
@@ -256,7 +258,7 @@ def _model(record: RunRecord) -> str:
     return record.spec.model_dump_json(include={"encoder", "segmenter", "recipe"})
 
 
-def _fixed_part(record: RunRecord, statistics: int | None) -> str:
+def _fixed_part(record: RunRecord, statistics: int | None, arms: Mapping[str, str]) -> str:
     """Return JSON of everything that runs of one setting have in common.
 
     An encoder with a recipe of its own counts as trained under the study's; this is disclosed.
@@ -264,6 +266,7 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
     Args:
         record: of the run.
         statistics: see ``RunRecord.images_per_statistic``.
+        arms: names of the arms with and without predicted masks; see :func:`arm_names`.
     """
     spec = record.spec
     loop = "Detectron2" if spec.detectron2 else "ours"
@@ -277,7 +280,7 @@ def _fixed_part(record: RunRecord, statistics: int | None) -> str:
         "detectron2": canonical(spec.detectron2),
         "loop": canonical(loop),
         "federation": canonical(federation_title(spec.federation)),
-        "pseudo_labels": canonical(teacher_title(spec)),
+        "pseudo_labels": canonical(arms[teacher_title(spec)]),
         "tuning": canonical(tuning_title(spec)),
     }
     content = ", ".join(f'"{name}": {part}' for name, part in parts.items())

@@ -182,23 +182,13 @@ def _cells(found: Federated) -> Iterator[str]:
     yield from (found.place, found.encoder, found.spec.title, formats.fraction(found.fraction))
     yield summarize(list(found.scores.values())).text()
     yield summarize(list(found.central.values())).text()
-    yield _change(found.against_central)
+    yield formats.change(found.against_central.over)
     yield summarize(list(found.mean_alone.values())).text()
     yield found.worst_alone.text()
-    yield _change(found.against_alone)
+    yield formats.change(found.against_alone.over)
     yield str(len(found.scores))
     yield _worst_client(found)
     yield data_size(_sent(found))
-
-
-def _change(difference: Difference) -> str:
-    """Return a difference in points and its bounds, as far as there are any."""
-    over = difference.over
-    if over.n == 0:
-        return formats.DASH
-    if not over.spread:
-        return formats.points(over.mean)
-    return f"{formats.points(over.mean)} ({formats.interval(over.low, over.high)})"
 
 
 def _worst_client(found: Federated) -> str:

@@ -56,7 +56,8 @@ def protocols_table(study: Study) -> Table:
 def _rows(setting: Setting) -> Iterator[list[str]]:
     ranked = ranking(setting, setting.reference)
     for family in families(ranked):
-        changes = ["", *map(_change, against_first(ranked, family))]
+        others = [pair.difference.over for pair in against_first(ranked, family)]
+        changes = ["", *map(formats.change, others)]
         for standing, change in zip(family, changes, strict=True):
             score, cost = standing.score, standing.cost
             yield [
@@ -64,13 +65,3 @@ def _rows(setting: Setting) -> Iterator[list[str]]:
                 *(score.text(), str(score.n), change),
                 *(formats.large(cost.trainable), f"{cost.train_seconds:.1f}"),
             ]
-
-
-def _change(pair: Comparison) -> str:
-    """Return the difference in points and its bounds, as far as there are any."""
-    over = pair.difference.over
-    if not over.spread:
-        return formats.points(over.mean)
-    kind = over.spread.replace("95 % interval", "")
-    bounds = f"{kind} {formats.interval(over.low, over.high)}".lstrip()
-    return f"{formats.points(over.mean)} ({bounds})"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from encoder_ablations.experiments.reporting.figures.drawing import EmbeddedFigure
 from encoder_ablations.experiments.reporting.figures.label_curves import draw_label_curves
-from encoder_ablations.experiments.reporting.findings.label_curves import LabelCurves
-from encoder_ablations.experiments.reporting.findings.label_tables import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import LabelCurves
+from encoder_ablations.experiments.reporting.findings.labels.label_tables import (
     labels_cost_table,
     labels_per_class_table,
     labels_table,

@@ -21,7 +21,7 @@ from encoder_ablations.experiments.reporting.figures.training_curves import CROW
 from encoder_ablations.experiments.reporting.findings.confidence import Confidence, confidence_of
 from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
-from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import label_curves
 from encoder_ablations.experiments.reporting.findings.privacy import (
     privacy_curves,
     privacy_gain,
@@ -43,6 +43,7 @@ from encoder_ablations.experiments.reporting.sentences import method, zero_label
 from encoder_ablations.experiments.reporting.sentences.answer import Answer, answer, scope_of
 from encoder_ablations.experiments.reporting.sentences.cost import cost_sentences, front_sentence
 from encoder_ablations.experiments.reporting.sentences.federated import said_of_federation
+from encoder_ablations.experiments.reporting.sentences.predicted_masks import said_of_teachers
 from encoder_ablations.experiments.reporting.sentences.pretraining_gain import gain, gain_headline
 from encoder_ablations.experiments.reporting.sentences.protocols import said_of_protocols
 from encoder_ablations.experiments.reporting.text import formats
@@ -82,10 +83,13 @@ def report_of(study: Study) -> ReportFiles:
     between = across(shared["stability"])
     values = {"labels": labels, "between": between, "private": private, "problems": problems}
     values |= {"tuning": tuning, "said_of_federation": said_of_federation(study)}
+    taught = said_of_teachers(study)
+    values["said_of_teachers"] = taught
     values["front_chart"] = front_chart(study.settings, styles)
     write_text(page, render(study, styles, sections, values))
     headlines = [section["answer"].with_scope for section in sections]
     headlines += chain.from_iterable(part.sentences for part in labels)
+    headlines += taught
     headlines += [part["said"][0] for part in tuning]
     ranked = terminal_ranking(study.groups)
     files = _files(study, sections + private + tuning, labels)

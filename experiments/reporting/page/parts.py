@@ -53,6 +53,7 @@ OF_SETTINGS = (
 OF_STUDY = (
     Part("federated", "Federated training", ("federated",)),
     Part("labels", "Labels needed", ("labels",)),
+    Part("taught", "Predicted masks", ("taught",)),
     Part("folds", "Over the folds", ("folds",)),
     Part("between", "Other heads and datasets", ("between",)),
     Part("privacy", "Privacy", ("private",)),

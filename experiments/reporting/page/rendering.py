@@ -10,6 +10,9 @@ from encoder_ablations.experiments.reporting.figures.drawing import Styles
 from encoder_ablations.experiments.reporting.findings.cross_dataset import matrices
 from encoder_ablations.experiments.reporting.findings.federated import federated_table
 from encoder_ablations.experiments.reporting.findings.folds import folds_table
+from encoder_ablations.experiments.reporting.findings.labels.predicted_masks import (
+    predicted_masks_table,
+)
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.page import all_results
 from encoder_ablations.experiments.reporting.page.parts import (
@@ -67,6 +70,7 @@ def _of_study(
         "sure_line": summary.sure_line(study),
         "folds": folds_table(study),
         "federated": federated_table(study),
+        "taught": predicted_masks_table(study),
         "matrices": matrices(study),
         "warnings": cautions.warnings(study),
         "failures": [(record, method.run_name(study, record)) for record in study.failed],

@@ -21,11 +21,14 @@ from encoder_ablations.experiments.reporting.findings.groups import (
 )
 from encoder_ablations.experiments.reporting.findings.image_classes import image_classes_table
 from encoder_ablations.experiments.reporting.findings.image_intervals import UNKNOWN, Resampling
-from encoder_ablations.experiments.reporting.findings.label_curves import LabelCurves
-from encoder_ablations.experiments.reporting.findings.label_tables import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import LabelCurves
+from encoder_ablations.experiments.reporting.findings.labels.label_tables import (
     labels_cost_table,
     labels_per_class_table,
     labels_table,
+)
+from encoder_ablations.experiments.reporting.findings.labels.predicted_masks import (
+    predicted_masks_table,
 )
 from encoder_ablations.experiments.reporting.findings.privacy import privacy_table
 from encoder_ablations.experiments.reporting.findings.protocols import protocols_table
@@ -251,6 +254,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "transfer": transfer_table,
     "folds": folds_table,
     "federated": federated_table,
+    "predicted_masks": predicted_masks_table,
     "confidence": confidence_table,
     "privacy": privacy_table,
     "worst_images": worst_images_table,

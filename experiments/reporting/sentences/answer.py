@@ -83,6 +83,8 @@ def _headline(ranked: Ranking) -> str:
     if len(ranked.standings) == 1:
         score = formats.percent(ranked.leader.score.mean)
         told = f"{leader} reaches {score} % {metric}"
+        if ranked.leader.group.spec.pseudo_labels is not None:
+            return f"{told} with predicted masks for the images without labels."
         return f"{told}; no other encoder has a result to compare it with."
     second = ranked.standings[1]
     runner_up = ranked.pair(ranked.leader, second)
@@ -181,6 +183,8 @@ def _sure(setting: Setting, ranked: Ranking) -> list[str]:
     if len(counts) == 1:
         seeds = plural(fewest, "seed")
     sentences = [f"Every encoder was trained with {seeds} (repetitions with other random numbers)."]
+    if setting.groups[0].spec.segmenter.learning == "one pass":
+        sentences = [f"Nothing is trained. Every encoder has {seeds} (other labelled images)."]
     if fewest < ENOUGH:
         sentences.append(f"Intervals and tests need at least {ENOUGH} seeds.")
     tests = sum(not math.isnan(pair.p) for pair in ranked.comparisons)

@@ -17,9 +17,18 @@ def cost_sentences(ranked: Ranking) -> list[str]:
         return []
     leader = ranked.leader
     price = _price(leader, unit="GFLOPs (billion multiply-adds)")
-    training = duration(leader.cost.train_seconds)
-    own = f"{leader.encoder} needs {price} and {training} of training."
+    own = f"{leader.encoder} needs {price}{_preparation(leader)}."
     return [own, *_against_cheapest(ranked), *_on_front(ranked)]
+
+
+def _preparation(standing: Standing) -> str:
+    """Return the time of training, or what a head without training steps needs in its place."""
+    spent = duration(standing.cost.train_seconds)
+    return {
+        "steps": f" and {spent} of training",
+        "one pass": f" and {spent} to read the labelled images once",
+        "nothing": ", and no training",
+    }[standing.group.spec.segmenter.learning]
 
 
 def _against_cheapest(ranked: Ranking) -> list[str]:

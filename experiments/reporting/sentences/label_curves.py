@@ -2,7 +2,7 @@
 
 import math
 
-from encoder_ablations.experiments.reporting.findings.label_curves import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import (
     Arm,
     LabelCurves,
     Needed,

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from encoder_ablations.experiments.reporting.findings.groups import Setting
+from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, Setting
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Comparison,
     Ranking,
@@ -18,6 +18,8 @@ from encoder_ablations.utils.texts import duration, plural
 
 NAMED = 3
 """Most settings whose gains are named one by one."""
+MOST_HEADS = 6
+"""Most settings of a single encoder that are named one by one."""
 
 
 def one_answer(study: Study, headlines: Sequence[str]) -> str:
@@ -81,12 +83,29 @@ def _leaders(settings: Sequence[Setting]) -> str:
 
 
 def _one_encoder(settings: Sequence[Setting]) -> str:
-    """Return what the only encoder scores in each setting, the highest score first."""
+    """Return what the only encoder scores in each setting, the highest score first.
+
+    Shares of the images are said where they differ: such scores do not compare.
+    """
     leaders = {each.title: ranking(each, each.reference).leader for each in settings}
-    best = sorted(leaders, key=lambda title: -leaders[title].score.mean)[:NAMED]
-    told = [f"{formats.percent(leaders[title].score.mean)} % on {title}" for title in best]
+    best = sorted(leaders, key=lambda title: -leaders[title].score.mean)
+    shares = {title: "" for title in best}
+    if len({leader.group.fraction for leader in leaders.values()}) > 1:
+        shares = {title: f" {_share(leaders[title].group.fraction)}" for title in best}
+    told = [
+        f"{formats.percent(leaders[title].score.mean)} %{shares[title]} on {title}"
+        for title in best[:MOST_HEADS]
+    ]
+    if len(best) > MOST_HEADS:
+        told.append(f"less in {plural(len(best) - MOST_HEADS, 'other setting')}")
     encoder = leaders[best[0]].encoder
     return f"{encoder} scores {formats.listing(told)}."
+
+
+def _share(fraction: float) -> str:
+    if not fraction:
+        return "without labels"
+    return f"with {formats.fraction(fraction)} of the images"
 
 
 def cost_line(study: Study) -> str:
@@ -94,8 +113,7 @@ def cost_line(study: Study) -> str:
     runs = study.finished
     if not runs:
         return ""
-    trained = sum(run.cost.train_seconds for run in runs)
-    total = f"training {plural(len(runs), 'finished run')} took {duration(trained)}"
+    total = _trained([run for run in runs if run.spec.steps])
     ranked = [ranking(each, each.reference) for each in study.settings if each.scored]
     leaders = [each.leader for each in ranked]
     if len(leaders) == 1:
@@ -107,18 +125,28 @@ def cost_line(study: Study) -> str:
     return f"The best encoder of each setting needs {low} to {high} ms for an image; {total}."
 
 
+def _trained(runs: Sequence[FinishedRun]) -> str:
+    """Return how long training took; heads that take no training steps are not counted."""
+    if not runs:
+        return "nothing was trained"
+    trained = duration(sum(run.cost.train_seconds for run in runs))
+    return f"training {plural(len(runs), 'finished run')} took {trained}"
+
+
 def sure_line(study: Study) -> str:
     """Return how many seeds there are, and whether they separate the first from the next."""
-    ranked = [ranking(each, each.reference) for each in study.settings if each.scored]
+    # nothing is random in a head without labels, which has one run
+    settings = [each for each in study.settings if each.scored and not each.without_labels]
+    ranked = [ranking(each, each.reference) for each in settings]
     leads = [pair for each in ranked for pair in _lead(each)]
     counts = [standing.score.n for each in ranked for standing in each.standings]
+    if not counts and study.finished:
+        return "Nothing is trained and nothing is random: intervals are over test images."
     if not counts:
         return ""
     seeds = plural(min(counts), "seed")
     if min(counts) < max(counts):
         seeds = f"{min(counts)} to {max(counts)} seeds"
-    if all(setting.without_labels for setting in study.settings):
-        return "Nothing is trained and nothing is random: intervals are over test images."
     if min(counts) < ENOUGH:
         return f"{seeds} for each encoder: below {ENOUGH} there is no interval and no test."
     if not leads:

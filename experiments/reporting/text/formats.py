@@ -46,6 +46,20 @@ def interval(low: float, high: float) -> str:
     return f"{points(low)} to {points(high)}"
 
 
+def change(over: Summary) -> str:
+    """Return a difference in points and its bounds, as far as there are any.
+
+    "−2.2 (−5.0 to +0.5)"; bounds of two seeds are called a range; a dash without shared seeds.
+    """
+    if over.n == 0:
+        return DASH
+    if not over.spread:
+        return points(over.mean)
+    kind = over.spread.replace("95 % interval", "")
+    ends = f"{kind} {interval(over.low, over.high)}".lstrip()
+    return f"{points(over.mean)} ({ends})"
+
+
 def bounds(over: Summary) -> str:
     """Return the bounds of a difference whose direction the text has already given.
 

@@ -7,9 +7,9 @@ from encoder_ablations.experiments.stats.efficiency import Efficiency
 
 
 def images_text(found: Efficiency, measured: Sequence[int]) -> str:
-    """Return a number of images; "fewer than 15" or "not with 300" outside the measured ones."""
+    """Return a number of images; "fewer than 15" or "not reached with 300" outside the measured."""
     if math.isnan(found.fraction):
-        return f"not with {measured[-1]}"
+        return f"not reached with {measured[-1]}"
     if found.at_most:
         return f"fewer than {measured[0]}"
     return f"{found.fraction:.0f}"

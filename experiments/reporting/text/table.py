@@ -23,12 +23,28 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows under a header; the first ``names`` columns are names, the others numbers."""
+    """Texts in rows under a header.
+
+    Attributes:
+        caption: what the table shows.
+        header: a name for each column.
+        rows: as many cells each.
+        names: number of columns at the start that hold names; all others hold numbers.
+        last_names: number of columns at the end that hold names, where these are long and the
+            numbers are what readers look for.
+    """
 
     caption: str
     header: list[str]
     rows: list[list[Any]]
     names: int = 1
+    last_names: int = 0
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Return for each column whether it holds numbers."""
+        numbers = len(self.header) - self.names - self.last_names
+        return [False] * self.names + [True] * numbers + [False] * self.last_names
 
     def cells(self) -> list[list[str]]:
         """Return header and rows as texts of one line each."""
@@ -48,15 +64,14 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table as Markdown; numbers are aligned to the right."""
-        numbers = len(self.header) - self.names
-        marks = ["---"] * self.names + ["---:"] * numbers
+        marks = [{True: "---:", False: "---"}[numeric] for numeric in self.numeric]
         header, *body = map(_escaped, self.cells())
         lines = [header, marks, *body]
         return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
     def latex(self) -> str:
         r"""Return the table as LaTeX; it needs ``\usepackage{booktabs}``."""
-        columns = "l" * self.names + "r" * (len(self.header) - self.names)
+        columns = "".join({True: "r", False: "l"}[numeric] for numeric in self.numeric)
         rows = [[cell.translate(LATEX) for cell in row] for row in self.cells()]
         header, *body = [" & ".join(cells) + r" \\" for cells in rows]
         lines = [

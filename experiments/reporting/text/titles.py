@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
+IN_WORDS = frozenset({"pseudo_labels"})
+"""Keys whose values say what they are, so that titles leave the key out."""
+
 
 def canonical(content: Any) -> str:
     """Return JSON that is equal for equal contents."""
@@ -41,7 +44,13 @@ def _differences(contents: Iterable[str]) -> dict[str, str]:
 
 
 def _listed(content: dict[str, Any], keys: list[str]) -> str:
-    return ", ".join(f"{key}={content.get(key)}" for key in keys)
+    return ", ".join(_told(key, content.get(key)) for key in keys)
+
+
+def _told(key: str, value: Any) -> str:
+    if key in IN_WORDS:
+        return str(value)
+    return f"{key}={value}"
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:

@@ -70,6 +70,42 @@ def test_coverage(noise, seeds):
     assert 0.917 <= held / 400 <= 0.983
 
 
+FALLING = [0.60, 0.55, 0.50]
+SHAPES = {
+    "falls, far above": (FALLING, 0.1, 0),
+    "flat, above": ([0.55, 0.55, 0.55], 0.5, 0),
+    "flat, on the target": ([0.5, 0.5, 0.5], 0.5, 0),
+    "falls, far below": (FALLING, 0.9, math.inf),
+    "falls, just below": ([0.49, 0.3, 0.1], 0.5, math.inf),
+    "falls through the target": ([0.6, 0.52, 0.3], 0.5, 0),
+    "rises and falls": ([0.4, 0.6, 0.4], 0.5, 10**-1.5),
+}
+"""Means, the target, and where the true curve gets there first: 0 = below the smallest fraction."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_coverage_of_curves_that_do_not_just_rise(shape):
+    """Of 300 studies: 95 % or more (- 3 standard errors), and never against the estimate."""
+    means, target, truth = SHAPES[shape]
+    random, held = np.random.default_rng(2), 0
+    for _ in range(300):
+        found = label_efficiency(curve(means, 3, random, 0.02), dict.fromkeys(range(3), target))
+        low = 0 if found.low_open else found.low
+        high = math.inf if found.high_open else found.high
+        held += low <= truth <= high
+        estimate = 0 if found.at_most else np.nan_to_num(found.fraction, nan=math.inf)
+        assert low <= estimate <= high
+    assert held / 300 >= 0.91
+
+
+@pytest.mark.parametrize("means", [FALLING, [0.55, 0.55, 0.55]])
+def test_curves_far_above_need_fewer_than_the_fewest_images(means):
+    random = np.random.default_rng(0)
+    found = label_efficiency(curve(means, 3, random, 0.01), {0: 0.1, 1: 0.1, 2: 0.1})
+    assert (found.low, found.high) == pytest.approx((0.01, 0.01))
+    assert (found.at_most, found.low_open, found.high_open) == (True, True, False)
+
+
 def test_steps_to_a_target():
     assert steps_to_reach([10, 20, 30], [0.2, 0.4, 0.5], 0.3) == pytest.approx(15)
     assert steps_to_reach([10, 20, 30], [0.2, None, 0.6], 0.3) == pytest.approx(15)

@@ -42,6 +42,12 @@ def test_curves_that_never_cross(target, fraction, ends):
     assert (found.low_open, found.high_open) == ends
 
 
+def test_a_falling_curve_above_the_target_needs_fewer_than_the_fewest_images():
+    found, _ = labels_needed(curve([0.6, 0.5, 0.4]), exact(0.1))
+    assert (found.low, found.high) == pytest.approx((10, 10))
+    assert (found.at_most, found.low_open, found.high_open) == (True, True, False)
+
+
 def test_two_seeds_give_a_number_without_an_interval():
     found, with_images = labels_needed(curve([0.2, 0.4, 0.6], seeds=2), exact(0.3))
     assert (found.fraction, found.n, with_images) == (pytest.approx(10**1.5), 2, False)

@@ -17,9 +17,10 @@ class Axis:
     Attributes:
         low, high: the values at its ends; ``low`` may be larger, then the axis is reversed.
         label: what it shows, with the unit.
-        ticks: values with their texts.
+        ticks: values with their texts, of one or two lines.
         logarithmic: whether equal distances are equal ratios.
         unit: what is written behind a value that the pointer rests on.
+        breaks: values at which the sign of a broken axis stands.
     """
 
     low: float
@@ -28,6 +29,7 @@ class Axis:
     ticks: Sequence[tuple[float, str]] = ()
     logarithmic: bool = False
     unit: str = ""
+    breaks: Sequence[float] = ()
 
     def share(self, value: float) -> float:
         """Return the place of a value: 0 at ``low``, 1 at ``high``."""

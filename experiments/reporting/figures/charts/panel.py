@@ -38,6 +38,8 @@ class Series:
         thin: further lines, such as those of single seeds.
         line: whether a line joins the points.
         interval: how intervals are drawn: "band", or as bars along "x" or "y".
+        level: a value of y that holds everywhere, drawn as a dotted line across the panel with its
+            interval as a band; its x says nothing.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Series:
     thin: Sequence[Sequence[tuple[float, float]]] = ()
     line: bool = True
     interval: str = "band"
+    level: Point | None = None
 
 
 @dataclass(frozen=True)

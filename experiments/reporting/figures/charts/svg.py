@@ -18,6 +18,8 @@ SMALL = (340, 240)
 """Width and height of the only panel of a chart, and of one of several."""
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 26, 46
 """Margins for ticks and labels; as wide as the larger letters of narrow screens need."""
+SECOND_LINE = 26
+"""Further space below the panel where texts of ticks have two lines."""
 APART = {WIDE: 62, SMALL: 44}
 """Smallest distance of two ticks of the x axis, so that their texts do not touch."""
 MARKED = 12
@@ -33,13 +35,19 @@ class Frame:
     width: float
     height: float
 
+    @property
+    def bottom(self) -> float:
+        """Return the place of the x axis."""
+        two_lines = any("\n" in text for _, text in self.x.ticks)
+        return self.height - BOTTOM - SECOND_LINE * two_lines
+
     def across(self, value: float) -> float:
         """Return the place of a value of x."""
         return LEFT + self.x.share(value) * (self.width - LEFT - RIGHT)
 
     def down(self, value: float) -> float:
         """Return the place of a value of y."""
-        return self.height - BOTTOM - self.y.share(value) * (self.height - TOP - BOTTOM)
+        return self.bottom - self.y.share(value) * (self.bottom - TOP)
 
     def place(self, x: float, y: float) -> str:
         """Return both places as text."""
@@ -87,6 +95,8 @@ def _key(series: Series) -> str:
     mark = '<path class="line" d="M0 7H14"/>'
     if series.outline:
         mark = f'<polygon class="mark" points="{series.outline}"/>'
+    if series.level:
+        mark = f'<path class="level" d="M-3 7H17"/>{mark}'
     return (
         '<svg class="swatch" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">'
         f"<g {look}>{mark}</g></svg>"
@@ -114,7 +124,7 @@ def _panel(panel: Panel, size: tuple[int, int], alt: str) -> str:
     drawing = (
         f'<svg class="panel" viewBox="0 0 {width} {frame.height:g}" role="img" '
         f'aria-label="{escape(alt)}" {_scale("x", frame.x, LEFT, width - RIGHT)} '
-        f"{_scale('y', frame.y, frame.height - BOTTOM, TOP)}>{''.join(parts)}</svg>"
+        f"{_scale('y', frame.y, frame.bottom, TOP)}>{''.join(parts)}</svg>"
     )
     return f"<figure{hidden}>{title}{drawing}</figure>"
 
@@ -128,7 +138,7 @@ def _scale(name: str, axis: Axis, low: float, high: float) -> str:
 
 def _grid(frame: Frame, panel: Panel, apart: int) -> Iterator[str]:
     """Return the lines, texts and labels of both axes."""
-    left, right, bottom = LEFT, frame.width - RIGHT, frame.height - BOTTOM
+    left, right, bottom = LEFT, frame.width - RIGHT, frame.bottom
     for value, text in panel.y.ticks:
         y = _short(frame.down(value))
         yield f'<path class="grid" d="M{left} {y}H{_short(right)}"/>'
@@ -140,11 +150,21 @@ def _grid(frame: Frame, panel: Panel, apart: int) -> Iterator[str]:
         x = _short(frame.across(value))
         yield f'<path class="grid" d="M{x} {TOP}V{_short(bottom)}"/>'
     for value, text in _apart(frame, panel.x.ticks, apart):
-        x = _short(frame.across(value))
-        yield f'<text class="middle" x="{x}" y="{_short(bottom)}" dy="1.3em">{escape(text)}</text>'
+        yield from _tick(_short(frame.across(value)), _short(bottom), text)
+    for value in panel.x.breaks:
+        middle = frame.across(value)
+        starts = (middle - 6, middle)
+        strokes = [f"M{_short(start)} {_short(bottom + 6)}l6 -12" for start in starts]
+        yield f'<path class="break" d="{"".join(strokes)}"/>'
     below = _short(frame.height - 6)
     yield f'<text class="end label" x="{_short(right)}" y="{below}">{escape(panel.x.label)}</text>'
     yield f'<text class="label" x="2" y="12">{escape(panel.y.label)}</text>'
+
+
+def _tick(x: str, y: str, text: str) -> Iterator[str]:
+    """Return the text of a tick below the x axis, line by line."""
+    for line, dy in zip(text.split("\n"), ("1.3em", "2.5em"), strict=False):
+        yield f'<text class="middle" x="{x}" y="{y}" dy="{dy}">{escape(line)}</text>'
 
 
 def _apart(frame: Frame, ticks: Sequence[tuple[float, str]], apart: int) -> list[tuple[float, str]]:
@@ -160,7 +180,7 @@ def _rule(frame: Frame, axis: str, value: float) -> str:
     """Return a line across the panel."""
     if axis == "x":
         place = _short(frame.across(value))
-        return f'<path class="rule" d="M{place} {TOP}V{_short(frame.height - BOTTOM)}"/>'
+        return f'<path class="rule" d="M{place} {TOP}V{_short(frame.bottom)}"/>'
     place = _short(frame.down(value))
     return f'<path class="rule" d="M{LEFT} {place}H{_short(frame.width - RIGHT)}"/>'
 
@@ -168,7 +188,7 @@ def _rule(frame: Frame, axis: str, value: float) -> str:
 def _series(frame: Frame, series: Series) -> str:
     """Return everything that is drawn of one series, from the ground up."""
     joined = [(point.x, point.y) for point in series.points]
-    parts = [*_intervals(frame, series)]
+    parts = [*_level(frame, series.level), *_intervals(frame, series)]
     parts += [f'<path class="thin" d="{_line(frame, line)}"/>' for line in series.thin]
     if series.line and len(joined) > 1:
         parts.append(f'<path class="line" d="{_line(frame, joined)}"/>')
@@ -179,6 +199,17 @@ def _series(frame: Frame, series: Series) -> str:
         parts += [_mark(frame, series, point) for point in series.points]
     name = escape(series.name)
     return f'<g {_look(series)}{_number(series)} data-name="{name}">{"".join(parts)}</g>'
+
+
+def _level(frame: Frame, level: Point | None) -> Iterator[str]:
+    """Return a line across the panel, on the band of its interval."""
+    if level is None:
+        return
+    right = _short(frame.width - RIGHT)
+    if level.low is not None and level.high is not None:
+        low, high = _short(frame.down(level.low)), _short(frame.down(level.high))
+        yield f'<path class="band" d="M{LEFT} {low}H{right}V{high}H{LEFT}Z"/>'
+    yield f'<path class="level" d="M{LEFT} {_short(frame.down(level.y))}H{right}"/>'
 
 
 def _intervals(frame: Frame, series: Series) -> Iterator[str]:

@@ -1,16 +1,20 @@
 """The curve from no label on, with constructed records of which the answer is known."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from reports import write_report
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
-from encoder_ablations.experiments.reporting.figures.label_curves import label_figure
+from encoder_ablations.experiments.reporting.figures.charts.svg import chart
+from encoder_ablations.experiments.reporting.figures.label_curves import label_figure, label_panel
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
-from encoder_ablations.experiments.reporting.findings.label_curves import label_curves
-from encoder_ablations.experiments.reporting.findings.label_tables import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import label_curves
+from encoder_ablations.experiments.reporting.findings.labels.label_tables import (
     labels_cost_table,
     labels_per_class_table,
     labels_table,
@@ -95,20 +99,47 @@ def test_intervals_cover_the_images_where_these_were_counted(factory):
     assert "seeds and test images" in labelled
 
 
+def columns(table):
+    """Column -> its cells."""
+    cells = zip(*table.rows, strict=True)
+    return {name: list(column) for name, column in zip(table.header, cells, strict=True)}
+
+
+SAME = "labelled images that score the same"
+
+
 def test_tables_name_images_classes_and_cost(factory):
     curves = curves_of(write(factory, 0.3))
-    (row,) = labels_table(curves).rows
-    assert row[3] == "32"
-    per_class = labels_per_class_table(curves).rows
-    assert [each[3] for each in per_class] == ["background", "crater", "boulder"]
-    assert {each[5] for each in per_class} == {"32"}
-    cost = labels_cost_table(curves).rows
-    assert [each[2] for each in cost] == ["0", "200"]
+    assert columns(labels_table(curves))[SAME] == ["32"]
+    per_class = columns(labels_per_class_table(curves))
+    assert per_class["class"] == ["background", "crater", "boulder"]
+    assert set(per_class[SAME]) == {"32"}
+    assert columns(labels_cost_table(curves))["labelled images"] == ["0", "200"]
+
+
+def test_answers_stand_before_the_long_names(factory):
+    curves = curves_of(write(factory, 0.3))
+    for table in (labels_table(curves), labels_per_class_table(curves)):
+        header = table.only("mars").header
+        assert header.index(SAME) <= 1
+        assert header.index("with labels") > header.index(SAME) + 1
+        # long names are read from the left, numbers from the right
+        numeric = dict(zip(table.header, table.numeric, strict=True))
+        assert (numeric["with labels"], numeric[SAME]) == (False, True)
+        assert table.markdown().splitlines()[1].startswith("| --- |")
 
 
 def test_classes_that_labels_never_match_are_named(factory):
     curves = curves_of(write(factory, 0.9))
-    assert {row[5] for row in labels_per_class_table(curves).rows} == {"not with 200"}
+    assert set(columns(labels_per_class_table(curves))[SAME]) == {"not reached with 200"}
+
+
+def test_classes_that_nothing_finds_have_nothing_to_compare(factory):
+    curves = curves_of(write(factory, 0.05, {0.05: 0.02, 1.0: 0.07}))
+    found = columns(labels_per_class_table(curves))
+    assert (found["without labels (%)"][2], found["with all (%)"][2]) == ("0.0", "0.0")
+    assert (found[SAME][2], found["95 % interval over seeds"][2]) == ("–", "–")
+    assert "–" not in found[SAME][:2]
 
 
 def test_the_figure_shows_zero_beside_a_broken_axis(factory):
@@ -121,6 +152,56 @@ def test_the_figure_shows_zero_beside_a_broken_axis(factory):
     assert zero.get_xdata()[0] < 10
     assert zero.get_ydata()[0] == pytest.approx(30, abs=1)
     assert "% with 0 images" in alt
+
+
+@pytest.mark.parametrize("images", [0, 40])
+def test_the_chart_of_the_page_shows_what_its_caption_says(factory, images):
+    (curves,) = curves_of(write(factory, 0.3, images=images))
+    assert curves.interval_known == bool(images)
+    second = replace(curves.without[0], title="another")
+    intervals = {**curves.intervals, "another": curves.intervals[curves.without[0].title]}
+    curves = replace(curves, arms=(*curves.arms[:1], second, *curves.arms[1:]), intervals=intervals)
+    drawn = chart([label_panel(curves)], "")
+    series = re.findall(r'<g class="drawn" style="--c:(#\w+)" data-name="([^"]*)">(.*?)</g>', drawn)
+    assert len({color for color, _, _ in series}) == 3
+    # a dotted line for each score without labels, on a band where its interval is known
+    assert ['class="level"' in parts for _, _, parts in series] == [True, True, False]
+    bands = [bool(images), bool(images), True]
+    assert ['class="band"' in parts for _, _, parts in series] == bands
+    texts = re.findall(r'<text class="middle"[^>]*>([^<]*)', drawn)
+    assert texts[:4] == ["200", "100 %", "100", "50 %"]
+    assert texts[-2:] == ["0", "no labels"]
+    assert drawn.count('class="break"') == 1
+
+
+def test_a_chart_with_nothing_at_zero_is_not_broken(factory):
+    (curves,) = curves_of(write(factory, 0.3))
+    labelled = replace(curves, arms=tuple(curves.labelled))
+    drawn = chart([label_panel(labelled)], "")
+    assert not re.search('class="(break|level)"', drawn)
+
+
+def legend_of(curves, titles):
+    """The drawn legend of a label figure whose arms have other titles, and its figure."""
+    arms = [replace(arm, title=title) for arm, title in zip(curves.arms, titles, strict=True)]
+    intervals = dict.fromkeys(titles, (np.nan, np.nan))
+    figure, _ = label_figure(replace(curves, arms=tuple(arms), intervals=intervals))
+    figure.draw_without_rendering()
+    return figure, figure.legends[0]
+
+
+@pytest.mark.parametrize("length", [5, 70, 300])
+def test_the_legend_lies_within_the_figure(factory, length):
+    (curves,) = curves_of(write(factory, 0.3))
+    curves = replace(curves, arms=curves.arms * 2)
+    figure, legend = legend_of(curves, [f"{n} " + "name " * (length // 5) for n in range(4)])
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    (axis,) = figure.axes
+    # below the legend there is room to see the curves
+    assert box.y0 >= axis.get_window_extent().y1
+    assert axis.get_window_extent().height > 2.5 * figure.dpi
 
 
 def test_the_page_has_the_part_where_a_head_needs_no_labels(factory):

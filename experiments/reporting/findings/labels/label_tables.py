@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, product
 
 from encoder_ablations.experiments.reporting.findings.groups import class_score
-from encoder_ablations.experiments.reporting.findings.label_curves import (
+from encoder_ablations.experiments.reporting.findings.labels.label_curves import (
     Arm,
     LabelCurves,
     Needed,
@@ -17,19 +17,22 @@ from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.experiments.stats.efficiency import label_efficiency
 from encoder_ablations.experiments.stats.seeds import ENOUGH
 
-NEEDED = ["dataset", "without labels", "with labels", "labelled images that score the same"]
-NEEDED += ["95 % interval", "interval over", "n"]
-PER_CLASS = ["dataset", "without labels", "with labels", "class", "without labels (%)"]
-PER_CLASS += ["labelled images that score the same", "95 % interval over seeds", "with all (%)"]
+NEEDED = ["dataset", "labelled images that score the same", "95 % interval", "n"]
+NEEDED += ["without labels", "with labels", "interval over"]
+PER_CLASS = ["dataset", "class", "labelled images that score the same", "95 % interval over seeds"]
+PER_CLASS += ["without labels (%)", "with all (%)", "without labels", "with labels"]
+"""The long names of encoders and heads come last, so that the numbers need no scrolling."""
+NO_SCORE = 0.0005
+"""IoU below which a class counts as never found: it is printed as 0.0 %."""
 COST = ["dataset", "encoder and head", "labelled images", "score (%)", "latency (ms)"]
-COST += ["GFLOPs", "training (s)"]
+COST += ["GFLOPs", "training or reading labels (s)"]
 
 
 def labels_table(curves: Sequence[LabelCurves]) -> Table:
     """Return how many labelled images every arm needs for every score without labels."""
     rows = [_needed_row(each.dataset, needed) for each in curves for needed in each.needed]
     caption = "Labelled images with which a head scores what another does without labels."
-    return Table(caption, NEEDED, rows, names=3)
+    return Table(caption, NEEDED, rows, last_names=3)
 
 
 def _needed_row(dataset: str, needed: Needed) -> list[str]:
@@ -37,9 +40,8 @@ def _needed_row(dataset: str, needed: Needed) -> list[str]:
     over = {True: "seeds and test images", False: "seeds"}[needed.with_images]
     if found.n < ENOUGH:
         over = ""
-    names = [dataset, needed.without.title, labelled.title]
-    texts = [images_text(found, labelled.images), bounds_text(found)]
-    return [*names, *texts, over, str(found.n)]
+    texts = [images_text(found, labelled.images), bounds_text(found), str(found.n)]
+    return [dataset, *texts, needed.without.title, labelled.title, over]
 
 
 def labels_per_class_table(curves: Sequence[LabelCurves]) -> Table:
@@ -50,7 +52,8 @@ def labels_per_class_table(curves: Sequence[LabelCurves]) -> Table:
         for without, labelled in product(each.without, each.labelled)
     ]
     caption = "Labelled images with which a class scores as without labels."
-    return Table(caption, PER_CLASS, list(chain.from_iterable(found)), names=4)
+    rows = list(chain.from_iterable(found))
+    return Table(caption, PER_CLASS, rows, names=2, last_names=2)
 
 
 def _class_rows(dataset: str, without: Arm, labelled: Arm) -> Iterator[list[str]]:
@@ -62,11 +65,15 @@ def _class_rows(dataset: str, without: Arm, labelled: Arm) -> Iterator[list[str]
             continue
         seeds = set.intersection(*map(set, curve.values()))
         found = label_efficiency(curve, dict.fromkeys(seeds, alone[0]))
-        if found is not None:
-            most = labelled.largest.summary(read).mean
-            names = [dataset, without.title, labelled.title, name, formats.percent(alone[0])]
-            cells = [images_text(found, labelled.images), bounds_text(found), formats.percent(most)]
-            yield [*names, *cells]
+        if found is None:
+            continue
+        most = labelled.largest.summary(read).mean
+        answer = [images_text(found, labelled.images), bounds_text(found)]
+        # a class that is found neither way has nothing to reach
+        if max(alone[0], most) < NO_SCORE:
+            answer = [formats.DASH, formats.DASH]
+        shares = [formats.percent(alone[0]), formats.percent(most)]
+        yield [dataset, name, *answer, *shares, without.title, labelled.title]
 
 
 def labels_cost_table(curves: Sequence[LabelCurves]) -> Table:

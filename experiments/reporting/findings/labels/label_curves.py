@@ -1,5 +1,6 @@
 """Scores from 0 labelled images on: every encoder with every head on one dataset."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,11 @@ class LabelCurves:
     def labelled(self) -> list[Arm]:
         """Return the arms that learn from labels."""
         return [arm for arm in self.arms if not arm.without_labels]
+
+    @property
+    def interval_known(self) -> bool:
+        """Whether a score without labels has an interval over test images."""
+        return any(not math.isnan(low) for low, _ in self.intervals.values())
 
     @property
     def metric(self) -> str:

@@ -1,0 +1,1 @@
+"""How many labels are needed: curves from none on, and masks that other runs predict."""
