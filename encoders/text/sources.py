@@ -2,6 +2,7 @@
 
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row, with_text_towers
+from encoder_ablations.encoders.table.text_space import check_text_space
 from encoder_ablations.utils.errors import InputError
 
 
@@ -36,8 +37,10 @@ def check_source(encoder: EncoderSpec, given: str | None) -> None:
         given: a tower that is asked for; None = the one that was trained with the encoder.
 
     Raises:
-        InputError: no tower is known, or the encoder's weights are random and no tower is given.
+        InputError: the encoder was not trained with texts, no tower is known, or the encoder's
+            weights are random and no tower is given.
     """
+    check_text_space(encoder.name)
     tower_source(encoder.name, given)
     if given is None and encoder.weights == "random":
         raise InputError(

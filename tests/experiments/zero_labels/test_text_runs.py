@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,7 +181,11 @@ def test_the_command_gives_what_a_run_gives(finished, squares, tower_folder, tmp
     [
         (ENCODER, {"text": {}}, "no known text tower"),
         ({"name": "clip_b16", "weights": "random"}, {"text": {}}, "random weights"),
-        ({"name": "dinov2_b14"}, {"text": {}}, "no known text tower"),
+        ({"name": "dinov2_b14"}, {"text": {}}, "not trained with texts"),
+        ({"name": "dinov2_b14"}, {}, "not trained with texts"),
+        ({"name": "resnet50"}, {}, "Encoders that were: clip_b32"),
+        ({"name": "clip_b32"}, {"window": 16, "stride": 16}, "segmenter.window: 16 pixels"),
+        ({"name": "clip_b32"}, {"short_side": 31}, "segmenter.short_side: 31 pixels"),
         (ENCODER, {"vocabulary": {"red": ["rose"]}}, "no texts for green, blue"),
         (ENCODER, {"vocabulary": {}}, "empty"),
     ],
@@ -188,10 +193,13 @@ def test_the_command_gives_what_a_run_gives(finished, squares, tower_folder, tmp
 def test_bad_studies_are_refused_before_anything_is_computed(
     write_study, tower_folder, capsys, encoder, settings, told
 ):
-    path = write_study(segmenters=[head(tower_folder, **settings)], encoders=[encoder])
-    assert main(["run", path, "--dry-run"]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert told in line
+    heads = [head(tower_folder, **settings), "linear"]
+    path = write_study(segmenters=heads, encoders=[encoder], fractions=[0, 1])
+    for options in (["--dry-run"], ["--device", "cpu"]):
+        assert main(["run", path, *options]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert told in line
+    assert not Path("outputs").exists()
 
 
 def test_a_tower_of_another_width_is_refused(small_clip, write_study, tmp_path, capsys):
