@@ -186,6 +186,8 @@ def test_the_command_gives_what_a_run_gives(finished, squares, tower_folder, tmp
         ({"name": "resnet50"}, {}, "Encoders that were: clip_b32"),
         ({"name": "clip_b32"}, {"window": 16, "stride": 16}, "segmenter.window: 16 pixels"),
         ({"name": "clip_b32"}, {"short_side": 31}, "segmenter.short_side: 31 pixels"),
+        ({"name": "clip_b32", "weights": "none.pth"}, {}, "there is no file none.pth"),
+        (ENCODER, {"method": "proxyclip", "vfm": SECOND | {"weights": "no.pth"}}, "no.pth"),
         (ENCODER, {"vocabulary": {"red": ["rose"]}}, "no texts for green, blue"),
         (ENCODER, {"vocabulary": {}}, "empty"),
     ],
