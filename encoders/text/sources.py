@@ -1,5 +1,8 @@
 """Where the text tower of an encoder comes from; asking does not import PyTorch."""
 
+import json
+from pathlib import Path
+
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row, with_text_towers
 from encoder_ablations.encoders.table.text_space import check_text_space
@@ -29,6 +32,24 @@ def tower_source(encoder: str, given: str | None) -> str:
     return str(source)
 
 
+def own_tower(encoder: EncoderSpec) -> str | None:
+    """Return the folder of an encoder's weights if it holds a whole model, text tower included.
+
+    Args:
+        encoder: its settings.
+    """
+    config = Path(encoder.weights) / "config.json"
+    if not config.is_file():
+        return None
+    try:
+        content = json.loads(config.read_bytes())
+    except (OSError, ValueError):
+        return None  # reading the tower would say no more than reading the weights
+    if isinstance(content, dict) and "text_config" in content:
+        return encoder.weights
+    return None
+
+
 def check_source(encoder: EncoderSpec, given: str | None) -> None:
     """Check that an encoder can be compared with texts at all.
 
@@ -41,6 +62,7 @@ def check_source(encoder: EncoderSpec, given: str | None) -> None:
             weights are random and no tower is given.
     """
     check_text_space(encoder.name)
+    given = given or own_tower(encoder)
     tower_source(encoder.name, given)
     if given is None and encoder.weights == "random":
         raise InputError(

@@ -20,7 +20,8 @@ class TextSpec(Config):
     """
     tower: str | None = None
     """The text tower and its tokeniser: a folder in transformers' format, or a repository of the
-    Hugging Face hub. null = the one that was trained with the encoder.
+    Hugging Face hub. null = the one that was trained with the encoder. Where the encoder's weights
+    are a folder in transformers' format with a text tower, it is that one.
     """
 
     @field_validator("templates")

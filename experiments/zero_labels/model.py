@@ -40,7 +40,7 @@ def predictor_without_run(
     check_texts(head, settings)
     built = build_encoder_for(head, settings, SEED)
     segmenter = build_segmenter(head, built, len(classes), SEED)
-    give_texts(segmenter.head, settings.name)
+    give_texts(segmenter.head, settings)
     segmenter.class_names = tuple(classes)
     check_window(spec, segmenter.encoder.divisibility)
     return Predictor([Member(segmenter.to(device).eval())], classes, spec)
