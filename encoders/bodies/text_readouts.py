@@ -5,6 +5,7 @@ from typing import Any
 from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor
 
+
 def read_out(model: Any, values: Tensor) -> Tensor:
     """Return B×T×D in text space; each token is read by itself.
 
