@@ -210,3 +210,46 @@ def test_a_tower_of_another_width_is_refused(small_clip, write_study, tmp_path, 
     assert main(["run", path, "--device", "cpu"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert "have 16 numbers" in line
+
+
+@pytest.mark.parametrize(
+    ("regions", "told"),
+    [
+        ({"source": "sam", "model": "no_sam"}, "'no_sam' cannot be loaded"),
+        ({"source": "folder", "masks": "none", "images": "."}, "folder none does not exist"),
+    ],
+)
+def test_the_command_finds_missing_regions_before_it_writes(
+    small_clip, squares, tower_folder, tmp_path, monkeypatch, capsys, regions, told
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "words.yaml").write_text(json.dumps(WORDS))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(ENCODER))
+    given = {**SMALL, "text": {"tower": tower_folder}, "regions": [regions] * 4}
+    settings = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    model = ["--encoder", "tiny.yaml", "--classes", "words.yaml", "--method", "reseg"]
+    options = ["-o", "out", "--device", "cpu", "--set", *settings]
+    assert main(["zero-shot", f"{squares.root}/images/test", *model, *options]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert line.startswith("error: ")
+    assert told in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_without_regions_is_named(
+    small_clip, squares, tower_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.yaml").write_text(json.dumps(WORDS))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(ENCODER))
+    (tmp_path / "empty").mkdir()
+    plan = [{"blocks": [-2, -2], "attend": "regions"}]
+    regions = [{"source": "folder", "masks": "empty", "images": "empty"}]
+    given = {**SMALL, "text": {"tower": tower_folder}, "regions": regions, "plan": plan}
+    settings = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    image = f"{squares.root}/images/test/test_0.png"
+    model = ["--encoder", "tiny.yaml", "--classes", "words.yaml", "--set", *settings]
+    assert main(["zero-shot", image, *model, "-o", "out", "--device", "cpu"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert f"left out: {image}: segmenter.regions: no image in empty" in line
