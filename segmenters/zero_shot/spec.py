@@ -1,5 +1,6 @@
 """Settings of the head that segments by texts; reading them imports no PyTorch."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -60,7 +61,9 @@ class ZeroShotSpec(QueriesSpec):
     """
     regions: tuple[RegionSpec, ...] | None = None
     """How regions are found: ``{source: sam, points_per_side: 8}``, ``{source: folder, masks: …,
-    images: …}`` or ``{source: superpixels, count: 100}``. They are those of the whole image.
+    images: …}`` or ``{source: superpixels, count: 100}``; or a list of these, one for each entry
+    that ``plan`` names. A single one is read wherever regions are. They are those of the whole
+    image.
     """
     masked_class_token: Literal["alone", "free"] = "alone"
     """Prefix tokens (class, registers) in blocks with a rule: each attends only to itself and no
@@ -124,6 +127,8 @@ class ZeroShotSpec(QueriesSpec):
     @field_validator("regions", mode="before")
     @classmethod
     def _with_sources(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            given = (given,)
         for entry in given or ():
             if isinstance(entry, dict) and "source" not in entry:
                 raise ValueError(
@@ -151,7 +156,7 @@ class ZeroShotSpec(QueriesSpec):
         if method.region_sets > len(method.regions):
             raise ValueError(
                 f"regions has {len(method.regions)} entries, but {method.region_sets} are read. "
-                "Add one, such as {source: superpixels}"
+                "Give one for all, such as {source: superpixels}, or as many as are read"
             )
         if self.regions and not method.region_sets:
             raise ValueError(f"method {self.method} reads no regions. Remove them, or add a plan")

@@ -270,7 +270,8 @@ def test_without_features_of_texts():
         ({"method": "proxyclip"}, "vfm: dinov2_b14"),
         ({"vfm": "dinov2_b14"}, "reads no vfm"),
         ({"regions": [SUPERPIXELS]}, "no regions"),
-        ({"method": "reseg", "regions": [SUPERPIXELS]}, "1 entries, but 4"),
+        ({"method": "reseg", "regions": [SUPERPIXELS] * 2}, "2 entries, but 4 .* one for all"),
+        ({"method": "reseg", "regions": []}, "0 entries, but 4"),
         ({"stride": 300}, "stride 300"),
         ({"averaged": "probabilities", "scale": None}, "scale"),
         ({"threshold": 0.4}, "background"),
@@ -285,6 +286,13 @@ def test_settings_that_do_not_fit_together(settings, words):
     with pytest.raises(InputError, match=words) as caught:
         spec_of(**settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("regions", [SUPERPIXELS, [SUPERPIXELS]])
+def test_one_entry_of_regions_is_read_for_all(regions):
+    spec = spec_of(method="reseg", regions=regions)
+    assert len(spec.regions) == 1
+    assert spec.switches.regions == spec.regions * 4
 
 
 @pytest.mark.parametrize(
