@@ -55,5 +55,13 @@ def read_head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Segmente
             f"--segmenter {arguments.segmenter} learns from labels. Use a head that needs none "
             "(ablate heads: learns nothing), or ablate train."
         )
-    head = load_segmenter(arguments.segmenter, {**changes, "vocabulary": vocabulary.texts})
+    given = [f"--method {arguments.method}"] if arguments.method is not None else []
+    if arguments.set:
+        given.append(f"--set {' '.join(arguments.set)}")
+    # --classes alone changes nothing about the head that its file could be blamed for
+    head = load_segmenter(
+        arguments.segmenter,
+        {**changes, "vocabulary": vocabulary.texts},
+        " ".join(given) or f"--segmenter {arguments.segmenter}",
+    )
     return with_queries(head, vocabulary.names)

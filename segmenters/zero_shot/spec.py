@@ -168,7 +168,7 @@ class ZeroShotSpec(QueriesSpec):
         if self.window is not None and self.stride > self.window:
             raise ValueError(
                 f"stride {self.stride} is more than window {self.window}, so that pixels would lie "
-                "in no window"
+                f"in no window. Give stride={self.window} or less, too"
             )
         if self.averaged == "probabilities" and self.scale is None:
             raise ValueError("averaged: probabilities needs a scale, such as 1")

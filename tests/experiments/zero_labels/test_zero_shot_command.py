@@ -48,6 +48,7 @@ def test_another_method_needs_another_folder(zero_shot, capsys):
         (["--classes", "none.yaml"], "none.yaml"),
         (["--set", "queries={a: 0}"], "--classes"),
         (["--window", "2"], "window"),
+        (["--set", "thersh=1", "--method", "nearest"], "error: --method nearest --set thersh=1: "),
     ],
 )
 def test_bad_input(zero_shot, capsys, arguments, told):
