@@ -19,6 +19,7 @@ from encoder_ablations.segmenters.zero_shot.methods import (
 )
 from encoder_ablations.utils.config import Config, at_most
 from encoder_ablations.utils.errors import unknown
+from encoder_ablations.utils.references import resolve
 
 Pixels = Annotated[int, Field(ge=1), at_most(16384, "scores of every pixel are held in memory")]
 Dilation = Annotated[int, Field(ge=1), at_most(1024, "images are padded by it on every side")]
@@ -72,7 +73,9 @@ class ZeroShotSpec(QueriesSpec):
     sigma: float = Field(default=5.0, gt=0)
     """Standard deviation of "kk_gaussian" in patches."""
     vfm: EncoderSpec | None = None
-    """The second vision model: a name of ``ablate encoders``, or an encoder's settings."""
+    """The second vision model: a name of ``ablate encoders``, the path of an encoder's YAML, or a
+    mapping of its settings, which may have a ``base``.
+    """
     vfm_shift: float = Field(default=1.2, ge=0)
     """Affinity "vfm": similarities below the mean times this are left out (β of ProxyCLIP)."""
     vfm_scale: float = Field(default=3.0, gt=0)
@@ -138,8 +141,11 @@ class ZeroShotSpec(QueriesSpec):
 
     @field_validator("vfm", mode="before")
     @classmethod
-    def _by_name(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) else given
+    def _by_reference(cls, given: Any) -> Any:
+        if not isinstance(given, str | Mapping):
+            return given
+        # without the settings of the table's row: a second model has its own grid
+        return resolve("encoders", given, lambda name: {"name": name})[0]
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -288,6 +288,21 @@ def test_settings_that_do_not_fit_together(settings, words):
     assert "\n" not in str(caught.value)
 
 
+def test_a_second_model_is_named_as_encoders_are(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("{base: vit_ti16, weights: random}")
+    of_file = spec_of(method="proxyclip", vfm=str(path)).vfm
+    of_base = spec_of(method="proxyclip", vfm={"base": "vit_ti16", "weights": "random"}).vfm
+    assert of_file == of_base
+    assert (of_file.name, of_file.weights) == ("vit_ti16", "random")
+    # as ever: the name alone leaves everything at its default
+    assert spec_of(method="proxyclip", vfm="dinov2_b14").vfm.model_dump(exclude_unset=True) == {
+        "name": "dinov2_b14"
+    }
+    with pytest.raises(InputError, match=r"there is no file none\.yaml"):
+        spec_of(method="proxyclip", vfm="none.yaml")
+
+
 @pytest.mark.parametrize("regions", [SUPERPIXELS, [SUPERPIXELS]])
 def test_one_entry_of_regions_is_read_for_all(regions):
     spec = spec_of(method="reseg", regions=regions)
