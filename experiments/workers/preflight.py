@@ -9,6 +9,7 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
+from encoder_ablations.encoders.text.vocabulary import warning_of_placeholders
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.description import average_warning
 from encoder_ablations.engine.training.federated.exchange import Exchange, check_private_exchange
@@ -116,6 +117,9 @@ class _Checks:
     def check_model(self, spec: RunSpec) -> None:
         segmenter = build_model(spec)
         refuse_estimate(segmenter, spec)
+        texts = warning_of_placeholders(getattr(spec.segmenter, "queries", None) or ())
+        if texts is not None:
+            self.warnings.append(texts)
         if not segmenter.head.learns:
             return
         warning = warning_of_micro_batches(segmenter, spec)

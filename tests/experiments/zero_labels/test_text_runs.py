@@ -204,6 +204,13 @@ def test_bad_studies_are_refused_before_anything_is_computed(
     assert not Path("outputs").exists()
 
 
+def test_invented_names_are_warned_of_before_a_study(write_study, tower_folder, capsys):
+    names = {"red": ["class 0"], "green": ["class 1"], "blue": ["class 2"]}
+    path = write_study(segmenters=[head(tower_folder, vocabulary=names)], encoders=[ENCODER])
+    assert main(["run", path, "--dry-run"]) == 0
+    assert "warning: the texts class 0, class 1, class 2 name nothing" in capsys.readouterr().out
+
+
 def test_a_tower_of_another_width_is_refused(small_clip, write_study, tmp_path, capsys):
     other = tower(tmp_path / "narrow", width=16)
     path = write_study(segmenters=[head(other)], encoders=[ENCODER])
