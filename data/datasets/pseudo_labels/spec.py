@@ -38,8 +38,8 @@ class PseudoLabelSpec(Config):
     precision: Precision | None = Field(default=None, exclude_if=lambda each: each is None)
     """Given with ``threshold: val``: the precision that kept pixels of val must have, 0..1."""
     folder: Path | None = Field(default=None, exclude=True)
-    """Folder of that run. It decides no result and is not kept: ``ablate train --config`` needs it
-    again.
+    """Folder of that run. It is not saved with the run, because it may be moved: say it again to
+    ``ablate train --config``.
     """
 
     @model_validator(mode="after")
