@@ -74,6 +74,16 @@ def _defaults(name: str) -> dict[str, Any]:
     return {"name": name}
 
 
+CHANCE = "The encoder's weights are random and so have nothing to do with texts: scores are chance."
+"""What outputs say where :func:`is_chance`."""
+
+
+def is_chance(segmenter: SegmenterSpec, encoder: EncoderSpec) -> bool:
+    """Return whether a head compares random features with texts."""
+    compares = BUILT_IN.get(segmenter.name, HeadSpec).in_text_space
+    return compares and encoder.weights == "random"
+
+
 def check_texts(segmenter: SegmenterSpec, encoder: EncoderSpec) -> None:
     """Check that an encoder can be compared with texts, if its head does that.
 

@@ -41,7 +41,7 @@ def predictor_without_run(
     check_texts(head, settings)
     built = build_encoder_for(head, settings, SEED)
     segmenter = build_segmenter(head, built, len(classes), SEED)
-    give_texts(segmenter.head, settings)
+    give_texts(segmenter, settings)
     regions = getattr(segmenter.head, "regions", None)
     if isinstance(regions, RegionReader):
         regions.load(device)

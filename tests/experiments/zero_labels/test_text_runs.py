@@ -179,8 +179,8 @@ def test_the_command_gives_what_a_run_gives(finished, squares, tower_folder, tmp
 @pytest.mark.parametrize(
     ("encoder", "settings", "told"),
     [
-        (ENCODER, {"text": {}}, "no known text tower"),
-        ({"name": "clip_b16", "weights": "random"}, {"text": {}}, "random weights"),
+        ({"name": NAME}, {"text": {}}, "no known text tower"),
+        ({"name": "clip_b16"}, {"text": {"tower": "random"}}, "is for weights: random"),
         ({"name": "dinov2_b14"}, {"text": {}}, "not trained with texts"),
         ({"name": "dinov2_b14"}, {}, "not trained with texts"),
         ({"name": "resnet50"}, {}, "Encoders that were: clip_b32"),
@@ -209,6 +209,28 @@ def test_invented_names_are_warned_of_before_a_study(write_study, tower_folder, 
     path = write_study(segmenters=[head(tower_folder, vocabulary=names)], encoders=[ENCODER])
     assert main(["run", path, "--dry-run"]) == 0
     assert "warning: the texts class 0, class 1, class 2 name nothing" in capsys.readouterr().out
+
+
+def test_random_weights_need_no_tower_and_say_that_scores_are_chance(
+    small_clip, write_study, squares, tmp_path, capsys
+):
+    own = head("", text={"templates": "aerial"})
+    path = write_study(segmenters=[own], encoders=[ENCODER], fractions=[0])
+    assert main(["run", path, "--output", "study", "--device", "cpu"]) == 0
+    (record,) = records(tmp_path / "study")
+    assert record.encoder["texts"]["tower"] == "random"
+    assert any("scores are chance" in line for line in record.disclosures)
+    (tmp_path / "words.yaml").write_text(json.dumps(WORDS))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(ENCODER))
+    settings = [f"{key}={value}" for key, value in SMALL.items()]
+    model = ["--encoder", "tiny.yaml", "--classes", "words.yaml", "--set", *settings]
+    image = f"{squares.root}/images/test/test_0.png"
+    capsys.readouterr()
+    assert main(["zero-shot", image, *model, "-o", "out", "--device", "cpu"]) == 0
+    assert "warning: The encoder's weights are random" in capsys.readouterr().err
+    page = (tmp_path / "out/index.html").read_text()
+    assert "weights are random" in page
+    assert "scores are chance" in page
 
 
 def test_a_tower_of_another_width_is_refused(small_clip, write_study, tmp_path, capsys):
