@@ -37,9 +37,11 @@ def check_sizes(settings: Any, patch: float | None) -> None:
     Raises:
         InputError: one is smaller.
     """
+    if patch is None:
+        return
     for key in SIDES:
         pixels = getattr(settings, key, None)
-        if None not in (pixels, patch) and pixels < patch:
+        if pixels is not None and pixels < patch:
             raise InputError(
                 f"segmenter.{key}: {pixels} pixels are less than a patch of the encoder, which has "
                 f"{patch:g}. Use at least that many."
