@@ -7,10 +7,10 @@ from encoder_ablations.encoders.facts import read_facts
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.table.lookup import find_row
 from encoder_ablations.encoders.table.rows import HierarchicalRow
-from encoder_ablations.encoders.text.vocabulary import warning_of_placeholders
 from encoder_ablations.engine.training.description import average_warning
 from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.zero_labels.queries import warning_of_texts
 
 
 def notes_before_start(specs: Sequence[RunSpec]) -> list[str]:
@@ -68,8 +68,7 @@ def _about_averages(specs: Iterable[RunSpec]) -> list[str]:
 
 
 def _about_texts(specs: Iterable[RunSpec]) -> list[str]:
-    texts = [getattr(spec.segmenter, "queries", None) or () for spec in specs]
-    warnings = map(warning_of_placeholders, texts)
+    warnings = [warning_of_texts(spec.segmenter) for spec in specs]
     return [f"warning: {warning}" for warning in warnings if warning is not None]
 
 

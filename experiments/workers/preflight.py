@@ -9,7 +9,6 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import micro_batch
 from encoder_ablations.data.loading.stored_set import StoredSet
 from encoder_ablations.data.views.transforms import try_custom
-from encoder_ablations.encoders.text.vocabulary import warning_of_placeholders
 from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.training.description import average_warning
 from encoder_ablations.engine.training.federated.exchange import Exchange, check_private_exchange
@@ -28,6 +27,7 @@ from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.preparation import prepare_data
 from encoder_ablations.experiments.runs.pseudo_labels.teacher import check_teacher
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.zero_labels.queries import warning_of_texts
 from encoder_ablations.utils.errors import InputError
 
 
@@ -117,7 +117,7 @@ class _Checks:
     def check_model(self, spec: RunSpec) -> None:
         segmenter = build_model(spec)
         refuse_estimate(segmenter, spec)
-        texts = warning_of_placeholders(getattr(spec.segmenter, "queries", None) or ())
+        texts = warning_of_texts(spec.segmenter)
         if texts is not None:
             self.warnings.append(texts)
         if not segmenter.head.learns:
