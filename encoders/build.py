@@ -27,7 +27,8 @@ from encoder_ablations.encoders.table.rows import (
     ViTRow,
     source_of,
 )
-from encoder_ablations.encoders.vit_encoder import make_vit_body, no_text_space
+from encoder_ablations.encoders.table.text_space import no_text_space
+from encoder_ablations.encoders.vit_encoder import make_vit_body
 from encoder_ablations.encoders.weights.loading import load_weights
 from encoder_ablations.encoders.weights.sources import find_weights
 from encoder_ablations.utils.errors import InputError

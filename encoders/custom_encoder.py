@@ -6,6 +6,7 @@ from encoder_ablations.encoders.base import STRIDES, Body
 from encoder_ablations.encoders.bodies.custom import CustomBody
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.weights.loading import load_weights
+from encoder_ablations.encoders.weights.local_files import local_weights
 from encoder_ablations.utils.custom_code.failures import check_arguments, failing_in, takes
 from encoder_ablations.utils.custom_code.loading import code_digest, load_custom
 from encoder_ablations.utils.errors import InputError
@@ -35,7 +36,7 @@ def make_custom_body(spec: EncoderSpec) -> CustomBody:
         module = function(**arguments)
         body = CustomBody(module, where, code_digest(spec.name))
     if spec.weights not in ("random", PRETRAINED):
-        load_weights(body.model, spec.weights)
+        load_weights(body.model, local_weights(spec.weights))
     return body
 
 

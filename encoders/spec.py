@@ -61,7 +61,8 @@ class EncoderSpec(Config):
     """Keyword arguments of the function that makes an encoder of one's own."""
     weights: str = "pretrained"
     """One of "pretrained" (from the Hugging Face hub, or from an installed package; an encoder of
-    one's own loads its own), "random" (the control), or a ``.safetensors``/``.pth`` file.
+    one's own loads its own), "random" (the control), a ``.safetensors``/``.pth`` file, or a folder
+    in transformers' format.
     """
     neck: (
         Literal["tap_pyramid", "simple_feature_pyramid", "fpn_additive", "fpn_concat", "none"]

@@ -6,7 +6,6 @@ import timm
 
 from encoder_ablations.encoders.base import Normalization
 from encoder_ablations.encoders.bodies.taps import DEFAULT_TAPS, tap_indices
-from encoder_ablations.encoders.bodies.text_readouts import readout_of
 from encoder_ablations.encoders.bodies.timm_vits import (
     accept_all_sizes,
     final_norm_of,
@@ -17,8 +16,8 @@ from encoder_ablations.encoders.bodies.timm_vits import (
 )
 from encoder_ablations.encoders.bodies.vit import ViTBody
 from encoder_ablations.encoders.spec import EncoderSpec
-from encoder_ablations.encoders.table.lookup import with_text_towers
 from encoder_ablations.encoders.table.rows import ViTRow, source_of
+from encoder_ablations.encoders.table.text_space import no_text_space, readout_of
 from encoder_ablations.utils.errors import InputError
 
 REGULAR_PATCH = 16
@@ -87,14 +86,6 @@ def _readout_options(name: str, model: str, outputs: int) -> dict[str, Any]:
         "attention pool": {"global_pool": "map"},
     }
     return options.get(kind, {})
-
-
-def no_text_space(name: str) -> InputError:
-    """Return the error for an encoder that was not trained with texts."""
-    return InputError(
-        f"encoder {name} was not trained with texts, so a head cannot compare it with them. "
-        f"Encoders that were: {', '.join(with_text_towers())}."
-    )
 
 
 def _require_patch_14(spec: EncoderSpec, patch: int) -> None:

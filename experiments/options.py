@@ -169,6 +169,16 @@ def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--output", type=Path, help=f"folder for the results (default {default})")
 
 
+def check_page(output: Path | None) -> None:
+    """Check that ``--output`` names a file which browsers open as a page.
+
+    Raises:
+        InputError: it does not.
+    """
+    if output is not None and output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--output {output}: the page is one HTML file. Write {output}.html.")
+
+
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     """Add ``key.sub=value``, any number of times."""
     parser.add_argument(

@@ -10,6 +10,7 @@ from encoder_ablations.segmenters.facts import Learning
 from encoder_ablations.segmenters.loss_registry import checked_losses
 from encoder_ablations.segmenters.registry import head_entry, head_names, head_settings
 from encoder_ablations.segmenters.spec import DenseSpec, HeadSpec, SegmenterSpec
+from encoder_ablations.segmenters.zero_shot.sizes import check_sizes, known_patch
 from encoder_ablations.utils.config import build, config_names, merge
 from encoder_ablations.utils.errors import InputError, unknown
 from encoder_ablations.utils.references import Reference, resolve
@@ -73,14 +74,26 @@ def _defaults(name: str) -> dict[str, Any]:
     return {"name": name}
 
 
+CHANCE = "The encoder's weights are random and so have nothing to do with texts: scores are chance."
+"""What outputs say where :func:`is_chance`."""
+
+
+def is_chance(segmenter: SegmenterSpec, encoder: EncoderSpec) -> bool:
+    """Return whether a head compares random features with texts."""
+    compares = BUILT_IN.get(segmenter.name, HeadSpec).in_text_space
+    return compares and encoder.weights == "random"
+
+
 def check_texts(segmenter: SegmenterSpec, encoder: EncoderSpec) -> None:
     """Check that an encoder can be compared with texts, if its head does that.
 
-    A head of one's own is not imported for this. It is checked when it is built.
+    Also that no window is smaller than a patch. A head of one's own is not imported for this. It is
+    checked when it is built.
 
     Raises:
-        InputError: see :func:`check_source`.
+        InputError: see :func:`check_source` and :func:`check_sizes`.
     """
     if BUILT_IN.get(segmenter.name, HeadSpec).in_text_space:
         text = getattr(segmenter, "text", None) or {}
         check_source(encoder, text.get("tower"))
+        check_sizes(segmenter, known_patch(encoder))

@@ -5,6 +5,7 @@ and the nearest name.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,10 +35,13 @@ class Config(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
-UNION_TAGS = ("str", "dict[str,any]", "as text", "as list", "as mapping")
-"""What pydantic adds to the place of a value that may be of either kind; the last three are tags of
-our own unions.
-"""
+UNION_TAG = re.compile(
+    r"as (text|list|mapping)|str|constrained-\w+|\w+Spec"
+    r"|(literal|tuple|list|dict|function-[\w-]+)\[.*"
+)
+"""What pydantic adds to the place of a value that may be of either kind, or our own unions do."""
+SHOULD_BE = "Input should be "
+"""How pydantic begins the message about each kind that a value may be of."""
 OTHER_NAMES = {"learning_rate": "lr"}
 """What settings are called elsewhere -> here."""
 Number = TypeVar("Number", int, float)
@@ -199,21 +203,29 @@ def build(
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problem = _first_problem(error)
-        if problem["loc"] and problem["loc"][0] in (overrides or {}):
+        problem = _first_problem(error.errors())
+        # what settings say together is no fault of the file that stood alone
+        if overrides and (not problem["loc"] or problem["loc"][0] in overrides):
             source = given
-        raise InputError(f"{source}: {_in_words(model, problem)}") from error
+        raise InputError(f"{source}: {_in_words(model, problem, error.errors())}") from error
 
 
-def _first_problem(error: ValidationError) -> ErrorDetails:
-    problems = error.errors()
+def _first_problem(problems: Sequence[ErrorDetails]) -> ErrorDetails:
     # a misspelt key that is required is reported as missing, too; the misspelling says more
     return next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
 
 
-def _in_words(model: type[BaseModel], problem: ErrorDetails) -> str:
-    where = [str(part) for part in problem["loc"] if part not in UNION_TAGS]
-    key = shortened(".".join(where)) or "the file"
+def _place(problem: ErrorDetails) -> list[str]:
+    """Return the keys and positions that lead to a value, without the kinds of unions."""
+    return [part for part in map(str, problem["loc"]) if not UNION_TAG.fullmatch(part)]
+
+
+def _in_words(model: type[BaseModel], problem: ErrorDetails, found: list[ErrorDetails]) -> str:
+    """Return what is wrong as one sentence; ``found`` are all problems."""
+    where = _place(problem)
+    if not where:
+        return f"{_lower(_what_to_write(model, problem, where))}."
+    key = shortened(".".join(where))
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, where[:-1])
         hint = nearest(where[-1], allowed) or _below(model, where)
@@ -222,14 +234,28 @@ def _in_words(model: type[BaseModel], problem: ErrorDetails) -> str:
         given = ", ".join(shortened(str(each)) for each in problem["input"]) or "nothing"
         return f"the key '{key}' is missing; given: {given}."
     if problem["type"] == "too_short":
-        least, found = problem["ctx"]["min_length"], problem["ctx"]["actual_length"]
-        return f"'{key}' needs at least {least} entry, it has {found}."
+        least, given = problem["ctx"]["min_length"], problem["ctx"]["actual_length"]
+        return f"'{key}' needs at least {least} entry, it has {given}."
     message = _what_to_write(model, problem, where)
+    if message.startswith(SHOULD_BE):
+        message = _all_kinds([each["msg"] for each in found if _place(each) == where])
     given = problem["input"]
     shown = ""
     if isinstance(given, str | int | float | bool | None):
         shown = f" (given: {shortened(repr(given))})"
-    return f"'{key}': {message[0].lower() + message[1:]}{shown}."
+    return f"'{key}': {_lower(message)}{shown}."
+
+
+def _lower(message: str) -> str:
+    return message[0].lower() + message[1:]
+
+
+def _all_kinds(messages: Sequence[str]) -> str:
+    """Return what pydantic says about the kinds that a value may be of, as one message."""
+    kinds = [text.removeprefix(SHOULD_BE) for text in messages if text.startswith(SHOULD_BE)]
+    if len(kinds) > 1:
+        kinds = [kind.partition(", unable")[0] for kind in kinds]
+    return SHOULD_BE + " or ".join(dict.fromkeys(kinds))
 
 
 def _what_to_write(model: type[BaseModel], problem: ErrorDetails, where: Sequence[str]) -> str:

@@ -56,16 +56,14 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def require_free(path: Path) -> None:
-    """Refuse a place for a new folder where something is, other than an empty folder.
+    """Refuse a place for a new folder or file where something is, other than an empty folder.
 
     Raises:
         InputError: a file, or a folder that is not empty.
     """
     empty = path.is_dir() and not any(path.iterdir())
     if path.exists() and not empty:
-        raise InputError(
-            f"{path.absolute()} exists already. Choose another folder, or remove this one."
-        )
+        raise InputError(f"{path.absolute()} exists already. Choose another place, or remove it.")
 
 
 @contextmanager

@@ -116,17 +116,17 @@ class _Loader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return the next mapping; a key that stands twice in it is an error."""
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
+        seen: dict[Any, str] = {}
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == MERGE:
                 continue
             key = key_node.value
             if key_node.tag != VALUE:
                 key = self.construct_object(key_node)  # 1 and 0x1 are the same key
+            shown = key_node.value[:SHOWN]
             if key in seen:
-                shown = key_node.value[:SHOWN]
-                raise _problem(f"the key '{shown}' stands twice", key_node.start_mark)
-            seen.add(key)
+                raise _problem(_twice(seen[key], shown), key_node.start_mark)
+            seen[key] = shown
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -141,6 +141,16 @@ class _Loader(yaml.SafeLoader):
             shown = repr(node.value)[:SHOWN]
             raise _problem(f"{shown} is no valid {kind}", node.start_mark) from error
         return value
+
+
+def _twice(first: str, second: str) -> str:
+    """Return what is wrong with two keys of one value; yes, on and true are 1 to YAML."""
+    if first == second:
+        return f"the key '{second}' stands twice"
+    return (
+        f"the keys {first} and {second} are the same value. If they are words, write them in "
+        f"quotes: '{first}', '{second}'"
+    )
 
 
 def _refuse_nul(value: str) -> None:

@@ -49,6 +49,11 @@ def index_lines(path: Path) -> list[str]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"there is no index file {path}. A path in splits is taken from the dataset's folder "
+            "(root); for a file elsewhere give the whole path."
+        ) from error
     except OSError as error:
         raise InputError(f"cannot read the index file {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:

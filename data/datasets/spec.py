@@ -83,9 +83,9 @@ class DatasetSpec(Config):
     segmenter with ``image_head`` learns both.
     """
     splits: dict[Split, str]
-    """For each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (relative to
-    ``root``) with one file stem or file a line, whose files may lie anywhere below the two.
-    ``train`` and ``val`` are needed.
+    """For each split, a sub-folder of ``images`` and ``masks``, or a ``.txt`` file (its path below
+    ``root``, or its whole path) with one file stem or file a line, whose files may lie anywhere
+    below the two. ``train`` and ``val`` are needed.
     """
     images: str = "images"
     """Folder below ``root``, whose files have the stems of those in ``masks``; or a pattern of

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -84,6 +84,16 @@ def subset(order: Sequence[int], fraction: float) -> list[int]:
             f"image; the smallest fraction here is {smallest:g}."
         )
     return sorted(order[: max(1, round(fraction * len(order)))])
+
+
+def left_out(images: int, labelled: Collection[int]) -> list[int]:
+    """Return the training images without labels, as positions in the split, sorted.
+
+    Args:
+        images: how many training images the dataset has.
+        labelled: positions of those with labels.
+    """
+    return sorted(set(range(images)) - set(labelled))
 
 
 def fingerprint(ids: Iterable[str]) -> str:

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 MARKS = {
+    # a drive of Cambridge by which its frames are called
+    "camvid": ("images/train/0006R0_*", "masks/train/0006R0_*"),
     "ade20k": ("images/training", "annotations/training", "objectInfo150.txt"),
     "cityscapes": ("leftImg8bit/train", "gtFine/train"),
 }
-"""What lies in the folder of a dataset, by the dataset's name."""
+"""What lies in the folder of a dataset, by the dataset's name; ``*`` is anything within a name."""
 FOLDER_NAMES = {"ADEChallengeData2016": "ade20k"}
 """Names that archives give to a folder, of which some files may be missing."""
 
@@ -38,6 +40,6 @@ def ready_dataset(root: Path) -> Ready | None:
         if name and (folder / MARKS[name][1]).is_dir():
             return Ready(name, folder)
         for name, marks in MARKS.items():
-            if all((folder / mark).exists() for mark in marks):
+            if all(any(folder.glob(mark)) for mark in marks):
                 return Ready(name, folder)
     return None

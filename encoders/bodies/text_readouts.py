@@ -5,21 +5,6 @@ from typing import Any
 from timm.layers.attention_pool import AttentionPoolLatent
 from torch import Tensor
 
-READOUTS = {"_clip_": "projection", "_siglip_": "attention pool", "_tipsv2": "none"}
-"""What stands between the final norm and the text space, by a part of timm's names.
-
-SigLIP's models without their pool (``_siglip_gap_``) are no longer aligned with texts.
-"""
-
-
-def readout_of(model: str) -> str | None:
-    """Return the kind of read-out of a timm model's name; None if it has no text space."""
-    architecture, _, tag = model.partition(".")
-    # weights that were trained further on labels (``openai_ft_in1k``) have a classifier there
-    if "_siglip_gap_" in architecture or "_ft_" in tag:
-        return None
-    return next((kind for part, kind in READOUTS.items() if part in architecture), None)
-
 
 def read_out(model: Any, values: Tensor) -> Tensor:
     """Return B×T×D in text space; each token is read by itself.

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from encoder_ablations.encoders.text.sources import tower_source
+from encoder_ablations.encoders.text.random_tower import RandomTower
+from encoder_ablations.encoders.text.sources import RANDOM, tower_source
 from encoder_ablations.encoders.text.spec import TextSpec
 from encoder_ablations.encoders.text.templates import prompts_of, templates_of
 from encoder_ablations.encoders.text.towers import (
@@ -54,6 +55,17 @@ def text_features(encoder: str, texts: Sequence[str], spec: TextSpec) -> Tensor:
     return kept
 
 
+def random_features(texts: Sequence[str], spec: TextSpec, width: int) -> Tensor:
+    """Return random features Q×width float32 of texts, of unit length.
+
+    Args:
+        texts: Q texts.
+        spec: prompts.
+        width: numbers of a feature.
+    """
+    return mean_features(RandomTower(width), texts, templates_of(spec.templates))
+
+
 def text_facts(encoder: str, spec: TextSpec) -> dict[str, object]:
     """Return what a record says of the texts' features: tower, SHA-256 of its files, templates.
 
@@ -65,6 +77,8 @@ def text_facts(encoder: str, spec: TextSpec) -> dict[str, object]:
         InputError: there is no tower, or it cannot be had.
     """
     source = tower_source(encoder, spec.tower)
+    if source == RANDOM:
+        return {"tower": RANDOM, "templates": list(templates_of(spec.templates))}
     return {
         "tower": source,
         "tower_sha256": tower_digest(tower_folder(source)),
@@ -72,7 +86,9 @@ def text_facts(encoder: str, spec: TextSpec) -> dict[str, object]:
     }
 
 
-def mean_features(tower: TextTower, texts: Sequence[str], templates: tuple[str, ...]) -> Tensor:
+def mean_features(
+    tower: TextTower | RandomTower, texts: Sequence[str], templates: tuple[str, ...]
+) -> Tensor:
     """Return the features Q×D of unit length of texts, each the mean over its prompts.
 
     The order is that of OpenAI's notebook on prompts: the features of all prompts are brought to

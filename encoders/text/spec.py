@@ -20,7 +20,9 @@ class TextSpec(Config):
     """
     tower: str | None = None
     """The text tower and its tokeniser: a folder in transformers' format, or a repository of the
-    Hugging Face hub. null = the one that was trained with the encoder.
+    Hugging Face hub. null = the one that was trained with the encoder. Where the encoder's weights
+    are a folder in transformers' format with a text tower, it is that one. Where they are random
+    and no tower is named, the texts have random features.
     """
 
     @field_validator("templates")

@@ -1,15 +1,19 @@
 """Vocabularies: the texts by which each class is found."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from encoder_ablations.utils.config import read_yaml_value
 from encoder_ablations.utils.errors import InputError, unknown
+from encoder_ablations.utils.texts import first_names
 from encoder_ablations.utils.yaml_text import one_line
 
 FORMS = "Write lines 'class: [text, other text]', or a list of class names."
+_PLACEHOLDER = re.compile(r"(class[ _-]?)?\d+", re.IGNORECASE)
+"""Names that stand in for names of classes."""
 OF_DATASETS = "classes"
 """Where the YAML of a dataset, as ``ablate init`` writes it, names its classes."""
 
@@ -125,6 +129,21 @@ def _queries(texts: Mapping[str, Sequence[str]], where: str) -> dict[str, int]:
                 )
             queries[text] = number
     return queries
+
+
+def warning_of_placeholders(queries: Iterable[str]) -> str | None:
+    """Return a warning if texts are numbered and not words, as ``ablate init`` invents them.
+
+    Args:
+        queries: the texts.
+    """
+    found = [text for text in queries if _PLACEHOLDER.fullmatch(text)]
+    if not found:
+        return None
+    return (
+        f"the texts {first_names(found)} name nothing that can be seen, so that scores are "
+        "chance. Write the names of the classes into the vocabulary."
+    )
 
 
 def texts_of_names(names: Sequence[str]) -> dict[str, list[str]]:

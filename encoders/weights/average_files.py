@@ -43,7 +43,7 @@ def part_line(checkpoint: Checkpoint, part: dict[str, Any]) -> str:
         checkpoint: one of those that are averaged.
         part: what :func:`parts_of` says of it.
     """
-    activation = checkpoint.activation or "unknown activation"
+    activation = checkpoint.activation or "activation not known (--activations says it)"
     line = f"weight {part['weight']:.3g}, {activation}, distance {part['distance']:.3g}"
     if "entropy" in part:
         line += f", entropy {part['entropy']:.3g} nats"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from encoder_ablations.encoders.weights.checkpoints import Checkpoint
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.texts import first_names
+from encoder_ablations.utils.texts import first_names, plural
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ def shares(by: Sequence[float] | None, count: int) -> list[float]:
     """
     given = [1.0] * count if by is None else list(by)
     if len(given) != count:
-        raise InputError(f"--by has {len(given)} numbers for {count} checkpoints. Give one each.")
+        numbers = plural(len(given), "number")
+        raise InputError(f"--by has {numbers} for {count} checkpoints. Give one each.")
     if not all(0 < share < float("inf") for share in given):
         raise InputError("--by: weights must be above 0. Leave out a checkpoint that has none.")
     return [share / sum(given) for share in given]

@@ -10,12 +10,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from encoder_ablations.encoders.weights.files import read_weights
+from encoder_ablations.encoders.weights.local_files import weights_in
 from encoder_ablations.encoders.weights.torchscript import is_torchscript
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import sha256_of
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Files of weights in a folder of transformers, in the order of preference."""
 ACTIVATION = "activation"
 """Key of the activation in the remarks of a file that was written here."""
 
@@ -55,7 +54,7 @@ def read_checkpoint(path: Path, activation: str | None = None) -> Checkpoint:
     facts: dict[str, Any] = {}
     normalization = None
     if path.is_dir():
-        file = _weights_in(path)
+        file = weights_in(path)
         facts = _facts_in(path / "config.json")
         normalization = _normalization_in(path / "preprocessor_config.json")
     known = _activation_in(facts) or _activation_of(file)
@@ -65,14 +64,6 @@ def read_checkpoint(path: Path, activation: str | None = None) -> Checkpoint:
         )
     tensors = read_weights(file)
     return Checkpoint(path, file, tensors, known or activation, normalization, sha256_of(file))
-
-
-def _weights_in(folder: Path) -> Path:
-    """Return the one file of weights in a folder."""
-    found = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not found:
-        raise InputError(f"{folder}: there is no {' or '.join(WEIGHTS)}. Give a file of weights.")
-    return found[0]
 
 
 def _facts_in(file: Path) -> dict[str, Any]:

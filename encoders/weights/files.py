@@ -36,7 +36,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"weights: there is no file {path}. Give a .safetensors or .pth file, or 'random'."
+            f"weights: there is no file {path}. Give a .safetensors, .pth, .pt or .bin file."
         )
     if path.suffix == ".safetensors":
         content: Any = _read_safetensors(path)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoder_ablations.encoders.weights.hub import download_weights
+from encoder_ablations.encoders.weights.local_files import local_weights
 from encoder_ablations.encoders.weights.packages import PACKAGED
 from encoder_ablations.utils.files import sha256_of
 
@@ -29,16 +30,17 @@ def find_weights(weights: str, name: str) -> WeightFile | None:
     """Return the file of the weights that a specification asks for; None for random ones.
 
     Args:
-        weights: "pretrained", "random", or a path.
+        weights: "pretrained", "random", or the path of a file or folder.
         name: timm's name of the pretrained ones.
 
     Raises:
-        InputError: pretrained ones cannot be had; the message says how to go on.
+        InputError: pretrained ones cannot be had, or there is no such file; the message says how
+            to go on.
     """
     if weights == "random":
         return None
     if weights != "pretrained":
-        return WeightFile("local file", Path(weights))
+        return WeightFile("local file", local_weights(weights))
     if name in PACKAGED:
         return WeightFile(PACKAGED[name].source, PACKAGED[name].path())
     return WeightFile(f"Hugging Face hub, timm's {name}", download_weights(name))

@@ -14,6 +14,7 @@ from encoder_ablations.experiments.zero_labels.head_options import add_head_opti
 from encoder_ablations.utils.device_names import ALLOWED, check_device_name
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import require_free, sha256_of
+from encoder_ablations.utils.texts import plural
 
 if TYPE_CHECKING:
     from encoder_ablations.encoders.weights.averaging import Weighting
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 EXAMPLES = """  ablate average remote_clip.pt geo_clip.pt -o averaged.safetensors
   ablate average clip_a clip_b --by 0.7 0.3 -o averaged     folders of transformers, with text tower
   ablate average clip_a clip_b --images tiles/ --encoder clip_b16 --classes classes.yaml -o averaged
-  ablate run … encoder.weights=averaged.safetensors         use it as an encoder's weights"""
+  ablate run study.yaml 'encoders=[{base: clip_b16, weights: averaged.safetensors}]'  use a file
+  ablate run study.yaml 'encoders=[{base: clip_b16, weights: averaged}]'           use a folder"""
 
 ABOUT = """Averages the weights of checkpoints that were trained further from the same ones, such as
 several CLIPs for aerial images. Files must have the same names and shapes. Checkpoints are refused
@@ -218,5 +220,6 @@ def _read_all(paths: Sequence[Path], activations: Sequence[str] | None) -> "list
     if activations is not None:
         said = list(activations)
     if len(said) != len(paths):
-        raise InputError(f"--activations has {len(said)} names for {len(paths)} checkpoints.")
+        names = plural(len(said), "name")
+        raise InputError(f"--activations has {names} for {len(paths)} checkpoints. Give one each.")
     return [read_checkpoint(path, own) for path, own in zip(paths, said, strict=True)]

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("second", type=Path, help="folder of another study")
     parser.add_argument("-o", "--output", type=Path, help="also write it as an HTML page")
     arguments = parser.parse_args(argv)
+    options.check_page(arguments.output)
     if arguments.first.resolve() == arguments.second.resolve():
         raise InputError(f"{arguments.first} and {arguments.second} are the same study; name two.")
     studies = collect(arguments.first), collect(arguments.second)

@@ -157,7 +157,7 @@ def _train(run: PlannedRun, execution: Execution, members: "Members") -> "RunRec
 def _tell(record: "RunRecord", folder: Path) -> int:
     """Print what has become of a run, and return the exit code."""
     if record.error is not None:
-        print(f"failed: {record.error.line}\n{record.error.traceback}", file=sys.stderr)
+        print(f"failed: {record.error.text}", file=sys.stderr)
         return 1
     print(f"{record.score}\nrecord: {folder / 'record.json'}")
     return 0

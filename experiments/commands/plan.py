@@ -27,6 +27,7 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.power import Spread
 from encoder_ablations.experiments.studies.kinds import kinds_of
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
+from encoder_ablations.experiments.studies.plan_refusals import refuse_before_start
 from encoder_ablations.experiments.studies.planning.budget import (
     proposal_lines,
     proposals,
@@ -110,6 +111,7 @@ def _plan(
 ) -> int:
     """Measure, write the plan, and print it."""
     specs = plan(study)
+    refuse_before_start(specs)
     problems = impossible_settings(specs) | impossible_fractions(specs)
     possible = [spec for spec in specs if spec.run_id not in problems]
     if not possible:

@@ -17,6 +17,7 @@ from encoder_ablations.experiments.studies.conclusion import conclude, not_start
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
+from encoder_ablations.experiments.studies.plan_refusals import refuse_before_start
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.planning.description import summary_lines
 from encoder_ablations.experiments.studies.planning.estimates import known_of
@@ -70,7 +71,8 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
         be used.
 
     Raises:
-        InputError: the study has changed, no run can start, or torchrun started this.
+        InputError: the study has changed or has a fault that a plan shows, no run can start, or
+            torchrun started this.
     """
     if _torchrun("WORLD_SIZE", 1) > 1 and choices.several_runs:
         raise InputError(
@@ -79,6 +81,7 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     located = locate_known(study, folder)
     if not choices.extend:
         check_same_study(study, folder)
+    refuse_before_start([run.spec for run in _pending(located.runs, choices.retry_failed)])
     if choices.dry_run:
         return _show_plan(study, folder, located, choices)
     # if several processes share each run (torchrun), the first one speaks

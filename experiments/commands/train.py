@@ -156,10 +156,7 @@ def _train(spec: RunSpec, folder: Path, execution: Execution) -> int:
     elif not execution.keep_last:
         discard_last(run.folder)
     if record.error is not None:
-        print(
-            f"failed: {record.error.type}: {record.error.message}\n{record.error.traceback}",
-            file=sys.stderr,
-        )
+        print(f"failed: {record.error.text}", file=sys.stderr)
         return 1
     print(f"{record.score}\nrecord: {run.folder / 'record.json'}")
     return 0

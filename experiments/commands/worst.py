@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_device_name(arguments.device)
     if not 1 <= arguments.images <= MOST_IMAGES:
         raise InputError(f"--images {arguments.images}: allowed are 1 to {MOST_IMAGES}.")
+    options.check_page(arguments.output)
     compared = _compared(arguments.folder, arguments.against)
     options.print_left_out(compared.left_out)
     for note in compared.notes:

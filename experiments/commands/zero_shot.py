@@ -1,10 +1,12 @@
 """``ablate zero-shot``: masks of images by a head that needs no labels, without any run."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from encoder_ablations.data.datasets.palette import palette
+from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.text.vocabulary import load_vocabulary
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.prediction.command import named_files, predict_into
@@ -15,6 +17,7 @@ from encoder_ablations.experiments.prediction.output_options import (
     output_settings,
 )
 from encoder_ablations.experiments.zero_labels.head_options import add_head_options, read_head
+from encoder_ablations.segmenters.references import CHANCE, is_chance
 from encoder_ablations.utils.device_names import check_device_name
 from encoder_ablations.utils.errors import InputError
 
@@ -48,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         **output_settings(arguments),
     }
     named = f"{arguments.encoder} with {head.title}, without labels"
+    if is_chance(head, load_encoder(arguments.encoder)):
+        named = f"{named}. {CHANCE.removesuffix('.')}"
+        print(f"warning: {CHANCE}", file=sys.stderr)
     return predict_into(
         arguments, files, predictor, palette(len(vocabulary.names)), settings, named
     )

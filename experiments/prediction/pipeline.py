@@ -148,7 +148,7 @@ class Pipeline:
         except StorageError:
             raise
         except InputError as error:
-            self.problems |= {read.file.name: str(error) for read in group}
+            self.problems |= {read.file.name: _problem(read.file, error) for read in group}
             for read in group:
                 self._waiting.append((read.file, _done()))
 
@@ -204,8 +204,16 @@ class Pipeline:
             except StorageError:
                 raise
             except InputError as error:
-                self.problems[file.name] = str(error)
+                self.problems[file.name] = _problem(file, error)
             advance()
+
+
+def _problem(file: InputFile, error: InputError) -> str:
+    """Return why a file could not be used, with its path."""
+    text = str(error)
+    if str(file.path) in text:
+        return text
+    return f"{file.path}: {text}"
 
 
 class _Read(NamedTuple):

@@ -17,6 +17,7 @@ from encoder_ablations.experiments.runs.tuning.spec import in_words
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.class_weights import balanced_losses
 from encoder_ablations.segmenters.ops.official_operator import FAILED
+from encoder_ablations.segmenters.references import CHANCE, is_chance
 from encoder_ablations.utils.config import differences
 from encoder_ablations.utils.texts import plural
 
@@ -135,6 +136,8 @@ def _about_start(spec: RunSpec) -> list[str]:
             "The encoder started from random weights: this measures the architecture, not "
             "pretraining."
         )
+    if is_chance(spec.segmenter, spec.encoder):
+        found.append(CHANCE)
     return found
 
 

@@ -9,6 +9,7 @@ from encoder_ablations.experiments.runs.record_parts import ErrorRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.environment import describe_environment
+from encoder_ablations.utils.errors import InputError
 
 
 def failed_record(
@@ -26,9 +27,16 @@ def failed_record(
         error=ErrorRecord(
             type=type(error).__name__,
             message=str(error),
-            traceback="".join(traceback.format_exception(error)),
+            traceback=_traceback(error),
         ),
     )
+
+
+def _traceback(error: BaseException) -> str:
+    """Return where an error was raised; nothing for bad input, whose message says what to do."""
+    if isinstance(error, InputError):
+        return ""
+    return "".join(traceback.format_exception(error))
 
 
 def record_failure(

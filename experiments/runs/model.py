@@ -44,7 +44,7 @@ def build_model(spec: RunSpec, class_pixels: Sequence[int] | None = None) -> Seg
         refuse_balanced(spec.segmenter)
     check_texts(spec.segmenter, spec.encoder)
     segmenter = _without_texts(spec, class_pixels)
-    give_texts(segmenter.head, spec.encoder.name)
+    give_texts(segmenter, spec.encoder)
     return segmenter
 
 

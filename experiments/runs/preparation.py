@@ -12,7 +12,7 @@ from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.palette import colors_of
 from encoder_ablations.data.datasets.pseudo_labels.dataset import PseudoLabelled
 from encoder_ablations.data.datasets.spec import Split
-from encoder_ablations.data.datasets.subsets import fingerprint, subset, training_order
+from encoder_ablations.data.datasets.subsets import fingerprint, left_out, subset, training_order
 from encoder_ablations.data.loading.balancing import Mixed
 from encoder_ablations.data.loading.cache import CachedDataset, for_evaluation, for_training
 from encoder_ablations.data.loading.mixing import check_partners
@@ -26,7 +26,6 @@ from encoder_ablations.experiments.runs.federated.division import Division, divi
 from encoder_ablations.experiments.runs.fractions import refuse_other_fraction
 from encoder_ablations.experiments.runs.pseudo_labels.masks import (
     describe_masks,
-    left_out,
     mask_file,
     masks_folder,
     write_masks,

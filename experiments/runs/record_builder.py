@@ -92,7 +92,7 @@ def finished_record(
 def _facts(segmenter: Segmenter, spec: RunSpec, data: DataRecord) -> dict[str, object]:
     """Return what the record says of the encoder, of a second vision model, and of texts."""
     own = encoder_facts(segmenter.encoder, data.n_learned)
-    texts = facts_of_texts(segmenter.head, spec.encoder.name)
+    texts = facts_of_texts(segmenter.head, spec.encoder)
     return own | second_model_facts(segmenter.head) | texts
 
 

@@ -160,8 +160,17 @@ class ErrorRecord(Part):
     type: str
     message: str
     traceback: str
+    """Empty for bad input, whose message says all."""
 
     @property
     def line(self) -> str:
-        """``type: message`` in one line."""
-        return f"{self.type}: {' '.join(self.message.split())}"
+        """``type: message`` in one line; the message alone for bad input."""
+        message = " ".join(self.message.split())
+        if not self.traceback:
+            return message
+        return f"{self.type}: {message}"
+
+    @property
+    def text(self) -> str:
+        """The line, and the traceback below it if there is one."""
+        return f"{self.line}\n{self.traceback}".strip()

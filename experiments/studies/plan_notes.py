@@ -10,15 +10,19 @@ from encoder_ablations.encoders.table.rows import HierarchicalRow
 from encoder_ablations.engine.training.description import average_warning
 from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.zero_labels.queries import warning_of_texts
 
 
 def notes_before_start(specs: Sequence[RunSpec]) -> list[str]:
-    """Return what the runs will disclose about BatchNorm and averages, each line once.
+    """Return what the runs will disclose about BatchNorm and averages, and doubtful texts.
+
+    Each line stands there once.
 
     Raises:
         InputError: an encoder has a setting that has no meaning for it.
     """
     found = [*_about_bodies(specs), *_about_micro_batches(specs), *_about_averages(specs)]
+    found += _about_texts(specs)
     return list(dict.fromkeys(found))
 
 
@@ -60,6 +64,11 @@ def _without_weights(encoder: EncoderSpec) -> EncoderSpec:
 
 def _about_averages(specs: Iterable[RunSpec]) -> list[str]:
     warnings = [average_warning(spec.recipe) for spec in specs]
+    return [f"warning: {warning}" for warning in warnings if warning is not None]
+
+
+def _about_texts(specs: Iterable[RunSpec]) -> list[str]:
+    warnings = [warning_of_texts(spec.segmenter) for spec in specs]
     return [f"warning: {warning}" for warning in warnings if warning is not None]
 
 

@@ -51,7 +51,7 @@ from encoder_ablations.utils.errors import InputError, unknown
 OUTPUTS = Path("outputs")
 YAML = (".yaml", ".yml")
 KINDS = ("encoders", "segmenters", "datasets")
-FILES = ("base", "vocabulary")
+FILES = ("base", "vocabulary", "vfm")
 """Keys of an entry that may name a file."""
 Entry = str | dict[str, Any]
 Arm = tuple[FederationSpec | None, PseudoLabelSpec | None]

@@ -27,6 +27,7 @@ from encoder_ablations.experiments.runs.model import build_model
 from encoder_ablations.experiments.runs.preparation import prepare_data
 from encoder_ablations.experiments.runs.pseudo_labels.teacher import check_teacher
 from encoder_ablations.experiments.runs.spec import RunSpec
+from encoder_ablations.experiments.zero_labels.queries import warning_of_texts
 from encoder_ablations.utils.errors import InputError
 
 
@@ -116,6 +117,9 @@ class _Checks:
     def check_model(self, spec: RunSpec) -> None:
         segmenter = build_model(spec)
         refuse_estimate(segmenter, spec)
+        texts = warning_of_texts(spec.segmenter)
+        if texts is not None:
+            self.warnings.append(texts)
         if not segmenter.head.learns:
             return
         warning = warning_of_micro_batches(segmenter, spec)

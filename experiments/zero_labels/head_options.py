@@ -1,9 +1,10 @@
 """Options of commands that say which head finds classes by texts, and by which texts."""
 
 import argparse
+import sys
 from pathlib import Path
 
-from encoder_ablations.encoders.text.vocabulary import Vocabulary
+from encoder_ablations.encoders.text.vocabulary import Vocabulary, warning_of_placeholders
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.zero_labels.queries import with_queries
 from encoder_ablations.segmenters.references import load_segmenter
@@ -36,7 +37,7 @@ def add_head_options(parser: argparse._ActionsContainer, required: bool = True) 
 
 
 def read_head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> SegmenterSpec:
-    """Return the head and its texts.
+    """Return the head and its texts; texts that are no words are warned of.
 
     Args:
         arguments: with the options of :func:`add_head_options`.
@@ -55,5 +56,16 @@ def read_head(arguments: argparse.Namespace, vocabulary: Vocabulary) -> Segmente
             f"--segmenter {arguments.segmenter} learns from labels. Use a head that needs none "
             "(ablate heads: learns nothing), or ablate train."
         )
-    head = load_segmenter(arguments.segmenter, {**changes, "vocabulary": vocabulary.texts})
+    given = [f"--method {arguments.method}"] if arguments.method is not None else []
+    if arguments.set:
+        given.append(f"--set {' '.join(arguments.set)}")
+    # --classes alone changes nothing about the head that its file could be blamed for
+    head = load_segmenter(
+        arguments.segmenter,
+        {**changes, "vocabulary": vocabulary.texts},
+        " ".join(given) or f"--segmenter {arguments.segmenter}",
+    )
+    warning = warning_of_placeholders(vocabulary.queries)
+    if warning is not None:
+        print(f"warning: {warning}", file=sys.stderr)
     return with_queries(head, vocabulary.names)

@@ -1,11 +1,12 @@
 """The settings of heads that find classes by texts, filled in for a dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from encoder_ablations.encoders.text.vocabulary import (
     Vocabulary,
     load_vocabulary,
     texts_of_names,
+    warning_of_placeholders,
 )
 from encoder_ablations.segmenters.references import load_segmenter
 from encoder_ablations.segmenters.spec import HeadSpec, QueriesSpec, SegmenterSpec
@@ -55,6 +56,15 @@ def with_queries(segmenter: SegmenterSpec, classes: Sequence[str]) -> SegmenterS
     if content.get("queries") is None:
         content["queries"] = _queries(segmenter, classes, content.get("background"))
     return SegmenterSpec.model_validate(content | {"vocabulary": None})
+
+
+def warning_of_texts(segmenter: SegmenterSpec) -> str | None:
+    """Return a warning if a head looks for texts that are no words; None for all other heads."""
+    queries = getattr(segmenter, "queries", None)
+    # of heads that learn, queries are a number
+    if not isinstance(queries, Mapping):
+        return None
+    return warning_of_placeholders(queries)
 
 
 def _queries(

@@ -29,6 +29,7 @@ from encoder_ablations.segmenters.zero_shot.queries import (
 from encoder_ablations.segmenters.zero_shot.reading import WindowBatch, read
 from encoder_ablations.segmenters.zero_shot.regions.reader import RegionReader
 from encoder_ablations.segmenters.zero_shot.second_model import SecondModel, build_second_model
+from encoder_ablations.segmenters.zero_shot.sizes import check_sizes
 from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 from encoder_ablations.segmenters.zero_shot.text_scores import text_scores
 from encoder_ablations.segmenters.zero_shot.windows import (
@@ -121,7 +122,7 @@ class ZeroShotHead(Head):
                 cannot be built, or the encoder is built without the way into the space of texts.
         """
         blocks = encoder.body.as_blocks()
-        _check_sizes(spec, blocks)
+        check_sizes(spec, blocks.reduction)
         if blocks.text_width is None:
             raise InputError(
                 "zero_shot compares the encoder's features with texts, but the encoder is built "
@@ -255,21 +256,6 @@ class ZeroShotHead(Head):
 def _texts_are_read(head: ZeroShotHead, _keys: object) -> None:
     """Note that the texts' features come from a checkpoint, which always holds them."""
     head.has_texts = True
-
-
-def _check_sizes(spec: ZeroShotSpec, blocks: Blocks) -> None:
-    """Check that windows and images are at least as large as a patch.
-
-    Raises:
-        InputError: one is smaller.
-    """
-    for key in ("window", "short_side", "long_side"):
-        pixels = getattr(spec, key)
-        if pixels is not None and pixels < blocks.reduction:
-            raise InputError(
-                f"segmenter.{key}: {pixels} pixels are less than a patch of the encoder, which has "
-                f"{blocks.reduction:g}. Use at least that many."
-            )
 
 
 def _no_training() -> InputError:

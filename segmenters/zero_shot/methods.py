@@ -185,9 +185,14 @@ METHODS = {
 def find_method(name: str, **changed: object) -> Method:
     """Return the switches of a method, some of them replaced.
 
+    A single entry of ``regions`` stands for all that are read.
+
     Args:
         name: a key of :data:`METHODS`.
         changed: fields of :class:`Method`; None = the method's own.
     """
     given: dict[str, object] = {key: value for key, value in changed.items() if value is not None}
-    return replace(METHODS[name], **given)  # type: ignore[arg-type]
+    found = replace(METHODS[name], **given)  # type: ignore[arg-type]
+    if len(found.regions) == 1:
+        found = replace(found, regions=found.regions * max(1, found.region_sets))
+    return found

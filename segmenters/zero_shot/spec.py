@@ -1,5 +1,6 @@
 """Settings of the head that segments by texts; reading them imports no PyTorch."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +19,7 @@ from encoder_ablations.segmenters.zero_shot.methods import (
 )
 from encoder_ablations.utils.config import Config, at_most
 from encoder_ablations.utils.errors import unknown
+from encoder_ablations.utils.references import resolve
 
 Pixels = Annotated[int, Field(ge=1), at_most(16384, "scores of every pixel are held in memory")]
 Dilation = Annotated[int, Field(ge=1), at_most(1024, "images are padded by it on every side")]
@@ -60,7 +62,9 @@ class ZeroShotSpec(QueriesSpec):
     """
     regions: tuple[RegionSpec, ...] | None = None
     """How regions are found: ``{source: sam, points_per_side: 8}``, ``{source: folder, masks: …,
-    images: …}`` or ``{source: superpixels, count: 100}``. They are those of the whole image.
+    images: …}`` or ``{source: superpixels, count: 100}``; or a list of these, one for each entry
+    that ``plan`` names. A single one is read wherever regions are. They are those of the whole
+    image.
     """
     masked_class_token: Literal["alone", "free"] = "alone"
     """Prefix tokens (class, registers) in blocks with a rule: each attends only to itself and no
@@ -69,7 +73,9 @@ class ZeroShotSpec(QueriesSpec):
     sigma: float = Field(default=5.0, gt=0)
     """Standard deviation of "kk_gaussian" in patches."""
     vfm: EncoderSpec | None = None
-    """The second vision model: a name of ``ablate encoders``, or an encoder's settings."""
+    """The second vision model: a name of ``ablate encoders``, the path of an encoder's YAML, or a
+    mapping of its settings, which may have a ``base``.
+    """
     vfm_shift: float = Field(default=1.2, ge=0)
     """Affinity "vfm": similarities below the mean times this are left out (β of ProxyCLIP)."""
     vfm_scale: float = Field(default=3.0, gt=0)
@@ -124,6 +130,8 @@ class ZeroShotSpec(QueriesSpec):
     @field_validator("regions", mode="before")
     @classmethod
     def _with_sources(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            given = (given,)
         for entry in given or ():
             if isinstance(entry, dict) and "source" not in entry:
                 raise ValueError(
@@ -133,8 +141,11 @@ class ZeroShotSpec(QueriesSpec):
 
     @field_validator("vfm", mode="before")
     @classmethod
-    def _by_name(cls, given: Any) -> Any:
-        return {"name": given} if isinstance(given, str) else given
+    def _by_reference(cls, given: Any) -> Any:
+        if not isinstance(given, str | Mapping):
+            return given
+        # without the settings of the table's row: a second model has its own grid
+        return resolve("encoders", given, lambda name: {"name": name})[0]
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -151,7 +162,7 @@ class ZeroShotSpec(QueriesSpec):
         if method.region_sets > len(method.regions):
             raise ValueError(
                 f"regions has {len(method.regions)} entries, but {method.region_sets} are read. "
-                "Add one, such as {source: superpixels}"
+                "Give one for all, such as {source: superpixels}, or as many as are read"
             )
         if self.regions and not method.region_sets:
             raise ValueError(f"method {self.method} reads no regions. Remove them, or add a plan")
@@ -163,7 +174,7 @@ class ZeroShotSpec(QueriesSpec):
         if self.window is not None and self.stride > self.window:
             raise ValueError(
                 f"stride {self.stride} is more than window {self.window}, so that pixels would lie "
-                "in no window"
+                f"in no window. Give stride={self.window} or less, too"
             )
         if self.averaged == "probabilities" and self.scale is None:
             raise ValueError("averaged: probabilities needs a scale, such as 1")

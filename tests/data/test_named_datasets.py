@@ -360,7 +360,7 @@ def test_supervisely_person(root):
                 bitmap("neutral", [[1]], [0, 0]),
             ),
         )
-    with pytest.raises(InputError, match="cannot read the index file"):
+    with pytest.raises(InputError, match="there is no index file"):
         FolderDataset(load_dataset("supervisely_person"), "train")
     assert main(["split", "supervisely_person", "--val", "0.3", "--test", "0.3"]) == 0
     spec = load_dataset("supervisely_person")

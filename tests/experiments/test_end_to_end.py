@@ -413,12 +413,12 @@ def test_a_changed_study_is_not_mixed_with_the_old_one(finished_study, capsys):
 
 def test_runs_that_cannot_start_do_not_keep_the_others(study, capsys):
     content = yaml.safe_load(study.read_text())
-    content["encoders"][0]["weights"] = "gone.pth"
+    content["encoders"][0]["freeze"] = 99
     study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
     assert main(["run", str(study), "--device", "cpu"]) == 2
     error = capsys.readouterr().err
     assert "not started (1 run)" in error
-    assert "gone.pth" in error
+    assert "99 blocks asked for" in error
     assert [
         record["spec"]["encoder"]["label"] for record in records(Path("outputs/small")).values()
     ] == ["vit"]
@@ -500,7 +500,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(study, finished_study, capsy
 def test_a_failed_run_counts_more_than_one_that_cannot_start(study, capsys, monkeypatch):
     """Exit code 1 = a failure inside; 2 = everything that could be used is done."""
     content = yaml.safe_load(study.read_text())
-    content["encoders"][0]["weights"] = "gone.pth"
+    content["encoders"][0]["freeze"] = 99
     study.write_text(yaml.safe_dump(content | {"fractions": [1.0]}))
 
     def fail(trainer, batches):

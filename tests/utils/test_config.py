@@ -5,6 +5,7 @@ from encoder_ablations.data.datasets.class_map import ClassMap
 from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.encoders.text.spec import TextSpec
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.engine.recipe_parts import (
     EarlyStoppingSpec,
@@ -13,10 +14,13 @@ from encoder_ablations.engine.recipe_parts import (
     ScheduleSpec,
     SwaSpec,
 )
+from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.experiments.studies.grid import RunFilter
+from encoder_ablations.experiments.studies.pseudo_labels import PseudoLabelChoice
 from encoder_ablations.experiments.studies.published import PublishedScore
 from encoder_ablations.experiments.studies.study import StudySpec
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
+from encoder_ablations.segmenters.zero_shot.spec import ZeroShotSpec
 from encoder_ablations.utils.config import build, merge, parse_overrides, read_yaml
 from encoder_ablations.utils.errors import InputError
 
@@ -55,6 +59,39 @@ def test_layers_win_from_the_right():
 def test_errors_teach(content, message):
     with pytest.raises(InputError, match=message):
         build(Recipe, content, "file.yaml")
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "told"),
+    [
+        (
+            PseudoLabelChoice,
+            {"run": "r", "threshold": "vall"},
+            r"'threshold': write a probability from 0 to 1, or val \(given: 'vall'\)\.",
+        ),
+        (PseudoLabelChoice, {"run": "r", "threshold": 1.5}, r"'threshold': write a probability"),
+        (
+            EncoderSpec,
+            {"name": "clip_b16", "freeze": "boddy"},
+            r"'freeze': input should be 'none', 'body' or 'all_but_norms' or a valid integer \(",
+        ),
+        (TextSpec, {"templates": 3}, r"'templates': input should be a valid string"),
+        (ZeroShotSpec, {"name": "zero_shot", "vocabulary": 3}, r"'vocabulary': "),
+        (FederationSpec, {"clients": 2, "partition": "idd"}, r"'partition': "),
+    ],
+)
+def test_kinds_of_pydantic_are_not_named(model, content, told):
+    with pytest.raises(InputError, match=f"^here: {told}"):
+        build(model, content, "here")
+
+
+def test_settings_that_do_not_go_together_name_what_changed_them():
+    content = {"name": "zero_shot", "window": 16}
+    told = r"^--set window=16: stride 112 is more than window 16.* Give stride=16 or less, too\.$"
+    with pytest.raises(InputError, match=told):
+        build(ZeroShotSpec, content, "zero_shot.yaml", {"window": 16}, "--set window=16")
+    with pytest.raises(InputError, match=r"^zero_shot\.yaml: stride 112"):
+        build(ZeroShotSpec, content, "zero_shot.yaml")
 
 
 def test_yaml_files(tmp_path):

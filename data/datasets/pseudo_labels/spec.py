@@ -1,13 +1,25 @@
 """Which finished run predicts the masks of the images that a fraction leaves out."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from encoder_ablations.utils.config import Config
 
-Threshold = Annotated[float, Field(ge=0, le=1)] | Literal["val"]
+
+def _probability_or_val(given: Any) -> Any:
+    """Return a threshold as it is given, after a check that it is one."""
+    try:
+        known = given == "val" or 0 <= float(given) <= 1
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError("write a probability from 0 to 1, or val")
+    return given
+
+
+Threshold = Annotated[float | Literal["val"], BeforeValidator(_probability_or_val)]
 """A probability, or "val": the validation images give it."""
 Precision = Annotated[float, Field(gt=0, le=1)]
 """A share of pixels whose class is right."""
@@ -26,8 +38,8 @@ class PseudoLabelSpec(Config):
     precision: Precision | None = Field(default=None, exclude_if=lambda each: each is None)
     """Given with ``threshold: val``: the precision that kept pixels of val must have, 0..1."""
     folder: Path | None = Field(default=None, exclude=True)
-    """Folder of that run. It decides no result and is not kept: ``ablate train --config`` needs it
-    again.
+    """Folder of that run. It is not saved with the run, because it may be moved: say it again to
+    ``ablate train --config``.
     """
 
     @model_validator(mode="after")

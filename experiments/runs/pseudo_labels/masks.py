@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,16 +36,6 @@ def masks_folder(
     what = [labels.model_dump(mode="json"), dataset.spec.model_dump(mode="json"), dataset_sha256]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     return study / FOLDER / digest[:16]
-
-
-def left_out(images: int, labelled: Collection[int]) -> list[int]:
-    """Return the training images without labels, as positions in the split, sorted.
-
-    Args:
-        images: how many training images the dataset has.
-        labelled: positions of those with labels.
-    """
-    return sorted(set(range(images)) - set(labelled))
 
 
 def mask_file(folder: Path, index: int) -> Path:

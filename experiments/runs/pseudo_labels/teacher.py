@@ -5,8 +5,7 @@ from collections.abc import Collection
 from encoder_ablations.data.checks.training_check import CheckedDataset
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.datasets.pseudo_labels.spec import PseudoLabelSpec
-from encoder_ablations.data.datasets.subsets import subset, training_order
-from encoder_ablations.experiments.runs.pseudo_labels.masks import left_out
+from encoder_ablations.data.datasets.subsets import left_out, subset, training_order
 from encoder_ablations.experiments.runs.pseudo_labels.weights import BEST, weights_digest
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -36,6 +35,27 @@ def find_teacher(labels: PseudoLabelSpec) -> TrainedRun:
     return teacher
 
 
+def fitting_teacher(spec: RunSpec, labels: PseudoLabelSpec) -> TrainedRun:
+    """Return the teacher of a run, after a check that it predicts the run's classes.
+
+    Args:
+        spec: the run.
+        labels: its ``pseudo_labels``.
+
+    Raises:
+        InputError: the teacher cannot be used, or has other classes.
+    """
+    teacher = find_teacher(labels)
+    record = teacher.record
+    if record.spec.dataset.classes != spec.dataset.classes:
+        raise InputError(
+            f"pseudo_labels: the run {record.run_id} predicts "
+            f"{', '.join(record.spec.dataset.classes)}, but the dataset '{spec.dataset.name}' has "
+            f"{', '.join(spec.dataset.classes)}. Choose a run of the same classes."
+        )
+    return teacher
+
+
 def check_teacher(
     spec: RunSpec, labels: PseudoLabelSpec, checked: CheckedDataset, labelled: Collection[int]
 ) -> TrainedRun:
@@ -57,14 +77,8 @@ def check_teacher(
             f"pseudo_labels: the fraction {spec.fraction:g} leaves no training image without "
             "labels. Use a smaller fraction."
         )
-    teacher = find_teacher(labels)
+    teacher = fitting_teacher(spec, labels)
     record = teacher.record
-    if record.spec.dataset.classes != spec.dataset.classes:
-        raise InputError(
-            f"pseudo_labels: the run {record.run_id} predicts "
-            f"{', '.join(record.spec.dataset.classes)}, but the dataset '{spec.dataset.name}' has "
-            f"{', '.join(spec.dataset.classes)}. Choose a run of the same classes."
-        )
     seen = len(_seen(record, spec, checked).intersection(unlabelled))
     if seen:
         raise InputError(

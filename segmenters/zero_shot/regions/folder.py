@@ -46,11 +46,20 @@ def folder_regions(image: np.ndarray, spec: FolderSpec) -> np.ndarray:
     return ids.astype(np.int32)
 
 
+def require_folder(folder: Path) -> None:
+    """Check that a folder of images or masks is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not folder.is_dir():
+        raise InputError(f"segmenter.regions: the folder {folder} does not exist.")
+
+
 @lru_cache(maxsize=8)
 def _names_by_content(folder: Path) -> dict[str, str]:
     """Return the stem of every image in a folder, by the digest of its pixels."""
-    if not folder.is_dir():
-        raise InputError(f"segmenter.regions: the folder {folder} does not exist.")
+    require_folder(folder)
     paths = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in ENDINGS)
     return {_digest(read_image(path)): path.stem for path in paths}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 from torch import Tensor
 
 from encoder_ablations.segmenters.zero_shot.methods import FolderSpec, SamSpec, SuperpixelSpec
+from encoder_ablations.segmenters.zero_shot.regions.folder import require_folder
 from encoder_ablations.segmenters.zero_shot.regions.maps import region_map
+from encoder_ablations.segmenters.zero_shot.regions.sam import load_generator
+from encoder_ablations.segmenters.zero_shot.regions.superpixels import load_slic
 
 
 class RegionReader:
@@ -27,6 +31,24 @@ class RegionReader:
     def needs_whole_images(self) -> bool:
         """Whether images are looked up by their content."""
         return any(isinstance(each, FolderSpec) for each in self.sets)
+
+    def load(self, device: torch.device) -> None:
+        """Load what finds regions, so that what is missing is found before the first image.
+
+        Args:
+            device: where SAM computes.
+
+        Raises:
+            InputError: a model, a package or a folder is missing.
+        """
+        for spec in self.sets:
+            if isinstance(spec, SamSpec):
+                load_generator(spec.model, device)
+            elif isinstance(spec, SuperpixelSpec):
+                load_slic()
+            else:
+                require_folder(Path(spec.images))
+                require_folder(Path(spec.masks))
 
     def maps(self, rgb: np.ndarray, size: tuple[int, int], device: torch.device) -> list[Tensor]:
         """Return the region ids h×w int64 of an image for every set, at another size.

@@ -25,7 +25,7 @@ def sam_regions(image: np.ndarray, spec: SamSpec, device: torch.device) -> np.nd
     Raises:
         InputError: the model cannot be loaded.
     """
-    found = _generator(spec.model, device)(
+    found = load_generator(spec.model, device)(
         Image.fromarray(image),
         points_per_crop=spec.points_per_side,
         pred_iou_thresh=spec.predicted_iou,
@@ -79,8 +79,12 @@ def _components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=2)
-def _generator(model: str, device: torch.device) -> Any:
-    """Return transformers' generator of masks.
+def load_generator(model: str, device: torch.device) -> Any:
+    """Return transformers' generator of masks; a model that was asked for before is kept.
+
+    Args:
+        model: a name on the hub, or a folder.
+        device: where it computes.
 
     Raises:
         InputError: there is no such model, or it is neither SAM nor SAM 2.

@@ -1,5 +1,7 @@
 """Superpixels as regions."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from encoder_ablations.segmenters.zero_shot.methods import SuperpixelSpec
@@ -16,11 +18,21 @@ def superpixel_regions(image: np.ndarray, spec: SuperpixelSpec) -> np.ndarray:
     Raises:
         InputError: scikit-image is not installed.
     """
+    found: np.ndarray = load_slic()(
+        image, n_segments=spec.count, compactness=spec.compactness, start_label=1
+    )
+    return found.astype(np.int32)
+
+
+def load_slic() -> Callable[..., np.ndarray]:
+    """Return scikit-image's function.
+
+    Raises:
+        InputError: scikit-image is not installed.
+    """
     try:
         from skimage.segmentation import slic
     except ImportError as error:
         raise missing("scikit-image", error) from error
-    found: np.ndarray = slic(
-        image, n_segments=spec.count, compactness=spec.compactness, start_label=1
-    )
-    return found.astype(np.int32)
+    found: Callable[..., np.ndarray] = slic
+    return found

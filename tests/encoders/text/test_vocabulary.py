@@ -3,7 +3,11 @@
 import pytest
 
 from encoder_ablations import load_vocabulary
-from encoder_ablations.encoders.text.vocabulary import vocabulary_yaml
+from encoder_ablations.encoders.text.vocabulary import (
+    texts_of_names,
+    vocabulary_yaml,
+    warning_of_placeholders,
+)
 from encoder_ablations.utils.errors import InputError
 
 
@@ -24,6 +28,13 @@ def test_synonyms_names_and_datasets_are_read(tmp_path):
     assert load_vocabulary(["road", "sky"]) == names
     # a class may be called so
     assert load_vocabulary({"classes": ["school", "lesson"]}).names == ("classes",)
+
+
+def test_invented_names_are_no_texts():
+    invented = load_vocabulary(texts_of_names(["class_0", "class_1", "sky"])).queries
+    assert "class 0, class 1 name nothing" in warning_of_placeholders(invented)
+    assert warning_of_placeholders(["3", "road"]) is not None
+    assert warning_of_placeholders(["road", "first class carriage", "type 2 car"]) is None
 
 
 def test_ids_are_those_of_the_dataset():

@@ -1,6 +1,8 @@
 """Averages of checkpoints: exact where they are equal, refused where they are no one network."""
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.encoders.text.towers import load_tower
 from encoder_ablations.experiments.cli import main
+from encoder_ablations.experiments.commands.average import EXAMPLES
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from tests.encoders.small_vits import create_small
 from tests.helpers.small_text_towers import clip_folder
 
@@ -116,11 +120,15 @@ def test_other_activations_are_refused(tmp_path, capsys, pair, force):
     ("arguments", "message"),
     [
         (["a", "-o", "x.safetensors"], "two checkpoints"),
-        (["a", "b", "--by", "1", "-o", "x.safetensors"], "1 numbers for 2"),
+        (["a", "b", "--by", "1", "-o", "x.safetensors"], "1 number for 2"),
         (["a", "b", "--by", "1", "-1", "-o", "x.safetensors"], "above 0"),
         (["a", "b", "-o", "x.pt"], ".safetensors"),
-        (["a", "b", "--activations", "gelu", "-o", "x.safetensors"], "1 names for 2"),
-        (["none", "b", "-o", "x.safetensors"], "no file none"),
+        (["a", "b", "--activations", "gelu", "-o", "x.safetensors"], "1 name for 2"),
+        (
+            ["none", "b", "-o", "x.safetensors"],
+            "no file none. Give a .safetensors, .pth, .pt or .bin file.",
+        ),
+        (["a", "b", "-o", "a.safetensors"], "Choose another place"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, capsys, pair, monkeypatch, arguments, message):
@@ -128,6 +136,23 @@ def test_bad_input_is_one_line(tmp_path, capsys, pair, monkeypatch, arguments, m
     files = {"a": str(pair[0]), "b": str(pair[1])}
     given = [files.get(each, each) for each in arguments]
     assert message in refusal(capsys, *given)
+
+
+def test_an_unknown_activation_says_what_to_do(tmp_path, capsys, pair):
+    code, text = run(capsys, *pair, "-o", tmp_path / "out.safetensors")
+    assert code == 0
+    assert "activation not known (--activations says it)" in text
+
+
+def test_the_examples_of_use_are_studies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(
+        "{name: s, encoders: [clip_b32], segmenters: [linear], datasets: [camvid]}"
+    )
+    lines = [shlex.split(line) for line in EXAMPLES.splitlines() if "ablate run" in line]
+    found = [plan(load_study_spec(words[2], words[3:4])) for words in lines]
+    weights = [{spec.encoder.weights for spec in specs} for specs in found]
+    assert weights == [{"averaged.safetensors"}, {"averaged"}]
 
 
 def changed(folder, key, value):

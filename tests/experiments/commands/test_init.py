@@ -247,6 +247,7 @@ def test_all_outputs_appear_or_none(folder, tmp_path, monkeypatch, capsys, step,
 
 
 READY = {
+    "camvid": ("images/{}/0006R0_{}_{}.png", "masks/{}/0006R0_{}_{}.png", "train", "val"),
     "ade20k": ("images/{}/ADE_{}_{}.jpg", "annotations/{}/ADE_{}_{}.png", "training", "validation"),
     "cityscapes": (
         "leftImg8bit/{}/ulm/ulm_{}_{}_leftImg8bit.png",

@@ -4,6 +4,8 @@ import pytest
 
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
+from encoder_ablations.experiments.zero_labels.queries import warning_of_texts
+from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
 
 
@@ -41,6 +43,10 @@ def test_models_outside_of_the_table(spec_of):
 def test_a_setting_without_meaning_is_refused(spec_of):
     with pytest.raises(InputError, match="no BatchNorm"):
         notes_before_start([spec_of("vit_ti16", batch_norm="keep")])
+
+
+def test_heads_whose_queries_are_a_number():
+    assert warning_of_texts(SegmenterSpec(name="mask2former", queries=20)) is None
 
 
 def test_micro_batches(spec_of):

@@ -161,6 +161,7 @@ def test_wrong_options_are_one_line(study, tmp_path, capsys):
         ([str(study), "--against", run], "is a study"),
         ([run, "--against", "absent"], "no folder"),
         ([run, "--images", "0"], "--images 0"),
+        ([run, "-o", "worst"], "Write worst.html."),
         ([str(copy)], "has not finished"),
     ):
         assert main(["worst", *arguments]) == 2

@@ -198,10 +198,13 @@ def test_a_teacher_that_saw_missing_labels_is_refused(arms, capsys):
     path = arms("linear", fractions=[0.34], seeds=[0])
     with pytest.raises(runs.InputError, match="unlabelled"):
         checked(planned(path)[1])
+    # before the runs without it are computed
     path = arms("linear", fractions=[0.5], seeds=[0, 4])
-    assert main(["run", path, "--output", "out", "--device", "cpu"]) == 2
-    assert "unlabelled" in capsys.readouterr().err
-    assert len(list(Path("out/runs").glob("*/record.json"))) == 3
+    for options in (["--dry-run"], ["--device", "cpu"]):
+        assert main(["run", path, "--output", "out", *options]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "unlabelled" in line
+    assert not Path("out").exists()
 
 
 def test_a_teacher_on_the_same_files_under_another_name_is_refused(arms, squares):
@@ -249,6 +252,17 @@ def test_an_unfinished_teacher_is_refused(arms, tmp_path, capsys):
     choice = {"run": str(folder), "threshold": 0.5}
     assert main(["run", arms(pseudo_labels=[choice]), "--device", "cpu"]) == 2
     assert "has finished" in capsys.readouterr().err
+
+
+def test_a_dry_run_refuses_other_classes_and_reads_no_masks_of_other_teachers(
+    arms, squares, monkeypatch, capsys
+):
+    where = "encoder_ablations.experiments.studies.plan_refusals.check_dataset"
+    monkeypatch.setattr(where, lambda spec: pytest.fail("masks were read"))
+    assert main(["run", arms("right"), "--dry-run"]) == 0
+    renamed = squares.model_dump(mode="json") | {"classes": ["red", "green", "sky"]}
+    assert main(["run", arms(datasets=[renamed]), "--dry-run"]) == 2
+    assert "sky" in capsys.readouterr().err
 
 
 def test_a_teacher_with_other_weights_is_refused(arms, teachers, tmp_path):

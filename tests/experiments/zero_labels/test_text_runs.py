@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,9 +179,15 @@ def test_the_command_gives_what_a_run_gives(finished, squares, tower_folder, tmp
 @pytest.mark.parametrize(
     ("encoder", "settings", "told"),
     [
-        (ENCODER, {"text": {}}, "no known text tower"),
-        ({"name": "clip_b16", "weights": "random"}, {"text": {}}, "random weights"),
-        ({"name": "dinov2_b14"}, {"text": {}}, "no known text tower"),
+        ({"name": NAME}, {"text": {}}, "no known text tower"),
+        ({"name": "clip_b16"}, {"text": {"tower": "random"}}, "is for weights: random"),
+        ({"name": "dinov2_b14"}, {"text": {}}, "not trained with texts"),
+        ({"name": "dinov2_b14"}, {}, "not trained with texts"),
+        ({"name": "resnet50"}, {}, "Encoders that were: clip_b32"),
+        ({"name": "clip_b32"}, {"window": 16, "stride": 16}, "segmenter.window: 16 pixels"),
+        ({"name": "clip_b32"}, {"short_side": 31}, "segmenter.short_side: 31 pixels"),
+        ({"name": "clip_b32", "weights": "none.pth"}, {}, "there is no file none.pth"),
+        (ENCODER, {"method": "proxyclip", "vfm": SECOND | {"weights": "no.pth"}}, "no.pth"),
         (ENCODER, {"vocabulary": {"red": ["rose"]}}, "no texts for green, blue"),
         (ENCODER, {"vocabulary": {}}, "empty"),
     ],
@@ -188,10 +195,42 @@ def test_the_command_gives_what_a_run_gives(finished, squares, tower_folder, tmp
 def test_bad_studies_are_refused_before_anything_is_computed(
     write_study, tower_folder, capsys, encoder, settings, told
 ):
-    path = write_study(segmenters=[head(tower_folder, **settings)], encoders=[encoder])
-    assert main(["run", path, "--dry-run"]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert told in line
+    heads = [head(tower_folder, **settings), "linear"]
+    path = write_study(segmenters=heads, encoders=[encoder], fractions=[0, 1])
+    for options in (["--dry-run"], ["--device", "cpu"]):
+        assert main(["run", path, *options]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert told in line
+    assert not Path("outputs").exists()
+
+
+def test_invented_names_are_warned_of_before_a_study(write_study, tower_folder, capsys):
+    names = {"red": ["class 0"], "green": ["class 1"], "blue": ["class 2"]}
+    path = write_study(segmenters=[head(tower_folder, vocabulary=names)], encoders=[ENCODER])
+    assert main(["run", path, "--dry-run"]) == 0
+    assert "warning: the texts class 0, class 1, class 2 name nothing" in capsys.readouterr().out
+
+
+def test_random_weights_need_no_tower_and_say_that_scores_are_chance(
+    small_clip, write_study, squares, tmp_path, capsys
+):
+    own = head("", text={"templates": "aerial"})
+    path = write_study(segmenters=[own], encoders=[ENCODER], fractions=[0])
+    assert main(["run", path, "--output", "study", "--device", "cpu"]) == 0
+    (record,) = records(tmp_path / "study")
+    assert record.encoder["texts"]["tower"] == "random"
+    assert any("scores are chance" in line for line in record.disclosures)
+    (tmp_path / "words.yaml").write_text(json.dumps(WORDS))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(ENCODER))
+    settings = [f"{key}={value}" for key, value in SMALL.items()]
+    model = ["--encoder", "tiny.yaml", "--classes", "words.yaml", "--set", *settings]
+    image = f"{squares.root}/images/test/test_0.png"
+    capsys.readouterr()
+    assert main(["zero-shot", image, *model, "-o", "out", "--device", "cpu"]) == 0
+    assert "warning: The encoder's weights are random" in capsys.readouterr().err
+    page = (tmp_path / "out/index.html").read_text()
+    assert "weights are random" in page
+    assert "scores are chance" in page
 
 
 def test_a_tower_of_another_width_is_refused(small_clip, write_study, tmp_path, capsys):
@@ -200,3 +239,46 @@ def test_a_tower_of_another_width_is_refused(small_clip, write_study, tmp_path, 
     assert main(["run", path, "--device", "cpu"]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert "have 16 numbers" in line
+
+
+@pytest.mark.parametrize(
+    ("regions", "told"),
+    [
+        ({"source": "sam", "model": "no_sam"}, "'no_sam' cannot be loaded"),
+        ({"source": "folder", "masks": "none", "images": "."}, "folder none does not exist"),
+    ],
+)
+def test_the_command_finds_missing_regions_before_it_writes(
+    small_clip, squares, tower_folder, tmp_path, monkeypatch, capsys, regions, told
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "words.yaml").write_text(json.dumps(WORDS))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(ENCODER))
+    given = {**SMALL, "text": {"tower": tower_folder}, "regions": [regions] * 4}
+    settings = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    model = ["--encoder", "tiny.yaml", "--classes", "words.yaml", "--method", "reseg"]
+    options = ["-o", "out", "--device", "cpu", "--set", *settings]
+    assert main(["zero-shot", f"{squares.root}/images/test", *model, *options]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert line.startswith("error: ")
+    assert told in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_without_regions_is_named(
+    small_clip, squares, tower_folder, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.yaml").write_text(json.dumps(WORDS))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(ENCODER))
+    (tmp_path / "empty").mkdir()
+    plan = [{"blocks": [-2, -2], "attend": "regions"}]
+    regions = [{"source": "folder", "masks": "empty", "images": "empty"}]
+    given = {**SMALL, "text": {"tower": tower_folder}, "regions": regions, "plan": plan}
+    settings = [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    image = f"{squares.root}/images/test/test_0.png"
+    model = ["--encoder", "tiny.yaml", "--classes", "words.yaml", "--set", *settings]
+    assert main(["zero-shot", image, *model, "-o", "out", "--device", "cpu"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert f"left out: {image}: segmenter.regions: no image in empty" in line

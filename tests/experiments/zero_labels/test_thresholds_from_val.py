@@ -1,6 +1,7 @@
 """Confidence thresholds of pseudo-labels that validation images give."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,21 @@ def test_a_teacher_that_is_always_wrong_is_refused(arms, tmp_path):
     with pytest.raises(InputError, match=r"pseudo_labels\.precision") as caught:
         runs.with_teacher(prepare_data(spec), spec, tmp_path, CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_a_precision_that_is_not_reached_is_one_line_in_the_report(arms, capsys):
+    path = arms("wrong", threshold="val")
+    assert main(["run", path, "--output", "out", "--device", "cpu"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    failed = [record for record in records("out") if record["status"] == "failed"]
+    assert [record["error"]["traceback"] for record in failed] == [""]
+    page = Path("out/report.html").read_text()
+    assert "at no threshold have the kept pixels of val" in page
+    assert "<summary>Traceback</summary>" not in page
+
+
+def records(folder):
+    return [json.loads(path.read_text()) for path in Path(folder).glob("runs/*/record.json")]
 
 
 def test_without_test_images_the_record_says_so(arms, squares, tmp_path):

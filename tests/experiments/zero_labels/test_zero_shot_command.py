@@ -33,6 +33,14 @@ def test_a_planted_image_is_segmented(zero_shot, squares, tmp_path):
     assert list((tmp_path / "out").glob("*.html"))
 
 
+def test_invented_names_are_warned_of(zero_shot, tmp_path, capsys):
+    (tmp_path / "made.yaml").write_text("[class_0, class_1, class_2]")
+    zero_shot("-o", "out", "--classes", "made.yaml")
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if line.startswith("warning: ")]
+    assert "class_0, class_1, class_2 name nothing" in line
+
+
 def test_another_method_needs_another_folder(zero_shot, capsys):
     assert zero_shot("-o", "out") == 0
     assert zero_shot("-o", "out") == 0
@@ -48,6 +56,7 @@ def test_another_method_needs_another_folder(zero_shot, capsys):
         (["--classes", "none.yaml"], "none.yaml"),
         (["--set", "queries={a: 0}"], "--classes"),
         (["--window", "2"], "window"),
+        (["--set", "thersh=1", "--method", "nearest"], "error: --method nearest --set thersh=1: "),
     ],
 )
 def test_bad_input(zero_shot, capsys, arguments, told):

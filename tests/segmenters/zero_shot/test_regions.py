@@ -138,7 +138,7 @@ def test_sam_is_asked_as_the_settings_say(tiny_sam, image, monkeypatch):
 
         return generate
 
-    monkeypatch.setattr(sam, "_generator", generator)
+    monkeypatch.setattr(sam, "load_generator", generator)
     spec = SamSpec(
         points_per_side=4,
         predicted_iou=0.6,
@@ -164,7 +164,7 @@ def test_thresholds_leave_masks_out(tiny_sam, image):
 
 def test_crop_layers_run_on_crops(tiny_sam, image, monkeypatch):
     """The image, and in the first layer its four crops."""
-    model = sam._generator(str(tiny_sam), CPU).model
+    model = sam.load_generator(str(tiny_sam), CPU).model
     counted, embed = [], model.get_image_embeddings
     monkeypatch.setattr(
         model, "get_image_embeddings", lambda given: counted.append(1) or embed(given)

@@ -270,7 +270,8 @@ def test_without_features_of_texts():
         ({"method": "proxyclip"}, "vfm: dinov2_b14"),
         ({"vfm": "dinov2_b14"}, "reads no vfm"),
         ({"regions": [SUPERPIXELS]}, "no regions"),
-        ({"method": "reseg", "regions": [SUPERPIXELS]}, "1 entries, but 4"),
+        ({"method": "reseg", "regions": [SUPERPIXELS] * 2}, "2 entries, but 4 .* one for all"),
+        ({"method": "reseg", "regions": []}, "0 entries, but 4"),
         ({"stride": 300}, "stride 300"),
         ({"averaged": "probabilities", "scale": None}, "scale"),
         ({"threshold": 0.4}, "background"),
@@ -285,6 +286,28 @@ def test_settings_that_do_not_fit_together(settings, words):
     with pytest.raises(InputError, match=words) as caught:
         spec_of(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_a_second_model_is_named_as_encoders_are(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text("{base: vit_ti16, weights: random}")
+    of_file = spec_of(method="proxyclip", vfm=str(path)).vfm
+    of_base = spec_of(method="proxyclip", vfm={"base": "vit_ti16", "weights": "random"}).vfm
+    assert of_file == of_base
+    assert (of_file.name, of_file.weights) == ("vit_ti16", "random")
+    # as ever: the name alone leaves everything at its default
+    assert spec_of(method="proxyclip", vfm="dinov2_b14").vfm.model_dump(exclude_unset=True) == {
+        "name": "dinov2_b14"
+    }
+    with pytest.raises(InputError, match=r"there is no file none\.yaml"):
+        spec_of(method="proxyclip", vfm="none.yaml")
+
+
+@pytest.mark.parametrize("regions", [SUPERPIXELS, [SUPERPIXELS]])
+def test_one_entry_of_regions_is_read_for_all(regions):
+    spec = spec_of(method="reseg", regions=regions)
+    assert len(spec.regions) == 1
+    assert spec.switches.regions == spec.regions * 4
 
 
 @pytest.mark.parametrize(
