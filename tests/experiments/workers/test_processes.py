@@ -21,7 +21,7 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
-from encoder_ablations.experiments.workers import processes, worker
+from encoder_ablations.experiments.workers import child_process, processes, worker
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.experiments.workers.processes import run_in_processes, slots
@@ -161,7 +161,7 @@ def dying(run, job, advance):
 @pytest.fixture
 def warm(monkeypatch):
     """Let processes of a study begin with everything imported."""
-    monkeypatch.setattr(processes, "SPAWN", warm_context())
+    monkeypatch.setattr(child_process, "SPAWN", warm_context())
 
 
 def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, warm):
