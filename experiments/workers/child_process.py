@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_end
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 import torch
 
 from encoder_ablations.experiments.cli import quiet_imports
+from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.utils.interrupts import held_back, leave_to_parent
 
 ATTEMPTS = 2
 """How often work is begun if its process dies."""
 LOOK_SECONDS = 1.0
 """After so many seconds without an answer it is looked whether a process still lives."""
+DEATH = (EOFError, OSError)
+"""What reading from a process raises that has died, also in the middle of a message."""
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -59,6 +63,23 @@ class ChildProcess:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
+
+
+def slots(count: int, execution: Execution) -> list[Execution]:
+    """Return what each of ``count`` processes computes on.
+
+    GPUs are given in turn. Without any, every process takes a share of the CPU's cores. A count of
+    0 is one process for each GPU, or one without any.
+    """
+    count = count or max(1, torch.cuda.device_count())
+    if execution.device not in ("auto", "cuda"):
+        return [execution] * count
+    gpus = torch.cuda.device_count()
+    if gpus:
+        return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
+    if execution.device == "auto":
+        execution = replace(execution, device="cpu")
+    return [execution] * count
 
 
 def threads_of_each(processes: int) -> int | None:

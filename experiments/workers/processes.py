@@ -12,8 +12,6 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 
-import torch
-
 from encoder_ablations.engine.processes import device_is_lost
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.failure import record_failure
@@ -21,6 +19,7 @@ from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.workers import child_process
 from encoder_ablations.experiments.workers.child_process import (
     ATTEMPTS,
+    DEATH,
     LOOK_SECONDS,
     ChildProcess,
     threads_of_each,
@@ -48,23 +47,6 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
                 f"({outcome.message}). That is recorded; the same command goes on with what is "
                 "left."
             )
-
-
-def slots(count: int, execution: Execution) -> list[Execution]:
-    """Return what each of ``count`` processes computes on.
-
-    GPUs are given in turn. Without any, every process takes a share of the CPU's cores. A count of
-    0 is one process for each GPU, or one without any.
-    """
-    count = count or max(1, torch.cuda.device_count())
-    if execution.device not in ("auto", "cuda"):
-        return [execution] * count
-    gpus = torch.cuda.device_count()
-    if gpus:
-        return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
-    if execution.device == "auto":
-        execution = replace(execution, device="cpu")
-    return [execution] * count
 
 
 def run_in_processes(
@@ -193,7 +175,7 @@ class _Slot:
             if not self.child.connection.poll():
                 return None
             answer: Outcome | Exception = self.child.connection.recv()
-        except (EOFError, ConnectionError):
+        except DEATH:
             return None
         return answer
 
