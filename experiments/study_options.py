@@ -1,7 +1,7 @@
 """Options of the commands that run a study."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.runs.execution import Execution
@@ -62,6 +62,14 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         help="N runs at a time: on the GPUs in turn, or the CPU; gpus: one on each GPU",
     )
     parser.add_argument(
+        "--client-processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="N clients of a federated run at a time, see docs/federated.md (default 1: one after "
+        "another)",
+    )
+    parser.add_argument(
         "--ray", metavar="ADDRESS", help="run on Ray: local, HOST:PORT or ray://HOST:PORT"
     )
     parser.add_argument(
@@ -101,8 +109,9 @@ def read_choices(arguments: argparse.Namespace) -> Choices:
     Raises:
         InputError: they contradict each other, or a number is out of range.
     """
+    execution = options.read_training(arguments)
     return Choices(
-        options.read_training(arguments),
+        replace(execution, client_processes=_read_client_processes(arguments)),
         _read_processes(arguments.processes),
         _read_cluster(arguments),
         _read_slurm(arguments),
@@ -121,6 +130,26 @@ def _read_processes(given: str | None) -> int | None:
     if not given.isdecimal() or int(given) < 1:
         raise InputError(f"--processes {given}: allowed are 1 and more, or gpus.")
     return int(given)
+
+
+def _read_client_processes(arguments: argparse.Namespace) -> int:
+    """Return how many processes compute the clients of a federated run."""
+    count: int = arguments.client_processes
+    if count < 1:
+        raise InputError(f"--client-processes {count}: allowed are 1 and more.")
+    others = {
+        "--processes": arguments.processes,
+        "--ray": arguments.ray,
+        "--slurm": arguments.slurm,
+        "--profile": getattr(arguments, "profile", False),
+    }
+    given = [option for option, value in others.items() if value]
+    if count > 1 and given:
+        raise InputError(
+            f"--client-processes {count} and {given[0]} exclude each other: the clients of one run "
+            "at a time are divided among processes of this machine. Leave out one of them."
+        )
+    return count
 
 
 def _read_cluster(arguments: argparse.Namespace) -> Cluster | None:

@@ -44,6 +44,10 @@ class FileProblem(InputError):
         super().__init__(message)
         self.rule = rule
 
+    def __reduce__(self) -> tuple[type["FileProblem"], tuple[str, str]]:
+        """Return what another process, such as one that loads data, makes the same error of."""
+        return FileProblem, (self.rule, str(self))
+
 
 class Geometry(NamedTuple):
     """An image's sizes, (H, W): as stored, and as its EXIF data turn it.

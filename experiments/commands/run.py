@@ -45,6 +45,7 @@ EXAMPLES = """  ablate run demo
   ablate run my_study.yaml --dry-run
   ablate run my_study.yaml --device cuda --workers 4 recipe.steps=5000 seeds=[0,1,2,3,4] --extend
   ablate run my_study.yaml --processes 4                       on four GPUs, or shares of the cores
+  ablate run my_study.yaml --client-processes 2          two clients of a federated run at a time
   ablate run my_study.yaml --slurm partition=gpu,gres=gpu:1,time=4:00:00    as jobs of SLURM
   ablate run my_study.yaml --ray HOST:6379 --gpus-per-run 1    on a cluster, see docs/cluster.md"""
 
@@ -79,6 +80,7 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
             "torchrun makes each run span its processes; leave out --processes, --ray and --slurm."
         )
     located = locate_known(study, folder)
+    _check_clients(study, located, choices.execution.client_processes)
     if not choices.extend:
         check_same_study(study, folder)
     refuse_before_start([run.spec for run in _pending(located.runs, choices.retry_failed)])
@@ -94,6 +96,19 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
         return 0
     located = locate_known(study, folder)
     return conclude(folder, located, outcomes, problems, _write_report(folder, located))
+
+
+def _check_clients(study: StudySpec, located: Located, processes: int) -> None:
+    """Refuse several processes for clients where no run has any.
+
+    Raises:
+        InputError: there is no federated run.
+    """
+    if processes > 1 and not any(run.spec.has_rounds for run in located.runs):
+        raise InputError(
+            f"--client-processes {processes} divides the clients of a federated run, and study "
+            f"{study.name} has none. Use --processes {processes} for several runs at a time."
+        )
 
 
 def _write_report(folder: Path, located: Located) -> list[str]:
@@ -265,7 +280,8 @@ def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[O
 
 def _executor(choices: Choices) -> Callable[[Sequence[PlannedRun], Job, Display], None]:
     """Return what computes runs, and shows how they get on."""
-    from encoder_ablations.experiments.workers.processes import run_here, run_in_processes, slots
+    from encoder_ablations.experiments.workers.child_process import slots
+    from encoder_ablations.experiments.workers.processes import run_here, run_in_processes
 
     if choices.cluster is not None:
         return partial(run_on_ray, cluster=choices.cluster)

@@ -1,6 +1,7 @@
 """A client of a federation, in a process of its own: it reads its own images only."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from encoder_ablations.data.loading.mixing import check_partners
 from encoder_ablations.engine.training.course import Loop
 from encoder_ablations.engine.training.data import TrainingData
 from encoder_ablations.engine.training.federated.clients import Client, client_seeds, client_step
-from encoder_ablations.engine.training.federated.course import FederatedCourse, client_steps
+from encoder_ablations.engine.training.federated.course import FederatedCourse
 from encoder_ablations.engine.training.federated.remote import Learnt, Task
 from encoder_ablations.engine.training.loop import Trainer
 from encoder_ablations.experiments.federation.limits import check_deployable
@@ -210,11 +211,11 @@ class FederatedClient:
         """
         assert self._course is not None
         assert self._loop is not None
-        rounds, course = self._course.rounds, self._course
-        rounds.global_model = task.model
-        [client] = rounds.clients
-        rounds.begin(client)
-        steps = client_steps(client, task.start, course.local_steps, self._loop, course.step)
-        taken = list(steps)
-        rounds.finish(client, [loss for loss, _ in taken], [terms for _, terms in taken])
-        return Learnt(**rounds.done.pop(client.number))
+        rounds, news = self._course.rounds, None
+        task = replace(task, own={self.number: rounds.own(self.number)})
+        for _, news in self._course.simulated(self._loop).train(task, [self.number]):
+            if isinstance(news, Exception):
+                raise news
+        assert isinstance(news, Learnt)
+        rounds.keep(self.number, news.own)
+        return news

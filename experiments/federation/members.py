@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from encoder_ablations.engine.training.federated.remote import ClientLost, Learnt, Result, Task
+from encoder_ablations.engine.training.federated.remote import ClientLost, Learnt, News, Taken, Task
 from encoder_ablations.experiments.federation.messages import (
     Arrays,
     ClientFacts,
@@ -70,6 +70,8 @@ class Members:
 
     A client that was lost may come again with the same images. It takes part from the next round.
     """
+
+    whole_rounds = True
 
     def __init__(
         self,
@@ -179,19 +181,21 @@ class Members:
     def _class_pixels(self) -> list[list[int]]:
         return [facts.class_pixels for facts in self.facts.values()]
 
-    def train(self, task: Task, clients: Sequence[int]) -> Iterator[tuple[int, Result]]:
-        """See :class:`RemoteClients`."""
+    def train(self, task: Task, clients: Sequence[int]) -> Iterator[tuple[int, News]]:
+        """See :class:`RemoteClients`; clients train at the same time."""
         self.admit()
         with ThreadPoolExecutor(len(clients)) as pool:
             futures = {pool.submit(self._train, task, number): number for number in clients}
             for future in as_completed(futures):
                 number = futures[future]
                 try:
-                    result: Result = future.result()
+                    learnt = future.result()
                 except ClientLost as lost:
-                    result = lost
                     self.tell(f"round {task.number} goes on without client {number}: {lost}")
-                yield number, result
+                    yield number, lost
+                    continue
+                yield number, Taken(len(learnt.losses), learnt.losses[-1])
+                yield number, learnt
 
     def _train(self, task: Task, number: int) -> Learnt:
         """Let a client train.

@@ -45,6 +45,8 @@ class Execution:
         keep_last: whether finished runs keep the checkpoint that training would go on from.
         evaluation_batch: images that a GPU predicts together in evaluations; the CPU takes one at a
             time, because some of its kernels round by the number of images.
+        client_processes: how many processes compute the clients of a federated run; 1 = this one
+            does, one client after another.
         profile: whether the study's folder gets a profile of one step of each encoder and head.
         trackers: where else runs are shown while they are trained, see :data:`TRACKERS`.
     """
@@ -58,6 +60,7 @@ class Execution:
     trackers: tuple[str, ...] = ()
     evaluation_batch: int = 8
     profile: bool = False
+    client_processes: int = 1
 
     def on(self, device_type: str, gpus: int = 1) -> "Execution":
         """Return these settings for a device, with nothing left open.

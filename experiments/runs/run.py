@@ -1,6 +1,6 @@
 """One run: data, model, training, evaluation, cost, record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -162,7 +162,8 @@ def _run(
     if not (folder / LAST).exists():  # the checkpoint holds the statistics, too
         part = (data.train.samples, data.train.indices)
         prepare_statistics(segmenter, spec, part, accelerator, execution.loaders)
-    trainer = _trainer(spec, data, segmenter, folder, accelerator, execution, trackers)
+    callbacks = _callbacks(spec, folder, execution, trackers)
+    trainer = make_trainer(spec, data, segmenter, folder, accelerator, execution, callbacks)
     progress = trainer.run(advance)
     ended = ""
     if progress.stopped is not None:
@@ -207,22 +208,18 @@ def with_teacher(data: RunData, spec: RunSpec, study: Path, device: torch.device
     return with_pseudo_labels(data, spec, study, load)
 
 
-def _trainer(
+def make_trainer(
     spec: RunSpec,
     data: RunData,
     segmenter: Segmenter,
     folder: Path,
     accelerator: Accelerator,
     execution: Execution,
-    trackers: Trackers,
+    callbacks: Sequence[Callback],
 ) -> Trainer | Fitting:
     """Return what trains the run: in rounds where there is a federation of several clients."""
     place = (spec.recipe, spec.seed, folder, accelerator, execution.loaders, execution.store())
     whole = _training_data(spec, data, execution)
-    callbacks: list[Callback] = [trackers]
-    if execution.profile:
-        name = f"{spec.encoder.name}-{spec.segmenter.name}".replace("/", "-")
-        callbacks.append(StepProfile(folder.parent.parent / "profile" / f"{name}.txt"))
     if spec.federation is None or spec.federation.is_local or data.division is None:
         return trainer_of(segmenter)(segmenter, whole, *place, spec.run_id, callbacks)
     clients = clients_of(spec, whole, data.division, accelerator, execution.loaders)
@@ -243,6 +240,17 @@ def _training_data(spec: RunSpec, data: RunData, execution: Execution) -> Traini
     train, val, pixels = data.train, data.val, data.record.class_pixels
     place = (spec.dataset, train.samples, train.indices, val.samples, val.indices)
     return TrainingData(*place, pixels, execution.evaluation_batch)
+
+
+def _callbacks(
+    spec: RunSpec, folder: Path, execution: Execution, trackers: Trackers
+) -> list[Callback]:
+    """Return what looks at the run's steps, besides the loop itself."""
+    callbacks: list[Callback] = [trackers]
+    if execution.profile:
+        name = f"{spec.encoder.name}-{spec.segmenter.name}".replace("/", "-")
+        callbacks.append(StepProfile(folder.parent.parent / "profile" / f"{name}.txt"))
+    return callbacks
 
 
 def _trackers(spec: RunSpec, folder: Path, execution: Execution) -> Trackers:

@@ -114,6 +114,11 @@ class RunSpec(Config):
         return 0
 
     @property
+    def has_rounds(self) -> bool:
+        """Whether several clients train it in rounds."""
+        return self.federation is not None and not self.federation.is_local
+
+    @property
     def is_private(self) -> bool:
         """Whether images or clients are protected, so that nothing may follow from all masks."""
         clients = self.federation is not None and self.federation.privacy is not None

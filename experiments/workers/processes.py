@@ -1,39 +1,34 @@
 """Compute the runs of a study on this machine: one after the other, or in several processes."""
 
-import multiprocessing
-import os
 import queue
 import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as wait_for_end
 from multiprocessing.synchronize import Event
 
-import torch
-
 from encoder_ablations.engine.processes import device_is_lost
-from encoder_ablations.experiments.cli import quiet_imports
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
+from encoder_ablations.experiments.workers import child_process
+from encoder_ablations.experiments.workers.child_process import (
+    ATTEMPTS,
+    DEATH,
+    LOOK_SECONDS,
+    ChildProcess,
+    threads_of_each,
+)
 from encoder_ablations.experiments.workers.display import Display
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
 from encoder_ablations.utils.clock import now
 from encoder_ablations.utils.errors import CannotContinue
-from encoder_ablations.utils.interrupts import STOPPING
-
-ATTEMPTS = 2
-"""How often a run is begun if its process dies."""
-LOOK_SECONDS = 1.0
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
@@ -52,23 +47,6 @@ def run_here(runs: Sequence[PlannedRun], job: Job, display: Display) -> None:
                 f"({outcome.message}). That is recorded; the same command goes on with what is "
                 "left."
             )
-
-
-def slots(count: int, execution: Execution) -> list[Execution]:
-    """Return what each of ``count`` processes computes on.
-
-    GPUs are given in turn. Without any, every process takes a share of the CPU's cores. A count of
-    0 is one process for each GPU, or one without any.
-    """
-    count = count or max(1, torch.cuda.device_count())
-    if execution.device not in ("auto", "cuda"):
-        return [execution] * count
-    gpus = torch.cuda.device_count()
-    if gpus:
-        return [replace(execution, device=f"cuda:{index % gpus}") for index in range(count)]
-    if execution.device == "auto":
-        execution = replace(execution, device="cpu")
-    return [execution] * count
 
 
 def run_in_processes(
@@ -106,11 +84,9 @@ class _Pool:
     """
 
     def __init__(self, job: Job, places: Sequence[Execution]) -> None:
-        self.stop = SPAWN.Event()
-        with _signals_held_back():
-            self.slots = [
-                _Slot(replace(job, execution=place), self.stop, len(places)) for place in places
-            ]
+        self.stop = child_process.SPAWN.Event()
+        threads = threads_of_each(len(places))
+        self.slots = [_Slot(replace(job, execution=place), self.stop, threads) for place in places]
         self.free: queue.Queue[_Slot] = queue.Queue()
         for slot in self.slots:
             self.free.put(slot)
@@ -134,16 +110,6 @@ class _Pool:
             slot.close()
 
 
-@contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Hold signals to stop back within the block; processes that start there inherit this."""
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-
-
 def _follow(futures: dict[Future[Outcome], PlannedRun], display: Display) -> None:
     """Show how the runs get on until all have ended."""
     pending = set(futures)
@@ -164,26 +130,16 @@ def _let_end(futures: Sequence[Future[Outcome]]) -> None:
 
 
 class _Slot:
-    """A process that computes one run after the other, and is replaced if it dies.
+    """A process that computes one run after the other, and is replaced if it dies."""
 
-    The process is our own and not one of a ``ProcessPoolExecutor``: Python tells the pools' threads
-    at exit to end, and prints a traceback if such a thread ends at that moment because its process
-    was killed.
-    """
-
-    def __init__(self, job: Job, stop: Event, count: int) -> None:
+    def __init__(self, job: Job, stop: Event, threads: int | None) -> None:
         self.job = job
         self.stop = stop
-        self.threads = None
-        if "OMP_NUM_THREADS" not in os.environ:
-            self.threads = max(1, len(os.sched_getaffinity(0)) // count)
+        self.threads = threads
         self._start()
 
     def _start(self) -> None:
-        self.connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=_serve, args=(theirs, self.stop, self.threads))
-        self.process.start()
-        theirs.close()  # now held by the process alone, so that its death is seen here
+        self.child = ChildProcess(_serve, self.stop, threads=self.threads)
 
     def compute(self, run: PlannedRun) -> Outcome:
         """Return what became of ``run``; a failure is also recorded in its folder."""
@@ -212,14 +168,14 @@ class _Slot:
     def _ask(self, run: PlannedRun) -> Outcome | Exception | None:
         """Return what the process says of ``run``; None if it has died."""
         try:
-            self.connection.send((run, self.job))
+            self.child.connection.send((run, self.job))
             # its children hold the connection open, too, for some time after its death
-            while not self.connection.poll(LOOK_SECONDS) and self.process.is_alive():
+            while not self.child.connection.poll(LOOK_SECONDS) and self.child.process.is_alive():
                 pass
-            if not self.connection.poll():
+            if not self.child.connection.poll():
                 return None
-            answer: Outcome | Exception = self.connection.recv()
-        except (EOFError, ConnectionError):
+            answer: Outcome | Exception = self.child.connection.recv()
+        except DEATH:
             return None
         return answer
 
@@ -230,20 +186,17 @@ class _Slot:
 
     def close(self) -> None:
         """Let the process end by itself: nobody will send it another run."""
-        self.connection.close()
+        self.child.close()
 
     def kill(self) -> None:
         """End the process and its children now, whatever they do."""
-        if self.process.pid is not None:
-            with suppress(ProcessLookupError):  # it leads no group before it has begun
-                os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.join()
+        self.child.kill()
 
 
-def _serve(connection: Connection, stop: Event, threads: int | None) -> None:
+def _serve(connection: Connection, stop: Event) -> None:
     """Compute runs that arrive by ``connection`` until its other end is closed."""
-    _enter(stop, threads)
+    global _stop
+    _stop = stop
     while True:
         try:
             run, job = connection.recv()
@@ -254,31 +207,6 @@ def _serve(connection: Connection, stop: Event, threads: int | None) -> None:
 
 _stop: Event
 """In a process of :class:`_Slot`: set when its run must stop."""
-
-
-def _enter(stop: Event, threads: int | None) -> None:
-    """Prepare a process of :class:`_Slot`.
-
-    Signals are left to the parent, which says when to stop. If it dies, so does the process.
-    """
-    global _stop
-    _stop = stop
-    quiet_imports()
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-    os.setpgid(0, 0)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the parent process, and end this one."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for_end([parent.sentinel])
-        os._exit(1)
 
 
 def _compute_in_process(run: PlannedRun, job: Job) -> Outcome | Exception:

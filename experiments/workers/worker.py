@@ -1,7 +1,7 @@
 """Compute one run of a study: locked, reported on, and recorded even when it fails."""
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -13,7 +13,9 @@ from encoder_ablations.experiments.runs.failure import record_failure
 from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.run import end_with_others, execute_run
+from encoder_ablations.experiments.runs.run import end_with_others, execute_run, make_trainer
+from encoder_ablations.experiments.workers.clients.client_process import serve
+from encoder_ablations.experiments.workers.clients.pool import ClientProcesses
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import holding
 from encoder_ablations.experiments.workers.outcome import Outcome
@@ -79,7 +81,9 @@ def _claim(run: PlannedRun, job: Job, stack: ExitStack) -> Outcome | None:
 def _execute(run: PlannedRun, job: Job, advance: Advance, accelerator: Accelerator) -> RunRecord:
     started = now()
     try:
-        return execute_run(run.spec, run.folder, job.execution, advance)
+        clients = ClientProcesses(run.folder, job.execution, make_trainer, serve)
+        with closing(clients):
+            return execute_run(run.spec, run.folder, job.execution, advance, clients.prepare)
     except StorageError:
         raise
     except InputError as error:

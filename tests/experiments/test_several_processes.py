@@ -15,7 +15,7 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.study_options import PER_GPU
 from encoder_ablations.experiments.workers import ray_cluster
-from encoder_ablations.experiments.workers.processes import slots
+from encoder_ablations.experiments.workers.child_process import slots
 from encoder_ablations.experiments.workers.ray_cluster import Cluster
 from encoder_ablations.utils.errors import InputError
 

@@ -1,17 +1,83 @@
-"""Federated training on the loop of central training: clients take their steps one by one."""
+"""Federated training on the loop of central training: rounds in which clients take steps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from encoder_ablations.engine.training.course import Advance, Course, Loop
 from encoder_ablations.engine.training.federated.clients import Client
-from encoder_ablations.engine.training.federated.remote import ClientLost, RemoteClients, Task
+from encoder_ablations.engine.training.federated.remote import (
+    Clients,
+    Learnt,
+    News,
+    RemoteClients,
+    Taken,
+    Task,
+)
 from encoder_ablations.engine.training.federated.rounds import Rounds
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.engine.training.schedule import rate_factor, set_rates
 from encoder_ablations.engine.training.steps import Step, StepSetup
 from encoder_ablations.utils.errors import CannotContinue
 from encoder_ablations.utils.files import StorageError
+
+
+class SimulatedClients:
+    """Clients that use one model and one optimiser in turn: see :class:`Clients`."""
+
+    whole_rounds = False
+
+    def __init__(self, rounds: Rounds, steps: int, loop: Loop, step: Step) -> None:
+        """Take over what the clients use.
+
+        Args:
+            rounds: the clients, their model and their optimiser.
+            steps: how many a client takes in each round.
+            loop: makes the steps.
+            step: what the loop makes them with.
+        """
+        self.rounds, self.steps = rounds, steps
+        self.loop, self.step = loop, step
+        self.clients = {client.number: client for client in rounds.clients}
+
+    def train(self, task: Task, clients: Sequence[int]) -> Iterator[tuple[int, News]]:
+        """See :class:`Clients`.
+
+        Raises:
+            InputError: clients are protected, and images have changed a buffer of the model.
+        """
+        for number in clients:
+            self.rounds.begin(task.model, task.own[number])
+            for news in self._answers(self.clients[number], task.start):
+                yield number, news
+
+    def _answers(self, client: Client, start: int) -> Iterator[News]:
+        """Let a client take the steps of a round; after an error it takes no further one."""
+        steps = self._steps(client, start)
+        losses, terms = [], []
+        for _ in range(self.steps):
+            try:
+                loss, parts = next(steps)
+            except (CannotContinue, StorageError):
+                raise
+            except Exception as error:  # noqa: BLE001 - recorded; the other clients go on
+                self.loop.progress.step = start
+                yield error
+                return
+            losses.append(loss)
+            terms.append(parts)
+            yield Taken(len(losses), loss)
+        # ends the processes that load images
+        next(steps, None)
+        yield self.rounds.learnt(losses, terms)
+
+    def _steps(self, client: Client, start: int) -> Iterator[tuple[float, dict[str, float]]]:
+        """Yield the loss of each step, and the losses that it is the sum of, by name."""
+        self.loop.progress.step = start
+        batches = iter(client.batches(start, start + self.steps))
+        for _ in range(self.steps):
+            yield self.loop.step(next(batches), client.seed), dict(self.step.terms)
+        # ends the processes that load images
+        next(batches, None)
 
 
 class FederatedCourse(Course):
@@ -44,7 +110,7 @@ class FederatedCourse(Course):
             seed: of the run.
             setup: the model and the optimiser that all clients use in turn.
             step: makes their steps.
-            remote: the clients, where they are processes of their own; None = they are simulated.
+            remote: the clients, where other processes compute them; None = this one does.
 
         Raises:
             InputError: several processes, a setting that this model or recipe does not allow, or a
@@ -75,67 +141,60 @@ class FederatedCourse(Course):
 
     def train(self, loop: Loop, advance: Advance) -> None:
         """See :class:`Course`."""
+        clients = self.remote or self.simulated(loop)
         while not loop.finished():
             start = loop.progress.step
-            self._take_part(start, loop, advance)
+            self._take_part(clients, start, loop, advance)
             self._end_round(start, loop)
-            # remote clients may be gone when a round would have to be repeated
-            if loop.evaluate() or loop.save_is_due() or self.remote is not None:
+            if loop.evaluate() or loop.save_is_due() or clients.whole_rounds:
                 loop.save()
 
-    def _take_part(self, start: int, loop: Loop, advance: Advance) -> None:
-        """Let the clients of a round that are still waiting take their steps."""
-        if self.remote is not None:
-            self._take_part_elsewhere(self.remote, start, advance)
-            return
-        for client in self.rounds.waiting():
-            self._client(client, start, loop, advance)
+    def simulated(self, loop: Loop) -> SimulatedClients:
+        """Return the clients as this process computes them."""
+        return SimulatedClients(self.rounds, self.local_steps, loop, self.step)
 
-    def _take_part_elsewhere(self, remote: RemoteClients, start: int, advance: Advance) -> None:
-        """Let remote clients take their steps; those that are lost are left out of the round."""
-        waiting = {client.number: client for client in self.rounds.waiting()}
-        task = Task(self.rounds.number, start, self.rounds.global_model)
-        for number, result in remote.train(task, list(waiting)):
-            if isinstance(result, ClientLost):
-                self.rounds.fail(waiting[number], result)
-                continue
-            self.rounds.done[number] = dict(vars(result))
-            status = f"round {task.number} client {number} loss {result.losses[-1]:.3f}"
-            advance(self._shown(start, 0), status)
+    def _take_part(self, clients: Clients, start: int, loop: Loop, advance: Advance) -> None:
+        """Let the clients of a round that are still waiting take their steps.
 
-    def _client(self, client: Client, start: int, loop: Loop, advance: Advance) -> None:
-        """Let a client take the steps of a round; one that fails is left out of it.
+        One that fails is left out of the round.
 
         Raises:
-            Stopped: the process was interrupted; what the client has learnt is discarded.
+            Stopped: the process was interrupted; steps of clients that have not finished are
+                discarded.
         """
-        self.rounds.begin(client)
-        taken = client_steps(client, start, self.local_steps, loop, self.step)
-        losses, terms = [], []
-        for _ in range(self.local_steps):
-            try:
-                loss, parts = next(taken)
-            except (CannotContinue, StorageError):
-                raise
-            except Exception as error:  # noqa: BLE001 - recorded; the other clients go on
-                loop.progress.step = start
-                self.rounds.fail(client, error)
-                return
-            losses.append(loss)
-            terms.append(parts)
-            advance(self._shown(start, len(losses)), f"client {client.number} loss {loss:.3f}")
-            if loop.interrupted():
+        waiting = {client.number: client for client in self.rounds.waiting()}
+        taken: dict[int, int] = {}
+        for number, news in clients.train(self.rounds.task(start), list(waiting)):
+            if isinstance(news, Taken):
+                taken[number] = news.steps
+                advance(self._shown(start, taken), f"client {number} loss {news.loss:.3f}")
+                save_now = loop.interrupted()
+            else:
+                taken.pop(number, None)
+                self._end_client(waiting[number], news, loop)
+                save_now = loop.save_is_due()
+            if save_now and not clients.whole_rounds:
                 self._save_between_clients(start, loop)
-        # ends the processes that load images
-        next(taken, None)
-        self.rounds.finish(client, losses, terms)
-        if loop.save_is_due():
-            self._save_between_clients(start, loop)
 
-    def _shown(self, start: int, taken: int) -> int:
-        """Return the steps that count as done, of all participants' steps in this round."""
-        taken += self.local_steps * len(self.rounds.done)
-        return start + taken // len(self.rounds.participants())
+    def _end_client(self, client: Client, news: Learnt | Exception, loop: Loop) -> None:
+        """Take over what a client has learnt, or leave it out of the round."""
+        if isinstance(news, Exception):
+            self.rounds.fail(client, news)
+            return
+        self.rounds.accept(client, news)
+        progress = loop.progress
+        progress.seconds += news.seconds
+        progress.peak_memory_bytes = max(progress.peak_memory_bytes, news.peak_memory_bytes)
+
+    def _shown(self, start: int, taken: Mapping[int, int]) -> int:
+        """Return the steps that count as done, of all participants' steps in this round.
+
+        Args:
+            start: the first step of the round.
+            taken: client -> its steps, of those that have not finished.
+        """
+        steps = sum(taken.values()) + self.local_steps * len(self.rounds.done)
+        return start + steps // len(self.rounds.participants())
 
     def _save_between_clients(self, start: int, loop: Loop) -> None:
         """Save a checkpoint that has the clients so far; the model in it is the global one.
@@ -166,29 +225,6 @@ class FederatedCourse(Course):
             losses = {each: {"": done[each]["losses"][index]} for each in shares}
             terms = {each: done[each]["terms"][index] for each in shares}
             loop.report(_mean(losses, shares).get("", 0.0), _mean(terms, shares))
-
-
-def client_steps(
-    client: Client, start: int, steps: int, loop: Loop, step: Step
-) -> Iterator[tuple[float, dict[str, float]]]:
-    """Let a client take the steps of a round, and yield the loss of each.
-
-    Args:
-        client: has been given the global model.
-        start: the first step, counted from 0.
-        steps: how many it takes.
-        loop: makes the steps.
-        step: what the loop makes them with.
-
-    Yields:
-        A step's loss, and the losses that it is the sum of, by name.
-    """
-    loop.progress.step = start
-    batches = iter(client.batches(start, start + steps))
-    for _ in range(steps):
-        yield loop.step(next(batches), client.seed), dict(step.terms)
-    # ends the processes that load images
-    next(batches, None)
 
 
 def _mean(

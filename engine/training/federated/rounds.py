@@ -4,6 +4,8 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from accelerate.utils import send_to_device
+
 from encoder_ablations.engine.training.federated.aggregation import (
     State,
     make_server,
@@ -18,6 +20,7 @@ from encoder_ablations.engine.training.federated.exchange import (
     write,
 )
 from encoder_ablations.engine.training.federated.private import PrivateMean, is_finite
+from encoder_ablations.engine.training.federated.remote import Learnt, Own, Task
 from encoder_ablations.engine.training.federated.spec import FederationSpec
 from encoder_ablations.engine.training.private.checks import check_buffers
 from encoder_ablations.engine.training.steps import Step, StepSetup
@@ -101,9 +104,13 @@ class Rounds:
         return [each["client"] for each in self.failures if each["round"] == self.number]
 
     def _optimizer_state(self) -> Plain:
-        """Return a copy of the state of the optimiser and of the step."""
+        """Return a copy of the state of the optimiser and of the step, on the CPU.
+
+        A GPU would have to hold it for every client, and other processes have other GPUs.
+        """
         state = {"optimizer": self.optimizer.state_dict(), "step": self.step.state_dict()}
-        return copy.deepcopy(state)
+        copied: Plain = send_to_device(copy.deepcopy(state), "cpu")
+        return copied
 
     def _buffers(self) -> State:
         """Return copies of the buffers that no client may change where clients are protected."""
@@ -112,41 +119,78 @@ class Rounds:
         names = [name for name, _ in self.segmenter.named_buffers()]
         return read(self.segmenter, set(names).difference(self.exchange.local))
 
-    def begin(self, client: Client) -> None:
-        """Give a client the global model, its own BatchNorms and its optimiser."""
-        write(self.segmenter, self.global_model)
-        write(self.segmenter, self.local.get(client.number, self.first_local))
+    def task(self, start: int) -> Task:
+        """Return what the clients that are still waiting have to do.
+
+        Args:
+            start: the first step of the present round.
+        """
+        own = {client.number: self.own(client.number) for client in self.waiting()}
+        return Task(self.number, start, self.global_model, own)
+
+    def own(self, number: int) -> Own:
+        """Return what a client has from earlier rounds."""
+        return Own(self.local.get(number, self.first_local), self.kept.get(number))
+
+    def begin(self, model: State, own: Own) -> None:
+        """Make the segmenter and the optimiser a client's, before its steps.
+
+        Args:
+            model: the global one.
+            own: what the client has from earlier rounds.
+        """
+        write(self.segmenter, model)
+        write(self.segmenter, own.norms)
         # a client that failed may have left gradients
         self.optimizer.zero_grad(set_to_none=True)
         # the optimiser would go on working in the tensors that it is given
-        kept = copy.deepcopy(self.kept.get(client.number, self.first_optimizer))
+        kept = copy.deepcopy(own.optimizer or self.first_optimizer)
         self.optimizer.load_state_dict(kept["optimizer"])
         self.step.load_state_dict(kept["step"])
         if isinstance(self.step, ProximalStep):
             self.step.begin_round()
 
-    def finish(self, client: Client, losses: list[float], terms: list[dict[str, float]]) -> None:
-        """Take over what a client has learnt.
+    def learnt(self, losses: list[float], terms: list[dict[str, float]]) -> Learnt:
+        """Return what a client has learnt, whose model the segmenter is.
 
         Args:
-            client: whose model the segmenter is.
             losses: of its steps.
             terms: of each step, the losses that it is the sum of, by name.
 
         Raises:
             InputError: clients are protected, and images have changed a buffer of the model.
         """
-        model = read(self.segmenter, self.exchange.shared)
         if self.private is not None:
             check_buffers(self.first_buffers, self._buffers())
-            if not is_finite(model):
-                self.fail(client, FloatingPointError("a number of the client's model"))
-                return
-        self.done[client.number] = {"model": model, "losses": losses, "terms": terms}
-        if self.exchange.local:
-            self.local[client.number] = read(self.segmenter, self.exchange.local)
+        kept = None
         if self.federation.local_optimizer == "keep":
-            self.kept[client.number] = self._optimizer_state()
+            kept = self._optimizer_state()
+        own = Own(read(self.segmenter, self.exchange.local), kept)
+        return Learnt(read(self.segmenter, self.exchange.shared), losses, terms, own)
+
+    def accept(self, client: Client, learnt: Learnt) -> None:
+        """Take over what a client has learnt, for the end of the round and its own next one.
+
+        Where clients are protected, a model with a number that is not finite is a failure.
+        """
+        if self.private is not None and not is_finite(learnt.model):
+            self.fail(client, FloatingPointError("a number of the client's model"))
+            return
+        self.done[client.number] = {
+            "model": learnt.model,
+            "losses": learnt.losses,
+            "terms": learnt.terms,
+        }
+        self.keep(client.number, learnt.own)
+
+    def keep(self, number: int, own: Own | None) -> None:
+        """Keep what stays with a client, unless it does so itself (None)."""
+        if own is None:
+            return
+        if own.norms:
+            self.local[number] = own.norms
+        if own.optimizer is not None:
+            self.kept[number] = own.optimizer
 
     def fail(self, client: Client, error: Exception) -> None:
         """Leave a client out of the present round.
@@ -182,6 +226,8 @@ class Rounds:
         self.bytes_down.append(down)
         self.bytes_up.append(up)
         self.done = {}
+        # clients that train at the same time may fail in any order
+        self.failures.sort(key=lambda failure: (failure["round"], failure["client"]))
         self.restore()
 
     def _mean(self, models: dict[int, State]) -> State:

@@ -194,6 +194,13 @@ def test_a_bad_file_ends_with_its_one_line(dataset, workers, tmp_path):
         list(evaluation_items(dataset, INDICES, AUGMENTATION, workers=workers))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_missing_file_ends_with_its_one_line(dataset, workers, tmp_path):
+    (tmp_path / f"images/train/{dataset.ids[3]}.png").unlink()
+    with pytest.raises(InputError, match="cannot read"):
+        hashes(dataset, workers=workers)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_yields_whole_images_with_masks_of_their_own_size(dataset, workers):
     spec = AugmentationSpec(crop=(32, 32), short_side=80)

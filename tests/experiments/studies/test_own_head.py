@@ -10,7 +10,7 @@ import pytest
 from warm_processes import warm_context
 
 from encoder_ablations.experiments.cli import main
-from encoder_ablations.experiments.workers import processes
+from encoder_ablations.experiments.workers import child_process
 from encoder_ablations.segmenters import registry
 
 HEAD = """
@@ -79,7 +79,7 @@ def elsewhere(studies, *arguments):
 
 def test_a_study_of_a_head_from_elsewhere(studies, own_head, monkeypatch):
     """In two processes, which find the head by its name alone."""
-    monkeypatch.setattr(processes, "SPAWN", warm_context())
+    monkeypatch.setattr(child_process, "SPAWN", warm_context())
     with monkeypatch.context() as installed:
         installed.syspath_prepend("heads")
         assert main(["run", own_head, "--device", "cpu", "--processes", "2"]) == 0

@@ -21,10 +21,11 @@ from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.planned_run import locate
 from encoder_ablations.experiments.runs.record import load_record
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
-from encoder_ablations.experiments.workers import processes, worker
+from encoder_ablations.experiments.workers import child_process, worker
+from encoder_ablations.experiments.workers.child_process import slots
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.outcome import Outcome
-from encoder_ablations.experiments.workers.processes import run_in_processes, slots
+from encoder_ablations.experiments.workers.processes import run_in_processes
 from encoder_ablations.experiments.workers.worker import compute
 from encoder_ablations.utils.files import StorageError
 from encoder_ablations.utils.seeding import numpy_stream
@@ -161,7 +162,7 @@ def dying(run, job, advance):
 @pytest.fixture
 def warm(monkeypatch):
     """Let processes of a study begin with everything imported."""
-    monkeypatch.setattr(processes, "SPAWN", warm_context())
+    monkeypatch.setattr(child_process, "SPAWN", warm_context())
 
 
 def test_a_run_whose_process_dies_is_begun_again_and_then_recorded(studies, warm):
@@ -287,7 +288,7 @@ def test_errors_of_a_process_are_raised_here(studies, warm):
 
 
 def test_gpus_are_given_in_turn(monkeypatch):
-    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(child_process.torch.cuda, "device_count", lambda: 2)
     assert [place.device for place in slots(3, Execution("auto", 4))] == [
         "cuda:0",
         "cuda:1",
@@ -296,7 +297,7 @@ def test_gpus_are_given_in_turn(monkeypatch):
     assert [place.device for place in slots(2, Execution("cpu", 4))] == ["cpu", "cpu"]
     cached = Execution("auto", 4, feature_cache_gb=2.0)
     assert {replace(place, device="auto") for place in slots(2, cached)} == {cached}
-    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(child_process.torch.cuda, "device_count", lambda: 0)
     assert [place.device for place in slots(2, Execution())] == ["cpu", "cpu"]
 
 

@@ -205,7 +205,8 @@ def test_global_model_is_the_mean_by_images_of_clients_trained_alone(data, tmp_p
 
 def test_fedprox_draws_a_client_to_the_global_model(data, tmp_path):
     trainer = trainer_of(data, tmp_path, WAYS["fedprox"])
-    trainer.course.rounds.begin(trainer.course.rounds.clients[0])
+    rounds = trainer.course.rounds
+    rounds.begin(rounds.global_model, rounds.own(0))
     weight = trainer.segmenter.head.classify.weight
     before = weight.detach().clone()
     with torch.no_grad():
@@ -216,7 +217,7 @@ def test_fedprox_draws_a_client_to_the_global_model(data, tmp_path):
     trainer.step.update()
     # mu · (w - w_global) on top of the gradient
     assert torch.allclose(seen[0], torch.full_like(weight, 0.25 + 0.5 * 2), atol=1e-5)
-    trainer.course.rounds.begin(trainer.course.rounds.clients[1])
+    rounds.begin(rounds.global_model, rounds.own(1))
     assert torch.equal(weight, before)
 
 

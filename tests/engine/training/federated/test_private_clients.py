@@ -130,13 +130,13 @@ def test_the_global_model_is_the_noised_mean_of_what_clients_sent(data, tmp_path
     trainer = trainer_with(data, tmp_path, FEDERATION | {"rounds": 1, "local_steps": 4})
     before = read(trainer.segmenter, trainer.course.rounds.exchange.shared)
     sent = {}
-    finish = trainer.course.rounds.finish
+    accept = trainer.course.rounds.accept
 
-    def watched(client, *further):
-        finish(client, *further)
+    def watched(client, learnt):
+        accept(client, learnt)
         sent[client.number] = trainer.course.rounds.done[client.number]["model"]
 
-    trainer.course.rounds.finish = watched
+    trainer.course.rounds.accept = watched
     trainer.run()
     expected = trainer.course.rounds.private.of(before, sent, 0)
     after = read(trainer.segmenter, before)
@@ -237,10 +237,10 @@ def test_if_no_client_has_ever_finished_the_training_fails(data, tmp_path):
 def test_an_update_that_is_not_finite_is_a_failure(data, tmp_path):
     trainer = trainer_with(data, tmp_path)
     rounds = trainer.course.rounds
-    rounds.begin(rounds.clients[0])
+    rounds.begin(rounds.global_model, rounds.own(0))
     with torch.no_grad():
         trainer.segmenter.head.classify.weight[0] = float("inf")
-    rounds.finish(rounds.clients[0], [1.0, 1.0], [{}, {}])
+    rounds.accept(rounds.clients[0], rounds.learnt([1.0, 1.0], [{}, {}]))
     assert not rounds.done
     assert [each["client"] for each in rounds.failures] == [0]
 
@@ -250,10 +250,10 @@ def test_buffers_that_clients_change_are_refused(data, tmp_path):
     model.head.register_buffer("mean", torch.zeros(1))
     trainer = trainer_of(data, tmp_path, FEDERATION, model=model)
     rounds = trainer.course.rounds
-    rounds.begin(rounds.clients[0])
+    rounds.begin(rounds.global_model, rounds.own(0))
     model.head.mean += 1
     with pytest.raises(InputError, match=r"head\.mean"):
-        rounds.finish(rounds.clients[0], [1.0], [{}])
+        rounds.learnt([1.0], [{}])
 
 
 @pytest.mark.parametrize("kind", ["fedavgm", "fedadam"])
