@@ -1,7 +1,6 @@
 """``ablate zero-shot``: masks of images by a head that needs no labels, without any run."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     named = f"{arguments.encoder} with {head.title}, without labels"
     if is_chance(head, load_encoder(arguments.encoder)):
         named = f"{named}. {CHANCE.removesuffix('.')}"
-        print(f"warning: {CHANCE}", file=sys.stderr)
     return predict_into(
         arguments, files, predictor, palette(len(vocabulary.names)), settings, named
     )
