@@ -67,8 +67,8 @@ def test_the_fixed_recipe_is_wrong_and_tuning_is_right(finished):
     study = collect(folder)
     assert len(study.trials) == 4
     assert len(study.records) == 12
-    (fixed,) = [name for title, name in leaders(study).items() if "tuning=none" in title]
-    (tuned,) = [name for title, name in leaders(study).items() if "tuning=none" not in title]
+    (fixed,) = [name for title, name in leaders(study).items() if "own recipe" in title]
+    (tuned,) = [name for title, name in leaders(study).items() if "(tuned)" in title]
     assert (fixed, tuned) == ("steady", "gated")
 
 
