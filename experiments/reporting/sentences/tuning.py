@@ -39,8 +39,8 @@ def disagreement(place: TunedPlace) -> list[str]:
         return []
     return [
         f"The trials and the tuned runs disagree about the leader: {place.leader} has the best "
-        f"trial ({formats.percent(best.best)} % on the validation images), {first.encoder} the highest "
-        f"mean of the tuned runs ({formats.percent(first.group.score.mean)} % on the "
+        f"trial ({formats.percent(best.best)} % on the validation images), {first.encoder} the "
+        f"highest mean of the tuned runs ({formats.percent(first.group.score.mean)} % on the "
         f"{_images(place)}). The ranking is by the tuned runs."
     ]
 
