@@ -103,6 +103,9 @@ def test_the_page_names_the_tuned_setting_under_its_answer(folder):
     assert "of 2 settings" not in first
     assert "<li>4 trials</li>" in first
     assert "tuning=" not in page
+    # the headline of the tuned setting is the page's title, and that of the other one is not
+    assert page.count('<p class="scope">mars, head linear') == 3
+    assert page.count("</p>\n<h2>") == 1
 
 
 def test_each_sentence_on_tuning_says_which_images_it_is_of(study):
