@@ -21,7 +21,8 @@ def about_training(recipe: Recipe, progress: Progress) -> Iterator[str]:
     """Yield a sentence for everything that makes the training unlike the usual one."""
     main = metric_title(progress.metric)
     metric = metric_title(recipe.checkpoints.metric or progress.metric)
-    if progress.best_step == recipe.steps:
+    # the only evaluation is always the highest
+    if progress.best_step == recipe.steps > recipe.evaluate_every:
         yield (
             f"Validation {metric} was highest at the last step: longer training may raise the "
             "score."

@@ -26,6 +26,8 @@ HINTS = dict.fromkeys(("encoders", "segmenters"), " Give one of them a label.")
 """What to do about two entries of one name, by the list that they stand in."""
 NO_TEACHER = "none"
 """What is said of a run without pseudo-labels."""
+NOT_TUNED = "none"
+"""What is said of a run that has the study's own recipe."""
 Names = Annotated[tuple[str, ...] | None, BeforeValidator(_listed)]
 Fractions = Annotated[tuple[float, ...] | None, BeforeValidator(_listed)]
 Seeds = Annotated[tuple[int, ...] | None, BeforeValidator(_listed)]
@@ -116,10 +118,23 @@ def teacher_title(run: RunSpec) -> str:
 def tuning_title(run: RunSpec) -> str:
     """Return how the values of a run's recipe were chosen, in words, or "none"."""
     if run.tuning is None or run.tuning.chosen_by is None:
-        return "none"
+        return NOT_TUNED
     tune = run.tuning.chosen_by
     digest = hashlib.sha256(tune.model_dump_json().encode()).hexdigest()[:6]
     return f"{tune.number} trials, {digest}"
+
+
+def place_of(spec: RunSpec) -> str:
+    """Return what trials, the runs that follow from them and untuned runs have in common."""
+    privacy = None
+    if spec.recipe.privacy is not None:
+        privacy = spec.recipe.privacy.model_dump_json()
+    parts = (
+        *(spec.encoder.model_dump_json(), spec.segmenter.model_dump_json()),
+        *(spec.dataset.model_dump_json(), spec.fraction, federation_title(spec.federation)),
+        *(teacher_title(spec), privacy),
+    )
+    return repr(parts)
 
 
 def select(

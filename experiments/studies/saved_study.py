@@ -8,6 +8,7 @@ import yaml
 
 from encoder_ablations.data.references import load_dataset
 from encoder_ablations.experiments.studies.published import STUDY_FILE, read_saved
+from encoder_ablations.experiments.studies.saved_rule import note_raised
 from encoder_ablations.experiments.studies.study import Entry, StudySpec, load_own_recipe
 from encoder_ablations.experiments.zero_labels.queries import load_with_vocabulary
 from encoder_ablations.segmenters.spec import SegmenterSpec
@@ -74,6 +75,7 @@ def check_same_study(study: StudySpec, folder: Path) -> None:
 
 def save_study(study: StudySpec, folder: Path) -> None:
     """Write ``folder/study.yaml``, which ``ablate run`` understands."""
+    note_raised(study.seeds, folder)
     content = resolve_study(study).model_dump(mode="json")
     write_text(study_file(folder), yaml.safe_dump(content, sort_keys=False))
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from encoder_ablations.experiments.stats.seeds import paired_difference, summarize
 from encoder_ablations.experiments.studies.seed_rule import SeedRule, UntilNarrow
-from encoder_ablations.utils.texts import plural
 
 SIGNIFICANT = 0.05
+MOST_SEEDS = "the most that the study allows"
+"""Why an encoder gets no more seeds that is not settled."""
 Ended = Mapping[str, Mapping[int, float | None]]
 """Encoder -> seed -> score (0..1) of every run that has ended; None if it failed."""
 Scores = Mapping[str, Mapping[int, float]]
@@ -46,8 +47,7 @@ def decide(rule: SeedRule, ended: Ended) -> dict[str, Decision]:
         settled = {name: why for name, why in reasons.items() if why is not None}
         decisions |= {name: Decision(seeds, why) for name, why in settled.items()}
         active = [name for name in active if name not in settled]
-    most = f"{plural(rule.to, 'seed')}, the most that the study allows"
-    return decisions | dict.fromkeys(active, Decision(rule.to, most))
+    return decisions | dict.fromkeys(active, Decision(rule.to, MOST_SEEDS))
 
 
 def _finished(ended: Ended, seeds: int) -> Scores:

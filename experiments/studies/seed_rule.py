@@ -62,6 +62,13 @@ class SeedRule(Config):
         return f"every encoder gets {self.first} seeds, and more until {aim}, at most {self.to}"
 
 
+class RaisedRule(SeedRule):
+    """A rule whose ``to`` was raised after results were known, so that its promise is void."""
+
+    raised_from: int
+    """The first ``to``."""
+
+
 def _kind(seeds: object) -> str:
     if isinstance(seeds, dict | SeedRule):
         return "as mapping"

@@ -21,9 +21,11 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     Setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.findings.tuning.beside import main_first
 from encoder_ablations.experiments.reporting.text.encoder_names import encoder_name
 from encoder_ablations.experiments.reporting.text.teachers import arm_names
 from encoder_ablations.experiments.reporting.text.titles import canonical, unique_titles
+from encoder_ablations.experiments.reporting.text.tunings import tuning_names
 from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.fingerprint import changed_files
@@ -80,7 +82,7 @@ def collect(folder: Path) -> Study:
         name=folder.resolve().name,
         folder=folder,
         records=tuple(records),
-        settings=tuple(_settings(_compared(records), titles, published, rule)),
+        settings=main_first(_settings(_compared(records), titles, published, rule)),
         titles=titles,
         unfinished=unfinished,
         transfers=transfers,
@@ -223,12 +225,13 @@ def _setting_titles(records: Sequence[RunRecord]) -> list[str]:
     # failed runs do not know the last one: finished runs of the same model tell it
     finished = [record for record in records if record.status == "finished"]
     statistics = {_model(record): record.images_per_statistic for record in finished}
-    arms = arm_names(record.spec for record in records)
+    specs = [record.spec for record in records]
+    arms, tunings = arm_names(specs), tuning_names(specs)
     return unique_titles(
         [
             (
                 f"{record.spec.dataset.name} · {record.spec.segmenter.title}",
-                _fixed_part(record, statistics.get(_model(record)), arms),
+                _fixed_part(record, statistics.get(_model(record)), arms, tunings),
             )
             for record in records
         ]
@@ -258,7 +261,12 @@ def _model(record: RunRecord) -> str:
     return record.spec.model_dump_json(include={"encoder", "segmenter", "recipe"})
 
 
-def _fixed_part(record: RunRecord, statistics: int | None, arms: Mapping[str, str]) -> str:
+def _fixed_part(
+    record: RunRecord,
+    statistics: int | None,
+    arms: Mapping[str, str],
+    tunings: Mapping[str, str],
+) -> str:
     """Return JSON of everything that runs of one setting have in common.
 
     An encoder with a recipe of its own counts as trained under the study's; this is disclosed.
@@ -267,6 +275,7 @@ def _fixed_part(record: RunRecord, statistics: int | None, arms: Mapping[str, st
         record: of the run.
         statistics: see ``RunRecord.images_per_statistic``.
         arms: names of the arms with and without predicted masks; see :func:`arm_names`.
+        tunings: names of settings with and without tuning; see :func:`tuning_names`.
     """
     spec = record.spec
     loop = "Detectron2" if spec.detectron2 else "ours"
@@ -281,7 +290,7 @@ def _fixed_part(record: RunRecord, statistics: int | None, arms: Mapping[str, st
         "loop": canonical(loop),
         "federation": canonical(federation_title(spec.federation)),
         "pseudo_labels": canonical(arms[teacher_title(spec)]),
-        "tuning": canonical(tuning_title(spec)),
+        "tuning": canonical(tunings[tuning_title(spec)]),
     }
     content = ", ".join(f'"{name}": {part}' for name, part in parts.items())
     return f"{{{content}}}"

@@ -115,6 +115,11 @@ class RunGroup:
         return self.seed_rule.to
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether the runs have values that were chosen for their encoder."""
+        return self.spec.tuning is not None
+
+    @property
     def random_weights(self) -> bool:
         """Whether the encoder was trained from random weights."""
         return self.spec.encoder.weights == "random"

@@ -90,7 +90,7 @@ def report_of(study: Study) -> ReportFiles:
     headlines = [section["answer"].with_scope for section in sections]
     headlines += chain.from_iterable(part.sentences for part in labels)
     headlines += taught
-    headlines += [part["said"][0] for part in tuning]
+    headlines += chain.from_iterable(part["headlines"] for part in tuning)
     ranked = terminal_ranking(study.groups)
     files = _files(study, sections + private + tuning, labels)
     return ReportFiles(page, tables, files, ranked, headlines, problems)

@@ -14,6 +14,10 @@ from encoder_ablations.experiments.reporting.findings.labels.predicted_masks imp
     predicted_masks_table,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.findings.tuning.beside import (
+    count_trials,
+    main_settings,
+)
 from encoder_ablations.experiments.reporting.page import all_results
 from encoder_ablations.experiments.reporting.page.parts import (
     OF_SETTINGS,
@@ -58,14 +62,16 @@ def _of_study(
     study: Study, styles: Styles, sections: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return what is shown of the whole study, by names in the templates."""
+    main = main_settings(study.settings)
+    answers = [section["answer"] for section in sections if section["setting"] in main]
     return {
         "study": study,
         "task": study.task,
         "metric": study.metric,
         "facts": _facts(study),
-        "one_answer": summary.one_answer(
-            study, [section["answer"].headline for section in sections]
-        ),
+        "one_answer": summary.one_answer(study, [answer.headline for answer in answers]),
+        "scopes": [answer.scope for answer in answers],
+        "is_tuned": any(group.is_tuned for group in study.groups),
         "cost_line": summary.cost_line(study),
         "sure_line": summary.sure_line(study),
         "folds": folds_table(study),
@@ -105,4 +111,6 @@ def _facts(study: Study) -> list[str]:
     seeds = len({record.spec.seed for record in study.records})
     ended = max(record.finished for record in study.records)
     counted = [plural(encoders, "encoder"), plural(datasets, "dataset"), plural(seeds, "seed")]
+    if study.trials:
+        counted.insert(0, plural(count_trials(study.trials), "trial"))
     return [runs, *counted, f"last run ended {ended[:16].replace('T', ' ')}"]

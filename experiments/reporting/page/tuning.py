@@ -11,7 +11,7 @@ from encoder_ablations.experiments.reporting.findings.tuning.tables import (
     sensitivity_table,
 )
 from encoder_ablations.experiments.reporting.findings.tuning.trials import tuning
-from encoder_ablations.experiments.reporting.sentences.tuning import said_of_tuning
+from encoder_ablations.experiments.reporting.sentences.tuning import disagreement, said_of_tuning
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
 
@@ -32,10 +32,12 @@ def tuning_parts(study: Study, styles: dict[str, EncoderStyle]) -> list[dict[str
         if len(place.encoders[0].trials) > 1:
             drawn = draw_tuning(place, study.metric.label, styles, folder, number)
             figures["tuning"] = drawn
+        said = said_of_tuning(place)
         found.append(
             {
                 "title": f"{place.title}, {formats.fraction(place.fraction)} of the images",
-                "said": said_of_tuning(place),
+                "said": said,
+                "headlines": list(dict.fromkeys([said[0], *disagreement(place)])),
                 "figures": figures,
                 "choices": _at(choices.only(place.title), share),
                 "leaders": _at(leaders.only(place.title), share),

@@ -157,12 +157,13 @@ def convergence_rows(setting: Setting, encoders: Iterable[str]) -> list[list[str
     """Return encoder, fraction, steps and epochs to 95 % of the best score, best step, epochs."""
     places = product(reversed(setting.fractions), encoders)
     groups = [setting.group(encoder, fraction) for fraction, encoder in places]
-    return [_convergence(group) for group in groups if _is_trained(group)]
+    return [_convergence(group) for group in groups if _has_curve(group)]
 
 
-def _is_trained(group: RunGroup) -> bool:
-    """Return whether a group has runs, and these have training steps."""
-    return any(run.convergence is not None for run in group.runs)
+def _has_curve(group: RunGroup) -> bool:
+    """Return whether a run of a group was evaluated several times while it trained."""
+    trained = [run for run in group.runs if run.convergence is not None]
+    return any(len(run.curves.val_steps) > 1 for run in trained)
 
 
 DIGITS = {"step_to_95_percent": 0, "epochs_to_95_percent": 1, "best_step": 0, "epochs": 1}

@@ -8,6 +8,7 @@ from encoder_ablations.experiments.reporting.findings.groups import Setting
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.findings.ranking import Comparison, Ranking, ranking
 from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.reporting.text.tunings import TUNED
 from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import plural
 
@@ -75,7 +76,16 @@ def scope_of(setting: Setting, ranked: Ranking) -> str:
     if setting.without_labels:
         learnt = "no training images"
     scored = f"scored on the {SPLITS[data.report_split]}"
-    return f"{setting.dataset}, head {setting.segmenter}, {learnt}, {scored}"
+    head = ", ".join([f"head {setting.segmenter}", *_apart(setting)])
+    return f"{setting.dataset}, {head}, {learnt}, {scored}"
+
+
+def _apart(setting: Setting) -> list[str]:
+    """Return what tells a setting from others of its dataset and head, such as "tuned"."""
+    ending = setting.title.removeprefix(f"{setting.dataset} · {setting.segmenter}").strip()
+    if ending:
+        return [ending.removeprefix("(").removesuffix(")")]
+    return [TUNED for group in setting.groups[:1] if group.is_tuned]
 
 
 def _headline(ranked: Ranking) -> str:

@@ -17,6 +17,7 @@ from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.sentences.seeds import seed_sentences
 from encoder_ablations.experiments.reporting.sentences.training import (
     SELECTION,
+    by_encoder,
     training_sentences,
     with_study_recipe,
 )
@@ -26,6 +27,7 @@ from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.texts import plural
 
+BY_ENCODER = "differs by encoder: see the chosen values under Tuning"
 NAMED = 20
 """Classes that are named of a dataset with very many."""
 
@@ -83,6 +85,8 @@ def protocol(setting: Setting) -> Protocol:
     content = spec.model_dump(mode="json", include={"recipe", "segmenter", "dataset"})
     dataset = {key: _shortened(value) for key, value in content["dataset"].items()}
     parts = {"recipe": content["recipe"], "segmenter": content["segmenter"], "dataset": dataset}
+    for section, name in (each.split(".") for each in by_encoder(spec)):
+        parts["recipe"][section][name] = BY_ENCODER
     values = [(key, _written(value)) for key, value in flatten(parts).items()]
     data = chain.from_iterable(map(_data_sentences, finished))
     return Protocol(setting.title, [*data, *_of_training(setting, spec)], values)

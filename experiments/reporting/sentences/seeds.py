@@ -4,15 +4,20 @@ from collections.abc import Iterator, Sequence
 
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup, Setting
 from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.experiments.studies.seed_decisions import decide
-from encoder_ablations.experiments.studies.seed_rule import SeedRule
+from encoder_ablations.experiments.studies.seed_rule import RaisedRule, SeedRule
 from encoder_ablations.utils.texts import plural
 
 VALID = (
     "The scores' intervals over seeds, the differences between encoders and their p values hold "
-    "although the results were looked at after every seed (repeated confidence intervals); they "
-    "are wider than ordinary ones. Other intervals of this page do not take the looking into "
-    "account."
+    "although the results were looked at after every seed (repeated confidence intervals); "
+    "they are wider than ordinary ones. "
+    "Other intervals of this page do not take the looking into account."
+)
+ONE_LOOK = (
+    "The results were looked at once, with {most} seeds, so intervals and p values are the "
+    "ordinary ones."
 )
 
 
@@ -25,7 +30,23 @@ def seed_sentences(setting: Setting) -> list[str]:
     for fraction in setting.fractions:
         if fraction:
             found += _at(setting.at(fraction), rule)
-    return [*found, VALID]
+    return [*found, *promise(rule)]
+
+
+def promise(rule: SeedRule) -> Iterator[str]:
+    """Yield how far intervals hold although a rule adds seeds by the results."""
+    if isinstance(rule, RaisedRule):
+        yield (
+            f"The study allowed {plural(rule.raised_from, 'seed')} at most, and more were allowed "
+            "after results were known. So the intervals over seeds and the p values no longer hold "
+            "as they would with a number that was chosen before: they are too optimistic."
+        )
+        return
+    # there is no interval and so no look below three seeds
+    if rule.to == ENOUGH:
+        yield ONE_LOOK.format(most=rule.to)
+        return
+    yield VALID
 
 
 def _at(groups: Sequence[RunGroup], rule: SeedRule) -> Iterator[str]:

@@ -2,17 +2,28 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
-from encoder_ablations.experiments.reporting.findings.groups import FinishedRun, Setting
+from encoder_ablations.experiments.reporting.findings.groups import (
+    FinishedRun,
+    RunGroup,
+    Setting,
+)
 from encoder_ablations.experiments.reporting.findings.ranking import (
     Comparison,
     Ranking,
+    Standing,
+    cost_of,
     pretraining,
     ranking,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.findings.tuning.beside import (
+    count_trials,
+    main_settings,
+)
 from encoder_ablations.experiments.reporting.text import formats
+from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.stats.seeds import ENOUGH
 from encoder_ablations.utils.texts import duration, plural
 
@@ -27,11 +38,11 @@ def one_answer(study: Study, headlines: Sequence[str]) -> str:
 
     Args:
         study: whose answer it is.
-        headlines: the shortest answers of its settings.
+        headlines: the shortest answers of its settings, see :func:`main_settings`.
     """
     if len(headlines) == 1:
         return _joined(headlines[0])
-    scored = [setting for setting in study.settings if setting.scored]
+    scored = _counted(study)
     gains = {setting.title: _tested_gains(setting) for setting in scored}
     known = {title: pairs for title, pairs in gains.items() if pairs}
     if not known:
@@ -42,6 +53,11 @@ def one_answer(study: Study, headlines: Sequence[str]) -> str:
         ]
         return f"Pretraining adds {formats.listing(told)}."
     return _range_of_gains(known.values())
+
+
+def _counted(study: Study) -> list[Setting]:
+    """Return the settings that have a result, and are no second recipe of another one."""
+    return [setting for setting in main_settings(study.settings) if setting.scored]
 
 
 def _joined(headline: str) -> str:
@@ -113,30 +129,56 @@ def cost_line(study: Study) -> str:
     runs = study.finished
     if not runs:
         return ""
-    total = _trained([run for run in runs if run.spec.steps])
-    ranked = [ranking(each, each.reference) for each in study.settings if each.scored]
-    leaders = [each.leader for each in ranked]
-    if len(leaders) == 1:
-        (leader,) = leaders
-        flops, latency = formats.giga(leader.flops), formats.three_digits(leader.latency)
-        return f"{leader.encoder} needs {latency} ms and {flops} GFLOPs for an image; {total}."
+    total = _trained([run for run in runs if run.spec.steps], study.trials)
+    leaders = [ranking(each, each.reference).leader for each in _counted(study)]
+    if len({_network(leader.group) for leader in leaders}) == 1:
+        return f"{_needs(study, leaders[0])}; {total}."
     times = [leader.latency for leader in leaders]
     low, high = map(formats.three_digits, (min(times), max(times)))
     return f"The best encoder of each setting needs {low} to {high} ms for an image; {total}."
 
 
-def _trained(runs: Sequence[FinishedRun]) -> str:
-    """Return how long training took; heads that take no training steps are not counted."""
+def _network(group: RunGroup) -> tuple[Hashable, ...]:
+    """Return what is equal for groups whose costs are those of one network."""
+    cost = group.runs[0].cost
+    return group.encoder, group.segmenter, cost.flops, cost.input_size
+
+
+def _needs(study: Study, leader: Standing) -> str:
+    """Return what an image costs the leader: the median where several settings measured it."""
+    scored = [setting for setting in study.settings if setting.scored]
+    groups = [setting.group(leader.encoder, setting.reference) for setting in scored]
+    network = _network(leader.group)
+    same = [group for group in groups if group.runs and _network(group) == network]
+    runs = [run for group in same for run in group.runs]
+    latency = formats.three_digits(cost_of(runs).latency[1])
+    measured = ""
+    if len(same) > 1:
+        measured = f" (median of {plural(len(runs), 'run')})"
+    flops = formats.giga(leader.flops)
+    return f"{leader.encoder} needs {latency} ms{measured} and {flops} GFLOPs for an image"
+
+
+def _trained(runs: Sequence[FinishedRun], trials: Sequence[RunRecord]) -> str:
+    """Return how long training took, trials of tuning included.
+
+    Args:
+        runs: those with training steps.
+        trials: records of all trials of tuning.
+    """
     if not runs:
         return "nothing was trained"
-    trained = duration(sum(run.cost.train_seconds for run in runs))
-    return f"training {plural(len(runs), 'finished run')} took {trained}"
+    counted = plural(len(runs), "finished run")
+    if trials:
+        counted = f"{plural(len(runs), 'run')} and {plural(count_trials(trials), 'trial')}"
+    costs = [record.cost for record in (*runs, *trials) if record.cost is not None]
+    return f"training {counted} took {duration(sum(cost.train_seconds for cost in costs))}"
 
 
 def sure_line(study: Study) -> str:
     """Return how many seeds there are, and whether they separate the first from the next."""
     # nothing is random in a head without labels, which has one run
-    settings = [each for each in study.settings if each.scored and not each.without_labels]
+    settings = [each for each in _counted(study) if not each.without_labels]
     ranked = [ranking(each, each.reference) for each in settings]
     leads = [pair for each in ranked for pair in _lead(each)]
     counts = [standing.score.n for each in ranked for standing in each.standings]

@@ -5,7 +5,7 @@ from typing import Any
 
 from encoder_ablations.engine.evaluation.main_metric import MAIN_METRICS
 from encoder_ablations.engine.recipe import Recipe
-from encoder_ablations.engine.recipe_parts import ScheduleSpec
+from encoder_ablations.engine.recipe_parts import OptimizerSpec, ScheduleSpec
 from encoder_ablations.engine.training.description import average_in_words, metric_title
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -30,7 +30,8 @@ ELSEWHERE = frozenset({"crop", "scale", "flip", "short_side", "resize_first", "c
 
 def training_sentences(spec: RunSpec) -> list[str]:
     """Return how the models of a setting were trained, from the spec of one of its runs."""
-    return [*_usual_sentences(spec.recipe), *_tuned(spec), *_unusual_sentences(spec)]
+    usual = _usual_sentences(spec.recipe, by_encoder(spec))
+    return [*usual, *_tuned(spec), *_unusual_sentences(spec)]
 
 
 def with_study_recipe(spec: RunSpec) -> RunSpec:
@@ -46,24 +47,57 @@ def _tuned(spec: RunSpec) -> list[str]:
         return []
     tune = spec.tuning.chosen_by
     return [
-        f"Each encoder has values of its own for {formats.listing(list(tune.settings))}, the best "
-        f"of {plural(tune.number, 'trial')} on validation images; see Tuning."
+        f"Values of {formats.listing(list(tune.settings))} differ by encoder: each has the best of "
+        f"{plural(tune.number, 'trial')} on validation images. The table of chosen values under "
+        "Tuning lists them."
     ]
 
 
-def _usual_sentences(recipe: Recipe) -> list[str]:
-    """Return what every recipe decides: batches, crops, the optimiser and its schedule."""
-    optimizer, augmentation = recipe.optimizer, recipe.augmentation
+def by_encoder(spec: RunSpec) -> frozenset[str]:
+    """Return the settings of the recipe that differ by encoder, such as ``optimizer.lr``."""
+    if spec.tuning is None:
+        return frozenset()
+    return frozenset(spec.tuning.values)
+
+
+def _usual_sentences(recipe: Recipe, tuned: frozenset[str]) -> list[str]:
+    """Return what every recipe decides: batches, crops, the optimiser and its schedule.
+
+    Args:
+        recipe: of the study.
+        tuned: settings that differ by encoder, whose values are left out.
+    """
+    augmentation = recipe.augmentation
     height, width = augmentation.crop
     low, high = augmentation.scale
     return [
         f"Every model learns for {plural(recipe.steps, 'step')} with "
         f"{plural(recipe.batch_size, 'image')} a step (random crops of {height}×{width} pixels at "
         f"{low:g} to {high:g} times their size), in {recipe.precision}.",
-        f"{NAMES.get(optimizer.name, optimizer.name)}, learning rate {optimizer.lr:g} "
-        f"({optimizer.encoder_lr_multiplier:g} times that in the encoder's body), weight decay "
-        f"{optimizer.weight_decay:g}; {_schedule(recipe.schedule)}.",
+        f"{', '.join(_optimizer(recipe.optimizer, tuned))}{_schedule_part(recipe, tuned)}.",
     ]
+
+
+def _optimizer(optimizer: OptimizerSpec, tuned: frozenset[str]) -> Iterator[str]:
+    """Yield the optimiser's name, and its settings as far as all encoders share them."""
+    yield NAMES.get(optimizer.name, optimizer.name)
+    rate = f"learning rate {optimizer.lr:g}"
+    multiplier = f" ({optimizer.encoder_lr_multiplier:g} times that in the encoder's body)"
+    if "optimizer.encoder_lr_multiplier" in tuned:
+        multiplier = ""
+    if "optimizer.lr" not in tuned:
+        yield f"{rate}{multiplier}"
+    elif multiplier:
+        yield f"learning rate of each encoder's own{multiplier}"
+    if "optimizer.weight_decay" not in tuned:
+        yield f"weight decay {optimizer.weight_decay:g}"
+
+
+def _schedule_part(recipe: Recipe, tuned: frozenset[str]) -> str:
+    """Return the schedule after a semicolon; "" where encoders do not share it."""
+    if any(name.startswith("schedule.") for name in tuned):
+        return ""
+    return f"; {_schedule(recipe.schedule)}"
 
 
 def _schedule(schedule: ScheduleSpec) -> str:

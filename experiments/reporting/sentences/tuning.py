@@ -16,13 +16,38 @@ from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.runs.tuning.spec import in_words
 from encoder_ablations.utils.texts import duration, plural
 
+SPLITS = {"val": "validation images", "test": "test images", "train": "training images"}
+
 
 def said_of_tuning(place: TunedPlace) -> list[str]:
     """Return what the trials of a place say, the most important first."""
-    found = [*_against_fixed(place), *_against_trials(place), *_effort(place), *_sensitive(place)]
+    found = [*_against_fixed(place), *disagreement(place), *_against_trials(place)]
+    found += [*_effort(place), *_sensitive(place)]
     for tuned in place.encoders:
         found += [*_edges(tuned), *_diverged(tuned)]
     return found
+
+
+def disagreement(place: TunedPlace) -> list[str]:
+    """Return who leads in trials and in the runs that follow, where that is not one encoder."""
+    scored = [tuned for tuned in place.encoders if tuned.group.score.n]
+    if len(scored) < max(len(place.encoders), 2):
+        return []
+    first = max(scored, key=lambda tuned: tuned.group.score.mean)
+    best = next(tuned for tuned in scored if tuned.encoder == place.leader)
+    if first.group.score.mean <= best.group.score.mean:
+        return []
+    return [
+        f"The trials and the tuned runs disagree about the leader: {place.leader} has the best "
+        f"trial ({formats.percent(best.best)} % on the validation images), {first.encoder} the "
+        f"highest mean of the tuned runs ({formats.percent(first.group.score.mean)} % on the "
+        f"{_images(place)}). The ranking is by the tuned runs."
+    ]
+
+
+def _images(place: TunedPlace) -> str:
+    """Return the images on which the tuned runs are scored."""
+    return SPLITS[place.encoders[0].group.runs[0].data.report_split]
 
 
 def _effort(place: TunedPlace) -> Iterator[str]:
@@ -46,8 +71,8 @@ def _against_fixed(place: TunedPlace) -> Iterator[str]:
     values = in_words(place.own_recipe)
     if not orders.misleads:
         yield (
-            f"The study's recipe for all ({values}) names the same leader, {orders.tuned}, as "
-            "values of each encoder's own."
+            f"On the {_images(place)}, the study's recipe for all ({values}) names the same leader "
+            f"as values of each encoder's own: {orders.tuned}."
         )
         return
     verdict = "would have misled"
@@ -56,7 +81,8 @@ def _against_fixed(place: TunedPlace) -> Iterator[str]:
         verdict = "names another leader"
         doubt = " The seeds do not show both differences, so the order is not settled."
     yield (
-        f"The study's recipe for all ({values}) {verdict}: with it, {orders.fixed} scores "
+        f"On the {_images(place)}, the study's recipe for all ({values}) {verdict}: with it, "
+        f"{orders.fixed} scores "
         f"{formats.bare(orders.by_fixed.over.mean)} points more than {orders.tuned}; with values "
         f"of their own, {orders.tuned} scores {formats.bare(orders.by_tuned.over.mean)} points "
         f"more than {orders.fixed}.{doubt}"
@@ -70,12 +96,17 @@ def _against_trials(place: TunedPlace) -> Iterator[str]:
     leaders = Counter(place.leader_with(values) for values in place.shared)
     others = {name: count for name, count in leaders.items() if name != place.leader}
     recipes = f"the {len(place.shared)} recipes that all encoders tried"
-    best = f"{place.leader}, which is best with values of its own on validation"
     if not others:
-        yield f"Each of {recipes} puts {best}, first."
+        yield (
+            f"On the validation images, each of {recipes} puts {place.leader} first, which also "
+            "leads there when each encoder has its best values."
+        )
         return
-    named = [f"{count} would put {name} first" for name, count in others.items()]
-    yield f"Of {recipes}, {formats.listing(named)} instead of {best}."
+    named = [f"{count} put {name} first" for name, count in others.items()]
+    yield (
+        f"On the validation images, {place.leader} leads when each encoder has its best values; of "
+        f"{recipes}, {formats.listing(named)}."
+    )
 
 
 def _sensitive(place: TunedPlace) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-IN_WORDS = frozenset({"pseudo_labels"})
+IN_WORDS = frozenset({"pseudo_labels", "tuning"})
 """Keys whose values say what they are, so that titles leave the key out."""
 
 

@@ -11,9 +11,11 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.experiments.commands import run
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
-from encoder_ablations.experiments.reporting.sentences.seeds import seed_sentences
+from encoder_ablations.experiments.reporting.sentences.seeds import promise, seed_sentences
 from encoder_ablations.experiments.stats.sequential import half_width_factor
 from encoder_ablations.experiments.studies.known import Known
+from encoder_ablations.experiments.studies.saved_rule import read_seed_rule
+from encoder_ablations.experiments.studies.saved_study import save_study
 from encoder_ablations.experiments.studies.seed_decisions import Decision, decide
 from encoder_ablations.experiments.studies.seed_rounds import add_seeds
 from encoder_ablations.experiments.studies.seed_rule import SeedRule
@@ -185,8 +187,29 @@ def test_seeds_follow_until_the_last_one_and_the_report_says_why(tiny, how, caps
     assert len(stopped) == 2
     assert all("3 seeds" in line and "the most" in line for line in stopped)
     (setting,) = collect(Path("out")).settings
-    assert any("most that the study allows" in text for text in seed_sentences(setting))
+    said = " ".join(seed_sentences(setting))
+    assert "3 seeds; the most that the study allows." in said
+    # one look with three seeds: nothing is paid for looking
+    assert "The results were looked at once, with 3 seeds" in said
+    assert "wider" not in said
     score = setting.groups[0].score
     assert score.half_width == pytest.approx(half_width_factor(3, 3) * score.std / 3**0.5)
     over = ranking(setting, 1.0).comparisons[0].difference.over
     assert over.half_width == pytest.approx(half_width_factor(3, 3) * over.std / 3**0.5)
+
+
+def test_a_rule_that_is_raised_after_results_no_longer_keeps_its_promise(studies):
+    ended = Path("out/runs/x/record.json")
+    said = []
+    # the first number counts, and whoever goes back to it keeps the promise
+    for to in (4, 5, 6, 8, 5):
+        seeds = {"from": 2, "to": to, "until": {"width": 1.0}}
+        save_study(load_study_spec(studies.write(seeds=seeds)), Path("out"))
+        said += promise(read_seed_rule(Path("out")))
+        # nothing is known before the second version
+        ended.parent.mkdir(parents=True, exist_ok=True)
+        if to == 5:
+            ended.touch()
+    wider = ["wider than ordinary ones" in text for text in said]
+    assert wider == [True, True, False, False, True]
+    assert all("allowed 5 seeds at most, and more" in text for text in said[2:4])

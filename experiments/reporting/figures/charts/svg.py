@@ -144,11 +144,12 @@ def _grid(frame: Frame, panel: Panel, apart: int) -> Iterator[str]:
         yield f'<path class="grid" d="M{left} {y}H{_short(right)}"/>'
         if not panel.rows:
             yield f'<text class="end" x="{left - 6}" y="{y}" dy=".35em">{escape(text)}</text>'
-    for text, value in panel.rows:
-        yield f'<text x="2" y="{_short(frame.down(value))}">{escape(text)}</text>'
     for value, _ in panel.x.ticks:
         x = _short(frame.across(value))
         yield f'<path class="grid" d="M{x} {TOP}V{_short(bottom)}"/>'
+    # names of rows lie within the axes, so over the lines
+    for text, value in panel.rows:
+        yield f'<text x="2" y="{_short(frame.down(value))}">{escape(text)}</text>'
     for value, text in _apart(frame, panel.x.ticks, apart):
         yield from _tick(_short(frame.across(value)), _short(bottom), text)
     for value in panel.x.breaks:

@@ -9,15 +9,13 @@ from functools import cached_property
 import numpy as np
 
 from encoder_ablations.experiments.reporting.findings.groups import RunGroup
-from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.record import RunRecord
-from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tuning.spec import Chosen, Range, TuneSpec
 from encoder_ablations.experiments.stats.expected_best import (
     ExpectedBest,
     expected_best_with_interval,
 )
-from encoder_ablations.experiments.studies.grid import teacher_title
+from encoder_ablations.experiments.studies.grid import place_of
 
 EDGE = 0.1
 """Share of a range at each end that counts as its edge."""
@@ -168,34 +166,17 @@ def tuning(groups: Sequence[RunGroup], records: Sequence[RunRecord]) -> list[Tun
     """
     trials: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
-        trials[_place(record.spec)].append(record)
-    untuned = {_place(group.spec): group for group in groups if not _is_tuned(group)}
+        trials[place_of(record.spec)].append(record)
+    untuned = {place_of(group.spec): group for group in groups if not group.is_tuned}
     found: dict[tuple[str, float], list[Tuned]] = defaultdict(list)
     for group in groups:
-        if not _is_tuned(group):
+        if not group.is_tuned:
             continue
-        place = _place(group.spec)
+        place = place_of(group.spec)
         one = _tuned(group, trials[place], untuned.get(place))
         if one is not None:
             found[group.setting, group.fraction].append(one)
     return [TunedPlace(*where, tuple(encoders)) for where, encoders in found.items()]
-
-
-def _is_tuned(group: RunGroup) -> bool:
-    return group.spec.tuning is not None
-
-
-def _place(spec: RunSpec) -> str:
-    """Return what trials and the runs that follow from them have in common."""
-    privacy = None
-    if spec.recipe.privacy is not None:
-        privacy = spec.recipe.privacy.model_dump_json()
-    parts = (
-        *(spec.encoder.model_dump_json(), spec.segmenter.model_dump_json()),
-        *(spec.dataset.model_dump_json(), spec.fraction, federation_title(spec.federation)),
-        *(teacher_title(spec), privacy),
-    )
-    return repr(parts)
 
 
 def _tuned(group: RunGroup, records: Sequence[RunRecord], untuned: RunGroup | None) -> Tuned | None:

@@ -53,6 +53,14 @@ def test_values_can_be_read_back_from_places():
     assert left == pytest.approx((46 + 546) / 2), "10 lies in the middle of 1 to 100"
 
 
+def test_names_of_rows_lie_over_the_grid():
+    across = Axis(0, 100, ticks=[(0, "0"), (50, "50"), (100, "100")])
+    panel = drawn(Panel(across, Axis(1, 0), [], rows=[("a long name", 0.2)]))
+    kinds = [each.text or each.get("class") for each in panel]
+    last_line = max(place for place, kind in enumerate(kinds) if kind == "grid")
+    assert kinds.index("a long name") > last_line
+
+
 def test_marks_name_encoder_score_and_share(factory):
     records = [
         factory.record(encoder, value + 0.01 * seed, share, seed)

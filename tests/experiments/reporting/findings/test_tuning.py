@@ -66,8 +66,8 @@ def test_sentences_count_the_recipes_that_name_another_leader():
     place = TunedPlace("place", 1.0, (tuned("a"), tuned("b")))
     said = said_of_tuning(place)
     assert said[0] == (
-        "Of the 3 recipes that all encoders tried, 2 would put a first instead of b, which is best "
-        "with values of its own on validation."
+        "On the validation images, b leads when each encoder has its best values; of the 3 recipes "
+        "that all encoders tried, 2 put a first."
     )
     assert "a: the best optimizer.lr, 0.0001, is at the edge" in " ".join(said)
 

@@ -7,7 +7,7 @@
   found.width = across;
   found.page = document.documentElement.scrollWidth;
   const box = (part) => part.getBoundingClientRect();
-  found.wide = all(".ranking td, .ranking th, svg.panel, figure.chart")
+  found.wide = all(".ranking td, .ranking th, .results tbody td, .results tbody th, svg.panel, figure.chart")
     .filter((part) => box(part).right > across + 1)
     .map((part) => part.outerHTML.slice(0, 80));
 

@@ -5,11 +5,15 @@ import re
 import pytest
 
 from encoder_ablations.engine.recipe import Recipe
+from encoder_ablations.engine.training.description import about_training
+from encoder_ablations.engine.training.state import Progress
 from encoder_ablations.experiments.reporting.findings.collection import collect
+from encoder_ablations.experiments.reporting.page.views import convergence_rows
 from encoder_ablations.experiments.reporting.sentences.cautions import warnings
 from encoder_ablations.experiments.reporting.sentences.method import protocol
 from encoder_ablations.experiments.reporting.sentences.training import training_sentences
 
+HIGHEST = "highest at the last step"
 SGD = {"name": "sgd", "lr": 0.1, "weight_decay": 1e-4, "clip_norm": None}
 STOPPED = "validation miou had not risen for 3 evaluations"
 
@@ -55,3 +59,17 @@ def test_the_metric_that_chose_the_checkpoint_is_said(factory):
     records = [ended(factory.record("a"), 400, None, "mean_class_accuracy")]
     (setting,) = collect(factory.write(records)).settings
     assert "best mean class accuracy" in " ".join(protocol(setting).sentences)
+
+
+@pytest.mark.parametrize(("every", "told"), [(40, True), (400, False)])
+def test_a_single_evaluation_says_nothing_of_how_fast_an_encoder_learns(factory, every, told):
+    recipe = Recipe(steps=400, evaluate_every=every)
+    progress = Progress(step=400, best_step=400)
+    assert (HIGHEST in " ".join(about_training(recipe, progress))) == told
+    record = factory.record("a")
+    count = 400 // every
+    curves = record.curves.model_copy(
+        update={"val_steps": list(range(every, 401, every)), "val_score": [0.5] * count}
+    )
+    study = collect(factory.write([record.model_copy(update={"curves": curves})]))
+    assert bool(convergence_rows(study.settings[0], ["a"])) == told

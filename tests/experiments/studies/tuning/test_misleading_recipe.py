@@ -67,8 +67,8 @@ def test_the_fixed_recipe_is_wrong_and_tuning_is_right(finished):
     study = collect(folder)
     assert len(study.trials) == 4
     assert len(study.records) == 12
-    (fixed,) = [name for title, name in leaders(study).items() if "tuning=none" in title]
-    (tuned,) = [name for title, name in leaders(study).items() if "tuning=none" not in title]
+    (fixed,) = [name for title, name in leaders(study).items() if "own recipe" in title]
+    (tuned,) = [name for title, name in leaders(study).items() if "(tuned)" in title]
     assert (fixed, tuned) == ("steady", "gated")
 
 
@@ -78,14 +78,14 @@ def test_the_report_says_that_the_fixed_recipe_would_have_misled(finished):
     assert "would have misled: with it, steady scores" in page
     # not the values of the encoder that happens to be the first one
     assert f"learning rate {10 * RATE}" not in page
-    assert "Each encoder has values of its own for optimizer.lr, the best of 2 trials" in page
+    assert "Values of optimizer.lr differ by encoder: each has the best of 2 trials" in page
     study = collect(folder)
     (place,) = tuning(study.groups, study.trials)
     said = " ".join(said_of_tuning(place))
     assert "optimizer.lr, 0.05, is at the edge, the largest that was tried" in said
     assert f"steady with {RATE} and gated with {10 * RATE}" in said
     assert "2 trials of optimizer.lr" in said
-    assert "instead of gated" in said
+    assert "On the validation images, gated leads" in said
     assert (folder / "figures" / "tuning-1.png").exists()
 
 
