@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.watch:
         return _watch(study.name, folder, look)
     located = look()
-    standing = Standing(located.runs)
+    standing = Standing(located.runs, located.expected)
     if arguments.table:
         print(standing.table())
     print(describe(study.name, folder, standing))
@@ -80,7 +80,7 @@ def _watch(name: str, folder: Path, locate: Callable[[], Located]) -> int:
     def look() -> bool:
         nonlocal code
         located = locate()
-        standing = Standing(located.runs)
+        standing = Standing(located.runs, located.expected)
         code, ended = _code(standing), standing.has_ended(located.following)
         above, below = _frame(name, folder, standing)
         below += located.following
@@ -170,6 +170,7 @@ def _time_left(standing: Standing, queued: bool) -> str:
         queued: whether jobs wait that will compute some of them.
     """
     running, waiting = standing.of("running"), standing.of("not begun", "interrupted")
+    waiting += standing.expected
     if queued and not running:
         return f"its jobs wait; {training_left(waiting, standing.speeds)}"
     if not running:

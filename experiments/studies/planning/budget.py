@@ -90,7 +90,7 @@ def proposals(
         comparisons: pairs of encoders that are tested together.
         plan: returns the runs for other fractions and seeds.
     """
-    seeds = sorted({spec.seed for spec in specs})
+    seeds = sorted({spec.seed for spec in specs if not spec.is_trial})
     fractions = sorted({spec.fraction for spec in specs})
     found = [
         *_first_fitting(_fewer_seeds(seeds, fractions, known, comparisons, plan), budget),
