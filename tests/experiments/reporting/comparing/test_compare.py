@@ -42,6 +42,43 @@ def test_the_same_seeds_are_paired(factory):
     assert "recipe.steps 400 → 800" in comparison.parts["settings that differ in shared arms"]
 
 
+TUNED = {
+    "role": "report",
+    "values": {"optimizer.lr": 0.1},
+    "chosen_by": {"settings": {"optimizer.lr": [0.1, 0.2]}},
+}
+
+
+def test_tuned_arms_are_compared_with_tuned_ones_and_others_with_others(factory):
+    first = study(factory, "first", 0.6)
+    study(factory, "first", 0.7, tuning=TUNED)
+    second = study(factory, "second", 0.64)
+    comparison, (row,) = rows_of(first, second)
+    assert (row["arm"], row["difference"]) == ("vit-a · linear · mars · 100 %", "+4.0")
+    assert comparison.parts["only in the first"] == ["vit-a · linear · mars · 100 % · tuned"]
+    study(factory, "second", 0.75, tuning=TUNED)
+    _, rows = rows_of(first, second)
+    assert sorted(row["difference"] for row in rows) == ["+4.0", "+5.0"]
+
+
+def test_a_tuned_arm_and_an_untuned_one_are_not_compared(factory, capsys):
+    first = study(factory, "first", 0.6)
+    second = study(factory, "second", 0.64, tuning=TUNED)
+    assert main(["compare", str(first), str(second)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "both tuned or both not" in line
+    assert "the second has vit-a · linear · mars · 100 % · tuned." in line
+
+
+def test_arms_of_several_settings_are_named_where_nothing_else_is_shared(factory, capsys):
+    first = study(factory, "first", 0.6)
+    study(factory, "first", 0.7, steps=800)
+    second = study(factory, "second", 0.64)
+    assert main(["compare", str(first), str(second)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "with several settings: vit-a · linear · mars · 100 %." in line
+
+
 def test_other_seeds_are_not_paired_and_this_is_said(factory):
     first = study(factory, "first", 0.6)
     second = study(factory, "second", 0.64, seeds=(4, 5, 6))
