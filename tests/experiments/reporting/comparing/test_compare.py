@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy
+from browser import BROWSER, browse
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
@@ -14,6 +15,13 @@ from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 from encoder_ablations.experiments.stats.unpaired import unpaired_interval
 
+CUT = """
+const card = document.querySelector(".scroll").getBoundingClientRect();
+const cells = [...document.querySelectorAll("td, th")];
+const cut = cells.filter((cell) => cell.getBoundingClientRect().right > card.right);
+parent.postMessage(JSON.stringify(cut.map((cell) => cell.textContent)), "*");
+"""
+"""Posts the cells that do not lie in their card."""
 NOISE = (0.01, -0.02, 0.015, 0.0)
 
 
@@ -93,6 +101,15 @@ def test_two_shared_seeds_have_no_interval(factory):
     _, (row,) = rows_of(first, second)
     assert row["95 % interval"] == "–"
     assert "too few" in row["how"]
+
+
+def test_a_difference_over_fewer_seeds_than_the_means_says_so(factory):
+    first = study(factory, "first", 0.6)
+    second = study(factory, "second", 0.64, seeds=(0, 1))
+    _, (row,) = rows_of(first, second)
+    assert row["first, mIoU %"].endswith(", 3 seeds")
+    assert row["second, mIoU %"].endswith(", 2 seeds")
+    assert row["how"] == "paired, 2 seeds that both have: too few for an interval"
 
 
 def test_welch_is_scipys():
@@ -185,6 +202,18 @@ def test_the_command_prints_and_writes_a_page(factory, capsys, tmp_path):
     assert "threads 2 → 8" in out
     assert "only in the second:\n  clip-base" in out
     assert "+4.0 to +4.0" in Path(page).read_text()
+    assert out.splitlines()[:2] == [f"first: {first}", f"second: {second}"]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
+@pytest.mark.parametrize("width", [500, 1200])
+def test_nothing_of_the_page_is_cut(factory, tmp_path, width):
+    long = "a_vision_encoder_with_quite_a_long_name"
+    first = study(factory, "first", 0.6, encoder=long, seeds=(0, 1))
+    second = study(factory, "second", 0.64, encoder=long, seeds=(0, 1))
+    page = tmp_path / "page.html"
+    page.write_text(compare(collect(first), collect(second)).page())
+    assert browse(page, tmp_path, width, CUT) == []
 
 
 def test_a_study_and_itself_are_refused(factory, capsys):
