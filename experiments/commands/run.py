@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.reporting.planned import reported
+from encoder_ablations.experiments.reporting.planned import reported, say_writing
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
@@ -99,6 +99,7 @@ def _write_report(folder: Path, located: Located) -> list[str]:
     """Write the report, if a run has ended that it shows; return what it leaves out."""
     if all(run.record is None or run.spec.is_trial for run in located.runs):
         return []
+    say_writing()
     from encoder_ablations.experiments.reporting.page.page import report_of
 
     report = report_of(reported(folder))
