@@ -32,6 +32,7 @@ from encoder_ablations.experiments.studies.planning.budget import (
     proposals,
     read_budget,
     refuse_small,
+    smallest_form,
     total,
 )
 from encoder_ablations.experiments.studies.planning.description import plan_lines
@@ -185,7 +186,8 @@ def _print_budget(
     encoders = len({spec.encoder.title for spec in left})
     comparisons = max(1, encoders * (encoders - 1) // 2)
     found = proposals(left, known, budget, comparisons, smaller)
-    print("\n".join(proposal_lines(budget, needed, found)))
+    smallest = smallest_form(left, known, smaller)
+    print("\n".join(proposal_lines(budget, needed, found, smallest)))
 
 
 def _power(study: StudySpec, folder: Path, arguments: argparse.Namespace) -> int:
