@@ -286,7 +286,14 @@ BAD = {
     "unknown": ({"settings": {"optimizer.lrr": [1, 2]}}, "Did you mean 'optimizer.lr'"),
     "unfair": ({"settings": {"augmentation.crop": [1, 2]}}, "augmentation.crop cannot be tuned"),
     "steps": ({"settings": {"steps": [1, 2]}}, "steps cannot be tuned"),
-    "optimiser": ({"settings": {"optimizer.name": ["adamw", "sgd"]}}, "optimizer.name cannot"),
+    "optimiser": (
+        {"settings": {"optimizer.name": ["adamw", "sgd"]}},
+        "optimizer.name cannot be tuned, because",
+    ),
+    "no number at all": (
+        {"settings": {"optimizer.lr": ["fast", "slow"]}},
+        "tuned.yaml: 'tune.settings': optimizer.lr fast: input should be a valid number",
+    ),
     "too many": ({"settings": GRID, "trials": 7}, "more than the 6 combinations"),
     "per": ({"settings": GRID, "per": ["seed"]}, "tune.per.0"),
     "one value": ({"settings": {"optimizer.lr": [1]}}, "two different values"),
