@@ -12,7 +12,7 @@ from pathlib import Path
 from encoder_ablations import __version__
 from encoder_ablations.utils.errors import CannotContinue, InputError, nearest
 from encoder_ablations.utils.files import UNWRITABLE
-from encoder_ablations.utils.interrupts import exit_code, stopping_at_signals
+from encoder_ablations.utils.interrupts import StoppedWatching, exit_code, stopping_at_signals
 from encoder_ablations.utils.texts import one_line, shortened
 
 PACKAGE = "encoder_ablations.experiments.commands"
@@ -149,7 +149,8 @@ def command(run: Callable[[Sequence[str]], int], argv: Sequence[str], resumes: b
         print(f"stopped: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        return _tell_stop(exit_code(stop), resumes)
+        _tell_stop(stop, resumes)
+        return exit_code(stop)
 
 
 def _close_output() -> None:
@@ -167,12 +168,14 @@ def _tell_refusal(error: OSError) -> int:
     return 2
 
 
-def _tell_stop(code: int, resumes: bool) -> int:
+def _tell_stop(stop: KeyboardInterrupt, resumes: bool) -> None:
+    if isinstance(stop, StoppedWatching):
+        print("stopped watching.", file=sys.stderr)
+        return
     again = "begins anew"
     if resumes:
         again = "goes on where this one ended"
     print(f"stopped; the same command {again}.", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def nearest(name: str, allowed: Iterable[str], most: int = 1) -> str:
         most: how many of the closest are named, the closest first.
     """
     names = list(allowed)
-    close = difflib.get_close_matches(name, names, n=max(len(names), 1), cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=max(len(names), 1), cutoff=0.6)
 
     def likeness(other: str) -> tuple[float, bool]:
         return difflib.SequenceMatcher(None, other, name).ratio(), other[:1] == name[:1]

@@ -24,6 +24,10 @@ class Stopped(KeyboardInterrupt):
         self.code = 128 + number
 
 
+class StoppedWatching(Stopped):
+    """A signal asked a command to stop that only watches the work of others."""
+
+
 def exit_code(stop: KeyboardInterrupt) -> int:
     """Return 128 + the number of the signal that stopped this process; 130 for Ctrl-C."""
     if isinstance(stop, Stopped):

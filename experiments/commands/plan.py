@@ -22,7 +22,7 @@ from encoder_ablations.experiments.reporting.findings.power import (
 )
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
-from encoder_ablations.experiments.runs.planned_run import PlannedRun, locate
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.power import Spread
 from encoder_ablations.experiments.studies.kinds import kinds_of
@@ -33,6 +33,7 @@ from encoder_ablations.experiments.studies.planning.budget import (
     proposals,
     read_budget,
     refuse_small,
+    smallest_form,
     total,
 )
 from encoder_ablations.experiments.studies.planning.description import plan_lines
@@ -42,6 +43,7 @@ from encoder_ablations.experiments.studies.planning.measured import (
     read_plan,
     write_plan,
 )
+from encoder_ablations.experiments.studies.rounds import all_runs, locate_known
 from encoder_ablations.experiments.studies.seed_rule import SeedRule
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec, plan
 from encoder_ablations.utils.errors import InputError
@@ -110,20 +112,21 @@ def _plan(
     budget: float | None,
 ) -> int:
     """Measure, write the plan, and print it."""
-    specs = plan(study)
+    located = locate_known(study, folder)
+    specs = [run.spec for run in (*located.runs, *located.expected)]
     refuse_before_start(specs)
     problems = impossible_settings(specs) | impossible_fractions(specs)
-    possible = [spec for spec in specs if spec.run_id not in problems]
-    if not possible:
+    runs = [run for run in located.runs if run.spec.run_id not in problems]
+    expected = [run for run in located.expected if run.spec.run_id not in problems]
+    if not runs:
         raise InputError(next(iter(problems.values())))
     ensure_writable(folder)
-    runs = locate(possible, folder)
     saved, unmeasured = _measured(runs, folder, execution, arguments)
     known = known_of(runs, saved)
-    print("\n".join([*plan_lines(runs, known), *_most_seeds(study, known)]))
+    print("\n".join([*plan_lines([*runs, *expected], known), *_most_seeds(study, known)]))
     path = write_plan(saved, folder)
     if budget is not None:
-        _print_budget(study, runs, known, budget)
+        _print_budget(study, [*runs, *expected], known, budget)
     for title, problem in unmeasured.items():
         print(f"not timed: {title}: {problem}", file=sys.stderr)
     for problem in dict.fromkeys(problems.values()):
@@ -171,12 +174,13 @@ def _print_budget(
     """Print what of the study fits into a budget, with the runs that have finished for free."""
     left = [run.spec for run in runs if run.state != "finished"]
     refuse_small(budget, left, known)
+    records = {run.spec.run_id: run.record for run in runs if run.record is not None}
     finished = {run.spec.run_id for run in runs if run.state == "finished"}
 
     def smaller(fractions: list[float], seeds: list[int]) -> list[RunSpec] | None:
         changed = study.model_copy(update={"fractions": fractions, "seeds": seeds})
         try:
-            return [spec for spec in plan(changed) if spec.run_id not in finished]
+            return [spec for spec in all_runs(changed, records) if spec.run_id not in finished]
         except InputError:  # include or exclude names what is gone
             return None
 
@@ -184,7 +188,8 @@ def _print_budget(
     encoders = len({spec.encoder.title for spec in left})
     comparisons = max(1, encoders * (encoders - 1) // 2)
     found = proposals(left, known, budget, comparisons, smaller)
-    print("\n".join(proposal_lines(budget, needed, found)))
+    smallest = smallest_form(left, known, smaller)
+    print("\n".join(proposal_lines(budget, needed, found, smallest)))
 
 
 def _power(study: StudySpec, folder: Path, arguments: argparse.Namespace) -> int:

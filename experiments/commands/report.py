@@ -1,16 +1,17 @@
 """``ablate report``: the report of a study, from its records alone."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.reporting.planned import reported
+from encoder_ablations.experiments.reporting.planned import reported, say_writing
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study
-from encoder_ablations.experiments.studies.watching.loop import watch
+from encoder_ablations.experiments.studies.watching.loop import only_watching, watch
 from encoder_ablations.experiments.studies.watching.report import WatchedReport
 from encoder_ablations.segmenters.spec import SegmenterSpec
 from encoder_ablations.utils.errors import InputError
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.watch:
-        return _watch(arguments.study, arguments.every)
+        with only_watching():
+            return _watch(arguments.study, arguments.every)
     if arguments.every is not None:
         raise InputError("--every says how often --watch writes; add --watch.")
     code = 0
@@ -58,6 +60,7 @@ def _write(folder: Path, refresh: int | None = None) -> "ReportFiles":
     """Write the report of a folder; its page reloads itself every ``refresh`` seconds."""
     # a folder without records is refused before the figures are imported
     study = reported(folder, refresh)
+    say_writing()
     from encoder_ablations.experiments.reporting.page.page import report_of
 
     return report_of(study)
@@ -84,6 +87,11 @@ def _watch(folders: Sequence[Path], every: int | None) -> int:
     def locate() -> Located:
         return locate_known(study, folder, SegmenterSpec.model_validate)
 
+    print(
+        f"watching {folder}; when runs end, its report is written, at most every {every} s.",
+        file=sys.stderr,
+        flush=True,
+    )
     watched = WatchedReport(folder, locate, every, _write)
     watch(watched.look)
     if not watched.records():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
-from encoder_ablations.experiments.reporting.planned import reported
+from encoder_ablations.experiments.reporting.planned import reported, say_writing
 from encoder_ablations.experiments.runs.execution import Execution
 from encoder_ablations.experiments.runs.fractions import impossible_fractions
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
@@ -26,7 +26,7 @@ from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import check_same_study, save_study
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
 from encoder_ablations.experiments.study_options import Choices, add_choices, read_choices
-from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.workers.display import Display, Rounds
 from encoder_ablations.experiments.workers.job import Job
 from encoder_ablations.experiments.workers.locks import is_held
 from encoder_ablations.experiments.workers.outcome import Outcome
@@ -89,7 +89,9 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     # if several processes share each run (torchrun), the first one speaks
     shown = _torchrun("RANK", 0) == 0
     if shown:
-        print(f"study {study.name}: {Standing(located.runs).counts()}, in {folder}")
+        print(
+            f"study {study.name}: {Standing(located.runs, located.expected).counts()}, in {folder}"
+        )
         tell(located.following)
     outcomes, problems = _compute(study, folder, located, choices, shown)
     if not shown:
@@ -115,6 +117,7 @@ def _write_report(folder: Path, located: Located) -> list[str]:
     """Write the report, if a run has ended that it shows; return what it leaves out."""
     if all(run.record is None or run.spec.is_trial for run in located.runs):
         return []
+    say_writing()
     from encoder_ablations.experiments.reporting.page.page import report_of
 
     report = report_of(reported(folder))
@@ -146,16 +149,17 @@ def _compute(
         return [], {}
     outcomes: list[Outcome] = []
     problems: dict[str, str] = {}
-    tried: set[str] = set()
+    tried: dict[str, PlannedRun] = {}
     with _cluster(choices):
         while pending:
             startable = _startable(folder, located.runs, pending, choices, problems)
             if startable:
                 _save(study, folder, shown)
-                outcomes += _execute(startable, choices, shown)
+                rounds = Rounds(list(tried.values()), located.expected)
+                outcomes += _execute(startable, choices, shown, rounds)
             elif not tried:
                 raise InputError(next(iter(problems.values())))
-            tried.update(run.folder.name for run in pending)
+            tried |= {run.folder.name: run for run in pending}
             located = _next_round(study, folder, located)
             known = _pending(located.runs, choices.retry_failed)
             pending = [run for run in known if run.folder.name not in tried]
@@ -230,7 +234,8 @@ def _show_plan(study: StudySpec, folder: Path, located: Located, choices: Choice
     Raises:
         InputError: none could.
     """
-    standing, pending = Standing(located.runs), _pending(located.runs, choices.retry_failed)
+    standing = Standing(located.runs, located.expected)
+    pending = _pending(located.runs, choices.retry_failed)
     specs = [run.spec for run in pending]
     problems = impossible_settings(specs) | impossible_fractions(specs)
     if problems and len(problems) == len(pending):
@@ -238,7 +243,8 @@ def _show_plan(study: StudySpec, folder: Path, located: Located, choices: Choice
     notes = notes_before_start([spec for spec in specs if spec.run_id not in problems])
     print(f"{standing.table()}\n\nstudy {study.name}: {standing.counts()}, in {folder}")
     print(standing.estimate(choices.retry_failed))
-    tell(summary_lines(located.runs, known_of(located.runs, read_plan(folder))))
+    known = known_of(located.runs, read_plan(folder))
+    tell(summary_lines([*located.runs, *located.expected], known))
     tell([*located.stopped, *located.following, *notes])
     for line in not_started(problems):
         print(line, file=sys.stderr)
@@ -268,12 +274,14 @@ def _checked_on(choices: Choices) -> Execution:
     return Execution("cpu")
 
 
-def _execute(pending: list[PlannedRun], choices: Choices, shown: bool) -> list[Outcome]:
+def _execute(
+    pending: list[PlannedRun], choices: Choices, shown: bool, rounds: Rounds
+) -> list[Outcome]:
     from encoder_ablations.experiments.workers.worker import compute
 
     job = Job(compute, choices.execution, choices.retry_failed)
     execute = _executor(choices)
-    with Display(pending, shown) as display:
+    with Display(pending, shown, rounds) as display:
         execute(pending, job, display)
         return display.outcomes
 

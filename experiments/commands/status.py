@@ -13,7 +13,7 @@ from encoder_ablations.experiments.studies.rounds import locate_known
 from encoder_ablations.experiments.studies.saved_study import read_study, study_file
 from encoder_ablations.experiments.studies.study import OUTPUTS, StudySpec, load_study_spec
 from encoder_ablations.experiments.studies.time_left import seconds_left
-from encoder_ablations.experiments.studies.watching.loop import watch
+from encoder_ablations.experiments.studies.watching.loop import only_watching, watch
 from encoder_ablations.experiments.studies.watching.table import live_table
 from encoder_ablations.experiments.studies.watching.terminal import Live
 from encoder_ablations.experiments.workers.progress import read_progress
@@ -55,9 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return locate_known(study, folder, load_head)
 
     if arguments.watch:
-        return _watch(study.name, folder, look)
+        with only_watching():
+            return _watch(study.name, folder, look)
     located = look()
-    standing = Standing(located.runs)
+    standing = Standing(located.runs, located.expected)
     if arguments.table:
         print(standing.table())
     print(describe(study.name, folder, standing))
@@ -80,12 +81,13 @@ def _watch(name: str, folder: Path, locate: Callable[[], Located]) -> int:
     def look() -> bool:
         nonlocal code
         located = locate()
-        standing = Standing(located.runs)
+        standing = Standing(located.runs, located.expected)
         code, ended = _code(standing), standing.has_ended(located.following)
         above, below = _frame(name, folder, standing)
-        below += located.following
-        table = live_table(standing, live.height - len(above) - len(below))
-        live.show([*above, *table, *below], f"{above[0]}; {below[0]}", last=ended)
+        line = f"{above[0]}; {below[0]}"
+        above, below = live.wrapped(above), live.wrapped([*below, *located.following])
+        table = live_table(standing, live.height - len(above) - len(below), live.width)
+        live.show([*above, *table, *below], line, last=ended)
         return ended
 
     watch(look)
@@ -170,6 +172,7 @@ def _time_left(standing: Standing, queued: bool) -> str:
         queued: whether jobs wait that will compute some of them.
     """
     running, waiting = standing.of("running"), standing.of("not begun", "interrupted")
+    waiting += standing.expected
     if queued and not running:
         return f"its jobs wait; {training_left(waiting, standing.speeds)}"
     if not running:

@@ -1,5 +1,6 @@
 """What a report is made from: a study's records, and what its YAML plans beyond them."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def reported(folder: Path, refresh: int | None = None) -> Study:
         InputError: there are no records, or they cannot be read.
     """
     return _with_plan(replace(collect(folder), refresh=refresh))
+
+
+def say_writing() -> None:
+    """Say that the report is being written, which takes from seconds to minutes."""
+    print("writing the report", file=sys.stderr, flush=True)
 
 
 def _with_plan(study: Study) -> Study:

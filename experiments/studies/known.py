@@ -19,8 +19,11 @@ class Known:
         following: what more may follow from the results of these runs, one sentence each. Nothing
             more follows if it is empty.
         stopped: why nothing more follows from some of them, one sentence each.
+        expected: a stand-in for each run that will follow and is not known yet. It takes as long
+            as that run, but its values are others.
     """
 
     runs: list[RunSpec]
     following: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    expected: tuple[RunSpec, ...] = ()

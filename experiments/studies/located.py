@@ -10,9 +10,10 @@ class Located:
     """The runs that are known, with their folders and records.
 
     Attributes:
-        following, stopped: see :class:`Known`.
+        following, stopped, expected: see :class:`Known`.
     """
 
     runs: list[PlannedRun] = field(default_factory=list)
     following: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    expected: tuple[PlannedRun, ...] = ()

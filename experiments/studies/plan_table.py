@@ -26,10 +26,16 @@ OPTIONAL = {"federation": CENTRAL, "pseudo-labels": NO_TEACHER, "tuning": UNTUNE
 
 
 class Standing:
-    """A study's runs as they stand now, on disk and by their locks."""
+    """A study's runs as they stand now, on disk and by their locks.
 
-    def __init__(self, runs: Sequence[PlannedRun]) -> None:
+    Args:
+        runs: those that are known.
+        expected: those that will follow from their results, see ``Located``.
+    """
+
+    def __init__(self, runs: Sequence[PlannedRun], expected: Sequence[PlannedRun] = ()) -> None:
         self.runs = list(runs)
+        self.expected = list(expected)
         self.states = [_state(run) for run in runs]
         self.speeds = measured_speeds(runs)
 
@@ -46,10 +52,12 @@ class Standing:
         return not following and not self.of("running", "interrupted", "not begun")
 
     def counts(self) -> str:
-        """``8 runs: 3 finished, 1 failed, 4 not begun``."""
+        """``8 runs: 3 finished, 1 failed, 4 not begun``, and how many will follow."""
         counts = Counter(self.states)
         parts = [f"{counts[state]} {state}" for state in ORDER if counts[state]]
-        return f"{plural(len(self.runs), 'run')}: {', '.join(parts)}"
+        if self.expected:
+            parts.append(f"{len(self.expected)} to follow from their results")
+        return f"{plural(len(self.runs) + len(self.expected), 'run')}: {', '.join(parts)}"
 
     def table(self) -> str:
         """Return a line for every run, below a header."""
@@ -66,6 +74,7 @@ class Standing:
         todo = self.of("not begun", "interrupted", "running")
         if retry_failed:
             todo += self.of("failed")
+        todo += self.expected
         if not todo:
             return "nothing to do"
         steps = sum(steps_left(run) for run in todo)

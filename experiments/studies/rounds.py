@@ -89,6 +89,26 @@ def locate_known(
         new = [spec for name, spec in by_name.items() if name not in located]
         if not new:
             found = [located[name] for name in by_name]
-            return Located(found, known.following, known.stopped)
+            return Located(found, known.following, known.stopped, _to_come(known, folder))
         # what these have recorded may make more runs known
         located |= {run.folder.name: run for run in locate(new, folder)}
+
+
+def _to_come(known: Known, folder: Path) -> tuple[PlannedRun, ...]:
+    """Return the runs that will follow as runs that have not begun, in folders that never exist."""
+    runs = folder / "runs"
+    return tuple(PlannedRun(run, runs / f"{run.run_id}-expected", None) for run in known.expected)
+
+
+def all_runs(study: StudySpec, records: Records) -> list[RunSpec]:
+    """Return the known runs of a study, and stand-ins for those that will follow.
+
+    Args:
+        study: what its YAML says.
+        records: run id -> record.
+
+    Raises:
+        InputError: see :func:`plan`.
+    """
+    known = known_runs(study, plan(study), records)
+    return [*known.runs, *known.expected]

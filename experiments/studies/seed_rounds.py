@@ -68,7 +68,7 @@ def add_seeds(study: Ruled, known: Known, records: Records) -> Known:
     if waiting:
         what = plural(waiting, "encoder", "is/are not settled yet")
         following.append(f"{what}: more seeds may follow ({rule.words})")
-    return Known(runs, tuple(following), tuple(stopped))
+    return Known(runs, tuple(following), tuple(stopped), known.expected)
 
 
 def _families(runs: Sequence[RunSpec], rule: SeedRule) -> list[dict[str, RunSpec]]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from encoder_ablations.utils.config import Config
 
@@ -24,8 +24,15 @@ def _until_kind(until: object) -> str:
     return "as text"
 
 
+def _separated(until: object) -> object:
+    if until != "separated":
+        raise ValueError("write separated, or a width in points such as {width: 1.0}")
+    return until
+
+
 Until = Annotated[
-    Annotated[Literal["separated"], Tag("as text")] | Annotated[UntilNarrow, Tag("as mapping")],
+    Annotated[Literal["separated"], BeforeValidator(_separated), Tag("as text")]
+    | Annotated[UntilNarrow, Tag("as mapping")],
     Discriminator(_until_kind),
 ]
 

@@ -113,7 +113,9 @@ def test_study(study, capsys):
     assert len(first) == 4
     assert {record["status"] for record in first.values()} == {"finished"}
     assert {record["data"]["n_train"] for record in first.values()} == {6, 24}
-    out = capsys.readouterr().out
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1] == "writing the report"
+    out = told.out
     assert "darknet" in out
     assert str(folder / "report.html") in out
     page = (folder / "report.html").read_text()

@@ -16,10 +16,14 @@ from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 from encoder_ablations.experiments.studies.grid import teacher_title
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import first_names
 
 
 class Place(NamedTuple):
-    """What makes two arms the same: everything that a study varies, but the seed."""
+    """What makes two arms the same: everything that a study varies, but the seed.
+
+    Runs with chosen values are compared with such runs alone, since they had more trials.
+    """
 
     encoder: str
     segmenter: str
@@ -27,19 +31,24 @@ class Place(NamedTuple):
     fraction: float
     federation: str
     teacher: str
+    tuned: bool
 
     @classmethod
     def of(cls, group: RunGroup) -> "Place":
         """Return the place of a group."""
         spec = group.spec
         named = (spec.encoder.title, group.segmenter, group.dataset, group.fraction)
-        return cls(*named, str(federation_title(spec.federation)), str(teacher_title(spec)))
+        arms = (str(federation_title(spec.federation)), str(teacher_title(spec)))
+        return cls(*named, *arms, spec.tuning is not None)
 
     @property
     def title(self) -> str:
         """Return the arm in words."""
         share = formats.fraction(self.fraction)
-        return f"{self.encoder} · {self.segmenter} · {self.dataset} · {share}"
+        parts = [self.encoder, self.segmenter, self.dataset, share]
+        if self.tuned:
+            parts.append("tuned")
+        return " · ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,8 @@ def shared_arms(first: Study, second: Study) -> Shared:
     if not both:
         raise InputError(
             f"{first.folder} and {second.folder} share no arm with results (same encoder, head, "
-            f"dataset and fraction). The first has {_listed(of_first)}; the second has "
-            f"{_listed(of_second)}."
+            "dataset and fraction, both tuned or both not). The first has "
+            f"{_listed(of_first)}; the second has {_listed(of_second)}.{_left_out(ambiguous)}"
         )
     pairs = []
     for place in both:
@@ -123,6 +132,14 @@ def _listed(places: Iterable[Place]) -> str:
     if len(titles) > 2:
         more = f" and {len(titles) - 2} more"
     return ", ".join(titles[:2]) + more
+
+
+def _left_out(ambiguous: Iterable[Place]) -> str:
+    """Return a sentence about arms that could not be told apart, or ""."""
+    titles = list(dict.fromkeys(place.title for place in ambiguous))
+    if not titles:
+        return ""
+    return f" Left out, because a study has it with several settings: {first_names(titles)}."
 
 
 Side = tuple[Study, RunGroup]

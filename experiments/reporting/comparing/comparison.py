@@ -12,6 +12,7 @@ from encoder_ablations.experiments.reporting.comparing.settings import (
     setting_lines,
     version_lines,
 )
+from encoder_ablations.experiments.reporting.findings.groups import RunGroup
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
@@ -33,20 +34,20 @@ class Comparison:
     """Two studies side by side.
 
     Attributes:
-        title: names both.
+        titles: a line for each study.
         table: a row for every shared arm.
         parts: a heading -> lines.
         problems: what was left out, one line each.
     """
 
-    title: str
+    titles: list[str]
     table: Table
     parts: dict[str, list[str]]
     problems: list[str]
 
     def text(self) -> str:
         """Return it for the terminal."""
-        lines = [self.title, "", *_aligned(self.table), "", NOTE]
+        lines = [*self.titles, "", *_aligned(self.table), "", NOTE]
         for heading, found in self.parts.items():
             lines += ["", f"{heading}:", *(f"  {line}" for line in found)]
         return "\n".join(lines)
@@ -68,7 +69,7 @@ def compare(first: Study, second: Study) -> Comparison:
     rows = [_row(pair, difference_of(pair, before, after)) for pair in comparable]
     metric = first.metric.label
     header = ["arm", f"first, {metric} %", f"second, {metric} %", "difference", "95 % interval"]
-    title = f"first: {first.folder}   second: {second.folder}"
+    titles = [f"first: {first.folder}", f"second: {second.folder}"]
     table = Table(f"{first.name} and {second.name}", [*header, "how"], rows)
     parts = {
         "settings that differ in shared arms": setting_lines(comparable),
@@ -81,7 +82,7 @@ def compare(first: Study, second: Study) -> Comparison:
     problems = [f"{pair.place.title}: {pair.problem}" for pair in shared.pairs if pair.problem]
     problems += [f"{place.title}: several arms of one study" for place in shared.ambiguous]
     problems += [*first.damaged, *second.damaged, *before.problems, *after.problems]
-    return Comparison(title, table, kept, problems)
+    return Comparison(titles, table, kept, problems)
 
 
 def _titles(places: Sequence[Place]) -> list[str]:
@@ -98,8 +99,15 @@ def _row(pair: Pair, difference: Difference) -> list[str]:
     interval = formats.DASH
     if not math.isnan(difference.low):
         interval = formats.interval(difference.low, difference.high)
-    scores = [pair.first.score.text(), pair.second.score.text()]
+    scores = [_score(pair.first), _score(pair.second)]
     return [pair.place.title, *scores, formats.points(difference.mean), interval, difference.kind]
+
+
+def _score(group: RunGroup) -> str:
+    """Return the mean of all seeds of an arm, and how many they are."""
+    if group.without_labels:
+        return group.score.text()
+    return f"{group.score.text()}, {plural(group.score.n, 'seed')}"
 
 
 def _aligned(table: Table) -> list[str]:

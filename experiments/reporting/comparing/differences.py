@@ -13,6 +13,7 @@ from encoder_ablations.experiments.stats.bootstrap import (
 )
 from encoder_ablations.experiments.stats.seeds import ENOUGH, paired_difference
 from encoder_ablations.experiments.stats.unpaired import unpaired_interval
+from encoder_ablations.utils.texts import plural
 
 Scores = dict[int, tuple[float, Resampled | None]]
 """Seed -> the score, and the same on other images where their counts are known."""
@@ -56,7 +57,10 @@ def difference_of(pair: Pair, first: Resampling, second: Resampling) -> Differen
 def _paired(pair: Pair, before: Scores, after: Scores) -> Difference:
     over = paired_difference(pair.second.values(), pair.first.values()).over
     seeds = sorted(before.keys() & after.keys())
-    kind = f"paired, {len(seeds)} seeds"
+    kind = f"paired, {plural(len(seeds), 'seed')}"
+    if len(seeds) < max(len(before), len(after)):
+        # the means beside it are of all seeds, so that it is not their difference
+        kind = f"paired, {plural(len(seeds), 'seed')} that both have"
     if over.n < ENOUGH:
         return Difference(over.mean, math.nan, math.nan, f"{kind}: too few for an interval")
     others = [_minus(after[seed][1], before[seed][1]) for seed in seeds]

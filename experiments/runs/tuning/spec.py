@@ -11,6 +11,7 @@ from pydantic import (
     Field,
     JsonValue,
     Tag,
+    ValidationError,
     model_validator,
 )
 
@@ -91,14 +92,35 @@ Values = Annotated[list[JsonValue], AfterValidator(_several)]
 def _known(settings: dict[str, Any]) -> dict[str, Any]:
     """Refuse settings that do not exist, or that all encoders must have in common."""
     allowed = tunable()
-    for name in settings:
+    for name, values in settings.items():
+        if name in FIXED:
+            raise ValueError(
+                f"{name} cannot be tuned, because the other settings mean something else for "
+                f"another optimiser. Allowed are {', '.join(allowed)}"
+            )
         if name not in allowed:
             hint = nearest(name, allowed)
             raise ValueError(
                 f"{name} cannot be tuned.{hint} Allowed are {', '.join(allowed)}; everything else "
                 "must be the same for all encoders"
             )
+        _refuse_impossible(name, values)
     return settings
+
+
+def _refuse_impossible(name: str, values: Range | list[JsonValue]) -> None:
+    """Refuse values that the setting cannot have, whatever the other settings are."""
+    section, _, key = name.partition(".")
+    tried: list[JsonValue] = [values.low, values.high] if isinstance(values, Range) else values
+    for value in tried:
+        try:
+            SECTIONS[section].model_validate({key: value})
+        except ValidationError as error:
+            problems = [each["msg"] for each in error.errors() if each["loc"][:1] == (key,)]
+            if problems:
+                message = problems[0].removeprefix("Value error, ")
+                message = message[0].lower() + message[1:]
+                raise ValueError(f"{name} {value}: {message}") from error
 
 
 def _kind(value: object) -> str:

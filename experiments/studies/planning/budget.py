@@ -90,8 +90,7 @@ def proposals(
         comparisons: pairs of encoders that are tested together.
         plan: returns the runs for other fractions and seeds.
     """
-    seeds = sorted({spec.seed for spec in specs})
-    fractions = sorted({spec.fraction for spec in specs})
+    seeds, fractions = _axes(specs)
     found = [
         *_first_fitting(_fewer_seeds(seeds, fractions, known, comparisons, plan), budget),
         *_first_fitting(_fewer_fractions(seeds, fractions, known, plan), budget),
@@ -102,20 +101,46 @@ def proposals(
     return _first_fitting(_smallest(seeds, fractions, known, plan), budget)
 
 
-def proposal_lines(budget: float, needed: float, found: Sequence[Proposal]) -> list[str]:
+def smallest_form(specs: Sequence[RunSpec], known: Known, plan: Plan) -> Proposal | None:
+    """Return the smallest study that is proposed for any budget; None if there is none.
+
+    Args:
+        specs: all runs of the study.
+        known: what they take.
+        plan: returns the runs for other fractions and seeds.
+    """
+    forms = _smallest(*_axes(specs), known, plan)
+    return min(forms, key=lambda form: form.seconds, default=None)
+
+
+def _axes(specs: Sequence[RunSpec]) -> tuple[list[int], list[float]]:
+    """Return the seeds of a study, without those of trials, and its fractions."""
+    seeds = {spec.seed for spec in specs if not spec.is_trial}
+    return sorted(seeds), sorted({spec.fraction for spec in specs})
+
+
+def proposal_lines(
+    budget: float, needed: float, found: Sequence[Proposal], smallest: Proposal | None = None
+) -> list[str]:
     """Return what fits into a budget, and what is lost.
 
     Args:
         budget: seconds.
         needed: seconds of what is left of the study.
         found: smaller studies that fit.
+        smallest: the smallest study that there is, for the case that none fits.
     """
     limit = f"budget {duration(budget)}"
     if needed <= budget:
         return [f"{limit}: everything fits (about {duration(needed)})"]
     short = f"{limit}: about {duration(needed)} are needed."
     if not found:
-        return [f"{short} No smaller form of this study fits."]
+        line = f"{short} No smaller form of this study fits"
+        if smallest is None:
+            return [f"{line}."]
+        return [
+            f"{line}: the smallest, {smallest.change}, takes about {duration(smallest.seconds)}."
+        ]
     changes = [f"  {each.change}: about {duration(each.seconds)}; {each.lost}" for each in found]
     return [f"{short} What fits:", *changes]
 
@@ -186,8 +211,8 @@ def _fewer_steps(specs: Sequence[RunSpec], known: Known) -> Iterator[Proposal]:
         fewer = math.floor(steps * percent / 100)
         shorter = [_shortened(spec, percent) for spec in specs]
         lost = (
-            f"training ends after {percent} % of the steps; encoders that learn slowly look worse "
-            "than they are"
+            f"training ends after {fewer} of {steps} steps ({100 * fewer / steps:.0f} %); encoders "
+            "that learn slowly look worse than they are"
         )
         if fewer:
             yield Proposal(f"recipe.steps={fewer}", total(shorter, known), lost)

@@ -1,8 +1,8 @@
 """The text that ``ablate plan`` and ``ablate run --dry-run`` print of a plan."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
-from encoder_ablations.experiments.runs.fractions import alike
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import RunSpec
@@ -62,8 +62,13 @@ def error_lines(records: Sequence[RunRecord], plan: SavedPlan | None) -> list[st
 
 def _arms(runs: Sequence[PlannedRun]) -> list[list[RunSpec]]:
     """Return the runs by what the table shows one line of."""
-    specs = [run.spec for run in runs]
-    return alike(specs, ("encoder", "segmenter", "dataset", "recipe", "federation"))
+    arms: defaultdict[tuple[object, ...], list[RunSpec]] = defaultdict(list)
+    for run in runs:
+        spec = run.spec
+        # values that are tuned change no time
+        place = spec.model_dump_json(include={"dataset", "federation"})
+        arms[kind_key(spec), place, spec.steps, spec.is_trial].append(spec)
+    return list(arms.values())
 
 
 def _columns(on_gpu: bool) -> tuple[str, ...]:
@@ -82,7 +87,10 @@ def _row(arm: list[RunSpec], known: Known, on_gpu: bool) -> tuple[str, ...]:
         needs = (data_size(memory), data_size(found.best), str(found.largest_batch or UNKNOWN))
     times = (_range(seconds), _sum(seconds))
     titles = (spec.encoder.title, spec.segmenter.title, spec.dataset.name)
-    return (*titles, str(len(arm)), *times, *needs)[: len(_columns(on_gpu))]
+    count = str(len(arm))
+    if spec.is_trial:
+        count = plural(len(arm), "trial")
+    return (*titles, count, *times, *needs)[: len(_columns(on_gpu))]
 
 
 def _known_seconds(specs: Sequence[RunSpec], known: Known) -> list[float]:
@@ -106,7 +114,11 @@ def _time(left: Sequence[RunSpec], known: Known) -> str:
     if not left:
         return "nothing is left to compute"
     seconds = _known_seconds(left, known)
-    text = f"time: about {_sum(seconds)} for {plural(len(left), 'run')} one after the other"
+    trials = sum(spec.is_trial for spec in left)
+    count = plural(len(left), "run")
+    if trials:
+        count += f" ({plural(trials, 'trial')} and {len(left) - trials} with the study's seeds)"
+    text = f"time: about {_sum(seconds)} for {count} one after the other"
     unknown = len(left) - len(seconds)
     if unknown:
         text += f", and unknown for {plural(unknown, 'run')}"

@@ -12,8 +12,10 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.studies.kinds import kind_key
 from encoder_ablations.experiments.studies.planning.measured import SavedPlan
 
-Length = tuple[str, int, int, float]
-"""What decides how long a run takes: its kind, its steps, their evaluations, its fraction."""
+Length = tuple[str, int, int, float, bool]
+"""What decides how long a run takes: its kind, its steps, their evaluations, its fraction, and
+whether it is a trial, which is not tested.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def known_of(runs: Sequence[PlannedRun], plan: SavedPlan | None) -> Known:
 
 def _length(spec: RunSpec) -> Length:
     recipe = spec.recipe
-    return kind_key(spec), recipe.steps, recipe.evaluate_every, spec.fraction
+    return kind_key(spec), recipe.steps, recipe.evaluate_every, spec.fraction, spec.is_trial
 
 
 def seconds_taken(record: RunRecord | None) -> float | None:

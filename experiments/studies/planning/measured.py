@@ -59,6 +59,9 @@ class Measured(BaseModel):
     def seconds(self, spec: RunSpec) -> float:
         """Return what a run of this kind takes from its start to its record."""
         evaluated = self.report * (self.predict + self.read)
+        if spec.is_trial:
+            # a trial is judged on validation images, which are in memory by then
+            evaluated = self.val * self.predict
         images = self.training_images(spec)
         if spec.segmenter.learning != "steps":
             return self.start + images * (self.fit + self.read) + evaluated + self.cost

@@ -22,10 +22,16 @@ class Progress:
     Attributes:
         runs: of all trials that are known so far.
         chosen: setting -> value; None as long as trials are missing, or if all have diverged.
+        to_come: a stand-in for each run of a trial that is not known yet. It has as many steps.
     """
 
     runs: list[RunSpec] = field(default_factory=list)
     chosen: Chosen | None = None
+    to_come: list[RunSpec] = field(default_factory=list)
+
+    def is_stuck(self, records: Records) -> bool:
+        """Return whether no choice comes although all known trials have ended."""
+        return self.chosen is None and all(run.run_id in records for run in self.runs)
 
 
 def diverged(record: RunRecord) -> bool:
@@ -124,11 +130,24 @@ def _halving(cell: Cell, tune: TuneSpec, halving: HalvingSpec, records: Records)
     for left in reversed(range(halving.rounds)):
         scores = _scores(cell, tune, trials, records, progress, halving.factor**left)
         if None in scores:
+            progress.to_come = _later_rounds(cell, tune, halving, trials, left)
             return progress
         if left:
             trials = _best(trials, scores, max(1, len(trials) // halving.factor))
     progress.chosen = _best(trials, scores, 1)[0]
     return _settled(progress, scores)
+
+
+def _later_rounds(
+    cell: Cell, tune: TuneSpec, halving: HalvingSpec, trials: Sequence[Chosen], left: int
+) -> list[RunSpec]:
+    """Return stand-ins for the runs of the ``left`` rounds that follow one with these trials."""
+    runs = []
+    for later in reversed(range(left)):
+        trials = trials[: max(1, len(trials) // halving.factor)]
+        for trial in trials:
+            runs += trial_runs(cell, trial, tune, halving.factor**later)
+    return runs
 
 
 def _one_by_one(cell: Cell, tune: TuneSpec, records: Records) -> Progress:
@@ -142,6 +161,7 @@ def _one_by_one(cell: Cell, tune: TuneSpec, records: Records) -> Progress:
     while None not in scores and len(trials) < tune.number:
         trials.append(next_trial(tune, trials, scores))
         scores += _scores(cell, tune, trials[-1:], records, progress)
+    progress.to_come = trial_runs(cell, trials[0], tune) * (tune.number - len(trials))
     if None not in scores:
         progress.chosen = _best(trials, scores, 1)[0]
     return _settled(progress, scores)

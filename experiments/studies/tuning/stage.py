@@ -1,12 +1,13 @@
 """The stage of a study that tunes: its trials, and the runs with the chosen values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.runs.tuning.spec import FIRST_SEED, TuneSpec
 from encoder_ablations.experiments.studies.known import Known, Records
 from encoder_ablations.experiments.studies.tuning.cells import (
+    Key,
     cells_of,
     interleaved,
     key_of,
@@ -49,8 +50,8 @@ def with_tuning(study: Tuned, known: Known, records: Records) -> Known:
     cells = cells_of(learning, tune)
     found = {key: progress_of(cell, tune, records) for key, cell in cells.items()}
     trials = interleaved([progress.runs for progress in found.values()])
-    waiting = []
-    tuned = []
+    waiting: list[RunSpec] = []
+    tuned: list[RunSpec] = []
     for run in known.runs:
         if run.segmenter.learning != "steps":
             tuned.append(run)
@@ -62,7 +63,19 @@ def with_tuning(study: Tuned, known: Known, records: Records) -> Known:
             tuned.append(tuned_run(run, chosen, tune))
     untuned = [run for run in learning if tune.untuned]
     following = (*known.following, *_following(trials, waiting, list(found.values()), records))
-    return Known([*trials, *untuned, *tuned], following)
+    expected = _expected(found, waiting, tune, records)
+    return Known([*trials, *untuned, *tuned], following, known.stopped, expected)
+
+
+def _expected(
+    cells: Mapping[Key, Progress], waiting: Sequence[RunSpec], tune: TuneSpec, records: Records
+) -> tuple[RunSpec, ...]:
+    """Return stand-ins for trials and runs that will follow: those of cells that are not stuck."""
+    open_cells = {key: each for key, each in cells.items() if not each.is_stuck(records)}
+    trials = [run for progress in open_cells.values() for run in progress.to_come]
+    # without values: the steps, and so the time, are those of the study's recipe
+    runs = [tuned_run(run, {}, tune) for run in waiting if key_of(run, tune) in open_cells]
+    return (*trials, *runs)
 
 
 def _check_seeds(study: str, runs: Sequence[RunSpec]) -> None:

@@ -1,9 +1,10 @@
 """Repeat a look at a study until it has ended, or until Ctrl-C."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from encoder_ablations.utils.interrupts import Stopped
+from encoder_ablations.utils.interrupts import Stopped, StoppedWatching, exit_code
 
 SECONDS = 2.0
 """The least time between two looks."""
@@ -27,3 +28,16 @@ def watch(look: Callable[[], bool]) -> None:
         raise
     except KeyboardInterrupt:
         return
+
+
+@contextmanager
+def only_watching() -> Iterator[None]:
+    """Within the block a request to stop says of itself that no work is stopped by it.
+
+    Raises:
+        StoppedWatching: there was such a request.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise StoppedWatching(exit_code(stop) - 128) from stop

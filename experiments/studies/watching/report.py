@@ -40,7 +40,7 @@ class WatchedReport:
     def look(self) -> bool:
         """Look once; return whether the study has ended. Then nothing is written here."""
         located = self.locate()
-        standing = Standing(located.runs)
+        standing = Standing(located.runs, located.expected)
         if standing.has_ended(located.following):
             return True
         found = self.records()

@@ -13,22 +13,69 @@ COLUMNS = ("state", *PLACE, "progress", "left")
 ORDER = ("running", "failed", "unreadable", "interrupted", "finished", "not begun")
 
 
-def live_table(standing: Standing, height: int) -> list[str]:
+SAME = ("segmenter", "dataset", "images")
+"""Columns that a narrow terminal does without where all runs agree, in this order."""
+SHORTENED = ("tuning", "encoder", "pseudo-labels", "federation", "progress")
+"""Columns whose texts are cut where that is not enough, in this order."""
+LEAST = 12
+"""Characters that are left of them."""
+
+
+def live_table(standing: Standing, height: int, width: int) -> list[str]:
     """Return the lines of the table.
 
     Args:
         standing: the runs of a study.
         height: how many lines there may be; runs that do not fit are counted in the last one.
+        width: characters of a line.
     """
     runs = [(state, run) for state in ORDER for run in standing.of(state)]
     room = max(1, height - 1)
     if len(runs) > room:
         room = max(1, room - 1)
     shown, others = runs[:room], runs[room:]
-    lines = laid_out([COLUMNS, *(_row(state, run) for state, run in shown)]).splitlines()
+    lines = _fitted([COLUMNS, *(_row(state, run) for state, run in shown)], width).splitlines()
     if others:
         lines.append(f"… and {_counted([state for state, _ in others])}")
     return lines
+
+
+def _fitted(rows: list[tuple[str, ...]], width: int) -> str:
+    """Return a table as text, with lines of ``width`` characters if that is possible."""
+    for name in SAME:
+        if _excess(rows, width):
+            rows = _without_same(rows, name)
+    for name in SHORTENED:
+        excess = _excess(rows, width)
+        if excess:
+            rows = _shortened(rows, name, excess)
+    return laid_out(rows)
+
+
+def _excess(rows: list[tuple[str, ...]], width: int) -> int:
+    """Return by how many characters the longest line of a table is too long."""
+    return max(0, max(map(len, laid_out(rows).splitlines())) - width)
+
+
+def _without_same(rows: list[tuple[str, ...]], name: str) -> list[tuple[str, ...]]:
+    """Return a table without a column, if all runs have the same value in it."""
+    place = rows[0].index(name)
+    if len({row[place] for row in rows[1:]}) > 1:
+        return rows
+    return [(*row[:place], *row[place + 1 :]) for row in rows]
+
+
+def _shortened(rows: list[tuple[str, ...]], name: str, excess: int) -> list[tuple[str, ...]]:
+    """Return a table in which a column is narrower by ``excess``, or as narrow as it may be."""
+    place = rows[0].index(name)
+    most = max(LEAST, max(len(row[place]) for row in rows) - excess)
+    return [(*row[:place], _cut(row[place], most), *row[place + 1 :]) for row in rows]
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return f"{text[: most - 1]}…"
 
 
 def _counted(states: Sequence[str]) -> str:

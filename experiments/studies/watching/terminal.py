@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 
@@ -29,6 +30,15 @@ class Live:
         """How many lines the terminal has room for."""
         return shutil.get_terminal_size().lines - 1
 
+    @property
+    def width(self) -> int:
+        """How many characters a line of the terminal has room for."""
+        return shutil.get_terminal_size().columns
+
+    def wrapped(self, lines: Sequence[str]) -> list[str]:
+        """Return sentences in lines that the terminal has room for."""
+        return [part for line in lines for part in textwrap.wrap(line, self.width)]
+
     def show(self, lines: Sequence[str], line: str, last: bool = False) -> None:
         """Replace the text of the terminal by ``lines``; elsewhere print one ``line`` now and then.
 
@@ -43,8 +53,7 @@ class Live:
             self._draw(lines)
 
     def _draw(self, lines: Sequence[str]) -> None:
-        width = shutil.get_terminal_size().columns
-        kept = [line[:width] for line in lines[: self.height]]
+        kept = [line[: self.width] for line in lines[: self.height]]
         back = ""
         if self.shown:
             back = UP_AND_CLEAR.format(lines=self.shown)

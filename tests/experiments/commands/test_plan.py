@@ -63,6 +63,36 @@ def check_that_a_budget_is_used_without_timing_again(capsys):
     assert "less than one run" in capsys.readouterr().err
 
 
+TUNE = {"settings": {"optimizer.lr": [1e-4, 1e-3, 1e-2]}, "trials": 2}
+
+
+@pytest.mark.parametrize(("untuned", "runs"), [(False, 8), (True, 12)])
+def test_trials_and_what_follows_from_them_are_planned(tiny, capsys, untuned, runs):
+    """Two trials of each of two encoders, then both with two seeds each."""
+    tiny(tune=TUNE | {"untuned": untuned})
+    assert main(PLAN) == 0
+    out = capsys.readouterr().out
+    assert f"for {runs} runs (4 trials and {runs - 4} with the study's seeds) one after" in out
+    assert len([line for line in out.splitlines() if "  2 trials  " in line]) == 2
+    plan = json.loads(Path("out/plan.json").read_text())
+    # the file names the runs that are known
+    assert len(plan["seconds"]) == runs - 4
+    for kind in plan["kinds"].values():
+        nothing = dict.fromkeys(("start", "cost", "predict", "read", "save"), 0.0)
+        kind |= nothing | {"step": 1.0, "best": 10**6, "body": 0}
+    Path("out/plan.json").write_text(json.dumps(plan))
+    assert main([*PLAN, "--budget", f"{runs * 400 - 1}s"]) == 0
+    out = capsys.readouterr().out
+    assert f"disk: {runs}.0" in out
+    assert "recipe.steps=380" in out
+    assert "'seeds=[0]'" in out
+    assert main(["run", "tiny.yaml", "--dry-run", "--output", "out"]) == 0
+    out = capsys.readouterr().out
+    assert f"to do: {runs} runs, {runs * 400} steps" in out
+    assert f"study tiny: {runs} runs: " in out
+    assert "4 to follow from their results" in out
+
+
 def test_what_cannot_be_timed_is_named(tiny, capsys):
     assert main([*PLAN, "fractions=[0.03]"]) == 2
     said = capsys.readouterr().err

@@ -129,6 +129,7 @@ class RecordFactory:
                 evaluate_every=40,
                 privacy=options.get("privacy"),
             ),
+            tuning=options.get("tuning"),
         )
 
     def data(self, spec, options):

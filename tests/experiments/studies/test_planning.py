@@ -16,6 +16,7 @@ from encoder_ablations.experiments.studies.planning.budget import (
     proposals,
     read_budget,
     refuse_small,
+    smallest_form,
     total,
 )
 from encoder_ablations.experiments.studies.planning.description import (
@@ -33,6 +34,7 @@ from encoder_ablations.experiments.studies.planning.measured import (
 from encoder_ablations.segmenters.heads.few_shot import FewShotSpec
 from encoder_ablations.segmenters.heads.linear import LinearSpec
 from encoder_ablations.utils.errors import InputError
+from encoder_ablations.utils.texts import duration
 
 MEASURED = Measured(
     step=2.0,
@@ -166,6 +168,18 @@ def test_where_no_one_change_is_enough_all_are_made():
     assert "'seeds=[0,1,2]' 'fractions=[1]' recipe.steps=" in found.change
     assert found.seconds <= budget
     assert proposals(specs, known, 1.0, 3, grid) == []
+    smallest = smallest_form(specs, known, grid)
+    assert smallest.seconds == pytest.approx(3 * MEASURED.seconds(make(steps=5)))
+    (line,) = proposal_lines(1.0, 1000.0, [], smallest)
+    assert f"recipe.steps=5, takes about {duration(smallest.seconds)}." in line
+
+
+def test_the_share_of_the_steps_is_that_of_the_steps_that_are_left():
+    specs = [make(steps=15)]
+    known = known_of([], plan_of(specs[0]))
+    budget = MEASURED.seconds(make(steps=4))
+    (found,) = proposals(specs, known, budget, 1, grid)
+    assert "after 4 of 15 steps (27 %)" in found.lost
 
 
 def test_a_budget_smaller_than_one_run_is_refused():

@@ -47,7 +47,9 @@ def test_runs_that_follow_from_results_are_computed_in_one_call(growing, capsys)
     assert "More seeds may follow." in capsys.readouterr().out
     assert main(["run", growing, *OUT]) == 0
     assert seeds() == ["0", "1", "2"]
-    assert capsys.readouterr().out.count("1 run follows") == LAST
+    told = capsys.readouterr()
+    assert told.out.count("1 run follows") == LAST
+    assert "run 3/3 " in told.err, "runs of all rounds are numbered through"
     known = locate_known(load_study_spec(growing), Path("out"))
     assert not known.following, "nothing more follows"
     check_that_it_goes_on_between_rounds(growing, capsys)

@@ -132,6 +132,7 @@ def test_false_claims_of_the_rule_stay_below_five_in_a_hundred():
         ({"from": 3, "to": 5, "until": {"width": 0}}, "seeds.until.width"),
         ({"from": 3, "to": 5, "until": {"width": -1}}, "seeds.until.width"),
         ({"from": 3, "to": 5, "until": "sepparated"}, "separated"),
+        ({"from": 3, "to": 5, "until": "forever"}, "or a width in points such as {width: 1.0}"),
         ({"from": 3, "to": 101, "until": "separated"}, "seeds.to"),
     ],
 )

@@ -81,7 +81,13 @@ def test_ctrl_c_leaves_quietly_and_other_signals_end(studies, between_looks, cap
         raise Stopped(signal.SIGTERM)
 
     between_looks(stop)
-    assert main(["status", study, "--output", "out", "--watch"]) == 128 + signal.SIGTERM
+    for command in (["status", study, "--output", "out"], ["report", "out"]):
+        save_study(load_study_spec(study), Path("out"))
+        between_looks(stop)
+        assert main([*command, "--watch"]) == 128 + signal.SIGTERM
+        err = capsys.readouterr().err
+        assert err.endswith("stopped watching.\n")
+        assert "begins anew" not in err
 
 
 def test_runs_that_run_come_first_and_the_rest_is_counted(studies):
@@ -90,7 +96,7 @@ def test_runs_that_run_come_first_and_the_rest_is_counted(studies):
     with holding(runs[7].folder, 1.0):
         progress = ProgressFile(runs[7].folder, runs[7].spec.run_id, 40)
         progress(10, "loss 1.25")
-        lines = live_table(Standing(runs_of("tiny.yaml")), 6)
+        lines = live_table(Standing(runs_of("tiny.yaml")), 6, 200)
     assert len(lines) == 6
     header, running, failed, *_, rest = lines
     assert header.split()[-4:] == ["images", "seed", "progress", "left"]
@@ -98,6 +104,26 @@ def test_runs_that_run_come_first_and_the_rest_is_counted(studies):
     assert "10/40 loss 1.25" in running
     assert failed.startswith("failed")
     assert rest == "… and 16 not begun"
+
+
+def test_eighty_columns_hold_every_line(studies, between_looks, monkeypatch, capsys):
+    monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    long = {"base": "darknet_tiny", "channels": 32, "label": "an_encoder_of_a_long_name"}
+    other = long | {"label": "another_encoder_of_a_long_name"}
+    tune = {"settings": {"optimizer.lr": [1e-4, 1e-3]}}
+    study = studies.write(encoders=[long, other], tune=tune)
+
+    def leave():
+        raise KeyboardInterrupt
+
+    between_looks(leave)
+    assert main(["status", study, "--output", "out", "--watch"]) == 0
+    screen = capsys.readouterr().out
+    lines = screen.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.split()[-2:] == ["progress", "left"] for line in lines)
+    assert "2 runs with chosen values follow." in " ".join(lines)
 
 
 def test_a_failed_run_that_is_repeated_has_not_ended(studies):
@@ -128,7 +154,11 @@ def test_the_report_follows_a_study_and_its_last_page_rests(studies, between_loo
     pages.append(Path("out/report.html").read_text())
     assert [REFRESH in page for page in pages] == [True, False]
     assert [page.count("ValueError: no images") > 0 for page in pages] == [True, True]
-    assert "2 runs: 1 failed, 1 not begun; report: out/report.html" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "2 runs: 1 failed, 1 not begun; report: out/report.html" in told.out
+    first, *others = told.err.splitlines()
+    assert first.startswith("watching out;")
+    assert others == ["writing the report"] * 2
 
 
 def test_a_report_is_written_again_only_when_records_change(studies, monkeypatch):

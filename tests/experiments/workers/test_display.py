@@ -5,7 +5,8 @@ import pytest
 from encoder_ablations.experiments.runs.execution import EVALUATING
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.spec import RunSpec
-from encoder_ablations.experiments.workers.display import Display
+from encoder_ablations.experiments.runs.tuning.spec import FIRST_SEED
+from encoder_ablations.experiments.workers.display import Display, Rounds
 from encoder_ablations.experiments.workers.outcome import Outcome
 
 
@@ -53,3 +54,26 @@ def test_a_run_that_learns_in_no_steps_moves_nothing(runs, terrain, tmp_path):
         assert (display.bar.n, display.bar.total) == (0, 30)
         display.done(Outcome(spec.run_id, "finished"))
         assert (display.bar.n, display.bar.total) == (0, 30)
+
+
+def test_runs_of_other_rounds_are_numbered_through(runs, tmp_path):
+    """The second run comes after the first one's round, and the third follows from its result."""
+    first, second, third = runs
+    with Display([second], rounds=Rounds([first], [third])) as display:
+        assert (display.bar.n, display.bar.total) == (10, 30)
+        display.begin(second)
+        assert display.bar.desc.startswith("run 2/3 darknet_tiny-random 100% seed 1")
+        display.done(Outcome(second.spec.run_id, "finished"))
+        assert (display.bar.n, display.bar.total) == (20, 30)
+        display.look([])
+        assert display.bar.desc.startswith("2 of 3 done")
+
+
+def test_a_trial_is_shown_by_its_values(runs, tmp_path):
+    values = {"optimizer.lr": 0.001, "optimizer.encoder_lr_multiplier": 0.1}
+    role = {"role": "trial", "values": values}
+    trial = RunSpec(**{**dict(runs[0].spec), "seed": FIRST_SEED, "tuning": role})
+    with Display([PlannedRun(trial, tmp_path, None)]) as display:
+        display.begin(PlannedRun(trial, tmp_path, None))
+        assert "100% trial: lr 0.001, encoder_lr_multiplier 0.1" in display.bar.desc
+        assert "seed" not in display.bar.desc

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy
+from browser import BROWSER, browse
 
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
@@ -14,6 +15,13 @@ from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.runs.record import PER_IMAGE
 from encoder_ablations.experiments.stats.unpaired import unpaired_interval
 
+CUT = """
+const card = document.querySelector(".scroll").getBoundingClientRect();
+const cells = [...document.querySelectorAll("td, th")];
+const cut = cells.filter((cell) => cell.getBoundingClientRect().right > card.right);
+parent.postMessage(JSON.stringify(cut.map((cell) => cell.textContent)), "*");
+"""
+"""Posts the cells that do not lie in their card."""
 NOISE = (0.01, -0.02, 0.015, 0.0)
 
 
@@ -42,6 +50,43 @@ def test_the_same_seeds_are_paired(factory):
     assert "recipe.steps 400 → 800" in comparison.parts["settings that differ in shared arms"]
 
 
+TUNED = {
+    "role": "report",
+    "values": {"optimizer.lr": 0.1},
+    "chosen_by": {"settings": {"optimizer.lr": [0.1, 0.2]}},
+}
+
+
+def test_tuned_arms_are_compared_with_tuned_ones_and_others_with_others(factory):
+    first = study(factory, "first", 0.6)
+    study(factory, "first", 0.7, tuning=TUNED)
+    second = study(factory, "second", 0.64)
+    comparison, (row,) = rows_of(first, second)
+    assert (row["arm"], row["difference"]) == ("vit-a · linear · mars · 100 %", "+4.0")
+    assert comparison.parts["only in the first"] == ["vit-a · linear · mars · 100 % · tuned"]
+    study(factory, "second", 0.75, tuning=TUNED)
+    _, rows = rows_of(first, second)
+    assert sorted(row["difference"] for row in rows) == ["+4.0", "+5.0"]
+
+
+def test_a_tuned_arm_and_an_untuned_one_are_not_compared(factory, capsys):
+    first = study(factory, "first", 0.6)
+    second = study(factory, "second", 0.64, tuning=TUNED)
+    assert main(["compare", str(first), str(second)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "both tuned or both not" in line
+    assert "the second has vit-a · linear · mars · 100 % · tuned." in line
+
+
+def test_arms_of_several_settings_are_named_where_nothing_else_is_shared(factory, capsys):
+    first = study(factory, "first", 0.6)
+    study(factory, "first", 0.7, steps=800)
+    second = study(factory, "second", 0.64)
+    assert main(["compare", str(first), str(second)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "with several settings: vit-a · linear · mars · 100 %." in line
+
+
 def test_other_seeds_are_not_paired_and_this_is_said(factory):
     first = study(factory, "first", 0.6)
     second = study(factory, "second", 0.64, seeds=(4, 5, 6))
@@ -56,6 +101,15 @@ def test_two_shared_seeds_have_no_interval(factory):
     _, (row,) = rows_of(first, second)
     assert row["95 % interval"] == "–"
     assert "too few" in row["how"]
+
+
+def test_a_difference_over_fewer_seeds_than_the_means_says_so(factory):
+    first = study(factory, "first", 0.6)
+    second = study(factory, "second", 0.64, seeds=(0, 1))
+    _, (row,) = rows_of(first, second)
+    assert row["first, mIoU %"].endswith(", 3 seeds")
+    assert row["second, mIoU %"].endswith(", 2 seeds")
+    assert row["how"] == "paired, 2 seeds that both have: too few for an interval"
 
 
 def test_welch_is_scipys():
@@ -148,6 +202,18 @@ def test_the_command_prints_and_writes_a_page(factory, capsys, tmp_path):
     assert "threads 2 → 8" in out
     assert "only in the second:\n  clip-base" in out
     assert "+4.0 to +4.0" in Path(page).read_text()
+    assert out.splitlines()[:2] == [f"first: {first}", f"second: {second}"]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
+@pytest.mark.parametrize("width", [500, 1200])
+def test_nothing_of_the_page_is_cut(factory, tmp_path, width):
+    long = "a_vision_encoder_with_quite_a_long_name"
+    first = study(factory, "first", 0.6, encoder=long, seeds=(0, 1))
+    second = study(factory, "second", 0.64, encoder=long, seeds=(0, 1))
+    page = tmp_path / "page.html"
+    page.write_text(compare(collect(first), collect(second)).page())
+    assert browse(page, tmp_path, width, CUT) == []
 
 
 def test_a_study_and_itself_are_refused(factory, capsys):

@@ -1,13 +1,11 @@
 """The page in a real browser: nothing is cut off, and what the script adds works."""
 
-import json
 import re
-import shutil
 import subprocess
-from html import unescape
 from pathlib import Path
 
 import pytest
+from browser import BROWSER, browse
 from reports import write_report
 from simulated_study import Size, write_simulated_study
 
@@ -15,50 +13,9 @@ from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
 from encoder_ablations.experiments.reporting.text import formats
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on this machine")
 
 PROBE = (Path(__file__).parent / "probe.js").read_text(encoding="utf-8")
-
-
-FRAME = """<!DOCTYPE html>
-<iframe src="probed.html" style="width: {width}px; height: 900px; border: 0"></iframe>
-<script>
-addEventListener("message", (event) => { document.body.dataset.found = event.data; });
-</script>"""
-
-
-def browse(page, folder, width, *options):
-    """What the probe finds in the page, in a frame that is ``width`` pixels wide: a window has a
-    least width.
-    """
-    probed, frame = folder / "probed.html", folder / "frame.html"
-    probed.write_text(
-        page.read_text(encoding="utf-8").replace("</body>", f"<script>{PROBE}</script></body>"),
-        encoding="utf-8",
-    )
-    frame.write_text(FRAME.replace("{width}", str(width)), encoding="utf-8")
-    command = [
-        BROWSER,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={folder / 'profile'}",
-    ]
-    command += [
-        "--window-size=1500,1000",
-        "--virtual-time-budget=5000",
-        *options,
-        "--dump-dom",
-        frame.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r'data-found="([^"]*)"', done.stdout)
-    assert found, "the page's script did not come to its end"
-    return json.loads(unescape(found[1]))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +36,9 @@ DARK = "--blink-settings=preferredColorScheme=0"
 @pytest.fixture(scope="module", params=[(1440,), (1024, DARK), (420,), (420, DARK)], ids=str)
 def found(request, page, tmp_path_factory):
     """What the probe finds at one width, in light or dark."""
-    return browse(page, tmp_path_factory.mktemp("browsed"), *request.param)
+    return browse(
+        page, tmp_path_factory.mktemp("browsed"), request.param[0], PROBE, *request.param[1:]
+    )
 
 
 def test_nothing_is_cut_off(found):

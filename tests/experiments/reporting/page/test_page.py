@@ -412,7 +412,7 @@ def test_an_old_report_stays_where_memory_runs_out(factory, monkeypatch, capsys,
 
     monkeypatch.setattr(page, where, refuse)
     assert main(["report", str(study)]) == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    _, line = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("stopped: the memory")
     assert written.read_bytes() == before
     assert not list(study.rglob(".*~*"))

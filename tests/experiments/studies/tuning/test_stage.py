@@ -1,6 +1,7 @@
 """Which trials a study that tunes has, which values it chooses, and which runs follow."""
 
 import math
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -63,6 +64,7 @@ def complete(study, score=score_of):
         known = known_runs(study, grid, records)
         new = [run for run in known.runs if run.run_id not in records]
         if not new:
+            assert not known.expected
             return known, count
         records |= {run.run_id: record_of(run, score(run)) for run in new}
     raise AssertionError("there is no end")
@@ -85,6 +87,7 @@ def test_every_encoder_gets_the_same_trials_and_its_own_choice(load):
     before = known_runs(study, plan(study), {})
     assert len(trials_of(before)) == len(before.runs) == 6 * 2 * 2
     assert "0 of the 24 trials" in before.following[0]
+    assert len(before.expected) == len(plan(study))
     known, rounds = complete(study)
     assert rounds == 2
     assert not known.following
@@ -116,6 +119,30 @@ def test_scores_on_test_images_change_no_choice(load):
     leaked.data.report_split = "test"
     with pytest.raises(AssertionError):
         known_runs(study, plan(study), records | {run.run_id: leaked})
+
+
+HALVED = {"settings": LOG, "search": "random", "trials": 9, "halving": {"factor": 3, "rounds": 3}}
+SEARCHES = {
+    "grid": {"settings": GRID, "trials": 4, "untuned": True},
+    "two seeds": {"settings": GRID, "seeds": 2, "per": ["dataset"]},
+    "halving": HALVED,
+    "tpe": {"settings": LOG, "search": "tpe", "trials": 15},
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_as_many_runs_and_steps_as_expected_follow(search, load):
+    if search == "tpe":
+        pytest.importorskip("optuna")
+    study = load(tune=SEARCHES[search], fractions=[1.0])
+    before = known_runs(study, plan(study), {})
+    foreseen = [*before.runs, *before.expected]
+    known, _ = complete(study)
+
+    def counted(runs):
+        return Counter((run.encoder.label, run.is_trial, run.recipe.steps) for run in runs)
+
+    assert counted(foreseen) == counted(known.runs)
 
 
 def test_what_per_does_not_name_shares_a_choice(load):
@@ -155,6 +182,7 @@ def test_a_trial_that_diverged_is_the_worst_and_another_failure_is_waited_for(lo
     known = known_runs(study, grid, records)
     assert {run.encoder.label for run in reported(known)} == {"dark"}
     assert "--retry-failed" in known.following[0]
+    assert not known.expected, "nothing follows from a choice that cannot be made"
     records |= {run.run_id: record_of(run, None, "FloatingPointError") for run in runs}
     assert not reported(known_runs(study, grid, records))
 
@@ -168,8 +196,7 @@ def test_untuned_runs_are_those_of_the_plain_study(load):
 
 
 def test_halving_gives_most_trials_few_steps(load):
-    tune = {"settings": LOG, "search": "random", "trials": 9, "halving": {"factor": 3, "rounds": 3}}
-    known, rounds = complete(load(tune=tune, fractions=[1.0]))
+    known, rounds = complete(load(tune=HALVED, fractions=[1.0]))
     assert rounds == 4
     steps = [run.recipe.steps for run in trials_of(known) if run.encoder.label == "vit"]
     assert sorted(steps) == [10] * 9 + [30] * 3 + [90]
@@ -259,7 +286,14 @@ BAD = {
     "unknown": ({"settings": {"optimizer.lrr": [1, 2]}}, "Did you mean 'optimizer.lr'"),
     "unfair": ({"settings": {"augmentation.crop": [1, 2]}}, "augmentation.crop cannot be tuned"),
     "steps": ({"settings": {"steps": [1, 2]}}, "steps cannot be tuned"),
-    "optimiser": ({"settings": {"optimizer.name": ["adamw", "sgd"]}}, "optimizer.name cannot"),
+    "optimiser": (
+        {"settings": {"optimizer.name": ["adamw", "sgd"]}},
+        "optimizer.name cannot be tuned, because",
+    ),
+    "no number at all": (
+        {"settings": {"optimizer.lr": ["fast", "slow"]}},
+        "tuned.yaml: 'tune.settings': optimizer.lr fast: input should be a valid number",
+    ),
     "too many": ({"settings": GRID, "trials": 7}, "more than the 6 combinations"),
     "per": ({"settings": GRID, "per": ["seed"]}, "tune.per.0"),
     "one value": ({"settings": {"optimizer.lr": [1]}}, "two different values"),
