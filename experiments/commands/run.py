@@ -89,9 +89,8 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
     # if several processes share each run (torchrun), the first one speaks
     shown = _torchrun("RANK", 0) == 0
     if shown:
-        print(
-            f"study {study.name}: {Standing(located.runs, located.expected).counts()}, in {folder}"
-        )
+        counts = Standing(located.runs, located.expected).counts()
+        print(f"study {study.name}: {counts}, in {folder}")
         tell(located.following)
     outcomes, problems = _compute(study, folder, located, choices, shown)
     if not shown:
