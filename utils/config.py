@@ -39,7 +39,7 @@ UNION_TAG = re.compile(
     r"as (text|list|mapping)|str|constrained-\w+|\w+Spec"
     r"|(literal|tuple|list|dict|function-[\w-]+)\[.*"
 )
-"""What pydantic adds to the place of a value that may be of either kind, or our own unions do."""
+"""Where a value may be of several kinds, pydantic adds the kind to its place, as one of these."""
 SHOULD_BE = "Input should be "
 """How pydantic begins the message about each kind that a value may be of."""
 OTHER_NAMES = {"learning_rate": "lr"}

@@ -17,7 +17,10 @@ from encoder_ablations.experiments.studies.conclusion import conclude, not_start
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_notes import notes_before_start
 from encoder_ablations.experiments.studies.plan_problems import impossible_settings
-from encoder_ablations.experiments.studies.plan_refusals import refuse_before_start
+from encoder_ablations.experiments.studies.plan_refusals import (
+    refuse_before_start,
+    refuse_client_processes,
+)
 from encoder_ablations.experiments.studies.plan_table import Standing
 from encoder_ablations.experiments.studies.planning.description import summary_lines
 from encoder_ablations.experiments.studies.planning.estimates import known_of
@@ -80,7 +83,7 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
             "torchrun makes each run span its processes; leave out --processes, --ray and --slurm."
         )
     located = locate_known(study, folder)
-    _check_clients(study, located, choices.execution.client_processes)
+    refuse_client_processes(study.name, located.runs, choices.execution.client_processes)
     if not choices.extend:
         check_same_study(study, folder)
     refuse_before_start([run.spec for run in _pending(located.runs, choices.retry_failed)])
@@ -97,19 +100,6 @@ def run_study(study: StudySpec, folder: Path, choices: Choices) -> int:
         return 0
     located = locate_known(study, folder)
     return conclude(folder, located, outcomes, problems, _write_report(folder, located))
-
-
-def _check_clients(study: StudySpec, located: Located, processes: int) -> None:
-    """Refuse several processes for clients where no run has any.
-
-    Raises:
-        InputError: there is no federated run.
-    """
-    if processes > 1 and not any(run.spec.has_rounds for run in located.runs):
-        raise InputError(
-            f"--client-processes {processes} divides the clients of a federated run, and study "
-            f"{study.name} has none. Use --processes {processes} for several runs at a time."
-        )
 
 
 def _write_report(folder: Path, located: Located) -> list[str]:

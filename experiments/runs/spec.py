@@ -48,9 +48,7 @@ class RunSpec(Config):
     pseudo_labels: PseudoLabelSpec | None = Field(
         default=None, exclude_if=lambda each: each is None
     )
-    """The run that predicts masks for the training images that ``fraction`` leaves out; null = they
-    are not used.
-    """
+    """The run that predicts masks for training images that ``fraction`` leaves out; null = none."""
     detectron2: dict[str, Any] | None = None
     """None for a run of our own engine. Otherwise ``train_net.py`` trained it, and this is what
     else its Detectron2 configuration says; ``recipe`` then is a translation, as near as its terms

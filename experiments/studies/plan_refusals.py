@@ -10,6 +10,7 @@ from encoder_ablations.data.datasets.subsets import subset, training_order
 from encoder_ablations.encoders.references import load_encoder
 from encoder_ablations.encoders.weights.local_files import check_weights
 from encoder_ablations.experiments.runs.fractions import alike
+from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.runs.pseudo_labels.teacher import check_teacher, fitting_teacher
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.utils.errors import InputError
@@ -30,6 +31,24 @@ def refuse_before_start(specs: Sequence[RunSpec]) -> None:
     taught = [spec for spec in specs if spec.pseudo_labels is not None]
     for group in alike(taught, ("dataset", "fraction", "seed", "pseudo_labels")):
         _check_teacher(group[0])
+
+
+def refuse_client_processes(study: str, runs: Sequence[PlannedRun], processes: int) -> None:
+    """Refuse several processes for clients where no run has any.
+
+    Args:
+        study: its name.
+        runs: those of the study.
+        processes: how many are asked for.
+
+    Raises:
+        InputError: there is no federated run.
+    """
+    if processes > 1 and not any(run.spec.has_rounds for run in runs):
+        raise InputError(
+            f"--client-processes {processes} divides the clients of a federated run, and study "
+            f"{study} has none. Use --processes {processes} for several runs at a time."
+        )
 
 
 def _check_weights(spec: RunSpec) -> None:

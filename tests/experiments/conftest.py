@@ -3,7 +3,6 @@
 import io
 import json
 from functools import partial
-from pathlib import Path
 
 import pytest
 import yaml
@@ -91,7 +90,7 @@ def _blank_figures(request, monkeypatch):
 
     Tests of reporting, and those marked ``figures``, get them as users do.
     """
-    if "reporting" in Path(request.fspath).parts or request.node.get_closest_marker("figures"):
+    if "reporting" in request.path.parts or request.node.get_closest_marker("figures"):
         return
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "png")

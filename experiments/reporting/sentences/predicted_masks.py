@@ -5,6 +5,7 @@ from encoder_ablations.experiments.reporting.findings.labels.predicted_masks imp
     taught_arms,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
+from encoder_ablations.experiments.reporting.sentences.differences import with_certainty
 from encoder_ablations.experiments.reporting.text import formats
 
 FEW = 6
@@ -23,10 +24,4 @@ def _sentence(arm: TaughtArm) -> str:
     if not pair.seeds:
         return f"{told}. The two share no seed, so they cannot be compared."
     direction = "more" if pair.mean >= 0 else "less"
-    told = f"{told}, which is {formats.bare(pair.mean)} points {direction}"
-    if not pair.tested:
-        return f"{told} in this small sample; {formats.no_more(pair.seeds)}."
-    interval = f"95 % interval {formats.bounds(pair.difference.over)}"
-    if pair.holds:
-        return f"{told} ({interval})."
-    return f"{told} ({interval}); this could be chance."
+    return with_certainty(f"{told}, which is {formats.bare(pair.mean)} points {direction}", pair)

@@ -12,6 +12,7 @@ from encoder_ablations.experiments.reporting.findings.ranking import (
     Standing,
     ranking,
 )
+from encoder_ablations.experiments.reporting.sentences.differences import with_certainty
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.utils.texts import duration
 
@@ -56,9 +57,4 @@ def _effect(first: Standing, other: Standing, pair: Comparison) -> str:
         return f"{start} shares no seed with {base}, so the two cannot be compared."
     direction = "more" if pair.mean >= 0 else "less"
     told = f"{start} scores {formats.bare(pair.mean)} points {direction} than {base}"
-    if not pair.tested:
-        return f"{told} in this small sample; {formats.no_more(pair.seeds)}."
-    interval = f"95 % interval {formats.bounds(pair.difference.over)}"
-    if pair.holds:
-        return f"{told} ({interval})."
-    return f"{told} ({interval}); corrected for the number of comparisons, this could be chance."
+    return with_certainty(told, pair)

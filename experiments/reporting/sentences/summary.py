@@ -186,14 +186,18 @@ def sure_line(study: Study) -> str:
         return "Nothing is trained and nothing is random: intervals are over test images."
     if not counts:
         return ""
-    seeds = plural(min(counts), "seed")
-    if min(counts) < max(counts):
-        seeds = f"{min(counts)} to {max(counts)} seeds"
+    seeds = f"{_seeds(counts)} for each encoder"
     if min(counts) < ENOUGH:
-        return f"{seeds} for each encoder: below {ENOUGH} there is no interval and no test."
+        return f"{seeds}: below {ENOUGH} there is no interval and no test."
     if not leads:
-        return f"{seeds} for each encoder; nothing to compare."
-    return f"{seeds} for each encoder; {_verdict(leads)}."
+        return f"{seeds}; nothing to compare."
+    return f"{seeds}; {_verdict(leads)}."
+
+
+def _seeds(counts: Sequence[int]) -> str:
+    if min(counts) < max(counts):
+        return f"{min(counts)} to {max(counts)} seeds"
+    return plural(min(counts), "seed")
 
 
 def _lead(ranked: Ranking) -> list[Comparison]:

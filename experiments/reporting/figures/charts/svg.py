@@ -215,18 +215,27 @@ def _level(frame: Frame, level: Point | None) -> Iterator[str]:
 
 def _intervals(frame: Frame, series: Series) -> Iterator[str]:
     """Return the intervals of a series as one band, or as a bar for each point."""
-    known = [point for point in series.points if point.low is not None and point.high is not None]
-    if series.interval == "band" and len(known) > 1:
-        ends = [(point.x, point.low or 0.0) for point in known]
-        back = [(point.x, point.high or 0.0) for point in reversed(known)]
-        yield f'<path class="band" d="{_line(frame, [*ends, *back])}Z"/>'
+    known = [
+        (point, point.low, point.high)
+        for point in series.points
+        if point.low is not None and point.high is not None
+    ]
     if series.interval == "band":
+        yield from _band(frame, known)
         return
-    for point in known:
-        ends = [(point.x, point.low or 0.0), (point.x, point.high or 0.0)]
+    for point, low, high in known:
+        ends = [(point.x, low), (point.x, high)]
         if series.interval == "x":
-            ends = [(point.low or 0.0, point.y), (point.high or 0.0, point.y)]
+            ends = [(low, point.y), (high, point.y)]
         yield f'<path class="bar" d="{_line(frame, ends)}"/>'
+
+
+def _band(frame: Frame, known: Sequence[tuple[Point, float, float]]) -> Iterator[str]:
+    """Return one band through the intervals of points; one point has none."""
+    if len(known) > 1:
+        ends = [(point.x, low) for point, low, _ in known]
+        back = [(point.x, high) for point, _, high in reversed(known)]
+        yield f'<path class="band" d="{_line(frame, [*ends, *back])}Z"/>'
 
 
 def _mark(frame: Frame, series: Series, point: Point) -> str:
