@@ -1,6 +1,7 @@
 """What every encoder must give, whatever its kind, neck, grid and input size."""
 
 import pytest
+import timm
 import torch
 
 from encoder_ablations.encoders.bodies.vit import ViTBody
@@ -8,9 +9,9 @@ from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
 
 CASES = {
-    "patch 16": {"name": "vit_tiny_patch16_224"},
-    "patch 16, top-down": {"name": "vit_tiny_patch16_224", "top_down": True},
-    "patch 16, simple pyramid": {"name": "vit_tiny_patch16_224", "neck": "simple_feature_pyramid"},
+    "patch 16": {"name": "test_vit"},
+    "patch 16, top-down": {"name": "test_vit", "top_down": True},
+    "patch 16, simple pyramid": {"name": "test_vit", "neck": "simple_feature_pyramid"},
     "patch 14, native": {"name": "dinov2_s14"},
     "patch 14, resampled": {"name": "dinov2_s14", "grid": "resampled_patch"},
     "patch 14, rescaled": {"name": "dinov2_s14", "grid": "rescaled_input"},
@@ -27,8 +28,22 @@ CASES = {
     "efficientnet, concatenating": {"name": "test_efficientnet", "neck": "fpn_concat"},
     "convnext": {"name": "test_convnext"},
 }
-WITHOUT_TAPS = ("darknet", "test_")
+WITHOUT_TAPS = ("darknet", "test_resnet", "test_efficientnet", "test_convnext")
 SIZES = [(64, 64), (128, 96), (75, 101)]
+NARROW = {"embed_dim": 64, "num_heads": 4}
+
+
+@pytest.fixture(autouse=True)
+def _narrow_bodies(monkeypatch):
+    """The ViT-S and ViT-B of timm are narrow here, and as deep as ever."""
+    create = timm.create_model
+
+    def create_narrow(name, **options):
+        if name.startswith(("vit_small", "vit_base")):
+            options = NARROW | options
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", create_narrow)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -70,9 +85,7 @@ def test_equal_grids():
         ).body.tokens(512, 640)
         for grid in ("native", "resampled_patch", "rescaled_input")
     }
-    regular = build_encoder(EncoderSpec(name="vit_tiny_patch16_224", weights="random")).body.tokens(
-        512, 640
-    )
+    regular = build_encoder(EncoderSpec(name="test_vit", weights="random")).body.tokens(512, 640)
     assert tokens["resampled_patch"] == tokens["rescaled_input"] == regular == 32 * 40
     assert tokens["native"] == 37 * 46
 
@@ -94,7 +107,7 @@ def test_padding_does_not_shift_features():
 
 
 def test_level_strides_are_monotonous():
-    for name in ("vit_tiny_patch16_224", "darknet_tiny", "test_convnext"):
+    for name in ("test_vit", "darknet_tiny", "test_convnext"):
         encoder = build_encoder(EncoderSpec(name=name, weights="random"))
         assert [level.stride for level in encoder.levels] == [4, 8, 16, 32]
 
@@ -163,6 +176,6 @@ def test_the_blocks_up_to_the_last_tap_learn(fields, blocks):
 
 @pytest.mark.parametrize("freeze", [2, "all_but_norms"])
 def test_freezing_leaves_nothing_trainable_without_a_gradient(freeze):
-    learning, reached = learning_and_reached(name="vit_tiny_patch16_224", freeze=freeze, **EARLY)
+    learning, reached = learning_and_reached(name="test_vit", freeze=freeze, **EARLY)
     assert learning <= reached
     assert any(name.startswith("body.") for name in learning)

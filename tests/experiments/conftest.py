@@ -21,7 +21,7 @@ from encoder_ablations.segmenters.spec import SegmenterSpec
 
 ENCODERS = [
     {"base": "darknet_tiny", "channels": 32, "label": "dark"},
-    {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "label": "vit"},
+    {"name": "test_vit", "weights": "random", "channels": 32, "label": "vit"},
 ]
 RECIPE = {
     "steps": 4,

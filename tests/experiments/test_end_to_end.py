@@ -31,7 +31,7 @@ STUDY = {
     "name": "small",
     "encoders": [
         {"base": "darknet_tiny", "channels": 32, "label": "darknet"},
-        {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "label": "vit"},
+        {"name": "test_vit", "weights": "random", "channels": 32, "label": "vit"},
     ],
     "segmenters": [
         {
@@ -201,7 +201,7 @@ BAD = {
     ),
     "no image left": (["run", "STUDY", "fractions=[0.001]"], "fraction"),
     "wrong neck": (
-        ["taps", "--encoder", "vit_tiny_patch16_224", "weights=random", "neck=fpn_concat"],
+        ["taps", "--encoder", "test_vit", "weights=random", "neck=fpn_concat"],
         "tap_pyramid",
     ),
     "wrong grid": (

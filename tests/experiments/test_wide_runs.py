@@ -46,7 +46,7 @@ RECIPE = {
 
 
 def specify(wide, segmenter):
-    encoder = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "label": "vit"}
+    encoder = {"name": "test_vit", "weights": "random", "channels": 32, "label": "vit"}
     content = {
         "encoder": encoder,
         "segmenter": segmenter,

@@ -34,7 +34,7 @@ from encoder_ablations.segmenters.spec import ClassifierSpec
 from encoder_ablations.utils.seeding import torch_stream
 
 RANK = int(os.environ.get("RANK", "0"))
-VIT = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32, "freeze": "body"}
+VIT = {"name": "test_vit", "weights": "random", "channels": 32, "freeze": "body"}
 DARKNET = {"name": "darknet_tiny", "weights": "random", "channels": 32}
 LORA = {"name": "test_vit", "weights": "random", "channels": 32, "adapt": {"lora": {"rank": 2}}}
 ENCODERS = {

@@ -47,12 +47,12 @@ FORMER = Mask2FormerSpec(
 QUERIES = QueryDecoderSpec(
     name="query_decoder", queries=5, hidden=32, heads=4, decoder_layers=2, dice_weight=1.0
 )
-VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+VIT = EncoderSpec(name="test_vit", weights="random", channels=32)
 RESNET = EncoderSpec(name="test_resnet", weights="random", channels=32)
 UNET = EncoderSpec(name="unet_tiny", weights="random")
 BARE = EncoderSpec(name="test_vit", weights="random", neck="none")
 ROTARY = EncoderSpec(name="vit_small_patch16_dinov3", weights="random", neck="none")
-TAP = EncoderSpec(name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.1,))
+TAP = EncoderSpec(name="test_vit", weights="random", neck="none", taps=(0.1,))
 # without lovasz: how many classes and labelled pixels there are decides its shapes
 LOSSES = dict.fromkeys(["focal", "bce", "dice", "iou", "tversky", "dice_bce"], 1.0)
 LOSSES |= {"cross_entropy": {"class_weights": [1, 2, 3], "label_smoothing": 0.1}}

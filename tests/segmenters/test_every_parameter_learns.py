@@ -26,7 +26,7 @@ from encoder_ablations.segmenters.spec import (
     UPerNetSpec,
 )
 
-VIT = {"name": "vit_tiny_patch16_224", "final_norm": False, "taps": (0.1, 0.2, 0.3, 0.4)}
+VIT = {"name": "test_vit", "final_norm": False, "taps": (0.1, 0.2, 0.3, 0.4)}
 ENCODERS = {
     "tap pyramid": VIT,
     "top-down": {**VIT, "top_down": True},

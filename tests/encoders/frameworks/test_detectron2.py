@@ -25,7 +25,7 @@ from encoder_ablations.encoders.frameworks.detectron2 import (  # noqa: E402
     spec_from_config,
 )
 
-VIT = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32}
+VIT = {"name": "test_vit", "weights": "random", "channels": 32}
 DARKNET = {"name": "darknet_tiny", "weights": "random", "channels": 32}
 CONVNEXT = {"name": "test_convnext", "weights": "random", "channels": 32}
 STAGES = {"name": "test_resnet", "weights": "random", "neck": "none"}

@@ -22,7 +22,7 @@ from encoder_ablations.encoders.frameworks.detectron2 import (  # noqa: E402
     apply_encoder,
 )
 
-VIT = {"name": "vit_tiny_patch16_224", "weights": "random", "channels": 32}
+VIT = {"name": "test_vit", "weights": "random", "channels": 32}
 NECKS = [
     VIT,
     {**VIT, "top_down": True},

@@ -40,10 +40,8 @@ LINEAR = LinearSpec(name="linear")
 MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
 )
-VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32, freeze="body")
-BARE = EncoderSpec(
-    name="vit_tiny_patch16_224", weights="random", neck="none", taps=(0.5, 1.0), freeze="body"
-)
+VIT = EncoderSpec(name="test_vit", weights="random", channels=32, freeze="body")
+BARE = EncoderSpec(name="test_vit", weights="random", neck="none", taps=(0.5, 1.0), freeze="body")
 DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32, freeze="body")
 CONVNEXT = DARKNET.model_copy(update={"name": "test_convnext"})
 
@@ -231,7 +229,7 @@ def augmented(**changes):
 CHANGES = {
     "nothing": ({}, 0),
     "one weight": ({"change": one_weight}, 2),
-    "taps": ({"encoder": VIT.model_copy(update={"taps": (0.25, 0.5, 0.75, 0.9)})}, 2),
+    "taps": ({"encoder": VIT.model_copy(update={"taps": (0.34, 0.5, 0.75, 1.0)})}, 2),
     "final norm": ({"encoder": VIT.model_copy(update={"final_norm": False})}, 2),
     "neck and channels": ({"encoder": VIT.model_copy(update={"channels": 64})}, 0),
     "crop": (augmented(crop=(64, 32)), 1),

@@ -109,7 +109,7 @@ def test_every_batch_norm_of_an_efficientnet_is_over_all_processes(one_process):
 
 def test_which_runs_see_parts_of_their_batch():
     whole, parts = Recipe(batch_size=8), Recipe(batch_size=8, accumulation=4)
-    head = model_of("vit_tiny_patch16_224", "body")
+    head = model_of("test_vit", "body")
     assert images_per_statistic(head, whole) is None
     assert images_per_statistic(head, parts) == 2
     assert images_per_statistic(head.eval(), parts) == 2

@@ -38,7 +38,7 @@ MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
 )
 DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32)
-VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+VIT = EncoderSpec(name="test_vit", weights="random", channels=32)
 LORA = EncoderSpec(
     name="test_vit", weights="random", channels=32, adapt={"lora": {"rank": 2, "dropout": 0.2}}
 )

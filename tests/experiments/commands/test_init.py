@@ -24,7 +24,7 @@ from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.pages import fonts
 
 TRY = [
-    "encoders=[{name: vit_tiny_patch16_224, weights: random, channels: 32}]",
+    "encoders=[{name: test_vit, weights: random, channels: 32}]",
     "segmenters=[linear]",
     "fractions=[1.0]",
     "seeds=[0]",

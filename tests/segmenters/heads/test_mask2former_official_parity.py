@@ -34,7 +34,7 @@ from encoder_ablations.segmenters.heads.mask2former_official import (  # noqa: E
 )
 
 CLASSES = 4
-VIT = EncoderSpec(name="vit_tiny_patch16_224", weights="random", channels=32)
+VIT = EncoderSpec(name="test_vit", weights="random", channels=32)
 TINY = {
     "queries": 5,
     "hidden": 32,
