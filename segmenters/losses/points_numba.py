@@ -27,8 +27,16 @@ def bordered(source: np.ndarray) -> np.ndarray:
     """Return a map h×w with a border of zeros: (h+2)×(w+2)."""
     height, width = source.shape
     result = np.zeros((height + 2, width + 2), np.float32)
-    result[1:-1, 1:-1] = source
+    copy(source, result[1:-1, 1:-1])
     return result
+
+
+@compiled(inline=True)
+def copy(source: np.ndarray, target: np.ndarray) -> None:
+    """Copy an array of two dimensions; numba compiles ``target[:] = source`` for seconds."""
+    for i in range(source.shape[0]):
+        for j in range(source.shape[1]):
+            target[i, j] = source[i, j]
 
 
 @compiled()

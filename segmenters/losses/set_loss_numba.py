@@ -16,6 +16,7 @@ from encoder_ablations.segmenters.losses.activations_numba import activations
 from encoder_ablations.segmenters.losses.points_numba import (
     bordered,
     bordered_cells,
+    copy,
     draw,
     labelled_share,
     place,
@@ -150,7 +151,7 @@ def choose_points(
         draw(seed, candidates)
     number = positions.shape[0] - random.shape[0]
     uncertain(bordered(logits), candidates, labelled, positions[:number])
-    positions[number:] = random
+    copy(random, positions[number:])
 
 
 @compiled("contract", inline=True)
@@ -264,7 +265,7 @@ def pair_gradient(
             by_entropy = factors[0] * (weights[p] * sure[p] - labels[p])
             soft[p] = by_entropy + slope * (factors[1] * labels[p] + factors[2] * weights[p])
         _scatter(tile, soft, total)
-    gradient[:] = total[1:-1, 1:-1]
+    copy(total[1:-1, 1:-1], gradient)
 
 
 @compiled("contract", inline=True)
