@@ -21,11 +21,14 @@ $(STAMP): setup.py
 demo: $(STAMP)
 	DATASETS_ROOT=datasets $(BIN)/ablate demo
 
+# two processes share the cores: more threads in each would wait for one another
+TEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(TEST)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(TEST) -m slow
 
 # waiting threads of OpenMP do not spin, as in every command of ablate
 bench: $(STAMP)
