@@ -20,7 +20,7 @@ from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.segmenters.spec import SegmenterSpec
 
 ENCODERS = [
-    {"base": "darknet_tiny", "channels": 32, "label": "dark"},
+    {"name": "test_resnet", "weights": "random", "channels": 32, "label": "dark"},
     {"name": "test_vit", "weights": "random", "channels": 32, "label": "vit"},
 ]
 RECIPE = {
@@ -116,7 +116,7 @@ def make_spec(terrain):
         recipe = {"steps": 2, "batch_size": 2, "evaluate_every": 2}
         recipe["augmentation"] = {"crop": [64, 64], "short_side": 48}
         return RunSpec(
-            encoder=EncoderSpec(name="darknet_tiny", weights="random", channels=32),
+            encoder=EncoderSpec(name="test_resnet", weights="random", channels=32),
             segmenter=SegmenterSpec(name="linear"),
             dataset=data,
             seed=seed,

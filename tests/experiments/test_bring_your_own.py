@@ -68,7 +68,7 @@ def test_the_study_of_the_page_runs(files, capsys):
 
 def test_the_dense_head_of_the_page_takes_any_loss(files):
     settings = {"name": "my_dense_heads:FinestHead", "loss": {"dice": 1.0, "focal": 2.0}}
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32))
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32))
     segmenter = build_segmenter(load_segmenter(settings), encoder, 3, 0)
     images = torch.randint(0, 256, (2, 3, 48, 40), dtype=torch.uint8)
     assert segmenter.scores(images).shape == (2, 3, 48, 40)

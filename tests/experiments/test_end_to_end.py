@@ -30,7 +30,7 @@ from encoder_ablations.utils.errors import InputError
 STUDY = {
     "name": "small",
     "encoders": [
-        {"base": "darknet_tiny", "channels": 32, "label": "darknet"},
+        {"name": "test_resnet", "weights": "random", "channels": 32, "label": "darknet"},
         {"name": "test_vit", "weights": "random", "channels": 32, "label": "vit"},
     ],
     "segmenters": [

@@ -97,7 +97,7 @@ def refuse_from(patch, folder, name, kind):
 def test_a_place_that_takes_no_more_files_stops_a_run_that_goes_on_later(
     studies, monkeypatch, capsys, kind, name, named
 ):
-    study = studies.write(encoders=[{"base": "darknet_tiny", "channels": 32}])
+    study = studies.write(encoders=[{"name": "test_resnet", "weights": "random", "channels": 32}])
     arguments = ["run", study, "--device", "cpu", "--output", "out"]
     with monkeypatch.context() as patch:
         refuse_from(patch, Path("out"), name, kind)

@@ -15,7 +15,10 @@ from encoder_ablations.experiments.cli import main
 from encoder_ablations.utils.interrupts import Stopped, deferred_interrupt, leave_closed_terminal
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-ONE_RUN = {"encoders": [{"base": "darknet_tiny", "channels": 32}], "steps": 100_000}
+ONE_RUN = {
+    "encoders": [{"name": "test_resnet", "weights": "random", "channels": 32}],
+    "steps": 100_000,
+}
 
 
 def wait_for(condition, seconds=120):

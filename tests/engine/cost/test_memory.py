@@ -49,7 +49,7 @@ def test_where_the_peak_cannot_be_reset_the_record_says_so(tmp_path, monkeypatch
 
 
 def test_validation_does_not_count(terrain, tmp_path, monkeypatch):
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), 0)
     segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, 0)
     train, val = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
     recipe = Recipe(

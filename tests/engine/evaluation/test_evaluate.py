@@ -27,7 +27,7 @@ MASK2FORMER = Mask2FormerSpec(
 
 
 def make(spec):
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), 0)
     return build_segmenter(spec, encoder, 3, 0).eval()
 
 

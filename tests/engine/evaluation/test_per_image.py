@@ -46,7 +46,7 @@ def test_sparse_form_says_the_same_as_the_matrices(classes, count, seed):
 
 
 def test_evaluation_keeps_every_image_in_order(terrain):
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), 0)
     segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, 0)
     dataset = FolderDataset(terrain, "test")
     result = evaluate(

@@ -45,7 +45,7 @@ def test_resizing_by_matrices_is_that_of_the_evaluation_to_the_bit(size, short_s
     ("size", "short_side"), [(None, None), ((70, 90), None), ((70, 90), 48), ((48, 65), 48)]
 )
 def test_labels_and_probabilities_are_the_predictions(head, size, short_side):
-    spec = EncoderSpec(name="darknet_tiny", weights="random", channels=32)
+    spec = EncoderSpec(name="test_resnet", weights="random", channels=32)
     segmenter = build_segmenter(HEADS[head], build_encoder(spec, 0), len(CLASSES), 0).eval()
     image = photo(size or (33, 50))
     expected = Predictor([Member(segmenter, short_side)], CLASSES).predict(image)

@@ -42,7 +42,7 @@ MASK2FORMER = Mask2FormerSpec(
 )
 VIT = EncoderSpec(name="test_vit", weights="random", channels=32, freeze="body")
 BARE = EncoderSpec(name="test_vit", weights="random", neck="none", taps=(0.5, 1.0), freeze="body")
-DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32, freeze="body")
+DARKNET = EncoderSpec(name="test_resnet", weights="random", channels=32, freeze="body")
 CONVNEXT = DARKNET.model_copy(update={"name": "test_convnext"})
 
 
@@ -229,7 +229,7 @@ def augmented(**changes):
 CHANGES = {
     "nothing": ({}, 0),
     "one weight": ({"change": one_weight}, 2),
-    "taps": ({"encoder": VIT.model_copy(update={"taps": (0.34, 0.5, 0.75, 1.0)})}, 2),
+    "taps": ({"encoder": VIT.model_copy(update={"taps": (0.1, 0.5, 0.75, 1.0)})}, 2),
     "final norm": ({"encoder": VIT.model_copy(update={"final_norm": False})}, 2),
     "neck and channels": ({"encoder": VIT.model_copy(update={"channels": 64})}, 0),
     "crop": (augmented(crop=(64, 32)), 1),

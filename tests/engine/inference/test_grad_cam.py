@@ -25,7 +25,7 @@ HEADS = {
 
 @pytest.fixture(scope="module", params=HEADS)
 def segmenter(request):
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), 0)
     built = build_segmenter(HEADS[request.param], encoder, len(CLASSES), 0).eval()
     with torch.no_grad():
         for parameter in built.head.parameters():
@@ -96,7 +96,7 @@ def test_frozen_weights_and_sizes_that_need_padding_change_nothing(segmenter, im
 
 def test_gradients_that_cancel_are_not_blown_up(image, region):
     """With 32 channels each of Mask2Former's GroupNorms has one channel, so no mean counts."""
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), 0)
     spec = Mask2FormerSpec(name="mask2former", points=64, **MASK2FORMER | {"hidden": 32})
     predictor = Predictor([Member(build_segmenter(spec, encoder, 3, 0).eval())], CLASSES)
     assert not seg_grad_cam(predictor, image, 1, region, chosen_level(predictor, "p4")).any()

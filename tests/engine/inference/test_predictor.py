@@ -40,7 +40,7 @@ EVERY_VIEW = ViewsSpec(
 
 
 def make(head="linear", seed=0):
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), seed)
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), seed)
     return build_segmenter(HEADS[head], encoder, len(CLASSES), seed).eval()
 
 

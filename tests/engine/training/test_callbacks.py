@@ -71,7 +71,7 @@ class Diary(Callback):
 
 
 def trainer_of(terrain, folder, callbacks=(), make_step=PlainStep):
-    encoder = build_encoder(EncoderSpec(name="darknet_tiny", weights="random", channels=32), 0)
+    encoder = build_encoder(EncoderSpec(name="test_resnet", weights="random", channels=32), 0)
     segmenter = build_segmenter(LinearSpec(name="linear"), encoder, 3, 0)
     train, val = FolderDataset(terrain, "train"), FolderDataset(terrain, "val")
     data = TrainingData(terrain, train, list(range(4)), val, [0])

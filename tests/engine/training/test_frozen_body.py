@@ -17,7 +17,7 @@ from encoder_ablations.segmenters.spec import LinearSpec
 
 
 def segmenter_of(freeze="body", seed=0, **fields):
-    fields = {"name": "darknet_tiny", "weights": "random", "neck": "none"} | fields
+    fields = {"name": "test_resnet", "weights": "random", "neck": "none"} | fields
     spec = EncoderSpec(freeze=freeze, **fields)
     return build_segmenter(LinearSpec(name="linear"), build_encoder(spec, seed), 3, seed)
 

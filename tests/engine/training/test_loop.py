@@ -37,7 +37,7 @@ RECIPE = Recipe(
 MASK2FORMER = Mask2FormerSpec(
     name="mask2former", queries=5, hidden=32, heads=4, encoder_layers=1, decoder_layers=1, points=64
 )
-DARKNET = EncoderSpec(name="darknet_tiny", weights="random", channels=32)
+DARKNET = EncoderSpec(name="test_resnet", weights="random", channels=32)
 VIT = EncoderSpec(name="test_vit", weights="random", channels=32)
 LORA = EncoderSpec(
     name="test_vit", weights="random", channels=32, adapt={"lora": {"rank": 2, "dropout": 0.2}}

@@ -26,7 +26,7 @@ from encoder_ablations.segmenters.spec import LinearSpec, Mask2FormerSpec
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.seeding import torch_stream
 
-ENCODER = EncoderSpec(name="darknet_tiny", weights="random", channels=32)
+ENCODER = EncoderSpec(name="test_resnet", weights="random", channels=32)
 ALWAYS = {"probability": 0.7}
 SETTINGS = {
     "pixels": {"gamma": ALWAYS, "greyscale": 0.3, "blur": ALWAYS, "noise": ALWAYS, "jpeg": ALWAYS},

@@ -18,7 +18,7 @@ STEPS = 4
 def spec(terrain):
     return RunSpec(
         encoder={
-            "name": "darknet_tiny",
+            "name": "test_resnet",
             "weights": "random",
             "neck": "none",
             "freeze": "body",

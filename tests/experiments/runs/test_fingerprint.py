@@ -19,7 +19,7 @@ from encoder_ablations.experiments.runs.run import execute_run
 from encoder_ablations.experiments.studies.study import load_study_spec, plan
 from encoder_ablations.utils.errors import InputError
 
-LINEAR = {"encoders": [{"base": "darknet_tiny", "channels": 32}]}
+LINEAR = {"encoders": [{"name": "test_resnet", "weights": "random", "channels": 32}]}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_study_does_not_go_on_with_other_masks(dataset, studies, capsys):
     assert main(["run", further, "--device", "cpu", "--extend"]) == 2
     error = capsys.readouterr().err
     assert (
-        "the files of dataset 'mars_terrain' have changed since the run darknet-tiny-random-linear"
+        "the files of dataset 'mars_terrain' have changed since the run test-resnet-random-linear"
         in error
     )
     assert len(list(Path("outputs/tiny/runs").glob("*/record.json"))) == 1

@@ -25,7 +25,7 @@ from encoder_ablations.experiments.workers.progress import ProgressFile, read_pr
 from encoder_ablations.utils.checked_json import write_checked
 from encoder_ablations.utils.errors import InputError
 
-ENCODER = {"base": "darknet_tiny", "channels": 32, "label": "dark"}
+ENCODER = {"name": "test_resnet", "weights": "random", "channels": 32, "label": "dark"}
 RECIPE = {"steps": 4, "batch_size": 2, "evaluate_every": 2, "augmentation": {"crop": [64, 64]}}
 STUDY = {
     "name": "pair",

@@ -20,7 +20,9 @@ COMMAND = ["run", "tiny.yaml", "--device", "cpu", "--output", "out"]
 @pytest.fixture
 def one_run(studies):
     """A study of one run in the current folder."""
-    return studies.write(seeds=[0], encoders=[{"base": "darknet_tiny", "channels": 32}])
+    return studies.write(
+        seeds=[0], encoders=[{"name": "test_resnet", "weights": "random", "channels": 32}]
+    )
 
 
 def checkpoints():

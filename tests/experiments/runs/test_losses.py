@@ -37,7 +37,7 @@ class Doubt(DenseLoss):
 
 def run_spec(dataset, loss, fraction=1.0, **recipe):
     return RunSpec(
-        encoder={"name": "darknet_tiny", "weights": "random", "channels": 32},
+        encoder={"name": "test_resnet", "weights": "random", "channels": 32},
         segmenter=load_segmenter({"name": "linear", "loss": loss}),
         dataset=dataset,
         fraction=fraction,

@@ -17,7 +17,7 @@ ERRORS = [zlib.error("invalid block"), subprocess.SubprocessError("no compiler")
 
 @pytest.fixture
 def spec(terrain):
-    encoder = {"name": "darknet_tiny", "weights": "random", "channels": 32}
+    encoder = {"name": "test_resnet", "weights": "random", "channels": 32}
     return RunSpec(encoder=encoder, segmenter={"name": "linear"}, dataset=terrain)
 
 

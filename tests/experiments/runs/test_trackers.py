@@ -22,7 +22,7 @@ from encoder_ablations.segmenters.spec import LinearSpec
 from encoder_ablations.utils.errors import InputError
 
 RECIPE = {"steps": 4, "batch_size": 1, "evaluate_every": 2, "augmentation": {"crop": [64, 64]}}
-ENCODER = EncoderSpec(name="darknet_tiny", weights="random", channels=32)
+ENCODER = EncoderSpec(name="test_resnet", weights="random", channels=32)
 
 
 class Killed(Exception):
@@ -110,7 +110,7 @@ def test_losses_rate_and_scores_are_logged(noted, terrain, tmp_path):
     assert (calls[:2], calls[-1], calls.count("finish")) == (["start", "config"], "finish", 1)
     config = tracker.told[1][1]
     assert config["recipe.steps"] == 4
-    assert config["encoder.name"] == "darknet_tiny"
+    assert config["encoder.name"] == "test_resnet"
     assert (config["run_id"], config["folder"]) == (spec.run_id, str(folder))
     logged = [each for each in tracker.told if each[0] == "log"]
     assert curve(logged, "train/loss") == list(

@@ -22,7 +22,7 @@ DATASET = {
 }
 STUDY = {
     "name": "grid",
-    "encoders": [{"name": "vit_ti16", "label": "vit"}, {"name": "darknet_tiny", "label": "dark"}],
+    "encoders": [{"name": "vit_ti16", "label": "vit"}, {"name": "test_resnet", "label": "dark"}],
     "segmenters": ["linear", "mask2former"],
     "datasets": [DATASET | {"name": "moon"}, DATASET | {"name": "mars"}],
     "fractions": [0.1, 1.0],

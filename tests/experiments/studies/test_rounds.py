@@ -34,7 +34,9 @@ def growing(studies, monkeypatch):
     """The YAML of a study of one run, from whose result two more follow one by one; no report."""
     monkeypatch.setattr(run, "_write_report", lambda *_: [])
     monkeypatch.setattr(rounds, "STAGES", (Stage("seeds", lambda _: True, one_seed_more),))
-    return studies.write(steps=2, encoders=[{"base": "darknet_tiny", "channels": 32}])
+    return studies.write(
+        steps=2, encoders=[{"name": "test_resnet", "weights": "random", "channels": 32}]
+    )
 
 
 def seeds():

@@ -144,7 +144,7 @@ def test_rules_that_can_never_end_are_refused(studies, rule, word, capsys):
 
 
 def test_one_encoder_is_never_separated(studies, capsys):
-    alone = [{"base": "darknet_tiny", "channels": 32}]
+    alone = [{"name": "test_resnet", "weights": "random", "channels": 32}]
     assert main(["run", studies.write(seeds=SEPARATED, encoders=alone), "--dry-run"]) == 2
     assert "no other encoder" in capsys.readouterr().err
 
@@ -168,7 +168,8 @@ def test_heads_without_labels_and_lists_of_seeds_stay_as_they_are(studies):
 def tiny(studies, monkeypatch):
     monkeypatch.setattr(run, "_write_report", lambda *_: [])
     encoders = [
-        {"base": "darknet_tiny", "channels": 32, "label": name, "taps": None} for name in ("a", "b")
+        {"name": "test_resnet", "weights": "random", "channels": 32, "label": name, "taps": None}
+        for name in ("a", "b")
     ]
     encoders[1]["channels"] = 64
     rule = {"from": 2, "to": 3, "until": {"width": 0.001}}

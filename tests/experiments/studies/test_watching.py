@@ -109,7 +109,12 @@ def test_runs_that_run_come_first_and_the_rest_is_counted(studies):
 def test_eighty_columns_hold_every_line(studies, between_looks, monkeypatch, capsys):
     monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
-    long = {"base": "darknet_tiny", "channels": 32, "label": "an_encoder_of_a_long_name"}
+    long = {
+        "name": "test_resnet",
+        "weights": "random",
+        "channels": 32,
+        "label": "an_encoder_of_a_long_name",
+    }
     other = long | {"label": "another_encoder_of_a_long_name"}
     tune = {"settings": {"optimizer.lr": [1e-4, 1e-3]}}
     study = studies.write(encoders=[long, other], tune=tune)

@@ -14,7 +14,7 @@ from encoder_ablations.experiments.workers.outcome import Outcome
 def runs(terrain, tmp_path):
     """Three runs of ten steps."""
     content = {
-        "encoder": {"name": "darknet_tiny", "weights": "random"},
+        "encoder": {"name": "test_resnet", "weights": "random"},
         "segmenter": {"name": "linear"},
         "dataset": terrain,
         "recipe": {"steps": 10},
@@ -43,7 +43,7 @@ def test_runs_of_other_processes_are_not_counted(runs):
 def test_a_run_that_learns_in_no_steps_moves_nothing(runs, terrain, tmp_path):
     """Its recipe has ten steps, which nobody takes; the bar must not run ahead of the others."""
     spec = RunSpec(
-        encoder={"name": "darknet_tiny", "weights": "random"},
+        encoder={"name": "test_resnet", "weights": "random"},
         segmenter={"name": "few_shot"},
         dataset=terrain,
         recipe={"steps": 10},
@@ -62,7 +62,7 @@ def test_runs_of_other_rounds_are_numbered_through(runs, tmp_path):
     with Display([second], rounds=Rounds([first], [third])) as display:
         assert (display.bar.n, display.bar.total) == (10, 30)
         display.begin(second)
-        assert display.bar.desc.startswith("run 2/3 darknet_tiny-random 100% seed 1")
+        assert display.bar.desc.startswith("run 2/3 test_resnet-random 100% seed 1")
         display.done(Outcome(second.spec.run_id, "finished"))
         assert (display.bar.n, display.bar.total) == (20, 30)
         display.look([])

@@ -294,7 +294,9 @@ def check_nothing_half_written(studies, count):
 @pytest.mark.slow
 def test_a_lost_head_node_ends_the_command_with_one_line(studies):
     pytest.importorskip("ray")
-    study = studies.write(steps=60, encoders=[{"base": "darknet_tiny", "channels": 32}])
+    study = studies.write(
+        steps=60, encoders=[{"name": "test_resnet", "weights": "random", "channels": 32}]
+    )
     command = ["run", study, "--ray", f"127.0.0.1:{PORT}", "--device", "cpu", "--output", "out"]
     with head_node() as head:
         first = studies.start(*command)

@@ -30,7 +30,7 @@ from encoder_ablations.utils.errors import InputError
 submitit = pytest.importorskip("submitit")
 
 GOLDEN = Path(__file__).with_name("slurm_job.golden.sh")
-ENCODERS = [{"base": "darknet_tiny", "channels": 32}]
+ENCODERS = [{"name": "test_resnet", "weights": "random", "channels": 32}]
 JOB = Job(compute, Execution("cpu"))
 
 

@@ -20,7 +20,7 @@ def study(terrain, tmp_path_factory):
         channels = (32, 64)[number]
         spec = RunSpec(
             encoder=EncoderSpec(
-                name="darknet_tiny", weights="random", channels=channels, label=label
+                name="test_resnet", weights="random", channels=channels, label=label
             ),
             segmenter=SegmenterSpec(name="linear"),
             dataset=terrain,

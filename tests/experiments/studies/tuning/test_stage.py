@@ -21,7 +21,7 @@ GRID = {"optimizer.lr": [1e-4, 1e-3, 1e-2], "optimizer.weight_decay": [0.0, 0.05
 LOG = {"optimizer.lr": {"from": 1e-5, "to": 1e-1, "log": True}}
 STUDY = {
     "name": "tuned",
-    "encoders": [{"name": "vit_ti16", "label": "vit"}, {"name": "darknet_tiny", "label": "dark"}],
+    "encoders": [{"name": "vit_ti16", "label": "vit"}, {"name": "test_resnet", "label": "dark"}],
     "segmenters": ["linear"],
     "datasets": ["camvid"],
     "fractions": [0.1, 1.0],
