@@ -2,6 +2,7 @@
 things."""
 
 import mmap
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import bench_raster
 import bench_report
 import bench_scaling
 import bench_startup
+import bench_study
 import bench_timing
 import bench_training
 import numpy as np
@@ -27,6 +29,9 @@ from scaling_images import images_growth
 from scaling_models import classes_growth, pixels_growth
 from scaling_studies import plans_growth, reports_growth
 from simulated_study import Size
+
+from encoder_ablations.experiments.runs.record import load_record
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
 IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_predict]
@@ -128,6 +133,26 @@ def test_startup(monkeypatch):
     (line,) = bench_startup.run(0.0)
     assert line.startswith("ablate encoders: ")
     assert "target" in line
+
+
+def test_a_study_and_a_plain_loop_do_the_same_work(tmp_path):
+    yaml = bench_study.write_computed_study(tmp_path, range(2))
+    bench_study.compute_study(yaml, tmp_path / "study")
+    specs = plan(load_study_spec(str(yaml)))
+    records = [load_record(tmp_path / "study" / "runs" / spec.run_id) for spec in specs]
+    plain = [counts.tolist() for counts in bench_study.compute_plainly(specs)]
+    assert [record.confusion_matrix for record in records] == plain
+    assert records[0].cost.latency_ms == [bench_study.NO_LATENCY] * 2
+
+
+def test_study(monkeypatch):
+    """What a study takes beside the work is the difference of both."""
+    monkeypatch.setattr(bench_study, "RUNS", 1)
+    monkeypatch.setattr(bench_study, "PAIRS", 1)
+    (line,) = bench_study.run(0.0)
+    assert "target ≤ 0.1 s" in line
+    overhead, study, work = map(float, re.findall(r"(-?[\d.]+) s(?= of| in|; a|\))", line))
+    assert overhead == pytest.approx(study - work, abs=0.002)
 
 
 def test_evaluation_compares_equal_things():

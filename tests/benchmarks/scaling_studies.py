@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -71,15 +71,20 @@ def _reported(folder: Path) -> None:
         report_of(reported(folder))
 
 
-def processes_rate(processes: int, runs: int, folder: Path) -> str:
-    """Wall and processor seconds of a study of tiny runs, start and report included."""
-    terrain = folder / "terrain"
+def write_computed_study(folder: Path, seeds: Iterable[int]) -> Path:
+    """Write the images and the YAML of a study of runs of one step; return the YAML."""
+    terrain, study = folder / "terrain", folder / "computed.yaml"
     if not terrain.exists():
         generate_terrain(terrain, train=8, val=2, test=2, size=64, seed=0)
-    study, output = folder / "computed.yaml", folder / f"{runs} by {processes}"
     data = load_dataset("mars_terrain").model_copy(update={"root": str(terrain)})
     listed = json.dumps([data.model_dump(mode="json")])
-    study.write_text(f"{COMPUTED}seeds: {list(range(runs))}\ndatasets: {listed}\n")
+    study.write_text(f"{COMPUTED}seeds: {list(seeds)}\ndatasets: {listed}\n")
+    return study
+
+
+def processes_rate(processes: int, runs: int, folder: Path) -> str:
+    """Wall and processor seconds of a study of tiny runs, start and report included."""
+    study, output = write_computed_study(folder, range(runs)), folder / f"{runs} by {processes}"
     options = ["--processes", str(processes), "--output", str(output), "--device", "cpu"]
     command = [sys.executable, "-c", PROGRAM, "run", str(study), *options]
     wall, processor = time.perf_counter(), os.times()
