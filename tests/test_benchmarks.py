@@ -2,6 +2,7 @@
 things."""
 
 import mmap
+import os
 import re
 import runpy
 import sys
@@ -22,12 +23,15 @@ import bench_study
 import bench_timing
 import bench_training
 import numpy as np
+import psutil
 import pytest
+import scaling_ray
 import torch
 from scaling_fit import Cost, Growth, growth
 from scaling_images import images_growth
 from scaling_models import classes_growth, pixels_growth
-from scaling_studies import plans_growth, reports_growth
+from scaling_ray import ray_rate
+from scaling_studies import plans_growth, processes_rate, reports_growth
 from simulated_study import Size
 
 from encoder_ablations.experiments.runs.record import load_record
@@ -215,6 +219,33 @@ def test_growth_of_every_job_at_small_sizes(tmp_path, monkeypatch):
 def test_growth_of_reports(tmp_path):
     """Draws two reports."""
     assert len(reports_growth([10, 100], tmp_path).costs) == 2
+
+
+def test_what_a_study_of_few_runs_takes_does_not_count(tmp_path, monkeypatch):
+    taken = {2: (9.0, 7.0), 8: (12.0, 13.0)}
+    monkeypatch.setattr("scaling_studies._study_seconds", lambda _, runs, folder: taken[runs])
+    line = processes_rate(2, 6, tmp_path)
+    assert "2 processes: 2.00 runs/s, 1.00 s of processor time a run; start" in line
+
+
+def test_without_ray_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.cluster_utils", None)
+    line = ray_rate([1, 2], 1, tmp_path)
+    assert line.startswith("Ray: not measured; ")
+    assert "encoder-ablations[ray]" in line
+
+
+@pytest.mark.ray
+def test_ray_is_measured_and_cleared_away(tmp_path):
+    pytest.importorskip("ray")
+    before = {name: os.environ.get(name) for name in scaling_ray.SETTINGS}
+    line = ray_rate([1, 2], 2, tmp_path)
+    rates = [float(rate) for rate in re.findall(r"\d: ([\d.]+) \(", line)]
+    assert len(rates) == 2
+    assert 0 < rates[0] <= 1 / 0.5 + 0.01
+    assert rates[1] > rates[0]
+    assert {name: os.environ.get(name) for name in before} == before
+    assert not psutil.Process().children(recursive=True)
 
 
 def test_sizes_shrink(monkeypatch):
