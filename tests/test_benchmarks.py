@@ -153,7 +153,9 @@ def test_study(monkeypatch):
     """What a study takes beside the work is the difference of both."""
     monkeypatch.setattr(bench_study, "RUNS", 1)
     monkeypatch.setattr(bench_study, "PAIRS", 1)
-    (line,) = bench_study.run(0.0)
+    monkeypatch.setattr(bench_study, "PLANNED", 20)
+    planned, line = bench_study.run(0.0)
+    assert planned.startswith("plan of 20 runs with their ids: ")
     assert "target ≤ 0.1 s" in line
     overhead, study, work = map(float, re.findall(r"(-?[\d.]+) s(?= of| in|; a|\))", line))
     assert overhead == pytest.approx(study - work, abs=0.002)
@@ -222,10 +224,11 @@ def test_growth_of_reports(tmp_path):
 
 
 def test_what_a_study_of_few_runs_takes_does_not_count(tmp_path, monkeypatch):
-    taken = {2: (9.0, 7.0), 8: (12.0, 13.0)}
+    taken = {1: (9.0, 7.0), 7: (15.0, 13.0), 2: (9.0, 7.0), 8: (12.0, 13.0)}
     monkeypatch.setattr("scaling_studies._study_seconds", lambda _, runs, folder: taken[runs])
-    line = processes_rate(2, 6, tmp_path)
-    assert "2 processes: 2.00 runs/s, 1.00 s of processor time a run; start" in line
+    line = processes_rate([1, 2], 6, tmp_path)
+    assert "exponent 1.00," in line
+    assert "1: 1.00 (1.00 s), 2: 2.00 (1.00 s)" in line
 
 
 def test_without_ray_one_line_says_so(tmp_path, monkeypatch):

@@ -31,8 +31,7 @@ def run(seconds: float) -> Iterator[str]:
         yield plans_growth(shrunk(PLANS, 10), folder).line()
         for each in images_growth(shrunk(IMAGES, 10), folder):
             yield each.line()
-        for processes in PROCESSES:
-            yield processes_rate(processes, max(2, RUNS // SHRINK), folder)
+        yield processes_rate(PROCESSES, max(2, RUNS // SHRINK), folder)
         yield ray_rate(NODES, max(4, RUNS_OF_NODE // SHRINK), folder / "ray")
         largest = max(10, max(REPORTS) // SHRINK)
         reported = [runs for runs in REPORTS if runs <= largest]

@@ -8,8 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-from scaling_fit import silent
+from scaling_fit import rate_exponent, silent
 from scaling_studies import write_computed_study
 
 from encoder_ablations.experiments.runs.execution import Advance, Execution
@@ -99,10 +98,9 @@ def _line(nodes: Sequence[int], runs: int, rates: Sequence[float]) -> str:
         f"{count}: {rate:.2f} ({rate * SECONDS / count:.2f})"
         for count, rate in zip(nodes, rates, strict=True)
     ]
-    slope, _ = np.polyfit(np.log(nodes), np.log(rates), 1)
     return (
-        f"Ray, {runs} runs of {SECONDS:g} s for each node: exponent {slope:.2f}, linear is 1; runs "
-        f"per second by nodes, and their share of what sleeping allows: {', '.join(each)}"
+        f"Ray, {runs} runs of {SECONDS:g} s for each node: {rate_exponent(nodes, rates)}; runs per "
+        f"second by nodes, and their share of what sleeping allows: {', '.join(each)}"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from scaling_fit import Growth, growth, silent
+from scaling_fit import Growth, growth, rate_exponent, silent
 from simulated_study import Size, write_simulated_study
 
 from encoder_ablations.data.references import load_dataset
@@ -82,19 +82,23 @@ def write_computed_study(folder: Path, seeds: Iterable[int]) -> Path:
     return study
 
 
-def processes_rate(processes: int, runs: int, folder: Path) -> str:
-    """Return a row: runs per second of a study of tiny runs, and what a run takes.
+def processes_rate(processes: Sequence[int], runs: int, folder: Path) -> str:
+    """Return a row: runs per second of a study of tiny runs by the number of processes, ascending.
 
     A study of one run for each process is computed before, and taken off: so the start, the first
     use of each process and most of the report do not count. Latencies are measured as always, for
     two seconds in each run.
     """
-    small = _study_seconds(processes, processes, folder)
-    large = _study_seconds(processes, processes + runs, folder)
-    wall, used = (max(more - less, 1e-6) for more, less in zip(large, small, strict=True))
+    rates, each = [], []
+    for count in processes:
+        small = _study_seconds(count, count, folder)
+        large = _study_seconds(count, count + runs, folder)
+        wall, used = (max(more - less, 1e-6) for more, less in zip(large, small, strict=True))
+        rates.append(runs / wall)
+        each.append(f"{count}: {rates[-1]:.2f} ({used / runs:.2f} s)")
     return (
-        f"study of {runs} runs, {processes} processes: {runs / wall:.2f} runs/s, "
-        f"{used / runs:.2f} s of processor time a run; start and report {small[0]:.1f} s"
+        f"study of {runs} runs by processes: {rate_exponent(processes, rates)}; runs per second, "
+        f"and processor time of a run: {', '.join(each)}"
     )
 
 
