@@ -2,6 +2,8 @@
 things."""
 
 import mmap
+import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -17,16 +19,23 @@ import bench_raster
 import bench_report
 import bench_scaling
 import bench_startup
+import bench_study
 import bench_timing
 import bench_training
 import numpy as np
+import psutil
 import pytest
+import scaling_ray
 import torch
 from scaling_fit import Cost, Growth, growth
 from scaling_images import images_growth
 from scaling_models import classes_growth, pixels_growth
-from scaling_studies import plans_growth, reports_growth
+from scaling_ray import ray_rate
+from scaling_studies import plans_growth, processes_rate, reports_growth
 from simulated_study import Size
+
+from encoder_ablations.experiments.runs.record import load_record
+from encoder_ablations.experiments.studies.study import load_study_spec, plan
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
 IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_predict]
@@ -130,6 +139,28 @@ def test_startup(monkeypatch):
     assert "target" in line
 
 
+def test_a_study_and_a_plain_loop_do_the_same_work(tmp_path):
+    yaml = bench_study.write_computed_study(tmp_path, range(2))
+    bench_study.compute_study(yaml, tmp_path / "study")
+    specs = plan(load_study_spec(str(yaml)))
+    records = [load_record(tmp_path / "study" / "runs" / spec.run_id) for spec in specs]
+    plain = [counts.tolist() for counts in bench_study.compute_plainly(specs)]
+    assert [record.confusion_matrix for record in records] == plain
+    assert records[0].cost.latency_ms == [bench_study.NO_LATENCY] * 2
+
+
+def test_study(monkeypatch):
+    """What a study takes beside the work is the difference of both."""
+    monkeypatch.setattr(bench_study, "RUNS", 1)
+    monkeypatch.setattr(bench_study, "PAIRS", 1)
+    monkeypatch.setattr(bench_study, "PLANNED", 20)
+    planned, line = bench_study.run(0.0)
+    assert planned.startswith("plan of 20 runs with their ids: ")
+    assert "target ≤ 0.1 s" in line
+    overhead, study, work = map(float, re.findall(r"(-?[\d.]+) s(?= of| in|; a|\))", line))
+    assert overhead == pytest.approx(study - work, abs=0.002)
+
+
 def test_evaluation_compares_equal_things():
     generator = torch.Generator().manual_seed(1)
     maps = torch.randn(1, bench_evaluation.CLASSES, 128, 171, generator=generator)
@@ -190,6 +221,34 @@ def test_growth_of_every_job_at_small_sizes(tmp_path, monkeypatch):
 def test_growth_of_reports(tmp_path):
     """Draws two reports."""
     assert len(reports_growth([10, 100], tmp_path).costs) == 2
+
+
+def test_what_a_study_of_few_runs_takes_does_not_count(tmp_path, monkeypatch):
+    taken = {1: (9.0, 7.0), 7: (15.0, 13.0), 2: (9.0, 7.0), 8: (12.0, 13.0)}
+    monkeypatch.setattr("scaling_studies._study_seconds", lambda _, runs, folder: taken[runs])
+    line = processes_rate([1, 2], 6, tmp_path)
+    assert "exponent 1.00," in line
+    assert "1: 1.00 (1.00 s), 2: 2.00 (1.00 s)" in line
+
+
+def test_without_ray_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.cluster_utils", None)
+    line = ray_rate([1, 2], 1, tmp_path)
+    assert line.startswith("Ray: not measured; ")
+    assert "encoder-ablations[ray]" in line
+
+
+@pytest.mark.ray
+def test_ray_is_measured_and_cleared_away(tmp_path):
+    pytest.importorskip("ray")
+    before = {name: os.environ.get(name) for name in scaling_ray.SETTINGS}
+    line = ray_rate([1, 2], 2, tmp_path)
+    rates = [float(rate) for rate in re.findall(r"\d: ([\d.]+) \(", line)]
+    assert len(rates) == 2
+    assert 0 < rates[0] <= 1 / 0.5 + 0.01
+    assert rates[1] > rates[0]
+    assert {name: os.environ.get(name) for name in before} == before
+    assert not psutil.Process().children(recursive=True)
 
 
 def test_sizes_shrink(monkeypatch):

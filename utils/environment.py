@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -27,16 +28,28 @@ PACKAGES += ["opencv-python-headless"]
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that a result may depend on."""
     found = {"python": platform.python_version(), "encoder-ablations": __version__}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    installed = {name: _version(name) for name in PACKAGES}
+    return found | {name: version for name, version in installed.items() if version is not None}
 
 
+@cache
+def _version(name: str) -> str | None:
+    """Return the version of a package; None if it is not installed.
+
+    A process asks once, because reading a package's description takes milliseconds.
+    """
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
 def git_revision() -> str | None:
-    """Return the commit of this checkout, "+changes" if modified; None outside a checkout."""
+    """Return the commit of this checkout, "+changes" if modified; None outside a checkout.
+
+    A process asks once: what is changed after it has read its code does not count.
+    """
     folder = Path(__file__).parent
     try:
         revision = _git(folder, "rev-parse", "HEAD")

@@ -23,8 +23,10 @@ class StorageError(InputError):
 
 
 @contextmanager
-def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file; at the end of the block sync it and rename it to ``path``.
+def temporary_beside(path: Path | str) -> Iterator[Path]:
+    """Yield an empty temporary file; at the end of the block rename it to ``path``.
+
+    It is not synced, so that a power failure may leave a damaged file at ``path``.
 
     Raises:
         StorageError: the folder cannot be written to, or the disk is full; ``path`` is unchanged.
@@ -35,10 +37,8 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent.absolute())
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path))
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        os.close(descriptor)
+        yield Path(temporary)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
@@ -53,6 +53,20 @@ def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
             # one that cannot be deleted either is removed by the next writer
             with suppress(OSError):
                 os.unlink(temporary)
+
+
+@contextmanager
+def replacing(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file; at the end of the block sync it and rename it to ``path``.
+
+    Raises:
+        StorageError: the folder cannot be written to, or the disk is full; ``path`` is unchanged.
+    """
+    encoding = None if "b" in mode else "utf-8"
+    with temporary_beside(path) as temporary, temporary.open(mode, encoding=encoding) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def require_free(path: Path) -> None:

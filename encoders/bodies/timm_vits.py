@@ -1,5 +1,6 @@
 """What timm's classes of plain vision transformers call by different names."""
 
+from functools import cache
 from typing import Any
 
 import timm
@@ -16,10 +17,12 @@ TimmViT = VisionTransformer | Eva | Beit | NaFlexVit | VisionTransformerSAM
 """timm's vision transformers whose blocks all have the same grid of tokens."""
 
 
+@cache
 def one_block_of(name: str) -> Any:
     """Return a timm model without memory that tells its class and patch, with one block if it can.
 
-    Sapiens 2 has options for every block, and so has all of them.
+    All callers share it, and none may change it. Sapiens 2 has options for every block, and so has
+    all of them.
     """
     blocks: dict[str, Any] = {"depth": 1}
     if "sapiens2" in name:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from typing import Any
 
+import torch
 from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
@@ -11,10 +12,33 @@ from torch import Tensor, nn
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.segmenters.ops.deformable_attention import OPERATOR
 
+Flops = tuple[int, dict[str, int]]
+"""The multiply-adds of a model, and the share of each part."""
+_counted: dict[tuple[str, torch.Size], Flops] = {}
+"""Those of the models that have a name, by the size of the images."""
 
-def count_flops(
-    segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]
-) -> tuple[int, dict[str, int]]:
+
+def flops_of(
+    segmenter: Segmenter, images: Tensor, parts: tuple[str, ...], name: str | None
+) -> Flops:
+    """Return :func:`count_flops`; models of one name are counted once in a process.
+
+    Args:
+        segmenter: the model.
+        images: B×3×H×W.
+        parts: names of sub-modules of the segmenter; the same in all calls with one name.
+        name: tells models apart whose FLOPs may differ; None = the model is counted.
+    """
+    if name is None:
+        return count_flops(segmenter, images, parts)
+    key = (name, images.shape)
+    if key not in _counted:
+        _counted[key] = count_flops(segmenter, images, parts)
+    total, by_part = _counted[key]
+    return total, dict(by_part)
+
+
+def count_flops(segmenter: Segmenter, images: Tensor, parts: tuple[str, ...]) -> Flops:
     """Count the multiply-adds of one forward pass, from input to stride-4 scores.
 
     Args:

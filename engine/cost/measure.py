@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from encoder_ablations.engine.compilation import as_written
-from encoder_ablations.engine.cost.flops import count_flops
+from encoder_ablations.engine.cost.flops import flops_of
 from encoder_ablations.engine.cost.model_cost import Latency, ModelCost
 from encoder_ablations.segmenters.base import Segmenter
 from encoder_ablations.utils.arithmetic import deterministic_kernels, tensor_float32
@@ -25,6 +25,7 @@ def measure_cost(
     input_size: tuple[int, int],
     batch_sizes: tuple[int, ...],
     seconds: float = 1.0,
+    name: str | None = None,
 ) -> ModelCost:
     """Measure in true float32 and with the fastest kernels.
 
@@ -37,6 +38,7 @@ def measure_cost(
         input_size: (H, W), the same for all encoders that are compared.
         batch_sizes: latency is measured for each.
         seconds: time spent on each latency, after warm-up.
+        name: see :func:`~.flops.flops_of`; latencies are measured each time.
     """
     was_training = segmenter.training
     segmenter.eval()
@@ -44,9 +46,8 @@ def measure_cost(
     fastest = deterministic_kernels(False, gpu=device.type == "cuda")
     plain = as_written(segmenter)
     with torch.inference_mode(), fastest, tensor_float32(False), _quiet("fvcore"), plain:
-        flops, by_part = count_flops(
-            segmenter, torch.zeros(1, 3, *input_size, device=device), PARTS
-        )
+        image = torch.zeros(1, 3, *input_size, device=device)
+        flops, by_part = flops_of(segmenter, image, PARTS, name)
         latencies = [
             measure_latency(segmenter, input_size, batch, seconds) for batch in batch_sizes
         ]

@@ -33,6 +33,7 @@ def measure_with_regions(
     input_size: tuple[int, int],
     batch_sizes: tuple[int, ...],
     images: Sequence[Tensor],
+    name: str | None = None,
 ) -> ModelCost:
     """Return a model's cost, with the time of finding regions where its head reads some.
 
@@ -45,17 +46,18 @@ def measure_with_regions(
         input_size: (H, W).
         batch_sizes: latency is measured for each.
         images: each 3×h×w uint8 RGB, as the model's evaluation sees it; the first few are read.
+        name: see :func:`~.flops.flops_of`.
     """
     head = segmenter.head
     if not isinstance(head, ReadsRegions) or not head.regions.sets:
-        return measure_cost(segmenter, input_size, batch_sizes)
+        return measure_cost(segmenter, input_size, batch_sizes, name=name)
     arrays = [np.ascontiguousarray(each.permute(1, 2, 0).cpu().numpy()) for each in images]
     device = segmenter.mean.device
     # the first call also loads SAM
     maps = head.regions.found_anew(arrays[0], input_size, device)
     times = [_seconds(head.regions, each, input_size, device) for each in arrays[:IMAGES]]
     with head.regions.given(maps):
-        cost = measure_cost(segmenter, input_size, batch_sizes)
+        cost = measure_cost(segmenter, input_size, batch_sizes, name=name)
     regions = RegionsCost(milliseconds=1000 * float(np.median(times)), images=len(times))
     latencies = [_with(each, regions.milliseconds) for each in cost.latency_ms]
     return cost.model_copy(update={"latency_ms": latencies, "regions": regions})

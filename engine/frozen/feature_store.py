@@ -13,18 +13,19 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from encoder_ablations.utils.errors import InputError
-from encoder_ablations.utils.files import write_bytes, write_json
+from encoder_ablations.utils.files import temporary_beside, write_json
 from encoder_ablations.utils.leftovers import folder_time
 
 GIB = 1 << 30
@@ -32,6 +33,8 @@ IN_USE_SECONDS = 600.0
 """A group that was read or written within this time is not deleted to make room for another."""
 TOUCH_SECONDS = 60.0
 LOCK_SECONDS = 60.0
+HEADER_BYTES, MAP_BYTES = 512, 128
+"""More than a file holds besides the maps, and besides the numbers of each."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,25 +63,32 @@ class FeatureStore:
         key = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
         return FeatureGroup(self, self.folder / key, description)
 
-    def write(self, path: Path, content: bytes) -> bool:
+    def write(self, path: Path, size: int, save: Callable[[Path], object]) -> bool:
         """Write a file if there is room for it; return whether it was kept.
 
         Several processes take turns. Once the disk cannot be written to, the store stays closed.
+        Files are not synced, since reading notices a damaged one.
+
+        Args:
+            path: the file.
+            size: bytes that it takes at most.
+            save: writes it at the place that it is given.
         """
-        if self.closed or len(content) > self.budget:
+        if self.closed or size > self.budget:
             return False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / ".lock", timeout=LOCK_SECONDS):
                 used = self._used() - _size(path)
-                if used + len(content) > self.budget:
-                    used -= self._make_room(used + len(content) - self.budget, path)
-                if used + len(content) > self.budget:
+                if used + size > self.budget:
+                    used -= self._make_room(used + size - self.budget, path)
+                if used + size > self.budget:
                     return False
-                write_bytes(path, content)
-                (self.folder / "used").write_text(str(used + len(content)))
+                with temporary_beside(path) as temporary:
+                    save(temporary)
+                (self.folder / "used").write_text(str(used + _size(path)))
                 return True
-        except (InputError, OSError, NotImplementedError, Timeout) as error:
+        except (InputError, OSError, NotImplementedError, SafetensorError, Timeout) as error:
             logger.warning("the feature cache %s is no longer written to: %s", self.folder, error)
             self.closed = True
             return False
@@ -93,7 +103,7 @@ class FeatureStore:
         self._counted = True
         total = 0
         for path in _files(self.folder):
-            if path.name.startswith(".") and ".safetensors." in path.name:
+            if path.name.startswith(".") and ".safetensors~" in path.name:
                 # written under the lock, which this process holds: so a killed one left it
                 path.unlink(missing_ok=True)
             else:
@@ -183,10 +193,12 @@ class FeatureGroup:
         plain = [each.detach().to(dtype or each.dtype).cpu().contiguous() for each in maps]
         dtypes = " ".join(str(each.dtype).removeprefix("torch.") for each in maps)
         about = {"state": state, "dtypes": dtypes, "checksum": _checksum(state + dtypes, plain)}
-        content = save({str(index): each for index, each in enumerate(plain)}, about)
+        tensors = {str(index): each for index, each in enumerate(plain)}
+        size = HEADER_BYTES + sum(MAP_BYTES + each.nbytes for each in plain)
         if not self._touch():
             return
-        if not self._store.write(self._path(name), content):
+        save = partial(save_file, tensors, metadata=about)
+        if not self._store.write(self._path(name), size, save):
             self.full = True
             if not self._store.closed:
                 logger.warning(

@@ -26,6 +26,8 @@ NAMES = "body_names"
 """Key of the names that a frozen body's parameters have in the model, where adapters change them:
 name in the other file → name in the model."""
 MOST_THREADS = 8
+WORTH_THREADS = 1 << 25
+"""Bytes of tensors from which threads share their digests; fewer are digested sooner by one."""
 WAY_OUT = "Restore the file, or delete the run's folder to run it again."
 PLAIN = (int, float, str, bool, type(None))
 """Types of the values that a checkpoint may hold beside tensors."""
@@ -162,10 +164,23 @@ def check_digest(path: Path, content: dict[str, Any]) -> None:
 
 def _digest(content: dict[str, Any]) -> str:
     """Return the SHA-256 of all names, types, shapes and bytes, in the order of the keys."""
-    # threads share the tensors: hashlib lets go of the interpreter meanwhile
-    with ThreadPoolExecutor(min(MOST_THREADS, torch.get_num_threads())) as threads:
-        lines = list(threads.map(_line, _leaves("", content)))
+    leaves = list(_leaves("", content))
+    threads = min(MOST_THREADS, torch.get_num_threads())
+    if threads == 1 or sum(map(_size, leaves)) < WORTH_THREADS:
+        lines = list(map(_line, leaves))
+    else:
+        # threads share the tensors: hashlib lets go of the interpreter meanwhile
+        with ThreadPoolExecutor(threads) as pool:
+            lines = list(pool.map(_line, leaves))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _size(leaf: tuple[str, Any]) -> int:
+    """Return the bytes of a tensor; 0 for a plain value."""
+    _, value = leaf
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return 0
 
 
 def _line(leaf: tuple[str, Any]) -> str:

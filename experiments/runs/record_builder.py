@@ -172,11 +172,19 @@ def cost_record(
 def _model_cost(segmenter: Segmenter, spec: RunSpec, images: Sequence[Tensor]) -> ModelCost:
     """Return parameters as trained, and FLOPs and latency with merged adapters if asked for."""
     size, batch_sizes = spec.recipe.augmentation.crop, tuple(sorted({1, spec.recipe.batch_size}))
+    name = _architecture(spec)
     adapt = spec.encoder.adapt
     if adapt is None or not adapt.lora.merge:
-        return measure_with_regions(segmenter, size, batch_sizes, images)
+        return measure_with_regions(segmenter, size, batch_sizes, images, name)
     merged = Segmenter(merge_adapters(segmenter.encoder), segmenter.head)
     merged.image_head = segmenter.image_head
     merged = merged.to(segmenter.mean.device)
-    cost = measure_with_regions(merged, size, batch_sizes, images)
+    cost = measure_with_regions(merged, size, batch_sizes, images, name)
     return cost.model_copy(update=count_parameters(segmenter))
+
+
+def _architecture(spec: RunSpec) -> str:
+    """Return all that decides the FLOPs of a run's model: runs of other seeds have the same."""
+    classes = (len(spec.dataset.classes), len(spec.dataset.image_classes or ()))
+    precision = spec.recipe.feature_precision
+    return f"{spec.encoder!r} {spec.segmenter!r} {classes} {precision}"

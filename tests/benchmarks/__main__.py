@@ -16,7 +16,7 @@ from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.environment import processor, versions
 
 BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "predict", "private", "startup"]
-BENCHMARKS += ["training"]
+BENCHMARKS += ["study", "training"]
 SLOW = ["lint", "raster", "report", "scaling"]
 """Take minutes: only when asked for."""
 

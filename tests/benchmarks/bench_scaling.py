@@ -1,4 +1,5 @@
-"""How cost grows: with images, pixels, classes, runs and processes, and a fitted exponent each."""
+"""How cost grows: with images, pixels, classes, runs, processes and machines, and a fitted exponent
+each."""
 
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from bench_data import own_cache
 from scaling_images import images_growth
 from scaling_models import classes_growth, pixels_growth
+from scaling_ray import ray_rate
 from scaling_studies import plans_growth, processes_rate, reports_growth
 
 IMAGES = [1000, 10_000, 100_000]
@@ -15,6 +17,7 @@ CLASSES = [2, 20, 200, 2000]
 PLANS = [10, 100, 1000, 10_000]
 REPORTS = [10, 100, 1000, 10_000]
 PROCESSES, RUNS = [1, 2], 8
+NODES, RUNS_OF_NODE = [1, 2, 4], 20
 SHRINK = 1
 """The sizes are divided by it."""
 
@@ -28,8 +31,8 @@ def run(seconds: float) -> Iterator[str]:
         yield plans_growth(shrunk(PLANS, 10), folder).line()
         for each in images_growth(shrunk(IMAGES, 10), folder):
             yield each.line()
-        for processes in PROCESSES:
-            yield processes_rate(processes, max(2, RUNS // SHRINK), folder)
+        yield processes_rate(PROCESSES, max(2, RUNS // SHRINK), folder)
+        yield ray_rate(NODES, max(4, RUNS_OF_NODE // SHRINK), folder / "ray")
         largest = max(10, max(REPORTS) // SHRINK)
         reported = [runs for runs in REPORTS if runs <= largest]
         yield reports_growth(reported, folder / "reports").line()

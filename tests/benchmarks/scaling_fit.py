@@ -41,9 +41,7 @@ class Growth:
     @property
     def exponent(self) -> float:
         """1 for cost that grows as the size does; less where a fixed part prevails."""
-        seconds = [cost.seconds for cost in self.costs]
-        slope, _ = np.polyfit(np.log(self.sizes), np.log(seconds), 1)
-        return float(slope)
+        return slope(self.sizes, [cost.seconds for cost in self.costs])
 
     def line(self) -> str:
         """One row of the benchmark's table."""
@@ -55,6 +53,17 @@ class Growth:
             f"{self.job}: exponent {self.exponent:.2f}; target ≤ {LINEAR}; processor time and "
             f"memory by size: {', '.join(each)}"
         )
+
+
+def slope(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """Return that of a straight line through the logarithms, by least squares."""
+    found, _ = np.polyfit(np.log(sizes), np.log(values), 1)
+    return float(found)
+
+
+def rate_exponent(workers: Sequence[int], rates: Sequence[float]) -> str:
+    """Say with which power of the number of workers their rate grows."""
+    return f"exponent {slope(workers, rates):.2f}, where 1 is without any loss"
 
 
 def growth(

@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from scaling_fit import Growth, growth, silent
+from scaling_fit import Growth, growth, rate_exponent, silent
 from simulated_study import Size, write_simulated_study
 
 from encoder_ablations.data.references import load_dataset
@@ -71,15 +71,40 @@ def _reported(folder: Path) -> None:
         report_of(reported(folder))
 
 
-def processes_rate(processes: int, runs: int, folder: Path) -> str:
-    """Wall and processor seconds of a study of tiny runs, start and report included."""
-    terrain = folder / "terrain"
+def write_computed_study(folder: Path, seeds: Iterable[int]) -> Path:
+    """Write the images and the YAML of a study of runs of one step; return the YAML."""
+    terrain, study = folder / "terrain", folder / "computed.yaml"
     if not terrain.exists():
         generate_terrain(terrain, train=8, val=2, test=2, size=64, seed=0)
-    study, output = folder / "computed.yaml", folder / f"{runs} by {processes}"
     data = load_dataset("mars_terrain").model_copy(update={"root": str(terrain)})
     listed = json.dumps([data.model_dump(mode="json")])
-    study.write_text(f"{COMPUTED}seeds: {list(range(runs))}\ndatasets: {listed}\n")
+    study.write_text(f"{COMPUTED}seeds: {list(seeds)}\ndatasets: {listed}\n")
+    return study
+
+
+def processes_rate(processes: Sequence[int], runs: int, folder: Path) -> str:
+    """Return a row: runs per second of a study of tiny runs by the number of processes, ascending.
+
+    A study of one run for each process is computed before, and taken off: so the start, the first
+    use of each process and most of the report do not count. Latencies are measured as always, for
+    two seconds in each run.
+    """
+    rates, each = [], []
+    for count in processes:
+        small = _study_seconds(count, count, folder)
+        large = _study_seconds(count, count + runs, folder)
+        wall, used = (max(more - less, 1e-6) for more, less in zip(large, small, strict=True))
+        rates.append(runs / wall)
+        each.append(f"{count}: {rates[-1]:.2f} ({used / runs:.2f} s)")
+    return (
+        f"study of {runs} runs by processes: {rate_exponent(processes, rates)}; runs per second, "
+        f"and processor time of a run: {', '.join(each)}"
+    )
+
+
+def _study_seconds(processes: int, runs: int, folder: Path) -> tuple[float, float]:
+    """Return wall and processor seconds of ``ablate run``, start and report included."""
+    study, output = write_computed_study(folder, range(runs)), folder / f"{runs} by {processes}"
     options = ["--processes", str(processes), "--output", str(output), "--device", "cpu"]
     command = [sys.executable, "-c", PROGRAM, "run", str(study), *options]
     wall, processor = time.perf_counter(), os.times()
@@ -87,8 +112,4 @@ def processes_rate(processes: int, runs: int, folder: Path) -> str:
     if done.returncode:
         raise RuntimeError(done.stderr + done.stdout)
     took, after = time.perf_counter() - wall, os.times()
-    used = sum(after[2:4]) - sum(processor[2:4])
-    return (
-        f"study of {runs} runs, {processes} processes: {took / runs:.2f} s a run, "
-        f"{used / runs:.2f} s of processor time a run"
-    )
+    return took, sum(after[2:4]) - sum(processor[2:4])

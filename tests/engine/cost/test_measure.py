@@ -5,6 +5,7 @@ import torch
 
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
+from encoder_ablations.engine.cost import flops
 from encoder_ablations.engine.cost.measure import PARTS, measure_cost
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
@@ -42,6 +43,24 @@ def test_vit_by_hand():
     assert norms == 5 * tokens * width * (2 * 12 + 4)
     assert cost.tokens == patches
     assert cost.flops == sum(cost.flops_by_part.values())
+
+
+def test_models_of_one_name_are_counted_once(monkeypatch):
+    counted, count = [], flops.count_flops
+    monkeypatch.setattr(flops, "_counted", {})
+    monkeypatch.setattr(flops, "count_flops", lambda *of: counted.append(of) or count(*of))
+    segmenter = make(LinearSpec(name="linear"), "test_vit", neck="none", taps=[1.0])
+    sides, names = (64, 64, 96, 64, 64), ("a", "a", "a", "b", None)
+    costs = [
+        measure_cost(segmenter, (64, side), (1,), 0.0, name)
+        for side, name in zip(sides, names, strict=True)
+    ]
+    assert [tuple(images.shape) for _, images, _ in counted] == [
+        (1, 3, 64, side) for side in (64, 96, 64, 64)
+    ]
+    same = [(cost.flops, cost.flops_by_part) for cost in costs]
+    assert same[0] == same[1] == same[3] == same[4]
+    assert same[0] != same[2]
 
 
 def test_adapters_are_counted():

@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from encoder_ablations.engine.frozen import feature_store
 from encoder_ablations.engine.frozen.feature_store import FeatureStore
@@ -153,7 +154,7 @@ def test_leftovers_of_a_killed_process_are_cleared_and_counted_anew(tmp_path):
     store = FeatureStore(tmp_path, 12000)
     store.group({}).write("image", "", [torch.zeros(1000)])
     folder = next(tmp_path.rglob("*.safetensors")).parent
-    (folder / ".x.safetensors.abc").write_bytes(bytes(9000))
+    (folder / ".x.safetensors~host~1~abc").write_bytes(bytes(9000))
     other = folder / ".key.json.abc"  # another process writes it at this moment, without the lock
     other.write_text("{")
     (tmp_path / "used").write_text("17 and a ha")
@@ -177,18 +178,35 @@ def test_a_folder_that_cannot_be_written_to_stops_nothing(tmp_path, caplog):
     assert len(caplog.records) == 1
 
 
-def test_a_full_disk_stops_nothing(store, caplog, monkeypatch):
-    def no_space(path, content):
-        raise feature_store.InputError(f"cannot write {path}: No space left on device.")
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")]
+)
+def test_a_full_disk_stops_nothing(store, caplog, monkeypatch, error):
+    def no_space(tensors, filename, metadata):
+        raise error
 
     store.group({}).write("image", "", MAPS)
-    monkeypatch.setattr(feature_store, "write_bytes", no_space)
+    monkeypatch.setattr(feature_store, "save_file", no_space)
     with caplog.at_level(logging.WARNING):
         store.group({}).write("another", "", MAPS)
         store.group({}).write("third", "", MAPS)
     assert len(caplog.records) == 1
     assert "No space left" in caplog.text
     assert same(store.group({}).read("image", ""), MAPS)
+    assert only_file(store)
+
+
+def test_files_take_no_more_than_is_counted(tmp_path, monkeypatch):
+    """Many maps, and a long state."""
+    store, sizes = FeatureStore(tmp_path, 1 << 24), []
+    write = store.write
+    monkeypatch.setattr(
+        store, "write", lambda path, size, save: sizes.append(size) or write(path, size, save)
+    )
+    store.group({}).write("image", "0" * 40, [torch.zeros(1, 2, 300, 300) for _ in range(20)])
+    assert 0 < only_file(store).stat().st_size <= sizes[0]
+    kept = sum(path.stat().st_size for path in store.folder.glob("*/**/*") if path.is_file())
+    assert int((store.folder / "used").read_text()) == kept
 
 
 def _write_and_read(folder, budget, offset, queue):

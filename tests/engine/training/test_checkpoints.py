@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from encoder_ablations.engine.training import checkpoints
 from encoder_ablations.engine.training.checkpoints import (
     CheckpointError,
     load_checkpoint,
@@ -134,6 +135,20 @@ def test_every_kind_of_value_keeps_its_digest(tmp_path):
     content = load_checkpoint(path)
     assert all(torch.equal(content["model"][key], value) for key, value in enumerate(values))
     assert content["plain"]["betas"] == (0.9, 0.999)
+
+
+def test_threads_that_share_a_digest_do_not_change_it(monkeypatch):
+    content = {"model": {str(number): torch.randn(9, number) for number in range(5)}, "step": 3}
+    plain = checkpoints._digest(content)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(checkpoints, "WORTH_THREADS", 1)
+    assert checkpoints._digest(content) == plain
+
+
+def test_little_is_digested_without_threads(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(checkpoints, "ThreadPoolExecutor", None)
+    assert checkpoints._digest({"model": {"a": torch.ones(9)}})
 
 
 class Payload:
