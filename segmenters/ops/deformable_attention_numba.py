@@ -258,7 +258,8 @@ def _backward_sample(
     by_y = x0 * (s10 - s00) + x1 * (s11 - s01)
     grad_place[0] = weight * np.float32(extent[1]) * by_x
     grad_place[1] = weight * np.float32(extent[0]) * by_y
-    return y0 * (x0 * s00 + x1 * s01) + y1 * (x0 * s10 + x1 * s11)
+    by_weight: np.float32 = y0 * (x0 * s00 + x1 * s01) + y1 * (x0 * s10 + x1 * s11)
+    return by_weight
 
 
 # "reassoc" lets the sums use vector registers; NaN stays NaN
