@@ -13,8 +13,9 @@ from encoder_ablations.utils.optional import no_place_for_kernels
 
 STRIDE = 4
 """Default of the image pixels per step of the maps: the stride of p2."""
-BAND_ROWS = 8
-"""Most rows of the result that are worked on together; they share two rows of the maps."""
+BAND = 8
+"""Most rows of the result that are worked on together; they share two rows of the maps. The same
+holds for columns."""
 LABEL_TYPES = (np.uint8, np.int16, np.int64)
 """The smallest that holds all class ids, and one more value, is taken."""
 
@@ -28,6 +29,25 @@ class Taps(NamedTuple):
     lower: np.ndarray
     upper: np.ndarray
     t: np.ndarray
+
+
+class Columns(NamedTuple):
+    """The columns of the result in G groups of n.
+
+    All columns of a group lie between the same two columns of the maps. Where there are fewer than
+    n, the last one is repeated.
+
+    Attributes:
+        lower: G columns of the maps.
+        upper: G columns of the maps.
+        t: n×G, the weight of ``upper``.
+        pixels: n×G columns of the result, rising.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    t: np.ndarray
+    pixels: np.ndarray
 
 
 def upsample_argmax(
@@ -65,10 +85,10 @@ def upsample_argmax(
     classes, height, width = scores.shape
     divisible = stride * height == image_size[0] and stride * width == image_size[1]
     rows = _taps(height, image_size[0], size[0], stride, divisible)
-    columns = _taps(width, image_size[1], size[1], stride, divisible)
+    columns = _grouped(_taps(width, image_size[1], size[1], stride, divisible))
     firsts = np.empty((height, width), np.int32)
     labels = np.empty(size, next(kind for kind in LABEL_TYPES if classes <= np.iinfo(kind).max))
-    bands = _bands(rows.lower)
+    bands = _bands(rows.lower, BAND)
 
     def find_firsts(first: int, last: int) -> None:
         kernels.argmax_rows(scores, firsts, first, last)
@@ -116,14 +136,24 @@ def _taps(source: int, pixels: int, target: int, stride: float, divisible: bool)
     return Taps(lower, np.minimum(lower + 1, source - 1), t)
 
 
-def _bands(lower: np.ndarray) -> np.ndarray:
+def _bands(lower: np.ndarray, most: int) -> np.ndarray:
     """Return the first row of each band, and the number of rows at the end.
 
-    A band has at most ``BAND_ROWS`` rows, which all have the same ``lower``.
+    A band has at most ``most`` rows, which all have the same ``lower``.
     """
     starts = [*np.flatnonzero(np.diff(lower, prepend=-1)), len(lower)]
-    bands = [row for start, stop in pairwise(starts) for row in range(start, stop, BAND_ROWS)]
+    bands = [row for start, stop in pairwise(starts) for row in range(start, stop, most)]
     return np.array([*bands, len(lower)])
+
+
+def _grouped(taps: Taps) -> Columns:
+    """Return the columns in groups of as many as lie between two columns of the maps."""
+    usual = round(len(taps.lower) / (taps.lower[-1] + 1))
+    number = min(max(usual, 1), BAND)
+    bounds = _bands(taps.lower, number)
+    first, last = bounds[:-1], bounds[1:] - 1
+    pixels = np.minimum(first + np.arange(number)[:, None], last)
+    return Columns(taps.lower[first], taps.upper[first], taps.t[pixels], pixels)
 
 
 def _check(

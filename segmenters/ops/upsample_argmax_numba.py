@@ -45,11 +45,30 @@ def argmax_rows(maps: np.ndarray, labels: np.ndarray, first: int, last: int) -> 
 
 @compiled("contract", inline=True)
 def _stretch(
-    row: np.ndarray, lower: np.ndarray, upper: np.ndarray, t: np.ndarray, result: np.ndarray
+    row: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    t: np.ndarray,
+    ends: np.ndarray,
+    result: np.ndarray,
 ) -> None:
-    """Fill in one row of a map, interpolated at the pixels of a tile."""
-    for x in range(lower.shape[0]):
-        result[x] = row[lower[x]] * (ONE - t[x]) + row[upper[x]] * t[x]
+    """Fill in one row of a map, interpolated at the columns of G groups of n.
+
+    Args:
+        row: of the map.
+        lower: G.
+        upper: G.
+        t: n×G.
+        ends: 2×G, overwritten.
+        result: n×G.
+    """
+    left, right = ends[0], ends[1]
+    # once for each group, because reading scattered values takes longest
+    for g in range(lower.shape[0]):
+        left[g], right[g] = row[lower[g]], row[upper[g]]
+    for n in range(t.shape[0]):
+        for g in range(lower.shape[0]):
+            result[n, g] = left[g] * (ONE - t[n, g]) + right[g] * t[n, g]
 
 
 @compiled("contract", inline=True)
@@ -66,7 +85,7 @@ def label_bands(
     maps: np.ndarray,
     firsts: np.ndarray,
     rows: tuple[np.ndarray, np.ndarray, np.ndarray],
-    columns: tuple[np.ndarray, np.ndarray, np.ndarray],
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     bands: np.ndarray,
     labels: np.ndarray,
     first: int,
@@ -78,33 +97,35 @@ def label_bands(
         maps: K×h×w scores.
         firsts: h×w, their argmax.
         rows: lower, upper and t of each row of ``labels``.
-        columns: lower, upper and t of each column of ``labels``.
+        columns: lower, upper, t and pixels of the groups of columns of ``labels``.
         bands: first row of each band, and the number of rows. The rows of a band lie between the
             same two rows of the maps.
         labels: H0×W0.
         first: first band.
         last: band after the last one.
     """
-    lower, upper, t = columns
-    open_pixels = np.empty(labels.shape[1], np.int64)
+    lower, upper, t, pixels = columns
+    number, groups = pixels.shape
+    open_groups = np.empty(groups, np.int64)
+    together = max(1, TILE // number)
     for band in range(first, last):
         start, stop = bands[band], bands[band + 1]
         above, below = rows[0][start], rows[1][start]
         count = 0
-        # where the four corners agree, so does all between them; the other pixels stay open
-        for x in range(labels.shape[1]):
-            label = firsts[above, lower[x]]
-            agree = label == firsts[above, upper[x]] and label == firsts[below, upper[x]]
-            if agree and label == firsts[below, lower[x]]:
-                labels[start:stop, x] = label
+        # where the four corners agree, so does all between them; the other groups stay open
+        for g in range(groups):
+            label = firsts[above, lower[g]]
+            agree = label == firsts[above, upper[g]] and label == firsts[below, upper[g]]
+            if agree and label == firsts[below, lower[g]]:
+                labels[start:stop, pixels[0, g] : pixels[number - 1, g] + 1] = label
             else:
-                open_pixels[count] = x
+                open_groups[count] = g
                 count += 1
-        # all classes at the open pixels, some at a time
-        for tile in range(0, count, TILE):
-            pixels = open_pixels[tile : min(tile + TILE, count)]
-            t_rows, left, right = rows[2][start:stop], lower[pixels], upper[pixels]
-            _label_tile(maps, above, below, t_rows, left, right, t[pixels], start, pixels, labels)
+        # all classes at the open groups, some at a time
+        for tile in range(0, count, together):
+            own = open_groups[tile : min(tile + together, count)]
+            part = lower[own], upper[own], t[:, own].copy(), pixels[:, own].copy()
+            _label_tile(maps, above, below, rows[2][start:stop], part, start, labels)
 
 
 @compiled("contract")
@@ -113,23 +134,25 @@ def _label_tile(
     above: int,
     below: int,
     rows_t: np.ndarray,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    t: np.ndarray,
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     start: int,
-    pixels: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """Label some pixels of a band of rows that begins at ``start``, comparing all classes."""
-    count = pixels.shape[0]
-    top, bottom = np.empty(count, np.float32), np.empty(count, np.float32)
-    best = np.full((rows_t.shape[0], count), -np.inf, np.float32)
-    found = np.zeros((rows_t.shape[0], count), np.int32)
+    """Label some groups of columns in a band of rows that begins at ``start``.
+
+    All classes are compared.
+    """
+    lower, upper, t, pixels = columns
+    ends = np.empty((2, lower.shape[0]), np.float32)
+    top, bottom = np.empty(t.shape, np.float32), np.empty(t.shape, np.float32)
+    flat_top, flat_bottom, places = top.ravel(), bottom.ravel(), pixels.ravel()
+    best = np.full((rows_t.shape[0], places.shape[0]), -np.inf, np.float32)
+    found = np.zeros((rows_t.shape[0], places.shape[0]), np.int32)
     for k in range(maps.shape[0]):
-        _stretch(maps[k, above], lower, upper, t, top)
-        _stretch(maps[k, below], lower, upper, t, bottom)
+        _stretch(maps[k, above], lower, upper, t, ends, top)
+        _stretch(maps[k, below], lower, upper, t, ends, bottom)
         for y in range(rows_t.shape[0]):
-            _update(top, bottom, rows_t[y], np.int32(k), best[y], found[y])
+            _update(flat_top, flat_bottom, rows_t[y], np.int32(k), best[y], found[y])
     for y in range(rows_t.shape[0]):
-        for x in range(count):
-            labels[start + y, pixels[x]] = found[y, x]
+        for x in range(places.shape[0]):
+            labels[start + y, places[x]] = found[y, x]

@@ -140,6 +140,22 @@ def test_nothing_outside_is_read():
     assert all(tensor.isfinite().all() for tensor in run(deformable_attention, inputs, SHAPES))
 
 
+def test_points_at_and_beyond_the_border():
+    """Every half cell, from three cells before a map to three behind it. Sizes are powers of two,
+    so that nothing is rounded: at a cell the derivative depends on the side."""
+    shapes, steps = [(2, 4), (1, 1)], torch.arange(-3, 7, 0.5, dtype=torch.float64)
+    y, x = (axis.flatten() for axis in torch.meshgrid(steps, steps, indexing="ij"))
+    exact = make(shapes, batch=1, queries=len(x), points=1, dtype=torch.float64)
+    sizes = torch.tensor([(width, height) for height, width in shapes])
+    places = (torch.stack([x, y], -1)[None, :, None, None] + 0.5) / sizes
+    exact[1].data.copy_(places[:, :, :, :, None])
+    narrow = [tensor.detach().float().requires_grad_() for tensor in exact]
+    for ours, reference in zip(
+        run(deformable_attention, narrow, shapes), run(official, exact, shapes), strict=True
+    ):
+        torch.testing.assert_close(ours.double(), reference, rtol=1e-4, atol=2e-5)
+
+
 def test_empty_levels_are_not_sampled():
     shapes = [(0, 0), (3, 2), (0, 5)]
     inputs = make(shapes)
