@@ -21,12 +21,15 @@ import bench_timing
 import bench_training
 import numpy as np
 import pytest
+import scaling_images
 import torch
 from scaling_fit import Cost, Growth, growth
 from scaling_images import images_growth
 from scaling_models import classes_growth, pixels_growth
 from scaling_studies import plans_growth, reports_growth
 from simulated_study import Size
+
+from encoder_ablations.data.datasets.folder import FolderDataset
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
 IN_SECONDS = [bench_adapter, bench_cache, bench_evaluation, bench_op, bench_predict]
@@ -184,6 +187,20 @@ def test_growth_of_every_job_at_small_sizes(tmp_path, monkeypatch):
     names = ["evaluate classes", "predict pixels by windows", "plan runs", "list images"]
     assert [each.job for each in rows] == [*names, "check images", "split images", "cache images"]
     assert all(cost.seconds > 0 for each in rows for cost in each.costs)
+
+
+def test_each_division_reads_all_masks(tmp_path, monkeypatch):
+    """What an earlier repeat has counted would make some sizes cheaper than others."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    scaling_images.make_images(tmp_path / "images", 12)
+    read, read_mask = [], FolderDataset.read_mask
+    monkeypatch.setattr(
+        FolderDataset, "read_mask", lambda self, index: read.append(index) or read_mask(self, index)
+    )
+    for _ in range(2):
+        scaling_images.divide(scaling_images.spec_of(tmp_path / "images"))
+        assert sorted(read) == list(range(12))
+        read.clear()
 
 
 @pytest.mark.slow
