@@ -61,15 +61,16 @@ def growth(
     job: str,
     sizes: Sequence[int],
     prepare: Callable[[int], Callable[[], object]],
+    most: int = MOST,
 ) -> Growth:
     """Measure a job at each size; ``prepare`` returns the work, and is not measured."""
-    return Growth(job, sizes, [cost(prepare(size)) for size in sizes])
+    return Growth(job, sizes, [cost(prepare(size), most) for size in sizes])
 
 
-def cost(work: Callable[[], object]) -> Cost:
-    """Do some work, repeatedly where it is short, and return what it cost."""
+def cost(work: Callable[[], object], most: int) -> Cost:
+    """Do some work, at most so often, and return what it cost."""
     memory, times = 0, []
-    while not times or (len(times) < MOST and sum(times) < PATIENCE):
+    while not times or (len(times) < most and sum(times) < PATIENCE):
         gc.collect()  # what it would free meanwhile is not the work's
         _forget_peak()
         before, begin = _status("VmRSS"), time.process_time()
