@@ -105,7 +105,9 @@ def test_data_without_camvid(monkeypatch):
     lines = list(bench_data.run(0.0))
     assert "8 images of bench_data" in lines[0]
     assert "images/s" in lines[0]
-    assert len(lines) == 2  # against the official mapper twice, or once and why not
+    assert "target" in lines[0]
+    # then against the official mapper twice, or why not
+    assert len(lines) in (2, 3)
 
 
 @pytest.mark.slow
