@@ -81,10 +81,9 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
             range.
     """
     with opened(path) as file:
-        if not (upright and _orientation(file) > 1):
-            pixels = decode_jpeg(path, file)
-            if pixels is not None:
-                return pixels
+        as_stored = not (upright and _orientation(file) > 1)
+        if as_stored and (pixels := decode_jpeg(path, file)) is not None:
+            return pixels
         image = _turned(file, upright)
         if image.mode.startswith("I"):
             return _from_16_bits(path, np.asarray(image))
