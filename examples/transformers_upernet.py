@@ -48,7 +48,7 @@ def make_batch(dataset: FolderDataset, start: int) -> tuple[torch.Tensor, torch.
     """
     samples = [dataset[(start + number) % len(dataset)] for number in range(BATCH)]
     images = torch.stack([torch.tensor(sample.image).permute(2, 0, 1) / 255 for sample in samples])
-    return images, torch.stack([torch.tensor(sample.mask) for sample in samples])
+    return images, torch.stack([torch.tensor(sample.truth) for sample in samples])
 
 
 def train(model: UperNetForSemanticSegmentation, dataset: FolderDataset) -> list[float]:

@@ -25,7 +25,7 @@ from encoder_ablations.data.checks.image_statistics import moments, perceptual_h
 from encoder_ablations.data.datasets.decoding import class_table, read_values
 from encoder_ablations.data.datasets.orientation import drawn_on
 from encoder_ablations.data.datasets.reading import read_image
-from encoder_ablations.data.datasets.sample import IGNORE
+from encoder_ablations.data.datasets.sample import IGNORE, mask_type
 from encoder_ablations.data.datasets.spec import LARGEST_VALUE, DatasetSpec
 from encoder_ablations.utils.texts import first_names, plural
 
@@ -48,6 +48,8 @@ class Inspector:
     def __init__(self, spec: DatasetSpec) -> None:
         self._spec = spec
         self._class_of = class_table(spec)
+        # images of each split are looked for in those before it (`shared_views`)
+        self._first_split = next(iter(spec.splits))
 
     def inspect(self, facts: PairFacts) -> None:
         """Fill in what the two files of a pair hold, with findings in place of errors."""
@@ -70,7 +72,8 @@ class Inspector:
     def _compare_content(self, pixels: np.ndarray, classes: np.ndarray, facts: PairFacts) -> None:
         """Measure how image and mask go together, if they fit each other."""
         if pixels.shape[:2] == classes.shape and classes.min() >= 0:
-            facts.content = pair_content(pixels, classes, self._spec.ignore_label)
+            ignore = self._spec.ignore_label
+            facts.content = pair_content(pixels, classes.astype(mask_type(ignore)), ignore)
 
     def _image_facts(self, pixels: np.ndarray, facts: PairFacts) -> ImageFacts:
         path = facts.pair.image
@@ -89,7 +92,7 @@ class Inspector:
             digest=_digest(pixels),
             thumbnail=thumbnail,
             phash=phash,
-            content=image_content(pixels),
+            content=image_content(pixels, mirror=facts.split != self._first_split),
             orientation=header.orientation,
         )
 
@@ -136,7 +139,9 @@ class Inspector:
         # values without a class, -1, are added up in one more place, at the end
         totals = np.zeros(ignore + 2, np.int64)
         np.add.at(totals, targets, pixels)
-        return totals[: len(self._spec.classes)], int(totals[ignore]), targets < 0
+        # a copy: a view would keep the places of all possible ids in memory
+        counts = totals[: len(self._spec.classes)].copy()
+        return counts, int(totals[ignore]), targets < 0
 
     def _note_classes(
         self, mask: MaskFacts, values: np.ndarray, pixels: np.ndarray, facts: PairFacts

@@ -1,8 +1,10 @@
 """Lists the files of a dataset: below a folder, or where a pattern of paths says."""
 
+import gc
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, takewhile
 from pathlib import Path
 
@@ -16,6 +18,22 @@ Files = dict[str, list[Path]]
 """Files by what image and mask have in common."""
 
 _TOKEN = re.compile(r"(\{id\}|\{split\}|\*\*/|\*)")
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Let Python's cyclic garbage collector wait until the end of the block.
+
+    Lists of paths hold no cycles. The collector would look at all of them again and again: a third
+    of the time for 100,000 files.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def list_folder(folder: Path, suffixes: Collection[str], label: str, recursive: bool) -> Files:
@@ -70,20 +88,21 @@ def tell_apart(images: Files, masks: Files) -> tuple[Files, Files]:
     Such a file belongs to the narrower of the two places, which holds fewer files: what
     ``{split}annot/{id}.png`` finds is no image, although ``{split}/{id}.png`` finds it, too.
     """
-    of_images, of_masks = _paths(images), _paths(masks)
-    if len(of_images) > len(of_masks):
-        return _without(images, of_masks), masks
-    if len(of_masks) > len(of_images):
-        return images, _without(masks, of_images)
+    more_images = _count(images) - _count(masks)
+    if more_images > 0:
+        return _without(images, masks), masks
+    if more_images < 0:
+        return images, _without(masks, images)
     return images, masks
 
 
-def _paths(files: Files) -> set[Path]:
-    return set(chain.from_iterable(files.values()))
+def _count(files: Files) -> int:
+    return sum(map(len, files.values()))
 
 
-def _without(files: Files, others: Collection[Path]) -> Files:
-    kept = {name: [path for path in paths if path not in others] for name, paths in files.items()}
+def _without(files: Files, others: Files) -> Files:
+    taken = set(chain.from_iterable(others.values()))
+    kept = {name: [path for path in paths if path not in taken] for name, paths in files.items()}
     return {name: paths for name, paths in kept.items() if paths}
 
 

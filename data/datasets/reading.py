@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, TiffImageFile
 
-from encoder_ablations.data.datasets.tiff import tiff_content
+from encoder_ablations.data.datasets.formats import decode_jpeg, tiff_content
 from encoder_ablations.utils.errors import InputError
 
 _LOSSY_COMPRESSIONS = {"jpeg", "tiff_jpeg", "webp"}
@@ -81,6 +81,9 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
             range.
     """
     with opened(path) as file:
+        as_stored = not (upright and _orientation(file) > 1)
+        if as_stored and (pixels := decode_jpeg(path, file)) is not None:
+            return pixels
         image = _turned(file, upright)
         if image.mode.startswith("I"):
             return _from_16_bits(path, np.asarray(image))
@@ -212,7 +215,9 @@ def read_ids(path: Path) -> np.ndarray:
         ids = np.asarray(image)
         if file.format == "PNG" and image.mode == "L":
             # Pillow stretches 2- and 4-bit grey levels to 0..255; the ids are the stored levels
-            ids = ids // _GRAY_STEP.get(_png_bit_depth(path), 1)
+            bits = _png_bit_depth(path)
+            if bits in _GRAY_STEP:
+                ids = ids // _GRAY_STEP[bits]
         return ids
 
 

@@ -56,8 +56,8 @@ class Sample:
 
     Attributes:
         image: H×W×3 uint8, RGB.
-        mask: H×W int64 class ids, ``ignore`` = ignored; None where there is no ground truth. In a
-            classification dataset 1×1: the class of the whole image.
+        mask: H×W class ids, ``ignore`` = ignored, uint8 or uint16 (:func:`mask_type`); None where
+            there is no ground truth. In a classification dataset 1×1: the class of the whole image.
         id: unique within its dataset; the file's stem for folder datasets.
         size: (H, W) of the original file, before any transform.
         scene: images of one scene belong together (tiles of a raster, frames of a video).
@@ -72,6 +72,17 @@ class Sample:
     scene: str
     ignore: int = IGNORE
     image_class: int | None = None
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The mask as int64, to compute with: numbers of 8 bits would wrap around.
+
+        Raises:
+            ValueError: there is no mask.
+        """
+        if self.mask is None:
+            raise ValueError(f"sample '{self.id}' has no mask to compare with")
+        return self.mask.astype(np.int64)
 
     @property
     def is_labelled_as_a_whole(self) -> bool:

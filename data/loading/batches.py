@@ -225,11 +225,10 @@ class _EvaluationViews(Dataset[Any]):
 
     def _full_mask(self, sample: Sample, index: int) -> np.ndarray:
         """Return the mask at its own size, at which metrics are computed."""
-        if sample.mask is None:
-            raise ValueError(f"sample '{sample.id}' has no mask to compare with")
-        if isinstance(self._dataset, ShrunkSamples) and sample.mask.shape != sample.size:
+        truth = sample.truth
+        if isinstance(self._dataset, ShrunkSamples) and truth.shape != sample.size:
             return self._dataset.full_mask(index)
-        return sample.mask
+        return truth
 
 
 def _load(

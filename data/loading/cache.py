@@ -1,6 +1,5 @@
 """Decoded samples, kept in memory during a run or in a set on disk that "ablate cache" wrote."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +7,7 @@ import numpy as np
 from torch.utils.data import get_worker_info
 
 from encoder_ablations.data.datasets.folder import FolderDataset
-from encoder_ablations.data.datasets.sample import Sample, mask_type
+from encoder_ablations.data.datasets.sample import Sample
 from encoder_ablations.data.loading.set_files import GIB
 from encoder_ablations.data.loading.stored_set import StoredSet, open_set
 from encoder_ablations.data.views.augmentation import AugmentationSpec
@@ -52,27 +51,28 @@ class CachedDataset:
         self._dataset = dataset
         self._budget = budget
         self._used = 0
-        self._kept: dict[int, tuple[Sample, np.ndarray]] = {}
+        self._kept: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        if index in self._kept:
-            sample, mask = self._kept[index]
-            return replace(sample, mask=mask.astype(np.int64))
+        if index not in self._kept:
+            return self._read(index)
+        return self._kept[index]
+
+    def _read(self, index: int) -> Sample:
+        """Return a sample, and keep it if this worker's share has room for it."""
         sample = self._dataset[index]
         mask = cast(np.ndarray, sample.mask)  # a FolderDataset has masks
-        self._keep(index, sample, mask.astype(mask_type(sample.ignore)))
-        return sample
-
-    def _keep(self, index: int, sample: Sample, mask: np.ndarray) -> None:
-        """Keep a sample, with its mask in fewer bytes, if this worker's share has room for it."""
         workers: int = getattr(get_worker_info(), "num_workers", 1)
         needed = sample.image.nbytes + mask.nbytes
         if self._used + needed <= self._budget // workers:
-            self._kept[index] = (replace(sample, mask=None), mask)
+            # all visits share them
+            sample.image.flags.writeable = mask.flags.writeable = False
+            self._kept[index] = sample
             self._used += needed
+        return sample
 
     def image_file(self, index: int) -> Path:
         """Return the file that a sample's image is read from."""

@@ -36,8 +36,10 @@ class View(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W int64, ignored as in the samples.
+    """``images`` B×3×H×W uint8, RGB 0..255; ``masks`` B×H×W, ignored as in the samples.
 
+    Masks are uint8 or uint16 as in the samples, an eighth of what would travel from workers and to
+    devices as int64.
     ``views`` names each image where the number of views is fixed: equal names, equal images. It is
     empty otherwise. With MixUp ``others`` are the masks of the images that were blended in, and
     ``share`` is which part of the loss is that of ``masks``. ``image_classes`` B int64 are the

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from encoder_ablations.data.datasets.sample import Sample, ignore_label
+from encoder_ablations.data.datasets.sample import Sample, ignore_label, mask_type
 from encoder_ablations.utils.errors import InputError
 
 
@@ -66,7 +66,7 @@ class PairSamples:
         raise NotImplementedError(f"{self._name}[{index}] is not in a file")
 
     def _mask(self, mask: Any, where: str) -> np.ndarray:
-        """Return a mask as H×W int64.
+        """Return a mask as H×W uint8, or uint16 with more than 255 classes.
 
         Raises:
             InputError: it has another shape or type, or a value that is no class.
@@ -84,7 +84,7 @@ class PairSamples:
                 f"{where}: the mask holds {wrong[0]}. Allowed are the ids 0..{self._classes - 1} "
                 f"of the {self._classes} classes, and {ignore} where pixels do not count."
             )
-        return ids
+        return ids.astype(mask_type(ignore))
 
 
 def _image(image: Any, where: str) -> np.ndarray:

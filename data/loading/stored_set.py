@@ -63,7 +63,7 @@ class StoredSet:
 
     def _mask(self, stored: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         shape = self._files.mask_shape(*size)
-        return stored.view(self._files.kept_as).reshape(shape).astype(np.int64)
+        return stored.view(self._files.kept_as).reshape(shape)
 
     def full_mask(self, index: int) -> np.ndarray:
         """Return H×W int64 class ids at the size of the mask file."""

@@ -148,17 +148,17 @@ def collate(found: list[Viewed | InputError]) -> Batch | InputError:
         if isinstance(each, InputError):
             return each
     if not found:
-        empty = torch.zeros(0, 0, 0, dtype=torch.int64)
+        empty = torch.zeros(0, 0, 0, dtype=torch.uint8)
         return Batch(torch.zeros(0, 3, 0, 0, dtype=torch.uint8), empty)
     images, masks, views, others, shares, classes = zip(*cast(list[Viewed], found), strict=True)
-    batch = Batch(torch.from_numpy(np.stack(images)), _as_ids(masks), tuple(chain(*views)))
+    batch = Batch(_stacked(images), _stacked(masks), tuple(chain(*views)))
     # a mixed image shows two, of which neither class is that of the whole
     if None not in classes:
         batch = batch._replace(image_classes=torch.tensor(classes))
     if others[0] is None:
         return batch
-    return batch._replace(others=_as_ids(others), share=shares[0])
+    return batch._replace(others=_stacked(others), share=shares[0])
 
 
-def _as_ids(masks: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(masks)).long()
+def _stacked(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))

@@ -13,7 +13,6 @@ import numpy as np
 from encoder_ablations.data.views.augmentation import ColorSpec
 
 _LEVELS = np.arange(256, dtype=np.float32)
-_SAME = _LEVELS.astype(np.uint8)
 _HUES = 180
 """OpenCV's hues are 0..179, in steps of 2 degrees."""
 _USUAL = ColorSpec()
@@ -37,8 +36,8 @@ def distort(pixels: np.ndarray, rng: np.random.Generator, ranges: ColorSpec = _U
     steps = [
         (applied[0], partial(cv2.LUT, lut=_clip(_LEVELS + shift))),
         (applied[1] and contrast_first, stretch),
-        (applied[2], partial(_change_hsv, hues=_SAME, saturations=_clip(_LEVELS * saturation))),
-        (applied[3], partial(_change_hsv, hues=hues, saturations=_SAME)),
+        (applied[2], partial(_change_hsv, channel=1, lut=_clip(_LEVELS * saturation))),
+        (applied[3], partial(_change_hsv, channel=0, lut=hues)),
         (applied[1] and not contrast_first, stretch),
     ]
     for wanted, change in steps:
@@ -53,8 +52,8 @@ def _clip(values: np.ndarray) -> np.ndarray:
     return levels.astype(np.uint8)
 
 
-def _change_hsv(pixels: np.ndarray, hues: np.ndarray, saturations: np.ndarray) -> np.ndarray:
-    """Replace hues and saturations by their entries in tables of 256; the value stays."""
-    tables = np.stack([hues, saturations, _SAME], axis=1)[np.newaxis]
-    changed = cv2.LUT(cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV), tables)
-    return cv2.cvtColor(changed, cv2.COLOR_HSV2RGB)
+def _change_hsv(pixels: np.ndarray, channel: int, lut: np.ndarray) -> np.ndarray:
+    """Replace hues (channel 0) or saturations (1) by their entries in a table of 256."""
+    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
+    cv2.insertChannel(cv2.LUT(cv2.extractChannel(hsv, channel), lut), hsv, channel)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
@@ -47,10 +46,11 @@ def resize(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
     window = np.array(image[rows.pixels, columns.pixels])
     if window.shape[:2] == (rows.length, columns.length):
         return window
-    channels = torch.from_numpy(window).permute(2, 0, 1)[None]
+    # the axis of images comes first: PyTorch then sees a batch of channels-last images, and need
+    # not take the colours of each pixel apart and together again
+    channels = torch.from_numpy(window)[None].permute(0, 3, 1, 2)
     resized = antialiased(channels, (rows.length, columns.length))
-    pixels: np.ndarray = cv2.merge(list(resized[0].numpy()))  # from three planes to H×W×3
-    return pixels
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
 def antialiased(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -90,7 +90,7 @@ def _cut_out(
     if is_warped(spec):
         places = draw_places(rows, columns, spec, rng)
         return warped(image, mask, rows, columns, places, PADDING, ignore)
-    labels = resize_mask(mask, rows, columns).astype(mask_type(ignore))
+    labels = resize_mask(mask, rows, columns).astype(mask_type(ignore), copy=False)
     return resize(image, rows, columns), labels
 
 
@@ -102,9 +102,9 @@ def _labelled_view(
     The image goes the way of every other, under a mask that holds its class everywhere.
     """
     assert sample.mask is not None
-    everywhere = np.full(sample.image.shape[:2], sample.mask.item(), np.int64)
+    everywhere = np.full_like(sample.mask, sample.mask.item(), shape=sample.image.shape[:2])
     image, _ = training_view(replace(sample, mask=everywhere), spec, rng)
-    return image, sample.mask.astype(mask_type(sample.ignore))
+    return image, sample.mask.astype(mask_type(sample.ignore), copy=False)
 
 
 def try_custom(sample: Sample, spec: AugmentationSpec) -> None:

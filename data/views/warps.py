@@ -89,7 +89,8 @@ def warped(
     # the mask: the pixel of the source that the same place lies in
     row, column = (np.floor(each).astype(np.int64) for each in places)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    labels = mask[row.clip(0, height - 1), column.clip(0, width - 1)].astype(mask_type(ignore))
+    labels = mask[row.clip(0, height - 1), column.clip(0, width - 1)]
+    labels = labels.astype(mask_type(ignore), copy=False)
     pixels[~inside] = padding
     labels[~inside] = ignore
     return pixels, labels

@@ -91,8 +91,8 @@ def compare(
         if found.image_probabilities is not None:
             votes.append(_same_class(found.image_probabilities[0], expected, predictor))
         if sample.mask is not None:
-            own = own + _confusion(expected.mask, sample.mask, classes)
-            exported = exported + _confusion(labels, sample.mask, classes)
+            own = own + _confusion(expected.mask, sample.truth, classes)
+            exported = exported + _confusion(labels, sample.truth, classes)
     tell("timing it")
     times = _times(runner, predictor, samples[0].image)
     return Comparison(

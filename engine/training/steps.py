@@ -24,7 +24,7 @@ class MicroBatch(NamedTuple):
 
     Attributes:
         images: B×3×H×W, RGB 0..255; or a frozen body's features of them.
-        masks: B×H×W class ids.
+        masks: B×H×W int64 class ids.
         others: with MixUp, the masks of the images that were blended in.
         share: which part of the loss is that of ``masks``; the same in all micro-batches of a step.
         image_classes: B class ids of the whole images, where the dataset has them.
@@ -41,10 +41,10 @@ class MicroBatch(NamedTuple):
         """Return the labels of a loaded batch on a device, with its images or their features."""
         others, classes = batch.others, batch.image_classes
         if others is not None:
-            others = sent(others, device)
+            others = sent(others, device).long()
         if classes is not None:
             classes = sent(classes, device)
-        return cls(images, sent(batch.masks, device), others, batch.share, classes)
+        return cls(images, sent(batch.masks, device).long(), others, batch.share, classes)
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,7 @@ def labelled_pixels(predictor: Predictor, sample: Sample) -> Iterator[Pixels]:
         predictor: of the classes that the mask's ids mean.
         sample: an image with its mask.
     """
-    assert sample.mask is not None
-    mask = torch.from_numpy(sample.mask)
+    mask = torch.from_numpy(sample.truth)
     for block in predictor.blocks(Array(sample.image)):
         found = decide(block.values)
         truth = mask[block.rows, block.columns]
@@ -140,6 +139,5 @@ def _all(images: FolderDataset) -> Chosen:
 
 def labelled_count(sample: Sample) -> int:
     """Return how many pixels of an image have a class."""
-    assert sample.mask is not None
-    mask = torch.from_numpy(sample.mask)
+    mask = torch.from_numpy(sample.truth)
     return int((mask != sample.ignore).sum())

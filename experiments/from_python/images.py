@@ -141,10 +141,10 @@ def _read(samples: PairSamples, classes: tuple[str, ...], name: str) -> tuple[np
     digest = hashlib.sha256()
     for index in range(len(samples)):
         sample = samples[index]
-        assert sample.mask is not None
-        found = np.bincount(sample.mask.reshape(-1), minlength=len(classes))
+        truth = sample.truth
+        found = np.bincount(truth.reshape(-1), minlength=len(classes))
         counts[index] = found[: len(classes)]
         digest.update(f"{sample.size}".encode())
         digest.update(sample.image.tobytes())
-        digest.update(sample.mask.tobytes())
+        digest.update(truth.tobytes())
     return counts, digest.hexdigest()

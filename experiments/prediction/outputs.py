@@ -254,7 +254,7 @@ def scored(sample: Sample, prediction: Prediction) -> dict[str, Any]:
     """Return the scores of one image, 0..1, as far as it has a mask; None = nothing is labelled."""
     if sample.mask is None:
         return {}
-    mask, truth = torch.from_numpy(prediction.mask).long(), torch.from_numpy(sample.mask)
+    mask, truth = torch.from_numpy(prediction.mask).long(), torch.from_numpy(sample.truth)
     counts = ConfusionMatrix.of(mask, truth, len(prediction.classes))
     return {
         "miou": number_or_none(mean_iou(counts)),

@@ -93,7 +93,7 @@ def score(
         if sample.mask is None:
             raise InputError(f"sample '{sample.id}' of {data.name} has no mask to compare with.")
         mask = predictor.predict(sample.image, keep_probabilities=False).mask
-        predicted, truth = torch.from_numpy(mask).long(), torch.from_numpy(sample.mask)
+        predicted, truth = torch.from_numpy(mask).long(), torch.from_numpy(sample.truth)
         confusion += count_image(sample.id, predicted, truth, len(data.classes))
     return InferenceRecord(
         run_ids=[run.record.run_id for run in runs],

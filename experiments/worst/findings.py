@@ -126,8 +126,7 @@ def _add(
     result: Findings, sample: Sample, place: int, masks: Sequence[np.ndarray], most: int
 ) -> None:
     """Add an image, of which ``masks`` are the predictions."""
-    truth = sample.mask
-    assert truth is not None
+    truth = sample.truth
     labelled = truth != sample.ignore
     ious = np.zeros(len(masks))
     for model, mask in enumerate(masks):

@@ -71,7 +71,7 @@ class _Training:
     def step(self, given: Tensor | Features, masks: Tensor) -> None:
         torch.manual_seed(0)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(self.segmenter.loss(given, masks).values())).sum().backward()
+        torch.stack(list(self.segmenter.loss(given, masks.long()).values())).sum().backward()
         self.optimizer.step()
 
     def epoch(self) -> None:

@@ -100,7 +100,9 @@ def test_detectron2_sees_our_masks(make_dataset, tmp_path, values, changes, form
     evaluator = SemSegEvaluator("toy_train", distributed=False)
     evaluator.reset()
     scores = (
-        torch.nn.functional.one_hot(torch.from_numpy(sample.mask) % 255, 3).permute(2, 0, 1).float()
+        torch.nn.functional.one_hot(torch.from_numpy(sample.truth) % 255, 3)
+        .permute(2, 0, 1)
+        .float()
     )
     evaluator.process([record], [{"sem_seg": scores}])
     assert evaluator.evaluate()["sem_seg"]["pACC"] == 100

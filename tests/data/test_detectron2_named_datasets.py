@@ -81,7 +81,7 @@ def test_detectron2_sees_our_masks(make_dataset, tmp_path, pixels, rules):
     evaluator = SemSegEvaluator("toy_train", distributed=False)
     evaluator.reset()
     classes = len(spec.classes)
-    prediction = torch.from_numpy(np.where(sample.mask == spec.ignore_label, 0, sample.mask))
+    prediction = torch.from_numpy(np.where(sample.mask == spec.ignore_label, 0, sample.truth))
     scores = torch.nn.functional.one_hot(prediction, classes).permute(2, 0, 1).float()
     evaluator.process([record], [{"sem_seg": scores}])
     assert evaluator.evaluate()["sem_seg"]["pACC"] == 100

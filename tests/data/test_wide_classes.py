@@ -48,7 +48,7 @@ def test_samples_hold_the_files_ids(wide):
     expected = files(wide, "test")
     for sample in (dataset[index] for index in range(len(dataset))):
         np.testing.assert_array_equal(sample.mask, expected[sample.id])
-        assert (sample.ignore, sample.mask.dtype) == (65535, np.int64)
+        assert (sample.ignore, sample.mask.dtype) == (65535, np.uint16)
         assert {0, 255, 299, 65535} <= set(np.unique(sample.mask).tolist())
 
 
@@ -162,7 +162,7 @@ def test_a_stored_set_has_five_bytes_a_pixel_and_is_written_once(
     for index in range(len(dataset)):
         expected = shrink(dataset[index], short_side)
         np.testing.assert_array_equal(stored[index].mask, expected.mask)
-        assert (stored[index].ignore, stored[index].mask.dtype) == (65535, np.int64)
+        assert (stored[index].ignore, stored[index].mask.dtype) == (65535, np.uint16)
     items = evaluation_items(stored, range(len(stored)), AugmentationSpec(short_side=short_side))
     assert all(np.array_equal(item.mask.numpy(), files(wide, "test")[item.id]) for item in items)
 

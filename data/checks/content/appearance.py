@@ -92,7 +92,8 @@ class _Description:
     def __init__(self, thumbnails: list[Thumbnail]) -> None:
         stream = numpy_stream(0, "content")
         self._frequencies = stream.normal(0, WIDTH, (15, FEATURES)).astype(np.float32)
-        sample = np.concatenate([_surroundings(each)[::97] for each in thumbnails])
+        # copies: a view would keep all pixels of its image in memory
+        sample = np.concatenate([_surroundings(each)[::97].copy() for each in thumbnails])
         self._mean, self._deviation = sample.mean(axis=0), sample.std(axis=0) + 1e-6
 
     def __call__(self, each: Thumbnail) -> np.ndarray:

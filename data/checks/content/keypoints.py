@@ -39,6 +39,10 @@ class Keypoints:
     descriptors: np.ndarray
 
 
+NONE = Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
+"""Of an image without any; all share it."""
+
+
 @dataclass(frozen=True)
 class Match:
     """Image ``query`` shows a part of image ``target``: numbers in the lists that were compared.
@@ -64,9 +68,8 @@ def keypoints(gray: np.ndarray) -> Keypoints:
     # one OpenCV object for each call: they are not safe between threads
     found, descriptors = cv2.ORB.create(KEYPOINTS).detectAndCompute(gray, None)
     if descriptors is None:
-        descriptors = np.zeros((0, 32), np.uint8)
-    places = np.array([each.pt for each in found], np.float32).reshape(-1, 2)
-    return Keypoints(places, descriptors)
+        return NONE
+    return Keypoints(np.array([each.pt for each in found], np.float32), descriptors)
 
 
 def find_matches(queries: list[Keypoints], targets: list[Keypoints]) -> Iterator[Match]:

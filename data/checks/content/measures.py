@@ -6,13 +6,16 @@ import numpy as np
 
 from encoder_ablations.data.checks.content.appearance import Thumbnail, thumbnail
 from encoder_ablations.data.checks.content.edges import EdgeFit, edge_fit
-from encoder_ablations.data.checks.content.keypoints import Keypoints, keypoints, shrink
+from encoder_ablations.data.checks.content.keypoints import NONE, Keypoints, keypoints, shrink
 from encoder_ablations.data.checks.content.quality import Quality, quality
 
 
 @dataclass(frozen=True, eq=False)
 class ImageContent:
-    """Keypoints of an image, and of the image with left and right exchanged."""
+    """Keypoints of an image, and of the image with left and right exchanged.
+
+    The latter are none for images that are not looked for in other splits.
+    """
 
     keypoints: Keypoints
     mirrored: Keypoints
@@ -31,10 +34,13 @@ class PairContent:
     quality: Quality
 
 
-def image_content(pixels: np.ndarray) -> ImageContent:
-    """Measure an image, H×W×3 RGB uint8."""
+def image_content(pixels: np.ndarray, *, mirror: bool) -> ImageContent:
+    """Measure an image, H×W×3 RGB uint8; ``mirror`` also with left and right exchanged."""
     gray = shrink(pixels)
-    return ImageContent(keypoints(gray), keypoints(np.ascontiguousarray(gray[:, ::-1])))
+    mirrored = NONE
+    if mirror:
+        mirrored = keypoints(np.ascontiguousarray(gray[:, ::-1]))
+    return ImageContent(keypoints(gray), mirrored)
 
 
 def pair_content(pixels: np.ndarray, classes: np.ndarray, ignore: int) -> PairContent:

@@ -237,6 +237,19 @@ def test_progress_is_told_after_every_pair(terrain_copy):
     assert told == [(number, 14) for number in range(1, 15)]
 
 
+def test_little_is_kept_of_each_pair(terrain_copy):
+    """A dataset of 100,000 images is compared in memory."""
+    report = lint(terrain_copy.spec)
+    first, *others = report.pairs
+    for each in report.facts:
+        assert each.mask.counts.base is None  # else all 256 or 65536 counts
+        assert each.content.thumbnail.classes.dtype == np.uint8
+        # images are looked for in the splits before their own
+        places = each.image.content.mirrored.places
+        assert len(places) == 0 if each.split == first else len(places) > 0
+    assert others
+
+
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {
         str(path): (path.stat().st_mtime_ns, path.read_bytes())

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,13 +28,21 @@ def test_sample_is_what_lies_on_disk(make_dataset, tmp_path):
     assert len(dataset) == 4
     sample = dataset[2]
     assert (sample.id, sample.scene, sample.size) == ("train_2", "train", (24, 32))
-    assert (sample.image.dtype, sample.mask.dtype) == (np.uint8, np.int64)
+    assert (sample.image.dtype, sample.mask.dtype) == (np.uint8, np.uint8)
     np.testing.assert_array_equal(
         sample.image, np.asarray(Image.open(tmp_path / "images/train/train_2.png"))
     )
     np.testing.assert_array_equal(
         sample.mask, np.asarray(Image.open(tmp_path / "masks/train/train_2.png"))
     )
+
+
+def test_truth_can_be_computed_with(make_dataset):
+    sample = FolderDataset(make_dataset(), "train")[0]
+    assert sample.truth.dtype == np.int64
+    np.testing.assert_array_equal(sample.truth * 200 // 200, sample.mask)
+    with pytest.raises(ValueError, match="no mask"):
+        _ = replace(sample, mask=None).truth
 
 
 def test_ignored_ids_become_255(make_dataset, tmp_path):

@@ -1,5 +1,7 @@
 """Patterns of paths, and the ids that they find."""
 
+import gc
+
 import pytest
 
 from encoder_ablations.data.datasets.listing import list_pattern
@@ -132,3 +134,28 @@ def test_bad_patterns_are_refused(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         spec_of(tmp_path, **changes)
     spec_of(tmp_path, images="img/{id}.png", splits={"train": "a.txt", "val": "b.txt"})
+
+
+def test_no_garbage_is_looked_for_while_files_are_listed(tmp_path):
+    """The collector would look at all paths again and again."""
+    names = [f"{number:03}.png" for number in range(400)]
+    touch(tmp_path, *(f"{kind}/train/{name}" for kind in ("images", "masks") for name in names))
+    spec, starts = spec_of(tmp_path), []
+    gc.callbacks.append(lambda phase, _: starts.append(phase == "start"))
+    try:
+        gc.collect()
+        starts.clear()
+        pairs = find_pairs(spec, "train")
+        found = sum(starts)
+    finally:
+        gc.callbacks.pop()
+    # the first object that is made afterwards may start one
+    assert found <= 1
+    assert len(pairs) == 400
+    assert gc.isenabled()
+
+
+def test_the_collector_goes_on_after_a_refusal(tmp_path):
+    with pytest.raises(InputError):
+        find_pairs(spec_of(tmp_path), "train")
+    assert gc.isenabled()

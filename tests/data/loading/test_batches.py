@@ -57,7 +57,7 @@ def test_batches_have_the_promised_form(dataset):
     images, masks, views, others, _, image_classes = steps[0][0]
     assert (views, others, image_classes) == ((), None, None)
     assert (images.shape, images.dtype) == ((2, 3, 32, 32), torch.uint8)
-    assert (masks.shape, masks.dtype) == ((2, 32, 32), torch.int64)
+    assert (masks.shape, masks.dtype) == ((2, 32, 32), torch.uint8)
     assert images.is_contiguous()
 
 

@@ -33,7 +33,7 @@ def test_every_form_of_a_pair_is_the_same_sample(image, mask):
     found = sample_of(image, mask)
     assert found.image.dtype == np.uint8
     assert np.array_equal(found.image, IMAGE)
-    assert found.mask.dtype == np.int64
+    assert found.mask.dtype == np.uint8
     assert np.array_equal(found.mask, MASK)
     assert (found.id, found.size, found.ignore) == ("0", (5, 7), 255)
 

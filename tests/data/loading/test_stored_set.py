@@ -59,7 +59,7 @@ def test_samples_equal_those_of_the_files(dataset):
         expected, sample = dataset[index], stored[index]
         np.testing.assert_array_equal(sample.image, expected.image)
         np.testing.assert_array_equal(sample.mask, expected.mask)
-        assert sample.mask.dtype == np.int64
+        assert sample.mask.dtype == np.uint8
         assert (sample.id, sample.size, sample.scene) == (
             expected.id,
             expected.size,

@@ -5,9 +5,11 @@ from math import floor
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.nn.functional import interpolate
 
 from encoder_ablations.data.views.resampling import Span, resize, resize_mask, whole_span
 
@@ -54,6 +56,20 @@ def test_differs_from_pillow_by_a_level_at_most(factor):
         Image.fromarray(image).resize((columns.length, rows.length), Image.Resampling.BILINEAR)
     )
     assert np.abs(resize(image, rows, columns).astype(int) - pillow).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(20, 30), (31, 97), (110, 60), (1, 1)])
+def test_equals_each_colour_resized_on_its_own_bit_for_bit(size):
+    image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    rows, columns = Span(3, 40, size[0]), Span(0, 61, size[1])
+    planes = torch.from_numpy(image[rows.pixels, columns.pixels].copy()).movedim(2, 0)
+    expected = [
+        interpolate(plane[None, None], size, mode="bilinear", antialias=True)[0, 0]
+        for plane in planes
+    ]
+    found = resize(image, rows, columns)
+    np.testing.assert_array_equal(found, torch.stack(expected, dim=2).numpy())
+    assert found.flags.c_contiguous
 
 
 def test_views_of_other_strides_and_read_only_ones_are_fine():

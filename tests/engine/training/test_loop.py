@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from encoder_ablations.data.datasets.folder import FolderDataset
 from encoder_ablations.data.loading.batches import training_batches
+from encoder_ablations.data.loading.items import Batch
 from encoder_ablations.data.views.augmentation import AugmentationSpec
 from encoder_ablations.encoders.build import build_encoder
 from encoder_ablations.encoders.spec import EncoderSpec
@@ -19,6 +20,7 @@ from encoder_ablations.engine.devices import make_accelerator
 from encoder_ablations.engine.recipe import OptimizerSpec, Recipe, ScheduleSpec
 from encoder_ablations.engine.training.checkpoints import load_checkpoint
 from encoder_ablations.engine.training.loop import Trainer, TrainingData
+from encoder_ablations.engine.training.steps import MicroBatch
 from encoder_ablations.segmenters.base import Head, Segmenter
 from encoder_ablations.segmenters.build import build_segmenter
 from encoder_ablations.segmenters.heads.linear import LinearSpec
@@ -195,6 +197,15 @@ def test_every_encoder_sees_the_same_and_starts_from_the_same_head(terrain):
     first = batches()
     build_encoder(VIT, 9)
     assert batches() == first
+
+
+@pytest.mark.parametrize("kept_as", [torch.uint8, torch.uint16])
+def test_labels_are_int64_once_they_are_on_the_device(kept_as):
+    masks = torch.tensor([[[0, 1, 255]]]).to(kept_as)
+    batch = Batch(torch.zeros(1, 3, 1, 3), masks, others=masks)
+    micro = MicroBatch.of(batch, batch.images, torch.device("cpu"))
+    for found in (micro.masks, micro.others):
+        assert (found.dtype, found.tolist()) == (torch.int64, [[[0, 1, 255]]])
 
 
 class PlainHead(Head):

@@ -160,7 +160,7 @@ def test_micro_batches_make_the_step_of_the_whole_batch(terrain, loss):
     """Rule 22: the images have unequally many labels. BatchNorm keeps its statistics."""
     samples = Subset(FolderDataset(terrain, "train"), range(4))
     images = torch.stack([torch.tensor(each.image).permute(2, 0, 1) for each in samples])
-    masks = torch.stack([torch.tensor(each.mask) for each in samples])
+    masks = torch.stack([torch.tensor(each.truth) for each in samples])
     masks[0, :40], masks[1], masks[3, 5:, 9:] = 255, 255, 255
     content = {"class_weights": [0.2, 3, 1]} if loss == "cross_entropy" else {}
     spec = run_spec(terrain, {"dice": 2, "iou": 1} | {loss: content})

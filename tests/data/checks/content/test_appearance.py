@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,18 @@ def test_pixels_without_a_class_are_left_out(pairs):
     found = relabellings([thumbnail(*pair) for pair in [*half, empty]], 3)
     assert found[-1].gain == 0
     assert found[-1].names == {}
+
+
+def test_memory_hardly_grows_with_the_images(pairs):
+    """A pixel's surroundings take 60 bytes, but those of few pixels are kept."""
+
+    def peak(count):
+        thumbnails = [thumbnail(*pairs[number % len(pairs)]) for number in range(count)]
+        tracemalloc.start()
+        relabellings(thumbnails, 3)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    pixels = thumbnail(*pairs[0]).classes.size
+    assert peak(60) - peak(20) < 40 * pixels * 60 / 10
