@@ -121,9 +121,9 @@ class _NormalEquations:
         """Add pixels; those without a class are left out."""
         num_classes = self.target.shape[1]
         known = labels < num_classes
-        one_hot = np.eye(num_classes, dtype=np.float32)[labels[known]]
-        self.gram += features[known].T @ features[known]
-        self.target += features[known].T @ one_hot
+        features, labels = features[known], labels[known]
+        self.gram += features.T @ features
+        self.target += features.T @ np.eye(num_classes, dtype=np.float32)[labels]
 
     @staticmethod
     def solve(sums: list["_NormalEquations"]) -> np.ndarray:
