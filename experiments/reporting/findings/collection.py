@@ -14,6 +14,7 @@ from encoder_ablations.experiments.confidence.record import (
     ConfidenceRecord,
     load_confidence,
 )
+from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.findings.groups import (
     FinishedRun,
     Published,
@@ -61,7 +62,8 @@ def collect(folder: Path) -> Study:
     damaged: list[str] = []
     paths = sorted(path for path in (folder / "runs").glob("*") if path.is_dir())
     # what cannot be read is left out and named; the other runs are reported
-    found = dict(_read_each(_named_run, paths, damaged))
+    with garbage.paused():
+        found = dict(_read_each(_named_run, paths, damaged))
     unfinished = tuple(name for name, record in found.items() if record is None)
     ended = [record for record in found.values() if record is not None]
     # trials of tuning have scores on validation images alone, and are no part of the comparison

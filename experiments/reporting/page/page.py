@@ -5,6 +5,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
 from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
@@ -66,6 +67,11 @@ OF_SETTINGS = (
 
 def report_of(study: Study) -> ReportFiles:
     """Write report.html, runs.csv, tables/ and figures/ into the folder of a study."""
+    with garbage.of_new_objects():
+        return _report_of(study)
+
+
+def _report_of(study: Study) -> ReportFiles:
     styles = encoder_styles(study.groups)
     resampling = Resampling(study)
     shared = {name: TABLES[name](study) for name in OF_SETTINGS}
