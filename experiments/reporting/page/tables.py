@@ -1,6 +1,6 @@
 """The tables that are written beside the report."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
 
@@ -59,20 +59,26 @@ from encoder_ablations.experiments.reporting.text.table import Table
 from encoder_ablations.utils.files import write_text
 
 
-def write_tables(study: Study, resampling: Resampling, curves: Sequence[LabelCurves]) -> list[Path]:
+def write_tables(
+    study: Study,
+    made: Mapping[str, Table],
+    resampling: Resampling,
+    curves: Sequence[LabelCurves],
+) -> list[Path]:
     """Write ``tables/NAME.{csv,md,tex}`` for all tables, ``compact.tex`` and ``runs.csv``.
 
     Returns the paths.
 
     Args:
         study: whose tables they are.
+        made: those of :data:`TABLES`, by name.
         resampling: its intervals over test images.
         curves: its scores from 0 labelled images on; () where no head does without labels.
     """
     tables = {"ranking": ranking_table(study, resampling)}
     if curves:
         tables |= {name: make(curves) for name, make in LABEL_TABLES.items()}
-    tables |= {name: make(study) for name, make in TABLES.items()}
+    tables |= made
     contents = {study.folder / "runs.csv": runs_csv(study)}
     for name, table in tables.items():
         path = study.folder / "tables" / name
