@@ -41,6 +41,8 @@ class FinishedRun(RunRecord):
 
 
 Reading = Callable[[FinishedRun], float | None]
+        if isinstance(record, cls):
+            return record
 """Reads a number from a run; None where there was nothing to divide by."""
 
 
