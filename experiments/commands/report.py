@@ -88,7 +88,8 @@ def _watch(folders: Sequence[Path], every: int | None) -> int:
     study = read_study(folder)
 
     def locate() -> Located:
-        return locate_known(study, folder, SegmenterSpec.model_validate)
+        with garbage.paused():
+            return locate_known(study, folder, SegmenterSpec.model_validate)
 
     print(
         f"watching {folder}; when runs end, its report is written, at most every {every} s.",
