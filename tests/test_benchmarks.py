@@ -123,6 +123,7 @@ def test_report(monkeypatch):
     monkeypatch.setattr(bench_report, "SIZES", {1000: Size(encoders=2, fractions=1, seeds=1)})
     (line,) = bench_report.run(0.0)
     assert line.startswith("report of 1,000 runs: ")
+    assert 0.5 < float(line.split(" s of processor time")[0].split()[-1]) < 60
     memory = float(line.split(" GB")[0].split()[-1])
     assert 0.05 < memory < 1
 

@@ -45,7 +45,11 @@ def as_cell(value: object) -> str:
     """Return a value as a readable text on one line, for a table; nothing for None."""
     if value is None:
         return ""
-    return readable(" ".join(str(value).replace("\t", " ").splitlines()))
+    text = str(value)
+    # tables have millions of numbers and plain words, in which there is nothing to replace
+    if text.isascii() and text.isprintable():
+        return text
+    return readable(" ".join(text.replace("\t", " ").splitlines()))
 
 
 def one_line(message: object) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
+from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.utils.errors import InputError
 from encoder_ablations.utils.files import write_text
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.check_page(arguments.output)
     if arguments.first.resolve() == arguments.second.resolve():
         raise InputError(f"{arguments.first} and {arguments.second} are the same study; name two.")
+    garbage.not_at_exit()
     studies = collect(arguments.first), collect(arguments.second)
     # a folder without records is refused before what follows is imported
     from encoder_ablations.experiments.reporting.comparing.comparison import compare

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
+from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.planned import reported, say_writing
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.rounds import locate_known
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--every", type=int, metavar="N", help=f"with --watch: at most every N s (default {EVERY})"
     )
     arguments = parser.parse_args(argv)
+    garbage.not_at_exit()
     if arguments.watch:
         with only_watching():
             return _watch(arguments.study, arguments.every)
@@ -58,12 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write(folder: Path, refresh: int | None = None) -> "ReportFiles":
     """Write the report of a folder; its page reloads itself every ``refresh`` seconds."""
-    # a folder without records is refused before the figures are imported
-    study = reported(folder, refresh)
-    say_writing()
-    from encoder_ablations.experiments.reporting.page.page import report_of
+    with garbage.paused():
+        # a folder without records is refused before the figures are imported
+        study = reported(folder, refresh)
+        say_writing()
+        from encoder_ablations.experiments.reporting.page.page import report_of
 
-    return report_of(study)
+        return report_of(study)
 
 
 def _watch(folders: Sequence[Path], every: int | None) -> int:
@@ -85,7 +88,8 @@ def _watch(folders: Sequence[Path], every: int | None) -> int:
     study = read_study(folder)
 
     def locate() -> Located:
-        return locate_known(study, folder, SegmenterSpec.model_validate)
+        with garbage.paused():
+            return locate_known(study, folder, SegmenterSpec.model_validate)
 
     print(
         f"watching {folder}; when runs end, its report is written, at most every {every} s.",

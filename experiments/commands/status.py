@@ -6,6 +6,7 @@ from typing import Any
 
 from encoder_ablations.experiments import options
 from encoder_ablations.experiments.cli import LEFT_OUT
+from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.runs.planned_run import PlannedRun
 from encoder_ablations.experiments.studies.located import Located
 from encoder_ablations.experiments.studies.plan_table import Standing, training_left
@@ -52,7 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         load_head = SegmenterSpec.model_validate
 
     def look() -> Located:
-        return locate_known(study, folder, load_head)
+        with garbage.paused():
+            return locate_known(study, folder, load_head)
+
+    garbage.not_at_exit()
 
     if arguments.watch:
         with only_watching():

@@ -1,7 +1,8 @@
 """The results of a study."""
 
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from encoder_ablations.experiments.from_python.finished_runs import Ensemble, Run
 from encoder_ablations.experiments.prediction.chosen_runs import (
@@ -10,7 +11,7 @@ from encoder_ablations.experiments.prediction.chosen_runs import (
     usable_runs,
 )
 from encoder_ablations.experiments.reporting.findings.collection import collect
-from encoder_ablations.experiments.reporting.page.tables import runs_table
+from encoder_ablations.experiments.reporting.page.runs_table import run_values
 from encoder_ablations.experiments.runs.model import Weighting
 from encoder_ablations.utils.errors import InputError
 
@@ -42,9 +43,11 @@ class StudyResults:
         # imported here: it takes a second, and only this function needs it
         from pandas import DataFrame
 
-        table = runs_table(collect(self.folder))
-        rows = [[None if cell == "" else cell for cell in cells] for cells in table.rows]
-        return DataFrame(rows, columns=list(table.header))
+        values = list(run_values(collect(self.folder)))
+        # a run has only some of the columns
+        columns = dict.fromkeys(chain.from_iterable(values))
+        rows = [[_without_blank(row.get(name)) for name in columns] for row in values]
+        return DataFrame(rows, columns=list(columns))
 
     def runs(self) -> list[Run]:
         """Return the finished runs that can predict, by their folders' names.
@@ -76,6 +79,11 @@ class StudyResults:
         """
         runs = chosen_runs(self.folder, names or ("*",))
         return Ensemble(runs, self._device, weighting)
+
+
+def _without_blank(value: Any) -> Any:
+    """Return a value of a record; None for an empty text."""
+    return None if value == "" else value
 
 
 def load_study(folder: str | Path, *, device: str = "auto") -> StudyResults:

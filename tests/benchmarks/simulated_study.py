@@ -1,10 +1,10 @@
 """Records of a study that never ran: what reports of large studies are measured and looked at
 with."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from encoder_ablations.data.datasets.spec import DatasetSpec
 from encoder_ablations.data.datasets.subsets import fingerprint
 from encoder_ablations.encoders.spec import EncoderSpec
 from encoder_ablations.engine.cost.model_cost import Latency
-from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
-from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
+from encoder_ablations.engine.evaluation.per_image import PerImage, save_per_image
 from encoder_ablations.engine.recipe import Recipe
 from encoder_ablations.experiments.runs.fingerprint import save_files
 from encoder_ablations.experiments.runs.metrics_record import metrics_record
@@ -94,47 +93,62 @@ def _dataset(number: int) -> DatasetSpec:
     )
 
 
-def _test_images(number: int) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """For each image the classes that it shows, their pixels, and how easy it is."""
+class TestImages(NamedTuple):
+    """What the test images show.
+
+    Attributes:
+        present: N×PRESENT ids of the classes in each image, ascending.
+        sizes: their pixels.
+        ease: how easy each image is, (N,).
+    """
+
+    present: np.ndarray
+    sizes: np.ndarray
+    ease: np.ndarray
+
+
+def _test_images(number: int) -> TestImages:
     random = numpy_stream(number, "simulated", "images")
-    pixels = [
-        np.round(random.dirichlet(np.full(PRESENT, 1.5)) * 262_144).astype(np.int64)
-        for _ in range(IMAGES)
-    ]
-    return [
-        (
-            np.sort(random.choice(CLASSES, PRESENT, replace=False)),
-            sizes,
-            float(random.normal(0, 0.6)),
-        )
-        for sizes in pixels
-    ]
+    sizes = [random.dirichlet(np.full(PRESENT, 1.5)) * 262_144 for _ in range(IMAGES)]
+    present, ease = [], []
+    for _ in range(IMAGES):
+        present.append(np.sort(random.choice(CLASSES, PRESENT, replace=False)))
+        ease.append(random.normal(0, 0.6))
+    return TestImages(np.array(present), np.round(sizes).astype(np.int64), np.array(ease))
 
 
-def _matrices(random: np.random.Generator, level: float, images: list) -> Iterator[ImageCounts]:
+def _counts(random: np.random.Generator, level: float, test: TestImages) -> PerImage:
+    """Return the counts of every image; what is not found is taken for the class before."""
     noise = random.normal(0, 0.1, (IMAGES, CLASSES)) + random.normal(0, 0.04)
-    for number, (present, sizes, ease) in enumerate(images):
-        found = 1 / (1 + np.exp(-(level + ease + noise[number, present] - 0.05 * present)))
-        hits = np.round(sizes * found).astype(np.int64)
-        counts = np.zeros((CLASSES, CLASSES), np.int64)
-        counts[present, present] = hits
-        counts[present, np.roll(present, 1)] = sizes - hits
-        yield ImageCounts.of(f"image_{number:04}", ConfusionMatrix(counts))
+    logits = level + test.ease[:, None] + np.take_along_axis(noise, test.present, 1)
+    found = 1 / (1 + np.exp(-(logits - 0.05 * test.present)))
+    hits = np.round(test.sizes * found).astype(np.int64)
+    others = np.roll(test.present, 1, axis=1)
+    cells = test.present[:, [*range(PRESENT)] * 2] * CLASSES + np.hstack([test.present, others])
+    counts = np.hstack([hits, test.sizes - hits])
+    # cells of an image are ascending, and those without a pixel are left out
+    order = np.argsort(cells, axis=1)
+    cells, counts = (np.take_along_axis(each, order, 1) for each in (cells, counts))
+    filled = counts > 0
+    starts = np.cumsum([0, *filled.sum(axis=1)])
+    ids = [f"image_{number:04}" for number in range(IMAGES)]
+    return PerImage(ids, starts, cells[filled].astype(np.int32), counts[filled], CLASSES)
 
 
-def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
-    random = numpy_stream(spec.seed, "simulated", spec.run_id)
-    images = PerImage.of(list(_matrices(random, level, test)), CLASSES)
+def _write_run(folder: Path, spec: RunSpec, level: float, test: TestImages) -> None:
+    run_id = spec.run_id
+    random = numpy_stream(spec.seed, "simulated", run_id)
+    images = _counts(random, level, test)
     total = images.total()
     scores = metrics_record(total, spec.dataset.classes)
-    target = folder / "runs" / spec.run_id
-    save_per_image(images, target / PER_IMAGE, spec.run_id)
+    target = folder / "runs" / run_id
+    save_per_image(images, target / PER_IMAGE, run_id)
     miou, trained = scores.miou or 0.0, max(1, round(2000 * spec.fraction))
     data = _data(spec, trained)
     epochs = STEPS * spec.recipe.batch_size / trained
     rate = float(random.uniform(4, 6)) * (0.6 if spec.encoder.weights == "random" else 1.0)
     record = RunRecord(
-        run_id=spec.run_id,
+        run_id=run_id,
         status="finished",
         spec=spec,
         started="2025-03-01T10:00:00+00:00",
@@ -161,7 +175,7 @@ def _write_run(folder: Path, spec: RunSpec, level: float, test: list) -> None:
         disclosures=["Simulated: no network was trained."],
     )
     save_record(record, target)
-    save_files(spec.run_id, spec.dataset, data.dataset_sha256, target)
+    save_files(run_id, spec.dataset, data.dataset_sha256, target)
 
 
 def _data(spec: RunSpec, trained: int) -> DataRecord:

@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from encoder_ablations.utils.texts import duration, plural
+from encoder_ablations.utils.texts import as_cell, duration, plural, readable
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,10 @@ def test_durations(seconds, text):
 )
 def test_words_agree_with_their_number(count, word, rest, text):
     assert plural(count, word, rest) == text
+
+
+@given(st.text(st.characters() | st.sampled_from("\t\n\x00\x1f\x7f\x85\u2028 ~")) | st.floats())
+def test_cells_are_readable_and_on_one_line(value):
+    cell = as_cell(value)
+    assert cell == readable(" ".join(str(value).replace("\t", " ").splitlines()))
+    assert len(cell.splitlines()) <= 1

@@ -14,12 +14,14 @@ from encoder_ablations.experiments.confidence.record import (
     ConfidenceRecord,
     load_confidence,
 )
+from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.findings.groups import (
     FinishedRun,
     Published,
     RunGroup,
     Setting,
 )
+from encoder_ablations.experiments.reporting.findings.shared_parts import SharedParts
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.findings.tuning.beside import main_first
 from encoder_ablations.experiments.reporting.text.encoder_names import encoder_name
@@ -29,7 +31,6 @@ from encoder_ablations.experiments.reporting.text.tunings import tuning_names
 from encoder_ablations.experiments.runs.custom_code import changed_code
 from encoder_ablations.experiments.runs.federated.arms import federation_title
 from encoder_ablations.experiments.runs.fingerprint import changed_files
-from encoder_ablations.experiments.runs.folder import load_run
 from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.experiments.runs.spec import NO_PRIVACY
 from encoder_ablations.experiments.runs.tasks import refuse_two_tasks
@@ -61,7 +62,8 @@ def collect(folder: Path) -> Study:
     damaged: list[str] = []
     paths = sorted(path for path in (folder / "runs").glob("*") if path.is_dir())
     # what cannot be read is left out and named; the other runs are reported
-    found = dict(_read_each(_named_run, paths, damaged))
+    with garbage.paused():
+        found = dict(_read_each(partial(_named_run, SharedParts()), paths, damaged))
     unfinished = tuple(name for name, record in found.items() if record is None)
     ended = [record for record in found.values() if record is not None]
     # trials of tuning have scores on validation images alone, and are no part of the comparison
@@ -134,8 +136,8 @@ def _ensembles(folder: Path, damaged: list[str]) -> list[ConfidenceRecord]:
     return [record for record in found if record is not None]
 
 
-def _named_run(folder: Path) -> tuple[str, RunRecord | None]:
-    return folder.name, load_run(folder)
+def _named_run(parts: SharedParts, folder: Path) -> tuple[str, RunRecord | None]:
+    return folder.name, parts.load(folder)
 
 
 def _published(folder: Path, damaged: list[str]) -> Mapping[Place, Published]:

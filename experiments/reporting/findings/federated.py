@@ -106,6 +106,8 @@ class Federated:
 
 def federated(study: Study) -> list[Federated]:
     """Return every encoder in every federation of a study, by place and encoder."""
+    if not any(run.spec.has_rounds for run in study.finished):
+        return []
     groups: dict[tuple[str, str], list[FinishedRun]] = defaultdict(list)
     central: dict[str, list[FinishedRun]] = defaultdict(list)
     alone: dict[tuple[str, str], list[FinishedRun]] = defaultdict(list)

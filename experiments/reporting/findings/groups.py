@@ -4,8 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, wraps
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from encoder_ablations.experiments.runs.record_parts import CostRecord, CurvesRe
 from encoder_ablations.experiments.runs.spec import RunSpec
 from encoder_ablations.experiments.stats.seeds import Summary, summarize
 from encoder_ablations.experiments.studies.seed_rule import SeedRule
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 MOST_CLASSES = 255
 """Most classes that a page shows one by one; with more, it shows only some."""
@@ -37,6 +41,8 @@ class FinishedRun(RunRecord):
     @classmethod
     def of(cls, record: RunRecord) -> "FinishedRun":
         """Return a record that was checked when it was read as that of a finished run."""
+        if isinstance(record, cls):
+            return record
         return cls.model_construct(**dict(record))
 
 
@@ -272,3 +278,23 @@ class Setting:
         counted = [np.sum(run.confusion_matrix, axis=1) for run in self.runs[:1]]
         pixels = sum(counted, np.zeros(len(self.classes)))
         return [int(place) for place in np.argsort(-pixels, kind="stable")]
+
+
+def once_per_setting(
+    find: Callable[Concatenate[Setting, Given], Found],
+) -> Callable[Concatenate[Setting, Given], Found]:
+    """Return ``find``, which computes once for equal arguments.
+
+    Results are kept as long as the setting: a study that is watched is reported many times.
+    """
+    kept: WeakKeyDictionary[Setting, dict[object, Found]] = WeakKeyDictionary()
+
+    @wraps(find)
+    def found(setting: Setting, /, *given: Given.args, **named: Given.kwargs) -> Found:
+        results = kept.setdefault(setting, {})
+        place = (*given, *named.items())
+        if place not in results:
+            results[place] = find(setting, *given, **named)
+        return results[place]
+
+    return found

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
@@ -75,15 +76,20 @@ class Resampling:
         values = group.values().items()
         return {seed: (value, self._of(runs[seed])) for seed, value in values}
 
-    def few(self, group: RunGroup) -> dict[str, int]:
+    def few(self, groups: Sequence[RunGroup]) -> dict[str, int]:
         """Return the classes in too few test images (or scenes) for an interval: name -> number."""
-        # all runs of a group were tested on the same images
-        run = next(filter(self._of, group.runs), None)
-        if run is None:
-            return {}
-        counts = self._occurrences[run.run_id].tolist()
-        named = zip(run.spec.dataset.classes, counts, strict=True)
-        return {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
+        found: dict[str, int] = {}
+        seen = set()
+        for run in chain.from_iterable(group.runs for group in groups):
+            # all runs of the same files were tested on the same images
+            files = run.data.dataset_sha256
+            if files in seen or self._of(run) is None:
+                continue
+            seen.add(files)
+            counts = self._occurrences[run.run_id].tolist()
+            named = zip(run.spec.dataset.classes, counts, strict=True)
+            found |= {name: count for name, count in named if 0 < count < FEW_OCCURRENCES}
+        return found
 
     def _scores(self, group: RunGroup) -> dict[int, Score | None]:
         return {run.spec.seed: self._score(run) for run in group.runs}

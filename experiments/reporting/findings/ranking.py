@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import combinations
 from statistics import fmean, median
 
@@ -14,6 +14,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     RunGroup,
     Setting,
     best_first,
+    once_per_setting,
 )
 from encoder_ablations.experiments.runs.record_parts import CostRecord
 from encoder_ablations.experiments.stats.seeds import (
@@ -203,7 +204,7 @@ class Ranking:
         return self._pairs.get((first.encoder, second.encoder), unknown)
 
 
-@lru_cache(maxsize=1024)
+@once_per_setting
 def ranking(setting: Setting, fraction: float) -> Ranking:
     """Return the ranking of a setting's encoders at ``fraction``."""
     groups = sorted(setting.scored_at(fraction), key=best_first)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from encoder_ablations.data.datasets.sample import Task
@@ -68,7 +69,7 @@ class Study:
         """Return the records of failed runs."""
         return [record for record in self.records if record.status == "failed"]
 
-    @property
+    @cached_property
     def finished(self) -> list[FinishedRun]:
         """Return the records of finished runs."""
         return [FinishedRun.of(record) for record in self.records if record.status == "finished"]

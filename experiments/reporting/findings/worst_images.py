@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from encoder_ablations.experiments.reporting.findings.groups import (
     RunGroup,
     Setting,
     best_first,
+    once_per_setting,
 )
 from encoder_ablations.experiments.reporting.findings.study import Study
 from encoder_ablations.experiments.reporting.text import formats
@@ -78,7 +78,7 @@ class EncoderScores:
 
 def _worst_rows(folder: Path, setting: Setting) -> list[list[str]]:
     """Return the rows of a setting; none where no run has counts of its images."""
-    found = _of_setting(folder, setting)
+    found = _of_setting(setting, folder)
     if found is None:
         return []
     means = found.ious.mean(axis=0)
@@ -88,7 +88,7 @@ def _worst_rows(folder: Path, setting: Setting) -> list[list[str]]:
 
 def _differing_rows(folder: Path, setting: Setting) -> list[list[str]]:
     """Return the rows of a setting; none where fewer than two encoders have such counts."""
-    found = _of_setting(folder, setting)
+    found = _of_setting(setting, folder)
     if found is None or len(found.encoders) < 2:
         return []
     spread = found.ious.max(axis=0) - found.ious.min(axis=0)
@@ -102,8 +102,8 @@ def _first(values: np.ndarray) -> list[int]:
     return [int(place) for place in np.argsort(values, kind="stable")[:count]]
 
 
-@lru_cache(maxsize=64)
-def _of_setting(folder: Path, setting: Setting) -> EncoderScores | None:
+@once_per_setting
+def _of_setting(setting: Setting, folder: Path) -> EncoderScores | None:
     """Return the scores of all encoders that were tested on the same images."""
     groups = sorted(setting.scored_at(setting.reference), key=best_first)
     found = {group.encoder: _scores(folder, group) for group in groups}

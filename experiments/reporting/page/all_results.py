@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -152,18 +153,20 @@ LINKED = {"record": "record.json", "log": "metrics.jsonl", "settings": "config.y
 """What the table links to -> the file in the run's folder."""
 
 
-def run_rows(study: Study) -> list[RunRow]:
-    """Return a row for every run: finished, failed, without a result yet, and not begun."""
+def run_rows(study: Study) -> Iterator[RunRow]:
+    """Yield a row for every run: finished, failed, without a result yet, and not begun."""
     places = {
         run.run_id: (number, group)
         for number, setting in enumerate(study.settings)
         for group in setting.groups
         for run in group.records
     }
-    rows = [_run_row(study, record, places.get(record.run_id)) for record in study.records]
-    rows += [_unknown(study, name, "no result yet") for name in study.unfinished]
-    rows += [_unknown(study, name, "not begun") for name in study.not_begun]
-    return rows
+    for record in study.records:
+        yield _run_row(study, record, places.get(record.run_id))
+    for name in study.unfinished:
+        yield _unknown(study, name, "no result yet")
+    for name in study.not_begun:
+        yield _unknown(study, name, "not begun")
 
 
 def _run_row(study: Study, record: RunRecord, place: tuple[int, RunGroup] | None) -> RunRow:
@@ -203,11 +206,11 @@ def _links(folder: Path, run_id: str) -> dict[str, str]:
 
 def for_template(study: Study, styles: Styles) -> dict[str, Any]:
     """Return the values of this module by their names in the page's templates."""
-    rows = run_rows(study)
+    count = len(study.records) + len(study.unfinished) + len(study.not_begun)
     return {
         "results": result_rows(study),
         "quantiles": t_quantiles(study),
         "filters": filters(study, styles),
-        "runs": rows[:MOST_RUNS],
-        "further_runs": max(len(rows) - MOST_RUNS, 0),
+        "runs": list(islice(run_rows(study), MOST_RUNS)),
+        "further_runs": max(count - MOST_RUNS, 0),
     }

@@ -5,6 +5,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+from encoder_ablations.experiments.reporting import garbage
 from encoder_ablations.experiments.reporting.figures.classes import BARS_OF
 from encoder_ablations.experiments.reporting.figures.confidence import draw_confidence
 from encoder_ablations.experiments.reporting.figures.confusion import LABELLED
@@ -66,9 +67,15 @@ OF_SETTINGS = (
 
 def report_of(study: Study) -> ReportFiles:
     """Write report.html, runs.csv, tables/ and figures/ into the folder of a study."""
+    with garbage.of_new_objects():
+        return _report_of(study)
+
+
+def _report_of(study: Study) -> ReportFiles:
     styles = encoder_styles(study.groups)
     resampling = Resampling(study)
-    shared = {name: TABLES[name](study) for name in OF_SETTINGS}
+    made = {name: make(study) for name, make in TABLES.items()}
+    shared = {name: made[name] for name in OF_SETTINGS}
     sections = []
     for number, setting in enumerate(study.settings, start=1):
         section = _section(study, setting, styles, f"s{number}", resampling)
@@ -76,7 +83,7 @@ def report_of(study: Study) -> ReportFiles:
         sections.append(section | {name: shared[name].only(setting.title) for name in shared})
     curves = label_curves(study.groups, resampling.scores, resampling.interval)
     labels = label_parts(curves, study.folder / "figures")
-    tables = write_tables(study, resampling, curves)
+    tables = write_tables(study, made, resampling, curves)
     problems = [*study.damaged, *resampling.problems]
     page = study.folder / "report.html"
     private, tuning = _private(study, styles), tuning_parts(study, styles)
@@ -118,10 +125,9 @@ def _section(
     encoders = [row.encoder for row in rows]
     everyone = list(dict.fromkeys(encoders + setting.encoders))
     ranked = ranking(setting, setting.reference)
-    few: dict[str, int] = {}
-    for group in setting.groups:
-        few |= resampling.few(group)
     measured = confidence_of(study, setting)
+    # those at the reference share have been read for the ranking's intervals
+    few = resampling.few([*setting.at(setting.reference), *setting.groups])
     return {
         "key": key,
         "setting": setting,

@@ -1,9 +1,8 @@
 """The tables that are written beside the report."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
-from typing import Any
 
 from encoder_ablations.experiments.reporting.findings.confidence import confidence_table
 from encoder_ablations.experiments.reporting.findings.cross_dataset import transfer_table
@@ -54,41 +53,33 @@ from encoder_ablations.experiments.reporting.findings.worst_images import (
     worst_images_table,
 )
 from encoder_ablations.experiments.reporting.page.compact_latex import compact_latex
+from encoder_ablations.experiments.reporting.page.runs_table import runs_csv
 from encoder_ablations.experiments.reporting.text import formats
 from encoder_ablations.experiments.reporting.text.table import Table
-from encoder_ablations.experiments.reporting.text.titles import flatten
-from encoder_ablations.experiments.runs.record import RunRecord
 from encoder_ablations.utils.files import write_text
 
-LONG: Any = {
-    "schema_version": True,
-    "confusion_matrix": True,
-    "image_classes": {"confusion_matrix"},
-    "curves": True,
-    "pictures": True,
-    "disclosures": True,
-    "data": {"class_names", "colors"},
-    "error": {"traceback"},
-    "federation": {"clients", "bytes_down", "bytes_up", "failures"},
-}
-"""What ``runs.csv`` leaves out of a record: everything that is not a single value."""
 
-
-def write_tables(study: Study, resampling: Resampling, curves: Sequence[LabelCurves]) -> list[Path]:
+def write_tables(
+    study: Study,
+    made: Mapping[str, Table],
+    resampling: Resampling,
+    curves: Sequence[LabelCurves],
+) -> list[Path]:
     """Write ``tables/NAME.{csv,md,tex}`` for all tables, ``compact.tex`` and ``runs.csv``.
 
     Returns the paths.
 
     Args:
         study: whose tables they are.
+        made: those of :data:`TABLES`, by name.
         resampling: its intervals over test images.
         curves: its scores from 0 labelled images on; () where no head does without labels.
     """
     tables = {"ranking": ranking_table(study, resampling)}
     if curves:
         tables |= {name: make(curves) for name, make in LABEL_TABLES.items()}
-    tables |= {name: make(study) for name, make in TABLES.items()}
-    contents = {study.folder / "runs.csv": runs_table(study).csv()}
+    tables |= made
+    contents = {study.folder / "runs.csv": runs_csv(study)}
     for name, table in tables.items():
         path = study.folder / "tables" / name
         contents[path.with_suffix(".csv")] = table.csv()
@@ -98,38 +89,6 @@ def write_tables(study: Study, resampling: Resampling, curves: Sequence[LabelCur
     for path, content in contents.items():
         write_text(path, content)
     return list(contents)
-
-
-def runs_table(study: Study) -> Table:
-    """Return a row for every run, failed ones too, with every single value of its record."""
-    rows = [_flat(record, study) for record in study.records]
-    # a run has only some of the columns
-    header = list(dict.fromkeys(chain.from_iterable(rows)))
-    empty = dict.fromkeys(header, "")
-    cells = [list((empty | row).values()) for row in rows]
-    return Table("All runs", header, cells)
-
-
-def _flat(record: RunRecord, study: Study) -> dict[str, Any]:
-    """Return every single value of a record by its name."""
-    spec, content = record.spec, record.model_dump(mode="json", exclude=LONG)
-    cost = content["cost"] or {}
-    # a column's name has the batch size, not the position in the list
-    for latency in cost.pop("latency_ms", []):
-        cost[f"latency_ms.batch_{latency.pop('batch_size')}"] = latency
-    names = {
-        "run_id": record.run_id,
-        "status": record.status,
-        "encoder": study.titles[record.run_id],
-        "segmenter": spec.segmenter.name,
-        "dataset": spec.dataset.name,
-        "fraction": spec.fraction,
-        "seed": spec.seed,
-    }
-    model = {"model": content.pop("encoder")}
-    inputs = {"spec": content.pop("spec"), "environment": content.pop("environment")}
-    measured = {key: value for key, value in content.items() if value is not None}
-    return names | flatten(measured | model | inputs)
 
 
 RANKING = ["setting", "encoder", "fraction (%)", "{} (%)", "n", "failed"]

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
@@ -57,10 +57,7 @@ class Table:
 
     def csv(self) -> str:
         """Return the table as CSV, which spreadsheets read as values and not as formulas."""
-        buffer = io.StringIO()
-        rows = [list(map(_as_value, row)) for row in self.cells()]
-        csv.writer(buffer, lineterminator="\n").writerows(rows)
-        return buffer.getvalue()
+        return csv_text([self.header, *self.rows])
 
     def markdown(self) -> str:
         """Return the table as Markdown; numbers are aligned to the right."""
@@ -88,6 +85,14 @@ class Table:
             r"\end{table}",
         ]
         return "\n".join(lines) + "\n"
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as CSV, which spreadsheets read as values and not as formulas."""
+    buffer = io.StringIO()
+    texts = ([_as_value(as_cell(cell)) for cell in row] for row in rows)
+    csv.writer(buffer, lineterminator="\n").writerows(texts)
+    return buffer.getvalue()
 
 
 def _as_value(cell: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 IN_WORDS = frozenset({"pseudo_labels", "tuning"})
 """Keys whose values say what they are, so that titles leave the key out."""
+NESTED = (dict, list, tuple)
+"""What :func:`flatten` looks into."""
 
 
 def canonical(content: Any) -> str:
@@ -60,11 +62,19 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
         content: dictionaries and lists of any depth.
         prefix: start of every key, with a dot at its end.
     """
-    if isinstance(content, list | tuple):
-        content = dict(enumerate(content))
-    if not isinstance(content, dict):
+    if not isinstance(content, NESTED):
         return {prefix.removesuffix("."): content}
     flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= flatten(value, f"{prefix}{key}.")
+    _add_flat(flat, content, prefix)
     return flat
+
+
+def _add_flat(flat: dict[str, Any], content: Any, prefix: str) -> None:
+    """Add every single value of a dictionary or list to ``flat``."""
+    if not isinstance(content, dict):
+        content = dict(enumerate(content))
+    for key, value in content.items():
+        if isinstance(value, NESTED):
+            _add_flat(flat, value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value

@@ -11,6 +11,7 @@ from reports import write_report
 from encoder_ablations.engine.evaluation import metrics
 from encoder_ablations.engine.evaluation.confusion import ConfusionMatrix
 from encoder_ablations.engine.evaluation.per_image import ImageCounts, PerImage, save_per_image
+from encoder_ablations.experiments.reporting.findings import image_intervals
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling, caution
 from encoder_ablations.experiments.reporting.findings.ranking import ranking
@@ -143,11 +144,24 @@ def test_classes_in_few_test_images_are_named(factory, plain):
     for run_id, images in kept.items():
         save_per_image(images, folder / "runs" / run_id / PER_IMAGE, run_id)
     study = collect(folder)
-    assert Resampling(study).few(study.groups[0]) == {"boulder": 2}
+    assert Resampling(study).few(study.groups) == {"boulder": 2}
     source = " ".join(write_report(folder).page.read_text().split())
     assert "These classes occur in fewer than 3 test images or scenes: boulder (2)." in source
     common = write_report(write(factory, {"a": 1.6, "b": 1.4})).page.read_text()
     assert "occur in fewer than" not in common
+
+
+def test_of_runs_with_the_same_images_one_is_read_for_rare_classes(factory, monkeypatch):
+    study = collect(write(factory, {"a": 1.6, "b": 1.4}))
+    read = []
+    load = image_intervals.load_per_image
+    monkeypatch.setattr(
+        image_intervals,
+        "load_per_image",
+        lambda path, *rest: read.append(path) or load(path, *rest),
+    )
+    assert Resampling(study).few(study.groups) == {}
+    assert len(read) == 1
 
 
 def test_many_rare_classes_are_counted():

@@ -5,12 +5,13 @@ import pytest
 
 from encoder_ablations.experiments.reporting.findings.collection import collect
 from encoder_ablations.experiments.reporting.findings.image_intervals import Resampling
-from encoder_ablations.experiments.reporting.page.tables import Table, write_tables
+from encoder_ablations.experiments.reporting.page.tables import TABLES, Table, write_tables
 
 
 def write(folder):
     study = collect(folder)
-    write_tables(study, Resampling(study), [])
+    made = {name: make(study) for name, make in TABLES.items()}
+    write_tables(study, made, Resampling(study), [])
 
 
 def read(path):
