@@ -159,6 +159,7 @@ def test_study(monkeypatch):
     monkeypatch.setattr(bench_study, "RUNS", 1)
     monkeypatch.setattr(bench_study, "PAIRS", 1)
     monkeypatch.setattr(bench_study, "PLANNED", 20)
+    monkeypatch.setattr("scaling_fit.PATIENCE", 0.0)
     planned, line = bench_study.run(0.0)
     assert planned.startswith("plan of 20 runs with their ids: ")
     assert "target ≤ 0.1 s" in line

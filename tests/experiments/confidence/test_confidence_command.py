@@ -59,7 +59,8 @@ def test_a_run_has_a_record_of_its_test_pixels(measured, terrain):
     assert (record.split, record.calibration_split) == ("test", "val")
     assert record.pixels == len(truth)
     expected = multiclass_calibration_error(probabilities, truth, 3, n_bins=15)
-    assert record.before.ece == pytest.approx(float(expected), abs=1e-6)
+    # torchmetrics adds up the confidences of thousands of pixels in float32
+    assert record.before.ece == pytest.approx(float(expected), abs=1e-5)
     wrong = (probabilities.argmax(dim=1) != truth).double().mean()
     assert record.entropy.error == pytest.approx(float(wrong))
     assert record.entropy.risk[-1] == pytest.approx(record.entropy.error)
