@@ -15,9 +15,9 @@ from bench_timing import HEADER
 from encoder_ablations.experiments.cli import command
 from encoder_ablations.utils.environment import processor, versions
 
-BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "predict", "private", "startup"]
-BENCHMARKS += ["study", "training"]
-SLOW = ["lint", "raster", "report", "scaling"]
+BENCHMARKS = ["adapter", "cache", "data", "evaluation", "op", "predict", "private", "report"]
+BENCHMARKS += ["startup", "study", "training"]
+SLOW = ["lint", "raster", "scaling"]
 """Take minutes: only when asked for."""
 
 
