@@ -5,6 +5,7 @@ import mmap
 import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,6 +86,20 @@ def test_the_program_prints_the_rows_that_are_asked_for(monkeypatch, capsys):
     assert "ratio" in header
     assert len(rows) == 2
     assert all(row.startswith("op, ") for row in rows)
+
+
+@pytest.mark.parametrize(("ends", "code"), [(0, 0), (1, 1)])
+def test_several_benchmarks_run_apart(monkeypatch, ends, code):
+    programs = []
+
+    def run(program):
+        programs.append(program[2:])
+        return subprocess.CompletedProcess(program, ends)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert run_program(monkeypatch, "op", "evaluation", "--seconds", "0") == code
+    options = ["--seconds", "0", "--rows-only"]
+    assert programs == [["op", *options], ["evaluation", *options]][: 2 - ends]
 
 
 def test_a_name_that_there_is_not_is_refused(monkeypatch, capsys):

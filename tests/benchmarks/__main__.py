@@ -6,8 +6,10 @@
 
 import argparse
 import importlib
+import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from bench_timing import HEADER
@@ -35,25 +37,52 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--shrink", type=int, default=1, metavar="N", help="divide sizes by N (scaling only)"
     )
+    parser.add_argument("--rows-only", action="store_true", help="print no header")
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - {*BENCHMARKS, *SLOW}
     if unknown:
         parser.error(f"no benchmark is called {sorted(unknown)}; there are {BENCHMARKS + SLOW}")
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    if not arguments.rows_only:
+        _print_header(arguments.threads)
+    names = arguments.names or BENCHMARKS
+    if len(names) > 1:
+        return _print_apart(names, argv)
+    _print_rows(names[0], arguments)
+    return 0
+
+
+def _print_header(threads: int | None) -> None:
+    if threads:
+        torch.set_num_threads(threads)
     installed = versions()
     print(f"{processor()}, {torch.get_num_threads()} threads", end=", ")
     print(f"torch {installed['torch']}, timm {installed['timm']}")
-    print(HEADER)
-    for name in arguments.names or BENCHMARKS:
-        benchmark = importlib.import_module(f"bench_{name}")
-        if name == "raster" and arguments.sides:
-            benchmark.SIDES = arguments.sides
-        if name == "scaling":
-            benchmark.SHRINK = arguments.shrink
-        for line in benchmark.run(arguments.seconds):
-            print(line, flush=True)
+    print(HEADER, flush=True)
+
+
+def _print_apart(names: Sequence[str], argv: Sequence[str]) -> int:
+    """Run each benchmark in a process of its own.
+
+    Memory that one benchmark leaves to its process would make parts of the next one faster.
+    """
+    options = [word for word in argv if word not in names]
+    for name in names:
+        program = [sys.executable, str(Path(__file__).parent), name, *options, "--rows-only"]
+        if subprocess.run(program).returncode != 0:
+            return 1
     return 0
+
+
+def _print_rows(name: str, arguments: argparse.Namespace) -> None:
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    benchmark = importlib.import_module(f"bench_{name}")
+    if name == "raster" and arguments.sides:
+        benchmark.SIDES = arguments.sides
+    if name == "scaling":
+        benchmark.SHRINK = arguments.shrink
+    for line in benchmark.run(arguments.seconds):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from encoder_ablations.data.checks.content.edges import nearest
 from encoder_ablations.utils.seeding import numpy_stream
@@ -142,6 +141,8 @@ def _log_probabilities(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _relabel(labels: np.ndarray, log_probabilities: np.ndarray) -> Relabelling:
     """Find the renaming, one to one, under which the labels are most probable."""
+    from scipy.optimize import linear_sum_assignment  # takes half a second to import
+
     num_classes = log_probabilities.shape[1]
     known = labels < num_classes
     # support[a, b]: log p of b, summed over the pixels that are called a
