@@ -13,6 +13,7 @@ HEAVY = ("torch", "timm", "transformers", "matplotlib", "pandas", "numba", "acce
 PROGRAM = f"""
 import contextlib, io, json, os, sys
 from encoder_ablations.experiments.cli import main
+import encoder_ablations.experiments.studies.study  # most commands import it
 
 def loaded():
     return [name for name in {HEAVY} if name in sys.modules]
