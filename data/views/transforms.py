@@ -195,4 +195,7 @@ def _padded(
     border = (0, below, 0, right, cv2.BORDER_CONSTANT)
     image = cv2.copyMakeBorder(pixels, *border, value=(PADDING, PADDING, PADDING))
     mask = cv2.copyMakeBorder(labels, *border, value=(ignore,))
-    return np.stack(cv2.split(image)), mask
+    # split into place: a stack of the split channels would be a second copy
+    channels = np.empty((3, *mask.shape), np.uint8)
+    cv2.split(image, list(channels))
+    return channels, mask
