@@ -13,6 +13,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 
 from encoder_ablations.encoders.base import Level
 from encoder_ablations.segmenters.heads.mask2former import Mask2FormerHead
+from encoder_ablations.segmenters.heads.mask2former_layers import plain_attention
 from encoder_ablations.segmenters.spec import Mask2FormerSpec
 
 CLASSES = 5
@@ -191,3 +192,25 @@ def test_float16_stays_out_of_the_pixel_decoder(head):
     assert set(seen.values()) == {torch.float32}
     assert decoder == torch.float16
     assert loss.isfinite()
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_attention_in_steps_equals_the_fused_one(masked):
+    """A CPU takes the first, other devices the second."""
+    generator = torch.Generator().manual_seed(0)
+    queries, keys, values = (
+        torch.randn(2, 3, count, 8, generator=generator).requires_grad_() for count in (5, 7, 7)
+    )
+    seen = None
+    if masked:
+        seen = torch.rand(2, 1, 5, 7, generator=generator) < 0.5
+        seen[..., 0] = True  # each query sees something
+    found = plain_attention(queries, keys, values, seen)
+    expected = F.scaled_dot_product_attention(queries, keys, values, seen)
+    torch.testing.assert_close(found, expected)
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), (queries, keys, values)),
+        torch.autograd.grad(expected.square().sum(), (queries, keys, values)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
