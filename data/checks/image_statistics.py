@@ -18,7 +18,7 @@ def moments(image: Image.Image) -> np.ndarray:
 
 
 def perceptual_hash(image: Image.Image) -> tuple[np.ndarray, int]:
-    """Return a thumbnail, 16×16 uint8, and a hash of 64 bits that survives resizing and compressing.
+    """Return a thumbnail, 16×16 uint8, and a hash of 64 bits that compressing hardly changes.
 
     The hash is pHash (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions",
     2010): the signs of the lowest 8×8 frequencies about their median.

@@ -1,14 +1,32 @@
-"""Distinct images for ``ablate lint``, and the few copies between splits that it shall find."""
+"""Checking datasets of distinct images, with a few copies between splits that are to be found."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from shutil import rmtree
 
 import cv2
 import numpy as np
+from scaling_fit import Growth, growth
+
+from encoder_ablations.data.checks.lint import lint
+from encoder_ablations.data.references import load_dataset
 
 SIDE, CLASSES = 96, 5
 """Pixels along a side: enough for keypoints, which lie 31 pixels from the edges."""
 COPIES = 300
 """One image of ``val`` in so many is equal to one of ``train``, one compressed, one mirrored."""
+
+
+def lint_growth(sizes: Sequence[int], folder: Path) -> Growth:
+    """``ablate lint`` of so many images in each of two splits."""
+
+    def prepare(size: int) -> Callable[[], object]:
+        rmtree(folder, ignore_errors=True)
+        make_splits(folder, size)
+        return partial(lint, load_dataset(str(folder / "data.yaml")))
+
+    return growth("check images", sizes, prepare, most=1)
 
 
 def make_splits(folder: Path, count: int) -> None:
@@ -19,7 +37,7 @@ def make_splits(folder: Path, count: int) -> None:
         stream = np.random.default_rng(number)
         for index in range(count):
             _write(folder, split, f"{index:06}", *_draw(stream))
-    for index in range(0, count, COPIES):
+    for index in range(0, count - 2, COPIES):
         _copy(folder, index)
     names = [f"class {number}" for number in range(CLASSES)]
     (folder / "data.yaml").write_text(
